@@ -1,0 +1,226 @@
+"""Every setting once: name, default, meaning.
+
+Settings come from the environment (and ``.env``, which the command line and ``dagster dev`` load).
+This module only reads and checks them; it opens nothing. Whether a value works (a reachable
+database, an accepted key) is the business of the part that uses it, which names the setting too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+
+from caliper_dagster.errors import ConfigurationError
+from caliper_dagster.hours import Hour, parse_hour
+
+CaliperVersion = Literal["v1p2", "v1p1"]
+PersonIdentifier = Literal[
+    "SystemId", "AccountUserName", "SisSourcedId", "LisSourcedId", "EmailAddress", "LtiUserId"
+]
+
+
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http or https URL")
+    return text
+
+
+class Settings(BaseModel):
+    """The settings of one Moodle site and one event store, by their environment variables."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    moodle_db_url: SecretStr | None = Field(
+        None,
+        alias="MOODLE_DB_URL",
+        description="SQLAlchemy URL of Moodle's database: mysql+pymysql://…, "
+        "postgresql+psycopg2://… or sqlite:///…; an account that may only SELECT is enough",
+    )
+    moodle_db_prefix: str = Field(
+        "mdl_",
+        alias="MOODLE_DB_PREFIX",
+        pattern=r"^[A-Za-z0-9_]*$",
+        description="table prefix ($CFG->prefix)",
+    )
+    moodle_db_timeout: int = Field(
+        300,
+        alias="MOODLE_DB_TIMEOUT",
+        gt=0,
+        description="seconds after which one statement at Moodle's database is given up",
+    )
+    moodle_wwwroot: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None,
+        alias="MOODLE_WWWROOT",
+        description="the site's address ($CFG->wwwroot), base of all entity IRIs",
+    )
+    event_store_url: SecretStr | None = Field(
+        None, alias="CALIPER_EVENT_STORE_URL", description="where envelopes go"
+    )
+    api_key: SecretStr | None = Field(
+        None, alias="CALIPER_API_KEY", description="sent as `Authorization: Bearer …`"
+    )
+    auth_scheme: str = Field(
+        "Bearer",
+        alias="CALIPER_AUTH_SCHEME",
+        pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
+        description="scheme before the key in `Authorization`; `none` sends the bare key",
+    )
+    event_store_timeout: float = Field(
+        30,
+        alias="CALIPER_EVENT_STORE_TIMEOUT",
+        gt=0,
+        description="seconds to wait for the event store's answer",
+    )
+    batch_size: int = Field(
+        500, alias="CALIPER_BATCH_SIZE", gt=0, description="events per envelope, at most"
+    )
+    batch_bytes: int = Field(
+        1_000_000,
+        alias="CALIPER_BATCH_BYTES",
+        gt=1000,
+        description="bytes per envelope, at most (a single larger event goes alone)",
+    )
+    caliper_version: CaliperVersion = Field(
+        "v1p2", alias="CALIPER_VERSION", description="Caliper version of the events: v1p2 or v1p1"
+    )
+    start: Hour = Field(
+        Hour.from_key("2025-01-01-00:00"),
+        alias="CALIPER_START",
+        description="first hour of the partitions, UTC",
+    )
+    storage: str | None = Field(
+        None,
+        alias="CALIPER_STORAGE",
+        description="where partitions are kept: a folder or an object-store URL; "
+        "`data` under DAGSTER_HOME when unset",
+    )
+    ledger_url: SecretStr | None = Field(
+        None,
+        alias="CALIPER_LEDGER_URL",
+        description="SQLAlchemy URL of the ledger; SQLite beside the storage when unset",
+    )
+    hours_per_run: int = Field(
+        168,
+        alias="CALIPER_HOURS_PER_RUN",
+        gt=0,
+        description="hours that one run of a backfill takes, at most",
+    )
+    schedule_lag: int = Field(
+        10,
+        alias="CALIPER_SCHEDULE_LAG",
+        ge=0,
+        lt=60,
+        description="minutes after the end of an hour at which the schedule takes it",
+    )
+    person_names: bool = Field(
+        False, alias="CALIPER_PERSON_NAMES", description="send the full names of persons"
+    )
+    person_identifiers: tuple[PersonIdentifier, ...] = Field(
+        ("SystemId",),
+        alias="CALIPER_PERSON_IDENTIFIERS",
+        description="which `otherIdentifiers` of persons are sent, separated by commas: SystemId, "
+        "AccountUserName, SisSourcedId, LisSourcedId, EmailAddress, LtiUserId; `none` for none",
+    )
+    ip_addresses: bool = Field(
+        False, alias="CALIPER_IP_ADDRESSES", description="send the ip address of each log row"
+    )
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _read_start(cls, value: object) -> object:
+        return parse_hour(value, "CALIPER_START") if isinstance(value, str) else value
+
+    @field_validator("person_identifiers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        return () if names == ["none"] else tuple(names)
+
+    @field_validator("moodle_wwwroot")
+    @classmethod
+    def _normalise(cls, value: str | None) -> str | None:
+        return value.rstrip("/") if value else value
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings; an empty variable counts as unset.
+
+        Raises:
+            ConfigurationError: a value is of the wrong form. The sentence names the setting and
+                never repeats the value of a secret.
+        """
+        given = os.environ if environment is None else environment
+        values = {name: given[name] for name in setting_names() if given.get(name)}
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            what = first["msg"].removeprefix("Value error, ")
+            raise ConfigurationError(
+                f"{first['loc'][0]} is wrong: {what[:1].lower()}{what[1:]}."
+            ) from None
+
+    def require(self, field: str) -> str:
+        """The value of a setting that must be given, a secret in the clear.
+
+        Raises:
+            ConfigurationError: it is not set.
+        """
+        value = getattr(self, field)
+        if value is None:
+            info = type(self).model_fields[field]
+            raise ConfigurationError(f"{info.alias} is not set: {info.description}.")
+        return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+    def storage_url(self) -> str:
+        """Where partitions are kept: the setting, or ``data`` under ``DAGSTER_HOME``.
+
+        Raises:
+            ConfigurationError: neither is set.
+        """
+        if self.storage:
+            return self.storage
+        home = os.environ.get("DAGSTER_HOME")
+        if not home:
+            raise ConfigurationError(
+                "CALIPER_STORAGE is not set, and neither is DAGSTER_HOME, under which partitions "
+                "are kept by default."
+            )
+        return str(Path(home) / "data")
+
+    def ledger(self) -> str:
+        """The ledger's SQLAlchemy URL: the setting, or ``ledger.sqlite`` beside the storage.
+
+        Raises:
+            ConfigurationError: the storage is an object store, beside which SQLite cannot be.
+        """
+        if self.ledger_url is not None:
+            return self.ledger_url.get_secret_value()
+        storage = self.storage_url()
+        if "://" in storage and not storage.startswith("file://"):
+            raise ConfigurationError(
+                "CALIPER_LEDGER_URL is not set: with CALIPER_STORAGE on an object store the ledger "
+                "needs a database of its own, such as postgresql+psycopg2://…"
+            )
+        return f"sqlite:///{Path(storage.removeprefix('file://')) / 'ledger.sqlite'}"
+
+
+def setting_names() -> list[str]:
+    """The environment variables of all settings, in the order of the documentation."""
+    return [field.alias for field in Settings.model_fields.values() if field.alias]
