@@ -1,0 +1,323 @@
+"""How Moodle's database is asked: read-only, in one snapshot, whole sets of keys at a time.
+
+What is asked for is the business of the lookups. Nothing here writes, and nothing here knows what
+a table means; tables and columns that a Moodle version lacks are simply not there.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.sql.elements import TextClause
+
+from caliper_dagster.errors import ConfigurationError, SourceError
+
+Record = dict[str, Any]
+
+KEYS_PER_STATEMENT = 10_000
+"""Keys in one ``IN (…)``: below the size at which MySQL's range optimizer gives up (8 MB)."""
+
+ROWS_PER_FETCH = 10_000
+
+_DRIVERS = {
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+    "mariadb+pymysql": "mysql+pymysql",
+    "postgres": "postgresql+psycopg2",
+    "postgresql": "postgresql+psycopg2",
+}
+_SUPPORTED = {"mysql+pymysql", "postgresql+psycopg2", "sqlite"}
+
+_CATALOGUE = {
+    "mysql": "SELECT table_name, column_name FROM information_schema.columns "
+    "WHERE table_schema = DATABASE()",
+    "postgresql": "SELECT table_name, column_name FROM information_schema.columns "
+    "WHERE table_schema = current_schema()",
+    "sqlite": "SELECT m.name, p.name FROM sqlite_master m, pragma_table_info(m.name) p "
+    "WHERE m.type IN ('table', 'view')",
+}
+
+
+class MoodleDatabase:
+    """One read-only connection to a Moodle database, inside one snapshot.
+
+    Every statement sees the database as it was at the first one (MariaDB, MySQL and PostgreSQL:
+    REPEATABLE READ, READ ONLY; SQLite: opened with ``mode=ro``). Use it as a context manager.
+
+    Attributes:
+        statements: how many statements have been sent, for those who count.
+    """
+
+    def __init__(self, engine: Engine, connection: Connection, prefix: str) -> None:
+        self._engine = engine
+        self._connection = connection
+        self._prefix = prefix
+        self.statements = 0
+
+    @classmethod
+    def open(cls, url: str, prefix: str = "mdl_", timeout: int = 300) -> Self:
+        """Connect.
+
+        Args:
+            url: SQLAlchemy URL; a bare ``mysql://`` or ``postgresql://`` gets its driver.
+            prefix: table prefix (``$CFG->prefix``).
+            timeout: seconds after which the database gives up one statement (not on SQLite).
+
+        Raises:
+            ConfigurationError: no database answers, it refuses the account, or it holds no Moodle
+                log with this prefix. The sentence names the setting and never the password.
+        """
+        parsed = _parse(url)
+        engine = _engine(parsed, timeout)
+        try:
+            connection = engine.connect()
+        except DBAPIError as error:
+            engine.dispose()
+            raise ConfigurationError(_refusal(parsed, error)) from None
+        database = cls(engine, connection, prefix)
+        if not database.has_table("logstore_standard_log"):
+            database.close()
+            raise ConfigurationError(
+                f"MOODLE_DB_PREFIX: the database of MOODLE_DB_URL has no table "
+                f"{prefix}logstore_standard_log that this account may read."
+            )
+        return database
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"MoodleDatabase({self.dialect}, prefix={self._prefix!r})"
+
+    def close(self) -> None:
+        """End the snapshot and the connection."""
+        self._connection.close()
+        self._engine.dispose()
+
+    @property
+    def dialect(self) -> str:
+        """``mysql`` (also for MariaDB), ``postgresql`` or ``sqlite``."""
+        return self._engine.dialect.name
+
+    @cached_property
+    def _catalogue(self) -> dict[str, frozenset[str]]:
+        found: dict[str, set[str]] = {}
+        for table, column in self.execute(sa.text(_CATALOGUE[self.dialect])):
+            if table.startswith(self._prefix):
+                found.setdefault(table.removeprefix(self._prefix), set()).add(column)
+        return {table: frozenset(columns) for table, columns in found.items()}
+
+    def has_table(self, table: str) -> bool:
+        """Whether this Moodle has the table (named without prefix)."""
+        return table in self._catalogue
+
+    def columns(self, table: str) -> frozenset[str]:
+        """The columns that the table has here; empty when the table is absent."""
+        return self._catalogue.get(table, frozenset())
+
+    def quoted(self, table: str) -> str:
+        """The table's full name, quoted as its dialect wants."""
+        return self._engine.dialect.identifier_preparer.quote(self._prefix + table)
+
+    def execute(self, statement: TextClause, **values: object) -> Sequence[Sequence[Any]]:
+        """Run one statement and return all its rows.
+
+        Raises:
+            SourceError: the database did not answer it.
+        """
+        self.statements += 1
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except DBAPIError as error:
+            raise SourceError(_failure(error)) from None
+
+    def stream(self, statement: TextClause, **values: object) -> Iterator[Sequence[Sequence[Any]]]:
+        """Run one statement and yield its rows in pieces, without ever holding them all.
+
+        No other statement may run before the last piece is taken.
+
+        Raises:
+            SourceError: the database did not answer it, or stopped in the middle.
+        """
+        self.statements += 1
+        streaming = self._connection.execution_options(stream_results=True)
+        try:
+            with streaming.execute(statement, values) as result:
+                while rows := result.fetchmany(ROWS_PER_FETCH):
+                    yield rows
+        except DBAPIError as error:
+            raise SourceError(_failure(error)) from None
+
+    def records(
+        self,
+        table: str,
+        columns: Iterable[str],
+        where: dict[str, Iterable[int]] | None = None,
+        condition: str = "",
+        **values: object,
+    ) -> list[Record]:
+        """Read records by sets of integer keys, one statement for every 10,000 of the first set.
+
+        Args:
+            table: name without prefix.
+            columns: wanted columns; those that this Moodle lacks are left out of the records.
+            where: column → keys; all must match. Without it the whole table is read.
+            condition: further SQL, with ``:name`` for each of ``values``.
+            values: the values of the condition.
+
+        Returns:
+            One dict per record, with plain values (decimals as float). Empty when the table or a
+            column of ``where`` is absent, or when a set of keys is empty.
+        """
+        available = self.columns(table)
+        chosen = [column for column in columns if column in available]
+        keys = {column: _integers(ids) for column, ids in (where or {}).items()}
+        if not chosen or any(column not in available or not keys[column] for column in keys):
+            return []
+        quote = self._engine.dialect.identifier_preparer.quote
+        select = f"SELECT {', '.join(map(quote, chosen))} FROM {self.quoted(table)}"
+        records: list[Record] = []
+        for restriction in _restrictions({quote(column): ids for column, ids in keys.items()}):
+            terms = [term for term in (*restriction, condition) if term]
+            sql = select + (f" WHERE {' AND '.join(terms)}" if terms else "")
+            records.extend(
+                {column: _plain(value) for column, value in zip(chosen, row, strict=True)}
+                for row in self.execute(sa.text(sql), **values)
+            )
+        return records
+
+
+def _integers(ids: Iterable[int]) -> list[int]:
+    return sorted({int(key) for key in ids})
+
+
+def _restrictions(keys: dict[str, list[int]]) -> Iterator[list[str]]:
+    """``IN`` terms for each statement: the first column's keys in pieces, the others' whole."""
+    if not keys:
+        yield []
+        return
+    (first, ids), *others = keys.items()
+    rest = [f"{column} IN ({','.join(map(str, found))})" for column, found in others]
+    for begin in range(0, len(ids), KEYS_PER_STATEMENT):
+        piece = ids[begin : begin + KEYS_PER_STATEMENT]
+        yield [f"{first} IN ({','.join(map(str, piece))})", *rest]
+
+
+def _plain(value: object) -> object:
+    """Make values of all drivers alike, so that all databases give the same bytes.
+
+    ``numeric(10,5)`` comes as Decimal from two drivers and as float from the third; up to 15
+    digits, which Moodle's grades never exceed, a float holds it exactly enough to print the same.
+    """
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        parsed = None
+    if parsed is not None:
+        parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
+    if parsed is None or parsed.drivername not in _SUPPORTED:
+        raise ConfigurationError(
+            "MOODLE_DB_URL must be an SQLAlchemy URL that begins with mysql+pymysql://, "
+            "postgresql+psycopg2:// or sqlite:///."
+        )
+    return parsed
+
+
+def _engine(url: URL, timeout: int) -> Engine:
+    if url.drivername == "sqlite":
+        return _sqlite_engine(url)
+    options: dict[str, Any] = {"connect_args": {"connect_timeout": 10}}
+    if url.drivername.startswith("mysql"):
+        # Reading is slower than sending at times: the server must wait for us between fetches.
+        commands = [
+            "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+            "SET SESSION TRANSACTION READ ONLY",
+            "SET SESSION net_write_timeout = 600",
+        ]
+    else:
+        commands = [
+            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            f"SET SESSION statement_timeout = {timeout * 1000}",
+        ]
+    try:
+        engine = sa.create_engine(url, poolclass=sa.pool.NullPool, **options)
+    except (ImportError, NoSuchModuleError):
+        raise ConfigurationError(f"MOODLE_DB_URL needs the driver {url.drivername}.") from None
+
+    @sa.event.listens_for(engine, "connect")
+    def _make_read_only(connection: Any, _record: object) -> None:  # noqa: ANN401 - any DB-API
+        with connection.cursor() as cursor:
+            for command in commands:
+                cursor.execute(command)
+            if url.drivername.startswith("mysql"):
+                cursor.execute("SELECT VERSION()")
+                mariadb = "mariadb" in str(cursor.fetchone()[0]).lower()
+                name, value = (
+                    ("max_statement_time", timeout)
+                    if mariadb
+                    else ("max_execution_time", timeout * 1000)
+                )
+                cursor.execute(f"SET SESSION {name} = {value}")
+        connection.commit()
+
+    return engine
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    path = Path(url.database or "")
+    if not path.is_file():
+        raise ConfigurationError(f"MOODLE_DB_URL names the file {path}, which does not exist.")
+    location = f"{path.resolve().as_uri()}?mode=ro"
+    return sa.create_engine(
+        "sqlite://",
+        creator=lambda: sqlite3.connect(location, uri=True),
+        poolclass=sa.pool.NullPool,
+    )
+
+
+def _refusal(url: URL, error: DBAPIError) -> str:
+    words = str(error.orig).lower()
+    if "access denied" in words or "authentication failed" in words or "no password" in words:
+        return f"MOODLE_DB_URL: the database at {_place(url)} refuses this user and password."
+    if "unknown database" in words or "does not exist" in words:
+        return f"MOODLE_DB_URL: there is no database {url.database} at {_place(url)}."
+    return f"MOODLE_DB_URL: no database answers at {_place(url)}."
+
+
+def _place(url: URL) -> str:
+    return f"{url.host}:{url.port}" if url.port else str(url.host or url.database)
+
+
+def _failure(error: DBAPIError) -> str:
+    """A sentence for a statement that failed, without its keys and values."""
+    words = str(error.orig).lower()
+    if "max_statement_time" in words or "execution time" in words or "statement timeout" in words:
+        return "MOODLE_DB_TIMEOUT: Moodle's database gave up a statement that took too long."
+    return f"Moodle's database did not answer a query ({type(error.orig).__name__})."
