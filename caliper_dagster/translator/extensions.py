@@ -1,0 +1,91 @@
+"""``extensions`` of an event: the raw facts of its log row (rule R6) and what fits nowhere else.
+
+What may leave of ``other`` is decided here: numbers and ids, and text only under keys that the
+recipe allows. Keys that hold secrets or persons never leave, whatever a recipe says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from caliper_dagster.translator.entities import Render, person_reference
+from caliper_dagster.translator.identity import Iris
+
+_NEVER = frozenset(
+    """
+    address auth badgehash content debug email extrauserinfo idnumber ip key mfa oldvalue password
+    privatetoken receivedconfigkey replace search secret sessionid sid sesskey token useragent
+    username value
+    """.split()
+)
+_LONGEST = 255
+_ID = re.compile(r"-?\d{1,18}")
+
+
+def filtered_other(other: object, allowed: Collection[str]) -> dict[str, Any] | None:
+    """What of the decoded ``other`` may leave.
+
+    Args:
+        other: a decoded JSON value.
+        allowed: keys that may leave with text.
+
+    Returns:
+        Numbers and booleans, and numbers written as text under keys that end in ``id``; text under
+        the allowed keys. None when nothing is left, or when it is no map.
+    """
+    if not isinstance(other, dict):
+        return None
+    kept = {
+        key: value
+        for key, value in other.items()
+        if key.lower() not in _NEVER and _may_leave(key, value, allowed)
+    }
+    return kept or None
+
+
+def _may_leave(key: str, value: object, allowed: Collection[str]) -> bool:
+    if isinstance(value, bool | int | float):
+        return True
+    if not isinstance(value, str) or not value:
+        return False
+    if key in allowed:
+        return len(value) <= _LONGEST
+    return key.lower().endswith("id") and bool(_ID.fullmatch(value))
+
+
+def related_user(render: Render, relateduserid: int | None, actor: int | None, assignee: int | None) -> object:
+    """The related user, where neither actor nor assignee says it already (rule R3)."""
+    if not relateduserid or relateduserid < 0 or relateduserid in (actor, assignee):
+        return None
+    return person_reference(render, relateduserid)
+
+
+def submitted_by(render: Render, other: object, relateduserid: int | None) -> object:
+    """Who submitted a learner's quiz attempt, when it was not the learner: another user, or the site."""
+    if not isinstance(other, dict) or "submitterid" not in other:
+        return None
+    submitter = other["submitterid"]
+    if submitter is None:
+        return _site(render.iris)
+    if not _ID.fullmatch(str(submitter)) or int(submitter) == relateduserid:
+        return None
+    return person_reference(render, int(submitter))
+
+
+def _site(iris: Iris) -> Mapping[str, str]:
+    return {"id": iris.site, "type": "SoftwareApplication"}
+
+
+def triggered_by(render: Render, trigger: int | None) -> object:
+    """Who triggered an event that counts as the learner's; ``trigger`` 0 is the site."""
+    if trigger is None:
+        return None
+    return person_reference(render, trigger) if trigger else _site(render.iris)
+
+
+EXTENSION_FUNCTIONS: dict[str, tuple[str, Callable[..., object]]] = {
+    "submitted_by": ("submittedBy", submitted_by),
+}
+"""Extensions that a recipe may name: their key in the event, and what makes them."""

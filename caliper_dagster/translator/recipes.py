@@ -1,0 +1,225 @@
+"""Recipes: which Caliper event a Moodle event becomes, as data.
+
+The recipes are the YAML files in ``recipes/``; ``docs/recipes.md`` explains their keys. They are checked
+when they are loaded, against the vocabulary and against the entity functions that they name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import resources
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from caliper_dagster.errors import RecipeError
+from caliper_dagster.translator import conditions, vocabulary
+from caliper_dagster.translator.entities import ENTITY_FUNCTIONS
+from caliper_dagster.translator.extensions import EXTENSION_FUNCTIONS
+
+EVENT_NAME = re.compile(r"\\[a-z][a-z0-9_]*\\event\\[a-z][a-z0-9_]*")
+
+Actor = Literal["user", "learner", "grader"]
+
+
+class PathEntity(BaseModel):
+    """An entity that is no more than a type and a path below the site."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: str
+    path: str
+
+
+def _known_entity(value: object) -> object:
+    if isinstance(value, str) and value not in ENTITY_FUNCTIONS:
+        raise ValueError(f"there is no entity {value!r}; there are {', '.join(ENTITY_FUNCTIONS)}")
+    if isinstance(value, dict) and value.get("type") not in vocabulary.ENTITY_TYPES:
+        raise ValueError(f"{value.get('type')!r} is no entity type of Caliper")
+    return value
+
+
+EntitySource = str | PathEntity
+
+
+class _Shape(BaseModel):
+    """What a recipe and its ``unless`` variants share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    event_type: Annotated[str, Field(alias="type")]
+    action: str
+    object: EntitySource
+    target: EntitySource | None = None
+    generated: EntitySource | None = None
+
+    @field_validator("object", "target", "generated", mode="before")
+    @classmethod
+    def _check_entity(cls, value: object) -> object:
+        return _known_entity(value)
+
+    @field_validator("event_type")
+    @classmethod
+    def _check_event_type(cls, value: str) -> str:
+        if value not in vocabulary.EVENT_TYPES:
+            raise ValueError(f"{value!r} is no event type of Caliper")
+        return value
+
+    @field_validator("action")
+    @classmethod
+    def _check_action(cls, value: str) -> str:
+        if value not in vocabulary.ACTIONS["v1p2"]:
+            raise ValueError(f"{value!r} is no action of Caliper")
+        return value
+
+
+class _Variant(_Shape):
+    """Another shape, for rows on which a condition holds."""
+
+
+class _Source(_Shape):
+    """A recipe as written."""
+
+    events: list[str]
+    pattern: str
+    actor: Actor = "user"
+    session: Literal["holds", "ends"] = "holds"
+    other: list[str] = []
+    extensions: list[str] = []
+    unless: dict[str, _Variant] = {}
+
+    @field_validator("events")
+    @classmethod
+    def _check_names(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if not EVENT_NAME.fullmatch(name):
+                raise ValueError(rf"{name!r} is no event name such as \mod_quiz\event\attempt_started")
+        return value
+
+    @field_validator("unless")
+    @classmethod
+    def _check_conditions(cls, value: dict[str, _Variant]) -> dict[str, _Variant]:
+        for name in value:
+            if name not in conditions.CONDITIONS:
+                raise ValueError(f"there is no condition {name!r}")
+        return value
+
+    @field_validator("extensions")
+    @classmethod
+    def _check_extensions(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name not in EXTENSION_FUNCTIONS:
+                raise ValueError(f"there is no extension {name!r}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Which event a Moodle event becomes.
+
+    Attributes:
+        event_name: class name of the Moodle event.
+        name: what the recipe is called in results: its pattern.
+        event_type: Caliper 1.2 event type.
+        action: Caliper 1.2 action.
+        actor: ``user`` who did it, ``learner`` (the related user, whoever triggered it), or
+            ``grader`` (the site when the grade is automatic).
+        object: entity function, or type and path.
+        target: likewise, or None.
+        generated: likewise, or None.
+        ends_session: whether the row ends its session.
+        other: keys of ``other`` that may be sent although they hold text.
+        extensions: further extensions, by name.
+        unless: conditions with the recipe that replaces this one where they hold.
+    """
+
+    event_name: str
+    name: str
+    event_type: str
+    action: str
+    actor: Actor
+    object: EntitySource
+    target: EntitySource | None
+    generated: EntitySource | None
+    ends_session: bool = False
+    other: frozenset[str] = frozenset()
+    extensions: tuple[str, ...] = ()
+    unless: tuple[tuple[str, Recipe], ...] = ()
+
+
+def load_recipes() -> dict[str, Recipe]:
+    """The recipes that the package ships, by event name.
+
+    Raises:
+        RecipeError: one of them is wrong, or two are for one event.
+    """
+    folder = resources.files("caliper_dagster.translator") / "recipes"
+    files = sorted(
+        (file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda f: f.name
+    )
+    recipes: dict[str, Recipe] = {}
+    for file in files:
+        for recipe in read_recipes(file.name, file.read_text(encoding="utf-8")):
+            if recipe.event_name in recipes:
+                raise RecipeError(f"{file.name}: there are two recipes for {recipe.event_name}.")
+            recipes[recipe.event_name] = recipe
+    return recipes
+
+
+def read_recipes(name: str, text: str) -> Iterator[Recipe]:
+    """Read recipes from YAML.
+
+    Args:
+        name: name of the file, for errors.
+        text: a list of recipes.
+
+    Raises:
+        RecipeError: the text is not YAML, or a recipe is wrong; it names the file and the recipe.
+    """
+    try:
+        sources = yaml.safe_load(text) or []
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{name} is no YAML: {error}") from None
+    if not isinstance(sources, list):
+        raise RecipeError(f"{name} must be a list of recipes.")
+    for number, source in enumerate(sources, start=1):
+        try:
+            yield from _recipes(_Source.model_validate(source))
+        except ValidationError as error:
+            raise RecipeError(f"{name}: recipe {number} is wrong: {_first(error)}") from None
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _recipes(source: _Source) -> Iterable[Recipe]:
+    for event_name in source.events:
+        shared: dict[str, Any] = {
+            "event_name": event_name,
+            "name": source.pattern,
+            "actor": source.actor,
+            "ends_session": source.session == "ends",
+            "other": frozenset(source.other),
+            "extensions": tuple(source.extensions),
+        }
+        unless = tuple(
+            (condition, Recipe(**shared, **_shape(variant)))
+            for condition, variant in source.unless.items()
+        )
+        yield Recipe(**shared, **_shape(source), unless=unless)
+
+
+def _shape(shape: _Shape) -> dict[str, Any]:
+    return {
+        "event_type": shape.event_type,
+        "action": shape.action,
+        "object": shape.object,
+        "target": shape.target,
+        "generated": shape.generated,
+    }

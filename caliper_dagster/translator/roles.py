@@ -1,0 +1,40 @@
+"""Moodle's roles as roles of a Caliper Membership (LIS vocabulary)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_BY_ARCHETYPE = {
+    "student": ("Learner",),
+    "editingteacher": ("Instructor",),
+    "teacher": ("Instructor", "Instructor#TeachingAssistant"),
+    "manager": ("Administrator",),
+    "coursecreator": ("ContentDeveloper",),
+    "guest": ("Learner", "Learner#GuestLearner"),
+    "user": ("Member",),
+    "frontpage": ("Member",),
+}
+
+_ADMINISTRATOR = ("Administrator", "Administrator#SystemAdministrator")
+
+
+def caliper_roles(membership: Mapping[str, Any]) -> list[str]:
+    """All roles of a membership record, without repetition.
+
+    A role made by the site has the archetype that it was made from; without one its short name
+    decides, when it is that of a standard role. Nobody is without a role: Member is the least.
+
+    Args:
+        membership: ``roles`` with ``shortname`` and ``archetype``, ``siteadmin``, ``guest``.
+    """
+    found = [
+        name
+        for role in membership["roles"]
+        for name in _BY_ARCHETYPE.get(role["archetype"] or role["shortname"], ("Member",))
+    ]
+    if membership.get("siteadmin"):
+        found.extend(_ADMINISTRATOR)
+    if membership.get("guest"):
+        found.extend(_BY_ARCHETYPE["guest"])
+    return list(dict.fromkeys(found)) or ["Member"]
