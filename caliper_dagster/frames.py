@@ -68,8 +68,8 @@ class Frame:
 def compact(table: pa.Table) -> pa.Table:
     """The same rows, with dictionaries that hold only what these rows use.
 
-    A slice of a large table keeps the whole table's dictionaries: written as it is, each hour's file
-    would carry the records of all other hours.
+    A slice of a large table keeps the whole table's dictionaries: written as it is, each hour's
+    file would carry the records of all other hours.
     """
     columns = [
         _compact(column) if pa.types.is_dictionary(column.type) else column
@@ -86,9 +86,11 @@ def _compact(column: pa.ChunkedArray) -> pa.Array:
     position = np.zeros(len(array.dictionary), dtype=np.int32)
     position[used] = np.arange(len(used), dtype=np.int32)
     missing = array.indices.is_null().to_numpy(zero_copy_only=False)
-    indices = position[array.indices.fill_null(0).to_numpy(zero_copy_only=False)] if len(
-        position
-    ) else np.zeros(len(array), dtype=np.int32)
+    indices = (
+        position[array.indices.fill_null(0).to_numpy(zero_copy_only=False)]
+        if len(position)
+        else np.zeros(len(array), dtype=np.int32)
+    )
     return pa.DictionaryArray.from_arrays(
         pa.array(indices, pa.int32(), mask=missing), array.dictionary.take(pa.array(used))
     )
@@ -105,8 +107,12 @@ _LOG_COLUMNS = (
     Column("crud", REPEATED, "c, r, u or d; not always true"),
     Column("edulevel", INTEGER, "0 other, 1 teaching, 2 participating"),
     Column("contextid", INTEGER, "id of the context"),
-    Column("contextlevel", INTEGER, "10 system, 30 user, 40 category, 50 course, 70 module, 80 block"),
-    Column("contextinstanceid", INTEGER, "id of the context's thing; the course module's at level 70"),
+    Column(
+        "contextlevel", INTEGER, "10 system, 30 user, 40 category, 50 course, 70 module, 80 block"
+    ),
+    Column(
+        "contextinstanceid", INTEGER, "id of the context's thing; the course module's at level 70"
+    ),
     Column("userid", INTEGER, "who triggered the request; 0 nobody, below 0 the system", True),
     Column("courseid", INTEGER, "course; 0 none, 1 the front page"),
     Column("relateduserid", INTEGER, "user whom the event is about", True),

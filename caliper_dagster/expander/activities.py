@@ -53,8 +53,7 @@ def courses(database: MoodleDatabase, ids: Iterable[int]) -> dict[int, Record]:
         )
     }
     return {
-        course["id"]: {**course, "category": categories.get(course["category"])}
-        for course in found
+        course["id"]: {**course, "category": categories.get(course["category"])} for course in found
     }
 
 
@@ -70,9 +69,9 @@ def course_modules(
 
     Returns:
         Records with ``id``, ``modname``, ``instance``, ``course``, ``section``, ``idnumber``,
-        ``added``, and what could be found of ``activity``, ``grade_item``, ``scale_items`` (number of
-        items of the scale that it is graded with) and ``mimetype`` (of a single-file resource). A
-        module that is gone has ``id``, ``modname`` (from the component) and ``missing``.
+        ``added``, and what could be found of ``activity``, ``grade_item``, ``scale_items`` (number
+        of items of the scale that it is graded with) and ``mimetype`` (of a single-file resource).
+        A module that is gone has ``id``, ``modname`` (from the component) and ``missing``.
     """
     names = {module["id"]: module["name"] for module in database.records("modules", ("id", "name"))}
     found = {}
@@ -87,12 +86,12 @@ def course_modules(
         _add_activities(database, modname, modules)
     _add_grading(database, list(found.values()))
     _add_mimetypes(database, found, contexts)
-    for module in contexts:
-        if module not in found:
-            found[module] = {
-                "id": module,
-                "modname": components[module].removeprefix("mod_")
-                if components.get(module, "").startswith("mod_")
+    for gone in contexts:
+        if gone not in found:
+            found[gone] = {
+                "id": gone,
+                "modname": components[gone].removeprefix("mod_")
+                if components.get(gone, "").startswith("mod_")
                 else None,
                 "missing": 1,
             }

@@ -19,7 +19,8 @@ NOTHING = np.int64(-(2**63))
 
 def integers(column: pa.ChunkedArray) -> Integers:
     """An integer column as numpy, null as :data:`NOTHING`."""
-    return column.fill_null(int(NOTHING)).to_numpy()
+    values: Integers = column.fill_null(int(NOTHING)).to_numpy()
+    return values
 
 
 def dump(record: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -52,7 +53,8 @@ class RecordColumn:
         found = rows & (known[position] == keys)
         self._codes[found] = position[found] + len(self._texts)
         self._texts.extend(dump(records[int(key)]) for key in known)
-        return rows & ~found
+        missing: Flags = rows & ~found
+        return missing
 
     def array(self) -> pa.DictionaryArray:
         """The column. Values that no row uses may be in its dictionary."""

@@ -119,9 +119,7 @@ def _place_people(
     database: MoodleDatabase, site: people.Site, rows: _Rows
 ) -> dict[str, RecordColumn]:
     chosen = {name: rows.named & (users > 0) for name, users in rows.users.items()}
-    wanted = {
-        user for name, users in rows.users.items() for user in distinct(users, chosen[name])
-    }
+    wanted = {user for name, users in rows.users.items() for user in distinct(users, chosen[name])}
     records = people.users(database, wanted, site)
     in_course = rows.courses > _FRONT_PAGE
     memberships = people.Memberships(

@@ -50,7 +50,17 @@ class Objects:
     ) -> Flags:
         attempts = self._database.records(
             "quiz_attempts",
-            ("id", "quiz", "userid", "attempt", "state", "preview", "timestart", "timefinish", "sumgrades"),
+            (
+                "id",
+                "quiz",
+                "userid",
+                "attempt",
+                "state",
+                "preview",
+                "timestart",
+                "timefinish",
+                "sumgrades",
+            ),
             {"id": distinct(ids, rows)},
         )
         finished = {attempt["id"]: attempt["timefinish"] or 0 for attempt in attempts}
@@ -69,7 +79,9 @@ class Objects:
         self, column: RecordColumn, rows: Flags, ids: Integers, times: Integers
     ) -> Flags:
         del times  # a submission's number and owner do not change
-        found = self._database.records("assign_submission", _SUBMISSION, {"id": distinct(ids, rows)})
+        found = self._database.records(
+            "assign_submission", _SUBMISSION, {"id": distinct(ids, rows)}
+        )
         return column.place(rows, ids, {submission["id"]: submission for submission in found})
 
     def _assign_grades(
@@ -126,7 +138,9 @@ class _AssignSubmissions:
         self._groups: dict[int, set[int]] = {}
         self._teams: dict[tuple[int, int], list[Record]] = {}
         if team:
-            members = database.records("groups_members", ("groupid", "userid"), {"userid": learners})
+            members = database.records(
+                "groups_members", ("groupid", "userid"), {"userid": learners}
+            )
             for learner, rows in group_by(members, "userid").items():
                 self._groups[learner] = {row["groupid"] for row in rows}
             for row in database.records("assign_submission", _SUBMISSION, {"assignment": team}):
@@ -182,7 +196,11 @@ class _GradeHistory:
         changes = self._changes.get((grade["assignment"], grade["userid"]), [])
         before = [change for change in changes if change["timemodified"] <= time]
         if before and before[-1]["rawgrade"] is not None:
-            return {**record, "grade": before[-1]["rawgrade"], "grademax": before[-1]["rawgrademax"]}
+            return {
+                **record,
+                "grade": before[-1]["rawgrade"],
+                "grademax": before[-1]["rawgrademax"],
+            }
         if before and time - before[-1]["timemodified"] <= _SAME_ACT:
             return {**record, "grade": _REMOVED}
         return {**record, "asof": "export"}

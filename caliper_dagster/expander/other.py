@@ -39,7 +39,9 @@ def decode_column(other: pa.ChunkedArray) -> tuple[pa.DictionaryArray, pa.Array]
         value = decode(stored)
         broken.append(value is UNDECODABLE)
         texts.append(None if value is UNDECODABLE or value is None else _dump(value))
-    codes = {text: code for code, text in enumerate(dict.fromkeys(t for t in texts if t is not None))}
+    codes = {
+        text: code for code, text in enumerate(dict.fromkeys(t for t in texts if t is not None))
+    }
     indices = encoded.indices
     new = pa.array([None if t is None else codes[t] for t in texts], pa.int32())
     return (
@@ -159,7 +161,7 @@ class _Php:
         for _ in range(count):
             key = self._value(depth + 1)
             if not isinstance(key, int | str):
-                raise ValueError("malformed")
+                raise ValueError("malformed")  # noqa: TRY004 - the data is wrong, not the call
             entries.append((key, self._value(depth + 1)))
         self._expect(b"}")
         if entries and [key for key, _ in entries] == list(range(len(entries))):

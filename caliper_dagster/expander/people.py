@@ -79,7 +79,9 @@ class Memberships:
             f"contextlevel = {_COURSE_LEVEL}",
         )
         self._ancestors = {
-            context["instanceid"]: [int(step) for step in (context["path"] or "").split("/") if step]
+            context["instanceid"]: [
+                int(step) for step in (context["path"] or "").split("/") if step
+            ]
             for context in contexts
         }
         within = {step for path in self._ancestors.values() for step in path}
@@ -94,9 +96,13 @@ class Memberships:
             {"userid": users, "contextid": within},
         ):
             self._assigned.setdefault((row["userid"], row["contextid"]), set()).add(row["roleid"])
-        enrols = database.records("enrol", ("id", "courseid", "enrol", "status"), {"courseid": courses})
+        enrols = database.records(
+            "enrol", ("id", "courseid", "enrol", "status"), {"courseid": courses}
+        )
         self._guest_access = {
-            enrol["courseid"] for enrol in enrols if enrol["enrol"] == "guest" and not enrol["status"]
+            enrol["courseid"]
+            for enrol in enrols
+            if enrol["enrol"] == "guest" and not enrol["status"]
         }
         methods = {enrol["id"]: enrol for enrol in enrols}
         self._enrolments: dict[tuple[int, int], list[tuple[int, int]]] = {}
@@ -113,7 +119,9 @@ class Memberships:
                     begin = row["timestart"] or row["timecreated"]
                     periods.append((begin, row["timeend"] or _FOREVER))
 
-    def place(self, column: RecordColumn, rows: Flags, users: Integers, courses: Integers, times: Integers) -> None:
+    def place(
+        self, column: RecordColumn, rows: Flags, users: Integers, courses: Integers, times: Integers
+    ) -> None:
         """Fill a membership column for the chosen rows (a user above 0 and a course above 1).
 
         Records: ``user``, ``course``, ``roles`` (``shortname``, ``archetype``), ``active`` (whether
@@ -139,7 +147,9 @@ class Memberships:
             rows,
             keys,
             {
-                int(key): self._record(*map(int, pairs[:, key // 2]), bool(key % 2))
+                int(key): self._record(
+                    int(pairs[0, key // 2]), int(pairs[1, key // 2]), bool(key % 2)
+                )
                 for key in np.unique(keys[rows])
             },
         )

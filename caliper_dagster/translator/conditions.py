@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def grade_removed(object: Mapping[str, Any] | None) -> bool:  # noqa: A002 - the column's name
+def grade_removed(object: Mapping[str, Any] | None) -> bool:
     """The grade of an assignment was taken away: ``assign_grades.grade`` is -1."""
     grade = (object or {}).get("grade")
     return grade is not None and grade < 0

@@ -1,9 +1,8 @@
 """One plain function per Caliper entity: from Moodle records to a dict.
 
-Each is called once for each distinct combination of the columns that its parameters name (columns
-of ``EXPANDED_LOG``, and those that :mod:`~caliper_dagster.translator.translate` derives: ``actor``, the
-id of the acting person). A parameter is None where its column is null. Values that are None or empty
-are left out afterwards; Moodle's "no date" is 0.
+Each is called once for each distinct combination of the columns that its parameters name: columns
+of ``EXPANDED_LOG``, and ``actor``, the id of the acting person. A parameter is None where its column
+is null. Values that are None or empty are left out afterwards; Moodle's "no date" is 0.
 """
 
 from __future__ import annotations
@@ -289,7 +288,7 @@ def _activity_type(modname: str, module: Record) -> str:
 
 
 def maximum_score(module: Record) -> float | None:
-    """The highest grade: the activity's own, the number of items of its scale, or the gradebook's."""
+    """The highest grade: the activity's own, the size of its scale, or the gradebook's."""
     grade = (module.get("activity") or {}).get("grade") or 0
     if grade > 0:
         return float(grade)
@@ -325,7 +324,7 @@ def _attempt_of(
 def quiz_attempt(
     render: Render,
     objectid: int | None,
-    object: Record | None,  # noqa: A002 - the column's name
+    object: Record | None,
     relateduserid: int | None,
     anonymous: int,
     contextinstanceid: int | None,
@@ -354,7 +353,7 @@ def quiz_page(render: Render, objectid: int | None, other: Any) -> Entity | None
 def quiz_result(
     render: Render,
     objectid: int | None,
-    object: Record | None,  # noqa: A002 - the column's name
+    object: Record | None,
     module: Record | None,
     component: str | None,
     courseid: int | None,
@@ -366,15 +365,22 @@ def quiz_result(
     attempt = _attempt_of(render, objectid, object or {}, relateduserid, anonymous)
     attempt["assignable"] = activity(render, contextinstanceid, module, component, courseid)
     quiz = (module or {}).get("activity") or {}
-    points, all_points = (object or {}).get("sumgrades"), quiz.get("sumgrades")
-    scored = points is not None and all_points and quiz.get("grade")
+    grade, maximum = _quiz_grade(object or {}, quiz)
     return {
         "id": f"{_quiz_attempt_iri(render, objectid)}#result",
         "type": "Result",
         "attempt": attempt,
-        "maxResultScore": float(quiz["grade"]) if scored else None,
-        "resultScore": round(points / all_points * quiz["grade"], 5) if scored else None,
+        "maxResultScore": maximum,
+        "resultScore": grade,
     }
+
+
+def _quiz_grade(attempt: Record, quiz: Record) -> tuple[float | None, float | None]:
+    """The grade of an attempt and the highest one; quizzes count points and scale them up."""
+    points, all_points, maximum = attempt.get("sumgrades"), quiz.get("sumgrades"), quiz.get("grade")
+    if points is None or not all_points or not maximum:
+        return None, None
+    return round(points / all_points * maximum, 5), float(maximum)
 
 
 # Assignments
@@ -394,7 +400,7 @@ def _count(record: Record | None) -> int | None:
 def submission(
     render: Render,
     objectid: int | None,
-    object: Record | None,  # noqa: A002 - the column's name
+    object: Record | None,
     userid: int | None,
     relateduserid: int | None,
     anonymous: int,
@@ -421,7 +427,7 @@ def submission(
 def _graded_iri(
     render: Render,
     objectid: int | None,
-    object: Record | None,  # noqa: A002 - the column's name
+    object: Record | None,
     module: int | None,
     learner: int | None,
 ) -> str:
@@ -444,7 +450,7 @@ def _graded_iri(
 def graded_submission(
     render: Render,
     objectid: int | None,
-    object: Record | None,  # noqa: A002 - the column's name
+    object: Record | None,
     module: Record | None,
     component: str | None,
     courseid: int | None,
@@ -469,7 +475,7 @@ def graded_submission(
 def assign_score(
     render: Render,
     objectid: int | None,
-    object: Record | None,  # noqa: A002 - the column's name
+    object: Record | None,
     module: Record | None,
     relateduserid: int | None,
     contextinstanceid: int | None,
@@ -485,7 +491,7 @@ def assign_score(
         "type": "Score",
         "attempt": _graded_iri(render, objectid, object, contextinstanceid, relateduserid),
         "maxScore": (maximum_score(module or {}) or record.get("grademax")) if given else None,
-        "scoreGiven": float(grade) if given else None,
+        "scoreGiven": grade if given else None,
         "scoredBy": scorer if actor is not None else None,
     }
 

@@ -55,7 +55,9 @@ def _may_leave(key: str, value: object, allowed: Collection[str]) -> bool:
     return key.lower().endswith("id") and bool(_ID.fullmatch(value))
 
 
-def related_user(render: Render, relateduserid: int | None, actor: int | None, assignee: int | None) -> object:
+def related_user(
+    render: Render, relateduserid: int | None, actor: int | None, assignee: int | None
+) -> object:
     """The related user, where neither actor nor assignee says it already (rule R3)."""
     if not relateduserid or relateduserid < 0 or relateduserid in (actor, assignee):
         return None
@@ -63,7 +65,7 @@ def related_user(render: Render, relateduserid: int | None, actor: int | None, a
 
 
 def submitted_by(render: Render, other: object, relateduserid: int | None) -> object:
-    """Who submitted a learner's quiz attempt, when it was not the learner: another user, or the site."""
+    """Who submitted a learner's quiz attempt when it was not the learner."""
     if not isinstance(other, dict) or "submitterid" not in other:
         return None
     submitter = other["submitterid"]

@@ -79,10 +79,14 @@ class Iris:
         return _urn(hashlib.sha1(self._namespace + name.encode(), usedforsecurity=False).digest())
 
     def events(self, logs: Iterable[int], times: Iterable[int]) -> list[str]:
-        """Ids of primary events, from log ids and times; the time guards against a truncated log."""
+        """Ids of primary events, from log id and time; the time guards against a truncated log."""
         namespace, sha1 = self._namespace, hashlib.sha1
         return [
-            _urn(sha1(namespace + b"logstore_standard_log:%d:%d" % row, usedforsecurity=False).digest())
+            _urn(
+                sha1(
+                    namespace + b"logstore_standard_log:%d:%d" % row, usedforsecurity=False
+                ).digest()
+            )
             for row in zip(logs, times, strict=True)
         ]
 

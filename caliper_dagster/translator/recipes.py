@@ -1,7 +1,7 @@
 """Recipes: which Caliper event a Moodle event becomes, as data.
 
-The recipes are the YAML files in ``recipes/``; ``docs/recipes.md`` explains their keys. They are checked
-when they are loaded, against the vocabulary and against the entity functions that they name.
+The recipes are the YAML files in ``recipes/``; ``docs/recipes.md`` explains their keys. They are
+checked when they are loaded, against the vocabulary and against the entity functions that they name.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class PathEntity(BaseModel):
     path: str
 
 
-def _known_entity(value: object) -> object:
+def _known_entity(value: Any) -> Any:  # noqa: ANN401 - before validation
     if isinstance(value, str) and value not in ENTITY_FUNCTIONS:
         raise ValueError(f"there is no entity {value!r}; there are {', '.join(ENTITY_FUNCTIONS)}")
     if isinstance(value, dict) and value.get("type") not in vocabulary.ENTITY_TYPES:
@@ -48,17 +48,17 @@ EntitySource = str | PathEntity
 class _Shape(BaseModel):
     """What a recipe and its ``unless`` variants share."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     event_type: Annotated[str, Field(alias="type")]
     action: str
-    object: EntitySource
+    object_: Annotated[EntitySource, Field(alias="object")]
     target: EntitySource | None = None
     generated: EntitySource | None = None
 
-    @field_validator("object", "target", "generated", mode="before")
+    @field_validator("object_", "target", "generated", mode="before")
     @classmethod
-    def _check_entity(cls, value: object) -> object:
+    def _check_entity(cls, value: Any) -> Any:  # noqa: ANN401 - before validation
         return _known_entity(value)
 
     @field_validator("event_type")
@@ -96,7 +96,9 @@ class _Source(_Shape):
     def _check_names(cls, value: list[str]) -> list[str]:
         for name in value:
             if not EVENT_NAME.fullmatch(name):
-                raise ValueError(rf"{name!r} is no event name such as \mod_quiz\event\attempt_started")
+                raise ValueError(
+                    rf"{name!r} is no event name such as \mod_quiz\event\attempt_started"
+                )
         return value
 
     @field_validator("unless")
@@ -219,7 +221,7 @@ def _shape(shape: _Shape) -> dict[str, Any]:
     return {
         "event_type": shape.event_type,
         "action": shape.action,
-        "object": shape.object,
+        "object": shape.object_,
         "target": shape.target,
         "generated": shape.generated,
     }

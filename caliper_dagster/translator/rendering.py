@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from caliper_dagster.translator import vocabulary
@@ -98,7 +98,7 @@ def _is_role(value: object) -> bool:
     return core in vocabulary.ROLES and (not sub or sub in vocabulary.ROLES[core].split())
 
 
-_KINDS = {
+_KINDS: dict[str, Callable[[Any], bool]] = {
     "str": lambda value: isinstance(value, str),
     "dec": lambda value: isinstance(value, float),
     "int": lambda value: isinstance(value, int) and not isinstance(value, bool),

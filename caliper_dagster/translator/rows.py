@@ -35,7 +35,8 @@ class Rows:
 
     def integers(self, name: str) -> Codes:
         """An integer column as an array, null as :data:`NOTHING`."""
-        return self._table[name].fill_null(int(NOTHING)).to_numpy()
+        values: Codes = self._table[name].fill_null(int(NOTHING)).to_numpy()
+        return values
 
     def derive(self, name: str, values: Codes) -> None:
         """Add or replace an integer column; :data:`NOTHING` is null."""

@@ -1,13 +1,14 @@
 """Expanded rows → Caliper events, column by column.
 
-Every slot of an event (actor, object, generated, …) is a column of JSON fragments, each rendered once
-for what is distinct; the events are those columns joined. Nothing here happens per row in Python
-but the event id.
+Every slot of an event (actor, object, generated, …) is a column of JSON fragments, each rendered
+once for what is distinct; the events are those columns joined. Nothing here happens per row in
+Python but the event id.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -131,8 +132,9 @@ class _Translation:
         return chosen
 
     def _where(self, holds: Callable[[Recipe], bool]) -> Flags:
-        flags = np.array([holds(recipe) for recipe in self._recipes] + [False], dtype=bool)
-        return flags[self._recipe]
+        flags: Flags = np.array([*map(holds, self._recipes), False])
+        chosen: Flags = flags[self._recipe]
+        return chosen
 
     # Rendering
 
@@ -145,7 +147,7 @@ class _Translation:
         for number, values in enumerate(combinations):
             try:
                 results.append(function(self._render, *values))
-            except Exception as error:  # noqa: BLE001 - a row must never stop the hour
+            except Exception as error:
                 results.append(None)
                 self._fail(rows[inverse == number], slot, error)
         return results, inverse
@@ -312,16 +314,7 @@ class _Translation:
             ("objectId", "objectid", named),
         ):
             parts.append(self._integer_facts(key, column, rows, shown))
-        other = Fragments(self._rows.number)
-        for number, recipe in enumerate(self._recipes):
-            self._place_value(
-                other,
-                lambda _, value, allowed=recipe.other: extensions.filtered_other(value, allowed),
-                ("other",),
-                np.flatnonzero((self._recipe == number) & named),
-                "extensions",
-            )
-        parts.append(other.array(rows, ',"other":'))
+        parts.append(self._other().array(rows, ',"other":'))
         if self._translator.ip_addresses:
             ip = Fragments(self._rows.number)
             self._place_value(ip, lambda _, ip: ip, ("ip",), np.flatnonzero(named), "extensions")
@@ -330,6 +323,17 @@ class _Translation:
         parts.extend(self._extras(rows))
         parts.append("}")
         return pc.binary_join_element_wise(*parts, "")
+
+    def _other(self) -> Fragments:
+        fragments = Fragments(self._rows.number)
+        for allowed in {recipe.other for recipe in self._recipes}:
+
+            def kept(_: Render, other: object, allowed: frozenset[str] = allowed) -> object:
+                return extensions.filtered_other(other, allowed)
+
+            rows = np.flatnonzero(self._where(partial(_allows, allowed)))
+            self._place_value(fragments, kept, ("other",), rows, "extensions")
+        return fragments
 
     def _raw_facts(self) -> Fragments:
         keys = {
@@ -352,9 +356,7 @@ class _Translation:
         fragments.place(rows, results, inverse)
         return fragments
 
-    def _integer_facts(
-        self, key: str, column: str, rows: Indices, shown: Flags | None
-    ) -> pa.Array:
+    def _integer_facts(self, key: str, column: str, rows: Indices, shown: Flags | None) -> pa.Array:
         values = self._rows.integers(column)[rows]
         missing = values == NOTHING
         if shown is not None:
@@ -387,8 +389,8 @@ class _Translation:
             ("unresolved", lambda _, names: names, ("unresolved",), everything),
         ]
         for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
-            chosen = self._where(lambda recipe, name=name: name in recipe.extensions)
-            wanted.append((key, function, parameters(function)[1:], np.flatnonzero(chosen)))
+            chosen = np.flatnonzero(self._where(partial(_asks_for, name)))
+            wanted.append((key, function, parameters(function)[1:], chosen))
         arrays = []
         for key, function, names, where in wanted:
             fragments = Fragments(self._rows.number)
@@ -459,7 +461,9 @@ class _Translation:
 
     def _ed_app(self, rows: Indices) -> pa.Array:
         fragments = Fragments(self._rows.number)
-        self._place(fragments, entities.application, ("site",), np.arange(self._rows.number), "edApp")
+        self._place(
+            fragments, entities.application, ("site",), np.arange(self._rows.number), "edApp"
+        )
         return fragments.array(rows, ',"edApp":')
 
     def _heads(
@@ -572,6 +576,14 @@ def _repeated(
 def _has(rows: Rows, column: str, where: Indices) -> Flags:
     codes, values = rows.column(column)
     return np.array([value is not None for value in values])[codes[where]]
+
+
+def _allows(keys: frozenset[str], recipe: Recipe) -> bool:
+    return recipe.other == keys
+
+
+def _asks_for(extension: str, recipe: Recipe) -> bool:
+    return extension in recipe.extensions
 
 
 def _person(render: Render, user: int | None) -> object:

@@ -69,9 +69,9 @@ STATUSES = frozenset({"Active", "Inactive"})
 class EntityType:
     """An entity type: its supertypes, its own properties with their kinds, since when it exists.
 
-    Kinds: ``str``, ``dec`` (a number with a fraction), ``int``, ``nonneg``, ``bool``, ``dt``, ``dur``,
-    ``role``, ``status``, ``sysid``, ``map``, ``@Type`` (an entity of that type or an IRI); ``[kind]`` is
-    a list.
+    Kinds: ``str``, ``dec`` (a number with a fraction), ``int``, ``nonneg``, ``bool``, ``dt`` and
+    ``dur`` (a time and a duration in ISO 8601), ``role``, ``status``, ``sysid``, ``map``, ``@Type``
+    (an entity of that type or an IRI); ``[kind]`` is a list.
     """
 
     supertypes: tuple[str, ...]
@@ -162,7 +162,7 @@ def _parse_entities() -> dict[str, EntityType]:
         name, supertypes = head.split()
         types[name.rstrip("*")] = EntityType(
             tuple(supertypes.split(",")) if supertypes != "-" else (),
-            dict(item.split(":", 1) for item in properties.split()),  # type: ignore[misc]
+            dict(item.split(":", 1) for item in properties.split()),
             name.endswith("*"),
         )
     return types
