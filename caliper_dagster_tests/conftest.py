@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from selenium.webdriver import Chrome
 from xdist.workermanage import WorkerController
 
 from caliper_dagster_tests import moodle_dump, servers
+from caliper_dagster_tests.browser import open_browser
 
 _run_key = pytest.StashKey[servers.Run]()
 _folder_key = pytest.StashKey[Path]()
@@ -100,3 +102,11 @@ def _once(folder: Path, name: str, server: servers.Server, fill: Callable[[str],
             address.touch(0o600)
             address.write_text(server.create_reader(url))
         return address.read_text()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Chrome]:
+    """A headless Chromium with an empty profile."""
+    driver = open_browser(tmp_path / "browser-profile")
+    yield driver
+    driver.quit()

@@ -313,9 +313,9 @@ def connect(kind: str, folder: Path) -> Server:
     with exclusive(folder, kind):
         if not home.exists():
             home.mkdir()
-            _keepers.append(_start_keeper(kind, folder))
-            deadline = time.monotonic() + START_SECONDS + STOP_SECONDS
-            while not report.exists() and time.monotonic() < deadline:
+            keeper = _start_keeper(kind, folder)
+            _keepers.append(keeper)
+            while not report.exists() and keeper.poll() is None:
                 time.sleep(0.05)
     if not report.exists():
         log = home / "keeper.log"

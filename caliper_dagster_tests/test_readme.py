@@ -9,7 +9,9 @@ from caliper_dagster.settings import Settings, setting_names
 from caliper_dagster_tests.servers import ROOT
 
 README = ROOT / "README.md"
-_BETWEEN_MARKERS = re.compile(r"(?<=<!-- settings: written by `make readme` -->\n).*?(?=<!--)", re.S)
+_BETWEEN_MARKERS = re.compile(
+    r"(?<=<!-- settings: written by `make readme` -->\n).*?(?=<!--)", re.S
+)
 
 
 def settings_table() -> str:
@@ -22,7 +24,7 @@ def settings_table() -> str:
 
 def _default(value: object) -> str:
     if value is None:
-        return "–"
+        return "not set"
     if isinstance(value, bool):
         value = str(value).lower()
     elif isinstance(value, tuple):
