@@ -6,7 +6,7 @@ the Dagster side into a failed run with the same sentence.
 
 
 class CaliperDagsterError(Exception):
-    """Base of all errors that are meant for a person. The message is one sentence, free of secrets."""
+    """Base of all errors that are meant for a person: one sentence, free of secrets."""
 
 
 class ConfigurationError(CaliperDagsterError):

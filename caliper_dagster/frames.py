@@ -75,8 +75,12 @@ _LOG_COLUMNS = (
     Column("crud", REPEATED, "c, r, u or d; not always true"),
     Column("edulevel", INTEGER, "0 other, 1 teaching, 2 participating"),
     Column("contextid", INTEGER, "id of the context"),
-    Column("contextlevel", INTEGER, "10 system, 30 user, 40 category, 50 course, 70 module, 80 block"),
-    Column("contextinstanceid", INTEGER, "id of the context's thing; the course module's at level 70"),
+    Column(
+        "contextlevel", INTEGER, "10 system, 30 user, 40 category, 50 course, 70 module, 80 block"
+    ),
+    Column(
+        "contextinstanceid", INTEGER, "id of the context's thing; the course module's at level 70"
+    ),
     Column("userid", INTEGER, "who triggered the request; 0 nobody, below 0 the system", True),
     Column("courseid", INTEGER, "course; 0 none, 1 the front page"),
     Column("relateduserid", INTEGER, "user whom the event is about", True),

@@ -1,7 +1,7 @@
 """Hours: the unit in which everything is partitioned.
 
-An hour is a UTC hour of ``logstore_standard_log.timecreated`` (whole seconds since 1970). Its key is
-the one that Dagster gives it, ``2026-01-31-14:00``. Ranges are half-open, on hours only.
+An hour is a UTC hour of ``logstore_standard_log.timecreated`` (whole seconds since 1970). Its key
+is the one that Dagster gives it, ``2026-01-31-14:00``. Ranges are half-open, on hours only.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ class HourRange:
 
 
 def parse_hour(text: str, name: str) -> Hour:
-    """Read an ISO 8601 hour in UTC (``2026-01-31T14``, ``2026-01-31T14:00Z``, or a date: its first hour).
+    """Read an ISO 8601 hour in UTC: ``2026-01-31T14``, ``2026-01-31T14:00Z``, or a date.
+
+    A date stands for its first hour.
 
     Args:
         text: what the user gave.
