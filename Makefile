@@ -16,7 +16,7 @@ TEST_PROCESSES ?= 2
 PYTEST_ARGS ?=
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --constraint constraints.txt --root-user-action ignore
 PINNED := pyproject.toml constraints.txt
 
