@@ -1,0 +1,124 @@
+"""The servers and databases that the other tests stand on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+
+from caliper_dagster_tests import servers
+
+LOG_TABLE = "mdl_logstore_standard_log"
+
+
+def query(url: str, statement: str) -> list[tuple[object, ...]]:
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(sa.text(statement))]
+
+
+@pytest.mark.parametrize("fixture", ["mariadb_url", "postgres_url"])
+def test_database_is_fresh_empty_and_ours(fixture: str, request: pytest.FixtureRequest) -> None:
+    url = request.getfixturevalue(fixture)
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    assert sa.inspect(engine).get_table_names() == []
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE words (word VARCHAR(20))"))
+        connection.execute(sa.text("INSERT INTO words VALUES ('Grüße 🙂')"))
+    assert query(url, "SELECT word FROM words") == [("Grüße 🙂",)]
+
+
+@pytest.mark.parametrize("fixture", ["moodle_dump_mariadb", "moodle_dump_postgres"])
+def test_reader_cannot_write(fixture: str, request: pytest.FixtureRequest) -> None:
+    url = request.getfixturevalue(fixture)
+    with pytest.raises(sa.exc.DBAPIError, match=r"denied"):
+        query(url, f"DELETE FROM {LOG_TABLE}")
+
+
+def test_dump_is_the_same_in_both_servers(
+    moodle_dump_mariadb: str, moodle_dump_postgres: str
+) -> None:
+    tables = sa.inspect(sa.create_engine(moodle_dump_mariadb)).get_table_names()
+    assert len(tables) == 321
+    assert sorted(tables) == sorted(
+        sa.inspect(sa.create_engine(moodle_dump_postgres)).get_table_names()
+    )
+    counts = " UNION ALL ".join(f"SELECT '{table}', COUNT(*) FROM {table}" for table in tables)
+    assert dict(query(moodle_dump_mariadb, counts)) == dict(query(moodle_dump_postgres, counts))
+
+    log = f"SELECT * FROM {LOG_TABLE} ORDER BY id"
+    rows = query(moodle_dump_mariadb, log)
+    assert len(rows) == 31_101
+    assert rows == query(moodle_dump_postgres, log)
+
+
+def test_browser_runs_scripts_and_takes_pictures(browser: Chrome, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<h1>?</h1><script>document.querySelector('h1').textContent = 6 * 7</script>")
+    browser.get(page.as_uri())
+    assert browser.find_element(By.TAG_NAME, "h1").text == "42"
+    picture = tmp_path / "page.png"
+    assert browser.save_screenshot(str(picture))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_given_server_is_used_and_left_clean(
+    mariadb_server: servers.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = mariadb_server.url.render_as_string(hide_password=False)
+    monkeypatch.setenv(servers.MariaDB.variable, given)
+    run = servers.begin_run()
+    server = servers.connect("mariadb", run.folder)
+    assert (server.url, server.prefix) != (mariadb_server.url, mariadb_server.prefix)
+    assert server.url.port == mariadb_server.url.port
+    database = server.create_database()
+    reader = server.create_reader(database)
+    assert query(reader, "SELECT 1") == [(1,)]
+    run.end()
+    with pytest.raises(sa.exc.OperationalError, match="denied"):
+        query(reader, "SELECT 1")
+    with pytest.raises(sa.exc.OperationalError, match="Unknown database"):
+        query(database, "SELECT 1")
+
+
+def test_server_ends_with_a_killed_run() -> None:
+    script = (
+        "import time\n"
+        "from caliper_dagster_tests import servers\n"
+        "run = servers.begin_run()\n"
+        "url = servers.connect('postgres', run.folder).url\n"
+        "print(run.folder, url.render_as_string(hide_password=False), flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=servers.ROOT, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        folder, url = run.stdout.readline().split()
+        assert query(url, "SELECT 1") == [(1,)]
+        run.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + servers.STOP_SECONDS
+    while Path(folder).exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(folder).exists()
+    with pytest.raises(sa.exc.OperationalError, match="refused"):
+        query(url, "SELECT 1")
+
+
+def test_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "find_mariadb", lambda: None)
+    monkeypatch.setattr(servers, "find_chromium", lambda: None)
+    monkeypatch.delenv(servers.MariaDB.variable, raising=False)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(servers.ServerError) as caught:
+        servers.ensure()
+    sentence = str(caught.value)
+    assert "mariadb-server, chromium, chromium-driver" in sentence
+    assert servers.MariaDB.variable in sentence
