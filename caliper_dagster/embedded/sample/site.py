@@ -1,0 +1,716 @@
+"""What stands still in the sample site: users, courses, activities, roles and enrolments.
+
+What people do there is the business of ``traffic``; state that changes by it lives in ``work``.
+Column names in the tables below are Moodle's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+from math import ceil
+from random import Random
+from typing import TypeVar
+
+from caliper_dagster.embedded.sample import names
+from caliper_dagster.embedded.sample.journal import Place
+from caliper_dagster.embedded.sample.tables import Tables, Value
+
+WWWROOT = "https://moodle.example.edu"
+DAY = 86400
+SYSTEM_CONTEXT = 1
+GUEST_ID, ADMIN_ID = 1, 2
+STUDENTS_PER_COURSE = 25
+NEVER = 1 << 40
+
+CONFIG = (
+    ("siteguest", str(GUEST_ID)),
+    ("siteadmins", str(ADMIN_ID)),
+    ("release", "4.5.6 (Build: 20250811)"),
+    ("version", "2024100706"),
+    ("branch", "405"),
+    ("lang", "en"),
+    ("timezone", "Europe/Berlin"),
+    ("guestroleid", "6"),
+    ("notloggedinroleid", "6"),
+    ("defaultuserroleid", "7"),
+    ("defaultfrontpageroleid", "8"),
+)
+ROLES = (
+    # short name, archetype, name; the first eight are Moodle's own, which have no stored name
+    ("manager", "manager", ""),
+    ("coursecreator", "coursecreator", ""),
+    ("editingteacher", "editingteacher", ""),
+    ("teacher", "teacher", ""),
+    ("student", "student", ""),
+    ("guest", "guest", ""),
+    ("user", "user", ""),
+    ("frontpage", "frontpage", ""),
+    ("tutor", "teacher", "Tutor·in"),
+    ("observer", "", "Observer"),
+)
+ROLE_IDS = {role[0]: number for number, role in enumerate(ROLES, 1)}
+SCALES = (
+    ("Separate and Connected ways of knowing", "Mostly separate,Separate and connected,Connected"),
+    ("Default competence scale", "Not yet competent,Competent"),
+    ("Competence", "Not yet,Nearly,Competent,Excellent"),
+)
+SCALE_SIZES = {number: scale[1].count(",") + 1 for number, scale in enumerate(SCALES, 1)}
+
+MODULES = (
+    *("assign", "bigbluebuttonbn", "book", "chat", "choice", "data", "feedback", "folder"),
+    *("forum", "glossary", "h5pactivity", "imscp", "label", "lesson", "lti", "page", "quiz"),
+    *("resource", "scorm", "subsection", "survey", "url", "wiki", "workshop", "facetoface"),
+)
+# The first course has every kind of activity, the others these and some of the rest.
+COMMON_PLAN = (
+    *("forum", "page", "resource", "url", "quiz", "quiz", "assign", "assign", "page", "resource"),
+)
+OTHER_PLAN = (
+    *("folder", "book", "scorm", "choice", "data", "feedback", "lesson", "lti", "wiki"),
+    *("workshop", "chat", "glossary", "imscp", "survey", "facetoface"),
+)
+SHOWCASE_PLAN = (*COMMON_PLAN, *OTHER_PLAN, "quiz", "assign", "assign", "feedback", "resource")
+
+# Columns of the instances beside course, name and intro; instances take the variants in turn.
+VARIANTS: dict[str, tuple[dict[str, Value], ...]] = {
+    "assign": (
+        {"grade": 100, "submissiondrafts": 1},
+        {"grade": -3},
+        {"grade": 20, "submissiondrafts": 1, "attemptreopenmethod": "manual", "maxattempts": -1},
+        {"grade": 50, "teamsubmission": 1},
+        {"grade": 10, "blindmarking": 1},
+    ),
+    "choice": ({"showresults": 1}, {"allowmultiple": 1}),
+    "feedback": ({"anonymous": 1}, {"anonymous": 2}),
+    "lesson": ({"grade": 10, "maxattempts": 1}, {"grade": -3}),
+    "lti": ({"toolurl": "https://lab.example.com/launch", "grade": 100},),
+    "page": ({"content": "<p>Lorem ipsum</p>", "contentformat": 1},),
+    "quiz": (
+        {
+            "sumgrades": 5.0,
+            "grade": 100.0,
+            "questionsperpage": 1,
+            "preferredbehaviour": "interactive",
+        },
+        {
+            "sumgrades": 6.0,
+            "grade": 10.0,
+            "questionsperpage": 2,
+            "timelimit": 900,
+            "attempts": 3,
+            "overduehandling": "autosubmit",
+            "preferredbehaviour": "deferredfeedback",
+        },
+        {
+            "sumgrades": 4.0,
+            "grade": 20.0,
+            "questionsperpage": 1,
+            "timelimit": 3600,
+            "attempts": 1,
+            "preferredbehaviour": "manualgraded",
+        },
+    ),
+    "scorm": ({"maxgrade": 100.0, "maxattempt": 0, "version": "SCORM_1.2", "reference": "a.zip"},),
+    "survey": ({"template": 1, "questions": "1,2"}, {"template": 4, "questions": "3"}),
+    "url": ({"externalurl": "https://www.example.com/?a=1&b=2"},),
+    "workshop": ({"phase": 20, "grade": 80.0, "gradinggrade": 20.0, "strategy": "accumulative"},),
+}
+# Every second instance has dates: days from the first hour of the log.
+DATES: dict[str, dict[str, int]] = {
+    "assign": {"allowsubmissionsfromdate": -30, "duedate": 10, "cutoffdate": 40},
+    "choice": {"timeopen": -5, "timeclose": 30},
+    "feedback": {"timeopen": -20, "timeclose": 60},
+    "forum": {"duedate": 14},
+    "lesson": {"available": -14, "deadline": 45},
+    "quiz": {"timeopen": -10, "timeclose": 60},
+    "scorm": {"timeopen": -10, "timeclose": 90},
+    "workshop": {"submissionstart": -10, "submissionend": 20},
+}
+# Gradebook items: item number, column of the activity with its highest grade.
+GRADED: dict[str, tuple[tuple[int, str], ...]] = {
+    "assign": ((0, "grade"),),
+    "lesson": ((0, "grade"),),
+    "lti": ((0, "grade"),),
+    "quiz": ((0, "grade"),),
+    "scorm": ((0, "maxgrade"),),
+    "workshop": ((0, "grade"), (1, "gradinggrade")),
+}
+FILES = (
+    # name, type
+    ("notes ü.pdf", "application/pdf"),
+    ("recording.mp4", "video/mp4"),
+    ("audio guide.mp3", "audio/mpeg"),
+    ("diagram.png", "image/png"),
+)
+NETWORKS = ("192.0.2.{}", "198.51.100.{}", "203.0.113.{}", "2001:db8::{:x}")
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class User:
+    """A person with what the log needs; ``seen`` to ``last_ip`` follow from the log-ins.
+
+    Attributes:
+        gone_at: second of the deletion; the row stays, emptied, as Moodle leaves it.
+    """
+
+    id: int
+    username: str
+    firstname: str
+    lastname: str
+    idnumber: str
+    gone_at: int = NEVER
+    courses: list[Course] = field(default_factory=list)
+    first_login: int = 0
+    previous_login: int = 0
+    last_login: int = 0
+    last_ip: str = ""
+
+    def address(self, rng: Random) -> str:
+        """An address of the user, most often the same; only from ranges kept for documentation."""
+        device = self.id + (rng.randrange(1, 4) if rng.random() < 0.3 else 0)
+        return NETWORKS[device % 4].format(device * 7 % 253 + 1)
+
+
+@dataclass(slots=True, eq=False)
+class GradeItem:
+    """A ``grade_items`` row: ``scaleid`` is set and ``maximum`` its size when a scale is used."""
+
+    id: int
+    maximum: float
+    scaleid: int | None
+
+
+@dataclass(slots=True, eq=False)
+class Activity:
+    """A course module with its instance; ``columns`` are those of the instance."""
+
+    id: int
+    module: str
+    course: Course
+    place: Place
+    columns: dict[str, Value]
+    item: GradeItem | None
+    gone_at: int
+
+    def number(self, column: str) -> float:
+        """A numeric column, 0 when it is not set."""
+        return float(self.columns.get(column) or 0)
+
+
+@dataclass(slots=True, eq=False)
+class Course:
+    """A course and who is in it; ``teams`` maps the ids of students to those of their groups."""
+
+    id: int
+    place: Place
+    gone_at: int
+    activities: list[Activity] = field(default_factory=list)
+    students: list[User] = field(default_factory=list)
+    teachers: list[User] = field(default_factory=list)
+    teams: dict[int, int] = field(default_factory=dict)
+
+    def of(self, module: str) -> list[Activity]:
+        """The activities of one kind, in the order of the course."""
+        return [activity for activity in self.activities if activity.module == module]
+
+
+@dataclass(slots=True)
+class Site:
+    """The site; ``courses`` holds those that still exist, the first has every kind of activity."""
+
+    system: Place
+    front_page: Place
+    guest: User
+    admin: User
+    staff: list[User]
+    teachers: list[User]
+    assistants: list[User]
+    students: list[User]
+    courses: list[Course]
+    gone_course: Course
+    gone_activities: list[Activity]
+
+    @property
+    def users(self) -> list[User]:
+        """Everybody, by id."""
+        return [self.guest, self.admin, *self.staff, *self.graders, *self.students]
+
+    @property
+    def graders(self) -> list[User]:
+        """Teachers and assistants."""
+        return [*self.teachers, *self.assistants]
+
+
+def turns(values: Sequence[T], rng: Random) -> Iterator[T]:
+    """The values again and again, beginning anywhere."""
+    shift = rng.randrange(len(values))
+    return cycle((*values[shift:], *values[:shift]))
+
+
+class SiteBuilder:
+    """Builds the site into tables.
+
+    Args:
+        tables: where the rows go; those of the users only by ``write_users``.
+        rng: decides everything that the other arguments leave open.
+        start: first second of the log; everything is older.
+        gone_at: second at which the things are deleted that earlier log rows name.
+    """
+
+    def __init__(self, tables: Tables, rng: Random, start: int, gone_at: int) -> None:
+        self._tables = tables
+        self._rng = rng
+        self._created = start - 60 * DAY
+        self._start = start
+        self._gone_at = gone_at
+        self._paths: dict[int, str] = {}
+        self._counters: dict[str, int] = {}
+        self._first_names = turns(names.FIRST_NAMES, rng)
+        self._last_names = turns(names.LAST_NAMES, rng)
+
+    def build(self, students: int) -> Site:
+        """Add all rows for a site with so many students (and a few deleted ones)."""
+        tables = self._tables
+        for name, value in CONFIG:
+            tables.add("config", name=name, value=value)
+        for number, (shortname, archetype, name) in enumerate(ROLES, 1):
+            tables.add(
+                "role", name=name, shortname=shortname, archetype=archetype, sortorder=number
+            )
+        for name, scale in SCALES:
+            tables.add("scale", name=name, scale=scale, timemodified=self._created)
+        for name in MODULES:
+            tables.add("modules", name=name)
+        system = Place(self._context(10, 0, None), 10, 0, 0)
+        courses = max(4, ceil(students / STUDENTS_PER_COURSE))
+        site = self._people(students, courses, system)
+        categories = self._categories()
+        for number, learners in enumerate(_rosters(site.students, courses)):
+            site.courses.append(self._course(number, learners, categories, site))
+        site.gone_course = self._gone_course(categories[-1], site)
+        self._forget_activities(site)
+        self._assign_staff(site, categories)
+        return site
+
+    def write_users(self, site: Site) -> None:
+        """Add the rows of all users, with the log-ins that they made meanwhile."""
+        for user in site.users:
+            gone = user.gone_at < NEVER
+            email = f"user{user.id}@moodle.example.edu"
+            digest = hashlib.md5(user.username.encode(), usedforsecurity=False).hexdigest()
+            self._tables.add(
+                "user",
+                id=user.id,
+                confirmed=1,
+                deleted=int(gone),
+                mnethostid=1,
+                username=f"{email}.{user.gone_at}" if gone else user.username,
+                idnumber="" if gone else user.idnumber,
+                firstname=user.firstname,
+                lastname=user.lastname,
+                email=digest if gone else email,
+                firstaccess=user.first_login,
+                lastaccess=user.last_login,
+                lastlogin=user.previous_login,
+                currentlogin=user.last_login,
+                lastip=user.last_ip,
+                timecreated=self._created,
+                timemodified=user.gone_at if gone else self._created,
+            )
+
+    def _context(self, level: int, instance: int, parent: int | None, gone: bool = False) -> int:
+        context = self._tables.reserve("context")
+        path = f"{'' if parent is None else self._paths[parent]}/{context}"
+        self._paths[context] = path
+        return self._tables.add(
+            "context",
+            gone=gone,
+            id=context,
+            contextlevel=level,
+            instanceid=instance,
+            path=path,
+            depth=path.count("/"),
+        )
+
+    def _user(self, username: str, number: int | None = None) -> User:
+        user = User(
+            self._tables.reserve("user"),
+            username,
+            next(self._first_names),
+            next(self._last_names),
+            "" if number is None or number % 5 == 0 else f"S-{number:06d}",
+        )
+        self._context(30, user.id, SYSTEM_CONTEXT)
+        return user
+
+    def _people(self, students: int, courses: int, system: Place) -> Site:
+        guest, admin = self._user("guest"), self._user("admin")
+        guest.firstname, guest.lastname = "Guest user", " "
+        admin.firstname, admin.lastname = "Admin", "User"
+        staff = [self._user(name) for name in ("manager", "creator", "observer")]
+        teachers = [self._user(f"teacher{n}") for n in range(1, courses // 2 + 2)]
+        assistants = [self._user(f"assistant{n}") for n in range(1, courses // 3 + 2)]
+        learners = [self._user(f"student{n}", n) for n in range(1, students + 1)]
+        for number in range(max(1, students // 100)):
+            learners.append(self._user(f"former{number + 1}", number))
+            learners[-1].gone_at = self._gone_at
+        front_page = self._front_page()
+        nowhere = Course(0, system, NEVER)
+        return Site(
+            system,
+            front_page,
+            guest,
+            admin,
+            staff,
+            teachers,
+            assistants,
+            learners,
+            courses=[],
+            gone_course=nowhere,
+            gone_activities=[],
+        )
+
+    def _front_page(self) -> Place:
+        self._tables.add(
+            "course",
+            fullname="Example University — Ünïcode Læring",
+            shortname="example",
+            format="site",
+            sortorder=1,
+            timecreated=self._created,
+        )
+        return Place(self._context(50, 1, SYSTEM_CONTEXT), 50, 1, 1)
+
+    def _categories(self) -> list[tuple[int, int]]:
+        """Ids of the categories and of their contexts."""
+        made: list[tuple[int, int]] = []
+        paths: list[str] = []
+        for name, idnumber, parent in names.CATEGORIES:
+            category = self._tables.reserve("course_categories")
+            above = (0, SYSTEM_CONTEXT) if parent is None else made[parent]
+            paths.append(f"{'' if parent is None else paths[parent]}/{category}")
+            self._tables.add(
+                "course_categories",
+                id=category,
+                name=name,
+                idnumber=idnumber,
+                parent=above[0],
+                path=paths[-1],
+                depth=paths[-1].count("/"),
+                sortorder=category * 10000,
+                timemodified=self._created,
+            )
+            made.append((category, self._context(40, category, above[1])))
+        return made
+
+    def _course(
+        self, number: int, learners: list[User], categories: list[tuple[int, int]], site: Site
+    ) -> Course:
+        fullname, shortname, summary = names.COURSES[number % len(names.COURSES)]
+        again = number // len(names.COURSES)
+        course = self._course_row(
+            f"{fullname} ({again + 1})" if again else fullname,
+            f"{shortname} ({again + 1})" if again else shortname,
+            summary,
+            categories[number % len(categories)],
+            idnumber="" if number % 3 == 2 else f"SIS-{number + 1:04d}",
+        )
+        rest = self._rng.sample(OTHER_PLAN, 6)
+        self._fill(course, SHOWCASE_PLAN if number == 0 else (*COMMON_PLAN, *rest))
+        course.students = learners
+        self._enrol(course, number, site)
+        self._discuss(course)
+        return course
+
+    def _gone_course(self, category: tuple[int, int], site: Site) -> Course:
+        course = self._course_row(*names.GONE_COURSE, category, idnumber="", gone_at=self._gone_at)
+        self._fill(course, ("forum", "page", "url"))
+        course.students = site.students[:20]
+        for student in course.students:
+            student.courses.append(course)
+        return course
+
+    def _course_row(
+        self,
+        fullname: str,
+        shortname: str,
+        summary: str | None,
+        category: tuple[int, int],
+        *,
+        idnumber: str,
+        gone_at: int = NEVER,
+    ) -> Course:
+        gone = gone_at < NEVER
+        course = self._tables.add(
+            "course",
+            gone=gone,
+            category=category[0],
+            fullname=fullname,
+            shortname=shortname,
+            idnumber=idnumber,
+            summary=summary,
+            summaryformat=1,
+            sortorder=category[0] * 10000 + 1,
+            startdate=self._created + 10 * DAY,
+            enddate=0 if idnumber.endswith("3") else self._created + 190 * DAY,
+            timecreated=self._created,
+            timemodified=self._created,
+        )
+        context = self._context(50, course, category[1], gone)
+        return Course(course, Place(context, 50, course, course), gone_at)
+
+    def _fill(self, course: Course, plan: Sequence[str]) -> None:
+        gone = course.gone_at < NEVER
+        sections = len(names.SECTIONS)
+        section_ids = [self._tables.reserve("course_sections") for _ in range(sections)]
+        sequences: list[list[str]] = [[] for _ in range(sections)]
+        if not gone:
+            self._grade_item(course.id, None, "course", 100.0)
+        for number, module in enumerate(plan):
+            section = number * sections // len(plan)
+            activity = self._activity(course, module, section_ids[section], course.gone_at)
+            sequences[section].append(str(activity.place.contextinstanceid))
+        for number, (section_id, name) in enumerate(zip(section_ids, names.SECTIONS, strict=True)):
+            self._tables.add(
+                "course_sections",
+                gone=gone,
+                id=section_id,
+                course=course.id,
+                section=number,
+                name=name,
+                sequence=",".join(sequences[number]),
+                timemodified=self._created,
+            )
+
+    def _activity(self, course: Course, module: str, section: int, gone_at: int) -> Activity:
+        turn = self._counters.get(module, 0)
+        self._counters[module] = turn + 1
+        gone = gone_at < NEVER
+        columns = self._instance_columns(course, module, turn)
+        instance = self._tables.add_row(module, columns, gone=gone)
+        cmid = self._tables.add(
+            "course_modules",
+            gone=gone,
+            course=course.id,
+            module=MODULES.index(module) + 1,
+            instance=instance,
+            section=section,
+            idnumber=f"{module}-{instance}" if turn % 4 == 0 else "",
+            added=self._created,
+            visible=int(turn % 10 != 9),
+        )
+        context = self._context(70, cmid, course.place.contextid, gone)
+        place = Place(context, 70, cmid, course.id)
+        activity = Activity(instance, module, course, place, columns, None, gone_at)
+        course.activities.append(activity)
+        if not gone:
+            self._attach(activity, turn)
+        return activity
+
+    def _instance_columns(self, course: Course, module: str, turn: int) -> dict[str, Value]:
+        titles, variants = names.TITLES[module], VARIANTS.get(module, ({},))
+        columns: dict[str, Value] = {
+            "course": course.id,
+            "name": f"{titles[turn % len(titles)]} {turn + 1}",
+            "intro": names.INTROS[turn % len(names.INTROS)],
+            "introformat": 1,
+            "timemodified": self._created,
+            **variants[turn % len(variants)],
+        }
+        if turn % 2:
+            for column, days in DATES.get(module, {}).items():
+                columns[column] = self._start + days * DAY
+        return columns
+
+    def _attach(self, activity: Activity, turn: int) -> None:
+        """Grade items and files of an activity."""
+        for number, column in GRADED.get(activity.module, ()):
+            item = self._grade_item(
+                activity.course.id, activity, "mod", activity.number(column), number
+            )
+            activity.item = activity.item or item
+        if activity.module == "resource":
+            self._files(activity.place.contextid, *FILES[turn % len(FILES)])
+
+    def _grade_item(
+        self, course: int, activity: Activity | None, kind: str, grade: float, number: int = 0
+    ) -> GradeItem:
+        scaleid = int(-grade) if grade < 0 else None
+        maximum = float(SCALE_SIZES[scaleid]) if scaleid else grade
+        item = self._tables.add(
+            "grade_items",
+            courseid=course,
+            itemname=activity.columns["name"] if activity else None,
+            itemtype=kind,
+            itemmodule=activity.module if activity else None,
+            iteminstance=activity.id if activity else course,
+            itemnumber=number if activity else None,
+            gradetype=2 if scaleid else 1,
+            grademax=maximum,
+            grademin=1.0 if scaleid else 0.0,
+            scaleid=scaleid,
+            timecreated=self._created,
+            timemodified=self._created,
+        )
+        return GradeItem(item, maximum, scaleid)
+
+    def _files(self, context: int, filename: str, mimetype: str) -> None:
+        """A file, and the entry for its folder that Moodle keeps beside it."""
+        for name, mime, size in ((filename, mimetype, 4096), (".", None, 0)):
+            path = f"/{context}/mod_resource/content/0/{name}"
+            self._tables.add(
+                "files",
+                contenthash=_sha1(filename if size else ""),
+                pathnamehash=_sha1(path),
+                contextid=context,
+                component="mod_resource",
+                filearea="content",
+                itemid=0,
+                filepath="/",
+                filename=name,
+                filesize=size,
+                mimetype=mime,
+                sortorder=int(size > 0),
+                timecreated=self._created,
+                timemodified=self._created,
+            )
+
+    def _enrol(self, course: Course, number: int, site: Site) -> None:
+        manual = self._enrol_method(course, "manual", "student", 0)
+        self._enrol_method(course, "guest", None, 0 if number == 0 else 1)
+        own = self._enrol_method(course, "self", "student", number % 2)
+        course.teachers = [site.teachers[number // 2], site.assistants[number // 3]]
+        assistant = "teacher" if number % 2 else "tutor"
+        for teacher, role in zip(course.teachers, ("editingteacher", assistant), strict=True):
+            self._enrol_user(course, teacher, manual, role)
+            teacher.courses.append(course)
+        groups = [
+            self._tables.add("groups", courseid=course.id, name=name, timecreated=self._created)
+            for name in names.GROUPS
+        ]
+        for turn, student in enumerate(course.students):
+            student.courses.append(course)
+            if student.gone_at < NEVER or (turn % 60 == 59):
+                continue  # deleted, or unenrolled since: the log still has their rows
+            self._enrol_user(course, student, own if turn % 7 == 3 else manual, "student", turn)
+            self._join(course, student, groups[turn % len(groups)])
+
+    def _enrol_method(self, course: Course, method: str, role: str | None, status: int) -> int:
+        return self._tables.add(
+            "enrol",
+            enrol=method,
+            status=status,
+            courseid=course.id,
+            roleid=ROLE_IDS[role] if role else 0,
+            timecreated=self._created,
+            timemodified=self._created,
+        )
+
+    def _enrol_user(
+        self, course: Course, user: User, method: int, role: str, turn: int = 0
+    ) -> None:
+        self._tables.add(
+            "user_enrolments",
+            status=int(turn % 50 == 49),
+            enrolid=method,
+            userid=user.id,
+            timestart=self._created,
+            timeend=self._start + 120 * DAY if turn % 9 == 8 else 0,
+            modifierid=ADMIN_ID,
+            timecreated=self._created,
+            timemodified=self._created,
+        )
+        self._assign_role(role, course.place.contextid, user)
+
+    def _assign_role(self, role: str, context: int, user: User) -> None:
+        self._tables.add(
+            "role_assignments",
+            roleid=ROLE_IDS[role],
+            contextid=context,
+            userid=user.id,
+            timemodified=self._created,
+            modifierid=ADMIN_ID,
+        )
+
+    def _join(self, course: Course, student: User, group: int) -> None:
+        course.teams[student.id] = group
+        self._tables.add(
+            "groups_members", groupid=group, userid=student.id, timeadded=self._created
+        )
+
+    def _assign_staff(self, site: Site, categories: list[tuple[int, int]]) -> None:
+        manager, creator, observer = site.staff
+        self._assign_role("manager", categories[0][1], manager)
+        self._assign_role("coursecreator", SYSTEM_CONTEXT, creator)
+        self._assign_role("observer", site.courses[0].place.contextid, observer)
+        for user in site.staff:
+            user.courses.append(site.courses[0])
+
+    def _discuss(self, course: Course) -> None:
+        for forum in course.of("forum"):
+            post = self._tables.reserve("forum_posts")
+            subject, message = names.POSTS[forum.id % len(names.POSTS)]
+            author = course.teachers[0].id
+            discussion = self._tables.add(
+                "forum_discussions",
+                course=course.id,
+                forum=forum.id,
+                name=subject,
+                firstpost=post,
+                userid=author,
+                usermodified=author,
+                timemodified=self._created,
+            )
+            self._post(discussion, author, 0, subject, message, post)
+            for reply, student in enumerate(course.students[:3]):
+                text = names.POSTS[(forum.id + reply) % len(names.POSTS)][1]
+                self._post(discussion, student.id, post, f"Re: {subject}", text)
+
+    def _post(
+        self,
+        discussion: int,
+        author: int,
+        parent: int,
+        subject: str,
+        message: str,
+        post: int | None = None,
+    ) -> None:
+        self._tables.add(
+            "forum_posts",
+            id=post,
+            discussion=discussion,
+            parent=parent,
+            userid=author,
+            created=self._created,
+            modified=self._created,
+            mailed=1,
+            subject=subject,
+            message=message,
+            messageformat=1,
+        )
+
+    def _forget_activities(self, site: Site) -> None:
+        """Activities of the first course that are deleted later; no section lists them any more."""
+        course = site.courses[0]
+        site.gone_activities = [
+            self._activity(course, module, 0, self._gone_at) for module in ("page", "url")
+        ]
+
+
+def _rosters(students: list[User], courses: int) -> list[list[User]]:
+    """Up to four courses for each student; the first course has the first twenty besides."""
+    rosters: list[dict[int, User]] = [{} for _ in range(courses)]
+    for position, student in enumerate(students):
+        chosen = [(position * 7 + step * step * 3 + step) % courses for step in range(4)]
+        for course in (*chosen, 0) if position < 20 else chosen:
+            rosters[course][student.id] = student
+    return [list(roster.values()) for roster in rosters]
+
+
+def _sha1(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,192 @@
+"""Writes a sample site into a file: the one entry to this package."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+from caliper_dagster.embedded.sample.journal import EVENT_NAMES, Journal
+from caliper_dagster.embedded.sample.schema import index_statements, table_statements
+from caliper_dagster.embedded.sample.site import WWWROOT, SiteBuilder
+from caliper_dagster.embedded.sample.tables import Tables
+from caliper_dagster.embedded.sample.traffic import SHOWCASE_HOURS, Traffic
+from caliper_dagster.embedded.sample.work import Assignments, Gradebook, Quizzes
+from caliper_dagster.errors import ConfigurationError
+from caliper_dagster.hours import SECONDS, Hour, HourRange
+
+_UNTIL_JSON = 0.75
+_FAST = ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE")
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSummary:
+    """What a sample file holds.
+
+    Attributes:
+        path: the file.
+        wwwroot: the site's address, for ``MOODLE_WWWROOT``.
+        prefix: the table prefix, for ``MOODLE_DB_PREFIX``.
+        users: rows of ``user``: also teachers, staff, the guest, the administrator, deleted users.
+        courses: rows of ``course`` without the front page.
+        rows: log rows by event name; all thirty names are there.
+        hours: all hours with log rows; the first and the last may be cut by the range.
+        dangling: by table, the ids whose row was deleted, which log rows may name; only deleted
+            users keep their row, as in Moodle.
+    """
+
+    path: Path
+    wwwroot: str
+    prefix: str
+    users: int
+    courses: int
+    rows: Mapping[str, int]
+    hours: HourRange
+    dangling: Mapping[str, tuple[int, ...]]
+
+    @property
+    def total(self) -> int:
+        """All log rows."""
+        return sum(self.rows.values())
+
+    @property
+    def first_hour(self) -> Hour:
+        """The first hour with log rows."""
+        return self.hours.start
+
+    @property
+    def last_hour(self) -> Hour:
+        """The last hour with log rows; the one in progress when the range ends now."""
+        return self.hours.end + -1
+
+
+def write_sample(
+    path: str | os.PathLike[str],
+    *,
+    students: int = 200,
+    hours: int = 48,
+    seed: int = 1,
+    end: datetime | Hour | None = None,
+    prefix: str = "mdl_",
+    overwrite: bool = False,
+) -> SampleSummary:
+    """Write a SQLite file that looks like the database of a Moodle 4.5 site in use.
+
+    The same arguments give the same rows. The file appears when it is complete, or not at all.
+
+    Args:
+        path: the file; its folder must exist.
+        students: how many students; courses, teachers and traffic follow from it (a student makes
+            about 30 log rows a day).
+        hours: how far the log goes back from its end.
+        seed: decides everything that is left to chance.
+        end: end of the log: nothing happens at this time or later. A datetime with time zone, or
+            an hour, which stands for its start; now when it is not given.
+        prefix: table prefix (``$CFG->prefix``).
+        overwrite: replace a file that is there.
+
+    Raises:
+        ConfigurationError: an argument is of the wrong form, the file is there already, or it
+            cannot be written.
+    """
+    target = Path(path)
+    stop = _second(end)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        _check(target, students, hours, prefix, overwrite)
+        part.unlink(missing_ok=True)
+        with closing(sqlite3.connect(part, isolation_level=None)) as connection:
+            summary = _write(connection, target, students, hours, seed, stop, prefix)
+        part.replace(target)
+    except (OSError, sqlite3.OperationalError) as error:
+        raise ConfigurationError(f"The sample cannot be written to {target}: {error}.") from None
+    finally:
+        _discard(part)
+    return summary
+
+
+def _check(target: Path, students: int, hours: int, prefix: str, overwrite: bool) -> None:
+    if students < 1 or hours < 1:
+        raise ConfigurationError("A sample needs at least one student and one hour.")
+    if not re.fullmatch(r"[A-Za-z0-9_]*", prefix):
+        raise ConfigurationError(
+            f"The table prefix may hold letters, digits and underscores only, not {prefix!r}."
+        )
+    if target.is_dir():
+        raise ConfigurationError(f"The sample cannot be written to {target}: it is a folder.")
+    if target.exists() and not overwrite:
+        raise ConfigurationError(
+            f"{target} is there already: the sample replaces it only when asked to overwrite."
+        )
+    if not target.parent.is_dir():
+        raise ConfigurationError(
+            f"The sample cannot be written to {target}: there is no folder {target.parent}."
+        )
+
+
+def _second(end: datetime | Hour | None) -> int:
+    if isinstance(end, Hour):
+        return end.start
+    moment = datetime.now(UTC) if end is None else end
+    if moment.tzinfo is None:
+        raise ConfigurationError(f"The end of a sample needs a time zone: {moment} has none.")
+    return int(moment.timestamp())
+
+
+def _discard(part: Path) -> None:
+    try:
+        part.unlink(missing_ok=True)
+    except OSError:  # the folder cannot be written to, so there is nothing to remove
+        return
+
+
+def _write(
+    connection: sqlite3.Connection,
+    target: Path,
+    students: int,
+    hours: int,
+    seed: int,
+    end: int,
+    prefix: str,
+) -> SampleSummary:
+    start = end - hours * SECONDS
+    # Deletions happen in the last third of the showcase's time, when it is over.
+    gone_at = end - min(hours, SHOWCASE_HOURS) * SECONDS // 3
+    for pragma in _FAST:
+        connection.execute(f"PRAGMA {pragma}")
+    connection.execute("BEGIN")
+    for statement in table_statements(prefix):
+        connection.execute(statement)
+    tables = Tables(connection, prefix)
+    builder = SiteBuilder(tables, Random(f"site {seed}"), start, gone_at)  # noqa: S311
+    site = builder.build(students)
+    rng = Random(f"traffic {seed}")  # noqa: S311 - chance, not secrecy
+    journal = Journal(tables, end, start + int(hours * SECONDS * _UNTIL_JSON))
+    gradebook = Gradebook(tables)
+    quizzes = Quizzes(tables, journal, rng, gradebook, end)
+    assignments = Assignments(tables, rng, gradebook)
+    Traffic(site, tables, journal, quizzes, assignments, rng, start, end, gone_at).run()
+    quizzes.finish()
+    assignments.finish()
+    gradebook.finish()
+    builder.write_users(site)
+    tables.flush()
+    for statement in index_statements(prefix):
+        connection.execute(statement)
+    connection.execute("COMMIT")
+    return SampleSummary(
+        path=target,
+        wwwroot=WWWROOT,
+        prefix=prefix,
+        users=len(site.users),
+        courses=len(site.courses),
+        rows={name: journal.counts[name] for name in EVENT_NAMES},
+        hours=HourRange.covering(Hour(number) for number in journal.hours),
+        dangling={table: tuple(ids) for table, ids in sorted(tables.missing.items())},
+    )
