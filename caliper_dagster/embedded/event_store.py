@@ -1,0 +1,550 @@
+"""A Caliper endpoint for one machine: receives envelopes over HTTP and keeps them in SQLite.
+
+It serves the demo, the tests and a first look at what leaves; it answers as the specification
+asks (Caliper 1.2 "HTTP Responses", "Configuration Information") but is no analytics store, and has
+one sender's key. What a browser shows of it is in `event_store_page`.
+
+==================================  ================================================================
+``POST /caliper``                   one envelope; also at ``/message`` and ``/caliper/message``
+``GET /caliper``, and the others    the endpoint configuration
+``GET /``                           the page for a browser, the configuration for other clients
+==================================  ================================================================
+
+Tables of the SQLite file: ``envelopes`` (each as it came) and ``events`` (each once, by its id,
+with how often it was received). One envelope is one transaction, on disk before it is answered.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import re
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from caliper_dagster.embedded.event_store_page import CONTENT_SECURITY_POLICY, page
+from caliper_dagster.errors import ConfigurationError
+
+ENDPOINT = "/caliper"
+CONTEXTS = (
+    "http://purl.imsglobal.org/ctx/caliper/v1p2",
+    "http://purl.imsglobal.org/ctx/caliper/v1p1",
+)
+MAXIMUM_PAYLOAD_KILOBYTES = 10_000
+
+_ENVELOPE = {"sensor", "sendTime", "dataVersion", "data"}
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
+_DISCARDED = 8
+"""Of a body that is too large, so many times the limit is read and thrown away, so that the client
+hears the answer; a client that goes on is cut off."""
+_PATIENCE = 30
+"""Seconds in which a started event store must answer, and a stopped one must have gone."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS envelopes (
+    id INTEGER PRIMARY KEY,
+    received_at TEXT NOT NULL,
+    sensor TEXT NOT NULL,
+    send_time TEXT NOT NULL,
+    data_version TEXT NOT NULL,
+    events INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS events (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    type TEXT NOT NULL,
+    action TEXT,
+    event_time TEXT,
+    received INTEGER NOT NULL,
+    envelope INTEGER NOT NULL REFERENCES envelopes (id),
+    json TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS events_type ON events (type);
+"""
+
+_ADD_ENVELOPE = """
+INSERT INTO envelopes (received_at, sensor, send_time, data_version, events, bytes, body)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+
+_ADD_EVENT = """
+INSERT INTO events (id, type, action, event_time, received, envelope, json)
+VALUES (?, ?, ?, ?, 1, ?, ?)
+ON CONFLICT (id) DO UPDATE SET
+    type = excluded.type, action = excluded.action, event_time = excluded.event_time,
+    received = received + 1, envelope = excluded.envelope, json = excluded.json
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One stored event.
+
+    Attributes:
+        received: how often it came.
+        json: as it came last.
+    """
+
+    id: str
+    type: str
+    action: str | None
+    event_time: str | None
+    received: int
+    json: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """What has arrived.
+
+    Attributes:
+        events: different events, by id.
+        received: events over all envelopes; more than ``events`` when some came again.
+        by_type: different events of each type, the most frequent first.
+    """
+
+    envelopes: int
+    bytes: int
+    events: int
+    received: int
+    by_type: dict[str, int]
+    last_envelope_at: str | None
+
+
+class _RefusedError(Exception):
+    """A request that is answered with a status of the table in the specification."""
+
+    def __init__(self, status: int, title: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.title = title
+        self.detail = detail
+
+
+def arrivals(db_path: str | Path) -> Arrivals:
+    """Count what the event store that keeps this SQLite file has received."""
+    with closing(_reader(db_path)) as connection:
+        by_type = connection.execute(
+            "SELECT type, count(*) FROM events GROUP BY type ORDER BY 2 DESC, 1"
+        ).fetchall()
+        envelopes, size, received, last = connection.execute(
+            "SELECT count(*), coalesce(sum(bytes), 0), coalesce(sum(events), 0), max(received_at) "
+            "FROM envelopes"
+        ).fetchone()
+    return Arrivals(
+        envelopes=envelopes,
+        bytes=size,
+        events=sum(count for _, count in by_type),
+        received=received,
+        by_type=dict(by_type),
+        last_envelope_at=last,
+    )
+
+
+def last_events(db_path: str | Path, limit: int) -> list[Event]:
+    """The events that are newest to the event store, newest first."""
+    with closing(_reader(db_path)) as connection:
+        rows = connection.execute(
+            "SELECT id, type, action, event_time, received, json FROM events "
+            "ORDER BY number DESC LIMIT ?",
+            (limit,),
+        ).fetchall()
+    return [Event(*row) for row in rows]
+
+
+class _Store:
+    """The SQLite file, written by one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
+        # Large pages hold whole events, and rarer checkpoints write each page less often.
+        self._connection.execute("PRAGMA page_size=16384")
+        self._connection.execute("PRAGMA wal_autocheckpoint=2000")
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        # An event that was answered with 200 must survive a power failure: no one sends it again.
+        self._connection.execute("PRAGMA synchronous=FULL")
+        self._connection.executescript(_SCHEMA)
+
+    def keep(self, body: bytes) -> None:
+        """Check one envelope and keep it with its events; they are on disk when this returns.
+
+        Raises:
+            _RefusedError: it is not an envelope that the specification allows; nothing was kept.
+        """
+        envelope = _checked(body)
+        events = envelope["data"]
+        row = (
+            datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            envelope["sensor"],
+            envelope["sendTime"],
+            envelope["dataVersion"],
+            len(events),
+            len(body),
+            body,
+        )
+        with self._lock, self._connection:
+            number = self._connection.execute(_ADD_ENVELOPE, row).lastrowid
+            self._connection.executemany(
+                _ADD_EVENT,
+                (
+                    (
+                        event["id"],
+                        event["type"],
+                        _text(event.get("action")),
+                        _text(event.get("eventTime")),
+                        number,
+                        orjson.dumps(event).decode(),
+                    )
+                    for event in events
+                ),
+            )
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+
+class _Endpoint:
+    """The answers of the specification, around the store."""
+
+    def __init__(self, store: _Store, api_key: str, maximum_kilobytes: int) -> None:
+        self._store = store
+        self._key = api_key.encode()
+        self._maximum_kilobytes = maximum_kilobytes
+
+    async def envelope(self, request: Request) -> Response:
+        """``POST``: keep one envelope; 200 with an empty body."""
+        try:
+            self._authorize(request)
+            _check_media_type(request)
+            body = await self._body(request)
+            await run_in_threadpool(self._store.keep, body)
+        except _RefusedError as refused:
+            return _problem(refused)
+        return Response(status_code=200)
+
+    async def configuration(self, request: Request) -> Response:
+        """``GET`` on the endpoint: what it takes (Caliper 1.2 "Configuration Information")."""
+        try:
+            self._authorize(request)
+        except _RefusedError as refused:
+            return _problem(refused)
+        offered = {
+            "caliperMaximumPayloadSize": self._maximum_kilobytes,
+            "caliperSupportedVersions": list(CONTEXTS),
+            "caliperSupportedExtensions": {},
+        }
+        return Response(orjson.dumps(offered), media_type="application/json")
+
+    async def front(self, request: Request) -> Response:
+        """``GET /``: the page for a browser on this machine, the configuration for any other."""
+        if "text/html" not in request.headers.get("accept", ""):
+            return await self.configuration(request)
+        if not _is_local(request):
+            try:
+                self._authorize(request)
+            except _RefusedError as refused:
+                return _problem(refused)
+        path = self._store.path
+        text = await run_in_threadpool(lambda: page(arrivals(path), last_events(path, 50)))
+        return HTMLResponse(text, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+
+    def _authorize(self, request: Request) -> None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        known = hmac.compare_digest(token.strip().encode(), self._key)
+        if scheme.lower() != "bearer" or not known:
+            raise _RefusedError(
+                401, "Not authorized", "The bearer token is missing, or is not the one known here."
+            )
+
+    async def _body(self, request: Request) -> bytes:
+        limit = self._maximum_kilobytes * 1000
+        body = bytearray()
+        size = 0
+        async for piece in request.stream():
+            size += len(piece)
+            if size <= limit:
+                body += piece
+            elif size > limit * _DISCARDED:
+                break
+        if size > limit:
+            raise _RefusedError(
+                413, "Too large", f"An envelope may have {self._maximum_kilobytes} kilobytes."
+            )
+        return bytes(body)
+
+
+def create_app(
+    db_path: str | Path,
+    api_key: str,
+    *,
+    maximum_payload_kilobytes: int = MAXIMUM_PAYLOAD_KILOBYTES,
+) -> Starlette:
+    """The event store as an ASGI application.
+
+    Args:
+        db_path: SQLite file; it and its folder are created when missing.
+        api_key: the bearer token that senders must present.
+        maximum_payload_kilobytes: larger envelopes are refused with 413.
+
+    Raises:
+        ConfigurationError: the key is empty, or the file cannot be opened.
+    """
+    if not api_key:
+        raise ConfigurationError("CALIPER_API_KEY is empty: the event store needs a key to check.")
+    problem = None
+    try:
+        store = _Store(Path(db_path))
+    except (sqlite3.Error, OSError) as error:
+        problem = str(error)
+    if problem:
+        raise ConfigurationError(f"The event store cannot keep its data in {db_path}: {problem}.")
+    endpoint = _Endpoint(store, api_key, maximum_payload_kilobytes)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        store.close()
+
+    routes = [Route("/", endpoint.front, methods=["GET"])]
+    for path in (ENDPOINT, "/message", f"{ENDPOINT}/message"):
+        routes += [
+            Route(path, endpoint.envelope, methods=["POST"]),
+            Route(path, endpoint.configuration, methods=["GET"]),
+        ]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def serve(port: int, db_path: str | Path, api_key: str, host: str = "127.0.0.1") -> None:
+    """Run the event store until it is interrupted; prints where envelopes go.
+
+    Args:
+        port: 0 takes a free one.
+        db_path: SQLite file.
+        api_key: the bearer token that senders must present.
+        host: address to listen on. The page needs no key on a loopback address only.
+
+    Raises:
+        ConfigurationError: the port is taken, the key is empty, or the file cannot be opened.
+    """
+    app = create_app(db_path, api_key)
+    listener = _listener(host, port)
+    address = _address(listener)
+    sys.stdout.write(f"Envelopes go to {address}{ENDPOINT}, what arrived is at {address}/\n")
+    sys.stdout.flush()
+    with suppress(KeyboardInterrupt):
+        _server(app).run(sockets=[listener])
+
+
+@contextmanager
+def running(db_path: str | Path, api_key: str, port: int = 0) -> Iterator[str]:
+    """An event store in a process of its own, on loopback, from when it answers until the end.
+
+    The key reaches the process by its standard input, so that neither the process list nor the
+    environment shows it. The process also ends when this one dies without a word.
+
+    Yields:
+        the URL for ``CALIPER_EVENT_STORE_URL``.
+
+    Raises:
+        ConfigurationError: it cannot start; the sentence says why.
+    """
+    package_folder = str(Path(__file__).resolve().parents[2])
+    search_path = os.pathsep.join(filter(None, (package_folder, os.environ.get("PYTHONPATH"))))
+    with subprocess.Popen(  # noqa: S603 - this interpreter, fixed arguments
+        [sys.executable, "-c", f"from {__name__} import serve_parent; serve_parent()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": search_path},
+        start_new_session=True,
+    ) as process:
+        try:
+            given = {"port": port, "db_path": str(db_path), "api_key": api_key}
+            yield _started(process, given)
+        finally:
+            process.terminate()
+            try:
+                process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def serve_parent() -> None:
+    """What the process of `running` does: it reads its settings from standard input, and serves.
+
+    It tells its URL, or why there is none, in one line of JSON on standard output. It ends with
+    SIGTERM, and when standard input closes, which is when its parent has died.
+    """
+    given = json.loads(sys.stdin.buffer.readline())
+    try:
+        app = create_app(given["db_path"], given["api_key"])
+        listener = _listener("127.0.0.1", given["port"])
+    except ConfigurationError as error:
+        _tell({"error": str(error)})
+        return
+    server = _server(app)
+
+    def end_with_parent() -> None:
+        sys.stdin.buffer.read()
+        server.should_exit = True
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    _tell({"url": _address(listener) + ENDPOINT})
+    server.run(sockets=[listener])
+
+
+def _tell(message: dict[str, str]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def _started(process: subprocess.Popen[bytes], given: dict[str, Any]) -> str:
+    if process.stdin is None or process.stdout is None:
+        raise ConfigurationError("The embedded event store was started without pipes.")
+    process.stdin.write(json.dumps(given).encode() + b"\n")
+    process.stdin.flush()
+    line = process.stdout.readline()
+    told = json.loads(line) if line else {"error": "The embedded event store did not start."}
+    if "error" in told:
+        raise ConfigurationError(told["error"])
+    url: str = told["url"]
+    parts = urlsplit(url)
+    # The socket is open already: the request waits in its queue until the server takes it.
+    with closing(HTTPConnection(parts.netloc, timeout=_PATIENCE)) as connection:
+        connection.request("GET", parts.path)
+        connection.getresponse().read()
+    return url
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    problem = None
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        problem = error.strerror
+    raise ConfigurationError(f"The event store cannot listen on {host} port {port}: {problem}.")
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _server(app: Starlette) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=3,
+        )
+    )
+
+
+def _reader(db_path: str | Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{Path(db_path).resolve().as_uri()}?mode=ro", timeout=30, uri=True)
+
+
+def _problem(refused: _RefusedError) -> Response:
+    """A problem document (RFC 7807), as Caliper 1.2 suggests for details."""
+    document = {"title": refused.title, "status": refused.status, "detail": refused.detail}
+    headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
+    return Response(
+        orjson.dumps(document), refused.status, headers, media_type="application/problem+json"
+    )
+
+
+def _is_local(request: Request) -> bool:
+    """From this machine, by a name of this machine (a foreign name may be a rebound one)."""
+    client = request.client.host if request.client else ""
+    named = request.url.hostname or ""
+    return _is_loopback(client) and (named == "localhost" or _is_loopback(named))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_media_type(request: Request) -> None:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise _RefusedError(415, "Unsupported media type", "Content-Type must be application/json.")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise _RefusedError(415, "Unsupported media type", "Content-Encoding is not supported.")
+
+
+def _checked(body: bytes) -> dict[str, Any]:
+    """The envelope of a body, when it is one that the specification allows."""
+    try:
+        envelope = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise _malformed("The body is no JSON.") from None
+    if not isinstance(envelope, dict) or set(envelope) != _ENVELOPE:
+        raise _malformed("An envelope has exactly sensor, sendTime, dataVersion and data.")
+    sensor, version = envelope["sensor"], envelope["dataVersion"]
+    if not isinstance(sensor, str) or not sensor:
+        raise _malformed("sensor must be an id.")
+    if not isinstance(envelope["sendTime"], str) or not _TIME.fullmatch(envelope["sendTime"]):
+        raise _malformed("sendTime must have the form 2026-01-31T14:00:00.000Z.")
+    if version not in CONTEXTS:
+        raise _RefusedError(
+            422, "Unsupported version", f"dataVersion must be {' or '.join(CONTEXTS)}."
+        )
+    if not isinstance(envelope["data"], list) or not envelope["data"]:
+        raise _malformed("data must be an array of at least one event or entity.")
+    for place, item in enumerate(envelope["data"]):
+        if not _is_document(item, version):
+            raise _malformed(
+                f"data[{place}] must be an object with id, type, and @context as in dataVersion."
+            )
+    return envelope
+
+
+def _is_document(item: object, version: str) -> bool:
+    if not isinstance(item, dict):
+        return False
+    context = item.get("@context")
+    if isinstance(context, list) and context:
+        context = context[-1]
+    named = all(isinstance(item.get(key), str) and item[key] for key in ("id", "type"))
+    return named and context == version
+
+
+def _malformed(detail: str) -> _RefusedError:
+    return _RefusedError(400, "Malformed envelope", detail)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

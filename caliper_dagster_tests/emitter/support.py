@@ -1,0 +1,154 @@
+"""Events of any kind, and a real HTTP server that behaves as badly as it is told."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pyarrow as pa
+
+from caliper_dagster.emitter.envelopes import CONTEXTS
+from caliper_dagster.frames import CALIPER_EVENTS
+from caliper_dagster.hours import Hour
+
+SENSOR = "https://moodle.example.org/#caliper"
+SITE = "https://moodle.example.org"
+HOUR = Hour.from_key("2026-01-31-14:00")
+
+Behaviour = Callable[[BaseHTTPRequestHandler], None]
+
+
+def event_id(hour: Hour, number: int) -> str:
+    return f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, f'{hour}/{number}')}"
+
+
+def event(hour: Hour, number: int, text: str = "", version: str = "v1p2") -> dict:
+    return {
+        "@context": CONTEXTS[version],
+        "id": event_id(hour, number),
+        "type": "ViewEvent",
+        "action": "Viewed",
+        "object": {"id": "urn:x", "type": "Page", "name": text},
+    }
+
+
+def events_table(
+    hour: Hour = HOUR,
+    count: int = 10,
+    *,
+    text: str | Callable[[int], str] = "",
+    outcomes: Sequence[str] | None = None,
+    version: str | Callable[[int], str] = "v1p2",
+) -> pa.Table:
+    """A ``CALIPER_EVENTS`` table; rows whose outcome is no event have neither id nor JSON."""
+    rows = []
+    for number in range(count):
+        outcome = outcomes[number] if outcomes else "event"
+        sent = outcome in {"event", "derived"}
+        of_version = version(number) if callable(version) else version
+        name = text(number) if callable(text) else text
+        made = event(hour, number, name, of_version)
+        rows.append(
+            {
+                "log_id": number,
+                "timecreated": hour.start,
+                "event_name": r"\core\event\course_viewed",
+                "outcome": outcome,
+                "reason": None if sent else "no recipe",
+                "recipe": "core.course_viewed" if sent else None,
+                "event_id": made["id"] if sent else None,
+                "event_type": made["type"] if sent else None,
+                "action": made["action"] if sent else None,
+                "profile": None,
+                "caliper_version": of_version,
+                "json": json.dumps(made, ensure_ascii=False) if sent else None,
+            }
+        )
+    return pa.Table.from_pylist(rows, CALIPER_EVENTS.schema)
+
+
+def answer(status: int, body: bytes = b"", **headers: str) -> Behaviour:
+    def behave(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return behave
+
+
+def drop(handler: BaseHTTPRequestHandler) -> None:
+    """Close the connection without a word, after the request was read."""
+    handler.close_connection = True
+    handler.connection.shutdown(socket.SHUT_RDWR)
+
+
+def break_off(handler: BaseHTTPRequestHandler) -> None:
+    """Say 200, promise a body, and close the connection instead."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.close_connection = True
+
+
+OK = answer(200)
+
+
+class HostileStore:
+    """An HTTP server on loopback; the n-th POST gets the n-th behaviour, later ones the last."""
+
+    def __init__(self, *behaviours: Behaviour) -> None:
+        self.behaviours = list(behaviours) or [OK]
+        self.bodies: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
+        self.requests: list[str] = []
+        self.connections = 0
+        store = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                store.connections += 1
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                store.requests.append(f"{self.command} {self.path}")
+                store.headers.append(dict(self.headers.items()))
+                store.bodies.append(body)
+                place = min(len(store.bodies), len(store.behaviours)) - 1
+                store.behaviours[place](self)
+
+            do_GET = do_POST
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None
+        self.netloc = f"127.0.0.1:{self._server.server_port}"
+        self.url = f"http://{self.netloc}/caliper"
+
+    def __enter__(self) -> HostileStore:
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def event_ids(self) -> list[str]:
+        return [event["id"] for body in self.bodies for event in json.loads(body)["data"]]
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]

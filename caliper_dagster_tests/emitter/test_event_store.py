@@ -1,0 +1,262 @@
+import json
+import logging
+import threading
+import traceback
+
+import pytest
+
+from caliper_dagster.emitter import EventStore
+from caliper_dagster.emitter.event_store import EndpointConfiguration
+from caliper_dagster.errors import ConfigurationError, DeliveryError
+from caliper_dagster_tests.emitter.support import (
+    HostileStore,
+    answer,
+    break_off,
+    closed_port,
+    drop,
+)
+
+KEY = "s3cr<t&key-of-the-store"
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+def test_any_2xx_is_an_acknowledgement(status):
+    with HostileStore(answer(status)) as store, EventStore(store.url, KEY) as event_store:
+        assert event_store.post(b"{}") == status
+
+
+def test_a_2xx_counts_even_when_its_body_breaks_off():
+    with HostileStore(break_off) as store, EventStore(store.url, KEY) as event_store:
+        assert event_store.post(b"{}") == 200
+
+
+def test_a_post_has_the_body_as_it_is_and_the_headers_of_the_specification():
+    with HostileStore() as store, EventStore(store.url, KEY) as event_store:
+        event_store.post('{"name":"Ö"}'.encode())
+    assert store.bodies == ['{"name":"Ö"}'.encode()]
+    assert store.headers[0]["Content-Type"] == "application/json"
+    assert store.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    ("key", "scheme", "sent"),
+    [
+        (KEY, "Token", f"Token {KEY}"),
+        (KEY, "none", KEY),
+        (f" {KEY}\n", "Bearer", f"Bearer {KEY}"),
+        (None, "Bearer", None),
+        ("", "Bearer", None),
+    ],
+)
+def test_authorization_follows_the_scheme(key, scheme, sent):
+    with HostileStore() as store, EventStore(store.url, key, scheme) as event_store:
+        event_store.post(b"{}")
+    assert store.headers[0].get("Authorization") == sent
+
+
+def test_credentials_of_netrc_do_not_replace_the_key(tmp_path, monkeypatch):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with HostileStore() as store, EventStore(store.url, KEY) as event_store:
+        event_store.post(b"{}")
+    assert store.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+def test_one_connection_serves_all_envelopes():
+    with HostileStore(answer(200, b"stored")) as store, EventStore(store.url, KEY) as event_store:
+        for _ in range(20):
+            event_store.post(b"{}")
+    assert len(store.bodies) == 20
+    assert store.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "transient", "named"),
+    [
+        (400, False, "malformed"),
+        (401, False, "CALIPER_API_KEY"),
+        (403, False, "CALIPER_API_KEY"),
+        (404, False, "CALIPER_EVENT_STORE_URL"),
+        (405, False, "CALIPER_EVENT_STORE_URL"),
+        (408, True, "later"),
+        (413, False, "CALIPER_BATCH_BYTES"),
+        (418, False, "refused"),
+        (422, False, "CALIPER_VERSION"),
+        (429, True, "later"),
+        (500, True, "later"),
+        (503, True, "later"),
+    ],
+)
+def test_a_refusal_names_what_to_mend(status, transient, named):
+    refuse = answer(status, b'{"detail": "not like this."}')
+    with HostileStore(refuse) as store, EventStore(store.url, KEY) as event_store:
+        with pytest.raises(DeliveryError, match=named) as caught:
+            event_store.post(b"{}")
+    assert caught.value.transient is transient
+    assert str(status) in str(caught.value)
+    assert "not like this" in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(status):
+    with HostileStore(answer(200)) as target:
+        elsewhere = answer(status, Location=target.url)
+        with HostileStore(elsewhere) as store, EventStore(store.url, KEY) as event_store:
+            with pytest.raises(DeliveryError, match="CALIPER_EVENT_STORE_URL") as caught:
+                event_store.post(b"{}")
+    assert not caught.value.transient
+    assert target.requests == []
+
+
+def test_a_dropped_connection_is_no_acknowledgement():
+    with HostileStore(drop) as store, EventStore(store.url, KEY) as event_store:
+        with pytest.raises(DeliveryError, match="without an answer") as caught:
+            event_store.post(b"{}")
+    assert caught.value.transient
+
+
+def test_a_store_that_is_down_is_named_with_its_setting():
+    with EventStore(f"http://127.0.0.1:{closed_port()}/caliper", KEY) as event_store:
+        with pytest.raises(DeliveryError, match=r"refused.*CALIPER_EVENT_STORE_URL") as caught:
+            event_store.post(b"{}")
+    assert caught.value.transient
+
+
+def test_an_unknown_host_is_named_with_its_setting():
+    with EventStore("http://store.invalid/caliper", KEY) as event_store:
+        with pytest.raises(DeliveryError, match=r"store\.invalid.*CALIPER_EVENT_STORE_URL"):
+            event_store.post(b"{}")
+
+
+def test_no_answer_in_time_is_no_acknowledgement():
+    release = threading.Event()
+    with HostileStore(lambda _: release.wait(30)) as store:
+        with EventStore(store.url, KEY, timeout=0.2) as event_store:
+            with pytest.raises(DeliveryError, match="CALIPER_EVENT_STORE_TIMEOUT") as caught:
+                event_store.post(b"{}")
+        release.set()
+    assert caught.value.transient
+
+
+def test_a_plain_http_server_behind_https_is_not_trusted():
+    with HostileStore() as store:
+        url = store.url.replace("http://", "https://")
+        with EventStore(url, KEY) as event_store, pytest.raises(DeliveryError, match="URL"):
+            event_store.post(b"{}")
+    assert store.bodies == []
+
+
+def test_the_words_of_the_store_are_short_plain_and_on_one_line():
+    page = b"<html><style>x</style><h1>Bad\n\n Gate\x1b[31mway</h1>" + b"long " * 5000
+    with HostileStore(answer(502, page)) as store, EventStore(store.url, KEY) as event_store:
+        with pytest.raises(DeliveryError) as caught:
+            event_store.post(b"{}")
+    told = str(caught.value)
+    assert "Bad Gate" in told
+    assert "<" not in told
+    assert "\n" not in told
+    assert "\x1b" not in told
+    assert len(told) < 450
+
+
+def secrets_of(url_secrets):
+    escaped = KEY.replace("&", "&amp;").replace("<", "&lt;")
+    return [KEY, escaped, "s3cr", *url_secrets]
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        answer(401, f"bad token {KEY}".encode()),
+        answer(500, b"x" * 65_530 + KEY.encode()),
+        answer(400, b" " * 65_530 + KEY.encode()),
+        answer(404, b"Cannot POST /caliper?token=hunter22"),
+        answer(403, b"key s3cr&lt;t&amp;key-of-the-store, token hunter22"),
+        answer(302, Location="http://elsewhere.invalid/?token=hunter22"),
+        drop,
+    ],
+)
+def test_no_secret_is_ever_told(behaviour, caplog):
+    caplog.set_level(logging.DEBUG)
+    with HostileStore(behaviour) as store:
+        url = f"http://person:passw0rd@{store.netloc}/caliper?token=hunter22"
+        with EventStore(url, KEY) as event_store:
+            with pytest.raises(DeliveryError) as caught:
+                event_store.post(b"{}")
+            told = [str(caught.value), repr(caught.value), repr(event_store), event_store.name]
+    told += traceback.format_exception(caught.value)
+    assert caught.value.__context__ is None
+    for secret in secrets_of(["hunter22", "passw0rd", "person"]):
+        assert all(secret not in text for text in told)
+    assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "store.example.org/caliper",
+        "ftp://store.example.org",
+        "http://",
+        "http://person:passw0rd@:80/",
+        "http://person:passw0rd@host:eighty/",
+        "http://[::1/caliper?passw0rd",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_a_setting_to_mend(url):
+    with pytest.raises(ConfigurationError, match="CALIPER_EVENT_STORE_URL") as caught:
+        EventStore(url, KEY)
+    assert "passw0rd" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_key_that_no_header_can_hold_is_a_setting_to_mend():
+    for key in ("two\nlines-secret", "schlüssel-secret"):
+        with pytest.raises(ConfigurationError, match="CALIPER_API_KEY") as caught:
+            EventStore("http://store.example.org", key)
+        assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://u:p@Store.Example.org:443/a/b?k=v#f", "https://store.example.org/a/b"),
+        ("http://store.example.org:8080", "http://store.example.org:8080"),
+        ("http://[::1]:9/x", "http://[::1]:9/x"),
+    ],
+)
+def test_the_name_is_what_may_be_shown(url, name):
+    assert EventStore(url, None).name == name
+
+
+V1P2 = "http://purl.imsglobal.org/ctx/caliper/v1p2"
+
+
+@pytest.mark.parametrize(
+    "offered",
+    [
+        {"caliperMaximumPayloadSize": 512, "caliperSupportedVersions": [V1P2]},
+        {"caliper_maximum_payload_size": 512, "caliper_supported_versions": [V1P2]},
+    ],
+)
+def test_a_configuration_is_read_in_both_spellings(offered):
+    tell = answer(200, json.dumps(offered).encode())
+    with HostileStore(tell) as store, EventStore(store.url, KEY) as event_store:
+        assert event_store.configuration() == EndpointConfiguration(512_000, (V1P2,))
+    assert store.requests == ["GET /caliper"]
+    assert store.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [answer(405), answer(404), answer(200), answer(200, b"<html>"), answer(200, b"[1]")],
+)
+def test_an_endpoint_without_configuration_is_no_error(behaviour):
+    with HostileStore(behaviour) as store, EventStore(store.url, KEY) as event_store:
+        assert event_store.configuration() is None
+
+
+def test_asking_for_the_configuration_shows_a_wrong_key():
+    with HostileStore(answer(401)) as store, EventStore(store.url, KEY) as event_store:
+        with pytest.raises(DeliveryError, match="CALIPER_API_KEY"):
+            event_store.configuration()
