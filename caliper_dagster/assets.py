@@ -32,6 +32,7 @@ from caliper_dagster.frames import (
 from caliper_dagster.hours import Hour
 from caliper_dagster.partitions import hourly_partitions, hours_of
 from caliper_dagster.resources import (
+    RETRIES,
     EventStoreResource,
     LedgerResource,
     MoodleResource,
@@ -52,10 +53,6 @@ else:
 MOODLE_POOL = "moodle_db"
 EVENT_STORE_POOL = "event_store"
 
-# A few seconds: what lasts longer is better told than waited for, and the next run continues.
-_ANSWERS_AGAIN_SOON = dg.RetryPolicy(
-    max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-)
 _NAMES_BYTES = 200
 _NAME_LENGTH = 40
 
@@ -128,7 +125,7 @@ def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
         code_version="1",
         kinds={"sql", "parquet"},
         pool=MOODLE_POOL,
-        retry_policy=_ANSWERS_AGAIN_SOON,
+        retry_policy=RETRIES,
     )
     def moodle_log(
         context: dg.AssetExecutionContext, moodle: MoodleResource, storage: StorageResource
@@ -145,7 +142,7 @@ def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
         from caliper_dagster.expander import count_rows, read_log
 
         hours, clock = hours_of(context), _Stopwatch()
-        with clear_failures(), moodle.open() as database:
+        with clear_failures(context), moodle.open() as database:
             kept, counted = storage.open(), count_rows(database, hours)
             for hour, rows in read_log(database, hours):
                 size = kept.write(MOODLE_LOG, hour, rows, {"counted": counted[hour]})
@@ -163,7 +160,7 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         kinds={"sql", "parquet"},
         deps=[chain.key(MOODLE_LOG)],
         pool=MOODLE_POOL,
-        retry_policy=_ANSWERS_AGAIN_SOON,
+        retry_policy=RETRIES,
     )
     def expanded_log(
         context: dg.AssetExecutionContext, moodle: MoodleResource, storage: StorageResource
@@ -177,7 +174,7 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         from caliper_dagster.expander import expand
 
         clock = _Stopwatch()
-        with clear_failures(), moodle.open() as database:
+        with clear_failures(context), moodle.open() as database:
             kept = storage.open()
             for hours, log in kept.chunks(MOODLE_LOG, hours_of(context)):
                 expanded, per_row = expand(database, log), clock.lap() / max(1, log.num_rows)
@@ -210,7 +207,7 @@ def _caliper_events(chain: _Chain) -> dg.AssetsDefinition:
         """
         accounts: dict[Hour, Account] = {}
         clock = _Stopwatch()
-        with clear_failures():
+        with clear_failures(context):
             kept, translate = storage.open(), _translator(settings).translate
             for hours, expanded in kept.chunks(EXPANDED_LOG, hours_of(context)):
                 events, per_row = translate(expanded), clock.lap() / max(1, expanded.num_rows)
@@ -233,7 +230,7 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
         kinds={"json", "parquet"},
         deps=[chain.key(CALIPER_EVENTS)],
         pool=EVENT_STORE_POOL,
-        retry_policy=_ANSWERS_AGAIN_SOON,
+        retry_policy=RETRIES,
         check_specs=[checks.every_event_acknowledged(key)],
     )
     def emission_results(
@@ -252,7 +249,7 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
         from caliper_dagster.emitter import emit
 
         done: dict[Hour, Delivery] = {}
-        with clear_failures(), event_store.open() as target, ledger.open() as known:
+        with clear_failures(context), event_store.open() as target, ledger.open() as known:
             kept, site = storage.open(), settings.require("moodle_wwwroot")
             for hour, results, counts in emit(
                 kept.each(CALIPER_EVENTS, hours_of(context)),

@@ -52,16 +52,11 @@ class EventStoreResource(dg.ConfigurableResource[Any]):
     timeout: float = 30
 
     def open(self) -> EventStore:
-        """The event store with its credentials; a context manager."""
+        """The event store with its key, if it has one; a context manager."""
         from caliper_dagster.emitter import EventStore
 
-        given = _settings(CALIPER_EVENT_STORE_URL=self.url, CALIPER_API_KEY=self.api_key)
-        return EventStore(
-            given.require("event_store_url"),
-            given.require("api_key"),
-            auth_scheme=self.auth_scheme,
-            timeout=self.timeout,
-        )
+        url = _settings(CALIPER_EVENT_STORE_URL=self.url).require("event_store_url")
+        return EventStore(url, self.api_key, auth_scheme=self.auth_scheme, timeout=self.timeout)
 
 
 class StorageResource(dg.ConfigurableResource[Any]):
@@ -107,19 +102,27 @@ def resources(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
     }
 
 
+RETRIES = dg.RetryPolicy(
+    max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
+"""A few seconds only: what lasts longer is better told than waited for; the next run continues."""
+
+
 @contextmanager
-def clear_failures() -> Iterator[None]:
+def clear_failures(context: dg.AssetExecutionContext) -> Iterator[None]:
     """Turn our errors into a failed step with the same sentence and nothing else.
 
-    Trying again is left to the step's retry policy where it can help: when Moodle's database or
-    the event store did not answer. A wrong setting fails at once.
+    The step's retry policy is left to try again only where that can help, when Moodle's database or
+    the event store did not answer. The last try is no retry to Dagster, which would put its own
+    words before the sentence.
     """
     try:
         yield
     except CaliperDagsterError as error:
-        again = isinstance(error, SourceError) or (
+        passing = isinstance(error, SourceError) or (
             isinstance(error, DeliveryError) and error.transient
         )
+        again = passing and context.retry_number < RETRIES.max_retries
         raise dg.Failure(description=str(error), allow_retries=again) from None
 
 
