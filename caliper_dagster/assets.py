@@ -1,0 +1,378 @@
+"""Assets: the four steps of the chain, an hour of log rows each.
+
+Here belongs which hours a run takes, which part it calls, where the result is kept and which
+numbers are shown. How rows are read, expanded, translated and sent is the business of ``expander``,
+``translator`` and ``emitter``, which know nothing of Dagster; a body that grows beyond a dozen
+lines has taken over some of theirs. https://docs.dagster.io/guides/build/assets
+
+Everything is built by a function, so that a project can hold several sites under several prefixes.
+The docstrings of the assets are what the web UI shows. (No ``annotations`` from the future here:
+Dagster reads those of the assets.)
+"""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import dagster as dg
+import pyarrow as pa
+from pydantic import Field
+
+from caliper_dagster import checks
+from caliper_dagster.accounting import Account, Delivery, outstanding
+from caliper_dagster.frames import (
+    CALIPER_EVENTS,
+    EMISSION_RESULTS,
+    EXPANDED_LOG,
+    MOODLE_LOG,
+    Frame,
+)
+from caliper_dagster.hours import Hour
+from caliper_dagster.partitions import hourly_partitions, hours_of
+from caliper_dagster.resources import (
+    RETRIES,
+    EventStoreResource,
+    LedgerResource,
+    MoodleResource,
+    StorageResource,
+    clear_failures,
+)
+from caliper_dagster.settings import Settings
+from caliper_dagster.storage import PartitionStorage, split_by_hour
+
+if TYPE_CHECKING:
+    from caliper_dagster.emitter import EmissionCounts
+    from caliper_dagster.translator import Translator
+
+    Materialized: TypeAlias = dg.MaterializeResult[None]
+else:
+    Materialized = dg.MaterializeResult  # Dagster knows it only without its parameter.
+
+MOODLE_POOL = "moodle_db"
+EVENT_STORE_POOL = "event_store"
+
+_NAMES_BYTES = 200
+_NAME_LENGTH = 40
+
+
+class EmissionConfig(dg.Config):
+    """What a run may ask of ``emission_results``."""
+
+    resend_all: bool = Field(
+        default=False,
+        description="Send every event again, also those that the event store has acknowledged. "
+        "They keep their ids. Without it only what is not acknowledged is sent.",
+    )
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """What the four assets share."""
+
+    settings: Settings
+    prefix: tuple[str, ...]
+    partitions: dg.HourlyPartitionsDefinition
+
+    def key(self, frame: Frame) -> dg.AssetKey:
+        return dg.AssetKey([*self.prefix, frame.name])
+
+    def asset(
+        self,
+        frame: Frame,
+        *,
+        code_version: str,
+        kinds: set[str],
+        **options: Any,  # noqa: ANN401 - what dg.asset takes
+    ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+        """``dg.asset`` with what is the same for all four."""
+        decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
+            key=self.key(frame),
+            group_name="_".join((*self.prefix, "caliper")),
+            partitions_def=self.partitions,
+            backfill_policy=dg.BackfillPolicy.multi_run(self.settings.hours_per_run),
+            code_version=code_version,
+            kinds=kinds,
+            metadata={"row": frame.row, "dagster/column_schema": _column_schema(frame)},
+            **options,
+        )
+        return decorator
+
+
+def build_assets(settings: Settings, prefix: Sequence[str] = ()) -> list[dg.AssetsDefinition]:
+    """The four assets of one Moodle site.
+
+    Args:
+        settings: what they are built for. Secrets are not taken from here but from the resources.
+        prefix: what comes before the names of the assets in their keys.
+    """
+    chain = _Chain(settings, tuple(prefix), hourly_partitions(settings.start))
+    with warnings.catch_warnings():
+        # That the backfill policy is beta is known, and need not be said at every start.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return [
+            _moodle_log(chain),
+            _expanded_log(chain),
+            _caliper_events(chain),
+            _emission_results(chain),
+        ]
+
+
+def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
+    @chain.asset(
+        MOODLE_LOG,
+        code_version="1",
+        kinds={"sql", "parquet"},
+        pool=MOODLE_POOL,
+        retry_policy=RETRIES,
+    )
+    def moodle_log(
+        context: dg.AssetExecutionContext, moodle: MoodleResource, storage: StorageResource
+    ) -> Materialized:
+        """The rows of Moodle's `logstore_standard_log`, as they are.
+
+        **A row** is one log row, with all its columns. **Its hour** is the UTC hour of its
+        `timecreated`. **A rerun** reads the hour again and replaces it: rows that came late are
+        then in it, rows that Moodle has deleted meanwhile are not.
+
+        The number of rows is also counted by the database itself, for the accounting check of
+        `caliper_events`.
+        """
+        from caliper_dagster.expander import count_rows, read_log
+
+        hours, clock = hours_of(context), _Stopwatch()
+        with clear_failures(context), moodle.open() as database:
+            kept, counted = storage.open(), count_rows(database, hours)
+            for hour, rows in read_log(database, hours):
+                size = kept.write(MOODLE_LOG, hour, rows, {"counted": counted[hour]})
+                numbers = {"rows counted by the database": counted[hour], "bytes": size}
+                _show(context, hour, rows, clock.lap(), numbers)
+        return dg.MaterializeResult()
+
+    return moodle_log
+
+
+def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
+    @chain.asset(
+        EXPANDED_LOG,
+        code_version="1",
+        kinds={"sql", "parquet"},
+        deps=[chain.key(MOODLE_LOG)],
+        pool=MOODLE_POOL,
+        retry_policy=RETRIES,
+    )
+    def expanded_log(
+        context: dg.AssetExecutionContext, moodle: MoodleResource, storage: StorageResource
+    ) -> Materialized:
+        """Log rows with what the Moodle database knows about them: names, roles, grades, dates.
+
+        **A row** is one row of `moodle_log`, self-contained: the steps after it never ask Moodle.
+        **Its hour** is that of the log row. **A rerun** asks Moodle again, so the hour then shows
+        names, roles and grades as they are now; rerun `caliper_events` alone to keep them.
+        """
+        from caliper_dagster.expander import expand
+
+        clock = _Stopwatch()
+        with clear_failures(context), moodle.open() as database:
+            kept = storage.open()
+            for hours, log in kept.chunks(MOODLE_LOG, hours_of(context)):
+                expanded, per_row = expand(database, log), clock.lap() / max(1, log.num_rows)
+                for hour, rows in split_by_hour(expanded, hours):
+                    size = kept.write(EXPANDED_LOG, hour, rows)
+                    seconds = per_row * rows.num_rows + clock.lap()
+                    _show(context, hour, rows, seconds, {"bytes": size})
+        return dg.MaterializeResult()
+
+    return expanded_log
+
+
+def _caliper_events(chain: _Chain) -> dg.AssetsDefinition:
+    settings, key = chain.settings, chain.key(CALIPER_EVENTS)
+
+    @chain.asset(
+        CALIPER_EVENTS,
+        code_version=f"1-{settings.caliper_version}",
+        kinds={"json", "parquet"},
+        deps=[chain.key(EXPANDED_LOG), chain.key(MOODLE_LOG)],
+        check_specs=[checks.every_row_explained(key)],
+    )
+    def caliper_events(context: dg.AssetExecutionContext, storage: StorageResource) -> Materialized:
+        """Caliper events, and for every log row without one the reason why.
+
+        **A row** is what became of one log row: its event, the rule that filtered it, or what
+        failed; and one row more for every event that is derived from it. **Its hour** is that of
+        the log row. **A rerun** translates again what `expanded_log` holds, without asking Moodle;
+        events keep their ids.
+        """
+        accounts: dict[Hour, Account] = {}
+        clock = _Stopwatch()
+        with clear_failures(context):
+            kept, translate = storage.open(), _translator(settings).translate
+            for hours, expanded in kept.chunks(EXPANDED_LOG, hours_of(context)):
+                events, per_row = translate(expanded), clock.lap() / max(1, expanded.num_rows)
+                for hour, rows in split_by_hour(events, hours):
+                    accounts[hour] = account = _account(kept, hour, rows)
+                    size = kept.write(CALIPER_EVENTS, hour, rows, account.as_facts())
+                    seconds = per_row * account.rows + clock.lap()
+                    _show(context, hour, rows, seconds, _numbers(account) | {"bytes": size})
+        return dg.MaterializeResult(check_results=[checks.explained(key, accounts)])
+
+    return caliper_events
+
+
+def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
+    settings, key = chain.settings, chain.key(EMISSION_RESULTS)
+
+    @chain.asset(
+        EMISSION_RESULTS,
+        code_version="1",
+        kinds={"json", "parquet"},
+        deps=[chain.key(CALIPER_EVENTS)],
+        pool=EVENT_STORE_POOL,
+        retry_policy=RETRIES,
+        check_specs=[checks.every_event_acknowledged(key)],
+    )
+    def emission_results(
+        context: dg.AssetExecutionContext,
+        config: EmissionConfig,
+        storage: StorageResource,
+        event_store: EventStoreResource,
+        ledger: LedgerResource,
+    ) -> Materialized:
+        """What the event store has acknowledged.
+
+        **A row** is one envelope and the answer to it. **Its hour** is that of the events in it.
+        **A rerun** sends what is not acknowledged: new events, changed ones, and what a failed run
+        left. To send everything again use the job `resend_caliper_events`.
+        """
+        from caliper_dagster.emitter import emit
+
+        done: dict[Hour, Delivery] = {}
+        with clear_failures(context), event_store.open() as target, ledger.open() as known:
+            kept, site = storage.open(), settings.require("moodle_wwwroot")
+            for hour, results, counts in emit(
+                kept.each(CALIPER_EVENTS, hours_of(context)),
+                target,
+                known,
+                sensor=f"{site}#caliper-dagster",
+                site=site,
+                batch_size=settings.batch_size,
+                batch_bytes=settings.batch_bytes,
+                resend_all=config.resend_all,
+            ):
+                done[hour] = delivery = _delivery(kept, hour, results, counts)
+                kept.write(EMISSION_RESULTS, hour, results, delivery.as_facts())
+                _show(context, hour, results, counts.seconds, _numbers_sent(delivery))
+        return dg.MaterializeResult(check_results=[checks.acknowledged(key, done)])
+
+    return emission_results
+
+
+def _translator(settings: Settings) -> "Translator":
+    from caliper_dagster.translator import Translator
+
+    return Translator(
+        settings.require("moodle_wwwroot"),
+        version=settings.caliper_version,
+        person_names=settings.person_names,
+        person_identifiers=settings.person_identifiers,
+        ip_addresses=settings.ip_addresses,
+    )
+
+
+def _account(kept: PartitionStorage, hour: Hour, outcomes: pa.Table) -> Account:
+    counted = kept.facts(MOODLE_LOG, hour)["counted"]
+    ids = kept.read(MOODLE_LOG, [hour], ["id"])["id"]
+    return Account.of(int(str(counted)), ids, outcomes)
+
+
+def _delivery(
+    kept: PartitionStorage, hour: Hour, results: pa.Table, counts: "EmissionCounts"
+) -> Delivery:
+    ids = kept.read(CALIPER_EVENTS, [hour], ["event_id"])["event_id"]
+    return Delivery(
+        events=counts.events,
+        already_acknowledged=counts.already_acknowledged,
+        sent=counts.sent,
+        outstanding=outstanding(ids, results),
+        envelopes=counts.envelopes,
+        bytes=counts.bytes,
+    )
+
+
+class _Stopwatch:
+    """Seconds since the last look."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        before, self._last = self._last, time.perf_counter()
+        return self._last - before
+
+
+def _show(
+    context: dg.AssetExecutionContext,
+    hour: Hour,
+    rows: pa.Table,
+    seconds: float,
+    numbers: Mapping[str, Any],
+) -> None:
+    """Put an hour's numbers on its materialization: below 1 kB, it is stored for every hour."""
+    context.add_asset_metadata(
+        {"dagster/row_count": rows.num_rows, **numbers, "seconds": round(seconds, 3)},
+        partition_key=hour.key,
+    )
+
+
+def _numbers(account: Account) -> dict[str, Any]:
+    return {
+        "log rows": account.rows,
+        "events": account.events,
+        "derived events": account.derived,
+        "events by type": _shortened(account.by_type),
+        "filtered": sum(account.filtered.values()),
+        "filtered by rule": _shortened(account.filtered),
+        "failed": sum(account.failed.values()),
+        "failed by reason": _shortened(account.failed),
+        "unexplained rows": account.unexplained,
+    }
+
+
+def _numbers_sent(delivery: Delivery) -> dict[str, int]:
+    return {
+        "events": delivery.events,
+        "acknowledged": delivery.acknowledged,
+        "acknowledged before": delivery.already_acknowledged,
+        "sent": delivery.sent,
+        "outstanding": delivery.outstanding,
+        "envelopes": delivery.envelopes,
+        "bytes": delivery.bytes,
+    }
+
+
+def _shortened(counts: Mapping[str, int]) -> dict[str, int]:
+    """The largest numbers by name, as many as fit; the rest as one."""
+    shown: dict[str, int] = {}
+    room = _NAMES_BYTES
+    for name, number in counts.items():
+        word = name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
+        room -= len(word) + 12
+        word = word if room > 0 else "others"
+        shown[word] = shown.get(word, 0) + number
+    return shown
+
+
+def _column_schema(frame: Frame) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                column.name,
+                str(column.type),
+                description=column.meaning,
+                tags={"personal": ""} if column.personal else {},
+            )
+            for column in frame.columns
+        ]
+    )

@@ -1,0 +1,69 @@
+"""Checks: what must be true of every hour, proved in the step that made it.
+
+Here belongs the verdict on numbers that ``accounting`` and the emitter give, and how it reads in
+the web UI. A check says which hours fall short: Dagster's own checks have no partition in a run
+over many hours. https://docs.dagster.io/guides/test/asset-checks
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from caliper_dagster.accounting import Account, Delivery
+from caliper_dagster.hours import Hour
+
+EVERY_ROW_EXPLAINED = "every_row_explained"
+EVERY_EVENT_ACKNOWLEDGED = "every_event_acknowledged"
+
+_HOURS_NAMED = 20
+
+
+def every_row_explained(asset: dg.AssetKey) -> dg.AssetCheckSpec:
+    """The check that no log row goes missing, for ``caliper_events``."""
+    return dg.AssetCheckSpec(
+        EVERY_ROW_EXPLAINED,
+        asset=asset,
+        description="Rows counted by Moodle's database = rows read = events + filtered + failed, "
+        "and every row read has exactly one outcome.",
+    )
+
+
+def every_event_acknowledged(asset: dg.AssetKey) -> dg.AssetCheckSpec:
+    """The check that every event has arrived, for ``emission_results``."""
+    return dg.AssetCheckSpec(
+        EVERY_EVENT_ACKNOWLEDGED,
+        asset=asset,
+        description="The event store has acknowledged every event of every hour, in this run or "
+        "in an earlier one.",
+    )
+
+
+def explained(asset: dg.AssetKey, accounts: Mapping[Hour, Account]) -> dg.AssetCheckResult:
+    """The verdict of ``every_row_explained`` over the hours of a run."""
+    short = {hour: account.unexplained for hour, account in accounts.items() if account.unexplained}
+    return _verdict(asset, EVERY_ROW_EXPLAINED, "unexplained rows", len(accounts), short)
+
+
+def acknowledged(asset: dg.AssetKey, deliveries: Mapping[Hour, Delivery]) -> dg.AssetCheckResult:
+    """The verdict of ``every_event_acknowledged`` over the hours of a run."""
+    short = {hour: done.outstanding for hour, done in deliveries.items() if done.outstanding}
+    return _verdict(asset, EVERY_EVENT_ACKNOWLEDGED, "outstanding events", len(deliveries), short)
+
+
+def _verdict(
+    asset: dg.AssetKey, name: str, what: str, hours: int, short: Mapping[Hour, int]
+) -> dg.AssetCheckResult:
+    named = ", ".join(f"{hour}: {number}" for hour, number in list(short.items())[:_HOURS_NAMED])
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=name,
+        passed=not short,
+        description=f"{what} in {len(short)} of {hours} hour(s): {named}" if short else None,
+        metadata={
+            "hours": hours,
+            what: sum(short.values()),
+            "hours that fall short": [hour.key for hour in list(short)[:_HOURS_NAMED]],
+        },
+    )

@@ -1,0 +1,136 @@
+"""Resources: what the assets are given from outside, one per dependency.
+
+Here belongs which settings each dependency takes and how a fault becomes a failed run with one
+clear sentence. What the plain object can do is written where it lives (``expander``, ``emitter``,
+``storage``); none of them knows Dagster. Nothing connects before a step opens it.
+https://docs.dagster.io/guides/build/external-resources
+
+Secrets stay in the environment: a resource holds the *name* of the variable, so the web UI and the
+logs can only show that. The parts are imported when a step opens them, not when Dagster loads the
+definitions: the web server and the daemon never need them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from caliper_dagster.errors import CaliperDagsterError, DeliveryError, SourceError
+from caliper_dagster.settings import Settings
+from caliper_dagster.storage import PartitionStorage
+
+if TYPE_CHECKING:
+    from caliper_dagster.emitter import EventStore, Ledger
+    from caliper_dagster.expander import MoodleDatabase
+
+
+class MoodleResource(dg.ConfigurableResource[Any]):
+    """Moodle's database, read-only."""
+
+    url: str | None = None
+    prefix: str = "mdl_"
+    timeout: int = 300
+
+    def open(self) -> AbstractContextManager[MoodleDatabase]:
+        """Connect; the connection is one read-only snapshot."""
+        from caliper_dagster.expander import MoodleDatabase
+
+        url = _settings(MOODLE_DB_URL=self.url).require("moodle_db_url")
+        return MoodleDatabase.open(url, self.prefix, self.timeout)
+
+
+class EventStoreResource(dg.ConfigurableResource[Any]):
+    """The Caliper endpoint that receives envelopes."""
+
+    url: str | None = None
+    api_key: str | None = None
+    auth_scheme: str = "Bearer"
+    timeout: float = 30
+
+    def open(self) -> EventStore:
+        """The event store with its key, if it has one; a context manager."""
+        from caliper_dagster.emitter import EventStore
+
+        url = _settings(CALIPER_EVENT_STORE_URL=self.url).require("event_store_url")
+        return EventStore(url, self.api_key, auth_scheme=self.auth_scheme, timeout=self.timeout)
+
+
+class StorageResource(dg.ConfigurableResource[Any]):
+    """Where partitions are kept: a folder or an object store."""
+
+    url: str | None = None
+
+    def open(self) -> PartitionStorage:
+        """The storage; ``data`` under ``DAGSTER_HOME`` when no URL is given."""
+        return PartitionStorage(_settings(CALIPER_STORAGE=self.url).storage_url())
+
+
+class LedgerResource(dg.ConfigurableResource[Any]):
+    """The durable record of what each event store has acknowledged."""
+
+    url: str | None = None
+    storage_url: str | None = None
+
+    def open(self) -> Ledger:
+        """The ledger; SQLite beside the storage when no URL is given. A context manager."""
+        from caliper_dagster.emitter import Ledger
+
+        given = _settings(CALIPER_LEDGER_URL=self.url, CALIPER_STORAGE=self.storage_url)
+        return Ledger(given.ledger())
+
+
+def resources(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
+    """The resources by the names under which the assets ask for them."""
+    return {
+        "moodle": MoodleResource(
+            url=_secret("MOODLE_DB_URL"),
+            prefix=settings.moodle_db_prefix,
+            timeout=settings.moodle_db_timeout,
+        ),
+        "event_store": EventStoreResource(
+            url=_secret("CALIPER_EVENT_STORE_URL"),
+            api_key=_secret("CALIPER_API_KEY"),
+            auth_scheme=settings.auth_scheme,
+            timeout=settings.event_store_timeout,
+        ),
+        "storage": StorageResource(url=settings.storage),
+        "ledger": LedgerResource(url=_secret("CALIPER_LEDGER_URL"), storage_url=settings.storage),
+    }
+
+
+RETRIES = dg.RetryPolicy(
+    max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
+"""A few seconds only: what lasts longer is better told than waited for; the next run continues."""
+
+
+@contextmanager
+def clear_failures(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Turn our errors into a failed step with the same sentence and nothing else.
+
+    The step's retry policy is left to try again only where that can help, when Moodle's database or
+    the event store did not answer. The last try is no retry to Dagster, which would put its own
+    words before the sentence.
+    """
+    try:
+        yield
+    except CaliperDagsterError as error:
+        passing = isinstance(error, SourceError) or (
+            isinstance(error, DeliveryError) and error.transient
+        )
+        again = passing and context.retry_number < RETRIES.max_retries
+        raise dg.Failure(description=str(error), allow_retries=again) from None
+
+
+def _secret(variable: str) -> str | None:
+    """The variable by its name when it is set; unset variables are reported when they are used."""
+    return dg.EnvVar(variable) if os.environ.get(variable) else None
+
+
+def _settings(**values: str | None) -> Settings:
+    given: Mapping[str, str] = {name: value for name, value in values.items() if value}
+    return Settings.from_environment(given)

@@ -1,0 +1,247 @@
+"""Where partitions are kept: one Parquet file per hour and asset, in a folder or an object store.
+
+Here belongs how a table becomes a file and back. What the columns are is said in ``frames``; when
+an hour is written, in ``assets``. Nothing here knows Dagster.
+
+A file is ``<base>/<asset>/date=2026-01-31/2026-01-31T14.parquet``: whoever has a Parquet reader can
+use the data without this project. Small numbers about an hour (*facts*) stand in the file's footer
+and are read without reading rows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from upath import UPath
+
+from caliper_dagster.errors import ConfigurationError, StorageError
+from caliper_dagster.frames import Frame
+from caliper_dagster.hours import SECONDS, Hour
+
+Facts = Mapping[str, object]
+
+_FACTS = b"caliper_dagster.facts"
+_LOCAL = {"", "file", "local"}
+# A record's text is written once per file, not once per page: dictionaries of records are large.
+_DICTIONARY_BYTES = 64 * 1024 * 1024
+
+
+class PartitionStorage:
+    """The partitions of all assets under one base.
+
+    Args:
+        url: a folder, or the URL of a folder in an object store that fsspec knows (``s3://…``).
+        prefix: folders between the base and the asset, for projects with several sites.
+    """
+
+    def __init__(self, url: str, prefix: Sequence[str] = ()) -> None:
+        self._name = _without_credentials(url)
+        base = UPath(url)
+        self._local = base.protocol in _LOCAL
+        root: UPath | Path = Path(base.path).absolute() if self._local else base
+        self._base: UPath | Path = root.joinpath(*prefix)
+
+    def __repr__(self) -> str:
+        return f"PartitionStorage({self._name!r})"
+
+    def path(self, frame: Frame, hour: Hour) -> str:
+        """Where the hour's file is, or would be; for people, without credentials."""
+        return _without_credentials(str(self._path(frame, hour)))
+
+    def exists(self, frame: Frame, hour: Hour) -> bool:
+        """Whether the hour has been written."""
+        return bool(self._path(frame, hour).exists())
+
+    def write(self, frame: Frame, hour: Hour, table: pa.Table, facts: Facts | None = None) -> int:
+        """Write one hour, replacing what was there; readers see the old file or the new one.
+
+        Args:
+            frame: the contract that the table is made to follow.
+            hour: the hour that all its rows belong to.
+            table: the rows; empty is a fact too, and written.
+            facts: what JSON can hold; no more than a screenful, it is in the way of every read.
+
+        Returns:
+            The size of the file in bytes.
+
+        Raises:
+            StorageError: the table breaks the contract.
+            ConfigurationError: the storage cannot be written to.
+        """
+        table = _with_own_dictionaries(frame.conform(table))
+        table = table.replace_schema_metadata({_FACTS: json.dumps(dict(facts or {})).encode()})
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd", dictionary_pagesize_limit=_DICTIONARY_BYTES)
+        content = sink.getvalue()
+        self._put(self._path(frame, hour), content)
+        return int(content.size)
+
+    def read(
+        self, frame: Frame, hours: Iterable[Hour], columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """The rows of the hours as one table, in the order of the hours.
+
+        Raises:
+            StorageError: an hour has not been written; the sentence names the first such.
+        """
+        tables = [table for _, table in self.each(frame, hours, columns)]
+        if not tables:
+            empty = frame.empty()
+            return empty.select(list(columns)) if columns else empty
+        return pa.concat_tables(tables).unify_dictionaries()
+
+    def each(
+        self, frame: Frame, hours: Iterable[Hour], columns: Sequence[str] | None = None
+    ) -> Iterator[tuple[Hour, pa.Table]]:
+        """The hours one after the other, each read when it is asked for.
+
+        Raises:
+            StorageError: see ``read``.
+        """
+        names = list(columns) if columns else frame.schema.names
+        for hour in hours:
+            with self._open(frame, hour) as file:
+                table = file.read(columns=names).replace_schema_metadata(None)
+            missing = [name for name in names if name not in table.column_names]
+            if missing:
+                raise StorageError(
+                    f"{frame.name} of {hour} was written by another version and lacks "
+                    f"{', '.join(missing)}: materialize {frame.name} again."
+                )
+            yield hour, table.select(names)
+
+    def chunks(
+        self, frame: Frame, hours: Iterable[Hour], rows: int = 200_000
+    ) -> Iterator[tuple[list[Hour], pa.Table]]:
+        """Groups of whole hours with about ``rows`` rows each, in order: what bounds the memory.
+
+        A group ends with the hour that reaches ``rows``; an hour is never divided.
+        """
+        group: list[Hour] = []
+        tables: list[pa.Table] = []
+        for hour, table in self.each(frame, hours):
+            group.append(hour)
+            tables.append(table)
+            if sum(part.num_rows for part in tables) >= rows:
+                yield group, pa.concat_tables(tables).unify_dictionaries()
+                group, tables = [], []
+        if group:
+            yield group, pa.concat_tables(tables).unify_dictionaries()
+
+    def facts(self, frame: Frame, hour: Hour) -> dict[str, object]:
+        """The facts that were written with the hour; only the file's footer is read.
+
+        Raises:
+            StorageError: the hour has not been written.
+        """
+        with self._open(frame, hour) as file:
+            metadata = file.metadata.metadata or {}
+        return dict(json.loads(metadata.get(_FACTS, b"{}")))
+
+    def probe(self) -> None:
+        """Write and remove a file of a few bytes.
+
+        Raises:
+            ConfigurationError: the storage cannot be written to.
+        """
+        path = self._base / f".probe-{secrets.token_hex(4)}"
+        self._put(path, pa.py_buffer(b"caliper-dagster"))
+        path.unlink()
+
+    def _path(self, frame: Frame, hour: Hour) -> UPath | Path:
+        moment = hour.datetime
+        return self._base / frame.name / f"date={moment:%Y-%m-%d}" / f"{moment:%Y-%m-%dT%H}.parquet"
+
+    def _open(self, frame: Frame, hour: Hour) -> pq.ParquetFile:
+        path = self._path(frame, hour)
+        try:
+            return pq.ParquetFile(str(path) if self._local else path.open("rb"))
+        except FileNotFoundError:
+            raise StorageError(
+                f"{frame.name} has not been materialized for {hour}: materialize {frame.name} for "
+                "that hour first."
+            ) from None
+        except (OSError, pa.ArrowInvalid) as error:
+            raise StorageError(
+                f"{frame.name} of {hour} cannot be read ({type(error).__name__}): materialize "
+                f"{frame.name} for that hour again."
+            ) from None
+
+    def _put(self, path: UPath | Path, content: pa.Buffer) -> None:
+        try:
+            if self._local:
+                _replace(Path(str(path)), content)
+            else:
+                path.write_bytes(content.to_pybytes())
+        except Exception as error:
+            # Object stores have exceptions of their own, whose words may hold credentials.
+            what = error.strerror if isinstance(error, OSError) else None
+            raise ConfigurationError(
+                f"CALIPER_STORAGE cannot be written to: {self._name} "
+                f"({what or type(error).__name__})."
+            ) from None
+
+
+def split_by_hour(table: pa.Table, hours: Iterable[Hour]) -> Iterator[tuple[Hour, pa.Table]]:
+    """The rows of each of the hours by ``timecreated``, keeping their order within the hour.
+
+    Raises:
+        StorageError: a row belongs to none of the hours; it would be lost.
+    """
+    numbers = pc.divide(table["timecreated"].combine_chunks(), SECONDS).to_numpy()
+    if len(numbers) and (numbers[1:] < numbers[:-1]).any():
+        order = numbers.argsort(kind="stable")
+        table, numbers = table.take(order), numbers[order]
+    seen = 0
+    for hour in hours:
+        first, end = (int(n) for n in numbers.searchsorted([hour.number, hour.number + 1]))
+        seen += end - first
+        yield hour, table.slice(first, end - first)
+    if seen != table.num_rows:
+        raise StorageError(
+            f"{table.num_rows - seen} row(s) belong to none of the hours that are being written."
+        )
+
+
+def _with_own_dictionaries(table: pa.Table) -> pa.Table:
+    """The same rows; each dictionary holds only what they refer to.
+
+    A slice keeps the dictionary of the table it was cut from, and Parquet would write all of it.
+    """
+    for index, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(index, field, _compact(table.column(index)))
+    return table
+
+
+def _compact(column: pa.ChunkedArray) -> pa.Array:
+    array = column.combine_chunks()
+    used = pc.unique(array.indices).drop_null()
+    indices = pc.index_in(array.indices, used)
+    return pa.DictionaryArray.from_arrays(indices, array.dictionary.take(used))
+
+
+def _replace(path: Path, content: pa.Buffer) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.scheme or "@" not in parts.netloc:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
