@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from caliper_dagster.errors import StorageError
@@ -63,37 +62,6 @@ class Frame:
         if chosen.schema.equals(self.schema):
             return chosen
         return chosen.cast(self.schema)
-
-
-def compact(table: pa.Table) -> pa.Table:
-    """The same rows, with dictionaries that hold only what these rows use.
-
-    A slice of a large table keeps the whole table's dictionaries: written as it is, each hour's
-    file would carry the records of all other hours.
-    """
-    columns = [
-        _compact(column) if pa.types.is_dictionary(column.type) else column
-        for column in table.columns
-    ]
-    return pa.table(columns, schema=table.schema)
-
-
-def _compact(column: pa.ChunkedArray) -> pa.Array:
-    array = column.unify_dictionaries().combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0) if array.num_chunks else pa.array([], column.type)
-    used = np.unique(array.indices.drop_null().to_numpy(zero_copy_only=False))
-    position = np.zeros(len(array.dictionary), dtype=np.int32)
-    position[used] = np.arange(len(used), dtype=np.int32)
-    missing = array.indices.is_null().to_numpy(zero_copy_only=False)
-    indices = (
-        position[array.indices.fill_null(0).to_numpy(zero_copy_only=False)]
-        if len(position)
-        else np.zeros(len(array), dtype=np.int32)
-    )
-    return pa.DictionaryArray.from_arrays(
-        pa.array(indices, pa.int32(), mask=missing), array.dictionary.take(pa.array(used))
-    )
 
 
 _LOG_COLUMNS = (

@@ -1,8 +1,8 @@
 """One plain function per Caliper entity: from Moodle records to a dict.
 
 Each is called once for each distinct combination of the columns that its parameters name: columns
-of ``EXPANDED_LOG``, and ``actor``, the id of the acting person. A parameter is None where its column
-is null. Values that are None or empty are left out afterwards; Moodle's "no date" is 0.
+of ``EXPANDED_LOG``, and ``actor``, the id of the acting person. A parameter is None where its
+column is null. Values that are None or empty are left out afterwards; Moodle's "no date" is 0.
 """
 
 from __future__ import annotations

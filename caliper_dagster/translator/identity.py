@@ -94,11 +94,6 @@ class Iris:
         """The session that a log-in (its log id) opened."""
         return self.uuid(f"session:{login}")
 
-    @property
-    def sensor(self) -> str:
-        """What sends the envelopes: this project at this site, another thing than the site."""
-        return f"{self.site}#caliper_dagster"
-
 
 def _urn(digest: bytes) -> str:
     text = digest[:16].hex()

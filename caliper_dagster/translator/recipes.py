@@ -1,7 +1,7 @@
 """Recipes: which Caliper event a Moodle event becomes, as data.
 
 The recipes are the YAML files in ``recipes/``; ``docs/recipes.md`` explains their keys. They are
-checked when they are loaded, against the vocabulary and against the entity functions that they name.
+checked when they are loaded, against the vocabulary and the entity functions that they name.
 """
 
 from __future__ import annotations
