@@ -5,7 +5,7 @@
 column from what those functions made of each distinct record.
 """
 
-from caliper_dagster.translator.recipes import Recipe, load_recipes
+from caliper_dagster.translator.recipes import Recipe, Recipes, load_recipes, read_recipes
 from caliper_dagster.translator.translate import Translator
 
-__all__ = ["Recipe", "Translator", "load_recipes"]
+__all__ = ["Recipe", "Recipes", "Translator", "load_recipes", "read_recipes"]

@@ -6,11 +6,13 @@ for the anonymous Person.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from caliper_dagster.translator.rows import NOTHING, Codes, Flags, Rows
+from caliper_dagster.translator.recipes import Recipe
+from caliper_dagster.translator.rows import NOTHING, Codes, Flags, Indices, Rows
 
 APPLICATION = 0
 
@@ -36,14 +38,19 @@ class Actors:
     run_as: Flags
 
     @classmethod
-    def of(cls, rows: Rows, learner: Flags, grader: Flags) -> Actors:
+    def of(cls, rows: Rows, recipes: Sequence[Recipe], recipe: Codes) -> Actors:
         """Apply R1, then what the recipes say.
 
         Args:
-            rows: expanded rows, with the user ids of anonymous rows hidden.
-            learner: rows whose recipe says that the related user acts.
-            grader: rows whose recipe says that a grade without a grader is the site's.
+            rows: expanded rows.
+            recipes: the recipes in use.
+            recipe: code of each row's recipe.
         """
+
+        def wanted(kind: str) -> Flags:
+            flags: Flags = np.array([one.actor == kind for one in recipes], dtype=bool)
+            return flags[recipe]
+
         anonymous = rows.integers("anonymous") == 1
         users, real, related = (
             np.where(anonymous, NOTHING, rows.integers(name)) for name in USER_IDS
@@ -56,10 +63,24 @@ class Actors:
         trigger = np.where(automatic, APPLICATION, np.where(trigger > 0, trigger, NOTHING))
         guest = np.isin(trigger, _guests(rows)) & (trigger > 0)
         trigger = np.where(guest, NOTHING, trigger)
-        alone = ~acting_as & ~anonymous & ((users <= 0) | (users == related) | script)
-        actor = np.where(grader & alone, APPLICATION, trigger)
-        actor = np.where(learner & (related > 0), related, actor)
+        unattended = ~acting_as & ~anonymous & (users <= 0)
+        alone = unattended | (~acting_as & ~anonymous & ((users == related) | script))
+        by_site = (
+            wanted("site") | (wanted("user_or_site") & unattended) | (wanted("grader") & alone)
+        )
+        actor = np.where(by_site, APPLICATION, trigger)
+        actor = np.where(wanted("learner") & (related > 0), related, actor)
         return cls(actor, trigger, guest & (actor == NOTHING), acting_as, automatic & (users > 0))
+
+    def person_rows(self, rows: Rows) -> list[tuple[str, Indices]]:
+        """Where the record of the acting person is: column, and rows."""
+        left = self.actor > 0
+        found = []
+        for name in ("user", "realuser", "relateduser"):
+            chosen = left & (rows.integers(f"{name}id") == self.actor)
+            left &= ~chosen
+            found.append((name, np.flatnonzero(chosen)))
+        return found
 
 
 def _guests(rows: Rows) -> list[int]:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from caliper_dagster.translator.entities import Render, person_reference
+from caliper_dagster.translator.entities.people import person_reference
+from caliper_dagster.translator.entities.registry import Render
 from caliper_dagster.translator.identity import Iris
 
 _NEVER = frozenset(
@@ -87,7 +88,43 @@ def triggered_by(render: Render, trigger: int | None) -> object:
     return person_reference(render, trigger) if trigger else _site(render.iris)
 
 
+def overridden_by(render: Render, trigger: int | None, relateduserid: int | None) -> object:
+    """Who set a learner's completion by hand."""
+    if not trigger or trigger == relateduserid:
+        return None
+    return person_reference(render, trigger)
+
+
+def login_as(render: Render, relateduserid: int | None) -> object:
+    """Whom an administrator logged in as; it is no log-in of that person."""
+    return person_reference(render, relateduserid) if relateduserid else None
+
+
+def preview(render: Render) -> object:
+    """A teacher's preview is no learner's attempt."""
+    del render
+    return True
+
+
+def gradebook(render: Render, object: Mapping[str, Any] | None) -> object:
+    """A score of the gradebook, which may repeat that of an activity, with the kind of its item."""
+    del render
+    item = (object or {}).get("item") or {}
+    return {"itemType": item["itemtype"]} if item.get("itemtype") else {}
+
+
+def change(render: Render, eventname: str | None) -> object:
+    """What was changed, where the action says only that something was."""
+    del render
+    return (eventname or "").rpartition("\\")[2] or None
+
+
 EXTENSION_FUNCTIONS: dict[str, tuple[str, Callable[..., object]]] = {
+    "change": ("change", change),
+    "gradebook": ("gradebook", gradebook),
+    "login_as": ("loginAs", login_as),
+    "overridden_by": ("overriddenBy", overridden_by),
+    "preview": ("preview", preview),
     "submitted_by": ("submittedBy", submitted_by),
 }
 """Extensions that a recipe may name: their key in the event, and what makes them."""

@@ -16,7 +16,7 @@ from caliper_dagster.translator.vocabulary import TERM
 
 ANONYMOUS_PERSON = {"id": f"{TERM}Person", "type": "Person"}
 
-_PLACEHOLDER = re.compile(r"\{([a-z_.]+)\}")
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_.]*)\}")
 
 
 class Iris:
@@ -29,6 +29,11 @@ class Iris:
     def __init__(self, wwwroot: str) -> None:
         self.site = wwwroot.rstrip("/")
         self._namespace = uuid.uuid5(uuid.NAMESPACE_URL, self.site).bytes
+
+    @property
+    def organization(self) -> str:
+        """The institution behind the site, another thing than the site and its front page."""
+        return f"{self.site}/#organization"
 
     def user(self, user: int) -> str:
         """A person, by the profile page."""
@@ -56,27 +61,46 @@ class Iris:
 
     def activity(self, modname: str, module: int) -> str:
         """An activity, by course module id and never by instance."""
-        return f"{self.site}/mod/{modname}/view.php?id={module}"
+        return f"{self.site}/mod/{self.quoted(modname)}/view.php?id={module}"
 
-    def path(self, template: str, values: Mapping[str, object]) -> str:
+    def agent(self, actor: int | None) -> str | None:
+        """Who acted: a person by id, the site for 0, None for nobody who may be named."""
+        if actor is None:
+            return None
+        return self.user(actor) if actor else self.site
+
+    def path(self, template: str, values: Mapping[str, object]) -> tuple[str, list[str]]:
         """An address below the site from a template such as ``mod/forum/user.php?id={objectid}``.
 
         A parameter or fragment whose value is not known is left out, as are empty ones.
+
+        Returns:
+            The address, and the names whose values were not known.
         """
+        missing = [name for name in _PLACEHOLDER.findall(template) if not _given(values.get(name))]
         head, mark, fragment = template.partition("#")
         base, _, query = head.partition("?")
         parameters = [_fill(part, values) for part in query.split("&") if part]
         kept = "&".join(part for part in parameters if part is not None)
         end = _fill(fragment, values) if mark else None
-        return (
+        address = (
             f"{self.site}/{_fill(base, values) or ''}"
             + (f"?{kept}" if kept else "")
             + (f"#{end}" if end else "")
         )
+        return address, missing
+
+    def quoted(self, text: str) -> str:
+        """Text as part of an address."""
+        return quote(text, safe="")
 
     def uuid(self, name: str) -> str:
         """A ``urn:uuid:`` of version 5 in the namespace of the site."""
         return _urn(hashlib.sha1(self._namespace + name.encode(), usedforsecurity=False).digest())
+
+    def derived_event(self, log: int, time: int, child: str) -> str:
+        """Id of an event derived from a row: ``child`` tells it apart, such as ``item:3``."""
+        return self.uuid(f"logstore_standard_log:{log}:{time}:{child}")
 
     def events(self, logs: Iterable[int], times: Iterable[int]) -> list[str]:
         """Ids of primary events, from log id and time; the time guards against a truncated log."""
@@ -103,6 +127,10 @@ def _urn(digest: bytes) -> str:
 
 def _fill(part: str, values: Mapping[str, object]) -> str | None:
     names = _PLACEHOLDER.findall(part)
-    if any(values.get(name) in (None, "") for name in names):
+    if not all(_given(values.get(name)) for name in names):
         return None
     return _PLACEHOLDER.sub(lambda match: quote(str(values[match[1]]), safe=""), part)
+
+
+def _given(value: object) -> bool:
+    return value is not None and value != ""

@@ -1,28 +1,39 @@
 """Recipes: which Caliper event a Moodle event becomes, as data.
 
-The recipes are the YAML files in ``recipes/``; ``docs/recipes.md`` explains their keys. They are
-checked when they are loaded, against the vocabulary and the entity functions that they name.
+The recipes are the YAML files in ``recipes/``; ``docs/recipes.md`` explains their keys. A row finds
+its recipe by the exact event name, else by the first family that matches, else by the fallback,
+which needs only columns of the row: every row has one. Recipes are checked when they are loaded,
+against the vocabulary and the functions that they name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from functools import cache
 from importlib import resources
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from caliper_dagster.errors import RecipeError
-from caliper_dagster.translator import conditions, vocabulary
+from caliper_dagster.translator import vocabulary
+from caliper_dagster.translator.conditions import CONDITIONS
+from caliper_dagster.translator.derived import DERIVED_EVENTS
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS
+from caliper_dagster.translator.entities.generic import is_resource
 from caliper_dagster.translator.extensions import EXTENSION_FUNCTIONS
 
 EVENT_NAME = re.compile(r"\\[a-z][a-z0-9_]*\\event\\[a-z][a-z0-9_]*")
+_FAMILY = re.compile(r"\*[a-z0-9_\\]*")
+_FALLBACK_FILE = "fallback.yaml"
+_MODULE_LEVEL = 70
 
-Actor = Literal["user", "learner", "grader"]
+Actor = Literal["user", "learner", "grader", "user_or_site", "site"]
+Resolution = Literal["exact", "family", "fallback", "user"]
 
 
 class PathEntity(BaseModel):
@@ -33,13 +44,12 @@ class PathEntity(BaseModel):
     type: str
     path: str
 
-
-def _known_entity(value: Any) -> Any:  # noqa: ANN401 - before validation
-    if isinstance(value, str) and value not in ENTITY_FUNCTIONS:
-        raise ValueError(f"there is no entity {value!r}; there are {', '.join(ENTITY_FUNCTIONS)}")
-    if isinstance(value, dict) and value.get("type") not in vocabulary.ENTITY_TYPES:
-        raise ValueError(f"{value.get('type')!r} is no entity type of Caliper")
-    return value
+    @field_validator("type")
+    @classmethod
+    def _check_type(cls, value: str) -> str:
+        if value not in vocabulary.ENTITY_TYPES:
+            raise ValueError(f"{value!r} is no entity type of Caliper")
+        return value
 
 
 EntitySource = str | PathEntity
@@ -51,15 +61,18 @@ class _Shape(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     event_type: Annotated[str, Field(alias="type")]
-    action: str
+    action: str | None = None
     object_: Annotated[EntitySource, Field(alias="object")]
     target: EntitySource | None = None
     generated: EntitySource | None = None
 
-    @field_validator("object_", "target", "generated", mode="before")
+    @field_validator("object_", "target", "generated")
     @classmethod
-    def _check_entity(cls, value: Any) -> Any:  # noqa: ANN401 - before validation
-        return _known_entity(value)
+    def _check_entity(cls, value: EntitySource | None) -> EntitySource | None:
+        if isinstance(value, str) and value not in ENTITY_FUNCTIONS:
+            known = ", ".join(sorted(ENTITY_FUNCTIONS))
+            raise ValueError(f"there is no entity {value!r}; there are {known}")
+        return value
 
     @field_validator("event_type")
     @classmethod
@@ -70,14 +83,25 @@ class _Shape(BaseModel):
 
     @field_validator("action")
     @classmethod
-    def _check_action(cls, value: str) -> str:
-        if value not in vocabulary.ACTIONS["v1p2"]:
+    def _check_action(cls, value: str | None) -> str | None:
+        if value is not None and value not in vocabulary.ACTIONS["v1p2"]:
             raise ValueError(f"{value!r} is no action of Caliper")
         return value
 
+    @model_validator(mode="after")
+    def _check_legality(self) -> _Shape:
+        if self.action and isinstance(self.object_, PathEntity):
+            wrong = vocabulary.illegal(self.event_type, self.action, self.object_.type, "v1p2")
+            if wrong:
+                raise ValueError(wrong)
+        return self
 
-class _Variant(_Shape):
-    """Another shape, for rows on which a condition holds."""
+
+_FUNCTIONS: dict[str, Mapping[str, object]] = {
+    "unless": CONDITIONS,
+    "extensions": EXTENSION_FUNCTIONS,
+    "derived": DERIVED_EVENTS,
+}
 
 
 class _Source(_Shape):
@@ -86,35 +110,31 @@ class _Source(_Shape):
     events: list[str]
     pattern: str
     actor: Actor = "user"
+    action_1_1: str | None = None
     session: Literal["holds", "ends"] = "holds"
     other: list[str] = []
     extensions: list[str] = []
-    unless: dict[str, _Variant] = {}
+    derived: list[str] = []
+    unless: dict[str, _Shape] = {}
 
     @field_validator("events")
     @classmethod
     def _check_names(cls, value: list[str]) -> list[str]:
         for name in value:
-            if not EVENT_NAME.fullmatch(name):
+            if not EVENT_NAME.fullmatch(name) and not _FAMILY.fullmatch(name):
                 raise ValueError(
-                    rf"{name!r} is no event name such as \mod_quiz\event\attempt_started"
+                    rf"{name!r} is no event name such as \mod_quiz\event\attempt_started, nor the "
+                    "end of one after a *"
                 )
         return value
 
-    @field_validator("unless")
+    @field_validator("unless", "extensions", "derived")
     @classmethod
-    def _check_conditions(cls, value: dict[str, _Variant]) -> dict[str, _Variant]:
+    def _check_functions(cls, value: Any, info: Any) -> Any:  # noqa: ANN401 - list or dict
+        known = _FUNCTIONS[info.field_name]
         for name in value:
-            if name not in conditions.CONDITIONS:
-                raise ValueError(f"there is no condition {name!r}")
-        return value
-
-    @field_validator("extensions")
-    @classmethod
-    def _check_extensions(cls, value: list[str]) -> list[str]:
-        for name in value:
-            if name not in EXTENSION_FUNCTIONS:
-                raise ValueError(f"there is no extension {name!r}")
+            if name not in known:
+                raise ValueError(f"there is no {name!r}; there are {', '.join(sorted(known))}")
         return value
 
 
@@ -123,105 +143,245 @@ class Recipe:
     """Which event a Moodle event becomes.
 
     Attributes:
-        event_name: class name of the Moodle event.
-        name: what the recipe is called in results: its pattern.
+        pattern: the pattern that it follows, such as ``P13``.
         event_type: Caliper 1.2 event type.
         action: Caliper 1.2 action.
-        actor: ``user`` who did it, ``learner`` (the related user, whoever triggered it), or
-            ``grader`` (the site when the grade is automatic).
+        actor: ``user`` who did it; ``learner``, the related user, whoever triggered it; ``grader``,
+            the site when the grade is automatic; ``user_or_site``, the site when nobody did it;
+            ``site``.
         object: entity function, or type and path.
         target: likewise, or None.
         generated: likewise, or None.
+        action_1_1: action in Caliper 1.1, where the general rule does not give it.
         ends_session: whether the row ends its session.
         other: keys of ``other`` that may be sent although they hold text.
         extensions: further extensions, by name.
+        derived: further events that the row gives, by name.
         unless: conditions with the recipe that replaces this one where they hold.
+        resolution: how rows find it.
+        source: file that it comes from.
     """
 
-    event_name: str
-    name: str
+    pattern: str
     event_type: str
     action: str
-    actor: Actor
     object: EntitySource
-    target: EntitySource | None
-    generated: EntitySource | None
+    actor: Actor = "user"
+    target: EntitySource | None = None
+    generated: EntitySource | None = None
+    action_1_1: str | None = None
     ends_session: bool = False
     other: frozenset[str] = frozenset()
     extensions: tuple[str, ...] = ()
+    derived: tuple[str, ...] = ()
     unless: tuple[tuple[str, Recipe], ...] = ()
+    resolution: Resolution = "exact"
+    source: str = ""
 
 
-def load_recipes() -> dict[str, Recipe]:
-    """The recipes that the package ships, by event name.
+@dataclass(frozen=True)
+class Recipes:
+    """All recipes, and how a row finds its own.
+
+    Attributes:
+        exact: recipes by event name.
+        families: ends of event names after a ``*`` with their recipes, first match first.
+    """
+
+    exact: Mapping[str, Recipe]
+    families: tuple[tuple[str, Recipe], ...] = ()
+    _found: dict[tuple[Any, ...], Recipe] = field(default_factory=dict, repr=False)
+
+    def find(
+        self,
+        event_name: str,
+        crud: str | None = None,
+        objecttable: str | None = None,
+        contextlevel: int | None = None,
+    ) -> Recipe:
+        """The recipe of a row; there always is one."""
+        known = self.exact.get(event_name)
+        if known is not None:
+            return known
+        key = (event_name, crud, objecttable, contextlevel)
+        if key not in self._found:
+            self._found[key] = self._family(event_name) or _fallback(*key)
+        return self._found[key]
+
+    def _family(self, event_name: str) -> Recipe | None:
+        return next(
+            (
+                _for_name(recipe, event_name)
+                for pattern, recipe in self.families
+                if fnmatchcase(event_name, pattern)
+            ),
+            None,
+        )
+
+    def with_user_recipes(self, files: Iterable[tuple[str, str]]) -> Recipes:
+        """These recipes, overridden and extended by a site's own.
+
+        Args:
+            files: names and texts of recipe files; where two name one event, the later wins.
+
+        Raises:
+            RecipeError: see :func:`read_recipes`.
+        """
+        exact, families = dict(self.exact), list(self.families)
+        own: list[tuple[str, Recipe]] = []
+        for name, text in files:
+            for event, recipe in read_recipes(name, text, resolution="user"):
+                if event.startswith("*"):
+                    own.append((event, recipe))
+                else:
+                    exact[event] = recipe
+        # A family of the site's own also stands before the exact recipes that it matches.
+        for event, recipe in own:
+            for known in [known for known in exact if fnmatchcase(known, event)]:
+                if exact[known].resolution != "user":
+                    exact[known] = _for_name(recipe, known)
+        return Recipes(exact, (*own, *families))
+
+
+def _for_name(recipe: Recipe, event_name: str) -> Recipe:
+    """A family's recipe for one event: without an action it takes the verb's."""
+    return recipe if recipe.action else replace(recipe, action=action_of(event_name, None))
+
+
+@cache
+def load_recipes() -> Recipes:
+    """The recipes that the package ships.
 
     Raises:
         RecipeError: one of them is wrong, or two are for one event.
     """
+    exact: dict[str, Recipe] = {}
+    families: list[tuple[str, Recipe]] = []
     folder = resources.files("caliper_dagster.translator") / "recipes"
-    files = sorted(
-        (file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda f: f.name
-    )
-    recipes: dict[str, Recipe] = {}
-    for file in files:
-        for recipe in read_recipes(file.name, file.read_text(encoding="utf-8")):
-            if recipe.event_name in recipes:
-                raise RecipeError(f"{file.name}: there are two recipes for {recipe.event_name}.")
-            recipes[recipe.event_name] = recipe
-    return recipes
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if not file.name.endswith(".yaml") or file.name == _FALLBACK_FILE:
+            continue
+        for event, recipe in read_recipes(file.name, file.read_text(encoding="utf-8")):
+            if event.startswith("*"):
+                families.append((event, replace(recipe, resolution="family")))
+                continue
+            if event in exact:
+                raise RecipeError(f"{file.name}: there are two recipes for {event}.")
+            exact[event] = recipe
+    return Recipes(exact, tuple(families))
 
 
-def read_recipes(name: str, text: str) -> Iterator[Recipe]:
+def read_recipes(
+    name: str, text: str, resolution: Resolution = "exact"
+) -> Iterator[tuple[str, Recipe]]:
     """Read recipes from YAML.
 
     Args:
         name: name of the file, for errors.
         text: a list of recipes.
+        resolution: how rows find them.
+
+    Yields:
+        Event name, or the end of one after ``*``, with its recipe.
 
     Raises:
-        RecipeError: the text is not YAML, or a recipe is wrong; it names the file and the recipe.
+        RecipeError: the text is not YAML, or a recipe is wrong; it names file, line and reason.
     """
     try:
+        document = yaml.compose(text, Loader=yaml.SafeLoader)
         sources = yaml.safe_load(text) or []
     except yaml.YAMLError as error:
-        raise RecipeError(f"{name} is no YAML: {error}") from None
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or "it cannot be read"
+        raise RecipeError(f"{name}{line}: this is no YAML: {what}.") from None
     if not isinstance(sources, list):
-        raise RecipeError(f"{name} must be a list of recipes.")
-    for number, source in enumerate(sources, start=1):
+        raise RecipeError(f"{name}, line 1: there must be a list of recipes.")
+    nodes = document.value if document is not None and sources else []
+    lines = [node.start_mark.line + 1 for node in nodes]
+    for line, source in zip(lines, sources, strict=True):
         try:
-            yield from _recipes(_Source.model_validate(source))
+            checked = _Source.model_validate(source)
         except ValidationError as error:
-            raise RecipeError(f"{name}: recipe {number} is wrong: {_first(error)}") from None
+            raise RecipeError(f"{name}, line {line}: {_first(error)}.") from None
+        try:
+            yield from _recipes(checked, resolution, name)
+        except ValueError as error:
+            raise RecipeError(f"{name}, line {line}: {error}.") from None
 
 
 def _first(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in problem["loc"])
-    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("Path"))
+    what = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{where}: {what[:1].lower()}{what[1:]}" if where else what
 
 
-def _recipes(source: _Source) -> Iterable[Recipe]:
+def _recipes(source: _Source, resolution: Resolution, file: str) -> Iterator[tuple[str, Recipe]]:
     for event_name in source.events:
         shared: dict[str, Any] = {
-            "event_name": event_name,
-            "name": source.pattern,
+            "pattern": source.pattern,
             "actor": source.actor,
+            "action_1_1": source.action_1_1,
             "ends_session": source.session == "ends",
             "other": frozenset(source.other),
             "extensions": tuple(source.extensions),
+            "derived": tuple(source.derived),
+            "resolution": resolution,
+            "source": file,
         }
         unless = tuple(
-            (condition, Recipe(**shared, **_shape(variant)))
+            (condition, Recipe(**shared, **_shape(variant, event_name)))
             for condition, variant in source.unless.items()
         )
-        yield Recipe(**shared, **_shape(source), unless=unless)
+        yield event_name, Recipe(**shared, **_shape(source, event_name), unless=unless)
 
 
-def _shape(shape: _Shape) -> dict[str, Any]:
+def _shape(shape: _Shape, event_name: str) -> dict[str, Any]:
+    action = shape.action or ("" if event_name.startswith("*") else action_of(event_name, None))
+    if action and isinstance(shape.object_, PathEntity):
+        wrong = vocabulary.illegal(shape.event_type, action, shape.object_.type, "v1p2")
+        if wrong:
+            raise ValueError(wrong)
     return {
         "event_type": shape.event_type,
-        "action": shape.action,
+        "action": action,
         "object": shape.object_,
         "target": shape.target,
         "generated": shape.generated,
     }
+
+
+@cache
+def _words() -> tuple[dict[str, str], dict[str, str], str]:
+    """Actions by verb, by crud, and the one for everything else."""
+    folder = resources.files("caliper_dagster.translator") / "recipes"
+    found = yaml.safe_load((folder / _FALLBACK_FILE).read_text(encoding="utf-8"))
+    verbs = {verb: action for action, verbs in found["verbs"].items() for verb in verbs}
+    return verbs, found["crud"], found["otherwise"]
+
+
+def action_of(event_name: str, crud: str | None) -> str:
+    """The action that the last word of an event name says, else ``crud``."""
+    verbs, by_crud, otherwise = _words()
+    verb = re.split(r"[_\\]", event_name)[-1]
+    return verbs.get(verb) or by_crud.get(crud or "") or otherwise
+
+
+def _fallback(
+    event_name: str, crud: str | None, objecttable: str | None, contextlevel: int | None
+) -> Recipe:
+    """The recipe of an event that nothing else knows; it needs only columns of the row."""
+    action = action_of(event_name, crud)
+    event_type, source = "Event", "part"
+    if action == "Viewed" and contextlevel == _MODULE_LEVEL:
+        event_type = "ViewEvent"
+    elif action == "Viewed":
+        event_type, action, source = "NavigationEvent", "NavigatedTo", "page"
+    elif action == "Searched":
+        event_type, source = "SearchEvent", "site"
+    elif action in (vocabulary.EVENT_TYPES["ResourceManagementEvent"].actions or ()) and (
+        is_resource(objecttable)
+    ):
+        event_type = "ResourceManagementEvent"
+    return Recipe("P99", event_type, action, source, resolution="fallback", source=_FALLBACK_FILE)

@@ -76,6 +76,13 @@ class Rows:
         codes = array.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
         return codes.astype(np.int64), [*values, None]
 
+    def having(self, name: str, rows: Indices) -> Indices:
+        """Those of some rows in which a column is not null."""
+        codes, values = self.column(name)
+        present = np.array([value is not None for value in values])
+        chosen: Indices = rows[present[codes[rows]]]
+        return chosen
+
     def distinct(self, names: Sequence[str], rows: Indices) -> tuple[list[list[Any]], Indices]:
         """The distinct combinations of some columns in some rows.
 
@@ -98,6 +105,15 @@ class Rows:
             [[values[codes[row]] for codes, values in columns] for row in firsts],
             inverse,
         )
+
+
+def repeated(values: Sequence[str], codes: Codes) -> pa.DictionaryArray:
+    """A dictionary column from codes into values, of which several may be equal."""
+    distinct = list(dict.fromkeys(values))
+    merged = np.array([distinct.index(value) for value in values], dtype=np.int32)
+    return pa.DictionaryArray.from_arrays(
+        pa.array(merged[codes], pa.int32()), pa.array(distinct, pa.string())
+    )
 
 
 class Fragments:

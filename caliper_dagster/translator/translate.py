@@ -8,7 +8,7 @@ Python but the event id.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,35 +16,45 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, RECORD
-from caliper_dagster.translator import conditions, entities, extensions, vocabulary
+from caliper_dagster.translator import conditions, vocabulary
 from caliper_dagster.translator.actors import APPLICATION, USER_IDS, Actors
-from caliper_dagster.translator.entities import PersonOptions, Render
+from caliper_dagster.translator.derived import DERIVED_EVENTS, DerivedEvent
+from caliper_dagster.translator.entities import ENTITY_FUNCTIONS, Render, activities, people
+from caliper_dagster.translator.entities.generic import PATH_COLUMNS, by_path
+from caliper_dagster.translator.entities.registry import Entity, PersonOptions
+from caliper_dagster.translator.heads import Head, IllegalEventError, head
 from caliper_dagster.translator.identity import ANONYMOUS_PERSON, Iris
-from caliper_dagster.translator.recipes import EntitySource, PathEntity, Recipe, load_recipes
-from caliper_dagster.translator.rendering import finish
+from caliper_dagster.translator.raw_facts import RawFacts
+from caliper_dagster.translator.recipes import (
+    EntitySource,
+    PathEntity,
+    Recipe,
+    Recipes,
+    load_recipes,
+)
+from caliper_dagster.translator.renderer import Renderer
+from caliper_dagster.translator.rendering import InvalidEntityError
 from caliper_dagster.translator.rows import (
     NOTHING,
+    Codes,
     Flags,
     Fragments,
     Indices,
     Rows,
-    dump,
     parameters,
+    repeated,
 )
 from caliper_dagster.translator.vocabulary import Version
-
-NO_RECIPE = "no recipe"
 
 _RECORDS = frozenset(
     column.name
     for column in EXPANDED_LOG.columns
     if column.type == RECORD and column.name not in MOODLE_LOG.schema.names
 ) | {"other"}
-_PATH_COLUMNS = ("objectid", "relateduserid", "courseid", "contextinstanceid")
-_ASSIGNED = frozenset({"quiz_attempt", "quiz_result", "submission", "graded_submission"})
-"""Entities that name the related user as assignee."""
 
-_SLOTS = ("object", "generated", "target")
+_MODULE_LEVEL = 70
+_SLOTS = ("generated", "target", "group", "membership", "session", "federatedSession")
+_OUTCOMES = ("event", "derived", "filtered", "failed")
 
 
 class Translator:
@@ -56,7 +66,8 @@ class Translator:
         person_names: whether full names may be sent.
         person_identifiers: which ``otherIdentifiers`` of persons may be sent.
         ip_addresses: whether the address of a row may be sent.
-        recipes: recipes by event name; those of the package when not given.
+        free_text: whether text that persons wrote (search terms, answers) may be sent.
+        recipes: those of the package when not given.
     """
 
     def __init__(
@@ -67,11 +78,13 @@ class Translator:
         person_names: bool = False,
         person_identifiers: Sequence[str] = ("SystemId",),
         ip_addresses: bool = False,
-        recipes: Mapping[str, Recipe] | None = None,
+        free_text: bool = False,
+        recipes: Recipes | None = None,
     ) -> None:
         self.version = version
         self.iris = Iris(wwwroot)
-        self.render = Render(self.iris, PersonOptions(person_names, tuple(person_identifiers)))
+        options = PersonOptions(person_names, tuple(person_identifiers))
+        self.render = Render(self.iris, options, free_text)
         self.ip_addresses = ip_addresses
         self.recipes = load_recipes() if recipes is None else recipes
 
@@ -79,12 +92,38 @@ class Translator:
         """Make the events of ``EXPANDED_LOG`` rows.
 
         Returns:
-            ``CALIPER_EVENTS`` in the order of the rows: for each row exactly one ``event``,
-            ``filtered`` (with the rule) or ``failed`` (with what went wrong, without any value).
+            ``CALIPER_EVENTS`` in the order of the rows: for each row exactly one ``event`` or
+            ``failed`` (with what went wrong, without any value), and after it its ``derived``
+            events.
         """
         if not expanded.num_rows:
             return CALIPER_EVENTS.empty()
         return _Translation(self, expanded).table()
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Events to be assembled: their rows, and what is theirs alone.
+
+    Attributes:
+        rows: row of each event; derived events share rows.
+        ids: event ids.
+        heads: code of the head of each event.
+        objects: JSON of the object.
+        times: Unix time.
+        own: fragments of slots that derived events have of their own, each with its key.
+        by_site: events in which the site acts, whoever the row's actor is.
+        of: for derived events the id of the row's own event.
+    """
+
+    rows: Indices
+    ids: pa.Array
+    heads: Codes
+    objects: pa.Array
+    times: Codes
+    own: dict[str, pa.Array] = field(default_factory=dict)
+    by_site: Flags | None = None
+    of: pa.Array | None = None
 
 
 class _Translation:
@@ -92,499 +131,384 @@ class _Translation:
 
     def __init__(self, translator: Translator, expanded: pa.Table) -> None:
         self._translator = translator
-        self._render = translator.render
         self._expanded = expanded
-        self._rows = Rows(expanded, _RECORDS)
-        self._anonymous = self._rows.integers("anonymous") == 1
-        self._rows.hide((*USER_IDS, "other"), self._anonymous)
-        self._failures = np.zeros(expanded.num_rows, dtype=np.int64)
-        self._reasons = [""]
+        self._rows = rows = Rows(expanded, _RECORDS)
+        anonymous = rows.integers("anonymous") == 1
+        rows.hide((*USER_IDS, "other"), anonymous)
+        rows.derive("log", np.where(anonymous, NOTHING, rows.integers("id")))
+        in_module = rows.integers("contextlevel") == _MODULE_LEVEL
+        rows.derive("cmid", np.where(in_module, rows.integers("contextinstanceid"), NOTHING))
+        self._renderer = Renderer(rows, translator.render, translator.version)
         self._recipes: list[Recipe] = []
         self._recipe = self._resolve()
-        self._actors = Actors.of(
-            self._rows,
-            self._where(lambda recipe: recipe.actor == "learner"),
-            self._where(lambda recipe: recipe.actor == "grader"),
-        )
-        self._rows.derive("actor", self._actors.actor)
+        self._actors = Actors.of(rows, self._recipes, self._recipe)
+        rows.derive("actor", self._actors.actor)
+        rows.derive("trigger", self._actors.trigger)
+        self._heads = [Head()]
+        self._known_heads: dict[tuple[Any, ...], int] = {}
 
     # Recipes
 
-    def _resolve(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """The recipe of each row, -1 for none; conditions are applied."""
-        codes, names = self._rows.column("eventname")
-        numbers = []
-        for name in names:
-            recipe = self._translator.recipes.get(name)
-            numbers.append(-1 if recipe is None else len(self._recipes))
-            if recipe is not None:
+    def _resolve(self) -> Codes:
+        """The recipe of each row; conditions are applied."""
+        everything = np.arange(self._rows.number)
+        columns = ("eventname", "crud", "objecttable", "contextlevel")
+        combinations, inverse = self._rows.distinct(columns, everything)
+        numbers: dict[int, int] = {}
+        codes = []
+        for name, *others in combinations:
+            recipe = self._translator.recipes.find(name or "", *others)
+            if id(recipe) not in numbers:
+                numbers[id(recipe)] = len(self._recipes)
                 self._recipes.append(recipe)
-        chosen = np.array(numbers, dtype=np.int64)[codes]
+            codes.append(numbers[id(recipe)])
+        chosen: Codes = np.array(codes, dtype=np.int64)[inverse]
         for number, recipe in enumerate(list(self._recipes)):
             for name, variant in recipe.unless:
-                rows = np.flatnonzero(chosen == number)
-                condition = conditions.CONDITIONS[name]
-                combinations, inverse = self._rows.distinct(parameters(condition), rows)
-                holds = np.array([condition(*values) for values in combinations], dtype=bool)
-                if len(rows) and holds.any():
-                    chosen[rows[holds[inverse]]] = len(self._recipes)
-                    self._recipes.append(variant)
+                self._apply(chosen, np.flatnonzero(chosen == number), name, variant)
         return chosen
 
-    def _where(self, holds: Callable[[Recipe], bool]) -> Flags:
-        flags: Flags = np.array([*map(holds, self._recipes), False])
-        chosen: Flags = flags[self._recipe]
-        return chosen
-
-    # Rendering
-
-    def _evaluate(
-        self, function: Callable[..., Any], names: Sequence[str], rows: Indices, slot: str
-    ) -> tuple[list[Any], Indices]:
-        """Call a function once per distinct combination; what it raises fails the rows."""
-        combinations, inverse = self._rows.distinct(names, rows)
-        results = []
-        for number, values in enumerate(combinations):
-            try:
-                results.append(function(self._render, *values))
-            except Exception as error:
-                results.append(None)
-                self._fail(rows[inverse == number], slot, error)
-        return results, inverse
-
-    def _fail(self, rows: Indices, slot: str, error: Exception) -> None:
-        what = str(error) if error.__class__.__module__.startswith("caliper") else ""
-        reason = f"{slot}: {what or type(error).__name__}"
-        if reason not in self._reasons:
-            self._reasons.append(reason)
-        self._failures[rows] = self._reasons.index(reason)
-
-    def _entity(
-        self, function: Callable[..., Any], names: Sequence[str], rows: Indices, slot: str
-    ) -> tuple[list[str | None], list[str | None], Indices]:
-        """Render an entity: JSON and type of each distinct one."""
-
-        def finished(render: Render, *values: object) -> tuple[str, str] | None:
-            entity = function(render, *values)
-            if entity is None:
-                return None
-            final = finish(entity, self._translator.version)
-            return dump(final), final["type"]
-
-        results, inverse = self._evaluate(finished, names, rows, slot)
-        texts = [result[0] if result else None for result in results]
-        types = [result[1] if result else None for result in results]
-        return texts, types, inverse
-
-    def _place(
-        self,
-        fragments: Fragments,
-        function: Callable[..., Any],
-        names: Sequence[str],
-        rows: Indices,
-        slot: str,
-    ) -> None:
-        if len(rows):
-            texts, _, inverse = self._entity(function, names, rows, slot)
-            fragments.place(rows, texts, inverse)
-
-    def _place_value(
-        self,
-        fragments: Fragments,
-        function: Callable[..., Any],
-        names: Sequence[str],
-        rows: Indices,
-        slot: str,
-    ) -> None:
-        """Like :meth:`_place`, for JSON that is no entity of its own."""
-        if len(rows):
-            results, inverse = self._evaluate(function, names, rows, slot)
-            fragments.place(rows, [None if r is None else dump(r) for r in results], inverse)
+    def _apply(self, chosen: Codes, rows: Indices, name: str, variant: Recipe) -> None:
+        condition = conditions.CONDITIONS[name]
+        combinations, inverse = self._rows.distinct(parameters(condition), rows)
+        holds = np.array([condition(*values) for values in combinations], dtype=bool)
+        if holds.any():
+            chosen[rows[holds[inverse]]] = len(self._recipes)
+            self._recipes.append(variant)
 
     # Slots
 
-    def _slot(self, slot: str) -> tuple[Fragments, np.ndarray[Any, np.dtype[np.int64]], list[str]]:
-        """The fragments of object, generated or target, and the type of each row's entity."""
-        fragments = Fragments(self._rows.number)
-        type_codes = np.zeros(self._rows.number, dtype=np.int64)
-        type_names = [""]
-        sources: dict[EntitySource, list[int]] = {}
+    def _sources(self, slot: str) -> dict[EntitySource, Indices]:
+        """Which rows get a slot from which entity."""
+        numbers: dict[EntitySource, list[int]] = {}
         for number, recipe in enumerate(self._recipes):
             source: EntitySource | None = getattr(recipe, slot)
             if source is not None:
-                sources.setdefault(source, []).append(number)
-        for source, numbers in sources.items():
-            rows = np.flatnonzero(np.isin(self._recipe, numbers))
+                numbers.setdefault(source, []).append(number)
+        return {
+            source: np.flatnonzero(np.isin(self._recipe, found))
+            for source, found in numbers.items()
+        }
+
+    def _slot(self, slot: str) -> Fragments:
+        fragments = Fragments(self._rows.number)
+        for source, rows in self._sources(slot).items():
+            function, names = _entity_function(source)
+            self._renderer.place(fragments, function, names, rows, slot)
+        return fragments
+
+    def _objects(self) -> tuple[Fragments, Codes, list[str]]:
+        """The objects, and for each row the type of its object."""
+        fragments = Fragments(self._rows.number)
+        names = [""]
+        codes: Codes = np.zeros(self._rows.number, dtype=np.int64)
+        for source, rows in self._sources("object").items():
             if not len(rows):
                 continue
-            function, names = self._function(source)
-            texts, types, inverse = self._entity(function, names, rows, slot)
-            fragments.place(rows, texts, inverse)
-            for name in types:
-                if name and name not in type_names:
-                    type_names.append(name)
-            codes = np.array([type_names.index(name) if name else 0 for name in types])
-            type_codes[rows] = codes[inverse]
-        return fragments, type_codes, type_names
-
-    def _function(self, source: EntitySource) -> tuple[Callable[..., Any], Sequence[str]]:
-        if not isinstance(source, PathEntity):
-            found = entities.ENTITY_FUNCTIONS[source]
-            return found.function, found.columns
-        entity_type, path = source.type, source.path
-
-        def from_path(render: Render, other: object, *values: object) -> entities.Entity:
-            known = dict(zip(_PATH_COLUMNS, values, strict=True))
-            if isinstance(other, dict):
-                known |= {f"other.{key}": value for key, value in other.items()}
-            return {"id": render.iris.path(path, known), "type": entity_type}
-
-        return from_path, ("other", *_PATH_COLUMNS)
+            function, columns = _entity_function(source)
+            results, inverse = self._renderer.entities(function, columns, rows, "object")
+            fragments.place(rows, [result[0] if result else None for result in results], inverse)
+            found = [result[1] if result else "" for result in results]
+            names.extend(name for name in dict.fromkeys(found) if name not in names)
+            codes[rows] = np.array([names.index(name) for name in found])[inverse]
+        return fragments, codes, names
 
     def _actor(self) -> Fragments:
         fragments = Fragments(self._rows.number)
         actor = self._actors.actor
-        for name, rows in self._person_rows():
-            self._place(
-                fragments,
-                lambda render, user, record: entities.person(render, record or {"id": user}),
-                ("actor", name),
-                rows,
-                "actor",
-            )
-        for function, names, rows in (
-            (entities.application, ("site",), actor == APPLICATION),
-            (lambda _: ANONYMOUS_PERSON, (), actor == NOTHING),
-        ):
-            self._place(fragments, function, names, np.flatnonzero(rows), "actor")
+        for name, rows in self._actors.person_rows(self._rows):
+            self._renderer.place(fragments, _actor_person, ("actor", name), rows, "actor")
+        site, nobody = np.flatnonzero(actor == APPLICATION), np.flatnonzero(actor == NOTHING)
+        self._renderer.place(fragments, people.site, ("site",), site, "actor")
+        self._renderer.place(fragments, lambda _: ANONYMOUS_PERSON, (), nobody, "actor")
         return fragments
 
-    def _person_rows(self) -> list[tuple[str, Indices]]:
-        """Where the record of the acting person is: column and rows."""
-        left = self._actors.actor > 0
-        found = []
-        for name in ("user", "realuser", "relateduser"):
-            rows = left & (self._rows.integers(f"{name}id") == self._actors.actor)
-            left &= ~rows
-            found.append((name, np.flatnonzero(rows)))
-        return found
+    def _site(self) -> Fragments:
+        fragments = Fragments(self._rows.number)
+        everything = np.arange(self._rows.number)
+        self._renderer.place(fragments, people.site, ("site",), everything, "edApp")
+        return fragments
 
     def _group(self) -> Fragments:
         fragments = Fragments(self._rows.number)
         rows = np.flatnonzero(self._rows.integers("courseid") > 1)
-        self._place(fragments, entities.course_section, ("courseid", "course"), rows, "group")
+        columns = ("courseid", "course")
+        self._renderer.place(fragments, activities.course_section, columns, rows, "group")
         return fragments
 
     def _membership(self) -> Fragments:
         fragments = Fragments(self._rows.number)
-        for name, rows in self._person_rows():
+        for name, rows in self._actors.person_rows(self._rows):
             column = f"{name}_membership"
-            known = rows[_has(self._rows, column, rows)]
-            self._place(fragments, entities.membership, (column,), known, "membership")
-        guests = np.flatnonzero(self._actors.guest)
-        guests = guests[_has(self._rows, "user_membership", guests)]
-        self._place(
-            fragments, entities.guest_membership, ("user_membership",), guests, "membership"
-        )
+            known = self._rows.having(column, rows)
+            self._renderer.place(fragments, people.membership, (column,), known, "membership")
+        guests = self._rows.having("user_membership", np.flatnonzero(self._actors.guest))
+        columns = ("user_membership",)
+        self._renderer.place(fragments, people.guest_membership, columns, guests, "membership")
         return fragments
 
     def _session(self) -> Fragments:
         fragments = Fragments(self._rows.number)
-        ends = self._where(lambda recipe: recipe.ends_session)
+        ends = np.array([recipe.ends_session for recipe in self._recipes])[self._recipe]
         times = np.where(ends, self._rows.integers("timecreated"), NOTHING)
         self._rows.derive("session_end", times)
-        rows = np.flatnonzero(self._actors.actor > 0)
-        rows = rows[_has(self._rows, "session", rows)]
-        self._place(
-            fragments, entities.session, ("session", "actor", "session_end"), rows, "session"
+        rows = self._rows.having("session", np.flatnonzero(self._actors.actor > 0))
+        columns = ("session", "actor", "session_end")
+        self._renderer.place(fragments, people.session, columns, rows, "session")
+        return fragments
+
+    # Heads
+
+    def _head(self, key: tuple[Any, ...], rows: Indices, **facts: Any) -> int:  # noqa: ANN401
+        """Code of a head; rows whose event cannot be legal fail."""
+        if key not in self._known_heads:
+            try:
+                made = head(**facts, version=self._translator.version)
+            except IllegalEventError as error:
+                self._renderer.fail(rows, "event", str(error))
+                return 0
+            self._known_heads[key] = len(self._heads)
+            self._heads.append(made)
+        return self._known_heads[key]
+
+    def _primary_heads(self, type_codes: Codes, type_names: list[str]) -> Codes:
+        by_site = self._actors.actor == APPLICATION
+        keys = (self._recipe * len(type_names) + type_codes) * 2 + by_site
+        codes: Codes = np.zeros(self._rows.number, dtype=np.int64)
+        rows = np.flatnonzero(self._renderer.failures == 0)
+        distinct, inverse = np.unique(keys[rows], return_inverse=True)
+        for number, key in enumerate(distinct):
+            recipe = self._recipes[key // 2 // len(type_names)]
+            chosen = rows[inverse == number]
+            codes[chosen] = self._head(
+                ("primary", int(key)),
+                chosen,
+                event_type=recipe.event_type,
+                action=recipe.action,
+                object_type=type_names[key // 2 % len(type_names)],
+                by_site=bool(key % 2),
+                action_1_1=recipe.action_1_1,
+            )
+        return codes
+
+    # Derived events
+
+    def _derived(self, primary: _Batch) -> _Batch | None:
+        """The derived events of the rows whose own event is sent."""
+        found: list[tuple[int, DerivedEvent]] = []
+        for name in dict.fromkeys(name for recipe in self._recipes for name in recipe.derived):
+            wanted = np.array([name in recipe.derived for recipe in self._recipes])[self._recipe]
+            rows = np.flatnonzero(wanted & (self._renderer.failures == 0))
+            function = DERIVED_EVENTS[name]
+            results, inverse = self._renderer.evaluate(
+                function, parameters(function)[1:], rows, "derived"
+            )
+            for row, number in zip(rows, inverse, strict=True):
+                found.extend((int(row), event) for event in results[number] or ())
+        made = [event for row, one in found if (event := self._make(row, one)) is not None]
+        if not made:
+            return None
+        rows = np.array([event["row"] for event in made])
+        own = {
+            slot: pa.array([event[slot] for event in made], pa.string())
+            for slot in ("generated", "target", "federatedSession")
+        }
+        position = np.zeros(self._rows.number, dtype=np.int64)
+        position[primary.rows] = np.arange(len(primary.rows))
+        return _Batch(
+            rows,
+            pa.array([event["id"] for event in made], pa.string()),
+            np.array([event["head"] for event in made], dtype=np.int64),
+            pa.array([event["object"] for event in made], pa.string()),
+            np.array([event["time"] for event in made], dtype=np.int64),
+            own,
+            np.array([event["by_site"] for event in made], dtype=bool),
+            primary.ids.take(pa.array(position[rows])),
         )
-        return fragments
 
-    # Extensions
-
-    def _extensions(self, rows: Indices) -> pa.Array:
-        """The whole ``extensions`` of some rows, with its key before it."""
-        named = ~self._anonymous
-        facts = self._raw_facts()
-        parts: list[pa.Array | str] = [facts.array(rows, ',"extensions":{"moodle":{')]
-        for key, column, shown in (
-            ("logId", "id", named),
-            ("contextId", "contextid", None),
-            ("contextInstanceId", "contextinstanceid", None),
-            ("objectId", "objectid", named),
-        ):
-            parts.append(self._integer_facts(key, column, rows, shown))
-        parts.append(self._other().array(rows, ',"other":'))
-        if self._translator.ip_addresses:
-            ip = Fragments(self._rows.number)
-            self._place_value(ip, lambda _, ip: ip, ("ip",), np.flatnonzero(named), "extensions")
-            parts.append(ip.array(rows, ',"ip":'))
-        parts.append("}")
-        parts.extend(self._extras(rows))
-        parts.append("}")
-        return pc.binary_join_element_wise(*parts, "")
-
-    def _other(self) -> Fragments:
-        fragments = Fragments(self._rows.number)
-        for allowed in {recipe.other for recipe in self._recipes}:
-
-            def kept(_: Render, other: object, allowed: frozenset[str] = allowed) -> object:
-                return extensions.filtered_other(other, allowed)
-
-            rows = np.flatnonzero(self._where(partial(_allows, allowed)))
-            self._place_value(fragments, kept, ("other",), rows, "extensions")
-        return fragments
-
-    def _raw_facts(self) -> Fragments:
-        keys = {
-            "eventName": "eventname", "component": "component", "crud": "crud",
-            "eduLevel": "edulevel", "contextLevel": "contextlevel", "origin": "origin",
-            "objectTable": "objecttable",
-        }  # fmt: skip
-
-        def facts(_: Render, *values: object) -> str:
-            known = {
-                key: value
-                for key, value in zip(keys, values, strict=True)
-                if value is not None and value != ""
+    def _make(self, row: int, event: DerivedEvent) -> dict[str, Any] | None:
+        """The pieces of one derived event; one that is not valid is no reason to fail its row."""
+        where = np.array([row])
+        time = int(self._rows.integers("timecreated")[row])
+        try:
+            object_json, object_type = self._renderer.finished(event.object)
+            slots = {
+                "generated": self._own("generated", event.generated),
+                "target": self._own("target", event.target),
+                "federatedSession": self._own("federatedSession", event.federated_session),
             }
-            return dump(known)[1:-1]
-
-        fragments = Fragments(self._rows.number)
-        rows = np.flatnonzero(self._recipe >= 0)
-        results, inverse = self._evaluate(facts, tuple(keys.values()), rows, "extensions")
-        fragments.place(rows, results, inverse)
-        return fragments
-
-    def _integer_facts(self, key: str, column: str, rows: Indices, shown: Flags | None) -> pa.Array:
-        values = self._rows.integers(column)[rows]
-        missing = values == NOTHING
-        if shown is not None:
-            missing |= ~shown[rows]
-        texts = pa.array(values, mask=missing).cast(pa.string())
-        return pc.binary_join_element_wise(f',"{key}":', texts, "").fill_null("")
-
-    def _extras(self, rows: Indices) -> list[pa.Array]:
-        everything = np.flatnonzero(self._recipe >= 0)
-        self._rows.derive("trigger", self._actors.trigger)
-        self._rows.derive("assignee", self._assignees())
-        wanted: list[tuple[str, Callable[..., Any], Sequence[str], Indices]] = [
-            ("actingAs", _person, ("userid",), np.flatnonzero(self._actors.acting_as)),
-            ("runAs", _person, ("userid",), np.flatnonzero(self._actors.run_as)),
-            (
-                "triggeredBy",
-                extensions.triggered_by,
-                ("trigger",),
-                np.flatnonzero(
-                    (self._actors.actor != self._actors.trigger) & (self._actors.actor > 0)
-                ),
-            ),
-            (
-                "relatedUser",
-                extensions.related_user,
-                ("relateduserid", "actor", "assignee"),
-                everything,
-            ),
-            ("asOf", lambda _, record: (record or {}).get("asof"), ("object",), everything),
-            ("unresolved", lambda _, names: names, ("unresolved",), everything),
-        ]
-        for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
-            chosen = np.flatnonzero(self._where(partial(_asks_for, name)))
-            wanted.append((key, function, parameters(function)[1:], chosen))
-        arrays = []
-        for key, function, names, where in wanted:
-            fragments = Fragments(self._rows.number)
-            self._place_value(fragments, function, names, where, "extensions")
-            arrays.append(fragments.array(rows, f',"{key}":'))
-        return arrays
-
-    def _assignees(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """The user whom the event's attempt belongs to, where it has one."""
-        assigned = self._where(
-            lambda recipe: recipe.object in _ASSIGNED or recipe.generated in _ASSIGNED
+        except InvalidEntityError as error:
+            self._renderer.fail(where, f"derived {event.child.partition(':')[0]}", str(error))
+            return None
+        by_site = event.by_site or self._actors.actor[row] == APPLICATION
+        code = self._head(
+            ("derived", event.event_type, event.action, object_type, bool(by_site)),
+            where,
+            event_type=event.event_type,
+            action=event.action,
+            object_type=object_type,
+            by_site=bool(by_site),
         )
-        codes, records = self._rows.column("object")
-        owners = np.array([(record or {}).get("userid", NOTHING) for record in records])
-        related = np.where(self._anonymous, NOTHING, self._rows.integers("relateduserid"))
-        owner = owners[codes]
-        return np.where(assigned, np.where(owner == NOTHING, related, owner), NOTHING)
+        log = int(self._rows.integers("id")[row])
+        return {
+            "row": row,
+            "id": self._translator.iris.derived_event(log, time, event.child),
+            "head": code,
+            "object": object_json,
+            "time": event.time or time,
+            "by_site": event.by_site,
+            **slots,
+        }
+
+    def _own(self, slot: str, entity: Entity | None) -> str:
+        return f',"{slot}":{self._renderer.finished(entity)[0]}' if entity is not None else ""
 
     # Assembly
 
     def table(self) -> pa.Table:
         """The finished table."""
-        objects, type_codes, type_names = self._slot("object")
+        objects, type_codes, type_names = self._objects()
         slots = {
-            "generated": self._slot("generated")[0],
-            "target": self._slot("target")[0],
+            "generated": self._slot("generated"),
+            "target": self._slot("target"),
             "group": self._group(),
             "membership": self._membership(),
             "session": self._session(),
         }
-        actor = self._actor()
-        heads, head_codes = self._heads(type_codes, type_names)
-        translated = np.flatnonzero((self._recipe >= 0) & (self._failures == 0))
-        with_extensions = self._extensions(translated)
-        # Extensions may fail rows, too: leave those out now.
-        kept = self._failures[translated] == 0
-        translated, with_extensions = translated[kept], with_extensions.filter(pa.array(kept))
-        ids = pa.array(
-            self._translator.iris.events(
-                self._rows.integers("id")[translated].tolist(),
-                self._rows.integers("timecreated")[translated].tolist(),
-            ),
-            pa.string(),
+        common = {"actor": self._actor(), "site": self._site()}
+        facts = RawFacts(
+            self._renderer,
+            self._recipes,
+            self._recipe,
+            self._actors,
+            ip_addresses=self._translator.ip_addresses,
         )
-        codes = pa.array(head_codes[translated])
+        heads = self._primary_heads(type_codes, type_names)
+        rows = np.flatnonzero(self._renderer.failures == 0)
+        primary = self._primary(rows, heads, objects)
+        derived = self._derived(primary)
+        failed = self._renderer.failures[rows] != 0
+        if failed.any():  # by their derived events
+            rows = rows[~failed]
+            primary = self._primary(rows, heads, objects)
+            derived = self._derived(primary)
+        batches = [primary] if derived is None else [primary, derived]
+        tables = [
+            self._described(batch, self._json(batch, slots, common, facts)) for batch in batches
+        ]
+        return self._in_order([*tables, self._failed()])
+
+    def _primary(self, rows: Indices, heads: Codes, objects: Fragments) -> _Batch:
+        times = self._rows.integers("timecreated")[rows]
+        ids = self._translator.iris.events(self._rows.integers("id")[rows].tolist(), times.tolist())
+        return _Batch(rows, pa.array(ids, pa.string()), heads[rows], objects.array(rows), times)
+
+    def _json(
+        self,
+        batch: _Batch,
+        slots: Mapping[str, Fragments],
+        common: Mapping[str, Fragments],
+        facts: RawFacts,
+    ) -> pa.Array:
+        codes = pa.array(batch.heads)
+        actor = common["actor"].array(batch.rows)
+        shown = {name: slots[name].array(batch.rows, f',"{name}":') for name in slots}
+        shown |= batch.own
+        if batch.by_site is not None and batch.by_site.any():
+            by_site = pa.array(batch.by_site)
+            actor = pc.if_else(by_site, common["site"].array(batch.rows), actor)
+            for name in ("membership", "session"):
+                shown[name] = pc.if_else(by_site, "", shown[name])
+        seconds = pa.array(batch.times).cast(pa.timestamp("s"))
         context = vocabulary.CONTEXT[self._translator.version]
-        json = pc.binary_join_element_wise(
+        return pc.binary_join_element_wise(
             f'{{"@context":"{context}","id":"',
-            ids,
-            pa.array([head.opening for head in heads]).take(codes),
-            actor.array(translated),
-            pa.array([head.middle for head in heads]).take(codes),
-            objects.array(translated),
+            batch.ids,
+            pa.array([head.opening for head in self._heads]).take(codes),
+            actor,
+            pa.array([head.middle for head in self._heads]).take(codes),
+            batch.objects,
             ',"eventTime":"',
-            self._times(translated),
+            pc.strftime(seconds, "%Y-%m-%dT%H:%M:%S.000Z"),
             '"',
-            self._ed_app(translated),
-            *(slots[name].array(translated, f',"{name}":') for name in slots),
-            with_extensions,
+            common["site"].array(batch.rows, ',"edApp":'),
+            *(shown[name] for name in _SLOTS if name in shown),
+            facts.array(batch.rows, batch.of),
             "}",
             "",
         )
-        return self._outcomes(translated, heads, head_codes, ids, json)
 
-    def _times(self, rows: Indices) -> pa.Array:
-        seconds = pa.array(self._rows.integers("timecreated")[rows]).cast(pa.timestamp("s"))
-        return pc.strftime(seconds, "%Y-%m-%dT%H:%M:%S.000Z")
-
-    def _ed_app(self, rows: Indices) -> pa.Array:
-        fragments = Fragments(self._rows.number)
-        self._place(
-            fragments, entities.application, ("site",), np.arange(self._rows.number), "edApp"
-        )
-        return fragments.array(rows, ',"edApp":')
-
-    def _heads(
-        self, type_codes: np.ndarray[Any, np.dtype[np.int64]], type_names: list[str]
-    ) -> tuple[list[_Head], np.ndarray[Any, np.dtype[np.int64]]]:
-        """Type, action and profile of each row, by recipe, type of the object and kind of actor."""
-        application = self._actors.actor == APPLICATION
-        keys = (self._recipe * len(type_names) + type_codes) * 2 + application
-        heads, codes = [_Head.none()], np.zeros(self._rows.number, dtype=np.int64)
-        rows = np.flatnonzero((self._recipe >= 0) & (self._failures == 0))
-        distinct, inverse = np.unique(keys[rows], return_inverse=True)
-        for number, key in enumerate(distinct):
-            recipe = self._recipes[key // 2 // len(type_names)]
-            object_type = type_names[key // 2 % len(type_names)]
-            head = _Head.of(recipe, object_type, bool(key % 2), self._translator.version)
-            if isinstance(head, str):
-                self._fail(rows[inverse == number], "event", _IllegalEventError(head))
-                head = _Head.none()
-            codes[rows[inverse == number]] = len(heads)
-            heads.append(head)
-        return heads, codes
-
-    def _outcomes(
-        self,
-        translated: Indices,
-        heads: list[_Head],
-        head_codes: np.ndarray[Any, np.dtype[np.int64]],
-        ids: pa.Array,
-        json: pa.Array,
-    ) -> pa.Table:
-        number = self._rows.number
-        position = np.full(number, -1, dtype=np.int64)
-        position[translated] = np.arange(len(translated))
-        where = pa.array(position, mask=position < 0)
-        outcome = np.full(number, 2, dtype=np.int64)
-        outcome[self._recipe < 0] = 1
-        outcome[translated] = 0
-        reason = np.where(self._recipe < 0, len(self._reasons), self._failures)
-        codes = np.where(position < 0, 0, head_codes)
-        recipe_names = [recipe.name for recipe in self._recipes]
-        return CALIPER_EVENTS.conform(
-            pa.table(
-                {
-                    "log_id": self._expanded["id"],
-                    "timecreated": self._expanded["timecreated"],
-                    "event_name": self._expanded["eventname"],
-                    "outcome": _repeated(["event", "filtered", "failed"], outcome),
-                    "reason": _repeated([*self._reasons, NO_RECIPE], reason, position >= 0),
-                    "recipe": _repeated([*recipe_names, ""], self._recipe, self._recipe < 0),
-                    "event_id": ids.take(where),
-                    "event_type": _repeated([h.event_type for h in heads], codes, position < 0),
-                    "action": _repeated([h.action for h in heads], codes, position < 0),
-                    "profile": _repeated([h.profile for h in heads], codes, position < 0),
-                    "caliper_version": _repeated(
-                        [self._translator.version], np.zeros(number, np.int64), position < 0
-                    ),
-                    "json": json.take(where),
-                }
-            )
+    def _described(self, batch: _Batch, json: pa.Array) -> pa.Table:
+        """``CALIPER_EVENTS`` rows of assembled events, and ``row``."""
+        outcome = np.zeros(len(batch.rows), dtype=np.int64) + (batch.of is not None)
+        return self._table(
+            batch.rows,
+            outcome,
+            {
+                "reason": pa.nulls(len(batch.rows), pa.string()),
+                "event_id": batch.ids,
+                "event_type": repeated([h.event_type for h in self._heads], batch.heads),
+                "action": repeated([h.action for h in self._heads], batch.heads),
+                "profile": repeated([h.profile for h in self._heads], batch.heads),
+                "caliper_version": repeated([self._translator.version], outcome * 0),
+                "json": json,
+            },
         )
 
+    def _failed(self) -> pa.Table:
+        rows = np.flatnonzero(self._renderer.failures)
+        nothing = pa.nulls(len(rows), pa.string())
+        names = ("event_id", "event_type", "action", "profile", "caliper_version", "json")
+        return self._table(
+            rows,
+            np.full(len(rows), _OUTCOMES.index("failed")),
+            {
+                "reason": repeated(self._renderer.reasons, self._renderer.failures[rows]),
+                **dict.fromkeys(names, nothing),
+            },
+        )
 
-class _IllegalEventError(Exception):
-    """The recipe's event is not legal with the object that it got."""
+    def _table(self, rows: Indices, outcome: Codes, own: Mapping[str, pa.Array]) -> pa.Table:
+        where = pa.array(rows)
+        codes = self._recipe[rows]
+        columns = {
+            "row": where,
+            "log_id": self._expanded["id"].take(where).combine_chunks(),
+            "timecreated": self._expanded["timecreated"].take(where).combine_chunks(),
+            "event_name": self._expanded["eventname"].take(where),
+            "outcome": repeated(list(_OUTCOMES), outcome),
+            "recipe": repeated([recipe.pattern for recipe in self._recipes], codes),
+            "resolution": repeated([recipe.resolution for recipe in self._recipes], codes),
+            **own,
+        }
+        row = pa.field("row", pa.int64())
+        table = pa.table(columns).select(["row", *CALIPER_EVENTS.schema.names])
+        return table.cast(pa.schema([row, *CALIPER_EVENTS.schema]))
 
-
-class _Head:
-    """What precedes and follows the actor in an event: type, profile and action."""
-
-    def __init__(self, event_type: str, action: str, profile: str, version: Version) -> None:
-        self.event_type, self.action, self.profile = event_type, action, profile
-        written = f',"profile":"{profile}"' if version == "v1p2" else ""
-        self.opening = f'","type":"{event_type}"{written},"actor":'
-        self.middle = f',"action":"{action}","object":'
-
-    @classmethod
-    def none(cls) -> _Head:
-        """For rows without an event."""
-        return cls("", "", "", "v1p2")
-
-    @classmethod
-    def of(
-        cls, recipe: Recipe, object_type: str, application: bool, version: Version
-    ) -> _Head | str:
-        """Rule R2 and the downgrade to 1.1; a sentence when the result is not Caliper."""
-        event_type, action = recipe.event_type, recipe.action
-        if version == "v1p1":
-            event_type, action = vocabulary.event_in_1_1(event_type, action)
-        if application and "SoftwareApplication" not in vocabulary.EVENT_TYPES[event_type].actors:
-            event_type = "Event"
-        wrong = vocabulary.illegal(event_type, action, object_type, version)
-        if wrong:
-            return wrong
-        return cls(event_type, action, vocabulary.profile(event_type, object_type), version)
-
-
-def _repeated(
-    values: Sequence[str],
-    codes: np.ndarray[Any, np.dtype[np.int64]],
-    missing: Flags | None = None,
-) -> pa.DictionaryArray:
-    """A dictionary column from codes; equal values may occur twice among ``values``."""
-    distinct = list(dict.fromkeys(values))
-    merged = np.array([distinct.index(value) for value in values], dtype=np.int32)[codes]
-    return pa.DictionaryArray.from_arrays(
-        pa.array(merged, pa.int32(), mask=missing), pa.array(distinct, pa.string())
-    )
+    @staticmethod
+    def _in_order(tables: Sequence[pa.Table]) -> pa.Table:
+        """One table in the order of the rows, each row's own event before its derived ones."""
+        present = [table for table in tables if table.num_rows]
+        merged = pa.concat_tables(present).unify_dictionaries()
+        if len(present) > 1:
+            order = np.argsort(merged["row"].to_numpy(), kind="stable")
+            merged = merged.take(pa.array(order))
+        return CALIPER_EVENTS.conform(merged)
 
 
-def _has(rows: Rows, column: str, where: Indices) -> Flags:
-    codes, values = rows.column(column)
-    return np.array([value is not None for value in values])[codes[where]]
+def _entity_function(source: EntitySource) -> tuple[Callable[..., Any], Sequence[str]]:
+    """The function that makes an entity, and the columns that it wants."""
+    if not isinstance(source, PathEntity):
+        found = ENTITY_FUNCTIONS[source]
+        return found.function, found.columns
+    entity_type, path = source.type, source.path
+
+    def from_path(render: Render, *values: object) -> Entity:
+        row = dict(zip(PATH_COLUMNS, values, strict=True))
+        return by_path(render, entity_type, path, row)
+
+    return from_path, PATH_COLUMNS
 
 
-def _allows(keys: frozenset[str], recipe: Recipe) -> bool:
-    return recipe.other == keys
-
-
-def _asks_for(extension: str, recipe: Recipe) -> bool:
-    return extension in recipe.extensions
-
-
-def _person(render: Render, user: int | None) -> object:
-    return entities.person_reference(render, user) if user else None
+def _actor_person(render: Render, actor: int, record: Mapping[str, Any] | None) -> Entity:
+    return people.person(render, record or {"id": actor})

@@ -1,0 +1,415 @@
+"""Events that a row gives beside its own: one function per kind, from records to events.
+
+Each is called once for each distinct combination of the columns that its parameters name, as entity
+functions are. A derived event shares actor, group, membership and session with the row's own event,
+unless the site acts by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from caliper_dagster.translator.entities.activities import activity, activity_iri
+from caliper_dagster.translator.entities.communication import thread
+from caliper_dagster.translator.entities.people import anonymous_or
+from caliper_dagster.translator.entities.quiz import attempt_iri, question_iri
+from caliper_dagster.translator.entities.registry import Entity, Record, Render, duration
+from caliper_dagster.translator.entities.surveys import feedback_attempt, survey_attempt
+from caliper_dagster.translator.entities.tools import (
+    h5p_attempt,
+    lti_tool,
+    scorm_attempt,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedEvent:
+    """An event beside the row's own.
+
+    Attributes:
+        child: what tells it apart from its siblings, such as ``item:3``; part of its id.
+        event_type: Caliper 1.2 event type.
+        action: Caliper 1.2 action.
+        object: entity.
+        generated: entity, or None.
+        target: entity, or None.
+        federated_session: LtiSession, or None.
+        time: Unix time, or None for that of the row.
+        by_site: whether the site acts, and not the row's actor.
+    """
+
+    child: str
+    event_type: str
+    action: str
+    object: Entity
+    generated: Entity | None = None
+    target: Entity | None = None
+    federated_session: Entity | None = None
+    time: int | None = None
+    by_site: bool = False
+
+
+# Quiz items
+
+_RESPONSES = {
+    "multichoice": "MultipleChoiceResponse",
+    "calculatedmulti": "MultipleChoiceResponse",
+    "multichoiceset": "MultipleResponseResponse",
+    "truefalse": "TrueFalseResponse",
+    "shortanswer": "FillinBlankResponse",
+    "numerical": "FillinBlankResponse",
+    "calculated": "FillinBlankResponse",
+    "calculatedsimple": "FillinBlankResponse",
+    "gapselect": "FillinBlankResponse",
+    "ddwtos": "FillinBlankResponse",
+    "match": "FillinBlankResponse",
+    "randomsamatch": "FillinBlankResponse",
+    "multianswer": "FillinBlankResponse",
+}
+_LISTS = frozenset({"FillinBlankResponse", "MultipleResponseResponse"})
+_ANSWERED = ("complete", "needsgrading", "finished", "graded", "mangr", "manfinished")
+_NOT_ANSWERED = ("gaveup", "mangaveup")
+
+
+def _is_answered(state: str | None) -> bool:
+    """Whether the final state of a question attempt says that there is an answer."""
+    state = state or ""
+    return state.startswith(_ANSWERED) and not state.startswith(_NOT_ANSWERED)
+
+
+def quiz_items(
+    render: Render,
+    objectid: int | None,
+    object: Record | None,
+    relateduserid: int | None,
+    anonymous: int,
+    cmid: int | None,
+    module: Record | None,
+) -> list[DerivedEvent]:
+    """One event per question of a submitted attempt: Completed with a response, or Skipped."""
+    record = object or {}
+    quiz = activity_iri(render, cmid, module, "mod_quiz")
+    learner = record.get("userid") or relateduserid
+    attempt: Entity = {
+        "id": attempt_iri(render, objectid),
+        "type": "Attempt",
+        "assignee": anonymous_or(render, anonymous, learner),
+        "assignable": quiz,
+        "count": record.get("attempt"),
+    }
+    return [
+        _quiz_item(render, item, attempt, quiz, record.get("timefinish"))
+        for item in record.get("items") or ()
+    ]
+
+
+def _quiz_item(
+    render: Render, item: Record, attempt: Entity, quiz: str, finished: int | None
+) -> DerivedEvent:
+    answered = _is_answered(item.get("state"))
+    question: Entity = {
+        "id": question_iri(render, item["questionid"]),
+        "type": "AssessmentItem",
+        "name": item.get("name"),
+        "isPartOf": quiz,
+        "maxScore": float(item["maxmark"]) if item.get("maxmark") is not None else None,
+        "version": str(item["version"]) if item.get("version") else None,
+        "extensions": {"questionBankEntryId": item.get("questionbankentryid")},
+    }
+    return DerivedEvent(
+        f"item:{item['slot']}",
+        "AssessmentItemEvent",
+        "Completed" if answered else "Skipped",
+        question,
+        _quiz_response(render, item, attempt) if answered else attempt,
+        time=item.get("timecreated") or finished or None,
+    )
+
+
+def _quiz_response(render: Render, item: Record, attempt: Entity) -> Entity:
+    name = _RESPONSES.get(item.get("qtype") or "", "Response")
+    response: Entity = {
+        "id": f"{attempt['id']}#response-{item['slot']}",
+        "type": name,
+        "attempt": attempt,
+    }
+    text = item.get("responsesummary") if render.free_text else None
+    if text and name != "Response":
+        response |= {"values": [text]} if name in _LISTS else {"value": text}
+    if item.get("fraction") is not None and item.get("maxmark") is not None:
+        response["extensions"] = {
+            "scoreGiven": round(item["fraction"] * item["maxmark"], 5),
+            "maxScore": float(item["maxmark"]),
+        }
+    return response
+
+
+# Questionnaires
+
+_FEEDBACK_RESPONSES = {
+    "multichoice": "MultiselectResponse",
+    "multichoicerated": "RatingScaleResponse",
+    "textarea": "OpenEndedResponse",
+    "textfield": "OpenEndedResponse",
+    "numeric": "OpenEndedResponse",
+}
+
+
+def feedback_items(
+    render: Render,
+    objectid: int | None,
+    object: Record | None,
+    userid: int | None,
+    anonymous: int,
+    cmid: int | None,
+    module: Record | None,
+) -> list[DerivedEvent]:
+    """One event per answered item of a feedback."""
+    thing = activity_iri(render, cmid, module, "mod_feedback")
+    attempt = feedback_attempt(render, objectid, userid, anonymous, cmid, module)
+    return [
+        _questionnaire_item(
+            render,
+            thing,
+            attempt,
+            number=item["id"],
+            name=item.get("name"),
+            response=_FEEDBACK_RESPONSES.get(item.get("typ") or "", "Response"),
+            values=_chosen(item) or [str(item.get("value") or "")],
+        )
+        for item in (object or {}).get("items") or ()
+    ]
+
+
+def _chosen(item: Record) -> list[str]:
+    """The options that were chosen: ``value`` holds their numbers, from 1, separated by ``|``."""
+    options = _options(str(item.get("presentation") or ""))
+    chosen = []
+    for part in str(item.get("value") or "").split("|"):
+        if part.isdigit() and 0 < int(part) <= len(options):
+            chosen.append(options[int(part) - 1])
+    return chosen
+
+
+def _options(presentation: str) -> list[str]:
+    """Options of a multiple choice item: ``r>>>>>one|two<<<<<1``, rated ones with ``4####one``."""
+    text = presentation.partition(">>>>>")[2] or presentation
+    text = text.partition("<<<<<")[0]
+    return [part.rpartition("####")[2].strip() for part in text.split("|") if part.strip()]
+
+
+def survey_items(
+    render: Render,
+    object: Record | None,
+    userid: int | None,
+    anonymous: int,
+    cmid: int | None,
+    module: Record | None,
+) -> list[DerivedEvent]:
+    """One event per answered question of a survey."""
+    thing = activity_iri(render, cmid, module, "mod_survey")
+    attempt = survey_attempt(render, userid, anonymous, cmid, module)
+    return [
+        _questionnaire_item(
+            render,
+            thing,
+            attempt,
+            number=item["id"],
+            name=item.get("text"),
+            response="RatingScaleResponse",
+            values=[str(item[key]) for key in ("answer1", "answer2") if item.get(key)],
+        )
+        for item in (object or {}).get("items") or ()
+    ]
+
+
+def _questionnaire_item(
+    render: Render,
+    thing: str,
+    attempt: Entity,
+    *,
+    number: int,
+    name: str | None,
+    response: str,
+    values: list[str],
+) -> DerivedEvent:
+    answer: Entity = {
+        "id": f"{attempt['id']}{'-' if '#' in attempt['id'] else '#'}response-{number}",
+        "type": response,
+        "attempt": attempt,
+    }
+    if response in {"MultiselectResponse", "RatingScaleResponse"}:
+        answer["selections"] = [value for value in values if value]
+    elif response == "OpenEndedResponse" and render.free_text:
+        answer["value"] = values[0]
+    return DerivedEvent(
+        f"value:{number}",
+        "QuestionnaireItemEvent",
+        "Completed",
+        {
+            "id": f"{thing}#item-{number}",
+            "type": "QuestionnaireItem",
+            "name": name,
+            "isPartOf": thing,
+        },
+        answer,
+    )
+
+
+# H5P
+
+
+def h5p_grade(
+    render: Render,
+    object: Record | None,
+    userid: int | None,
+    anonymous: int,
+    cmid: int | None,
+    module: Record | None,
+    courseid: int | None,
+    log: int | None,
+) -> list[DerivedEvent]:
+    """The score that the content reported."""
+    record = object or {}
+    if record.get("rawscore") is None or not record.get("maxscore"):
+        return []
+    attempt = h5p_attempt(render, object, userid, anonymous, cmid, module, log)
+    graded = {**attempt, "assignable": activity(render, cmid, module, "mod_h5pactivity", courseid)}
+    score: Entity = {
+        "id": f"{attempt['id']}#score",
+        "type": "Score",
+        "attempt": attempt["id"],
+        "maxScore": float(record["maxscore"]),
+        "scoreGiven": float(record["rawscore"]),
+        "scoredBy": render.iris.site,
+    }
+    return [DerivedEvent("score", "GradeEvent", "Graded", graded, score, by_site=True)]
+
+
+def h5p_items(
+    render: Render,
+    object: Record | None,
+    userid: int | None,
+    anonymous: int,
+    cmid: int | None,
+    module: Record | None,
+    log: int | None,
+) -> list[DerivedEvent]:
+    """One event per interaction of the attempt."""
+    thing = activity_iri(render, cmid, module, "mod_h5pactivity")
+    attempt = h5p_attempt(render, object, userid, anonymous, cmid, module, log)
+    events = []
+    for result in (object or {}).get("results") or ():
+        part = result.get("subcontent") or result["id"]
+        response: Entity = {
+            "id": f"{attempt['id']}#response-{result['id']}",
+            "type": "Response",
+            "attempt": attempt,
+            "duration": duration(result.get("duration")),
+        }
+        if result.get("rawscore") is not None and result.get("maxscore"):
+            response["extensions"] = {
+                "scoreGiven": float(result["rawscore"]),
+                "maxScore": float(result["maxscore"]),
+            }
+        item: Entity = {
+            "id": f"{thing}#content-{render.iris.quoted(str(part))}",
+            "type": "AssessmentItem",
+            "isPartOf": thing,
+        }
+        events.append(
+            DerivedEvent(f"item:{result['id']}", "AssessmentItemEvent", "Completed", item, response)
+        )
+    return events
+
+
+# Forum, external tool, SCORM
+
+
+def thread_created(
+    render: Render,
+    objectid: int | None,
+    object: Record | None,
+    cmid: int | None,
+    module: Record | None,
+    component: str | None,
+) -> list[DerivedEvent]:
+    """The discussion that a first post opens."""
+    name = (object or {}).get("name")
+    made = thread(render, objectid, name, cmid, module, component)
+    return [DerivedEvent("thread", "ResourceManagementEvent", "Created", made)]
+
+
+def lti_launch(
+    render: Render,
+    cmid: int | None,
+    module: Record | None,
+    actor: int | None,
+    id: int,
+) -> list[DerivedEvent]:
+    """The launch of an external tool: looking at its activity launches it.
+
+    A launch must have an LtiSession (1.2, Tool Launch Profile); nothing secret is put into it.
+    """
+    tool = lti_tool(module)
+    if tool is None or not actor:
+        return []
+    link: Entity = {
+        "id": activity_iri(render, cmid, module, "mod_lti"),
+        "type": "LtiLink",
+        "messageType": "LtiResourceLinkRequest",
+    }
+    session: Entity = {
+        "id": render.iris.uuid(f"lti-session:{id}"),
+        "type": "LtiSession",
+        "user": render.iris.user(actor),
+    }
+    return [
+        DerivedEvent(
+            "launch",
+            "ToolLaunchEvent",
+            "Launched",
+            tool,
+            target=link,
+            federated_session=session,
+        )
+    ]
+
+
+def scorm_started(
+    render: Render,
+    object: Record | None,
+    other: object,
+    userid: int | None,
+    relateduserid: int | None,
+    anonymous: int,
+    cmid: int | None,
+    module: Record | None,
+    courseid: int | None,
+) -> list[DerivedEvent]:
+    """The start of an attempt at a package: the first launch in it."""
+    if not (object or {}).get("first"):
+        return []
+    package = activity(render, cmid, module, "mod_scorm", courseid)
+    attempt = scorm_attempt(
+        render, object, other, userid, relateduserid, anonymous, cmid, module, courseid
+    )
+    attempt["assignable"] = package["id"]
+    return [DerivedEvent("launch", "AssignableEvent", "Started", package, attempt)]
+
+
+DERIVED_EVENTS: dict[str, Callable[..., list[DerivedEvent]]] = {
+    function.__name__: function
+    for function in (
+        quiz_items,
+        feedback_items,
+        survey_items,
+        h5p_grade,
+        h5p_items,
+        thread_created,
+        lti_launch,
+        scorm_started,
+    )
+}
+"""Those that a recipe may name, by name."""

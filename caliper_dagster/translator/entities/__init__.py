@@ -1,0 +1,44 @@
+"""One plain function per Caliper entity: from Moodle records to a dict.
+
+Each is called once for each distinct combination of the columns that its parameters name: columns
+of ``EXPANDED_LOG``, and those that the translator derives:
+
+* ``actor``: id of the acting person, 0 for the site; None for the anonymous Person;
+* ``cmid``: id of the row's course module;
+* ``log``: id of the log row.
+
+A parameter is None where its column is null, and ids of users are null in anonymous rows. Values
+that are None or empty are left out afterwards. ``registry`` says how a recipe names a function.
+"""
+
+from caliper_dagster.translator.entities import (
+    activities,
+    assign,
+    communication,
+    generic,
+    grades,
+    lesson,
+    organisation,
+    people,
+    quiz,
+    surveys,
+    tools,
+)
+from caliper_dagster.translator.entities.registry import ENTITY_FUNCTIONS, EntityFunction, Render
+
+__all__ = [
+    "ENTITY_FUNCTIONS",
+    "EntityFunction",
+    "Render",
+    "activities",
+    "assign",
+    "communication",
+    "generic",
+    "grades",
+    "lesson",
+    "organisation",
+    "people",
+    "quiz",
+    "surveys",
+    "tools",
+]

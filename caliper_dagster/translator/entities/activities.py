@@ -1,0 +1,215 @@
+"""Courses and their pages, activities with their dates and highest scores."""
+
+from __future__ import annotations
+
+from caliper_dagster.translator.entities.registry import (
+    Entity,
+    Record,
+    Render,
+    for_recipes,
+    integer,
+    is_course,
+    of_other,
+    time,
+)
+
+MODULE_TYPES = {
+    "assign": "AssignableDigitalResource",
+    "book": "Document",
+    "chat": "DigitalResourceCollection",
+    "choice": "Questionnaire",
+    "data": "DigitalResourceCollection",
+    "feedback": "Questionnaire",
+    "folder": "DigitalResourceCollection",
+    "forum": "Forum",
+    "glossary": "DigitalResourceCollection",
+    "h5pactivity": "AssignableDigitalResource",
+    "imscp": "DigitalResourceCollection",
+    "lesson": "Assessment",
+    "lti": "LtiLink",
+    "page": "WebPage",
+    "quiz": "Assessment",
+    "resource": "Document",
+    "scorm": "AssignableDigitalResource",
+    "subsection": "DigitalResourceCollection",
+    "survey": "Questionnaire",
+    "url": "WebPage",
+    "wiki": "DigitalResourceCollection",
+    "workshop": "AssignableDigitalResource",
+}
+"""Type of each activity module. ``resource`` goes by its file; of a module that is not here, see
+:func:`activity_type`."""
+
+_NEVER_GRADED = frozenset({"label", "bigbluebuttonbn"})
+_MEDIA = {"video": "VideoObject", "audio": "AudioObject", "image": "ImageObject"}
+
+_STARTS = {
+    "assign": "allowsubmissionsfromdate", "lesson": "available", "quiz": "timeopen",
+    "scorm": "timeopen", "workshop": "submissionstart",
+}  # fmt: skip
+_ENDS = {
+    "assign": "duedate", "lesson": "deadline", "quiz": "timeclose", "scorm": "timeclose",
+    "workshop": "submissionend",
+}  # fmt: skip
+_ATTEMPTS = {"assign": "maxattempts", "quiz": "attempts", "scorm": "maxattempt"}
+"""Columns for dateToStartOn, dateToSubmit and maxAttempts (0 or -1 there: no limit)."""
+
+_GRADED_BY_VALUE = 1
+_GRADED_BY_SCALE = 2
+
+
+@for_recipes
+def course(render: Render, courseid: int | None, course: Record | None) -> Entity:
+    """The course of the row, as an organization."""
+    if not is_course(courseid):
+        return {"id": render.iris.organization, "type": "Organization"}
+    return course_section(render, courseid or 0, course)
+
+
+def course_section(render: Render, courseid: int, course: Record | None) -> Entity:
+    """A course."""
+    course = course or {}
+    return {
+        "id": render.iris.course(courseid),
+        "type": "CourseSection",
+        "name": course.get("fullname"),
+        "courseNumber": course.get("shortname"),
+        "dateCreated": time(course.get("timecreated")),
+    }
+
+
+@for_recipes
+def course_of_object(
+    render: Render,
+    objectid: int | None,
+    object: Record | None,
+    other: object,
+    course: Record | None,
+) -> Entity:
+    """The course that the row is about; ``other`` knows its name also when it is deleted."""
+    known = dict(object or {})
+    if course and course["id"] == objectid:
+        known = {**known, **course}
+    for name in ("fullname", "shortname"):
+        known[name] = of_other(other, name) or known.get(name)
+    return course_section(render, objectid or 0, known)
+
+
+@for_recipes
+def course_page(render: Render, courseid: int | None, course: Record | None) -> Entity:
+    """The page of a course; outside of courses the front page of the site."""
+    if not is_course(courseid):
+        return {"id": f"{render.iris.site}/", "type": "WebPage"}
+    return {
+        "id": render.iris.course_page(courseid or 0),
+        "type": "DigitalResourceCollection",
+        "name": (course or {}).get("fullname"),
+        "isPartOf": render.iris.course(courseid or 0),
+    }
+
+
+@for_recipes
+def course_section_page(render: Render, courseid: int | None, other: object) -> Entity | None:
+    """The section that was opened, when one was."""
+    number = integer(of_other(other, "coursesectionnumber"))
+    if number is None or not is_course(courseid):
+        return None
+    return {
+        "id": render.iris.course_section(courseid or 0, number),
+        "type": "Frame",
+        "index": number,
+        "isPartOf": render.iris.course_page(courseid or 0),
+    }
+
+
+@for_recipes
+def activity(
+    render: Render,
+    cmid: int | None,
+    module: Record | None,
+    component: str | None,
+    courseid: int | None,
+) -> Entity:
+    """The activity of the row's course module."""
+    modname = module_name(module, component)
+    found = (module or {}).get("activity") or {}
+    entity: Entity = {
+        "id": activity_iri(render, cmid, module, component),
+        "type": activity_type(modname, module or {}),
+        "name": found.get("name") or (module or {}).get("name"),
+        "isPartOf": render.iris.course(courseid or 0) if is_course(courseid) else None,
+    }
+    if entity["type"] in {"AssignableDigitalResource", "Assessment"}:
+        limit = found.get(_ATTEMPTS.get(modname, ""))
+        entity |= {
+            "dateToStartOn": time(found.get(_STARTS.get(modname, ""))),
+            "dateToSubmit": time(found.get(_ENDS.get(modname, ""))),
+            "maxAttempts": limit if limit and limit > 0 else None,
+            "maxScore": maximum_score(module or {}),
+        }
+    if found.get("externalurl"):
+        entity["extensions"] = {"externalUrl": found["externalurl"]}
+    return entity
+
+
+@for_recipes
+def named_activity(
+    render: Render,
+    objectid: int | None,
+    module: Record | None,
+    other: object,
+    courseid: int | None,
+) -> Entity:
+    """The activity that was made, changed or deleted; ``other`` names its module."""
+    modname = of_other(other, "modulename") or module_name(module, None)
+    known = {**(module or {}), "id": objectid, "modname": str(modname)}
+    known["name"] = of_other(other, "name")
+    return activity(render, objectid, known, None, courseid)
+
+
+def activity_iri(
+    render: Render, cmid: int | None, module: Record | None, component: str | None
+) -> str:
+    """The address of an activity: by course module, never by instance."""
+    number = (module or {}).get("id") or cmid
+    return render.iris.activity(module_name(module, component) or "unknown", number or 0)
+
+
+def module_name(module: Record | None, component: str | None) -> str:
+    """Name of the activity module; empty when neither record nor component tells."""
+    found = (module or {}).get("modname")
+    if found:
+        return str(found)
+    return (component or "").removeprefix("mod_") if (component or "").startswith("mod_") else ""
+
+
+def activity_type(modname: str, module: Record) -> str:
+    """Type of an activity: one per module; of an unknown module by whether it is graded."""
+    if modname == "resource":
+        return _MEDIA.get((module.get("mimetype") or "").partition("/")[0], "Document")
+    if modname in MODULE_TYPES:
+        return MODULE_TYPES[modname]
+    graded = (module.get("grade_item") or {}).get("gradetype")
+    return (
+        "AssignableDigitalResource"
+        if graded and modname not in _NEVER_GRADED
+        else "DigitalResource"
+    )
+
+
+def maximum_score(module: Record) -> float | None:
+    """The highest grade: the activity's own, the size of its scale, or the gradebook's."""
+    grade = (module.get("activity") or {}).get("grade") or 0
+    if grade > 0:
+        return float(grade)
+    item = module.get("grade_item") or {}
+    if grade < 0 or item.get("gradetype") == _GRADED_BY_SCALE:
+        return float(module["scale_items"]) if module.get("scale_items") else None
+    return float(item["grademax"]) if item.get("gradetype") == _GRADED_BY_VALUE else None
+
+
+def item_maximum(item: Record) -> float | None:
+    """The highest grade of a grade item: its maximum, or the size of its scale."""
+    if item.get("gradetype") == _GRADED_BY_SCALE:
+        return float(item["scale_items"]) if item.get("scale_items") else None
+    return float(item["grademax"]) if item.get("gradetype") == _GRADED_BY_VALUE else None

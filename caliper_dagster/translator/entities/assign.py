@@ -1,0 +1,204 @@
+"""Assignments: submissions as attempts, grades as scores.
+
+``attemptnumber`` counts from 0 in Moodle and from 1 in Caliper.
+"""
+
+from __future__ import annotations
+
+from caliper_dagster.translator.entities.activities import activity, activity_iri, maximum_score
+from caliper_dagster.translator.entities.people import anonymous_or
+from caliper_dagster.translator.entities.registry import (
+    Entity,
+    Record,
+    Render,
+    for_recipes,
+    integer,
+    is_course,
+    of_other,
+    time,
+)
+
+_REMOVED = -1
+
+
+def assign_iri(render: Render, module: int | None, fragment: str) -> str:
+    """A thing within an assignment that Moodle has no page for."""
+    return f"{render.iris.activity('assign', module or 0)}#{fragment}"
+
+
+def submission_count(record: Record | None) -> int | None:
+    """The number of an attempt, from 1."""
+    number = (record or {}).get("attemptnumber")
+    return number + 1 if number is not None and number >= 0 else None
+
+
+def submission_attempt(
+    render: Render,
+    record: Record,
+    number: int | None,
+    owner: int | None,
+    anonymous: int | None,
+    cmid: int | None,
+    courseid: int | None,
+) -> Entity:
+    """A submission from its record, which may be empty, and its id.
+
+    The assignee of a team's submission is the Group, by its IRI.
+    """
+    owner = record.get("userid", owner)
+    assignee: Entity | str | None = anonymous_or(render, anonymous, owner)
+    if record.get("groupid") and is_course(courseid):
+        assignee = render.iris.group(courseid or 0, record["groupid"])
+    return {
+        "id": assign_iri(render, cmid, f"submission-{number}"),
+        "type": "Attempt",
+        "assignee": assignee,
+        "assignable": activity_iri(render, cmid, None, "mod_assign"),
+        "count": submission_count(record),
+        "dateCreated": time(record.get("timecreated")),
+        "startedAtTime": time(record.get("timestarted")),
+    }
+
+
+@for_recipes
+def submission(
+    render: Render,
+    objectid: int | None,
+    object: Record | None,
+    userid: int | None,
+    relateduserid: int | None,
+    anonymous: int,
+    cmid: int | None,
+    courseid: int | None,
+) -> Entity:
+    """The submission that the row's ``objectid`` names."""
+    return submission_attempt(
+        render, object or {}, objectid, relateduserid or userid, anonymous, cmid, courseid
+    )
+
+
+@for_recipes
+def submission_of_plugin(
+    render: Render,
+    other: object,
+    object: Record | None,
+    userid: int | None,
+    relateduserid: int | None,
+    anonymous: int,
+    cmid: int | None,
+    courseid: int | None,
+) -> Entity:
+    """The submission that a submission plugin names in ``other``."""
+    record = object or {}
+    number = integer(of_other(other, "submissionid")) or record.get("id")
+    return submission_attempt(
+        render, record, number, relateduserid or userid, anonymous, cmid, courseid
+    )
+
+
+@for_recipes
+def commented_submission(render: Render, other: object, cmid: int | None) -> Entity:
+    """The submission that was commented on."""
+    return {
+        "id": assign_iri(render, cmid, f"submission-{integer(of_other(other, 'itemid'))}"),
+        "type": "Attempt",
+        "assignable": activity_iri(render, cmid, None, "mod_assign"),
+    }
+
+
+def graded_iri(
+    render: Render,
+    objectid: int | None,
+    object: Record | None,
+    module: int | None,
+    learner: int | None,
+) -> str:
+    """The graded submission; where none is known, the learner's (numbered) attempt.
+
+    An anonymous row does not know its learner: there the attempt goes by its grade.
+    """
+    graded = (object or {}).get("submission")
+    if graded:
+        return assign_iri(render, module, f"submission-{graded['id']}")
+    if not learner:
+        return assign_iri(render, module, f"grade-{objectid}-attempt")
+    count = submission_count(object)
+    return assign_iri(render, module, f"user-{learner}" + (f"-attempt-{count}" if count else ""))
+
+
+@for_recipes
+def graded_submission(
+    render: Render,
+    objectid: int | None,
+    object: Record | None,
+    module: Record | None,
+    courseid: int | None,
+    relateduserid: int | None,
+    anonymous: int,
+    cmid: int | None,
+) -> Entity:
+    """The learner's attempt that was graded."""
+    graded = (object or {}).get("submission") or {}
+    return {
+        "id": graded_iri(render, objectid, object, cmid, relateduserid),
+        "type": "Attempt",
+        "assignee": anonymous_or(render, anonymous, relateduserid),
+        "assignable": activity(render, cmid, module, "mod_assign", courseid),
+        "count": submission_count(object),
+        "dateCreated": time(graded.get("timecreated")),
+        "startedAtTime": time(graded.get("timestarted")),
+    }
+
+
+@for_recipes
+def assign_score(
+    render: Render,
+    objectid: int | None,
+    object: Record | None,
+    module: Record | None,
+    relateduserid: int | None,
+    cmid: int | None,
+    actor: int | None,
+) -> Entity:
+    """The grade that was given, as of the event."""
+    grade, maximum = _grade(object or {}, module or {})
+    return {
+        "id": assign_iri(render, cmid, f"grade-{objectid}"),
+        "type": "Score",
+        "attempt": graded_iri(render, objectid, object, cmid, relateduserid),
+        "maxScore": maximum,
+        "scoreGiven": grade,
+        "scoredBy": render.iris.agent(actor),
+    }
+
+
+@for_recipes
+def assign_result(
+    render: Render,
+    objectid: int | None,
+    object: Record | None,
+    module: Record | None,
+    courseid: int | None,
+    relateduserid: int | None,
+    anonymous: int,
+    cmid: int | None,
+) -> Entity:
+    """The grade as its learner sees it: another thing than the score that was given."""
+    learner = relateduserid or (object or {}).get("userid")
+    grade, maximum = _grade(object or {}, module or {})
+    return {
+        "id": assign_iri(render, cmid, f"grade-{objectid}-result"),
+        "type": "Result",
+        "attempt": graded_submission(
+            render, objectid, object, module, courseid, learner, anonymous, cmid
+        ),
+        "maxResultScore": maximum,
+        "resultScore": grade,
+    }
+
+
+def _grade(record: Record, module: Record) -> tuple[float | None, float | None]:
+    grade = record.get("grade")
+    if grade is None or grade <= _REMOVED:
+        return None, None
+    return grade, maximum_score(module) or record.get("grademax")

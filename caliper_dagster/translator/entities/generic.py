@@ -1,0 +1,239 @@
+"""Entities that need no function of their own: by a recipe's path, or by the row's object table.
+
+A path may name ``{objectid}``, ``{relateduserid}``, ``{userid}``, ``{courseid}``, ``{cmid}``,
+``{contextid}``, ``{component}``, ``{target}``, ``{other}`` and ``{other.key}``. A parameter whose
+value is not known is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from caliper_dagster.translator import vocabulary
+from caliper_dagster.translator.entities.activities import activity_iri
+from caliper_dagster.translator.entities.organisation import group_membership
+from caliper_dagster.translator.entities.registry import (
+    Entity,
+    Record,
+    Render,
+    for_recipes,
+    is_course,
+)
+
+PATH_COLUMNS = (
+    "objectid", "relateduserid", "userid", "courseid", "cmid", "contextid", "component", "target",
+    "other", "object", "module",
+)  # fmt: skip
+
+_MODULE_LEVEL = 70
+_USER_LEVEL = 30
+
+
+def by_path(render: Render, entity_type: str, path: str, row: Mapping[str, Any]) -> Entity:
+    """An entity of a type at a path below the site; named, when its record has a name.
+
+    Args:
+        render: see :class:`Render`.
+        entity_type: Caliper type.
+        path: see the module.
+        row: values of :data:`PATH_COLUMNS`.
+    """
+    values = {key: value for key, value in row.items() if not isinstance(value, Mapping)}
+    other = row["other"]
+    if isinstance(other, Mapping):
+        values |= {f"other.{key}": value for key, value in other.items() if not _deep(value)}
+    iri, missing = render.iris.path(path, values)
+    # Without its id a thing would share the address of the page that it is on.
+    if any(name == "other" or name.endswith("id") for name in missing):
+        iri += f"{'-' if '#' in iri else '#'}{values.get('target') or 'unknown'}"
+    record = row["object"] or {}
+    named = "{objectid}" in path and record.get("id") == row["objectid"]
+    return {
+        "id": iri,
+        "type": entity_type,
+        "name": record.get("name") if named else None,
+        "isPartOf": _whole(render, iri, entity_type, row),
+    }
+
+
+def _deep(value: object) -> bool:
+    return isinstance(value, Mapping | list)
+
+
+def _whole(render: Render, iri: str, entity_type: str, row: Mapping[str, Any]) -> str | None:
+    """The activity or course page that a resource is part of."""
+    if not vocabulary.is_a(entity_type, "DigitalResource"):
+        return None
+    whole = None
+    if row["cmid"]:
+        whole = activity_iri(render, row["cmid"], row["module"], row["component"])
+    elif is_course(row["courseid"]):
+        whole = render.iris.course_page(row["courseid"])
+    return whole if whole != iri else None
+
+
+# The fallback: events of plugins that no recipe knows
+
+ADMINISTRATIVE = frozenset(
+    """
+    user role role_assignments role_capabilities role_allow_assign role_allow_override
+    role_allow_switch role_allow_view groups groupings groups_members cohort cohort_members course
+    course_categories enrol user_enrolments grade_grades grade_items grade_letters comments
+    course_completions course_modules_completion config config_log context scale tag
+    external_services external_tokens user_info_field user_info_category message_contacts
+    """.split()
+)
+"""Tables whose records are no resources."""
+
+_STATES = (
+    "attempt",
+    "attempts",
+    "submission",
+    "submissions",
+    "answer",
+    "answers",
+    "completed",
+    "grades",
+)
+
+
+def is_resource(objecttable: str | None) -> bool:
+    """Whether records of an object table are things that persons make, use and delete."""
+    return (
+        bool(objecttable)
+        and objecttable not in ADMINISTRATIVE
+        and not str(objecttable).endswith(_STATES)
+    )
+
+
+@for_recipes
+def part(
+    render: Render,
+    objecttable: str | None,
+    objectid: int | None,
+    target: str | None,
+    contextlevel: int | None,
+    contextinstanceid: int | None,
+    cmid: int | None,
+    module: Record | None,
+    component: str | None,
+    courseid: int | None,
+    object: Record | None,
+) -> Entity:
+    """What a row of an unknown event is about: by its table, at a place in its context."""
+    known = _known(render, objecttable, objectid, courseid, object)
+    if known:
+        return known
+    whole = _place(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
+    name = f"{objecttable}-{objectid}" if objecttable and objectid else target
+    if not name:
+        return {"id": render.iris.site, "type": "SoftwareApplication"}
+    entity_type = _part_type(objecttable)
+    return {
+        "id": f"{whole}#{render.iris.quoted(name)}",
+        "type": entity_type,
+        "name": (object or {}).get("name"),
+        "isPartOf": whole if entity_type == "DigitalResource" and "?" in whole else None,
+    }
+
+
+def _part_type(objecttable: str | None) -> str:
+    if not objecttable:
+        return "DigitalResource"
+    if objecttable.endswith(("attempt", "attempts")):
+        return "Attempt"
+    return "DigitalResource" if is_resource(objecttable) else "Entity"
+
+
+def _known(
+    render: Render,
+    objecttable: str | None,
+    objectid: int | None,
+    courseid: int | None,
+    object: Record | None,
+) -> Entity | None:
+    """Persons, courses, groups and cohorts are the same things in every event."""
+    if not objectid:
+        return None
+    if objecttable == "user":
+        return {"id": render.iris.user(objectid), "type": "Person"}
+    if objecttable == "course":
+        return {
+            "id": render.iris.course(objectid),
+            "type": "CourseSection",
+            "name": (object or {}).get("fullname"),
+        }
+    if objecttable == "groups":
+        found = group_membership(render, courseid, objectid, object, None, 0)["organization"]
+        return dict(found)
+    if objecttable == "cohort":
+        return {"id": f"{render.iris.site}/cohort/assign.php?id={objectid}", "type": "Group"}
+    return None
+
+
+def _place(
+    render: Render,
+    contextlevel: int | None,
+    contextinstanceid: int | None,
+    cmid: int | None,
+    module: Record | None,
+    component: str | None,
+    courseid: int | None,
+) -> str:
+    if contextlevel == _MODULE_LEVEL and cmid:
+        return activity_iri(render, cmid, module, component)
+    if contextlevel == _USER_LEVEL and contextinstanceid:
+        return render.iris.user(contextinstanceid)
+    if is_course(courseid):
+        return render.iris.course(courseid or 0)
+    return f"{render.iris.site}/"
+
+
+@for_recipes
+def page(
+    render: Render,
+    objecttable: str | None,
+    objectid: int | None,
+    target: str | None,
+    contextlevel: int | None,
+    contextinstanceid: int | None,
+    cmid: int | None,
+    module: Record | None,
+    component: str | None,
+    courseid: int | None,
+) -> Entity:
+    """The page that a row of an unknown event was looked at on."""
+    whole = _place(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
+    name = f"{component}-{target}" + (f"-{objectid}" if objectid else "")
+    return {"id": f"{whole}#page-{render.iris.quoted(name)}", "type": "WebPage"}
+
+
+@for_recipes
+def part_attempt(
+    render: Render,
+    objecttable: str | None,
+    objectid: int | None,
+    target: str | None,
+    contextlevel: int | None,
+    contextinstanceid: int | None,
+    cmid: int | None,
+    module: Record | None,
+    component: str | None,
+    courseid: int | None,
+    object: Record | None,
+    userid: int | None,
+    relateduserid: int | None,
+) -> Entity:
+    """An attempt at an activity of an unknown plugin."""
+    whole = _place(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
+    name = f"{objecttable or target}-{objectid}"
+    learner = relateduserid or userid
+    return {
+        "id": f"{whole}#{render.iris.quoted(name)}",
+        "type": "Attempt",
+        "assignee": {"id": render.iris.user(learner), "type": "Person"}
+        if learner and learner > 0
+        else None,
+        "assignable": whole if cmid else None,
+    }

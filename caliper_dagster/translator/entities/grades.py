@@ -1,0 +1,153 @@
+"""The gradebook: what was graded, and the score; completion of activities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from caliper_dagster.translator.entities.activities import (
+    activity,
+    activity_iri,
+    item_maximum,
+)
+from caliper_dagster.translator.entities.assign import assign_iri, submission_attempt
+from caliper_dagster.translator.entities.lesson import lesson_attempt_iri
+from caliper_dagster.translator.entities.people import anonymous_or
+from caliper_dagster.translator.entities.quiz import attempt_iri, attempt_of
+from caliper_dagster.translator.entities.registry import (
+    Entity,
+    Record,
+    Render,
+    decimal,
+    for_recipes,
+    integer,
+    of_other,
+)
+from caliper_dagster.translator.entities.tools import (
+    h5p_attempt_iri,
+    scorm_attempt_iri,
+    workshop_submission_iri,
+)
+
+_FINDERS: dict[str, Callable[[Render, int, Record, int | None], str]] = {
+    "assign_submission": lambda render, cmid, attempt, _: assign_iri(
+        render, cmid, f"submission-{attempt['id']}"
+    ),
+    "quiz_attempts": lambda render, _, attempt, __: attempt_iri(render, attempt["id"]),
+    "lesson": lambda render, cmid, attempt, learner: lesson_attempt_iri(
+        render, cmid, learner, attempt.get("retry")
+    ),
+    "scorm_attempt": lambda render, cmid, attempt, learner: scorm_attempt_iri(
+        render, cmid, learner, attempt.get("attempt")
+    ),
+    "workshop_submissions": lambda render, cmid, attempt, _: workshop_submission_iri(
+        render, cmid, attempt["id"]
+    ),
+    "h5pactivity_attempts": lambda render, _, attempt, __: h5p_attempt_iri(
+        render, attempt.get("h5pactivityid"), attempt["id"]
+    ),
+}
+"""IRI of the attempt that a grade belongs to, by its table."""
+
+
+def _attempt_iri(
+    render: Render,
+    record: Record,
+    courseid: int | None,
+    learner: int | None,
+    item: int | None,
+) -> str:
+    module, attempt = record.get("module") or {}, record.get("attempt") or {}
+    if module.get("id") and attempt.get("table") in _FINDERS:
+        return _FINDERS[attempt["table"]](render, module["id"], attempt, learner)
+    if module.get("id") and module.get("modname"):
+        return learner_attempt_iri(
+            render, render.iris.activity(module["modname"], module["id"]), learner
+        )
+    return f"{_report_iri(render, courseid, learner)}#item-{item}"
+
+
+def _report_iri(render: Render, courseid: int | None, learner: int | None) -> str:
+    report = f"{render.iris.site}/grade/report/user/index.php?id={courseid}"
+    return f"{report}&userid={learner}" if learner else report
+
+
+def learner_attempt_iri(render: Render, thing: str, learner: int | None) -> str:
+    """All that a learner did in an activity that does not count attempts."""
+    return f"{thing}#user-{learner}" if learner else f"{thing}#attempt"
+
+
+@for_recipes
+def graded_item(
+    render: Render,
+    object: Record | None,
+    other: object,
+    courseid: int | None,
+    relateduserid: int | None,
+    anonymous: int,
+) -> Entity:
+    """What the gradebook grades: the learner's latest attempt, or what the item stands for."""
+    record = object or {}
+    item = integer(of_other(other, "itemid")) or record.get("itemid")
+    module, attempt = record.get("module") or {}, record.get("attempt") or {}
+    entity: Entity = {
+        "id": _attempt_iri(render, record, courseid, relateduserid, item),
+        "type": "Attempt",
+        "assignee": anonymous_or(render, anonymous, relateduserid),
+        "assignable": activity(render, module["id"], module, None, courseid)
+        if module.get("id") and module.get("modname")
+        else None,
+    }
+    known: Entity = {}
+    if attempt.get("table") == "quiz_attempts":
+        known = attempt_of(render, attempt, attempt["id"], relateduserid, anonymous)
+    elif attempt.get("table") == "assign_submission":
+        known = submission_attempt(
+            render, attempt, attempt["id"], relateduserid, anonymous, module.get("id"), courseid
+        )
+    return {**known, **{key: value for key, value in entity.items() if value is not None}}
+
+
+@for_recipes
+def grade_score(
+    render: Render,
+    objectid: int | None,
+    object: Record | None,
+    other: object,
+    courseid: int | None,
+    relateduserid: int | None,
+    actor: int | None,
+    log: int | None,
+) -> Entity:
+    """The grade in the gradebook at that time, as ``other`` says; each change has its own score."""
+    record = object or {}
+    item = integer(of_other(other, "itemid")) or record.get("itemid")
+    grade = decimal(of_other(other, "finalgrade"))
+    if grade is None and not isinstance(other, dict):
+        grade = decimal(record.get("finalgrade"))
+    return {
+        "id": f"{_report_iri(render, courseid, relateduserid)}#grade-{objectid}-{log}",
+        "type": "Score",
+        "attempt": _attempt_iri(render, record, courseid, relateduserid, item),
+        "maxScore": item_maximum(record.get("item") or {}) if grade is not None else None,
+        "scoreGiven": grade,
+        "scoredBy": render.iris.agent(actor),
+    }
+
+
+@for_recipes
+def completion_attempt(
+    render: Render,
+    cmid: int | None,
+    module: Record | None,
+    component: str | None,
+    relateduserid: int | None,
+    anonymous: int,
+) -> Entity:
+    """What a learner did in an activity, completed or not."""
+    thing = activity_iri(render, cmid, module, component)
+    return {
+        "id": learner_attempt_iri(render, thing, relateduserid),
+        "type": "Attempt",
+        "assignee": anonymous_or(render, anonymous, relateduserid),
+        "assignable": thing,
+    }
