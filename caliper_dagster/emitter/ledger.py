@@ -201,30 +201,26 @@ class Ledger:
     @contextmanager
     def _transaction(self, failure: str) -> Iterator[sa.Connection]:
         self._prepare()
-        problem = None
         try:
             with self._engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            problem = f"The ledger at {self._name} {failure}: {self._reason(error)}."
-        if problem:
-            raise StorageError(problem)
+            raise StorageError(
+                f"The ledger at {self._name} {failure}: {self._reason(error)}."
+            ) from None
 
     def _prepare(self) -> None:
         if self._prepared:
             return
-        problem = None
         try:
             _create_folder(self._url)
             with self._engine.begin() as connection:
                 _create_table(connection)
         except (SQLAlchemyError, OSError) as error:
-            problem = (
+            raise ConfigurationError(
                 f"CALIPER_LEDGER_URL is wrong: the ledger at {self._name} cannot be opened "
                 f"({self._reason(error)})."
-            )
-        if problem:
-            raise ConfigurationError(problem)
+            ) from None
         self._prepared = True
 
     def _reason(self, error: Exception) -> str:

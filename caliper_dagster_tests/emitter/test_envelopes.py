@@ -66,7 +66,9 @@ def test_every_event_is_in_one_batch_in_order_and_within_the_limits(
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", parsed["sendTime"])
 
 
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=60), st.integers(1, 20), st.integers(1, 99))
+@given(
+    st.lists(st.integers(1, 50), min_size=1, max_size=60), st.integers(1, 20), st.integers(1, 99)
+)
 def test_no_batch_could_have_taken_the_next_event(sizes, batch_size, capacity):
     cut = list(batches(np.array(sizes), batch_size, capacity))
     for start, end in cut[:-1]:
