@@ -11,6 +11,8 @@ acknowledged, and one flush per envelope costs less than the POST it follows.
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -307,7 +309,16 @@ def _engine(url: sa.URL) -> sa.Engine:
 
 
 def _set_durable(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
-    connection.execute("PRAGMA journal_mode=WAL")
+    deadline = time.monotonic() + _LOCK_WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:
+            # SQLite itself does not wait when two processes turn a new file to WAL at once.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
     connection.execute("PRAGMA synchronous=FULL")
 
 
@@ -318,6 +329,9 @@ def _create_folder(url: sa.URL) -> None:
 
 def _create_table(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
+        # An account that may not create tables can still use a ledger that exists.
+        if sa.inspect(connection).has_table(_BATCHES.name):
+            return
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION_LOCK)))
     connection.execute(CreateTable(_BATCHES, if_not_exists=True))
     connection.execute(CreateIndex(_BY_HOUR, if_not_exists=True))

@@ -137,7 +137,7 @@ def test_two_processes_can_create_it_at_once(ledger_url):
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in range(4)
+        for _ in range(2)
     ]
     for process in processes:
         assert process.stdout.readline() == "ready\n"
@@ -195,3 +195,25 @@ def test_a_ledger_that_breaks_later_says_so(ledger):
     assert "INSERT" not in "".join(traceback.format_exception(caught.value))
     with pytest.raises(StorageError, match="could not be read"):
         ledger.batches(STORE, [HOUR], site=SITE)
+
+
+def test_an_account_that_may_not_create_tables_can_use_an_existing_ledger(postgres_url):
+    url = sa.make_url(postgres_url)
+    site = f"https://{uuid.uuid4()}.example.org"
+    with Ledger(postgres_url) as ledger:
+        ledger.record(STORE, batch(), site=site)
+    role = f"writer_{uuid.uuid4().hex}"
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"CREATE ROLE {role} LOGIN PASSWORD 'wr1ter'"))
+        connection.execute(sa.text("REVOKE CREATE ON SCHEMA public FROM PUBLIC"))
+        connection.execute(sa.text(f"GRANT SELECT, INSERT ON caliper_batch TO {role}"))
+        connection.execute(sa.text(f"GRANT USAGE ON SEQUENCE caliper_batch_id_seq TO {role}"))
+    writer = url.set(username=role, password="wr1ter").render_as_string(hide_password=False)
+    with Ledger(writer) as ledger:
+        ledger.record(STORE, batch(), site=site)
+        assert len(ledger.batches(STORE, [HOUR], site=site)[HOUR]) == 2
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"DROP OWNED BY {role}"))
+        connection.execute(sa.text(f"DROP ROLE {role}"))
+    engine.dispose()
