@@ -32,7 +32,6 @@ from caliper_dagster.frames import (
 from caliper_dagster.hours import Hour
 from caliper_dagster.partitions import hourly_partitions, hours_of
 from caliper_dagster.resources import (
-    RETRIES,
     EventStoreResource,
     LedgerResource,
     MoodleResource,
@@ -125,7 +124,6 @@ def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
         code_version="1",
         kinds={"sql", "parquet"},
         pool=MOODLE_POOL,
-        retry_policy=RETRIES,
     )
     def moodle_log(
         context: dg.AssetExecutionContext, moodle: MoodleResource, storage: StorageResource
@@ -142,7 +140,7 @@ def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
         from caliper_dagster.expander import count_rows, read_log
 
         hours, clock = hours_of(context), _Stopwatch()
-        with clear_failures(context), moodle.open() as database:
+        with clear_failures(), moodle.open() as database:
             kept, counted = storage.open(), count_rows(database, hours)
             for hour, rows in read_log(database, hours):
                 size = kept.write(MOODLE_LOG, hour, rows, {"counted": counted[hour]})
@@ -160,7 +158,6 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         kinds={"sql", "parquet"},
         deps=[chain.key(MOODLE_LOG)],
         pool=MOODLE_POOL,
-        retry_policy=RETRIES,
     )
     def expanded_log(
         context: dg.AssetExecutionContext, moodle: MoodleResource, storage: StorageResource
@@ -174,7 +171,7 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         from caliper_dagster.expander import expand
 
         clock = _Stopwatch()
-        with clear_failures(context), moodle.open() as database:
+        with clear_failures(), moodle.open() as database:
             kept = storage.open()
             for hours, log in kept.chunks(MOODLE_LOG, hours_of(context)):
                 expanded, per_row = expand(database, log), clock.lap() / max(1, log.num_rows)
@@ -207,7 +204,7 @@ def _caliper_events(chain: _Chain) -> dg.AssetsDefinition:
         """
         accounts: dict[Hour, Account] = {}
         clock = _Stopwatch()
-        with clear_failures(context):
+        with clear_failures():
             kept, translate = storage.open(), _translator(settings).translate
             for hours, expanded in kept.chunks(EXPANDED_LOG, hours_of(context)):
                 events, per_row = translate(expanded), clock.lap() / max(1, expanded.num_rows)
@@ -230,7 +227,6 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
         kinds={"json", "parquet"},
         deps=[chain.key(CALIPER_EVENTS)],
         pool=EVENT_STORE_POOL,
-        retry_policy=RETRIES,
         check_specs=[checks.every_event_acknowledged(key)],
     )
     def emission_results(
@@ -249,7 +245,7 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
         from caliper_dagster.emitter import emit
 
         done: dict[Hour, Delivery] = {}
-        with clear_failures(context), event_store.open() as target, ledger.open() as known:
+        with clear_failures(), event_store.open() as target, ledger.open() as known:
             kept, site = storage.open(), settings.require("moodle_wwwroot")
             for hour, results, counts in emit(
                 kept.each(CALIPER_EVENTS, hours_of(context)),
