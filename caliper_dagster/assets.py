@@ -43,7 +43,6 @@ from caliper_dagster.storage import PartitionStorage, split_by_hour
 
 if TYPE_CHECKING:
     from caliper_dagster.emitter import EmissionCounts
-    from caliper_dagster.translator import Translator
 
     Materialized: TypeAlias = dg.MaterializeResult[None]
 else:
@@ -202,10 +201,12 @@ def _caliper_events(chain: _Chain) -> dg.AssetsDefinition:
         the log row. **A rerun** translates again what `expanded_log` holds, without asking Moodle;
         events keep their ids.
         """
+        from caliper_dagster.translation import translator
+
         accounts: dict[Hour, Account] = {}
         clock = _Stopwatch()
         with clear_failures():
-            kept, translate = storage.open(), _translator(settings).translate
+            kept, translate = storage.open(), translator(settings).translate
             for hours, expanded in kept.chunks(EXPANDED_LOG, hours_of(context)):
                 events, per_row = translate(expanded), clock.lap() / max(1, expanded.num_rows)
                 for hour, rows in split_by_hour(events, hours):
@@ -263,18 +264,6 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
         return dg.MaterializeResult(check_results=[checks.acknowledged(key, done)])
 
     return emission_results
-
-
-def _translator(settings: Settings) -> "Translator":
-    from caliper_dagster.translator import Translator
-
-    return Translator(
-        settings.require("moodle_wwwroot"),
-        version=settings.caliper_version,
-        person_names=settings.person_names,
-        person_identifiers=settings.person_identifiers,
-        ip_addresses=settings.ip_addresses,
-    )
 
 
 def _account(kept: PartitionStorage, hour: Hour, outcomes: pa.Table) -> Account:

@@ -64,9 +64,13 @@ class StorageResource(dg.ConfigurableResource[Any]):
 
     url: str | None = None
 
+    def location(self) -> str:
+        """The URL; ``data`` under ``DAGSTER_HOME`` when none is given."""
+        return _settings(CALIPER_STORAGE=self.url).storage_url()
+
     def open(self) -> PartitionStorage:
-        """The storage; ``data`` under ``DAGSTER_HOME`` when no URL is given."""
-        return PartitionStorage(_settings(CALIPER_STORAGE=self.url).storage_url())
+        """The storage; nothing is touched before something is read or written."""
+        return PartitionStorage(self.location())
 
 
 class LedgerResource(dg.ConfigurableResource[Any]):
