@@ -51,6 +51,9 @@ else:
 MOODLE_POOL = "moodle_db"
 EVENT_STORE_POOL = "event_store"
 
+RESEND_ALL_TAG = "caliper_dagster/resend_all"
+"""On a run, with the value ``true``: what ``EmissionConfig.resend_all`` says."""
+
 _NAMES_BYTES = 200
 _NAME_LENGTH = 40
 
@@ -190,7 +193,8 @@ def _caliper_events(chain: _Chain) -> dg.AssetsDefinition:
         CALIPER_EVENTS,
         code_version=f"1-{settings.caliper_version}",
         kinds={"json", "parquet"},
-        deps=[chain.key(EXPANDED_LOG), chain.key(MOODLE_LOG)],
+        # It also looks at the ids of moodle_log, which are there when expanded_log is.
+        deps=[chain.key(EXPANDED_LOG)],
         check_specs=[checks.every_row_explained(key)],
     )
     def caliper_events(context: dg.AssetExecutionContext, storage: StorageResource) -> Materialized:
@@ -256,7 +260,7 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
                 site=site,
                 batch_size=settings.batch_size,
                 batch_bytes=settings.batch_bytes,
-                resend_all=config.resend_all,
+                resend_all=config.resend_all or context.run.tags.get(RESEND_ALL_TAG) == "true",
             ):
                 done[hour] = delivery = _delivery(kept, hour, results, counts)
                 kept.write(EMISSION_RESULTS, hour, results, delivery.as_facts())

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _WRONG = 2
 _INTERRUPTED = 130
-_PATIENCE = 60
 
 # Measured on two cores with SQLite storage, and meant as no more than an order of magnitude.
 _ROWS_PER_MINUTE = 240_000
@@ -226,14 +225,16 @@ def _serve_dagster(given: argparse.Namespace) -> None:
             *("--module-name", "caliper_dagster.definitions"),
             *("--host", given.host, "--port", str(given.port)),
         ],
-        env=os.environ | {"DAGSTER_EVENT_BATCH_SIZE": "1000"},
+        env={"DAGSTER_EVENT_BATCH_SIZE": "1000", **os.environ},
+        # A terminal interrupts all its processes; this one is to be told once, and by us.
+        start_new_session=True,
     )
     try:
         status = process.wait()
     except KeyboardInterrupt:
         # Its web server and daemon are children of its own; it must be the one to end them.
         process.terminate()
-        process.wait(_PATIENCE)
+        process.wait()
         return
     if status:
         raise CaliperDagsterError(f"Dagster ended with status {status}.")

@@ -106,8 +106,8 @@ def _account(database: MoodleDatabase) -> Finding:
 def _may_write(database: MoodleDatabase) -> bool:
     if database.dialect == "mysql":
         grants = [str(row[0]).upper() for row in database.execute(sa.text("SHOW GRANTS"))]
-        given = [grant.removeprefix("GRANT ").partition(" ON ")[0].split(", ") for grant in grants]
-        return any(word in words for words in given for word in _WRITES)
+        given = [grant.removeprefix("GRANT ").partition(" ON ")[0] for grant in grants]
+        return any(word.startswith(_WRITES) for words in given for word in words.split(", "))
     if database.dialect == "postgresql":
         statement = sa.text("SELECT has_table_privilege(:log, 'INSERT, UPDATE, DELETE')")
         return bool(database.execute(statement, log=database.quoted(LOG))[0][0])

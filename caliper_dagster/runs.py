@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
 from caliper_dagster.accounting import Account, Delivery
+from caliper_dagster.assets import RESEND_ALL_TAG
 from caliper_dagster.automation import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.definitions import build_definitions
 from caliper_dagster.errors import CaliperDagsterError, ConfigurationError
@@ -161,8 +161,8 @@ def resend(
 
     Takes, yields and raises what ``backfill`` does; ``everything`` means all.
     """
-    asked = {EMISSION_RESULTS.name: {"config": {"resend_all": everything}}}
-    return _runs(instance, settings, RESEND_JOB, hours, {"ops": asked}, written, verbose)
+    asked = {RESEND_ALL_TAG: str(everything).lower()}
+    return _runs(instance, settings, RESEND_JOB, hours, asked, written, verbose)
 
 
 def bury_dead_runs(instance: dg.DagsterInstance) -> int:
@@ -202,7 +202,7 @@ def _runs(
     settings: Settings,
     job: str,
     hours: HourRange,
-    run_config: Mapping[str, Any],
+    asked: Mapping[str, str],
     written: Written,
     verbose: bool,
 ) -> Iterator[Done]:
@@ -212,7 +212,7 @@ def _runs(
     execute = partial(
         definitions.resolve_job_def(job).execute_in_process,
         instance=instance,
-        run_config={**run_config, **({} if verbose else _SILENCE)},
+        run_config={} if verbose else _SILENCE,
         raise_on_error=False,
     )
     for piece in pieces(hours, settings.hours_per_run):
@@ -220,7 +220,7 @@ def _runs(
         tags = dict(zip(_RANGE_TAGS, ends, strict=True))
         own = {_PROCESS_TAG: _process(os.getpid()), **_LOCATION_TAG, **_NO_RETRY_TAG}
         try:
-            result = execute(tags=tags | own)
+            result = execute(tags={**asked, **tags, **own})
         except dg.DagsterExecutionInterruptedError:
             raise KeyboardInterrupt from None
         if not result.success:

@@ -1,0 +1,1 @@
+"""Tests of caliper_dagster; they mirror the package."""
