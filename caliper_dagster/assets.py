@@ -32,7 +32,6 @@ from caliper_dagster.frames import (
 from caliper_dagster.hours import Hour
 from caliper_dagster.partitions import hourly_partitions, hours_of
 from caliper_dagster.resources import (
-    RETRIES,
     EventStoreResource,
     LedgerResource,
     MoodleResource,
@@ -44,7 +43,6 @@ from caliper_dagster.storage import PartitionStorage, split_by_hour
 
 if TYPE_CHECKING:
     from caliper_dagster.emitter import EmissionCounts
-    from caliper_dagster.translator import Translator
 
     Materialized: TypeAlias = dg.MaterializeResult[None]
 else:
@@ -52,6 +50,9 @@ else:
 
 MOODLE_POOL = "moodle_db"
 EVENT_STORE_POOL = "event_store"
+
+RESEND_ALL_TAG = "caliper_dagster/resend_all"
+"""On a run, with the value ``true``: what ``EmissionConfig.resend_all`` says."""
 
 _NAMES_BYTES = 200
 _NAME_LENGTH = 40
@@ -125,7 +126,6 @@ def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
         code_version="1",
         kinds={"sql", "parquet"},
         pool=MOODLE_POOL,
-        retry_policy=RETRIES,
     )
     def moodle_log(
         context: dg.AssetExecutionContext, moodle: MoodleResource, storage: StorageResource
@@ -142,7 +142,7 @@ def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
         from caliper_dagster.expander import count_rows, read_log
 
         hours, clock = hours_of(context), _Stopwatch()
-        with clear_failures(context), moodle.open() as database:
+        with clear_failures(), moodle.open() as database:
             kept, counted = storage.open(), count_rows(database, hours)
             for hour, rows in read_log(database, hours):
                 size = kept.write(MOODLE_LOG, hour, rows, {"counted": counted[hour]})
@@ -160,7 +160,6 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         kinds={"sql", "parquet"},
         deps=[chain.key(MOODLE_LOG)],
         pool=MOODLE_POOL,
-        retry_policy=RETRIES,
     )
     def expanded_log(
         context: dg.AssetExecutionContext, moodle: MoodleResource, storage: StorageResource
@@ -174,7 +173,7 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         from caliper_dagster.expander import expand
 
         clock = _Stopwatch()
-        with clear_failures(context), moodle.open() as database:
+        with clear_failures(), moodle.open() as database:
             kept = storage.open()
             for hours, log in kept.chunks(MOODLE_LOG, hours_of(context)):
                 expanded, per_row = expand(database, log), clock.lap() / max(1, log.num_rows)
@@ -194,7 +193,8 @@ def _caliper_events(chain: _Chain) -> dg.AssetsDefinition:
         CALIPER_EVENTS,
         code_version=f"1-{settings.caliper_version}",
         kinds={"json", "parquet"},
-        deps=[chain.key(EXPANDED_LOG), chain.key(MOODLE_LOG)],
+        # It also looks at the ids of moodle_log, which are there when expanded_log is.
+        deps=[chain.key(EXPANDED_LOG)],
         check_specs=[checks.every_row_explained(key)],
     )
     def caliper_events(context: dg.AssetExecutionContext, storage: StorageResource) -> Materialized:
@@ -205,10 +205,12 @@ def _caliper_events(chain: _Chain) -> dg.AssetsDefinition:
         the log row. **A rerun** translates again what `expanded_log` holds, without asking Moodle;
         events keep their ids.
         """
+        from caliper_dagster.translation import translator
+
         accounts: dict[Hour, Account] = {}
         clock = _Stopwatch()
-        with clear_failures(context):
-            kept, translate = storage.open(), _translator(settings).translate
+        with clear_failures():
+            kept, translate = storage.open(), translator(settings).translate
             for hours, expanded in kept.chunks(EXPANDED_LOG, hours_of(context)):
                 events, per_row = translate(expanded), clock.lap() / max(1, expanded.num_rows)
                 for hour, rows in split_by_hour(events, hours):
@@ -230,7 +232,6 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
         kinds={"json", "parquet"},
         deps=[chain.key(CALIPER_EVENTS)],
         pool=EVENT_STORE_POOL,
-        retry_policy=RETRIES,
         check_specs=[checks.every_event_acknowledged(key)],
     )
     def emission_results(
@@ -249,7 +250,7 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
         from caliper_dagster.emitter import emit
 
         done: dict[Hour, Delivery] = {}
-        with clear_failures(context), event_store.open() as target, ledger.open() as known:
+        with clear_failures(), event_store.open() as target, ledger.open() as known:
             kept, site = storage.open(), settings.require("moodle_wwwroot")
             for hour, results, counts in emit(
                 kept.each(CALIPER_EVENTS, hours_of(context)),
@@ -259,7 +260,7 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
                 site=site,
                 batch_size=settings.batch_size,
                 batch_bytes=settings.batch_bytes,
-                resend_all=config.resend_all,
+                resend_all=config.resend_all or context.run.tags.get(RESEND_ALL_TAG) == "true",
             ):
                 done[hour] = delivery = _delivery(kept, hour, results, counts)
                 kept.write(EMISSION_RESULTS, hour, results, delivery.as_facts())
@@ -267,18 +268,6 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
         return dg.MaterializeResult(check_results=[checks.acknowledged(key, done)])
 
     return emission_results
-
-
-def _translator(settings: Settings) -> "Translator":
-    from caliper_dagster.translator import Translator
-
-    return Translator(
-        settings.require("moodle_wwwroot"),
-        version=settings.caliper_version,
-        person_names=settings.person_names,
-        person_identifiers=settings.person_identifiers,
-        ip_addresses=settings.ip_addresses,
-    )
 
 
 def _account(kept: PartitionStorage, hour: Hour, outcomes: pa.Table) -> Account:

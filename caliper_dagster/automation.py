@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from caliper_dagster.assets import RESEND_ALL_TAG
 from caliper_dagster.frames import EMISSION_RESULTS
 from caliper_dagster.settings import Settings
 
@@ -46,7 +47,8 @@ def resend_job(
         selection=dg.AssetSelection.assets(emission),
         description="Sends all events of the hours again, with the ids they have, also those that "
         "the event store has acknowledged.",
-        config={"ops": {emission.op.name: {"config": {"resend_all": True}}}},
+        # A tag is on every run of a job, however it is started; run config is left out of ranges.
+        tags={RESEND_ALL_TAG: "true"},
         executor_def=dg.in_process_executor,
     )
 

@@ -18,5 +18,4 @@ def hourly_partitions(start: Hour) -> dg.HourlyPartitionsDefinition:
 
 def hours_of(context: dg.AssetExecutionContext) -> HourRange:
     """The hours that a run is asked for: one by the schedule, up to a week in a backfill."""
-    window = context.partition_time_window
-    return HourRange(Hour.of(window.start.timestamp()), Hour.of(window.end.timestamp()))
+    return HourRange.covering(Hour.from_key(key) for key in context.partition_keys)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from caliper_dagster.errors import CaliperDagsterError, DeliveryError, SourceError
+from caliper_dagster.errors import CaliperDagsterError
 from caliper_dagster.settings import Settings
 from caliper_dagster.storage import PartitionStorage
 
@@ -64,9 +64,13 @@ class StorageResource(dg.ConfigurableResource[Any]):
 
     url: str | None = None
 
+    def location(self) -> str:
+        """The URL; ``data`` under ``DAGSTER_HOME`` when none is given."""
+        return _settings(CALIPER_STORAGE=self.url).storage_url()
+
     def open(self) -> PartitionStorage:
-        """The storage; ``data`` under ``DAGSTER_HOME`` when no URL is given."""
-        return PartitionStorage(_settings(CALIPER_STORAGE=self.url).storage_url())
+        """The storage; nothing is touched before something is read or written."""
+        return PartitionStorage(self.location())
 
 
 class LedgerResource(dg.ConfigurableResource[Any]):
@@ -102,28 +106,13 @@ def resources(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
     }
 
 
-RETRIES = dg.RetryPolicy(
-    max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-)
-"""A few seconds only: what lasts longer is better told than waited for; the next run continues."""
-
-
 @contextmanager
-def clear_failures(context: dg.AssetExecutionContext) -> Iterator[None]:
-    """Turn our errors into a failed step with the same sentence and nothing else.
-
-    The step's retry policy is left to try again only where that can help, when Moodle's database or
-    the event store did not answer. The last try is no retry to Dagster, which would put its own
-    words before the sentence.
-    """
+def clear_failures() -> Iterator[None]:
+    """Turn our errors into a failed step with the same sentence and nothing else."""
     try:
         yield
     except CaliperDagsterError as error:
-        passing = isinstance(error, SourceError) or (
-            isinstance(error, DeliveryError) and error.transient
-        )
-        again = passing and context.retry_number < RETRIES.max_retries
-        raise dg.Failure(description=str(error), allow_retries=again) from None
+        raise dg.Failure(description=str(error), allow_retries=False) from None
 
 
 def _secret(variable: str) -> str | None:

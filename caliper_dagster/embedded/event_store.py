@@ -318,13 +318,12 @@ def create_app(
     """
     if not api_key:
         raise ConfigurationError("CALIPER_API_KEY is empty: the event store needs a key to check.")
-    problem = None
     try:
         store = _Store(Path(db_path))
     except (sqlite3.Error, OSError) as error:
-        problem = str(error)
-    if problem:
-        raise ConfigurationError(f"The event store cannot keep its data in {db_path}: {problem}.")
+        raise ConfigurationError(
+            f"The event store cannot keep its data in {db_path}: {error}."
+        ) from None
     endpoint = _Endpoint(store, api_key, maximum_payload_kilobytes)
 
     @asynccontextmanager
@@ -443,13 +442,13 @@ def _started(process: subprocess.Popen[bytes], given: dict[str, Any]) -> str:
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    problem = None
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
-        problem = error.strerror
-    raise ConfigurationError(f"The event store cannot listen on {host} port {port}: {problem}.")
+        raise ConfigurationError(
+            f"The event store cannot listen on {host} port {port}: {error.strerror}."
+        ) from None
 
 
 def _address(listener: socket.socket) -> str:

@@ -11,6 +11,8 @@ acknowledged, and one flush per envelope costs less than the POST it follows.
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -201,30 +203,26 @@ class Ledger:
     @contextmanager
     def _transaction(self, failure: str) -> Iterator[sa.Connection]:
         self._prepare()
-        problem = None
         try:
             with self._engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            problem = f"The ledger at {self._name} {failure}: {self._reason(error)}."
-        if problem:
-            raise StorageError(problem)
+            raise StorageError(
+                f"The ledger at {self._name} {failure}: {self._reason(error)}."
+            ) from None
 
     def _prepare(self) -> None:
         if self._prepared:
             return
-        problem = None
         try:
             _create_folder(self._url)
             with self._engine.begin() as connection:
                 _create_table(connection)
         except (SQLAlchemyError, OSError) as error:
-            problem = (
+            raise ConfigurationError(
                 f"CALIPER_LEDGER_URL is wrong: the ledger at {self._name} cannot be opened "
                 f"({self._reason(error)})."
-            )
-        if problem:
-            raise ConfigurationError(problem)
+            ) from None
         self._prepared = True
 
     def _reason(self, error: Exception) -> str:
@@ -311,7 +309,16 @@ def _engine(url: sa.URL) -> sa.Engine:
 
 
 def _set_durable(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
-    connection.execute("PRAGMA journal_mode=WAL")
+    deadline = time.monotonic() + _LOCK_WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:
+            # SQLite itself does not wait when two processes turn a new file to WAL at once.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
     connection.execute("PRAGMA synchronous=FULL")
 
 
@@ -322,6 +329,9 @@ def _create_folder(url: sa.URL) -> None:
 
 def _create_table(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
+        # An account that may not create tables can still use a ledger that exists.
+        if sa.inspect(connection).has_table(_BATCHES.name):
+            return
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION_LOCK)))
     connection.execute(CreateTable(_BATCHES, if_not_exists=True))
     connection.execute(CreateIndex(_BY_HOUR, if_not_exists=True))

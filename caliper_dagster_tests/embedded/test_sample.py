@@ -208,7 +208,9 @@ def test_every_id_in_the_log_joins_or_is_listed_as_dangling(db, summary):
         for table, key in references:
             if key is None:
                 continue
-            ids = known.setdefault(table, set() if table is None else set(by_id(db, table)))
+            if table not in known:
+                known[table] = set(by_id(db, table))
+            ids = known[table]
             assert (key in ids) != (key in missing.get(table, set())), (table, key, dict(row))
             if key not in ids:
                 named.add(table)
@@ -221,6 +223,11 @@ def test_every_id_in_the_log_joins_or_is_listed_as_dangling(db, summary):
         "assign_grades",
     } <= named
     assert not {"user", "quiz", "assign", "assign_submission"} & set(missing)
+
+
+def test_names_repeat_late(db):
+    people = [(row["firstname"], row["lastname"]) for row in by_id(db, "user").values()]
+    assert len(set(people)) == len(people)
 
 
 def test_ids_of_activities_and_course_modules_differ(db):

@@ -126,7 +126,7 @@ class HostileStore:
                 place = min(len(store.bodies), len(store.behaviours)) - 1
                 store.behaviours[place](self)
 
-            do_GET = do_POST
+            do_GET = do_POST  # noqa: N815
 
             def log_message(self, *_: object) -> None:
                 pass

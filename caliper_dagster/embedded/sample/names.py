@@ -20,6 +20,8 @@ LAST_NAMES = (
     *("Παράδειγμα", "Пример", "Приклад", "מדגם", "مثال", "نمونه", "მაგალითი", "օրինակ"),
     *("例子", "見本", "예시", "उदाहरण", "ตัวอย่าง", "Mẫu", "van der Lorem", "Ipsum-Dolor"),
     *("Placeholder 🌍", "Mac Shampla", "Dæmi", "Pavyzdys", "Þrautarsýni", "X", "Null", "Test & Co"),
+    # One more than there are first names, so that the pairs repeat late.
+    "Beispielová",
 )
 
 CATEGORIES = (

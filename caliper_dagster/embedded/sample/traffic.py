@@ -37,6 +37,7 @@ GUEST_VISITS = 0.004
 
 SHARE_MOBILE = 0.12
 SHARE_LOGGED_OUT = 0.45
+HAND_IN_HOURS = 24
 SHOWCASE_HOURS = 6
 SHOWCASE_STEPS = 80
 
@@ -80,6 +81,8 @@ class Traffic:
         self._end = end
         self._showcase_end = showcase_end
         self._busy_until: dict[int, int] = {}
+        # Hand-ins are few per student, so that they must be spread over the whole range.
+        self._hand_in = min(0.5, HAND_IN_HOURS * SECONDS / (end - start))
 
     def run(self) -> None:
         """Log all hours, in order."""
@@ -168,7 +171,7 @@ class Traffic:
             self._open(visit, activity)
             if activity.module == "quiz" and self._rng.random() < 0.35:
                 self._quizzes.take(visit, activity)
-            elif activity.module == "assign":
+            elif activity.module == "assign" and self._rng.random() < self._hand_in:
                 self._assignments.submit(visit, activity)
             elif activity.module == "forum" and self._rng.random() < 0.2:
                 self._forum_report(visit, course)

@@ -1,0 +1,426 @@
+"""The command line: ``caliper-dagster``.
+
+Here belongs what can be asked for and how answers are told; the work is done by the modules beside
+this one, which each command imports when it runs: ``--help`` and ``translate`` need no Dagster.
+Whatever goes wrong is one sentence on standard error and exit status 2; ``--verbose`` adds what
+Dagster says and stack traces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from dotenv import load_dotenv
+
+from caliper_dagster.errors import CaliperDagsterError, ConfigurationError
+from caliper_dagster.hours import Hour, HourRange, last_complete_hour, parse_hour
+from caliper_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    from caliper_dagster.frames import Frame
+    from caliper_dagster.runs import Done, Written
+    from caliper_dagster.terminal import Ticker
+
+_WRONG = 2
+_INTERRUPTED = 130
+
+# Measured on two cores with SQLite storage, and meant as no more than an order of magnitude.
+_ROWS_PER_MINUTE = 240_000
+_HOURS_PER_MINUTE = 300
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit status: 0, 2 for anything that went wrong, 130 when interrupted.
+    """
+    load_dotenv(Path.cwd() / ".env", override=False)
+    given = _parser().parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with warnings.catch_warnings():
+            if not given.verbose:
+                warnings.simplefilter("ignore")
+            given.command(given)
+    except KeyboardInterrupt:
+        return _say(
+            "Interrupted. What was acknowledged stays so; run the command again.", _INTERRUPTED
+        )
+    except BrokenPipeError:
+        # Whoever read the output has had enough, and must not be told so at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        if given.verbose:
+            raise
+        return _say(_sentence(error), _WRONG)
+    return 0
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, CaliperDagsterError):
+        return str(error)
+    # The words of other errors may hold anything, a password too.
+    return f"Something unexpected went wrong ({type(error).__name__}); --verbose shows where."
+
+
+def _say(sentence: str, status: int) -> int:
+    print(sentence, file=sys.stderr)
+    return status
+
+
+def demo(given: argparse.Namespace) -> None:
+    """The main job on the embedded sample site and event store."""
+    from caliper_dagster import terminal
+    from caliper_dagster.demo import Demo
+    from caliper_dagster.embedded.event_store import arrivals
+
+    work = Demo(Path(given.folder).absolute())
+    out = terminal.results()
+    new = work.prepare(given.students)
+    out.print(f"{'Wrote' if new else 'Kept'} a sample Moodle site: {work.sample}")
+    with work.event_store():
+        work.apply(os.environ)
+        _backfill(Settings.from_environment(), work.hours(), given.verbose)
+    kept = arrivals(work.arrived)
+    terminal.show_numbers(
+        [
+            ("At the event store: envelopes", kept.envelopes),
+            ("At the event store: events", kept.events),
+        ]
+    )
+    out.print("Look at the same hours in the web UI: make dev (or caliper-dagster dev)")
+
+
+def doctor(_given: argparse.Namespace) -> None:
+    """Check everything a run needs, and say what to mend."""
+    from caliper_dagster import terminal
+    from caliper_dagster.doctor import Verdict, examine
+
+    broken = 0
+    for finding in examine(Settings.from_environment()):
+        broken += finding.verdict is Verdict.BROKEN
+        line = f"{finding.verdict.value:4}  {finding.subject:16}  {finding.text}"
+        terminal.results().print(line, soft_wrap=True, markup=False)
+    if broken:
+        raise ConfigurationError(f"{broken} thing(s) to mend.")
+
+
+def backfill(given: argparse.Namespace) -> None:
+    """Materialize the four assets for the hours."""
+    settings = Settings.from_environment()
+    hours = _partitions(given, settings)
+    if given.plan:
+        _plan(settings, hours)
+    else:
+        _backfill(settings, hours, given.verbose)
+
+
+def resend(given: argparse.Namespace) -> None:
+    """Send the events of the hours again."""
+    from caliper_dagster import runs, terminal
+    from caliper_dagster.frames import EMISSION_RESULTS
+
+    settings = Settings.from_environment()
+    hours = _partitions(given, settings)
+    with (
+        runs.open_instance() as instance,
+        terminal.ticking("Sending", len(hours)) as ticker,
+    ):
+        done = runs.resend(
+            instance,
+            settings,
+            hours,
+            everything=given.all,
+            written=_advancing(ticker, dict.fromkeys(hours, 1), (EMISSION_RESULTS,)),
+            verbose=given.verbose,
+        )
+        total = _total(done, ticker)
+    terminal.show_numbers([("Hours", len(hours)), *terminal.delivered(total.delivery)])
+
+
+def translate(given: argparse.Namespace) -> None:
+    """Write the events of the hours as NDJSON; send nothing."""
+    from caliper_dagster import terminal
+    from caliper_dagster.translation import translated
+
+    settings, hours = Settings.from_environment(), _hours(given)
+    outcomes: Counter[str] = Counter()
+    with _output(given.out) as file, terminal.ticking("Translating", len(hours)) as ticker:
+        for piece, events, counts in translated(settings, hours):
+            file.writelines(events)
+            outcomes.update(counts)
+            ticker.advance(len(piece))
+    told = ", ".join(f"{number:,} {name}" for name, number in outcomes.items())
+    print(f"{hours}: {told}", file=sys.stderr)
+
+
+def event_store(given: argparse.Namespace) -> None:
+    """Run the embedded event store."""
+    from caliper_dagster.embedded.event_store import serve
+
+    key = given.api_key or os.environ.get("CALIPER_API_KEY")
+    if not key:
+        raise ConfigurationError(
+            "CALIPER_API_KEY is not set, and no --api-key is given: the key that senders must show."
+        )
+    serve(given.port, given.db, key)
+
+
+def sample(given: argparse.Namespace) -> None:
+    """Write a sample Moodle database."""
+    from caliper_dagster.embedded.sample import write_sample
+
+    written = write_sample(
+        given.out,
+        students=given.students,
+        hours=given.hours,
+        seed=given.seed,
+        overwrite=given.overwrite,
+    )
+    print(f"{written.path}: {written.total:,} log rows of {written.hours}")
+    print(f"MOODLE_DB_URL='sqlite:///{written.path.absolute()}'")
+    print(f"MOODLE_WWWROOT='{written.wwwroot}'")
+
+
+def dev(given: argparse.Namespace) -> None:
+    """Start Dagster's web UI and daemon."""
+    from caliper_dagster.demo import Demo
+
+    with ExitStack() as stack:
+        if not os.environ.get("MOODLE_DB_URL"):
+            work = Demo(Path(given.folder).absolute())
+            if not work.is_there():
+                raise ConfigurationError(
+                    "MOODLE_DB_URL is not set, and there is no demo to look at instead: run "
+                    "`caliper-dagster demo` (or `make demo`) first."
+                )
+            stack.enter_context(work.event_store())
+            work.apply(os.environ)
+            print(f"On the demo in {work.folder}", file=sys.stderr)
+        _serve_dagster(given)
+
+
+def _serve_dagster(given: argparse.Namespace) -> None:
+    from caliper_dagster.runs import dagster_home
+
+    dagster_home()
+    process = subprocess.Popen(  # noqa: S603 - this interpreter; host and port are the user's
+        [
+            *(sys.executable, "-W", "ignore", "-m", "dagster", "dev"),
+            *("--module-name", "caliper_dagster.definitions"),
+            *("--host", given.host, "--port", str(given.port)),
+        ],
+        env={"DAGSTER_EVENT_BATCH_SIZE": "1000", **os.environ},
+        # A terminal interrupts all its processes; this one is to be told once, and by us.
+        start_new_session=True,
+    )
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        # Its web server and daemon are children of its own; it must be the one to end them.
+        process.terminate()
+        process.wait()
+        return
+    if status:
+        raise CaliperDagsterError(f"Dagster ended with status {status}.")
+
+
+def _backfill(settings: Settings, hours: HourRange, verbose: bool) -> None:
+    from caliper_dagster import runs, terminal
+    from caliper_dagster.frames import FRAMES
+
+    rows = _count(settings, hours)
+    # An hour costs something without rows too.
+    weights = {hour: number + 100 for hour, number in rows.items()}
+    with (
+        runs.open_instance() as instance,
+        terminal.ticking("Backfilling", len(FRAMES) * sum(weights.values())) as ticker,
+    ):
+        done = runs.backfill(
+            instance,
+            settings,
+            hours,
+            written=_advancing(ticker, weights, FRAMES),
+            verbose=verbose,
+        )
+        total = _total(done, ticker)
+    terminal.show_numbers(terminal.summary(hours, total.account, total.delivery))
+    if total.account.unexplained:
+        raise CaliperDagsterError(
+            f"{total.account.unexplained} log row(s) are unexplained: the check "
+            "every_row_explained of caliper_events names the hours."
+        )
+
+
+def _total(done: Iterable[Done], ticker: Ticker) -> Done:
+    """The sum of all runs, telling of each."""
+    total: Done | None = None
+    began = time.monotonic()
+    for run in done:
+        now = time.monotonic()
+        ticker.note(
+            f"{run.hours}: {run.account.rows:,} log rows, {run.delivery.sent:,} events sent, "
+            f"{run.delivery.acknowledged:,} acknowledged, {now - began:.1f} s"
+        )
+        total, began = run if total is None else total + run, now
+    if total is None:
+        raise ConfigurationError("--to must be later than --from.")
+    return total
+
+
+def _advancing(ticker: Ticker, weights: dict[Hour, int], frames: tuple[Frame, ...]) -> Written:
+    def written(frame: Frame, hour: Hour) -> None:
+        if frame in frames:
+            ticker.advance(weights[hour])
+
+    return written
+
+
+def _count(settings: Settings, hours: HourRange) -> dict[Hour, int]:
+    from caliper_dagster.expander import MoodleDatabase, count_rows
+
+    url = settings.require("moodle_db_url")
+    with MoodleDatabase.open(
+        url, settings.moodle_db_prefix, settings.moodle_db_timeout
+    ) as database:
+        return count_rows(database, hours)
+
+
+def _plan(settings: Settings, hours: HourRange) -> None:
+    from caliper_dagster import terminal
+
+    rows = _count(settings, hours)
+    total = sum(rows.values())
+    batches = sum(ceil(number / settings.batch_size) for number in rows.values())
+    minutes = total / _ROWS_PER_MINUTE + len(hours) / _HOURS_PER_MINUTE
+    terminal.show_numbers(
+        [
+            ("Hours", len(hours)),
+            ("Hours with log rows", sum(1 for number in rows.values() if number)),
+            ("Runs", ceil(len(hours) / settings.hours_per_run)),
+            ("Log rows", total),
+            ("Batches, at most", batches),
+            ("Minutes, roughly", max(1, round(minutes))),
+        ]
+    )
+
+
+def _hours(given: argparse.Namespace) -> HourRange:
+    hours = HourRange(parse_hour(given.start, "--from"), parse_hour(given.end, "--to"))
+    if not len(hours):
+        raise ConfigurationError("--to must be later than --from.")
+    return hours
+
+
+def _partitions(given: argparse.Namespace, settings: Settings) -> HourRange:
+    """The hours that are asked for; all must be partitions."""
+    hours = _hours(given)
+    if hours.start < settings.start:
+        raise ConfigurationError(
+            f"--from is before the first hour, CALIPER_START {settings.start}."
+        )
+    complete = last_complete_hour(datetime.now(UTC)) + 1
+    if complete < hours.end:
+        raise ConfigurationError(f"--to is after {complete}, the end of the last complete hour.")
+    return hours
+
+
+@contextmanager
+def _output(name: str) -> Iterator[BinaryIO]:
+    """The file, or standard output for ``-``."""
+    if name == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    try:
+        file = Path(name).open("wb")  # noqa: SIM115 - closed below; only opening is guarded
+    except OSError as error:
+        raise ConfigurationError(
+            f"--out cannot be written to: {name} ({error.strerror})."
+        ) from None
+    with file:
+        yield file
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--verbose", action="store_true", help="Dagster's messages, stack traces")
+    ranged = argparse.ArgumentParser(add_help=False)
+    hour = "hour in UTC, such as 2026-01-31T14:00Z"
+    ranged.add_argument("--from", dest="start", metavar="T", required=True, help=f"first {hour}")
+    ranged.add_argument("--to", dest="end", metavar="T", required=True, help=f"end, an {hour}")
+
+    parser = argparse.ArgumentParser(
+        prog="caliper-dagster",
+        description="Moodle's log as 1EdTech Caliper events. Settings are environment variables, "
+        "also from .env in the working directory.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(
+        command: Callable[[argparse.Namespace], None], *parents: argparse.ArgumentParser
+    ) -> argparse.ArgumentParser:
+        text = command.__doc__ or ""
+        added = commands.add_parser(
+            command.__name__.replace("_", "-"),
+            parents=[common, *parents],
+            help=text[:1].lower() + text[1:].rstrip("."),
+            description=text,
+        )
+        added.set_defaults(command=command)
+        return added
+
+    folder = argparse.ArgumentParser(add_help=False)
+    folder.add_argument("--folder", default=".demo", help="where the demo is kept (%(default)s)")
+
+    added = add(demo, folder)
+    added.add_argument("--students", type=int, default=200, help="size of the site (%(default)s)")
+
+    add(doctor)
+
+    added = add(backfill, ranged)
+    added.add_argument("--plan", action="store_true", help="only say how much there is to do")
+
+    added = add(translate, ranged)
+    added.add_argument("--out", metavar="FILE", required=True, help="- is standard output")
+
+    added = add(resend, ranged)
+    added.add_argument(
+        "--all", action="store_true", help="also what the event store has acknowledged"
+    )
+
+    added = add(event_store)
+    added.add_argument("--port", type=int, required=True)
+    added.add_argument("--db", metavar="FILE", required=True, help="SQLite file for what arrives")
+    added.add_argument("--api-key", metavar="KEY", help="key to ask for (CALIPER_API_KEY)")
+
+    added = add(sample)
+    added.add_argument("--out", metavar="FILE", required=True, help="SQLite file to write")
+    added.add_argument("--students", type=int, default=200, help="(%(default)s)")
+    added.add_argument("--hours", type=int, default=48, help="length of the log (%(default)s)")
+    added.add_argument("--seed", type=int, default=1, help="decides all chances (%(default)s)")
+    added.add_argument("--overwrite", action="store_true", help="replace the file")
+
+    added = add(dev, folder)
+    added.add_argument("--host", default="127.0.0.1", help="(%(default)s)")
+    added.add_argument("--port", type=int, default=3000, help="(%(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

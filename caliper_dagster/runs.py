@@ -1,0 +1,285 @@
+"""Runs that the command line makes: ranges of hours, one after the other, in this process.
+
+They are runs of the same jobs in the same Dagster instance as those of the schedule, so the web UI
+shows them and their hours. Here belongs how a range becomes runs and what a failed one says; which
+ranges, and how the numbers look, is the business of ``cli``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+
+from caliper_dagster.accounting import Account, Delivery
+from caliper_dagster.assets import RESEND_ALL_TAG
+from caliper_dagster.automation import CHAIN_JOB, RESEND_JOB
+from caliper_dagster.definitions import build_definitions
+from caliper_dagster.errors import CaliperDagsterError, ConfigurationError
+from caliper_dagster.frames import CALIPER_EVENTS, EMISSION_RESULTS, Frame
+from caliper_dagster.hours import Hour, HourRange
+from caliper_dagster.resources import StorageResource
+from caliper_dagster.settings import Settings
+from caliper_dagster.storage import Facts, PartitionStorage
+
+HOME = "DAGSTER_HOME"
+STANDING_CONFIGURATION = Path(__file__).with_name("dagster.yaml")
+
+Written = Callable[[Frame, Hour], None]
+
+_PROCESS_TAG = "caliper_dagster/process"
+# What the web UI puts on the runs that it starts itself, to find them under their job.
+_LOCATION_TAG = {".dagster/repository": "__repository__@caliper_dagster.definitions"}
+# Nobody else may start such a run again: this process tells what happened, and ends.
+_NO_RETRY_TAG = {"dagster/max_retries": "0"}
+_RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+_UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+_SILENCE = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_INTERRUPTED = "DagsterExecutionInterruptedError"
+
+
+class RunError(CaliperDagsterError):
+    """A run failed. The sentence is that of the step that failed first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What one run has done."""
+
+    hours: HourRange
+    account: Account
+    delivery: Delivery
+
+    def __add__(self, other: Done) -> Done:
+        return Done(
+            HourRange(self.hours.start, other.hours.end),
+            self.account + other.account,
+            self.delivery + other.delivery,
+        )
+
+
+def dagster_home() -> Path:
+    """``DAGSTER_HOME`` as a folder that is there, with the project's ``dagster.yaml`` in it.
+
+    A ``dagster.yaml`` that is there already stays as it is.
+
+    Raises:
+        ConfigurationError: it is not set, or cannot be written to.
+    """
+    given = os.environ.get(HOME)
+    if not given:
+        raise ConfigurationError(
+            f"{HOME} is not set: the folder in which Dagster keeps its runs and events."
+        )
+    home = Path(given).expanduser().absolute()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / STANDING_CONFIGURATION.name).exists():
+            shutil.copy(STANDING_CONFIGURATION, home)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{HOME} cannot be written to: {home} ({error.strerror})."
+        ) from None
+    os.environ[HOME] = str(home)
+    return home
+
+
+@contextmanager
+def open_instance() -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance of ``DAGSTER_HOME``.
+
+    Raises:
+        ConfigurationError: it cannot be opened.
+    """
+    home = dagster_home()
+    # Materializations are stored in bulk where the storage can do it.
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
+    try:
+        instance = dg.DagsterInstance.get()
+    except CaliperDagsterError:
+        raise
+    except Exception as error:
+        # Drivers and Dagster repeat addresses and passwords in their words.
+        raise ConfigurationError(
+            f"Dagster's own storage cannot be opened ({type(error).__name__}): check "
+            f"DAGSTER_POSTGRES_URL and {home / STANDING_CONFIGURATION.name}."
+        ) from None
+    with instance:
+        yield instance
+
+
+def backfill(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    hours: HourRange,
+    *,
+    written: Written,
+    verbose: bool = False,
+) -> Iterator[Done]:
+    """Materialize all four assets for the hours, ``settings.hours_per_run`` hours in each run.
+
+    Args:
+        instance: where the runs are recorded.
+        settings: what the assets are built for.
+        hours: complete hours, not before ``settings.start``.
+        written: called with every partition that is written, while a run goes on.
+        verbose: let Dagster's own messages through to standard error.
+
+    Yields:
+        What each run has done, after it.
+
+    Raises:
+        RunError: a run failed; what was done before stays done.
+        KeyboardInterrupt: a run was interrupted.
+    """
+    return _runs(instance, settings, CHAIN_JOB, hours, {}, written, verbose)
+
+
+def resend(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    hours: HourRange,
+    *,
+    everything: bool,
+    written: Written,
+    verbose: bool = False,
+) -> Iterator[Done]:
+    """Send the events of the hours again: those that are not acknowledged, or all.
+
+    Takes, yields and raises what ``backfill`` does; ``everything`` means all.
+    """
+    asked = {RESEND_ALL_TAG: str(everything).lower()}
+    return _runs(instance, settings, RESEND_JOB, hours, asked, written, verbose)
+
+
+def bury_dead_runs(instance: dg.DagsterInstance) -> int:
+    """Report runs as failed whose process on this machine is gone, and free what they hold.
+
+    A process that was killed cannot say so: its run would look as if it went on for ever, and keep
+    its place in the pools, for which the next run would wait.
+
+    Returns:
+        How many there were.
+    """
+    here, dead = f"{socket.gethostname()}/", 0
+    for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
+        process = run.tags.get(_PROCESS_TAG, "")
+        if process.startswith(here) and process != _process(int(process.split("/")[-2])):
+            instance.report_run_failed(run, "The process of this run is gone.")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            dead += 1
+    return dead
+
+
+def pieces(hours: HourRange, size: int) -> Iterator[HourRange]:
+    """The range in pieces of at most ``size`` hours."""
+    for first in range(hours.start.number, hours.end.number, size):
+        yield HourRange(Hour(first), min(Hour(first + size), hours.end))
+
+
+def done(kept: PartitionStorage, hours: HourRange) -> Done:
+    """What stands in the storage about the hours."""
+    accounts = (Account.from_facts(kept.facts(CALIPER_EVENTS, hour)) for hour in hours)
+    sent = (Delivery.from_facts(kept.facts(EMISSION_RESULTS, hour)) for hour in hours)
+    return Done(hours, sum(accounts, Account()), sum(sent, Delivery()))
+
+
+def _runs(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    job: str,
+    hours: HourRange,
+    asked: Mapping[str, str],
+    written: Written,
+    verbose: bool,
+) -> Iterator[Done]:
+    bury_dead_runs(instance)
+    given = StorageResource(url=settings.storage)
+    definitions = build_definitions(settings, resources={"storage": _Watched(given, written)})
+    execute = partial(
+        definitions.resolve_job_def(job).execute_in_process,
+        instance=instance,
+        run_config={} if verbose else _SILENCE,
+        raise_on_error=False,
+    )
+    for piece in pieces(hours, settings.hours_per_run):
+        ends = (piece.start.key, (piece.end + -1).key)
+        tags = dict(zip(_RANGE_TAGS, ends, strict=True))
+        own = {_PROCESS_TAG: _process(os.getpid()), **_LOCATION_TAG, **_NO_RETRY_TAG}
+        try:
+            result = execute(tags={**asked, **tags, **own})
+        except dg.DagsterExecutionInterruptedError:
+            raise KeyboardInterrupt from None
+        if not result.success:
+            raise _failure(result)
+        yield done(given.open(), piece)
+
+
+class _Watched:
+    """The storage resource, telling of every partition that is written."""
+
+    def __init__(self, given: StorageResource, written: Written) -> None:
+        self._given, self._written = given, written
+
+    def open(self) -> PartitionStorage:
+        return _WatchedStorage(self._given.location(), self._written)
+
+
+class _WatchedStorage(PartitionStorage):
+    def __init__(self, url: str, written: Written) -> None:
+        super().__init__(url)
+        self._written = written
+
+    def write(self, frame: Frame, hour: Hour, table: pa.Table, facts: Facts | None = None) -> int:
+        size = super().write(frame, hour, table, facts)
+        self._written(frame, hour)
+        return size
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
+    """The first failed step's own sentence; for what is not ours, where to look."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            failed = event.step_failure_data
+            if failed.error is not None and failed.error.cls_name == _INTERRUPTED:
+                return KeyboardInterrupt()
+            if failed.user_failure_data is not None and failed.user_failure_data.description:
+                return RunError(failed.user_failure_data.description)
+            kind = failed.error.cls_name if failed.error is not None else "no reason given"
+            return RunError(
+                f"The step {event.step_key} failed ({kind}): see run {result.run_id} in the web "
+                "UI, or use --verbose."
+            )
+    return RunError(f"The run {result.run_id} failed: see it in the web UI, or use --verbose.")
+
+
+def _process(number: int) -> str:
+    """A process on this machine: host, number, and when it began, for numbers are used again."""
+    try:
+        began = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        began = "" if _is_alive(number) else "gone"
+    return f"{socket.gethostname()}/{number}/{began}"
+
+
+def _is_alive(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

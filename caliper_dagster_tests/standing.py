@@ -1,0 +1,98 @@
+"""A standing installation for tests: sample site, event store and Dagster home, all private."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from caliper_dagster.definitions import build_definitions
+from caliper_dagster.embedded.event_store import Arrivals, arrivals, running
+from caliper_dagster.embedded.sample import write_sample
+from caliper_dagster.hours import Hour, HourRange
+from caliper_dagster.runs import open_instance
+from caliper_dagster.settings import Settings, setting_names
+from caliper_dagster.storage import PartitionStorage
+
+END = Hour.from_key("2026-03-02-12:00")
+HOURS = HourRange(END + -6, END)
+KEY = "key-of-the-tests"
+
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a test finds."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    @property
+    def settings(self) -> Settings:
+        return Settings.from_environment()
+
+    @property
+    def storage(self) -> PartitionStorage:
+        return PartitionStorage(self.settings.storage_url())
+
+    def arrived(self) -> Arrivals:
+        return arrivals(self.folder / "event_store.sqlite")
+
+    def run(
+        self, job: str, hours: HourRange, run_config: Mapping[str, object] | None = None
+    ) -> dg.ExecuteInProcessResult:
+        """One run over the hours, as the daemon would start it."""
+        with open_instance() as instance:
+            return (
+                build_definitions()
+                .resolve_job_def(job)
+                .execute_in_process(
+                    instance=instance,
+                    raise_on_error=False,
+                    run_config=run_config,
+                    tags={RANGE_START: hours.start.key, RANGE_END: (hours.end + -1).key},
+                )
+            )
+
+
+def clean_environment(environment: dict[str, str]) -> dict[str, str]:
+    """The environment without any setting of this project."""
+    ours = {*setting_names(), "DAGSTER_HOME", "DAGSTER_POSTGRES_URL"}
+    return {name: value for name, value in environment.items() if name not in ours}
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Exactly these settings, and afterwards what was there before."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(clean_environment(before) | dict(values))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def standing(folder: Path, students: int = 20) -> Iterator[Standing]:
+    """The sample site of a few hours, an event store that answers, and the settings for both."""
+    sample = folder / "moodle.sqlite"
+    summary = write_sample(sample, students=students, hours=len(HOURS), seed=7, end=END)
+    with running(folder / "event_store.sqlite", KEY) as url:
+        settings = {
+            "MOODLE_DB_URL": f"sqlite:///{sample}",
+            "MOODLE_WWWROOT": summary.wwwroot,
+            "CALIPER_EVENT_STORE_URL": url,
+            "CALIPER_API_KEY": KEY,
+            "CALIPER_START": "2026-03-01",
+            "DAGSTER_HOME": str(folder / "dagster"),
+        }
+        with environment(settings):
+            yield Standing(folder, settings)

@@ -1,0 +1,28 @@
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from caliper_dagster.hours import Hour, HourRange
+from caliper_dagster.partitions import hourly_partitions, hours_of
+
+START = Hour.from_key("2026-03-29-00:00")
+
+
+def test_keys_are_those_of_our_hours() -> None:
+    partitions = hourly_partitions(START)
+    keys = partitions.get_partition_keys(current_time=datetime(2026, 3, 30, 0, 15, tzinfo=UTC))
+    assert keys == [hour.key for hour in HourRange(START, START + 24)]
+
+
+def test_a_run_takes_the_hours_it_is_asked_for() -> None:
+    partitions = hourly_partitions(START)
+    seen = []
+
+    @dg.asset(partitions_def=partitions, backfill_policy=dg.BackfillPolicy.single_run())
+    def asset(context: dg.AssetExecutionContext) -> None:
+        seen.append(hours_of(context))
+
+    keys = dg.PartitionKeyRange(START.key, (START + 2).key)
+    asset(dg.build_asset_context(partition_key=START.key))
+    asset(dg.build_asset_context(partition_key_range=keys))
+    assert seen == [HourRange(START, START + 1), HourRange(START, START + 3)]

@@ -1,0 +1,199 @@
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from caliper_dagster import runs
+from caliper_dagster.errors import ConfigurationError
+from caliper_dagster.frames import FRAMES, Frame
+from caliper_dagster.hours import Hour, HourRange
+from caliper_dagster_tests.standing import HOURS, Standing, environment, standing
+
+ROOT = Path(__file__).parents[1]
+COMMAND = [sys.executable, "-m", "caliper_dagster.cli"]
+BACKFILL = [*COMMAND, "backfill", "--from", str(HOURS.start), "--to", str(HOURS.end)]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Standing]:
+    with standing(tmp_path) as found:
+        yield found
+
+
+def ignore(_frame: Frame, _hour: Hour) -> None:
+    """For those who do not watch."""
+
+
+def test_a_range_is_cut_into_pieces_of_whole_hours() -> None:
+    cut = list(runs.pieces(HourRange(Hour(0), Hour(7)), 3))
+    assert cut == [
+        HourRange(Hour(0), Hour(3)),
+        HourRange(Hour(3), Hour(6)),
+        HourRange(Hour(6), Hour(7)),
+    ]
+    assert list(runs.pieces(HourRange(Hour(3), Hour(3)), 3)) == []
+
+
+def test_a_backfill_is_runs_of_the_job_that_the_web_ui_shows(site: Standing) -> None:
+    written = []
+    with environment(dict(site.environment) | {"CALIPER_HOURS_PER_RUN": "4"}):
+        with runs.open_instance() as instance:
+            settings = site.settings
+            done = list(
+                runs.backfill(
+                    instance,
+                    settings,
+                    HOURS,
+                    written=lambda frame, hour: written.append((frame.name, hour)),
+                )
+            )
+            recorded = instance.get_runs()
+            hours = instance.get_materialized_partitions(dg.AssetKey("emission_results"))
+    assert [len(run.hours) for run in done] == [4, 2]
+    assert sum(run.account.rows for run in done) == site.arrived().events > 0
+    assert hours == {hour.key for hour in HOURS}
+    assert sorted(written) == sorted((frame.name, hour) for frame in FRAMES for hour in HOURS)
+    for run in recorded:
+        assert run.job_name == "caliper_events_of_the_hour"
+        assert run.tags[".dagster/repository"] == "__repository__@caliper_dagster.definitions"
+
+
+def test_resending_sends_what_is_asked_for(site: Standing) -> None:
+    with runs.open_instance() as instance:
+        settings = site.settings
+        list(runs.backfill(instance, settings, HOURS, written=ignore))
+        before = site.arrived()
+        for everything, sent in ((False, 0), (True, before.events)):
+            (done,) = runs.resend(instance, settings, HOURS, everything=everything, written=ignore)
+            assert done.delivery.sent == sent
+            assert done.delivery.acknowledged == before.events
+    assert site.arrived().events == before.events
+
+
+def test_a_failed_run_says_the_sentence_of_its_step(site: Standing) -> None:
+    with environment(dict(site.environment) | {"MOODLE_DB_PREFIX": "other_"}):
+        with runs.open_instance() as instance:
+            done = runs.backfill(instance, site.settings, HOURS, written=ignore)
+            with pytest.raises(runs.RunError) as error:
+                list(done)
+    assert "other_logstore_standard_log" in str(error.value)
+
+
+def test_a_defect_says_where_to_look_and_not_its_words(site: Standing) -> None:
+    def broken(_frame: Frame, _hour: Hour) -> None:
+        raise RuntimeError("the password is secret")
+
+    with runs.open_instance() as instance:
+        done = runs.backfill(instance, site.settings, HOURS, written=broken)
+        with pytest.raises(runs.RunError) as error:
+            list(done)
+    assert "The step moodle_log failed (" in str(error.value)
+    assert "in the web UI" in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    while not path.exists():
+        assert process.poll() is None, "it ended before it could be stopped"
+        time.sleep(0.01)
+
+
+def test_what_a_killed_process_left_is_taken_up_by_the_next(tmp_path: Path) -> None:
+    """`kill -9` in the middle: the run is ended, its pool freed, each event arrives in the end."""
+    with standing(tmp_path, students=400) as site:
+        process = subprocess.Popen(BACKFILL, cwd=ROOT, env=os.environ)
+        wait_for(tmp_path / "dagster" / "data" / "moodle_log", process)
+        process.kill()
+        process.wait()
+        with runs.open_instance() as instance:
+            (dead,) = instance.get_runs()
+            assert dead.status == dg.DagsterRunStatus.STARTED
+            assert instance.event_log_storage.get_concurrency_run_ids() == {dead.run_id}
+
+        again = subprocess.run(BACKFILL, cwd=ROOT, env=os.environ, capture_output=True, text=True)
+
+        assert again.returncode == 0, again.stderr
+        with runs.open_instance() as instance:
+            statuses = [run.status for run in instance.get_runs()]
+        assert statuses == [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+        assert site.arrived().events == site.arrived().received > 0
+
+
+def test_a_killed_sender_repeats_at_most_the_envelope_in_flight(tmp_path: Path) -> None:
+    with standing(tmp_path, students=400) as site:
+        with environment(dict(site.environment) | {"CALIPER_BATCH_SIZE": "5"}):
+            process = subprocess.Popen(BACKFILL, cwd=ROOT, env=os.environ)
+            wait_for(tmp_path / "dagster" / "data" / "emission_results", process)
+            process.kill()
+            process.wait()
+            assert site.arrived().envelopes > 0
+            again = subprocess.run(BACKFILL, cwd=ROOT, env=os.environ, capture_output=True)
+        assert again.returncode == 0
+        assert site.arrived().received - site.arrived().events <= 5
+
+
+def test_an_interrupted_backfill_ends_its_run_and_frees_its_pool(tmp_path: Path) -> None:
+    with standing(tmp_path, students=400):
+        process = subprocess.Popen(
+            BACKFILL, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True
+        )
+        wait_for(tmp_path / "dagster" / "data" / "moodle_log", process)
+        process.send_signal(2)
+        _, words = process.communicate()
+        assert process.returncode == 130
+        assert words == "Interrupted. What was acknowledged stays so; run the command again.\n"
+        with runs.open_instance() as instance:
+            (run,) = instance.get_runs()
+            assert run.is_finished
+            assert instance.event_log_storage.get_concurrency_run_ids() == set()
+
+
+def test_runs_of_other_machines_and_living_processes_are_left_alone(tmp_path: Path) -> None:
+    @dg.job
+    def nothing() -> None:
+        """A run to look at."""
+
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        for process in (f"elsewhere/{os.getpid()}/1", runs._process(os.getpid())):
+            run = instance.create_run_for_job(nothing, tags={"caliper_dagster/process": process})
+            assert not run.is_finished
+        instance.create_run_for_job(nothing)
+        assert runs.bury_dead_runs(instance) == 0
+        gone = runs._process(os.getpid()).rpartition("/")[0] + "/0"
+        dead = instance.create_run_for_job(nothing, tags={"caliper_dagster/process": gone})
+        assert runs.bury_dead_runs(instance) == 1
+        assert instance.get_run_by_id(dead.run_id).status == dg.DagsterRunStatus.FAILURE
+        assert runs.bury_dead_runs(instance) == 0
+
+
+def test_dagster_home_is_needed_and_gets_the_standing_configuration(tmp_path: Path) -> None:
+    with environment({}), pytest.raises(ConfigurationError, match=r"^DAGSTER_HOME is not set"):
+        runs.dagster_home()
+    with environment({"DAGSTER_HOME": str(tmp_path / "new")}):
+        home = runs.dagster_home()
+    assert (home / "dagster.yaml").read_bytes() == runs.STANDING_CONFIGURATION.read_bytes()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    with environment({"DAGSTER_HOME": str(home)}):
+        runs.dagster_home()
+    assert (home / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
+
+
+def test_a_dagster_home_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with environment({"DAGSTER_HOME": str(tmp_path / "file" / "home")}):
+        with pytest.raises(ConfigurationError, match=r"^DAGSTER_HOME cannot be written to"):
+            runs.dagster_home()
+
+
+def test_a_dagster_database_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
+    url = "postgresql://dagster:secret@127.0.0.1:9/dagster"
+    with environment({"DAGSTER_HOME": str(tmp_path), "DAGSTER_POSTGRES_URL": url}):
+        with pytest.raises(ConfigurationError) as error, runs.open_instance():
+            pass
+    assert "DAGSTER_POSTGRES_URL" in str(error.value)
+    assert "secret" not in str(error.value)
