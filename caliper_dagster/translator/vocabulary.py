@@ -354,7 +354,11 @@ def event_in_1_1(event_type: str, action: str) -> tuple[str, str]:
     return ("Event" if EVENT_TYPES[event_type].new_in_1_2 else event_type), action
 
 
-_ENTITIES_IN_1_1 = {"Comment": "Annotation", "Questionnaire": "DigitalResource"}
+_ENTITIES_IN_1_1 = {
+    "Comment": "Annotation",
+    "MultiselectResponse": "MultipleChoiceResponse",
+    "Questionnaire": "DigitalResource",
+}
 
 
 @cache
