@@ -169,6 +169,89 @@ def translate(given: argparse.Namespace) -> None:
     print(f"{hours}: {told}", file=sys.stderr)
 
 
+def coverage(given: argparse.Namespace) -> None:
+    """Say which Moodle events the log holds, how many, and by which recipe they leave."""
+    from caliper_dagster import recipe_book, terminal
+    from caliper_dagster.translation import recipes
+
+    settings, hours = Settings.from_environment(), _hours(given)
+    found = recipe_book.coverage(settings, recipes(settings), hours)
+    total = sum(event.rows for event in found)
+    by_resolution: Counter[str] = Counter()
+    for event in found:
+        by_resolution[event.resolution] += event.rows
+    terminal.show_table(
+        ("Rows", "Moodle event", "Recipe", "", "Caliper 1.2"),
+        [
+            (
+                f"{event.rows:,}",
+                event.event_name,
+                event.pattern,
+                event.resolution,
+                f"{event.event_type} {event.action}",
+            )
+            for event in found
+        ],
+    )
+    shares = [
+        (name, f"{rows:,} rows, {rows / total:.2%}") for name, rows in by_resolution.most_common()
+    ]
+    terminal.show_table(("", ""), [("all", f"{total:,} rows"), *shares])
+
+
+def recipes_check(given: argparse.Namespace) -> None:
+    """Check files of recipes; a mistake is told with line and reason."""
+    from caliper_dagster.translation import read_file
+    from caliper_dagster.translator import read_recipes
+
+    for name in given.files:
+        found = list(read_recipes(name, read_file(name), resolution="user"))
+        print(f"{name}: {len(found)} event(s), all well formed")
+
+
+def recipes_show(given: argparse.Namespace) -> None:
+    """Say which recipe wins for an event and why, and show an example of what it makes."""
+    from caliper_dagster import recipe_book, terminal
+    from caliper_dagster.translation import recipes
+
+    settings = Settings.from_environment()
+    name = given.event if given.event.startswith("\\") else f"\\{given.event}"
+    shown = recipe_book.show(recipes(settings), name, version=settings.caliper_version)
+    terminal.results().print(shown.why, markup=False, soft_wrap=True)
+    terminal.show_json(shown.recipe)
+    terminal.show_json(shown.event)
+
+
+def recipes_diff(given: argparse.Namespace) -> None:
+    """Say which stored events would change under the recipes of now, before anything is sent."""
+    from caliper_dagster import recipe_book, terminal
+    from caliper_dagster.storage import PartitionStorage
+
+    settings = Settings.from_environment()
+    storage = PartitionStorage(settings.storage_url())
+    rows = [
+        (
+            name,
+            f"{changes.changed:,}",
+            f"{changes.added:,}",
+            f"{changes.gone:,}",
+            ", ".join(f"{path} ({number:,})" for path, number in changes.where.most_common(5)),
+        )
+        for name, changes in recipe_book.differences(settings, storage, _hours(given))
+    ]
+    if not rows:
+        print("Nothing would change.")
+        return
+    terminal.show_table(("Moodle event", "Changed", "New", "Gone", "Where"), rows)
+
+
+def recipes_table(_given: argparse.Namespace) -> None:
+    """Print the table of all events that have a recipe of their own, in Markdown."""
+    from caliper_dagster import recipe_book
+
+    print(recipe_book.reference(), end="")
+
+
 def event_store(given: argparse.Namespace) -> None:
     """Run the embedded event store."""
     from caliper_dagster.embedded.event_store import serve
@@ -373,11 +456,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(
-        command: Callable[[argparse.Namespace], None], *parents: argparse.ArgumentParser
+        command: Callable[[argparse.Namespace], None],
+        *parents: argparse.ArgumentParser,
+        to: argparse._SubParsersAction[argparse.ArgumentParser] = commands,
     ) -> argparse.ArgumentParser:
         text = command.__doc__ or ""
-        added = commands.add_parser(
-            command.__name__.replace("_", "-"),
+        added = to.add_parser(
+            command.__name__.removeprefix("recipes_").replace("_", "-"),
             parents=[common, *parents],
             help=text[:1].lower() + text[1:].rstrip("."),
             description=text,
@@ -403,6 +488,20 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--all", action="store_true", help="also what the event store has acknowledged"
     )
+
+    add(coverage, ranged)
+
+    group = commands.add_parser(
+        "recipes", help="what the recipes say", description="What the recipes say."
+    ).add_subparsers(metavar="WHAT", required=True)
+    added = add(recipes_check, to=group)
+    added.add_argument("files", metavar="FILE", nargs="+")
+    added = add(recipes_show, to=group)
+    added.add_argument(
+        "event", metavar="EVENTNAME", help=r"such as '\mod_quiz\event\attempt_started'"
+    )
+    add(recipes_diff, ranged, to=group)
+    add(recipes_table, to=group)
 
     added = add(event_store)
     added.add_argument("--port", type=int, required=True)

@@ -135,6 +135,16 @@ class Settings(BaseModel):
         description="which `otherIdentifiers` of persons are sent, separated by commas: SystemId, "
         "AccountUserName, SisSourcedId, LisSourcedId, EmailAddress, LtiUserId; `none` for none",
     )
+    free_text: bool = Field(
+        False,
+        alias="CALIPER_FREE_TEXT",
+        description="send text that persons wrote: search terms, answers to questions",
+    )
+    recipes: str | None = Field(
+        None,
+        alias="CALIPER_RECIPES",
+        description="file(s) of the site's own recipes, separated by commas; a later one wins",
+    )
     ip_addresses: bool = Field(
         False, alias="CALIPER_IP_ADDRESSES", description="send the ip address of each log row"
     )

@@ -6,11 +6,13 @@ then for logs; results go to standard output.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+import orjson
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -23,6 +25,8 @@ from rich.table import Table
 
 from caliper_dagster.accounting import Account, Delivery
 from caliper_dagster.hours import HourRange
+
+_WIDE = 300
 
 
 class Ticker(Protocol):
@@ -127,3 +131,21 @@ def delivered(delivery: Delivery) -> Iterator[tuple[str, object]]:
 
 def _indented(numbers: Mapping[str, int]) -> Iterator[tuple[str, object]]:
     return ((f"  {name}", number) for name, number in numbers.items())
+
+
+def show_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Rows under their heads; columns of numbers to the right."""
+    table = Table(box=None, pad_edge=False, show_header=any(heads))
+    for head in heads:
+        numbers = head in {"Rows", "Changed", "New", "Gone"}
+        table.add_column(head, justify="right" if numbers else "left", no_wrap=head != "Where")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    # A table in a file or a pipe must not be cut to the width of a terminal.
+    console = results()
+    console.print(table, width=None if console.is_terminal else _WIDE)
+
+
+def show_json(value: object) -> None:
+    """A value as indented JSON."""
+    results().print_json(orjson.dumps(value).decode(), ensure_ascii=False)

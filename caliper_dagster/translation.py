@@ -7,17 +7,45 @@ the assets do is the long way, with the same two parts.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from caliper_dagster.errors import ConfigurationError
 from caliper_dagster.expander import MoodleDatabase, count_rows, expand, read_log
 from caliper_dagster.hours import Hour, HourRange
 from caliper_dagster.settings import Settings
-from caliper_dagster.translator import Translator
+from caliper_dagster.translator import Recipes, Translator, load_recipes
 
 _ROWS = 50_000
 _SENT = pa.array(["event", "derived"])
+
+
+def recipes(settings: Settings) -> Recipes:
+    """The package's recipes with those of the site over them.
+
+    Raises:
+        ConfigurationError: a file cannot be read.
+        RecipeError: a recipe is wrong; the sentence names file, line and reason.
+    """
+    names = [name.strip() for name in (settings.recipes or "").split(",") if name.strip()]
+    return load_recipes().with_user_recipes((name, read_file(name)) for name in names)
+
+
+def read_file(name: str) -> str:
+    """The text of a recipe file.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        what = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise ConfigurationError(
+            f"CALIPER_RECIPES names {name}, which cannot be read ({what})."
+        ) from None
 
 
 def translator(settings: Settings) -> Translator:
@@ -25,6 +53,7 @@ def translator(settings: Settings) -> Translator:
 
     Raises:
         ConfigurationError: the site's address is not set.
+        RecipeError: see :func:`recipes`.
     """
     return Translator(
         settings.require("moodle_wwwroot"),
@@ -32,6 +61,8 @@ def translator(settings: Settings) -> Translator:
         person_names=settings.person_names,
         person_identifiers=settings.person_identifiers,
         ip_addresses=settings.ip_addresses,
+        free_text=settings.free_text,
+        recipes=recipes(settings),
     )
 
 
