@@ -178,12 +178,13 @@ def _place_object(
     column = RecordColumn(len(rows.ids))
     tables = rows.log["objecttable"].combine_chunks()
     ids = integers(rows.log["objectid"])
+    users = rows.users["user"]
     objects = Objects(database)
     for table in objects.tables:
         chosen = pa.compute.equal(tables.cast(pa.string()), table).fill_null(False)
         of_table = chosen.to_numpy(zero_copy_only=False) & (ids > 0)
         if of_table.any():
-            missing = objects.place(column, table, of_table, ids, rows.times)
+            missing = objects.place(column, table, of_table, ids, rows.times, users)
             rows.note_unresolved(table, missing, ids)
     return {"object": column}
 
