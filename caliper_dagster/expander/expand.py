@@ -121,9 +121,10 @@ def _place_people(
     chosen = {name: rows.named & (users > 0) for name, users in rows.users.items()}
     wanted = {user for name, users in rows.users.items() for user in distinct(users, chosen[name])}
     records = people.users(database, wanted, site)
+    gone = {user for user in wanted if records.get(user, {"deleted": 1})["deleted"]}
     in_course = rows.courses > _FRONT_PAGE
     memberships = people.Memberships(
-        database, site, sorted(wanted), distinct(rows.courses, in_course & rows.named)
+        database, site, sorted(wanted), gone, distinct(rows.courses, in_course & rows.named)
     )
     columns = {}
     for name, users in rows.users.items():
