@@ -18,6 +18,13 @@ _SUBMISSION = (
     "id", "assignment", "userid", "groupid", "attemptnumber", "status", "timecreated",
     "timemodified", "timestarted",
 )  # fmt: skip
+_QUIZ_ATTEMPT = (
+    "id", "quiz", "userid", "attempt", "state", "preview", "timestart", "timefinish",
+    "timemodified", "sumgrades",
+)  # fmt: skip
+_OPEN, _CHANGED = 1, 2
+"""A quiz attempt at the time of a row: not finished yet; finished, but perhaps regraded since."""
+
 _REMOVED = -1.0
 _SAME_ACT = 60
 """Seconds, at most, between the gradebook's record of a grading and the event that it raises."""
@@ -58,31 +65,27 @@ class Objects:
     ) -> Flags:
         del users
         attempts = self._database.records(
-            "quiz_attempts",
-            (
-                "id",
-                "quiz",
-                "userid",
-                "attempt",
-                "state",
-                "preview",
-                "timestart",
-                "timefinish",
-                "sumgrades",
-            ),
-            {"id": distinct(ids, rows)},
+            "quiz_attempts", _QUIZ_ATTEMPT, {"id": distinct(ids, rows)}
         )
-        finished = {attempt["id"]: attempt["timefinish"] or 0 for attempt in attempts}
-        open_then = np.zeros(len(ids), dtype=np.int64)
-        known = np.fromiter((finished.get(int(key), 0) for key in ids[rows]), np.int64)
-        open_then[rows] = known > times[rows]
-        records = {}
+        records: dict[int, Record] = {}
+        finished, modified = {}, {}
         for attempt in attempts:
-            records[attempt["id"] * 2] = attempt
-            records[attempt["id"] * 2 + 1] = {
+            key = attempt["id"]
+            finished[key] = attempt["timefinish"] or 0
+            modified[key] = attempt.pop("timemodified")
+            records[key * 3] = attempt
+            records[key * 3 + _OPEN] = {
                 **attempt, "state": "inprogress", "timefinish": 0, "sumgrades": None
             }  # fmt: skip
-        return column.place(rows, ids * 2 + open_then, records)
+            records[key * 3 + _CHANGED] = {**attempt, "asof": "export"}
+        state = np.zeros(len(ids), dtype=np.int64)
+        for row in np.flatnonzero(rows):
+            key, time = int(ids[row]), times[row]
+            if finished.get(key, 0) > time:
+                state[row] = _OPEN
+            elif modified.get(key, 0) > time and records[key * 3]["sumgrades"] is not None:
+                state[row] = _CHANGED
+        return column.place(rows, ids * 3 + state, records)
 
     def _submissions(
         self, column: RecordColumn, rows: Flags, ids: Integers, times: Integers, users: Integers
