@@ -51,7 +51,7 @@ class Prescription:
         """Who acted, after what the map says of the event."""
         if row.anonymous:
             return ANONYMOUS
-        if row.eventname.endswith("attempt_submitted"):
+        if row.eventname.endswith("attempt_submitted") and not row.realuserid:
             return user(row.relateduserid)
         automatic = row.origin == "cli" or row.userid <= 0 or row.userid == row.relateduserid
         if row.eventname.endswith("submission_graded") and automatic and not row.realuserid:
