@@ -41,7 +41,8 @@ class Actors:
 
         Args:
             rows: expanded rows, with the user ids of anonymous rows hidden.
-            learner: rows whose recipe says that the related user acts.
+            learner: rows whose recipe says that the related user acts, unless somebody else was
+                logged in as that user.
             grader: rows whose recipe says that a grade without a grader is the site's.
         """
         anonymous = rows.integers("anonymous") == 1
@@ -58,7 +59,7 @@ class Actors:
         trigger = np.where(guest, NOTHING, trigger)
         alone = ~acting_as & ~anonymous & ((users <= 0) | (users == related) | script)
         actor = np.where(grader & alone, APPLICATION, trigger)
-        actor = np.where(learner & (related > 0), related, actor)
+        actor = np.where(learner & (related > 0) & ~acting_as, related, actor)
         return cls(actor, trigger, guest & (actor == NOTHING), acting_as, automatic & (users > 0))
 
 

@@ -44,6 +44,9 @@ _PATH_COLUMNS = ("objectid", "relateduserid", "courseid", "contextinstanceid")
 _ASSIGNED = frozenset({"quiz_attempt", "quiz_result", "submission", "graded_submission"})
 """Entities that name the related user as assignee."""
 
+_GRADES = frozenset({"quiz_result", "assign_score"})
+"""Entities that tell a grade, which may be another than it was then."""
+
 _SLOTS = ("object", "generated", "target")
 
 
@@ -366,6 +369,9 @@ class _Translation:
 
     def _extras(self, rows: Indices) -> list[pa.Array]:
         everything = np.flatnonzero(self._recipe >= 0)
+        graded = np.flatnonzero(
+            self._where(lambda recipe: recipe.object in _GRADES or recipe.generated in _GRADES)
+        )
         self._rows.derive("trigger", self._actors.trigger)
         self._rows.derive("assignee", self._assignees())
         wanted: list[tuple[str, Callable[..., Any], Sequence[str], Indices]] = [
@@ -385,7 +391,7 @@ class _Translation:
                 ("relateduserid", "actor", "assignee"),
                 everything,
             ),
-            ("asOf", lambda _, record: (record or {}).get("asof"), ("object",), everything),
+            ("asOf", lambda _, record: (record or {}).get("asof"), ("object",), graded),
             ("unresolved", lambda _, names: names, ("unresolved",), everything),
         ]
         for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
