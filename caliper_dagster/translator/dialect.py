@@ -237,10 +237,10 @@ _DURATION = re.compile(
     r"P(?=[0-9T])([0-9]+W|([0-9]+Y)?([0-9]+M)?([0-9]+D)?"
     r"(T(?=[0-9])([0-9]+H)?([0-9]+M)?([0-9]+(\.[0-9]+)?S)?)?)"
 )
-_EVENT_ID = re.compile(
-    r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
-    re.IGNORECASE | re.ASCII,
-)
+EVENT_ID = "urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+"""Pattern of an event's id, in either case: a UUID of any version of RFC 9562 (1.2 Event)."""
+
+_EVENT_ID = re.compile(EVENT_ID, re.IGNORECASE | re.ASCII)
 _IRI = re.compile(r"(?!https?:(?!//[^/?#]))[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x20\x7f<>\"{}|\\^`]+")
 _BLANK_NODE = re.compile(r"_:[^\s:/]+")
 

@@ -25,11 +25,12 @@ RULES = {
     "slot": "1.2 Profiles, Events; 1.1 section 3 and Appendix B",
     "profile": "1.2 Profiles",
     "envelope": "1.2 Envelope; 1.1 section 5.2",
-    "table": "the event's own row",
+    "table": "caliper_dagster.frames.CALIPER_EVENTS",
 }
-"""Rules by their id: where Caliper says so."""
+"""Rules by their id: where Caliper says so (the last one: where we do)."""
 
 _NAME = re.compile(r"@?[A-Za-z_][\w.:/#-]{0,99}", re.ASCII)
+_POSITION = re.compile(r"/[0-9]+")
 _TERM = re.compile(r"[A-Z][A-Za-z]{0,49}(#[A-Z][A-Za-z-]{0,49})?")
 
 
@@ -51,6 +52,11 @@ class Problem:
     def section(self) -> str:
         """Where Caliper says so."""
         return RULES[self.rule]
+
+    @property
+    def kind(self) -> Problem:
+        """The problem with a ``*`` for each position in a list: what many documents share."""
+        return Problem(_POSITION.sub("/*", self.path), self.rule, self.sentence)
 
     def below(self, key: object) -> Problem:
         """The same problem, seen from the object or list that holds this one under ``key``."""
