@@ -7,7 +7,7 @@ Here belongs reading the file and telling the result; the rules are the translat
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -107,14 +107,21 @@ def _checked(file: IO[bytes], *, strict: bool) -> Iterator[tuple[str, Problems]]
         for number, line in every:
             yield from _documents(line, f"line {number}", strict=strict)
     elif start:
-        # The lines before keep their breaks, so that a mistake in the JSON is told with its line.
-        text = b"\n" * (start[0][0] - 1) + b"".join(line for _, line in every)
-        yield from _documents(text, "the file", strict=strict)
+        yield from _documents(_together(every), "the file", strict=strict)
+
+
+def _together(lines: Iterable[tuple[int, bytes]]) -> bytes:
+    """The lines as one text, each in its place, so that a mistake is told with its line."""
+    text, at = bytearray(), 1
+    for number, line in lines:
+        text += b"\n" * (number - at) + line
+        at = number + 1
+    return bytes(text)
 
 
 def _is_by_line(start: list[bytes]) -> bool:
     """Whether a file that starts with these two lines has a document on each line."""
-    if len(start) == 1:
+    if len(start) < 2:
         return False
     first, second = (line.strip() for line in start)
     return (first.endswith(b"}") and second.startswith(b"{")) or not parse(first)[1]
@@ -139,7 +146,7 @@ def _tell(tally: _Tally, out: TextIO) -> None:
     for problem, group in ordered[:_GROUPS_SHOWN]:
         out.write(
             f"{group.documents:>8,}  {problem.sentence} [{problem.rule}: {problem.section}]\n"
-            f"          {problem.path or '/'}, first in {group.first}\n"
+            f"          first in {group.first}\n"
         )
     if len(ordered) > _GROUPS_SHOWN:
         out.write(f"          and {len(ordered) - _GROUPS_SHOWN} other problems\n")

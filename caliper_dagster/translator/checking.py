@@ -26,10 +26,13 @@ def entity_problems(entity: Mapping[str, Any], dialect: Dialect) -> Problems:
     name = entity.get("type")
     kinds = dialect.entity(name)
     if kinds is not None:
-        problems = [*id_problems(str(name), entity, dialect)]
-        problems += property_problems(str(name), entity, kinds, dialect)
-        problems += missing(str(name), entity, vocabulary.required(str(name)))
-        return problems
+        owner = str(name)
+        problems = property_problems(owner, entity, kinds, dialect)
+        return [
+            *id_problems(owner, entity, dialect),
+            *problems,
+            *missing(owner, entity, vocabulary.required(owner)),
+        ]
     if dialect.foreign and isinstance(name, str):
         return id_problems("entity", entity, dialect)
     if name is None:
@@ -101,6 +104,8 @@ def property_problems(
     for key, value in item.items():
         kind = kinds.get(key)
         if kind is not None:
+            if kind.plain is not None and kind.plain(value) and value:
+                continue  # most values: nothing more to ask
             for problem in value_problems(owner, key, kind, value, dialect):
                 problems.append(problem.below(key))  # noqa: PERF401 - mostly there is none
         elif key not in _KEYWORDS:

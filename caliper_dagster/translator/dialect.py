@@ -37,6 +37,7 @@ class Kind:
         entity: types of the entity or reference, as ``A|B``.
         value: the type among ``VALUE_TYPES``.
         rule: the rule that a wrong value breaks.
+        plain: ``holds`` where nothing else is to be asked of a value that is not empty.
     """
 
     what: str
@@ -45,6 +46,7 @@ class Kind:
     entity: str = ""
     value: str = ""
     rule: str = "value"
+    plain: Holds | None = None
 
 
 Kinds = Mapping[str, Kind]
@@ -101,9 +103,11 @@ class Dialect:
 
     def entity(self, name: object) -> Kinds | None:
         """The properties of an entity type; None when it does not exist here."""
-        if not isinstance(name, str) or name not in vocabulary.ENTITY_TYPES:
+        if not isinstance(name, str):
             return None
         if name not in self._entities:
+            if name not in vocabulary.ENTITY_TYPES:
+                return None
             new = vocabulary.ENTITY_TYPES[name].new_in_1_2
             self._entities[name] = (
                 self._kinds(vocabulary.properties(name)) if self.has(name, new_in_1_2=new) else None
@@ -169,7 +173,7 @@ class Dialect:
             what = f"{article(_TERMS[text])} of the vocabulary"
             return Kind(what, many, lambda value: isinstance(value, str) and value in allowed)
         what, holds = PLAIN_KINDS.get(text, PLAIN_KINDS["str"])
-        return Kind(what, many, holds)
+        return Kind(what, many, holds, plain=None if many or text == "map" else holds)
 
 
 @cache

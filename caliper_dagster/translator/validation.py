@@ -27,6 +27,7 @@ from caliper_dagster.translator.dialect import (
 from caliper_dagster.translator.problems import Problem, Problems, found, shown, shown_term
 from caliper_dagster.translator.vocabulary import CONTEXT, ENVELOPE_PROPERTIES
 
+_TOO_DEEP = "the document is nested too deeply"
 _EVENT_MARKS = frozenset({"actor", "action", "object", "eventTime"})
 
 
@@ -45,14 +46,14 @@ def validate(document: object, *, strict: bool = False) -> Problems:
     Returns:
         The problems in the order of the document; none when it is valid.
     """
+    if isinstance(document, str | bytes | memoryview):
+        document, problems = parse(document)
+        if problems:
+            return problems
     try:
-        if isinstance(document, str | bytes | memoryview):
-            document, problems = parse(document)
-            if problems:
-                return problems
         return _document_problems(document, strict=strict)
     except RecursionError:
-        return found("json", "the document is nested too deeply")
+        return found("json", _TOO_DEEP)
 
 
 def parse(text: str | bytes | memoryview) -> tuple[Any, Problems]:
@@ -77,6 +78,8 @@ def parse(text: str | bytes | memoryview) -> tuple[Any, Problems]:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         return None, found("json", f"the document is no JSON: {where}")
+    except RecursionError:
+        return None, found("json", _TOO_DEEP)
     except ValueError:
         return None, found("json", "the document is no JSON")
 
