@@ -21,7 +21,7 @@ _KEYWORDS = frozenset({"id", "type", "@context"})
 def entity_problems(entity: Mapping[str, Any], dialect: Dialect) -> Problems:
     """What is wrong with an entity: its type, its id, its properties, and what it holds.
 
-    1.2 Entities; 1.1 section 2.2 and Appendix C. A describe's ``@context`` is left to the caller.
+    1.2 Entities; 1.1 section 2.2. A describe's ``@context`` is left to the caller.
     """
     name = entity.get("type")
     kinds = dialect.entity(name)

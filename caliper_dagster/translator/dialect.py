@@ -58,17 +58,16 @@ class Dialect:
 
     Attributes:
         version: the version.
-        contexts: IRIs of the Caliper contexts, more than one with extensions of 1.1.
+        terms: what the Caliper contexts define.
         foreign: whether other contexts define further types and properties.
         strict: whether what only should not be counts as a problem, too: null or empty values,
             what the context does not define, blank nodes, events without profile.
     """
 
     version: Version
-    contexts: tuple[str, ...]
+    terms: frozenset[str]
     foreign: bool = False
     strict: bool = False
-    terms: frozenset[str] = frozenset()
     _entities: dict[str, Kinds | None] = field(default_factory=dict)
     _values: dict[str, Kinds] = field(default_factory=dict)
     _events: dict[tuple[str, str], Kinds] = field(default_factory=dict)
@@ -92,7 +91,7 @@ class Dialect:
 
     def actions(self, event_type: str) -> frozenset[str]:
         """The actions of an event type."""
-        actions = vocabulary.event_actions(event_type, self.version)
+        actions = vocabulary.event_actions(event_type, self.version, strict=self.strict)
         return frozenset(action for action in actions if self.has_action(action))
 
     def has_action(self, name: object) -> bool:
@@ -135,7 +134,7 @@ class Dialect:
         kinds = dict(self._kinds(vocabulary.EVENT_PROPERTIES | named))
         for name in named:
             kinds[name] = replace(kinds[name], rule="slot")
-        kinds["id"] = Kind("urn:uuid: and a UUID", holds=_is_event_id, rule="id")
+        kinds["id"] = replace(kinds["id"], rule="id")
         legal = self.actions(event_type)
         kinds["action"] = Kind(
             self._what_action(event_type, legal),
@@ -172,7 +171,7 @@ class Dialect:
             allowed = frozenset(filter(self.has, vocabulary.TERMS[text]))
             what = f"{article(_TERMS[text])} of the vocabulary"
             return Kind(what, many, lambda value: isinstance(value, str) and value in allowed)
-        what, holds = PLAIN_KINDS.get(text, PLAIN_KINDS["str"])
+        what, holds = PLAIN_KINDS[text]
         return Kind(what, many, holds, plain=None if many or text == "map" else holds)
 
 
@@ -192,9 +191,8 @@ def dialect(
         foreign: whether other contexts define further types and properties.
         strict: see :class:`Dialect`.
     """
-    contexts = (CONTEXT[version], *sorted(extensions))
-    terms = frozenset().union(*map(jsonld.terms, contexts))
-    return Dialect(version, contexts, foreign, strict, terms)
+    terms = frozenset().union(*map(jsonld.terms, {CONTEXT[version], *extensions}))
+    return Dialect(version, terms, foreign, strict)
 
 
 _VERSIONS: dict[str, Version] = {
@@ -290,6 +288,7 @@ PLAIN_KINDS: dict[str, tuple[str, Holds]] = {
     "bool": ("true or false", lambda value: isinstance(value, bool)),
     "dt": ("a time in UTC with milliseconds, such as 2026-01-31T14:05:00.000Z", _is_time),
     "dur": ("an ISO 8601 duration, such as PT30M54S", _is_duration),
+    "eventid": ("urn:uuid: and a UUID", _is_event_id),
     "map": ("a map", lambda value: isinstance(value, dict)),
 }
 """How a sentence names each kind, and whether a value is of it. JSON's 10.0 is a float, 10 an int;

@@ -102,8 +102,8 @@ def _document_problems(document: object, *, strict: bool) -> Problems:
 
 
 def _is_envelope(document: Mapping[str, Any]) -> bool:
-    named = len(document.keys() & ENVELOPE_PROPERTIES.keys())
-    return named > 0 and "type" not in document and "@context" not in document
+    named = not document.keys().isdisjoint(ENVELOPE_PROPERTIES)
+    return named and "type" not in document and "@context" not in document
 
 
 def item_problems(item: Mapping[str, Any], dialect: Dialect) -> Problems:

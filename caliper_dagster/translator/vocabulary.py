@@ -225,11 +225,11 @@ VALUE_TYPES = {
 """Objects that are no entities: they have a type and properties, but no id."""
 
 EVENT_PROPERTIES = {
-    "id": "uuid",
+    "id": "eventid",
     "type": "str",
     "profile": "profile",
     "actor": "@Agent",
-    "action": "action",
+    "action": "str",
     "object": "@Entity",
     "eventTime": "dt",
     "edApp": "@SoftwareApplication",
@@ -244,12 +244,7 @@ EVENT_PROPERTIES = {
 }
 """The properties of every event; :func:`slot` narrows some of them by event type and action."""
 
-ENVELOPE_PROPERTIES = {
-    "sensor": "str",
-    "sendTime": "dt",
-    "dataVersion": "dataversion",
-    "data": "data",
-}
+ENVELOPE_PROPERTIES = ("sensor", "sendTime", "dataVersion", "data")
 
 _REQUIRED = {
     "Event": ("id", "type", "actor", "action", "object", "eventTime"),
@@ -336,19 +331,17 @@ EVENT_TYPES = {
 }
 """What people do, and what the application does for them, as a recipe may say it."""
 
-_MORE_ACTIONS = {
-    "v1p2": {"SessionEvent": "TimedOut"},
-    "v1p1": {
-        "SessionEvent": "TimedOut",
-        # Deprecated: 1.1, section 3, "SHOULD NOT be used".
-        "AnnotationEvent": """Attached Classified Commented Described Disliked Identified Liked
-            Linked Questioned Ranked Recommended Subscribed""",
-        "AssessmentItemEvent": "Reviewed Viewed",
-        "AssignableEvent": "Abandoned Hid Showed",
-        "MediaEvent": "Rewound",
-    },
+_NOT_BY_RECIPE = {"SessionEvent": frozenset({"TimedOut"})}
+"""Actions that change who acts on what, which a recipe cannot say."""
+
+_DEPRECATED_IN_1_1 = {
+    "AnnotationEvent": """Attached Classified Commented Described Disliked Identified Liked Linked
+        Questioned Ranked Recommended Subscribed""",
+    "AssessmentItemEvent": "Reviewed Viewed",
+    "AssignableEvent": "Abandoned Hid Showed",
+    "MediaEvent": "Rewound",
 }
-"""Legal actions that no recipe has."""
+"""Actions that 1.1 still has although they "SHOULD NOT be used" (1.1, section 3)."""
 
 _SLOTS = {
     "AnnotationEvent/Bookmarked": {"generated": "BookmarkAnnotation"},
@@ -459,12 +452,21 @@ def required(owner: str, action: str = "") -> tuple[str, ...]:
     return _REQUIRED.get(owner, ())
 
 
-def event_actions(event_type: str, version: Version) -> frozenset[str]:
-    """Every action that an event type may have, those that no recipe has included."""
+def event_actions(event_type: str, version: Version, *, strict: bool) -> frozenset[str]:
+    """Every action of an event type, also of those that not every version has.
+
+    Args:
+        event_type: type of the event.
+        version: Caliper version.
+        strict: leave out what is deprecated.
+    """
     actions = EVENT_TYPES[event_type].actions
     if actions is None:
-        return ACTIONS[version]
-    return actions | set(_MORE_ACTIONS[version].get(event_type, "").split())
+        return ACTIONS["v1p2"]
+    actions |= _NOT_BY_RECIPE.get(event_type, frozenset())
+    if strict or version != "v1p1":
+        return actions
+    return actions | set(_DEPRECATED_IN_1_1.get(event_type, "").split())
 
 
 def slot(event_type: str, action: str, name: str, version: Version) -> str:

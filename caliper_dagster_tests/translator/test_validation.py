@@ -217,7 +217,7 @@ def test_slots_and_required_properties_name_what_exists():
         event_type, _, action = key.partition("/")
         event_type = event_type.removesuffix(" v1p1")
         assert event_type in vocabulary.EVENT_TYPES
-        assert not action or action in vocabulary.event_actions(event_type, "v1p2")
+        assert not action or action in vocabulary.event_actions(event_type, "v1p2", strict=True)
         for types in slots.values():
             assert set(types.split("|")) <= vocabulary.ENTITY_TYPES.keys()
 
@@ -400,6 +400,21 @@ def test_other_contexts_may_define_other_types_and_properties():
     document = changed(EVENT, "object/assignable", {"id": "urn:x:1", "type": "Thesis", "by": 1})
     document = changed(document, "actor/nickname", "Jay") | {"@context": ["https://s.org", V1P2]}
     assert seen(document) == []
+
+
+def test_deprecated_actions_of_1_1_are_a_problem_when_strict():
+    event = in_1_1(VIEW) | {"type": "AssignableEvent", "action": "Hid", "object": ASSIGNMENT}
+    assert seen(event) == []
+    assert seen(event, strict=True) == [("/action", "action")]
+    assert seen(event | {"@context": V1P2}) == [("/action", "action")]
+
+
+def test_an_extension_of_1_1_adds_its_actions_to_the_generic_event():
+    event = in_1_1(VIEW) | {"type": "Event", "action": "Launched"}
+    assert seen(event) == [("/action", "action")]
+    assert seen(event | {"@context": EXTENSION_CONTEXTS["ToolLaunch"]}, strict=True) == []
+    both = [EXTENSION_CONTEXTS["ToolLaunch"], V1P1]
+    assert seen(event | {"@context": both}) == []
 
 
 def test_a_time_out_is_the_applications_and_about_a_session():
