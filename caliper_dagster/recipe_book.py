@@ -1,7 +1,7 @@
 """What the recipes say, told to people: which one an event finds, all of them, a log's coverage.
 
-Here belongs reading recipes, logs and stored hours to answer questions about the mapping; nothing is
-written and nothing is sent. How answers look on a terminal is the business of ``cli``.
+Here belongs reading recipes, logs and stored hours to answer questions about the mapping; nothing
+is written and nothing is sent. How answers look on a terminal is the business of ``cli``.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ def reference() -> str:
     made = {
         version: {
             event["event_name"]: orjson.loads(event["json"])
-            for event in Translator(_SITE, version=version, recipes=recipes)  # type: ignore[arg-type]
+            for event in Translator(_SITE, version=version, recipes=recipes)
             .translate(example_table(rows))
             .to_pylist()
             if event["outcome"] == "event"

@@ -121,9 +121,10 @@ def _place_people(
     chosen = {name: rows.named & (users > 0) for name, users in rows.users.items()}
     wanted = {user for name, users in rows.users.items() for user in distinct(users, chosen[name])}
     records = people.users(database, wanted, site)
+    gone = {user for user in wanted if records.get(user, {"deleted": 1})["deleted"]}
     in_course = rows.courses > _FRONT_PAGE
     memberships = people.Memberships(
-        database, site, sorted(wanted), distinct(rows.courses, in_course & rows.named)
+        database, site, sorted(wanted), gone, distinct(rows.courses, in_course & rows.named)
     )
     columns = {}
     for name, users in rows.users.items():
@@ -178,13 +179,14 @@ def _place_object(
     column = RecordColumn(len(rows.ids))
     tables = rows.log["objecttable"].combine_chunks()
     ids = integers(rows.log["objectid"])
+    users = rows.users["user"]
     objects = Objects(database)
     for table in objects.tables:
         chosen = pa.compute.equal(tables.cast(pa.string()), table).fill_null(False)
         of_table = chosen.to_numpy(zero_copy_only=False) & (ids > 0)
         if of_table.any():
-            missing = objects.place(column, table, of_table, ids, rows.times)
-            rows.note_unresolved(table, missing, ids)
+            missing = objects.place(column, table, of_table, ids, rows.times, users)
+            rows.note_unresolved(table, missing & rows.named, ids)
     return {"object": column}
 
 
@@ -192,7 +194,9 @@ def _place_session(
     database: MoodleDatabase, site: people.Site, rows: _Rows
 ) -> dict[str, RecordColumn]:
     actors = np.where(rows.users["realuser"] > 0, rows.users["realuser"], rows.users["user"])
+    # Logging in as another begins no session, and its end ends none.
     names = rows.log["eventname"].cast(pa.string()).to_numpy()
+    names = np.where(rows.users["realuser"] > 0, "", names)
     web = rows.log["origin"].cast(pa.string()).to_numpy() == "web"
     column = RecordColumn(len(rows.ids))
     clicks = sessions.Clicks(

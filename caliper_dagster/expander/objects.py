@@ -18,9 +18,16 @@ _SUBMISSION = (
     "id", "assignment", "userid", "groupid", "attemptnumber", "status", "timecreated",
     "timemodified", "timestarted",
 )  # fmt: skip
+_QUIZ_ATTEMPT = (
+    "id", "quiz", "userid", "attempt", "state", "preview", "timestart", "timefinish",
+    "timemodified", "sumgrades",
+)  # fmt: skip
+_OPEN, _CHANGED = 1, 2
+"""A quiz attempt at the time of a row: not finished yet; finished, but perhaps regraded since."""
+
 _REMOVED = -1.0
-_SAME_ACT = 10
-"""Seconds between the gradebook's record of a grading and the event that the grading raises."""
+_SAME_ACT = 60
+"""Seconds, at most, between the gradebook's record of a grading and the event that it raises."""
 
 
 class Objects:
@@ -28,7 +35,9 @@ class Objects:
 
     def __init__(self, database: MoodleDatabase) -> None:
         self._database = database
-        self._kinds: Mapping[str, Callable[[RecordColumn, Flags, Integers, Integers], Flags]] = {
+        self._kinds: Mapping[
+            str, Callable[[RecordColumn, Flags, Integers, Integers, Integers], Flags]
+        ] = {
             "quiz_attempts": self._quiz_attempts,
             "assign_submission": self._submissions,
             "assign_grades": self._assign_grades,
@@ -40,52 +49,55 @@ class Objects:
         return self._kinds
 
     def place(
-        self, column: RecordColumn, table: str, rows: Flags, ids: Integers, times: Integers
+        self,
+        column: RecordColumn,
+        table: str,
+        rows: Flags,
+        ids: Integers,
+        times: Integers,
+        users: Integers,
     ) -> Flags:
         """Fill the column for the rows of one object table; returns the rows that found nothing."""
-        return self._kinds[table](column, rows, ids, times)
+        return self._kinds[table](column, rows, ids, times, users)
 
     def _quiz_attempts(
-        self, column: RecordColumn, rows: Flags, ids: Integers, times: Integers
+        self, column: RecordColumn, rows: Flags, ids: Integers, times: Integers, users: Integers
     ) -> Flags:
+        del users
         attempts = self._database.records(
-            "quiz_attempts",
-            (
-                "id",
-                "quiz",
-                "userid",
-                "attempt",
-                "state",
-                "preview",
-                "timestart",
-                "timefinish",
-                "sumgrades",
-            ),
-            {"id": distinct(ids, rows)},
+            "quiz_attempts", _QUIZ_ATTEMPT, {"id": distinct(ids, rows)}
         )
-        finished = {attempt["id"]: attempt["timefinish"] or 0 for attempt in attempts}
-        open_then = np.zeros(len(ids), dtype=np.int64)
-        known = np.fromiter((finished.get(int(key), 0) for key in ids[rows]), np.int64)
-        open_then[rows] = known > times[rows]
-        records = {}
+        records: dict[int, Record] = {}
+        finished, modified = {}, {}
         for attempt in attempts:
-            records[attempt["id"] * 2] = attempt
-            records[attempt["id"] * 2 + 1] = {
+            key = attempt["id"]
+            finished[key] = attempt["timefinish"] or 0
+            modified[key] = attempt.pop("timemodified")
+            records[key * 3] = attempt
+            records[key * 3 + _OPEN] = {
                 **attempt, "state": "inprogress", "timefinish": 0, "sumgrades": None
             }  # fmt: skip
-        return column.place(rows, ids * 2 + open_then, records)
+            records[key * 3 + _CHANGED] = {**attempt, "asof": "export"}
+        state = np.zeros(len(ids), dtype=np.int64)
+        for row in np.flatnonzero(rows):
+            key, time = int(ids[row]), times[row]
+            if finished.get(key, 0) > time:
+                state[row] = _OPEN
+            elif modified.get(key, 0) > time and records[key * 3]["sumgrades"] is not None:
+                state[row] = _CHANGED
+        return column.place(rows, ids * 3 + state, records)
 
     def _submissions(
-        self, column: RecordColumn, rows: Flags, ids: Integers, times: Integers
+        self, column: RecordColumn, rows: Flags, ids: Integers, times: Integers, users: Integers
     ) -> Flags:
-        del times  # a submission's number and owner do not change
+        del times, users  # a submission's number and owner do not change
         found = self._database.records(
             "assign_submission", _SUBMISSION, {"id": distinct(ids, rows)}
         )
         return column.place(rows, ids, {submission["id"]: submission for submission in found})
 
     def _assign_grades(
-        self, column: RecordColumn, rows: Flags, ids: Integers, times: Integers
+        self, column: RecordColumn, rows: Flags, ids: Integers, times: Integers, users: Integers
     ) -> Flags:
         grades = {
             grade["id"]: grade
@@ -97,18 +109,18 @@ class Objects:
         }
         submissions = _AssignSubmissions(self._database, grades.values())
         history = _GradeHistory(self._database, grades.values())
-        versions: dict[tuple[int, int], int] = {}
+        versions: dict[tuple[int, int, int], int] = {}
         records: dict[int, Record] = {}
         keys = np.full(len(ids), -1, dtype=np.int64)
         for row in np.flatnonzero(rows):
             grade = grades.get(int(ids[row]))
             if grade is None:
                 continue
-            version = (grade["id"], int(times[row]))
+            version = (grade["id"], int(times[row]), int(users[row]))
             keys[row] = versions.setdefault(version, len(versions))
             if keys[row] not in records:
                 records[int(keys[row])] = {
-                    **history.as_of(grade, version[1]),
+                    **history.as_of(grade, *version[1:]),
                     "submission": submissions.of(grade),
                 }
         return column.place(rows, keys, records)
@@ -163,8 +175,9 @@ class _AssignSubmissions:
 class _GradeHistory:
     """Grades of assignments as of a time, from ``grade_grades_history``.
 
-    The gradebook's raw grade of source ``mod/assign`` is the assignment's grade; it is written in
-    the same act as the event, some moments before it.
+    The gradebook's raw grade of source ``mod/assign`` is the assignment's grade. The grader writes
+    it in the same act as the event, some moments before; others write there, too: a second grader
+    at the same time, a learner who submits (who writes no grade: null).
     """
 
     def __init__(self, database: MoodleDatabase, grades: Iterable[Record]) -> None:
@@ -179,7 +192,7 @@ class _GradeHistory:
         self._changes: dict[tuple[int, int], list[Record]] = {}
         for row in database.records(
             "grade_grades_history",
-            ("id", "itemid", "userid", "timemodified", "rawgrade", "rawgrademax", "rawscaleid"),
+            ("id", "itemid", "userid", "timemodified", "loggeduser", "rawgrade", "rawgrademax"),
             {"userid": {grade["userid"] for grade in grades}, "itemid": assignments},
             "source = 'mod/assign'",
         ):
@@ -188,19 +201,32 @@ class _GradeHistory:
         for changes in self._changes.values():
             changes.sort(key=lambda row: (row["timemodified"], row["id"]))
 
-    def as_of(self, grade: Record, time: int) -> Record:
-        """The grade record with ``grade`` as of the time, ``asof`` = ``export`` where unknown."""
+    def as_of(self, grade: Record, time: int, user: int) -> Record:
+        """The grade record with ``grade`` as of the time, ``asof`` = ``export`` where unknown.
+
+        Args:
+            grade: the record as it is now.
+            time: Unix time of the event.
+            user: user of the event's log row, who gave the grade.
+        """
         record = {key: value for key, value in grade.items() if key != "timemodified"}
         if grade["timemodified"] <= time:
             return record
         changes = self._changes.get((grade["assignment"], grade["userid"]), [])
         before = [change for change in changes if change["timemodified"] <= time]
-        if before and before[-1]["rawgrade"] is not None:
+        in_this_act = [
+            change
+            for change in before
+            if change.get("loggeduser") == user and time - change["timemodified"] <= _SAME_ACT
+        ]
+        # A grade that is given again as it was leaves no trace: then the last one holds.
+        written = (in_this_act or before)[-1:]
+        if written and written[0]["rawgrade"] is not None:
             return {
                 **record,
-                "grade": before[-1]["rawgrade"],
-                "grademax": before[-1]["rawgrademax"],
+                "grade": written[0]["rawgrade"],
+                "grademax": written[0]["rawgrademax"],
             }
-        if before and time - before[-1]["timemodified"] <= _SAME_ACT:
+        if in_this_act:
             return {**record, "grade": _REMOVED}
         return {**record, "asof": "export"}

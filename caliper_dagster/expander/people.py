@@ -66,12 +66,26 @@ def users(database: MoodleDatabase, ids: Iterable[int], site: Site) -> dict[int,
 
 
 class Memberships:
-    """Roles and enrolments of (user, course) pairs, read once for all pairs of a table."""
+    """Roles and enrolments of (user, course) pairs, read once for all pairs of a table.
+
+    Args:
+        database: where to look.
+        site: what the site says of its administrators and its guest account.
+        users: ids of users.
+        gone: those of them that are deleted. Moodle forgets their roles and enrolments.
+        courses: ids of courses.
+    """
 
     def __init__(
-        self, database: MoodleDatabase, site: Site, users: list[int], courses: list[int]
+        self,
+        database: MoodleDatabase,
+        site: Site,
+        users: list[int],
+        gone: set[int],
+        courses: list[int],
     ) -> None:
         self._site = site
+        self._gone = gone
         contexts = database.records(
             "context",
             ("instanceid", "path"),
@@ -126,7 +140,7 @@ class Memberships:
 
         Records: ``user``, ``course``, ``roles`` (``shortname``, ``archetype``), ``active`` (whether
         an enrolment holds at the time of the row), ``siteadmin``, ``guest``. Where the course's
-        context is gone there are no ``roles``: nothing is known about them.
+        context or the user is gone there are no ``roles``: nothing is known about them.
         """
         if not rows.any():
             return
@@ -160,6 +174,8 @@ class Memberships:
         if path is None:
             return record
         roles = {role for step in path for role in self._assigned.get((user, step), ())}
+        if user in self._gone and not roles:
+            return record
         record["roles"] = [self._roles[role] for role in sorted(roles) if role in self._roles]
         record["active"] = int(active)
         if user in self._site.administrators:

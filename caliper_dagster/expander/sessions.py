@@ -72,7 +72,8 @@ def place(database: MoodleDatabase, column: RecordColumn, clicks: Clicks) -> Non
         # The first five are the columns of the index (userid, contextlevel, …, timecreated).
         "contextlevel = 10 AND contextinstanceid = 0 AND crud = 'r' AND edulevel = 0 "
         "AND timecreated >= :earliest AND timecreated < :start "
-        "AND eventname IN (:login, :logout) AND realuserid IS NULL AND ip IS NOT NULL",
+        "AND eventname IN (:login, :logout) AND origin = 'web' AND anonymous = 0 "
+        "AND realuserid IS NULL AND ip IS NOT NULL",
         earliest=start - LONGEST,
         start=start,
         login=LOGGED_IN,

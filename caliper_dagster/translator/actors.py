@@ -69,7 +69,8 @@ class Actors:
             wanted("site") | (wanted("user_or_site") & unattended) | (wanted("grader") & alone)
         )
         actor = np.where(by_site, APPLICATION, trigger)
-        actor = np.where(wanted("learner") & (related > 0), related, actor)
+        # Whoever was logged in as the learner is the one who acted.
+        actor = np.where(wanted("learner") & (related > 0) & ~acting_as, related, actor)
         return cls(actor, trigger, guest & (actor == NOTHING), acting_as, automatic & (users > 0))
 
     def person_rows(self, rows: Rows) -> list[tuple[str, Indices]]:

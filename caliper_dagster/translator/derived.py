@@ -299,29 +299,30 @@ def h5p_items(
     """One event per interaction of the attempt."""
     thing = activity_iri(render, cmid, module, "mod_h5pactivity")
     attempt = h5p_attempt(render, object, userid, anonymous, cmid, module, log)
-    events = []
-    for result in (object or {}).get("results") or ():
-        part = result.get("subcontent") or result["id"]
-        response: Entity = {
-            "id": f"{attempt['id']}#response-{result['id']}",
-            "type": "Response",
-            "attempt": attempt,
-            "duration": duration(result.get("duration")),
+    return [
+        _h5p_item(render, result, attempt, thing) for result in (object or {}).get("results") or ()
+    ]
+
+
+def _h5p_item(render: Render, result: Record, attempt: Entity, thing: str) -> DerivedEvent:
+    part = result.get("subcontent") or result["id"]
+    response: Entity = {
+        "id": f"{attempt['id']}#response-{result['id']}",
+        "type": "Response",
+        "attempt": attempt,
+        "duration": duration(result.get("duration")),
+    }
+    if result.get("rawscore") is not None and result.get("maxscore"):
+        response["extensions"] = {
+            "scoreGiven": float(result["rawscore"]),
+            "maxScore": float(result["maxscore"]),
         }
-        if result.get("rawscore") is not None and result.get("maxscore"):
-            response["extensions"] = {
-                "scoreGiven": float(result["rawscore"]),
-                "maxScore": float(result["maxscore"]),
-            }
-        item: Entity = {
-            "id": f"{thing}#content-{render.iris.quoted(str(part))}",
-            "type": "AssessmentItem",
-            "isPartOf": thing,
-        }
-        events.append(
-            DerivedEvent(f"item:{result['id']}", "AssessmentItemEvent", "Completed", item, response)
-        )
-    return events
+    item: Entity = {
+        "id": f"{thing}#content-{render.iris.quoted(str(part))}",
+        "type": "AssessmentItem",
+        "isPartOf": thing,
+    }
+    return DerivedEvent(f"item:{result['id']}", "AssessmentItemEvent", "Completed", item, response)
 
 
 # Forum, external tool, SCORM

@@ -26,7 +26,7 @@ _OTHER = {
 }  # fmt: skip
 
 
-def example_row(event_name: str, **columns: Any) -> dict[str, Any]:
+def example_row(event_name: str, **columns: object) -> dict[str, Any]:
     """One expanded row.
 
     Args:

@@ -42,6 +42,13 @@ _ASSIGNED = frozenset(
 )
 """Entities that name the related user."""
 
+_GRADES = frozenset(
+    """
+    quiz_result quiz_score question_score assign_score assign_result workshop_score grade_score
+    """.split()
+)
+"""Entities that tell a grade, which may be another today than it was then."""
+
 
 class RawFacts:
     """Renders the extensions of all rows once; see :meth:`array`.
@@ -138,6 +145,9 @@ class RawFacts:
 
     def _all_extras(self, actors: Actors, everything: Indices) -> list[tuple[str, Fragments]]:
         self._rows.derive("assignee", self._assignees())
+        graded = self._of_recipes(
+            [bool(_GRADES & {recipe.object, recipe.generated}) for recipe in self._recipes]
+        )
         given = np.flatnonzero((actors.actor != actors.trigger) & (actors.actor > 0))
         wanted: list[tuple[str, Callable[..., Any], Sequence[str], Indices]] = [
             ("actingAs", _person, ("userid",), np.flatnonzero(actors.acting_as)),
@@ -149,7 +159,7 @@ class RawFacts:
                 ("relateduserid", "actor", "assignee"),
                 everything,
             ),
-            ("asOf", lambda _, record: (record or {}).get("asof"), ("object",), everything),
+            ("asOf", lambda _, record: (record or {}).get("asof"), ("object",), graded),
             ("unresolved", lambda _, names: names, ("unresolved",), everything),
         ]
         for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():

@@ -2,7 +2,7 @@
 
 The one place that knows the standard's vocabulary, for 1.2 and 1.1 (the final texts; tables of
 Events, Entities and Actions). Recipes are checked against it when they are loaded, entities when
-they are rendered. It knows nothing of Moodle.
+they are rendered, whole documents by ``validation``. It knows nothing of Moodle.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ CONTEXT = {
     "v1p2": "http://purl.imsglobal.org/ctx/caliper/v1p2",
     "v1p1": "http://purl.imsglobal.org/ctx/caliper/v1p1",
 }
+
+EXTENSION_CONTEXTS = {
+    name: f"{CONTEXT['v1p1']}/{name}Profile-extension"
+    for name in ("Feedback", "ResourceManagement", "Search", "Survey", "ToolLaunch", "ToolUse")
+}
+"""Contexts by which 1.1 has profiles of 1.2: what they define is theirs to say (``jsonld``)."""
 
 TERM = "http://purl.imsglobal.org/caliper/"
 """Base of the type IRIs, which are the ids of anonymous entities (1.2, Anonymous Entities)."""
@@ -64,14 +70,51 @@ ROLES = {
 
 STATUSES = frozenset({"Active", "Inactive"})
 
+PROFILES = frozenset(
+    """
+    AnnotationProfile AssessmentProfile AssignableProfile FeedbackProfile ForumProfile
+    GeneralProfile GradingProfile MediaProfile ReadingProfile ResourceManagementProfile
+    SearchProfile SessionProfile SurveyProfile ToolLaunchProfile ToolUseProfile
+    """.split()
+)
+
+TERMS = {
+    # Manager#Manager is in the text of 1.1 and in a fixture of 1.2, but in no context.
+    "role": frozenset(ROLES)
+    | {f"{core}#{sub}" for core, subs in ROLES.items() for sub in subs.split()}
+    | {"Manager#Manager"},
+    "status": STATUSES,
+    "metric": frozenset(
+        """
+        AssessmentsPassed AssessmentsSubmitted MinutesOnTask SkillsMastered StandardsMastered
+        UnitsCompleted UnitsPassed WordsRead
+        """.split()
+    ),
+    "messagetype": frozenset({"LtiDeepLinkingRequest", "LtiResourceLinkRequest"}),
+    "identifiertype": frozenset(
+        """
+        AccountUserName CaseItemUri EmailAddress LisSourcedId LtiContextId LtiDeploymentId
+        LtiPlatformId LtiToolId LtiUserId OneRosterSourcedId Other SisSourcedId SystemId
+        """.split()
+    ),
+    "profile": PROFILES,
+}
+"""Kinds of value that are one of a list of terms."""
+
+SENT_ALTHOUGH_UNDEFINED = frozenset(
+    {"SurveyProfile", "EnabledClosedCaptioning", "DisabledClosedCaptioning"}
+)
+"""Terms of the text that the contexts lack or misspell, and that have no other spelling to send."""
+
 
 @dataclass(frozen=True, slots=True)
 class EntityType:
     """An entity type: its supertypes, its own properties with their kinds, since when it exists.
 
     Kinds: ``str``, ``dec`` (a number with a fraction), ``int``, ``nonneg``, ``bool``, ``dt`` and
-    ``dur`` (a time and a duration in ISO 8601), ``role``, ``status``, ``sysid``, ``map``, ``@Type``
-    (an entity of that type or an IRI); ``[kind]`` is a list.
+    ``dur`` (a time and a duration in ISO 8601), ``map``, those of :data:`TERMS`, ``=Type`` (an
+    object of :data:`VALUE_TYPES`), ``@Type`` (an entity of that type or an IRI; ``@A|B`` of one of
+    them); ``[kind]`` is a list.
     """
 
     supertypes: tuple[str, ...]
@@ -82,7 +125,7 @@ class EntityType:
 _NEW_PROPERTIES = frozenset({"otherIdentifiers", "host", "ipAddress", "userAgent", "client"})
 
 _ENTITIES = """
-Entity - : name:str description:str dateCreated:dt dateModified:dt otherIdentifiers:[sysid] extensions:map
+Entity - : name:str description:str dateCreated:dt dateModified:dt otherIdentifiers:[=SystemIdentifier] extensions:map
 Agent Entity :
 Person Agent :
 SoftwareApplication Agent : version:str host:str ipAddress:str userAgent:str
@@ -100,7 +143,7 @@ AssessmentItem AssignableDigitalResource : isTimeDependent:bool
 Attempt Entity : assignee:@Person assignable:@DigitalResource isPartOf:@Attempt count:int startedAtTime:dt endedAtTime:dt duration:dur
 Annotation Entity : annotator:@Person annotated:@DigitalResource
 BookmarkAnnotation Annotation : bookmarkNotes:str
-HighlightAnnotation Annotation : selection:selector selectionText:str
+HighlightAnnotation Annotation : selection:=TextPositionSelector selectionText:str
 SharedAnnotation Annotation : withAgents:[@Agent]
 TagAnnotation Annotation : tags:[str]
 Chapter DigitalResource :
@@ -170,6 +213,50 @@ def _parse_entities() -> dict[str, EntityType]:
 
 ENTITY_TYPES = _parse_entities()
 
+VALUE_TYPES = {
+    "SystemIdentifier": {
+        "identifierType": "identifiertype",
+        "identifier": "str",
+        "source": "@SoftwareApplication",
+        "extensions": "map",
+    },
+    "TextPositionSelector": {"start": "nonneg", "end": "nonneg"},
+}
+"""Objects that are no entities: they have a type and properties, but no id."""
+
+EVENT_PROPERTIES = {
+    "id": "eventid",
+    "type": "str",
+    "profile": "profile",
+    "actor": "@Agent",
+    "action": "str",
+    "object": "@Entity",
+    "eventTime": "dt",
+    "edApp": "@SoftwareApplication",
+    "generated": "@Entity",
+    "target": "@Entity",
+    "referrer": "@Entity",
+    "group": "@Organization",
+    "membership": "@Membership",
+    "session": "@Session",
+    "federatedSession": "@LtiSession",
+    "extensions": "map",
+}
+"""The properties of every event; :func:`slot` narrows some of them by event type and action."""
+
+ENVELOPE_PROPERTIES = ("sensor", "sendTime", "dataVersion", "data")
+
+_REQUIRED = {
+    "Event": ("id", "type", "actor", "action", "object", "eventTime"),
+    "ToolLaunchEvent/Launched": ("federatedSession",),
+    "AggregateMeasure": ("metric", "metricValue"),
+    "SystemIdentifier": ("identifierType", "identifier"),
+}
+
+ANONYMOUS_AGENT_PROPERTIES = frozenset({"@context", "id", "type"})
+NOT_ANONYMOUS_PROPERTIES = frozenset({"name", "description", "otherIdentifiers"})
+"""What an anonymous entity that is no agent must not have; an anonymous agent has nothing else."""
+
 
 @dataclass(frozen=True, slots=True)
 class EventType:
@@ -227,7 +314,7 @@ EVENT_TYPES = {
         new_in_1_2=True,
     ),
     "SearchEvent": _event("Person", "Searched", "Entity", new_in_1_2=True),
-    # TimedOut, with the application as actor and a Session as object, never occurs in Moodle's log.
+    # Nor TimedOut, which is another kind of event (see below) and never occurs in Moodle's log.
     "SessionEvent": _event("Person", "LoggedIn LoggedOut", "SoftwareApplication"),
     "SurveyEvent": _event("Person", "OptedIn OptedOut", "Survey", new_in_1_2=True),
     "SurveyInvitationEvent": _event(
@@ -242,6 +329,60 @@ EVENT_TYPES = {
     "ViewEvent": _event("Person", "Viewed", "DigitalResource Result"),
     "Event": _event("Person SoftwareApplication", None, "Entity"),
 }
+"""What people do, and what the application does for them, as a recipe may say it."""
+
+_NOT_BY_RECIPE = {"SessionEvent": frozenset({"TimedOut"})}
+"""Actions that change who acts on what, which a recipe cannot say."""
+
+_DEPRECATED_IN_1_1 = {
+    "AnnotationEvent": """Attached Classified Commented Described Disliked Identified Liked Linked
+        Questioned Ranked Recommended Subscribed""",
+    "AssessmentItemEvent": "Reviewed Viewed",
+    "AssignableEvent": "Abandoned Hid Showed",
+    "MediaEvent": "Rewound",
+}
+"""Actions that 1.1 still has although they "SHOULD NOT be used" (1.1, section 3)."""
+
+_SLOTS = {
+    "AnnotationEvent/Bookmarked": {"generated": "BookmarkAnnotation"},
+    "AnnotationEvent/Highlighted": {"generated": "HighlightAnnotation"},
+    "AnnotationEvent/Shared": {"generated": "SharedAnnotation"},
+    "AnnotationEvent/Tagged": {"generated": "TagAnnotation"},
+    "AnnotationEvent": {"generated": "Annotation", "target": "Frame"},
+    "AssessmentEvent": {"generated": "Attempt"},
+    "AssessmentItemEvent/Completed": {"generated": "Response"},
+    "AssessmentItemEvent": {"generated": "Attempt", "referrer": "AssessmentItem"},
+    "AssignableEvent": {"generated": "Attempt", "target": "Frame"},
+    "Event": {"actor": "Agent"},
+    "FeedbackEvent/Commented": {"generated": "Comment"},
+    "FeedbackEvent/Ranked": {"generated": "Rating"},
+    "FeedbackEvent": {"target": "Frame"},
+    "GradeEvent": {"actor": "Agent", "generated": "Score"},
+    "MediaEvent": {"target": "MediaLocation"},
+    "NavigationEvent": {
+        "target": "DigitalResource",
+        "referrer": "DigitalResource|SoftwareApplication",
+    },
+    "NavigationEvent v1p1": {"target": "Frame"},
+    "QuestionnaireEvent": {"generated": "Attempt"},
+    "QuestionnaireItemEvent/Completed": {"generated": "Response"},
+    "QuestionnaireItemEvent": {"generated": "Attempt"},
+    "ResourceManagementEvent": {"generated": "DigitalResource"},
+    "SearchEvent": {"generated": "SearchResponse"},
+    "SessionEvent/TimedOut": {"actor": "SoftwareApplication", "object": "Session"},
+    "SessionEvent": {
+        "target": "DigitalResource",
+        "referrer": "DigitalResource|SoftwareApplication",
+    },
+    "ToolLaunchEvent": {"generated": "DigitalResource", "target": "Link|LtiLink"},
+    "ToolUseEvent": {"generated": "AggregateMeasureCollection", "target": "SoftwareApplication"},
+    "ToolUseEvent v1p1": {"generated": "Entity"},
+    # The Media Profile has a place in the recording as target.
+    "ViewEvent": {"target": "Frame|MediaLocation"},
+    "ViewEvent v1p1": {"target": "Frame"},
+}
+"""What the entities of an event must be, by action or version before in general; actor and object
+where :data:`EVENT_TYPES` does not say all."""
 
 _PROFILE_OF_EVENT = {
     "AnnotationEvent": "AnnotationProfile",
@@ -295,6 +436,74 @@ def properties(entity_type: str) -> dict[str, str]:
 
 
 @cache
+def fits(entity_type: str, ancestors: str) -> bool:
+    """Whether an entity type is one of those types (``A|B``) or a subtype of one."""
+    return any(is_a(entity_type, ancestor) for ancestor in ancestors.split("|"))
+
+
+@cache
+def required(owner: str, action: str = "") -> tuple[str, ...]:
+    """The properties that an object must have beside ``id`` and ``type``.
+
+    An event (``owner`` is an event type) must have its own ``id`` and ``type`` named, too.
+    """
+    if owner in EVENT_TYPES:
+        return _REQUIRED["Event"] + _REQUIRED.get(f"{owner}/{action}", ())
+    return _REQUIRED.get(owner, ())
+
+
+def event_actions(event_type: str, version: Version, *, strict: bool) -> frozenset[str]:
+    """Every action of an event type, also of those that not every version has.
+
+    Args:
+        event_type: type of the event.
+        version: Caliper version.
+        strict: leave out what is deprecated.
+    """
+    actions = EVENT_TYPES[event_type].actions
+    if actions is None:
+        return ACTIONS["v1p2"]
+    actions |= _NOT_BY_RECIPE.get(event_type, frozenset())
+    if strict or version != "v1p1":
+        return actions
+    return actions | set(_DEPRECATED_IN_1_1.get(event_type, "").split())
+
+
+def slot(event_type: str, action: str, name: str, version: Version) -> str:
+    """Which entity types an event of this type may have there, as ``A|B``.
+
+    Args:
+        event_type: type of the event.
+        action: bare action term; any for an event without a known one.
+        name: ``actor``, ``object``, ``generated``, ``target`` or ``referrer``.
+        version: Caliper version.
+    """
+    for key in (f"{event_type}/{action}", f"{event_type} {version}", event_type):
+        if name in _SLOTS.get(key, {}):
+            return _SLOTS[key][name]
+    if name == "actor":
+        return "|".join(EVENT_TYPES[event_type].actors)
+    return "|".join(EVENT_TYPES[event_type].objects) if name == "object" else "Entity"
+
+
+@cache
+def profiles(event_type: str, object_type: str | None) -> frozenset[str]:
+    """The profiles that an event may name; object type None when only its IRI is known.
+
+    A profile's table narrows the objects of its View and NavigationEvents, but the certification
+    guide takes every DigitalResource (:func:`profile` says which one fits). A Result is none: it
+    can only be viewed, in the Grading Profile.
+    """
+    if event_type in _PROFILE_OF_EVENT:
+        return frozenset({_PROFILE_OF_EVENT[event_type]})
+    if object_type == "Result":
+        return frozenset({"GradingProfile"})
+    named = {name for _, name in _PROFILE_OF_OBJECT} | {"ReadingProfile"}
+    viewed_result = event_type == "ViewEvent" and object_type is None
+    return frozenset(named if viewed_result else named - {"GradingProfile"})
+
+
+@cache
 def profile(event_type: str, object_type: str) -> str:
     """The profile of an event (1.2 Profiles): View and Navigation events follow their object."""
     if event_type in _PROFILE_OF_EVENT:
@@ -324,8 +533,11 @@ def illegal(event_type: str, action: str, object_type: str, version: Version) ->
         return f"{event_type} has no action {action}"
     if object_type not in ENTITY_TYPES or not exists(object_type, version):
         return f"{object_type} is no entity type of {version}"
-    if not any(is_a(object_type, ancestor) for ancestor in event.objects):
-        return f"the object of {event_type} must be {' or '.join(event.objects)}, not {object_type}"
+    allowed = slot(event_type, action, "object", version)
+    if not fits(object_type, allowed):
+        return (
+            f"the object of {event_type} must be {allowed.replace('|', ' or ')}, not {object_type}"
+        )
     return None
 
 

@@ -1,0 +1,133 @@
+"""Validity of a ``CALIPER_EVENTS`` table at the price of a sample, for the check of each hour.
+
+Entities are checked when they are rendered, each distinct one, and the rest of an event is one of
+few combinations of type, action and profile. So ids are checked in every row, and whole events by
+sample: some of every combination that occurs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from caliper_dagster.translator.dialect import EVENT_ID
+from caliper_dagster.translator.problems import Problem, found
+from caliper_dagster.translator.rows import Indices, Rows
+from caliper_dagster.translator.validation import parse, validate
+
+_COMBINATION = (
+    "event_name", "event_type", "action", "profile", "recipe", "outcome", "caliper_version",
+)  # fmt: skip
+_SAME = {"event_id": "id", "event_type": "type", "action": "action", "profile": "profile"}
+"""Columns that repeat what the event says."""
+
+_WITH_EVENT = ("event", "derived")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem that rows of one recipe share.
+
+    Attributes:
+        problem: the problem; positions in lists are ``*``.
+        event_name: Moodle event of the rows; None for a problem of the table.
+        recipe: recipe of the rows; likewise.
+        rows: how many of the checked rows have it.
+        log_id: the first of them.
+    """
+
+    problem: Problem
+    event_name: str | None
+    recipe: str | None
+    rows: int
+    log_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleReport:
+    """What a sample showed.
+
+    Attributes:
+        events: events in the table.
+        checked: events that were validated as a whole.
+        invalid: how many of these are not valid.
+        findings: the problems, those of the most rows first.
+    """
+
+    events: int
+    checked: int
+    invalid: int
+    findings: tuple[Finding, ...]
+
+
+def sample_problems(events: pa.Table, *, per_type: int | None = 20) -> SampleReport:
+    """Validate events of a table, strictly: the ids of all, and a sample of whole events.
+
+    Args:
+        events: a ``CALIPER_EVENTS`` table of any number of hours. Rows without an event are left
+            out.
+        per_type: how many whole events of each combination of event name, recipe, type, action and
+            profile, spread evenly over its rows: the same table gives the same sample. All of them
+            when it is None.
+    """
+    rows = np.flatnonzero(pc.is_in(events["outcome"], pa.array(_WITH_EVENT)).to_numpy())
+    chosen = _chosen(Rows(events, frozenset()), rows, per_type)
+    columns = ("log_id", "event_name", "recipe", "json", *_SAME)
+    sample = events.select(columns).take(pa.array(chosen)).to_pylist()
+    tally: dict[tuple[Problem, str, str], list[int]] = {}
+    invalid = 0
+    for row in sample:
+        kinds = dict.fromkeys(problem.kind for problem in _row_problems(row))
+        invalid += bool(kinds)
+        for kind in kinds:
+            tally.setdefault((kind, row["event_name"], row["recipe"]), []).append(row["log_id"])
+    findings = [
+        Finding(problem, event_name, recipe, len(logs), logs[0])
+        for (problem, event_name, recipe), logs in tally.items()
+    ]
+    findings += _id_findings(events["event_id"].take(pa.array(rows)))
+    findings.sort(key=lambda finding: -finding.rows)
+    return SampleReport(len(rows), len(sample), invalid, tuple(findings))
+
+
+def _chosen(table: Rows, rows: Indices, per_type: int | None) -> Indices:
+    """Rows spread evenly over those of each combination, in the order of the table."""
+    if per_type is None or not len(rows):
+        return rows
+    _, inverse = table.distinct(_COMBINATION, rows)
+    order = np.argsort(inverse, kind="stable")
+    ends = np.cumsum(np.bincount(inverse))
+    kept = [
+        group[np.unique(np.linspace(0, len(group) - 1, min(per_type, len(group))).astype(np.intp))]
+        for group in np.split(order, ends[:-1])
+    ]
+    chosen: Indices = np.sort(rows[np.concatenate(kept)])
+    return chosen
+
+
+def _row_problems(row: Mapping[str, Any]) -> Iterator[Problem]:
+    if row["json"] is None:
+        yield from found("table", "the row has no event")
+        return
+    event, problems = parse(row["json"])
+    yield from problems or validate(event, strict=True)
+    if isinstance(event, dict):
+        for column, key in _SAME.items():
+            if key in event and event[key] != row[column]:
+                yield from found("table", f"the event has another {key} than its row", key)
+
+
+def _id_findings(ids: pa.ChunkedArray) -> Iterator[Finding]:
+    """Ids that are no event's id (1.2 Event), and ids that occur twice."""
+    right = pc.sum(pc.match_substring_regex(ids, f"^{EVENT_ID}$", ignore_case=True)).as_py() or 0
+    wrong = len(ids) - right
+    again = len(ids) - ids.null_count - pc.count_distinct(ids).as_py()
+    if wrong:
+        yield Finding(Problem("/id", "id", "the id is no urn:uuid:"), None, None, wrong, None)
+    if again:
+        yield Finding(Problem("/id", "id", "the id occurs again"), None, None, again, None)

@@ -1,0 +1,63 @@
+"""The real site's log, expanded once and translated once for each Caliper version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+
+from caliper_dagster.expander import MoodleDatabase, expand, read_log
+from caliper_dagster.translator import Translator
+from caliper_dagster_tests.real_site.prescription import Prescription
+from caliper_dagster_tests.real_site.site import HOURS, VERSIONS, WWWROOT, Site, Translation
+
+
+@pytest.fixture(scope="session")
+def site(moodle_dump_mariadb: str) -> Iterator[Site]:
+    """The site's database, for questions in SQL."""
+    site = Site(moodle_dump_mariadb)
+    yield site
+    site.close()
+
+
+@pytest.fixture(scope="session")
+def expanded(moodle_dump_mariadb: str) -> pa.Table:
+    """All rows of the site's log, expanded together."""
+    return expand_all(moodle_dump_mariadb)
+
+
+@pytest.fixture(scope="session")
+def translations(expanded: pa.Table) -> dict[str, Translation]:
+    """The events in each version."""
+    return {
+        version: Translation(version, Translator(WWWROOT, version=version).translate(expanded))
+        for version in VERSIONS
+    }
+
+
+@pytest.fixture(params=VERSIONS)
+def translation(
+    request: pytest.FixtureRequest, translations: dict[str, Translation]
+) -> Translation:
+    """The events in one version; tests that ask for it run in each."""
+    return translations[request.param]
+
+
+@pytest.fixture
+def events(translations: dict[str, Translation]) -> dict[int, dict]:
+    """The events of version 1.2 by log id."""
+    return translations["v1p2"].events
+
+
+@pytest.fixture(scope="session")
+def prescription(site: Site) -> Prescription:
+    """What the specification says about each row."""
+    return Prescription(site)
+
+
+def expand_all(url: str) -> pa.Table:
+    """All rows of the log in the database, expanded."""
+    with MoodleDatabase.open(url) as database:
+        log = pa.concat_tables(table for _, table in read_log(database, HOURS))
+        return expand(database, log.unify_dictionaries())

@@ -1,0 +1,184 @@
+"""The real site: its rows by SQL, its events parsed, and comparison of all rows at once."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from caliper_dagster.hours import HourRange, parse_hour
+from caliper_dagster_tests.moodle_dump import DUMP
+
+WWWROOT = "http://127.0.0.1:8088"
+HOURS = HourRange(parse_hour("2026-03-24T05", "start"), parse_hour("2026-03-29T02", "end"))
+VERSIONS = ("v1p2", "v1p1")
+GUEST = 1
+SHARED = DUMP.parents[2]
+
+ACTIVITIES = (
+    "book chat choice data facetoface feedback folder forum glossary imscp lesson lti page quiz "
+    "resource scorm survey url wiki workshop"
+).split()
+NAMES = {
+    r"\core\event\course_viewed",
+    r"\core\event\user_loggedin",
+    r"\core\event\user_loggedout",
+    r"\mod_assign\event\assessable_submitted",
+    r"\mod_assign\event\submission_graded",
+    r"\mod_forum\event\user_report_viewed",
+    r"\mod_quiz\event\attempt_reviewed",
+    r"\mod_quiz\event\attempt_started",
+    r"\mod_quiz\event\attempt_submitted",
+    r"\mod_quiz\event\attempt_viewed",
+    *(rf"\mod_{name}\event\course_module_viewed" for name in ACTIVITIES),
+}
+"""The 30 names of the original plugin."""
+
+Event = dict[str, Any]
+
+_PHP_ENTRY = re.compile(
+    r's:\d+:"([^"]+)";(?:s:\d+:"([^"]*)"|i:(-?\d+)|d:([^;]+)|b:([01])|(N));', re.ASCII
+)
+
+
+class Site:
+    """The database of the site."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = sa.create_engine(url)
+        self._connection = self._engine.connect()
+
+    def close(self) -> None:
+        self._connection.close()
+        self._engine.dispose()
+
+    def rows(self, statement: str, **values: object) -> list[sa.Row]:
+        """All rows of a statement; ``[table]`` is the table's full name."""
+        statement = re.sub(r"\[(\w+)\]", r"mdl_\1", statement)
+        return list(self._connection.execute(sa.text(statement), values))
+
+    def table(self, name: str, key: str = "id") -> dict[Any, sa.Row]:
+        """A whole table by one of its columns."""
+        return {getattr(row, key): row for row in self.rows(f"SELECT * FROM [{name}]")}
+
+    @cached_property
+    def log(self) -> list[sa.Row]:
+        """All rows of the log in the order of time, then id."""
+        return self.rows("SELECT * FROM [logstore_standard_log] ORDER BY timecreated, id")
+
+    @cached_property
+    def named(self) -> list[sa.Row]:
+        """The rows of the 30 names."""
+        return [row for row in self.log if row.eventname in NAMES]
+
+    def of_name(self, *endings: str) -> Iterator[sa.Row]:
+        """The rows of those of the 30 names that end so."""
+        return (row for row in self.named if row.eventname.endswith(endings))
+
+    @cached_property
+    def module_names(self) -> dict[int, str]:
+        """Module name of each course module that there still is."""
+        return {
+            row.id: row.name
+            for row in self.rows(
+                "SELECT cm.id, m.name FROM [course_modules] cm JOIN [modules] m ON m.id = cm.module"
+            )
+        }
+
+    @cached_property
+    def activities(self) -> dict[int, sa.Row]:
+        """The activity's own row of each course module that there still is."""
+        tables = {name: self.table(name) for name in set(self.module_names.values())}
+        return {
+            module.id: tables[self.module_names[module.id]][module.instance]
+            for module in self.rows("SELECT id, instance FROM [course_modules]")
+            if module.instance in tables[self.module_names[module.id]]
+        }
+
+
+class Translation:
+    """The events of the site in one version."""
+
+    def __init__(self, version: str, table: pa.Table) -> None:
+        self.version = version
+        self.table = table
+
+    @cached_property
+    def events(self) -> dict[int, Event]:
+        """Events by log id."""
+        ids, texts = self.table["log_id"].to_pylist(), self.table["json"].to_pylist()
+        return {
+            log_id: json.loads(text)
+            for log_id, text in zip(ids, texts, strict=True)
+            if text is not None
+        }
+
+
+def mapping() -> dict[str, dict[str, str]]:
+    """The rows of ``mapping.csv`` by event name."""
+    with (SHARED / "moodle" / "mapping.csv").open(encoding="utf-8", newline="") as file:
+        return {row["eventname"]: row for row in csv.DictReader(file)}
+
+
+def decoded(stored: str | None) -> dict[str, Any]:
+    """A flat map of ``other``, PHP or JSON; numbers may be text, as they were stored."""
+    if not stored or not stored.startswith(("a:", "{")):
+        return {}
+    if stored.startswith("{"):
+        return dict(json.loads(stored))
+    return {
+        key: text or whole or fraction or (None if nothing else flag)
+        for key, text, whole, fraction, flag, nothing in _PHP_ENTRY.findall(stored)
+    }
+
+
+def iso(seconds: int | None) -> str | None:
+    """A time as Caliper writes it; None for Moodle's "no date"."""
+    if not seconds:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def user(number: int) -> str:
+    """IRI of a person."""
+    return f"{WWWROOT}/user/profile.php?id={number}"
+
+
+def course(number: int) -> str:
+    """IRI of a course."""
+    return f"{WWWROOT}/course/view.php?id={number}"
+
+
+def activity(name: str, module: int) -> str:
+    """IRI of an activity."""
+    return f"{WWWROOT}/mod/{name}/view.php?id={module}"
+
+
+def entities(value: object, where: str = "event") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object with a type in a JSON value, with the path to it, without the event itself."""
+    if isinstance(value, dict):
+        if "type" in value and "." in where:
+            yield where, value
+        for key, item in value.items():
+            yield from entities(item, f"{where}.{key}")
+    elif isinstance(value, list):
+        for item in value:
+            yield from entities(item, f"{where}[]")
+
+
+def assert_same(actual: Mapping[int, object], expected: Mapping[int, object]) -> None:
+    """All rows agree; otherwise how many do not, and the first of them."""
+    wrong = [
+        f"row {row}: {actual.get(row)!r} instead of {expected.get(row)!r}"
+        for row in sorted(actual.keys() | expected.keys())
+        if actual.get(row) != expected.get(row)
+    ]
+    assert not wrong, "\n".join([f"{len(wrong)} of {len(expected)} rows are wrong:", *wrong[:10]])
+    assert expected, "there is nothing to compare"
