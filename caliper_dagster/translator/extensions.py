@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from caliper_dagster.translator.entities.people import person_reference
-from caliper_dagster.translator.entities.registry import Render
+from caliper_dagster.translator.entities.registry import Render, integer, of_other
 from caliper_dagster.translator.identity import Iris
 
 _NEVER = frozenset(
@@ -106,11 +106,13 @@ def preview(render: Render) -> object:
     return True
 
 
-def gradebook(render: Render, object: Mapping[str, Any] | None) -> object:
-    """A score of the gradebook, which may repeat that of an activity, with the kind of its item."""
+def gradebook(render: Render, other: object, object: Mapping[str, Any] | None) -> object:
+    """A score of the gradebook, which may repeat that of an activity: its item, and of what kind."""
     del render
     item = (object or {}).get("item") or {}
-    return {"itemType": item["itemtype"]} if item.get("itemtype") else {}
+    number = of_other(other, "itemid") or (object or {}).get("itemid")
+    known = {"itemId": integer(number), "itemType": item.get("itemtype")}
+    return {key: value for key, value in known.items() if value is not None} or True
 
 
 def change(render: Render, eventname: str | None) -> object:

@@ -183,12 +183,17 @@ class _Translation:
         numbers: dict[EntitySource, list[int]] = {}
         for number, recipe in enumerate(self._recipes):
             source: EntitySource | None = getattr(recipe, slot)
+            if slot == "target" and not self._keeps_target(recipe.event_type):
+                continue
             if source is not None:
                 numbers.setdefault(source, []).append(number)
         return {
             source: np.flatnonzero(np.isin(self._recipe, found))
             for source, found in numbers.items()
         }
+
+    def _keeps_target(self, event_type: str) -> bool:
+        return vocabulary.keeps_target(event_type, self._translator.version)
 
     def _slot(self, slot: str) -> Fragments:
         fragments = Fragments(self._rows.number)
@@ -334,7 +339,9 @@ class _Translation:
             object_json, object_type = self._renderer.finished(event.object)
             slots = {
                 "generated": self._own("generated", event.generated),
-                "target": self._own("target", event.target),
+                "target": self._own(
+                    "target", event.target if self._keeps_target(event.event_type) else None
+                ),
                 "federatedSession": self._own("federatedSession", event.federated_session),
             }
         except InvalidEntityError as error:

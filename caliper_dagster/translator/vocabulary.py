@@ -566,6 +566,11 @@ def event_in_1_1(event_type: str, action: str) -> tuple[str, str]:
     return ("Event" if EVENT_TYPES[event_type].new_in_1_2 else event_type), action
 
 
+def keeps_target(event_type: str, version: Version) -> bool:
+    """Whether an event still may have its target: a launch as a mere use of a tool has no link."""
+    return version == "v1p2" or event_type not in _EVENTS_IN_1_1
+
+
 _ENTITIES_IN_1_1 = {
     "Comment": "Annotation",
     "MultiselectResponse": "MultipleChoiceResponse",

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from caliper_dagster.hours import HourRange, parse_hour
@@ -111,14 +112,22 @@ class Translation:
         self.table = table
 
     @cached_property
+    def named(self) -> pa.Table:
+        """The outcomes of the rows of the 30 names, without derived events."""
+        named = pc.is_in(self.table["event_name"].cast(pa.string()), pa.array(list(NAMES)))
+        own = pc.not_equal(self.table["outcome"].cast(pa.string()), "derived")
+        return self.table.filter(pc.and_(named, own))
+
+    @cached_property
     def events(self) -> dict[int, Event]:
-        """Events by log id."""
-        ids, texts = self.table["log_id"].to_pylist(), self.table["json"].to_pylist()
-        return {
-            log_id: json.loads(text)
-            for log_id, text in zip(ids, texts, strict=True)
-            if text is not None
-        }
+        """Events of the rows of the 30 names, by log id."""
+        ids, texts = self.named["log_id"].to_pylist(), self.named["json"].to_pylist()
+        return {log_id: json.loads(text) for log_id, text in zip(ids, texts, strict=True)}
+
+    @cached_property
+    def everything(self) -> list[tuple[dict[str, Any], Event]]:
+        """Every outcome, derived ones too, with its event."""
+        return [(row, json.loads(row.pop("json"))) for row in self.table.to_pylist()]
 
 
 def mapping() -> dict[str, dict[str, str]]:

@@ -326,11 +326,3 @@ def test_statements_do_not_grow_with_rows(moodle_dump_mariadb: str) -> None:
             counts[table.num_rows] = database.statements - before
     assert max(counts) > 500 > min(counts)
     assert max(counts.values()) < 60
-
-
-def test_rows_of_other_names_are_kept_for_recipes_to_come(
-    site: Site, translation: Translation
-) -> None:
-    outcomes = Counter(translation.table["outcome"].to_pylist())
-
-    assert outcomes == {"event": 6126, "filtered": len(site.log) - 6126}

@@ -25,6 +25,7 @@ def row(number: int, event: dict[str, Any] | None = None, **other: object) -> di
         "outcome": "event",
         "reason": None,
         "recipe": "P02",
+        "resolution": "exact",
         "event_id": event["id"],
         "event_type": event["type"],
         "action": event["action"],
