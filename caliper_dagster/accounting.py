@@ -16,6 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_OWN = ("event", "filtered", "failed")
+"""Outcomes of which every row has exactly one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -27,6 +30,8 @@ class Account:
         events: rows that became an event.
         derived: events that were made in addition.
         by_type: events and derived events by Caliper type.
+        by_name: rows by Moodle event.
+        by_resolution: events by how their recipe was found: exact, family, fallback, user.
         filtered: rows without an event, by the rule that filtered them.
         failed: rows without an event, by what failed.
         unexplained: rows that were counted and not read, or read and not found with exactly one
@@ -38,6 +43,8 @@ class Account:
     events: int = 0
     derived: int = 0
     by_type: Mapping[str, int] = field(default_factory=dict)
+    by_name: Mapping[str, int] = field(default_factory=dict)
+    by_resolution: Mapping[str, int] = field(default_factory=dict)
     filtered: Mapping[str, int] = field(default_factory=dict)
     failed: Mapping[str, int] = field(default_factory=dict)
     unexplained: int = 0
@@ -58,6 +65,8 @@ class Account:
             events=_number(outcomes, "event"),
             derived=_number(outcomes, "derived"),
             by_type=_counts(outcomes, ("event", "derived"), "event_type"),
+            by_name=_counts(primary, _OWN, "event_name"),
+            by_resolution=_counts(primary, _OWN, "resolution"),
             filtered=_counts(outcomes, ("filtered",), "reason"),
             failed=_counts(outcomes, ("failed",), "reason"),
             unexplained=abs(counted - len(log_ids)) + _unmatched(log_ids, primary["log_id"]),
@@ -70,6 +79,8 @@ class Account:
             events=self.events + other.events,
             derived=self.derived + other.derived,
             by_type=_sum(self.by_type, other.by_type),
+            by_name=_sum(self.by_name, other.by_name),
+            by_resolution=_sum(self.by_resolution, other.by_resolution),
             filtered=_sum(self.filtered, other.filtered),
             failed=_sum(self.failed, other.failed),
             unexplained=self.unexplained + other.unexplained,

@@ -195,7 +195,7 @@ def _caliper_events(chain: _Chain) -> dg.AssetsDefinition:
         kinds={"json", "parquet"},
         # It also looks at the ids of moodle_log, which are there when expanded_log is.
         deps=[chain.key(EXPANDED_LOG)],
-        check_specs=[checks.every_row_explained(key)],
+        check_specs=[checks.every_row_explained(key), checks.every_event_valid(key)],
     )
     def caliper_events(context: dg.AssetExecutionContext, storage: StorageResource) -> Materialized:
         """Caliper events, and for every log row without one the reason why.
@@ -206,19 +206,23 @@ def _caliper_events(chain: _Chain) -> dg.AssetsDefinition:
         events keep their ids.
         """
         from caliper_dagster.translation import translator
+        from caliper_dagster.translator.sampling import sample_problems
 
         accounts: dict[Hour, Account] = {}
-        clock = _Stopwatch()
+        reports, clock = [], _Stopwatch()
         with clear_failures():
             kept, translate = storage.open(), translator(settings).translate
             for hours, expanded in kept.chunks(EXPANDED_LOG, hours_of(context)):
                 events, per_row = translate(expanded), clock.lap() / max(1, expanded.num_rows)
+                reports.append(sample_problems(events))
                 for hour, rows in split_by_hour(events, hours):
                     accounts[hour] = account = _account(kept, hour, rows)
                     size = kept.write(CALIPER_EVENTS, hour, rows, account.as_facts())
                     seconds = per_row * account.rows + clock.lap()
                     _show(context, hour, rows, seconds, _numbers(account) | {"bytes": size})
-        return dg.MaterializeResult(check_results=[checks.explained(key, accounts)])
+        return dg.MaterializeResult(
+            check_results=[checks.explained(key, accounts), checks.valid(key, reports)]
+        )
 
     return caliper_events
 
@@ -321,6 +325,8 @@ def _numbers(account: Account) -> dict[str, Any]:
         "events": account.events,
         "derived events": account.derived,
         "events by type": _shortened(account.by_type),
+        "log rows by event": _shortened(account.by_name),
+        "events by recipe": _shortened(account.by_resolution),
         "filtered": sum(account.filtered.values()),
         "filtered by rule": _shortened(account.filtered),
         "failed": sum(account.failed.values()),

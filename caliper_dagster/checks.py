@@ -7,14 +7,19 @@ over many hours. https://docs.dagster.io/guides/test/asset-checks
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from caliper_dagster.accounting import Account, Delivery
 from caliper_dagster.hours import Hour
 
+if TYPE_CHECKING:
+    from caliper_dagster.translator.sampling import SampleReport
+
 EVERY_ROW_EXPLAINED = "every_row_explained"
+EVERY_EVENT_VALID = "every_event_valid"
 EVERY_EVENT_ACKNOWLEDGED = "every_event_acknowledged"
 
 _HOURS_NAMED = 20
@@ -27,6 +32,16 @@ def every_row_explained(asset: dg.AssetKey) -> dg.AssetCheckSpec:
         asset=asset,
         description="Rows counted by Moodle's database = rows read = events + filtered + failed, "
         "and every row read has exactly one outcome.",
+    )
+
+
+def every_event_valid(asset: dg.AssetKey) -> dg.AssetCheckSpec:
+    """The check that what is sent is Caliper, for ``caliper_events``."""
+    return dg.AssetCheckSpec(
+        EVERY_EVENT_VALID,
+        asset=asset,
+        description="Every id is checked, and whole events by sample: some of every combination "
+        "of Moodle event, recipe, type and action.",
     )
 
 
@@ -44,6 +59,27 @@ def explained(asset: dg.AssetKey, accounts: Mapping[Hour, Account]) -> dg.AssetC
     """The verdict of ``every_row_explained`` over the hours of a run."""
     short = {hour: account.unexplained for hour, account in accounts.items() if account.unexplained}
     return _verdict(asset, EVERY_ROW_EXPLAINED, "unexplained rows", len(accounts), short)
+
+
+def valid(asset: dg.AssetKey, reports: Sequence[SampleReport]) -> dg.AssetCheckResult:
+    """The verdict of ``every_event_valid`` over the samples of a run."""
+    findings = [finding for report in reports for finding in report.findings]
+    named = [
+        f"{finding.event_name or 'ids'}: {finding.problem.sentence} ({finding.rows})"
+        for finding in findings[:_HOURS_NAMED]
+    ]
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=EVERY_EVENT_VALID,
+        passed=not findings,
+        description="; ".join(named) or None,
+        metadata={
+            "events": sum(report.events for report in reports),
+            "checked as a whole": sum(report.checked for report in reports),
+            "not valid": sum(report.invalid for report in reports),
+            "problems": named,
+        },
+    )
 
 
 def acknowledged(asset: dg.AssetKey, deliveries: Mapping[Hour, Delivery]) -> dg.AssetCheckResult:

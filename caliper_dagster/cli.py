@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from caliper_dagster.runs import Done, Written
     from caliper_dagster.terminal import Ticker
 
+_INVALID = 1
 _WRONG = 2
 _INTERRUPTED = 130
 
@@ -42,11 +43,16 @@ _ROWS_PER_MINUTE = 240_000
 _HOURS_PER_MINUTE = 300
 
 
+class _InvalidError(Exception):
+    """What was looked at is not valid; it has been said why."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit status: 0, 2 for anything that went wrong, 130 when interrupted.
+        The exit status: 0, 1 when a file is not valid, 2 for anything that went wrong, 130 when
+        interrupted.
     """
     load_dotenv(Path.cwd() / ".env", override=False)
     given = _parser().parse_args(arguments)
@@ -57,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not given.verbose:
                 warnings.simplefilter("ignore")
             given.command(given)
+    except _InvalidError:
+        return _INVALID
     except KeyboardInterrupt:
         return _say(
             "Interrupted. What was acknowledged stays so; run the command again.", _INTERRUPTED
@@ -250,6 +258,22 @@ def recipes_table(_given: argparse.Namespace) -> None:
     from caliper_dagster import recipe_book
 
     print(recipe_book.reference(), end="")
+
+
+def recipes_schema(_given: argparse.Namespace) -> None:
+    """Print the JSON Schema of a recipe file."""
+    from caliper_dagster import terminal
+    from caliper_dagster.translator.recipes import schema
+
+    terminal.show_json(schema())
+
+
+def validate(given: argparse.Namespace) -> None:
+    """Say whether the events, entities and envelopes of a file are valid Caliper."""
+    from caliper_dagster.validate_command import validate_file
+
+    if validate_file(given.file, sys.stdout, strict=given.strict):
+        raise _InvalidError
 
 
 def event_store(given: argparse.Namespace) -> None:
@@ -502,6 +526,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(recipes_diff, ranged, to=group)
     add(recipes_table, to=group)
+    add(recipes_schema, to=group)
+
+    added = add(validate)
+    added.add_argument("file", metavar="FILE", help="JSON or NDJSON; - is standard input")
+    added.add_argument("--strict", action="store_true", help="hold it to what we send ourselves")
 
     added = add(event_store)
     added.add_argument("--port", type=int, required=True)

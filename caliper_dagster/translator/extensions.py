@@ -107,7 +107,7 @@ def preview(render: Render) -> object:
 
 
 def gradebook(render: Render, other: object, object: Mapping[str, Any] | None) -> object:
-    """A score of the gradebook, which may repeat that of an activity: its item, and of what kind."""
+    """A score of the gradebook, which may repeat that of an activity: its item and its kind."""
     del render
     item = (object or {}).get("item") or {}
     number = of_other(other, "itemid") or (object or {}).get("itemid")

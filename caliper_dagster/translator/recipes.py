@@ -17,7 +17,15 @@ from importlib import resources
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from caliper_dagster.errors import RecipeError
 from caliper_dagster.translator import vocabulary
@@ -309,6 +317,15 @@ def read_recipes(
             yield from _recipes(checked, resolution, name)
         except ValueError as error:
             raise RecipeError(f"{name}, line {line}: {error}.") from None
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a recipe file, for editors. Loading checks more than it can say."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Recipes of caliper_dagster",
+        **TypeAdapter(list[_Source]).json_schema(),
+    }
 
 
 def _first(error: ValidationError) -> str:
