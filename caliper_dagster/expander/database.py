@@ -35,6 +35,7 @@ _DRIVERS = {
     "postgres": "postgresql+psycopg2",
     "postgresql": "postgresql+psycopg2",
 }
+_WRONG_OPTION = "MOODLE_DB_URL: the driver does not know an option after the ? of the URL."
 _SUPPORTED = {"mysql+pymysql", "postgresql+psycopg2", "sqlite"}
 
 _CATALOGUE = {
@@ -83,8 +84,19 @@ class MoodleDatabase:
         except DBAPIError as error:
             engine.dispose()
             raise ConfigurationError(_refusal(parsed, error)) from None
+        except (TypeError, ValueError, LookupError, AttributeError):
+            # What PyMySQL makes of options that it does not know.
+            engine.dispose()
+            raise ConfigurationError(_WRONG_OPTION) from None
         database = cls(engine, connection, prefix)
-        if not database.has_table("logstore_standard_log"):
+        try:
+            found = database.has_table("logstore_standard_log")
+        except SourceError:
+            database.close()
+            raise ConfigurationError(
+                f"MOODLE_DB_URL: what is at {_place(parsed)} cannot be read as a database."
+            ) from None
+        if not found:
             database.close()
             raise ConfigurationError(
                 f"MOODLE_DB_PREFIX: the database of MOODLE_DB_URL has no table "
@@ -238,7 +250,7 @@ def _plain(value: object) -> object:
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number is a ValueError
         parsed = None
     if parsed is not None:
         parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
@@ -308,11 +320,13 @@ def _refusal(url: URL, error: DBAPIError) -> str:
         return f"MOODLE_DB_URL: the database at {_place(url)} refuses this user and password."
     if "unknown database" in words or "does not exist" in words:
         return f"MOODLE_DB_URL: there is no database {url.database} at {_place(url)}."
+    if "invalid connection option" in words:
+        return _WRONG_OPTION
     return f"MOODLE_DB_URL: no database answers at {_place(url)}."
 
 
 def _place(url: URL) -> str:
-    return f"{url.host}:{url.port}" if url.port else str(url.host or url.database)
+    return f"{url.host}:{url.port}" if url.port else str(url.host or url.database or "localhost")
 
 
 def _failure(error: DBAPIError) -> str:
