@@ -127,6 +127,7 @@ def _add_grading(database: MoodleDatabase, modules: list[Record]) -> None:
         _GRADE_ITEM,
         {"iteminstance": {module["instance"] for module in modules}},
         "itemtype = 'mod' AND itemnumber = 0",
+        ("itemtype", "itemnumber"),
     )
     by_activity = {(item["itemmodule"], item["iteminstance"]): item for item in items}
     wanted: dict[int, int] = {}
@@ -142,8 +143,9 @@ def _add_grading(database: MoodleDatabase, modules: list[Record]) -> None:
         if scale:
             wanted[module["id"]] = scale
     scales = {
-        scale["id"]: len((scale["scale"] or "").split(","))
+        scale["id"]: len(scale["scale"].split(","))
         for scale in database.records("scale", ("id", "scale"), {"id": wanted.values()})
+        if scale["scale"]
     }
     for module in modules:
         if wanted.get(module["id"]) in scales:
@@ -164,6 +166,7 @@ def _add_mimetypes(
         ("id", "contextid", "mimetype", "sortorder"),
         {"contextid": resources},
         "component = 'mod_resource' AND filearea = 'content' AND filename <> '.'",
+        ("component", "filearea", "filename"),
     )
     for context, found in group_by(files, "contextid").items():
         main = min(found, key=lambda file: (-(file["sortorder"] or 0), file["id"]))

@@ -7,7 +7,7 @@ a table means; tables and columns that a Moodle version lacks are simply not the
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -181,27 +181,30 @@ class MoodleDatabase:
         self,
         table: str,
         columns: Iterable[str],
-        where: dict[str, Iterable[int]] | None = None,
+        where: Mapping[str, Iterable[int | None]] | None = None,
         condition: str = "",
+        conditional: Sequence[str] = (),
         **values: object,
     ) -> list[Record]:
         """Read records by sets of integer keys, one statement for every 10,000 of the first set.
 
         Args:
             table: name without prefix.
-            columns: wanted columns; those that this Moodle lacks are left out of the records.
+            columns: wanted columns; those that this Moodle lacks are None in the records.
             where: column → keys; all must match. Without it the whole table is read.
             condition: further SQL, with ``:name`` for each of ``values``.
+            conditional: the columns that the condition names.
             values: the values of the condition.
 
         Returns:
             One dict per record, with plain values (decimals as float). Empty when the table or a
-            column of ``where`` is absent, or when a set of keys is empty.
+            column that chooses the records is absent, or when a set of keys is empty.
         """
         available = self.columns(table)
-        chosen = [column for column in columns if column in available]
+        wanted = dict.fromkeys(columns)
+        chosen = [column for column in wanted if column in available]
         keys = {column: _integers(ids) for column, ids in (where or {}).items()}
-        if not chosen or any(column not in available or not keys[column] for column in keys):
+        if not chosen or not available.issuperset([*keys, *conditional]) or not all(keys.values()):
             return []
         quote = self._engine.dialect.identifier_preparer.quote
         select = f"SELECT {', '.join(map(quote, chosen))} FROM {self.quoted(table)}"
@@ -210,14 +213,15 @@ class MoodleDatabase:
             terms = [term for term in (*restriction, condition) if term]
             sql = select + (f" WHERE {' AND '.join(terms)}" if terms else "")
             records.extend(
-                {column: _plain(value) for column, value in zip(chosen, row, strict=True)}
+                wanted
+                | {column: _plain(value) for column, value in zip(chosen, row, strict=True)}
                 for row in self.execute(sa.text(sql), **values)
             )
         return records
 
 
-def _integers(ids: Iterable[int]) -> list[int]:
-    return sorted({int(key) for key in ids})
+def _integers(ids: Iterable[int | None]) -> list[int]:
+    return sorted({int(key) for key in ids if key is not None})
 
 
 def _restrictions(keys: dict[str, list[int]]) -> Iterator[list[str]]:
