@@ -213,8 +213,7 @@ class MoodleDatabase:
             terms = [term for term in (*restriction, condition) if term]
             sql = select + (f" WHERE {' AND '.join(terms)}" if terms else "")
             records.extend(
-                wanted
-                | {column: _plain(value) for column, value in zip(chosen, row, strict=True)}
+                wanted | {column: _plain(value) for column, value in zip(chosen, row, strict=True)}
                 for row in self.execute(sa.text(sql), **values)
             )
         return records
