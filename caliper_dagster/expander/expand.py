@@ -189,7 +189,9 @@ def _place_session(
     database: MoodleDatabase, site: people.Site, rows: _Rows
 ) -> dict[str, RecordColumn]:
     actors = np.where(rows.users["realuser"] > 0, rows.users["realuser"], rows.users["user"])
+    # Logging in as another begins no session, and its end ends none.
     names = rows.log["eventname"].cast(pa.string()).to_numpy()
+    names = np.where(rows.users["realuser"] > 0, "", names)
     web = rows.log["origin"].cast(pa.string()).to_numpy() == "web"
     column = RecordColumn(len(rows.ids))
     clicks = sessions.Clicks(

@@ -7,7 +7,6 @@ of the guest account, which many share: no session is better than a wrong one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from caliper_dagster.expander.columns import NOTHING, Flags, Integers, RecordColumn
-from caliper_dagster.expander.database import MoodleDatabase, Record
+from caliper_dagster.expander.database import MoodleDatabase
 
 LOGGED_IN = r"\core\event\user_loggedin"
 LOGGED_OUT = r"\core\event\user_loggedout"
@@ -60,20 +59,26 @@ class Clicks:
         )
 
 
-_CHANGES = (
-    # The first five are the columns of the index (userid, contextlevel, …, timecreated).
-    "contextlevel = 10 AND contextinstanceid = 0 AND crud = 'r' AND edulevel = 0 "
-    "AND timecreated >= :earliest AND timecreated < :start AND eventname IN (:login, :logout) "
-    "AND origin = 'web' AND anonymous <> 1 AND ip IS NOT NULL"
-)
-
-
 def place(database: MoodleDatabase, column: RecordColumn, clicks: Clicks) -> None:
     """Fill the session column: ``id`` and ``timecreated`` of the log-in's log row, and ``user``."""
     rows = clicks.frame()
     if rows.empty:
         return
-    before = _changes_before(database, rows["userid"].unique(), int(rows["timecreated"].min()))
+    start = int(rows["timecreated"].min())
+    before = database.records(
+        "logstore_standard_log",
+        ("id", "timecreated", "userid", "ip", "eventname"),
+        {"userid": rows["userid"].unique()},
+        # The first five are the columns of the index (userid, contextlevel, …, timecreated).
+        "contextlevel = 10 AND contextinstanceid = 0 AND crud = 'r' AND edulevel = 0 "
+        "AND timecreated >= :earliest AND timecreated < :start "
+        "AND eventname IN (:login, :logout) AND origin = 'web' AND anonymous = 0 "
+        "AND realuserid IS NULL AND ip IS NOT NULL",
+        earliest=start - LONGEST,
+        start=start,
+        login=LOGGED_IN,
+        logout=LOGGED_OUT,
+    )
     everything = pd.concat([pd.DataFrame(before).assign(row=-1), rows] if before else [rows])
     everything = everything.sort_values(["timecreated", "id"], kind="stable", ignore_index=True)
     # A log-out still belongs to the session that it ends: it counts from just after its own row.
@@ -103,28 +108,3 @@ def place(database: MoodleDatabase, column: RecordColumn, clicks: Clicks) -> Non
             .itertuples(index=False)
         },
     )
-
-
-def _changes_before(database: MoodleDatabase, users: Iterable[int], start: int) -> list[Record]:
-    """Log-ins and log-outs of users within the last day before a time, as :class:`Clicks` has them.
-
-    Who logs out while logged in as somebody else stands in ``realuserid``.
-    """
-    found = []
-    for column, other in (
-        ("userid", "(realuserid IS NULL OR realuserid <= 0)"),
-        ("realuserid", ""),
-    ):
-        for row in database.records(
-            "logstore_standard_log",
-            ("id", "timecreated", column, "ip", "eventname"),
-            {column: users},
-            " AND ".join(filter(None, (_CHANGES, other))),
-            earliest=start - LONGEST,
-            start=start,
-            login=LOGGED_IN,
-            logout=LOGGED_OUT,
-        ):
-            row["userid"] = row.pop(column)
-            found.append(row)
-    return found
