@@ -16,7 +16,10 @@ from caliper_dagster.translator.vocabulary import TERM
 
 ANONYMOUS_PERSON = {"id": f"{TERM}Person", "type": "Person"}
 
-_PLACEHOLDER = re.compile(r"\{([a-z_.]+)\}")
+PATH_COLUMNS = ("objectid", "relateduserid", "courseid", "contextinstanceid")
+"""Columns that an address may be made from; ``other.KEY`` names a key of ``other``."""
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 class Iris:
@@ -57,6 +60,11 @@ class Iris:
     def activity(self, modname: str, module: int) -> str:
         """An activity, by course module id and never by instance."""
         return f"{self.site}/mod/{modname}/view.php?id={module}"
+
+    @staticmethod
+    def placeholders(template: str) -> list[str]:
+        """The values that a template names."""
+        return _PLACEHOLDER.findall(template)
 
     def path(self, template: str, values: Mapping[str, object]) -> str:
         """An address below the site from a template such as ``mod/forum/user.php?id={objectid}``.

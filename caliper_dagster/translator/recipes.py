@@ -10,15 +10,16 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from caliper_dagster.errors import RecipeError
 from caliper_dagster.translator import conditions, vocabulary
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS
-from caliper_dagster.translator.extensions import EXTENSION_FUNCTIONS
+from caliper_dagster.translator.extensions import EXTENSION_FUNCTIONS, NEVER
+from caliper_dagster.translator.identity import PATH_COLUMNS, Iris
 
 EVENT_NAME = re.compile(r"\\[a-z][a-z0-9_]*\\event\\[a-z][a-z0-9_]*")
 
@@ -33,11 +34,23 @@ class PathEntity(BaseModel):
     type: str
     path: str
 
+    @field_validator("path")
+    @classmethod
+    def _check_placeholders(cls, value: str) -> str:
+        for name in Iris.placeholders(value):
+            column, _, key = name.partition(".")
+            if column == "other" and key.lower() in NEVER:
+                raise ValueError(f"{{{name}}} may hold a secret and never leaves")
+            if name not in PATH_COLUMNS and not (column == "other" and key):
+                known = ", ".join(f"{{{column}}}" for column in (*PATH_COLUMNS, "other.KEY"))
+                raise ValueError(f"there is no {{{name}}}; there are {known}")
+        return value
+
 
 def _known_entity(value: Any) -> Any:  # noqa: ANN401 - before validation
     if isinstance(value, str) and value not in ENTITY_FUNCTIONS:
         raise ValueError(f"there is no entity {value!r}; there are {', '.join(ENTITY_FUNCTIONS)}")
-    if isinstance(value, dict) and value.get("type") not in vocabulary.ENTITY_TYPES:
+    if isinstance(value, dict) and str(value.get("type")) not in vocabulary.ENTITY_TYPES:
         raise ValueError(f"{value.get('type')!r} is no entity type of Caliper")
     return value
 
@@ -75,6 +88,17 @@ class _Shape(BaseModel):
             raise ValueError(f"{value!r} is no action of Caliper")
         return value
 
+    @model_validator(mode="after")
+    def _check_legality(self) -> Self:
+        actions = vocabulary.EVENT_TYPES[self.event_type].actions
+        if actions is not None and self.action not in actions:
+            raise ValueError(f"{self.event_type} has no action {self.action}")
+        if isinstance(self.object_, PathEntity):
+            wrong = vocabulary.illegal(self.event_type, self.action, self.object_.type, "v1p2")
+            if wrong:
+                raise ValueError(wrong)
+        return self
+
 
 class _Variant(_Shape):
     """Another shape, for rows on which a condition holds."""
@@ -83,7 +107,7 @@ class _Variant(_Shape):
 class _Source(_Shape):
     """A recipe as written."""
 
-    events: list[str]
+    events: Annotated[list[str], Field(min_length=1)]
     pattern: str
     actor: Actor = "user"
     session: Literal["holds", "ends"] = "holds"
@@ -184,20 +208,30 @@ def read_recipes(name: str, text: str) -> Iterator[Recipe]:
     try:
         sources = yaml.safe_load(text) or []
     except yaml.YAMLError as error:
-        raise RecipeError(f"{name} is no YAML: {error}") from None
+        raise RecipeError(f"{name} is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(sources, list):
         raise RecipeError(f"{name} must be a list of recipes.")
     for number, source in enumerate(sources, start=1):
         try:
             yield from _recipes(_Source.model_validate(source))
         except ValidationError as error:
-            raise RecipeError(f"{name}: recipe {number} is wrong: {_first(error)}") from None
+            raise RecipeError(
+                f"{name}: recipe {number}{_event(source)} is wrong: {_first(error)}"
+            ) from None
 
 
 def _first(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in problem["loc"])
-    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+    problems = error.errors(include_url=False, include_context=False)
+    # An entity is a name or a map, and both are complained about: the map says what is wrong.
+    problem = next((each for each in problems if each["loc"][-1:] != ("str",)), problems[0])
+    where = ".".join(str(part) for part in problem["loc"] if part not in {"str", "PathEntity"})
+    what = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what
+
+
+def _event(source: object) -> str:
+    events = source.get("events") if isinstance(source, dict) else None
+    return f" ({events[0]})" if isinstance(events, list) and events else ""
 
 
 def _recipes(source: _Source) -> Iterable[Recipe]:

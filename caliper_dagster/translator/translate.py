@@ -19,7 +19,7 @@ from caliper_dagster.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, REC
 from caliper_dagster.translator import conditions, entities, extensions, vocabulary
 from caliper_dagster.translator.actors import APPLICATION, USER_IDS, Actors
 from caliper_dagster.translator.entities import PersonOptions, Render
-from caliper_dagster.translator.identity import ANONYMOUS_PERSON, Iris
+from caliper_dagster.translator.identity import ANONYMOUS_PERSON, PATH_COLUMNS, Iris
 from caliper_dagster.translator.recipes import EntitySource, PathEntity, Recipe, load_recipes
 from caliper_dagster.translator.rendering import finish
 from caliper_dagster.translator.rows import (
@@ -40,7 +40,6 @@ _RECORDS = frozenset(
     for column in EXPANDED_LOG.columns
     if column.type == RECORD and column.name not in MOODLE_LOG.schema.names
 ) | {"other"}
-_PATH_COLUMNS = ("objectid", "relateduserid", "courseid", "contextinstanceid")
 _ASSIGNED = frozenset({"quiz_attempt", "quiz_result", "submission", "graded_submission"})
 """Entities that name the related user as assignee."""
 
@@ -127,8 +126,13 @@ class _Translation:
             for name, variant in recipe.unless:
                 rows = np.flatnonzero(chosen == number)
                 condition = conditions.CONDITIONS[name]
-                combinations, inverse = self._rows.distinct(parameters(condition), rows)
-                holds = np.array([condition(*values) for values in combinations], dtype=bool)
+                results, inverse = self._evaluate(
+                    lambda _, *values, condition=condition: condition(*values),
+                    parameters(condition),
+                    rows,
+                    name,
+                )
+                holds = np.array(results, dtype=bool)
                 if len(rows) and holds.any():
                     chosen[rows[holds[inverse]]] = len(self._recipes)
                     self._recipes.append(variant)
@@ -200,9 +204,14 @@ class _Translation:
         slot: str,
     ) -> None:
         """Like :meth:`_place`, for JSON that is no entity of its own."""
+
+        def dumped(render: Render, *values: object) -> str | None:
+            result = function(render, *values)
+            return None if result is None else dump(result)
+
         if len(rows):
-            results, inverse = self._evaluate(function, names, rows, slot)
-            fragments.place(rows, [None if r is None else dump(r) for r in results], inverse)
+            texts, inverse = self._evaluate(dumped, names, rows, slot)
+            fragments.place(rows, texts, inverse)
 
     # Slots
 
@@ -237,12 +246,12 @@ class _Translation:
         entity_type, path = source.type, source.path
 
         def from_path(render: Render, other: object, *values: object) -> entities.Entity:
-            known = dict(zip(_PATH_COLUMNS, values, strict=True))
+            known = dict(zip(PATH_COLUMNS, values, strict=True))
             if isinstance(other, dict):
                 known |= {f"other.{key}": value for key, value in other.items()}
             return {"id": render.iris.path(path, known), "type": entity_type}
 
-        return from_path, ("other", *_PATH_COLUMNS)
+        return from_path, ("other", *PATH_COLUMNS)
 
     def _actor(self) -> Fragments:
         fragments = Fragments(self._rows.number)
@@ -410,7 +419,7 @@ class _Translation:
             lambda recipe: recipe.object in _ASSIGNED or recipe.generated in _ASSIGNED
         )
         codes, records = self._rows.column("object")
-        owners = np.array([(record or {}).get("userid", NOTHING) for record in records])
+        owners = np.array([_owner(record) for record in records], dtype=np.int64)
         related = np.where(self._anonymous, NOTHING, self._rows.integers("relateduserid"))
         owner = owners[codes]
         return np.where(assigned, np.where(owner == NOTHING, related, owner), NOTHING)
@@ -427,7 +436,7 @@ class _Translation:
             "membership": self._membership(),
             "session": self._session(),
         }
-        actor = self._actor()
+        actor, ed_app = self._actor(), self._ed_app()
         heads, head_codes = self._heads(type_codes, type_names)
         translated = np.flatnonzero((self._recipe >= 0) & (self._failures == 0))
         with_extensions = self._extensions(translated)
@@ -453,7 +462,7 @@ class _Translation:
             ',"eventTime":"',
             self._times(translated),
             '"',
-            self._ed_app(translated),
+            ed_app.array(translated, ',"edApp":'),
             *(slots[name].array(translated, f',"{name}":') for name in slots),
             with_extensions,
             "}",
@@ -465,12 +474,12 @@ class _Translation:
         seconds = pa.array(self._rows.integers("timecreated")[rows]).cast(pa.timestamp("s"))
         return pc.strftime(seconds, "%Y-%m-%dT%H:%M:%S.000Z")
 
-    def _ed_app(self, rows: Indices) -> pa.Array:
+    def _ed_app(self) -> Fragments:
         fragments = Fragments(self._rows.number)
         self._place(
             fragments, entities.application, ("site",), np.arange(self._rows.number), "edApp"
         )
-        return fragments.array(rows, ',"edApp":')
+        return fragments
 
     def _heads(
         self, type_codes: np.ndarray[Any, np.dtype[np.int64]], type_names: list[str]
@@ -577,6 +586,11 @@ def _repeated(
     return pa.DictionaryArray.from_arrays(
         pa.array(merged, pa.int32(), mask=missing), pa.array(distinct, pa.string())
     )
+
+
+def _owner(record: object) -> int:
+    user = record.get("userid") if isinstance(record, dict) else None
+    return user if isinstance(user, int) and abs(user) < 2**63 else int(NOTHING)
 
 
 def _has(rows: Rows, column: str, where: Indices) -> Flags:
