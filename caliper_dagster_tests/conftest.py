@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from selenium.webdriver import Chrome
 from xdist.workermanage import WorkerController
 
 from caliper_dagster_tests import moodle_dump, servers
 from caliper_dagster_tests.browser import open_browser
+
+# A slow machine is no failure.
+hypothesis.settings.register_profile("caliper", deadline=None)
+hypothesis.settings.load_profile("caliper")
 
 _run_key = pytest.StashKey[servers.Run]()
 _folder_key = pytest.StashKey[Path]()

@@ -58,20 +58,19 @@ def courses(database: MoodleDatabase, ids: Iterable[int]) -> dict[int, Record]:
 
 
 def course_modules(
-    database: MoodleDatabase, contexts: Mapping[int, int], components: Mapping[int, str]
+    database: MoodleDatabase, contexts: Mapping[int, int | None]
 ) -> dict[int, Record]:
     """Course modules by id.
 
     Args:
         database: where to look.
         contexts: course module id → id of its context.
-        components: course module id → component of a row in it, such as ``mod_quiz``.
 
     Returns:
         Records with ``id``, ``modname``, ``instance``, ``course``, ``section``, ``idnumber``,
         ``added``, and what could be found of ``activity``, ``grade_item``, ``scale_items`` (number
         of items of the scale that it is graded with) and ``mimetype`` (of a single-file resource).
-        A module that is gone has ``id``, ``modname`` (from the component) and ``missing``.
+        A module that is gone is not among them.
     """
     names = {module["id"]: module["name"] for module in database.records("modules", ("id", "name"))}
     found = {}
@@ -86,15 +85,6 @@ def course_modules(
         _add_activities(database, modname, modules)
     _add_grading(database, list(found.values()))
     _add_mimetypes(database, found, contexts)
-    for gone in contexts:
-        if gone not in found:
-            found[gone] = {
-                "id": gone,
-                "modname": components[gone].removeprefix("mod_")
-                if components.get(gone, "").startswith("mod_")
-                else None,
-                "missing": 1,
-            }
     return found
 
 
@@ -127,6 +117,7 @@ def _add_grading(database: MoodleDatabase, modules: list[Record]) -> None:
         _GRADE_ITEM,
         {"iteminstance": {module["instance"] for module in modules}},
         "itemtype = 'mod' AND itemnumber = 0",
+        ("itemtype", "itemnumber"),
     )
     by_activity = {(item["itemmodule"], item["iteminstance"]): item for item in items}
     wanted: dict[int, int] = {}
@@ -142,8 +133,9 @@ def _add_grading(database: MoodleDatabase, modules: list[Record]) -> None:
         if scale:
             wanted[module["id"]] = scale
     scales = {
-        scale["id"]: len((scale["scale"] or "").split(","))
+        scale["id"]: len(scale["scale"].split(","))
         for scale in database.records("scale", ("id", "scale"), {"id": wanted.values()})
+        if scale["scale"]
     }
     for module in modules:
         if wanted.get(module["id"]) in scales:
@@ -151,7 +143,7 @@ def _add_grading(database: MoodleDatabase, modules: list[Record]) -> None:
 
 
 def _add_mimetypes(
-    database: MoodleDatabase, modules: Mapping[int, Record], contexts: Mapping[int, int]
+    database: MoodleDatabase, modules: Mapping[int, Record], contexts: Mapping[int, int | None]
 ) -> None:
     """Type of the main file of each ``mod_resource``: the first by ``sortorder``, then ``id``."""
     resources = {
@@ -164,6 +156,7 @@ def _add_mimetypes(
         ("id", "contextid", "mimetype", "sortorder"),
         {"contextid": resources},
         "component = 'mod_resource' AND filearea = 'content' AND filename <> '.'",
+        ("component", "filearea", "filename"),
     )
     for context, found in group_by(files, "contextid").items():
         main = min(found, key=lambda file: (-(file["sortorder"] or 0), file["id"]))

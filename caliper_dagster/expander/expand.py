@@ -158,17 +158,14 @@ def _place_module(
 ) -> dict[str, RecordColumn]:
     del site
     chosen = rows.modules > 0
-    contexts, components = {}, {}
+    contexts = {}
     firsts = np.unique(rows.modules, return_index=True)
     for module, row in zip(*firsts, strict=True):
         if module > 0:
             contexts[int(module)] = rows.log["contextid"][int(row)].as_py()
-            components[int(module)] = rows.log["component"][int(row)].as_py()
-    records = activities.course_modules(database, contexts, components)
     column = RecordColumn(len(rows.ids))
-    column.place(chosen, rows.modules, records)
-    gone = np.array([module for module, record in records.items() if "missing" in record])
-    rows.note_unresolved("course_modules", chosen & np.isin(rows.modules, gone), rows.modules)
+    gone = column.place(chosen, rows.modules, activities.course_modules(database, contexts))
+    rows.note_unresolved("course_modules", gone, rows.modules)
     return {"module": column}
 
 

@@ -187,6 +187,7 @@ class _GradeHistory:
             ("id", "iteminstance"),
             {"iteminstance": {grade["assignment"] for grade in grades}},
             "itemtype = 'mod' AND itemmodule = 'assign' AND itemnumber = 0",
+            ("itemtype", "itemmodule", "itemnumber"),
         )
         assignments = {item["id"]: item["iteminstance"] for item in items}
         self._changes: dict[tuple[int, int], list[Record]] = {}
@@ -194,7 +195,8 @@ class _GradeHistory:
             "grade_grades_history",
             ("id", "itemid", "userid", "timemodified", "loggeduser", "rawgrade", "rawgrademax"),
             {"userid": {grade["userid"] for grade in grades}, "itemid": assignments},
-            "source = 'mod/assign'",
+            "source = 'mod/assign' AND timemodified IS NOT NULL",
+            ("source", "timemodified"),
         ):
             key = (assignments[row["itemid"]], row["userid"])
             self._changes.setdefault(key, []).append(row)
@@ -210,7 +212,7 @@ class _GradeHistory:
             user: user of the event's log row, who gave the grade.
         """
         record = {key: value for key, value in grade.items() if key != "timemodified"}
-        if grade["timemodified"] <= time:
+        if (grade["timemodified"] or 0) <= time:
             return record
         changes = self._changes.get((grade["assignment"], grade["userid"]), [])
         before = [change for change in changes if change["timemodified"] <= time]

@@ -36,9 +36,9 @@ def decode_column(other: pa.ChunkedArray) -> tuple[pa.DictionaryArray, pa.Array]
     texts: list[str | None] = []
     broken: list[bool] = []
     for stored in encoded.dictionary.to_pylist():
-        value = decode(stored)
-        broken.append(value is UNDECODABLE)
-        texts.append(None if value is UNDECODABLE or value is None else _dump(value))
+        text = _text(decode(stored))
+        broken.append(text is UNDECODABLE)
+        texts.append(None if text is UNDECODABLE else text)
     codes = {
         text: code for code, text in enumerate(dict.fromkeys(t for t in texts if t is not None))
     }
@@ -91,8 +91,13 @@ def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     return value
 
 
-def _dump(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    return orjson.dumps(value).decode()
+def _text(value: Any) -> Any:  # noqa: ANN401 - JSON text, None or UNDECODABLE
+    if value is None or value is UNDECODABLE:
+        return value
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # what is nested too deeply can be read, but not written
+        return UNDECODABLE
 
 
 class _Php:
@@ -137,11 +142,16 @@ class _Php:
             self._expect(b";")
             return text
         if kind == b"a:":
-            return self._map(depth)
+            entries = self._entries(depth)
+            # As in PHP's JSON: an array with the keys 0, 1, 2, … is a list, also when empty.
+            if [key for key, _ in entries] == list(range(len(entries))):
+                return [value for _, value in entries]
+            return {str(key): value for key, value in entries}
         if kind == b"O:":
             self._text()
             self._expect(b":")
-            return self._map(depth)
+            # Private and protected properties carry their class between NUL bytes.
+            return {str(key).rpartition("\0")[2]: value for key, value in self._entries(depth)}
         raise ValueError("unknown type")
 
     def _text(self) -> str:
@@ -154,17 +164,16 @@ class _Php:
         self._expect(b'"')
         return text
 
-    def _map(self, depth: int) -> Any:  # noqa: ANN401 - any JSON value
+    def _entries(self, depth: int) -> list[tuple[int | str, Any]]:
         count = int(self._until(b":"))
+        if count < 0:
+            raise ValueError("malformed")
         self._expect(b"{")
-        entries = []
+        entries: list[tuple[int | str, Any]] = []
         for _ in range(count):
             key = self._value(depth + 1)
             if not isinstance(key, int | str):
                 raise ValueError("malformed")  # noqa: TRY004 - the data is wrong, not the call
             entries.append((key, self._value(depth + 1)))
         self._expect(b"}")
-        if entries and [key for key, _ in entries] == list(range(len(entries))):
-            return [value for _, value in entries]
-        # Private and protected properties carry their class between NUL bytes.
-        return {str(key).rpartition("\0")[2]: value for key, value in entries}
+        return entries

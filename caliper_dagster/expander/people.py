@@ -35,6 +35,7 @@ class Site:
             "config",
             ("name", "value"),
             condition="name IN ('release', 'siteguest', 'siteadmins')",
+            conditional=("name",),
         )
         config = {row["name"]: row["value"] or "" for row in rows}
         administrators = config.get("siteadmins", "").split(",")
@@ -58,7 +59,7 @@ def users(database: MoodleDatabase, ids: Iterable[int], site: Site) -> dict[int,
     """
     found = {}
     for user in database.records("user", _USER, {"id": ids}):
-        record = {key: user[key] for key in _DELETED if key in user} if user["deleted"] else user
+        record = {key: user[key] for key in _DELETED} if user["deleted"] else user
         if user["id"] == site.guest:
             record = {**record, "guest": 1}
         found[user["id"]] = record
@@ -91,6 +92,7 @@ class Memberships:
             ("instanceid", "path"),
             {"instanceid": courses},
             f"contextlevel = {_COURSE_LEVEL}",
+            ("contextlevel",),
         )
         self._ancestors = {
             context["instanceid"]: [
@@ -130,7 +132,7 @@ class Memberships:
                 pair = (row["userid"], methods[method]["courseid"])
                 periods = self._enrolments.setdefault(pair, [])
                 if not row["status"] and not methods[method]["status"]:
-                    begin = row["timestart"] or row["timecreated"]
+                    begin = row["timestart"] or row["timecreated"] or 0
                     periods.append((begin, row["timeend"] or _FOREVER))
 
     def place(

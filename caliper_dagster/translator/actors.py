@@ -89,5 +89,5 @@ def _guests(rows: Rows) -> list[int]:
         record["id"]
         for name in ("user", "realuser")
         for record in rows.column(name)[1]
-        if record and record.get("guest")
+        if isinstance(record, dict) and record.get("guest") and isinstance(record.get("id"), int)
     ]

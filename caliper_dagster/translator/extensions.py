@@ -14,13 +14,15 @@ from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import Render, integer, of_other
 from caliper_dagster.translator.identity import Iris
 
-_NEVER = frozenset(
+NEVER = frozenset(
     """
     address auth badgehash content debug email extrauserinfo idnumber ip key mfa oldvalue password
     privatetoken receivedconfigkey replace search secret sessionid sid sesskey token useragent
     username value
     """.split()
 )
+"""Keys of ``other`` that hold secrets or persons: they never leave, whatever a recipe says."""
+
 _LONGEST = 255
 _ID = re.compile(r"-?\d{1,18}")
 
@@ -41,7 +43,7 @@ def filtered_other(other: object, allowed: Collection[str]) -> dict[str, Any] | 
     kept = {
         key: value
         for key, value in other.items()
-        if key.lower() not in _NEVER and _may_leave(key, value, allowed)
+        if key.lower() not in NEVER and _may_leave(key, value, allowed)
     }
     return kept or None
 

@@ -16,7 +16,7 @@ from caliper_dagster.translator.vocabulary import TERM
 
 ANONYMOUS_PERSON = {"id": f"{TERM}Person", "type": "Person"}
 
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_.]*)\}")
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 class Iris:
@@ -69,6 +69,11 @@ class Iris:
             return None
         return self.user(actor) if actor else self.site
 
+    @staticmethod
+    def placeholders(template: str) -> list[str]:
+        """The values that a template names."""
+        return _PLACEHOLDER.findall(template)
+
     def path(self, template: str, values: Mapping[str, object]) -> tuple[str, list[str]]:
         """An address below the site from a template such as ``mod/forum/user.php?id={objectid}``.
 
@@ -77,7 +82,7 @@ class Iris:
         Returns:
             The address, and the names whose values were not known.
         """
-        missing = [name for name in _PLACEHOLDER.findall(template) if not _given(values.get(name))]
+        missing = [name for name in self.placeholders(template) if not _given(values.get(name))]
         head, mark, fragment = template.partition("#")
         base, _, query = head.partition("?")
         parameters = [_fill(part, values) for part in query.split("&") if part]

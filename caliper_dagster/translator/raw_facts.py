@@ -176,7 +176,7 @@ class RawFacts:
             ]
         )[self._recipe]
         codes, records = self._rows.column("object")
-        owners = np.array([_owner(record) for record in records])
+        owners = np.array([_owner(record) for record in records], dtype=np.int64)
         related = np.where(self._named, self._rows.integers("relateduserid"), NOTHING)
         owner = owners[codes]
         return np.where(assigned, np.where(owner == NOTHING, related, owner), NOTHING)
@@ -185,7 +185,7 @@ class RawFacts:
 def _owner(record: Any) -> int:  # noqa: ANN401 - a record or None
     """The learner whom an attempt or submission belongs to."""
     owner = record.get("userid") if isinstance(record, dict) else None
-    return int(owner) if isinstance(owner, int) else int(NOTHING)
+    return owner if isinstance(owner, int) and abs(owner) < 2**63 else int(NOTHING)
 
 
 def _plain_facts(_: Render, *values: object) -> str:

@@ -24,7 +24,6 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     field_validator,
-    model_validator,
 )
 
 from caliper_dagster.errors import RecipeError
@@ -32,14 +31,16 @@ from caliper_dagster.translator import vocabulary
 from caliper_dagster.translator.conditions import CONDITIONS
 from caliper_dagster.translator.derived import DERIVED_EVENTS
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS
-from caliper_dagster.translator.entities.generic import is_resource
-from caliper_dagster.translator.extensions import EXTENSION_FUNCTIONS
+from caliper_dagster.translator.entities.generic import PATH_COLUMNS, is_resource
+from caliper_dagster.translator.extensions import EXTENSION_FUNCTIONS, NEVER
+from caliper_dagster.translator.identity import Iris
 
 EVENT_NAME = re.compile(r"\\[a-z][a-z0-9_]*\\event\\[a-z][a-z0-9_]*")
 _FAMILY = re.compile(r"\*[a-z0-9_\\]*")
 _FALLBACK_FILE = "fallback.yaml"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MODULE_LEVEL = 70
+_RECORDS = frozenset({"object", "module"})
 
 Actor = Literal["user", "learner", "grader", "user_or_site", "site"]
 Resolution = Literal["exact", "family", "fallback", "user"]
@@ -58,6 +59,19 @@ class PathEntity(BaseModel):
     def _check_type(cls, value: str) -> str:
         if value not in vocabulary.ENTITY_TYPES:
             raise ValueError(f"{value!r} is no entity type of Caliper")
+        return value
+
+    @field_validator("path")
+    @classmethod
+    def _check_placeholders(cls, value: str) -> str:
+        known = [column for column in PATH_COLUMNS if column not in _RECORDS]
+        for name in Iris.placeholders(value):
+            column, _, key = name.partition(".")
+            if column == "other" and key.lower() in NEVER:
+                raise ValueError(f"{{{name}}} may hold a secret and never leaves")
+            if name not in known and not (column == "other" and key):
+                there = ", ".join(f"{{{column}}}" for column in (*known, "other.KEY"))
+                raise ValueError(f"there is no {{{name}}}; there are {there}")
         return value
 
 
@@ -97,13 +111,19 @@ class _Shape(BaseModel):
             raise ValueError(f"{value!r} is no action of Caliper")
         return value
 
-    @model_validator(mode="after")
-    def _check_legality(self) -> _Shape:
-        if self.action and isinstance(self.object_, PathEntity):
-            wrong = vocabulary.illegal(self.event_type, self.action, self.object_.type, "v1p2")
+    def check_legality(self, action: str) -> None:
+        """Whether the event type has this action, and this object where its type is given.
+
+        Raises:
+            ValueError: it has not.
+        """
+        actions = vocabulary.EVENT_TYPES[self.event_type].actions
+        if actions is not None and action not in actions:
+            raise ValueError(f"{self.event_type} has no action {action}")
+        if isinstance(self.object_, PathEntity):
+            wrong = vocabulary.illegal(self.event_type, action, self.object_.type, "v1p2")
             if wrong:
                 raise ValueError(wrong)
-        return self
 
 
 _FUNCTIONS: dict[str, Mapping[str, object]] = {
@@ -116,7 +136,7 @@ _FUNCTIONS: dict[str, Mapping[str, object]] = {
 class _Source(_Shape):
     """A recipe as written."""
 
-    events: list[str]
+    events: Annotated[list[str], Field(min_length=1)]
     pattern: str
     actor: Actor = "user"
     action_1_1: str | None = None
@@ -329,8 +349,10 @@ def schema() -> dict[str, Any]:
 
 
 def _first(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("Path"))
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    # An entity is a name or a map, and both are complained about: the map says what is wrong.
+    problem = next((each for each in problems if each["loc"][-1:] != ("str",)), problems[0])
+    where = ".".join(str(part) for part in problem["loc"] if part not in {"str", "PathEntity"})
     what = problem["msg"].removeprefix("Value error, ").rstrip(".")
     return f"{where}: {what[:1].lower()}{what[1:]}" if where else what
 
@@ -357,10 +379,8 @@ def _recipes(source: _Source, resolution: Resolution, file: str) -> Iterator[tup
 
 def _shape(shape: _Shape, event_name: str) -> dict[str, Any]:
     action = shape.action or ("" if event_name.startswith("*") else action_of(event_name, None))
-    if action and isinstance(shape.object_, PathEntity):
-        wrong = vocabulary.illegal(shape.event_type, action, shape.object_.type, "v1p2")
-        if wrong:
-            raise ValueError(wrong)
+    if action:
+        shape.check_legality(action)
     return {
         "event_type": shape.event_type,
         "action": action,

@@ -103,6 +103,11 @@ class Renderer:
         slot: str,
     ) -> None:
         """Like :meth:`place`, for JSON that is no entity of its own."""
+
+        def dumped(render: Render, *values: object) -> str | None:
+            result = function(render, *values)
+            return None if result is None else dump(result)
+
         if len(rows):
-            results, inverse = self.evaluate(function, names, rows, slot)
-            fragments.place(rows, [None if r is None else dump(r) for r in results], inverse)
+            texts, inverse = self.evaluate(dumped, names, rows, slot)
+            fragments.place(rows, texts, inverse)

@@ -170,8 +170,10 @@ class _Translation:
 
     def _apply(self, chosen: Codes, rows: Indices, name: str, variant: Recipe) -> None:
         condition = conditions.CONDITIONS[name]
-        combinations, inverse = self._rows.distinct(parameters(condition), rows)
-        holds = np.array([condition(*values) for values in combinations], dtype=bool)
+        results, inverse = self._renderer.evaluate(
+            lambda _, *values: condition(*values), parameters(condition), rows, name
+        )
+        holds = np.array(results, dtype=bool)
         if holds.any():
             chosen[rows[holds[inverse]]] = len(self._recipes)
             self._recipes.append(variant)

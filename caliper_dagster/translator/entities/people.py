@@ -24,7 +24,8 @@ def person(render: Render, user: Record) -> Entity:
     if user.get("deleted") or "username" not in user:
         return entity
     if render.person.names:
-        entity["name"] = f"{user['firstname']} {user['lastname']}".strip()
+        names = (user["firstname"], user["lastname"])
+        entity["name"] = " ".join(name for name in names if name)
     values = {
         "SystemId": str(user["id"]),
         "LtiUserId": str(user["id"]),

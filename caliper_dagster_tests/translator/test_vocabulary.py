@@ -1,0 +1,166 @@
+"""What Caliper allows, counted and sampled against the final texts."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from caliper_dagster.translator import vocabulary
+from caliper_dagster.translator.vocabulary import (
+    ACTIONS,
+    ENTITY_TYPES,
+    EVENT_TYPES,
+    entity_in_1_1,
+    event_in_1_1,
+    exists,
+    illegal,
+    is_a,
+    profile,
+    properties,
+)
+
+
+def test_there_are_80_actions_in_1_2_and_64_of_them_in_1_1():
+    assert len(ACTIONS["v1p2"]) == 80
+    assert len(ACTIONS["v1p1"]) == 64
+    assert ACTIONS["v1p1"] < ACTIONS["v1p2"]
+
+
+def test_every_type_descends_from_entity_and_names_only_known_types():
+    for name, entity in ENTITY_TYPES.items():
+        assert is_a(name, "Entity")
+        assert set(entity.supertypes) <= set(ENTITY_TYPES)
+        for kind in properties(name).values():
+            target = kind.strip("[]")
+            assert not target.startswith("@") or target[1:] in ENTITY_TYPES, (name, kind)
+
+
+@pytest.mark.parametrize(
+    ("name", "ancestor", "expected"),
+    [
+        ("Assessment", "AssignableDigitalResource", True),
+        ("Assessment", "DigitalResourceCollection", True),
+        ("Questionnaire", "DigitalResource", True),
+        ("VideoObject", "MediaObject", True),
+        ("LtiSession", "Session", True),
+        ("CourseSection", "Organization", True),
+        ("CourseSection", "DigitalResource", False),
+        ("Person", "DigitalResource", False),
+        ("Attempt", "DigitalResource", False),
+        ("Result", "DigitalResource", False),
+        ("Membership", "DigitalResource", False),
+        ("DigitalResource", "Assessment", False),
+    ],
+)
+def test_the_hierarchy_is_that_of_the_standard(name, ancestor, expected):
+    assert is_a(name, ancestor) is expected
+
+
+def test_properties_are_inherited_and_narrowed():
+    assert properties("Assessment")["maxScore"] == "dec"
+    assert properties("Assessment")["items"] == "[@AssessmentItem]"
+    assert properties("Forum")["items"] == "[@Thread]"
+    assert "maxScore" not in properties("Document")
+
+
+@pytest.mark.parametrize(
+    ("event", "target", "expected"),
+    [
+        ("ViewEvent", "Assessment", "AssessmentProfile"),
+        ("ViewEvent", "AssessmentItem", "AssessmentProfile"),
+        ("ViewEvent", "AssignableDigitalResource", "AssignableProfile"),
+        ("ViewEvent", "Forum", "ForumProfile"),
+        ("ViewEvent", "Message", "ForumProfile"),
+        ("ViewEvent", "Questionnaire", "SurveyProfile"),
+        ("ViewEvent", "AudioObject", "MediaProfile"),
+        ("ViewEvent", "Result", "GradingProfile"),
+        ("ViewEvent", "WebPage", "ReadingProfile"),
+        ("NavigationEvent", "DigitalResourceCollection", "ReadingProfile"),
+        ("NavigationEvent", "SoftwareApplication", "ReadingProfile"),
+        ("Event", "Assessment", "GeneralProfile"),
+        ("GradeEvent", "Attempt", "GradingProfile"),
+        ("SessionEvent", "SoftwareApplication", "SessionProfile"),
+    ],
+)
+def test_views_and_navigation_follow_the_profile_of_their_object(event, target, expected):
+    assert profile(event, target) == expected
+
+
+@pytest.mark.parametrize("combination", [*itertools.product(EVENT_TYPES, ["Assessment", "Person"])])
+def test_every_event_type_has_a_profile(combination):
+    assert profile(*combination).endswith("Profile")
+
+
+@pytest.mark.parametrize(
+    ("combination", "word"),
+    [
+        (("NavigationEvent", "NavigatedTo", "CourseSection", "v1p2"), "CourseSection"),
+        (("AssessmentEvent", "Submitted", "Attempt", "v1p2"), "Attempt"),
+        (("ResourceManagementEvent", "Created", "Group", "v1p2"), "Group"),
+        (("ViewEvent", "NavigatedTo", "Document", "v1p2"), "NavigatedTo"),
+        (("Event", "Danced", "Entity", "v1p2"), "Danced"),
+        (("Event", "Downloaded", "Document", "v1p1"), "Downloaded"),
+        (("ViewEvent", "Viewed", "Questionnaire", "v1p1"), "Questionnaire"),
+        (("ViewEvent", "Viewed", "Quiz", "v1p2"), "Quiz"),
+        (("FeedbackEvent", "Commented", "Document", "v1p1"), "FeedbackEvent"),
+        (("OutcomeEvent", "Graded", "Attempt", "v1p2"), "OutcomeEvent"),
+    ],
+)
+def test_what_is_illegal_is_said_in_words(combination, word):
+    assert word in illegal(*combination)
+
+
+@pytest.mark.parametrize(
+    "combination",
+    [
+        ("ViewEvent", "Viewed", "Result", "v1p2"),
+        ("ViewEvent", "Viewed", "LtiLink", "v1p2"),
+        ("SessionEvent", "LoggedIn", "SoftwareApplication", "v1p1"),
+        ("GradeEvent", "Graded", "Attempt", "v1p1"),
+        ("Event", "Removed", "Score", "v1p1"),
+        ("NavigationEvent", "NavigatedTo", "DigitalResourceCollection", "v1p1"),
+    ],
+)
+def test_what_is_legal_is_legal(combination):
+    assert illegal(*combination) is None
+
+
+@pytest.mark.parametrize("name", EVENT_TYPES)
+def test_every_1_2_event_has_a_form_that_1_1_knows(name):
+    for action in EVENT_TYPES[name].actions or ACTIONS["v1p2"]:
+        older, older_action = event_in_1_1(name, action)
+        assert not EVENT_TYPES[older].new_in_1_2
+        assert older_action in ACTIONS["v1p1"]
+        legal = EVENT_TYPES[older].actions
+        assert legal is None or older_action in legal
+
+
+@pytest.mark.parametrize(
+    ("newer", "older"),
+    [
+        (("FeedbackEvent", "Commented"), ("Event", "Commented")),
+        (("ResourceManagementEvent", "Uploaded"), ("Event", "Added")),
+        (("ResourceManagementEvent", "Printed"), ("Event", "Retrieved")),
+        (("ToolLaunchEvent", "Launched"), ("ToolUseEvent", "Used")),
+        (("SurveyInvitationEvent", "Accepted"), ("Event", "Activated")),
+        (("ViewEvent", "Viewed"), ("ViewEvent", "Viewed")),
+    ],
+)
+def test_events_are_downgraded_as_the_mapping_says(newer, older):
+    assert event_in_1_1(*newer) == older
+
+
+def test_every_entity_type_has_an_ancestor_in_1_1():
+    for name in ENTITY_TYPES:
+        assert exists(entity_in_1_1(name), "v1p1")
+    assert entity_in_1_1("LtiLink") == "DigitalResource"
+    assert entity_in_1_1("Questionnaire") == "DigitalResource"
+    assert entity_in_1_1("Comment") == "Annotation"
+    assert entity_in_1_1("DateTimeResponse") == "Response"
+    assert entity_in_1_1("Assessment") == "Assessment"
+
+
+def test_properties_that_1_1_lacks_are_known():
+    assert vocabulary.is_new_property("otherIdentifiers")
+    assert not vocabulary.is_new_property("name")
