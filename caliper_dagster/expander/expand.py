@@ -65,8 +65,13 @@ def _place_people(
     wanted = {user for name, users in rows.users.items() for user in distinct(users, chosen[name])}
     records = people.users(database, wanted, site)
     in_course = rows.courses > _FRONT_PAGE
+    pairs = [
+        np.stack([users, rows.courses])[:, chosen[name] & in_course]
+        for name, users in rows.users.items()
+    ]
+    distinct_pairs = np.unique(np.concatenate(pairs, axis=1), axis=1).T.tolist()
     memberships = people.Memberships(
-        database, site, sorted(wanted), distinct(rows.courses, in_course & rows.named)
+        database, site, ((user, course) for user, course in distinct_pairs)
     )
     columns = {}
     for name, users in rows.users.items():
