@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from caliper_dagster.expander.columns import group_by
 from caliper_dagster.expander.database import Record
 from caliper_dagster.expander.objects.rows import (
     SAME_ACT,
@@ -142,23 +141,22 @@ def answered_pages(source: Source, rows: Sequence[Row]) -> Found:
     offered = source.by_id(
         "lesson_answers", ("id", "answer"), {id_ for answer in given for id_ in _chosen(answer)}
     )
-    by_page = group_by(sorted(given, key=lambda row: (row["timeseen"], row["id"])), "pageid")
+    by_user: dict[_Pair, list[Record]] = {}
+    for answer in sorted(given, key=lambda row: (row["timeseen"], row["id"])):
+        by_user.setdefault((answer["pageid"], answer["userid"]), []).append(answer)
     records: list[Record | None] = []
     for row in rows:
         page = found.get(row.id)
-        answer = _answer_of(by_page.get(row.id, []), row)
+        chosen = _newest(by_user.get((row.id, row.user), []), row.time)
         records.append(
-            page and {**page, "answer": answer and _answer(answer, page["qtype"], offered)}
+            page and {**page, "answer": chosen and _answer(chosen, page["qtype"], offered)}
         )
     return records
 
 
-def _answer_of(given: list[Record], row: Row) -> Record | None:
-    near = range(row.time - SAME_ACT, row.time + 1)
-    own = [
-        answer for answer in given if answer["userid"] == row.user and answer["timeseen"] in near
-    ]
-    return own[-1] if own else None
+def _newest(given: list[Record], time: int) -> Record | None:
+    near = [answer for answer in given if time - SAME_ACT <= answer["timeseen"] <= time]
+    return near[-1] if near else None
 
 
 def _chosen(answer: Record) -> list[int]:

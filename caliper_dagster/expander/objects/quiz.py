@@ -23,6 +23,7 @@ from caliper_dagster.expander.objects.rows import (
 _ATTEMPT = (
     "id", "quiz", "userid", "attempt", "state", "preview", "timestart", "timefinish", "sumgrades",
 )  # fmt: skip
+_READ = (*_ATTEMPT, "uniqueid", "timemodified")
 _QUESTION = ("id", "name", "qtype")
 _WITH_RESPONSE = ("complete", "invalid")
 _UNANSWERED = ("todo", "gaveup", "mangaveup", "notstarted", "unprocessed")
@@ -36,9 +37,11 @@ class Attempts:
         self._now: dict[int, Record] = {}
         self._open: dict[int, Record] = {}
         self.usages: dict[int, int] = {}
+        self._changed: dict[int, int] = {}
         for attempt in attempts:
             id_ = attempt["id"]
             self.usages[id_] = attempt.pop("uniqueid")
+            self._changed[id_] = attempt.pop("timemodified", None) or 0
             self._now[id_] = attempt
             self._open[id_] = {
                 **attempt, "state": "inprogress", "timefinish": 0, "sumgrades": None
@@ -47,7 +50,7 @@ class Attempts:
     @classmethod
     def by_id(cls, source: Source, ids: Iterable[int]) -> Attempts:
         """Read attempts by their ids."""
-        return cls(source.database.records("quiz_attempts", (*_ATTEMPT, "uniqueid"), {"id": ids}))
+        return cls(source.database.records("quiz_attempts", _READ, {"id": ids}))
 
     def as_of(self, attempt: int, time: int) -> Record | None:
         """The attempt at a time; the same object while it does not change."""
@@ -55,6 +58,17 @@ class Attempts:
         if now is None or (now["timefinish"] or 0) <= time:
             return now
         return self._open[attempt]
+
+    def graded_as_of(self, attempt: int, time: int, usages: _Usages) -> Record | None:
+        """The attempt at a time with the ``sumgrades`` of that time.
+
+        Where it was changed since, they are summed up from the steps of its questions. A regrading
+        overwrites those: what it changed is not known any more.
+        """
+        record = self.as_of(attempt, time)
+        if record is None or not record["timefinish"] or self._changed[attempt] <= time:
+            return record
+        return {**record, "sumgrades": usages.total(self.usages[attempt], time)}
 
 
 def attempts(source: Source, rows: Sequence[Row]) -> Found:
@@ -76,10 +90,17 @@ def submitted_attempts(source: Source, rows: Sequence[Row]) -> Found:
     usages = _Usages(source, found.usages.values())
     records: list[Record | None] = []
     for row in rows:
-        attempt = found.as_of(row.id, row.time)
+        attempt = found.graded_as_of(row.id, row.time, usages)
         items = usages.items(found.usages[row.id], row.time) if attempt else []
         records.append(attempt and {**attempt, "items": items})
     return records
+
+
+def scored_attempts(source: Source, rows: Sequence[Row]) -> Found:
+    """Attempts that are graded: ``quiz_attempts`` with the ``sumgrades`` as of the row."""
+    found = Attempts.by_id(source, [row.id for row in rows])
+    usages = _Usages(source, found.usages.values())
+    return [found.graded_as_of(row.id, row.time, usages) for row in rows]
 
 
 def graded_questions(source: Source, rows: Sequence[Row]) -> Found:
@@ -105,7 +126,7 @@ def latest(source: Source, wanted: Iterable[tuple[int, int]]) -> Latest:
     wanted = list(wanted)
     records = source.database.records(
         "quiz_attempts",
-        (*_ATTEMPT, "uniqueid"),
+        _READ,
         {"userid": {user for _, user in wanted}, "quiz": {quiz for quiz, _ in wanted}},
         "preview = 0",
     )
@@ -185,6 +206,16 @@ class _Usages:
                 return {**self._item(record), "fraction": fraction}
         return None
 
+    def total(self, usage: int, time: int) -> float | None:
+        """The marks of a usage at a time; None while a question waits to be graded."""
+        total = 0.0
+        for record in self._by_usage.get(usage, []):
+            steps = self._until(record, time)
+            if record["maxmark"] > 0 and steps and steps[-1]["state"] == "needsgrading":
+                return None
+            total += (steps[-1]["fraction"] or 0) * record["maxmark"] if steps else 0
+        return round(total, 5)
+
     def _item(self, record: Record) -> Record:
         question = self._questions.get(record["questionid"], {})
         return {
@@ -222,6 +253,8 @@ KINDS: Mapping[str, Kind] = {
 }
 EVENT_KINDS: Mapping[str, Kind] = {
     r"\mod_quiz\event\attempt_submitted": Kind("quiz_attempts", submitted_attempts),
+    r"\mod_quiz\event\attempt_regraded": Kind("quiz_attempts", scored_attempts),
+    r"\mod_quiz\event\attempt_manual_grading_completed": Kind("quiz_attempts", scored_attempts),
     r"\mod_quiz\event\question_manually_graded": Kind(
         "question_attempts", graded_questions, from_other("attemptid"), "quiz_attempts"
     ),

@@ -66,6 +66,10 @@ class Tracks:
         starts = self._starts.get((scorm, user), {})
         return max((attempt for attempt, start in starts.items() if start <= time), default=None)
 
+    def first(self, scorm: int, user: int) -> int | None:
+        """The lowest number of an attempt."""
+        return min(self._starts.get((scorm, user), {}), default=None)
+
     def start(self, scorm: int, user: int, attempt: int) -> int | None:
         """When an attempt began; None where it left no track."""
         return self._starts.get((scorm, user), {}).get(attempt)
@@ -259,11 +263,15 @@ def _launch(tracks: Tracks, sco: Record, row: Row, earlier: list[int]) -> Record
 
 
 def latest(source: Source, wanted: Iterable[tuple[int, int]]) -> Latest:
-    """The newest attempt that had begun at a time: its number."""
+    """The newest attempt that had begun at a time: its number.
+
+    Tracks are overwritten when a SCO is launched again, so an attempt may be older than its tracks:
+    where none seems to have begun, a grade still belongs to the first.
+    """
     tracks = Tracks(source, wanted)
 
     def find(scorm: int, user: int, time: int) -> Record | None:
-        attempt = tracks.attempt(scorm, user, time)
+        attempt = tracks.attempt(scorm, user, time) or tracks.first(scorm, user)
         return {"table": "scorm_attempt", "attempt": attempt} if attempt else None
 
     return find
