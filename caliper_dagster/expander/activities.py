@@ -84,21 +84,20 @@ def courses(database: MoodleDatabase, ids: Iterable[int]) -> dict[int, Record]:
 
 
 def course_modules(
-    database: MoodleDatabase, contexts: Mapping[int, int], components: Mapping[int, str]
+    database: MoodleDatabase, contexts: Mapping[int, int | None]
 ) -> dict[int, Record]:
     """Course modules by id.
 
     Args:
         database: where to look.
         contexts: course module id → id of its context.
-        components: course module id → component of a row in it, such as ``mod_quiz``.
 
     Returns:
         Records with ``id``, ``modname``, ``instance``, ``course``, ``section``, ``idnumber``,
         ``added``, and what could be found of ``activity``, ``grade_item``, ``scale_items`` (number
         of items of the scale that it is graded with), ``section_name`` (where it was given one) and
         ``mimetype`` (of a single-file resource). The activity of an external tool has its ``type``.
-        A module that is gone has ``id``, ``modname`` (from the component) and ``missing``.
+        A module that is gone is not among them.
     """
     names = {module["id"]: module["name"] for module in database.records("modules", ("id", "name"))}
     found = {}
@@ -115,13 +114,6 @@ def course_modules(
     _add_grading(database, list(found.values()))
     _add_sections(database, found.values())
     _add_mimetypes(database, found, contexts)
-    for gone in contexts:
-        if gone not in found:
-            found[gone] = {
-                "id": gone,
-                "modname": module_of_component(components.get(gone, "")),
-                "missing": 1,
-            }
     return found
 
 
@@ -157,7 +149,7 @@ def modules_of(
     """Course modules, as :func:`course_modules` gives them, by activity."""
     ids = find_modules(database, activities)
     # Only the type of a file is found by context, and files are not graded.
-    modules = course_modules(database, dict.fromkeys(ids.values(), 0), {}) if ids else {}
+    modules = course_modules(database, dict.fromkeys(ids.values())) if ids else {}
     return {activity: modules[id_] for activity, id_ in ids.items()}
 
 
@@ -185,11 +177,11 @@ def _add_activities(database: MoodleDatabase, modname: str, modules: list[Record
 
 def _add_tools(database: MoodleDatabase, modules: Iterable[Record]) -> None:
     """Type of each external tool: name, addresses, version of LTI, client id; never its secret."""
-    tools = [module["activity"] for module in modules if "typeid" in module.get("activity", {})]
+    tools = [module["activity"] for module in modules if module.get("activity", {}).get("typeid")]
     types = {
         record["id"]: record
         for record in database.records(
-            "lti_types", _TOOL, {"id": {tool["typeid"] for tool in tools if tool["typeid"]}}
+            "lti_types", _TOOL, {"id": {tool["typeid"] for tool in tools}}
         )
     }
     for tool in tools:
@@ -217,6 +209,7 @@ def _add_grading(database: MoodleDatabase, modules: list[Record]) -> None:
         _GRADE_ITEM,
         {"iteminstance": {module["instance"] for module in modules}},
         "itemtype = 'mod' AND itemnumber = 0",
+        ("itemtype", "itemnumber"),
     )
     by_activity = {(item["itemmodule"], item["iteminstance"]): item for item in items}
     wanted: dict[int, int] = {}
@@ -232,8 +225,9 @@ def _add_grading(database: MoodleDatabase, modules: list[Record]) -> None:
         if scale:
             wanted[module["id"]] = scale
     scales = {
-        scale["id"]: len((scale["scale"] or "").split(","))
+        scale["id"]: len(scale["scale"].split(","))
         for scale in database.records("scale", ("id", "scale"), {"id": wanted.values()})
+        if scale["scale"]
     }
     for module in modules:
         if wanted.get(module["id"]) in scales:
@@ -241,7 +235,7 @@ def _add_grading(database: MoodleDatabase, modules: list[Record]) -> None:
 
 
 def _add_mimetypes(
-    database: MoodleDatabase, modules: Mapping[int, Record], contexts: Mapping[int, int]
+    database: MoodleDatabase, modules: Mapping[int, Record], contexts: Mapping[int, int | None]
 ) -> None:
     """Type of the main file of each ``mod_resource``: the first by ``sortorder``, then ``id``."""
     resources = {
@@ -254,6 +248,7 @@ def _add_mimetypes(
         ("id", "contextid", "mimetype", "sortorder"),
         {"contextid": resources},
         "component = 'mod_resource' AND filearea = 'content' AND filename <> '.'",
+        ("component", "filearea", "filename"),
     )
     for context, found in group_by(files, "contextid").items():
         main = min(found, key=lambda file: (-(file["sortorder"] or 0), file["id"]))

@@ -7,7 +7,7 @@ a table means; tables and columns that a Moodle version lacks are simply not the
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,7 @@ _DRIVERS = {
     "postgres": "postgresql+psycopg2",
     "postgresql": "postgresql+psycopg2",
 }
+_WRONG_OPTION = "MOODLE_DB_URL: the driver does not know an option after the ? of the URL."
 _SUPPORTED = {"mysql+pymysql", "postgresql+psycopg2", "sqlite"}
 
 _CATALOGUE = {
@@ -83,8 +84,19 @@ class MoodleDatabase:
         except DBAPIError as error:
             engine.dispose()
             raise ConfigurationError(_refusal(parsed, error)) from None
+        except (TypeError, ValueError, LookupError, AttributeError):
+            # What PyMySQL makes of options that it does not know.
+            engine.dispose()
+            raise ConfigurationError(_WRONG_OPTION) from None
         database = cls(engine, connection, prefix)
-        if not database.has_table("logstore_standard_log"):
+        try:
+            found = database.has_table("logstore_standard_log")
+        except SourceError:
+            database.close()
+            raise ConfigurationError(
+                f"MOODLE_DB_URL: what is at {_place(parsed)} cannot be read as a database."
+            ) from None
+        if not found:
             database.close()
             raise ConfigurationError(
                 f"MOODLE_DB_PREFIX: the database of MOODLE_DB_URL has no table "
@@ -169,27 +181,30 @@ class MoodleDatabase:
         self,
         table: str,
         columns: Iterable[str],
-        where: dict[str, Iterable[int]] | None = None,
+        where: Mapping[str, Iterable[int | None]] | None = None,
         condition: str = "",
+        conditional: Sequence[str] = (),
         **values: object,
     ) -> list[Record]:
         """Read records by sets of integer keys, one statement for every 10,000 of the first set.
 
         Args:
             table: name without prefix.
-            columns: wanted columns; those that this Moodle lacks are left out of the records.
+            columns: wanted columns; those that this Moodle lacks are None in the records.
             where: column → keys; all must match. Without it the whole table is read.
             condition: further SQL, with ``:name`` for each of ``values``.
+            conditional: the columns that the condition names.
             values: the values of the condition.
 
         Returns:
             One dict per record, with plain values (decimals as float). Empty when the table or a
-            column of ``where`` is absent, or when a set of keys is empty.
+            column that chooses the records is absent, or when a set of keys is empty.
         """
         available = self.columns(table)
-        chosen = [column for column in columns if column in available]
+        wanted = dict.fromkeys(columns)
+        chosen = [column for column in wanted if column in available]
         keys = {column: _integers(ids) for column, ids in (where or {}).items()}
-        if not chosen or any(column not in available or not keys[column] for column in keys):
+        if not chosen or not available.issuperset([*keys, *conditional]) or not all(keys.values()):
             return []
         quote = self._engine.dialect.identifier_preparer.quote
         select = f"SELECT {', '.join(map(quote, chosen))} FROM {self.quoted(table)}"
@@ -198,14 +213,14 @@ class MoodleDatabase:
             terms = [term for term in (*restriction, condition) if term]
             sql = select + (f" WHERE {' AND '.join(terms)}" if terms else "")
             records.extend(
-                {column: _plain(value) for column, value in zip(chosen, row, strict=True)}
+                wanted | {column: _plain(value) for column, value in zip(chosen, row, strict=True)}
                 for row in self.execute(sa.text(sql), **values)
             )
         return records
 
 
-def _integers(ids: Iterable[int]) -> list[int]:
-    return sorted({int(key) for key in ids})
+def _integers(ids: Iterable[int | None]) -> list[int]:
+    return sorted({int(key) for key in ids if key is not None})
 
 
 def _restrictions(keys: dict[str, list[int]]) -> Iterator[list[str]]:
@@ -238,7 +253,7 @@ def _plain(value: object) -> object:
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number is a ValueError
         parsed = None
     if parsed is not None:
         parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
@@ -308,11 +323,13 @@ def _refusal(url: URL, error: DBAPIError) -> str:
         return f"MOODLE_DB_URL: the database at {_place(url)} refuses this user and password."
     if "unknown database" in words or "does not exist" in words:
         return f"MOODLE_DB_URL: there is no database {url.database} at {_place(url)}."
+    if "invalid connection option" in words:
+        return _WRONG_OPTION
     return f"MOODLE_DB_URL: no database answers at {_place(url)}."
 
 
 def _place(url: URL) -> str:
-    return f"{url.host}:{url.port}" if url.port else str(url.host or url.database)
+    return f"{url.host}:{url.port}" if url.port else str(url.host or url.database or "localhost")
 
 
 def _failure(error: DBAPIError) -> str:

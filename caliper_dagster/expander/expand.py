@@ -106,13 +106,12 @@ def _place_module(
     del site
     references.complete(database, rows)
     chosen = rows.modules > 0
-    contexts, components = references.contexts_and_components(rows)
-    records = activities.course_modules(database, contexts, components)
-    references.describe_missing(database, rows, records)
+    records = activities.course_modules(database, references.contexts(rows))
+    gone = chosen & ~np.isin(rows.modules, list(records))
+    rows.note_unresolved("course_modules", gone, rows.modules)
+    records.update(references.gone_modules(database, rows, gone))
     column = RecordColumn(len(rows.ids))
     column.place(chosen, rows.modules, records)
-    gone = np.array([module for module, record in records.items() if "missing" in record])
-    rows.note_unresolved("course_modules", chosen & np.isin(rows.modules, gone), rows.modules)
     rows.found_modules = records
     return {"module": column}
 

@@ -37,6 +37,7 @@ class Site:
             "config",
             ("name", "value"),
             condition="name IN ('release', 'siteguest', 'siteadmins')",
+            conditional=("name",),
         )
         config = {row["name"]: row["value"] or "" for row in rows}
         administrators = config.get("siteadmins", "").split(",")
@@ -60,7 +61,7 @@ def users(database: MoodleDatabase, ids: Iterable[int], site: Site) -> dict[int,
     """
     found = {}
     for user in database.records("user", _USER, {"id": ids}):
-        record = {key: user[key] for key in _DELETED if key in user} if user["deleted"] else user
+        record = {key: user[key] for key in _DELETED} if user["deleted"] else user
         if user["id"] == site.guest:
             record = {**record, "guest": 1}
         found[user["id"]] = record
@@ -82,6 +83,7 @@ class Memberships:
             ("instanceid", "path"),
             {"instanceid": courses},
             f"contextlevel = {_COURSE_LEVEL}",
+            ("contextlevel",),
         )
         self._ancestors = {
             context["instanceid"]: [
@@ -121,7 +123,7 @@ class Memberships:
                 pair = (row["userid"], methods[method]["courseid"])
                 periods = self._enrolments.setdefault(pair, [])
                 if not row["status"] and not methods[method]["status"]:
-                    begin = row["timestart"] or row["timecreated"]
+                    begin = row["timestart"] or row["timecreated"] or 0
                     periods.append((begin, row["timeend"] or _FOREVER))
         self._departed = Departed(database, filter(self._may_have_left, pairs))
 

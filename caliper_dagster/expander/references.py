@@ -7,18 +7,18 @@ activity by its own: then the course module is looked up.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from caliper_dagster.expander import activities
-from caliper_dagster.expander.columns import NOTHING, Integers, integers
+from caliper_dagster.expander.columns import NOTHING, Flags, Integers, integers
 from caliper_dagster.expander.database import MoodleDatabase, Record
 from caliper_dagster.expander.objects import Row, kind_of
 from caliper_dagster.expander.objects.rows import number
 from caliper_dagster.expander.other import decode
-from caliper_dagster.expander.rows import LogRows
+from caliper_dagster.expander.rows import MODULE_LEVEL, LogRows
 
 _COURSE_MODULES = "course_modules"
 _LIFECYCLE = tuple(
@@ -58,62 +58,63 @@ def _instance(name: str, other: dict[str, Any], objectid: int) -> int:
     return max(objectid, 0) or next(filter(None, named), 0)
 
 
-def contexts_and_components(rows: LogRows) -> tuple[dict[int, int], dict[int, str]]:
-    """Context and component of each course module: those of a row in it that belongs to it."""
-    contexts: dict[int, int] = {}
-    components: dict[int, str] = {}
-    names, codes = rows.texts("component")
-    context_ids = integers(rows.log["contextid"])
+def contexts(rows: LogRows) -> dict[int, int | None]:
+    """Context of each course module that is the context of a row; None for the others."""
     chosen = rows.modules > 0
-    pairs = np.stack([rows.modules, codes, context_ids])[:, chosen]
-    for module, code, context in np.unique(pairs, axis=1).T:
-        contexts.setdefault(int(module), int(context))
-        if activities.module_of_component(names[code]):
-            contexts[int(module)] = int(context)
-            components[int(module)] = names[code]
-    return contexts, components
+    found: dict[int, int | None] = dict.fromkeys(np.unique(rows.modules[chosen]).tolist())
+    own = chosen & (rows.modules == integers(rows.log["contextinstanceid"]))
+    own &= integers(rows.log["contextlevel"]) == MODULE_LEVEL
+    modules, firsts = np.unique(rows.modules[own], return_index=True)
+    ids = integers(rows.log["contextid"])[own][firsts]
+    found.update(zip(modules.tolist(), ids.tolist(), strict=True))
+    return found
 
 
-def describe_missing(database: MoodleDatabase, rows: LogRows, modules: dict[int, Record]) -> None:
-    """Give modules that are gone the ``modname`` and ``name`` that their own log rows tell.
+def gone_modules(database: MoodleDatabase, rows: LogRows, gone: Flags) -> dict[int, Record]:
+    """What the log tells of course modules that are gone.
 
-    Asked of the log by course, the first column of an index.
+    Records: ``id``, ``modname``, ``missing``, and where a row about the module itself tells them,
+    ``instance`` and ``name``. The whole log of the courses is asked (by the first column of an
+    index), not the rows at hand: a module is the same in every hour.
     """
-    gone = {id_ for id_, record in modules.items() if "missing" in record}
-    if not gone:
-        return
-    affected = np.isin(rows.modules, list(gone))
-    told = [
-        (int(rows.modules[row]), rows.other(row))
-        for row in np.flatnonzero(
-            affected & _is(*rows.texts("eventname"), set(_LIFECYCLE))
-        ).tolist()
-    ]
-    log = database.records(
+    keys: dict[str, Iterable[int]] = {"courseid": rows.courses[gone & (rows.courses > 0)]}
+    modules = set(rows.modules[gone].tolist())
+    about = database.records(
         "logstore_standard_log",
         ("id", "objectid", "other"),
-        {"courseid": rows.courses[affected & (rows.courses > 0)], "objectid": gone},
+        {**keys, "objectid": modules},
         "anonymous = 0 AND eventname IN (:created, :updated, :deleted)",
         **dict(zip(("created", "updated", "deleted"), _LIFECYCLE, strict=True)),
     )
-    told.extend(
-        (record["objectid"], decode(record["other"] or ""))
-        for record in sorted(log, key=lambda record: record["id"])
+    found: dict[int, Record] = {}
+    for record in sorted(about, key=lambda record: record["id"]):
+        told = _told(decode(record["other"] or ""))
+        if told:
+            module = record["objectid"]
+            found.setdefault(module, {"id": module}).update(told)
+    within = database.records(
+        "logstore_standard_log",
+        ("contextinstanceid", "component"),
+        {**keys, "contextinstanceid": modules - found.keys()},
+        f"contextlevel = {MODULE_LEVEL} AND component LIKE 'mod%'",
     )
-    for module, other in told:
-        if isinstance(other, dict):
-            _describe(modules[module], other)
+    for record in sorted(within, key=lambda record: record["component"]):
+        module = record["contextinstanceid"]
+        name = activities.module_of_component(record["component"])
+        found[module] = {"id": module, "modname": name, "missing": 1}
+    return found
 
 
-def _describe(record: Record, other: dict[str, Any]) -> None:
-    name = other.get("modulename")
+def _told(other: Any) -> Record:  # noqa: ANN401 - any JSON value
+    name = other.get("modulename") if isinstance(other, dict) else None
     if not isinstance(name, str) or not _MODULE_NAME.fullmatch(name):
-        return
-    record["modname"] = name
+        return {}
+    told: Record = {"modname": name, "missing": 1}
     if instance := number(other.get("instanceid")):
-        record["instance"] = instance
+        told["instance"] = instance
     if isinstance(other.get("name"), str):
-        record["name"] = other["name"]
+        told["name"] = other["name"]
+    return told
 
 
 def of_objects(rows: LogRows) -> Iterator[tuple[int, Row]]:

@@ -128,9 +128,11 @@ class _AssignSubmissions:
 
     def latest(self, assignment: int, user: int, time: int) -> Record | None:
         """The newest one begun by then; None when there is none, or the team is not certain."""
-        begun = [row for row in self._candidates(assignment, user) if row["timecreated"] <= time]
-        newest = max((row["attemptnumber"] for row in begun), default=0)
-        return _only([row for row in begun if row["attemptnumber"] == newest])
+        begun = [
+            row for row in self._candidates(assignment, user) if (row["timecreated"] or 0) <= time
+        ]
+        newest = max((row["attemptnumber"] or 0 for row in begun), default=0)
+        return _only([row for row in begun if (row["attemptnumber"] or 0) == newest])
 
     def _candidates(self, assignment: int, user: int) -> list[Record]:
         if assignment not in self._team:
@@ -160,6 +162,7 @@ class _GradeHistory:
             ("id", "iteminstance"),
             {"iteminstance": {grade["assignment"] for grade in grades}},
             "itemtype = 'mod' AND itemmodule = 'assign' AND itemnumber = 0",
+            ("itemtype", "itemmodule", "itemnumber"),
         )
         assignments = {item["id"]: item["iteminstance"] for item in items}
         self._changes: dict[tuple[int, int], list[Record]] = {}
@@ -167,7 +170,8 @@ class _GradeHistory:
             "grade_grades_history",
             ("id", "itemid", "userid", "timemodified", "rawgrade", "rawgrademax", "rawscaleid"),
             {"userid": {grade["userid"] for grade in grades}, "itemid": assignments},
-            "source = 'mod/assign'",
+            "source = 'mod/assign' AND timemodified IS NOT NULL",
+            ("source", "timemodified"),
         ):
             key = (assignments[row["itemid"]], row["userid"])
             self._changes.setdefault(key, []).append(row)
@@ -177,7 +181,7 @@ class _GradeHistory:
     def as_of(self, grade: Record, time: int) -> Record:
         """The grade record with ``grade`` as of the time, ``asof`` = ``export`` where unknown."""
         record = {key: value for key, value in grade.items() if key != "timemodified"}
-        if grade["timemodified"] <= time:
+        if (grade["timemodified"] or 0) <= time:
             return record
         changes = self._changes.get((grade["assignment"], grade["userid"]), [])
         before = [change for change in changes if change["timemodified"] <= time]

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from caliper_dagster.expander.database import Record
 from caliper_dagster.expander.objects.rows import Found, Kind, Row, Source, number
 
-_STANDING = (
-    "id", "userid", "competencyid", "courseid", "planid", "status", "proficiency", "grade",
-)  # fmt: skip
+_STANDINGS: Mapping[str, tuple[str, ...]] = {
+    "competency_usercomp": ("status", "proficiency", "grade"),
+    "competency_usercompcourse": ("courseid", "proficiency", "grade"),
+    "competency_usercompplan": ("planid", "proficiency", "grade"),
+}
 
 
 def standings(table: str, source: Source, rows: Sequence[Row]) -> Found:
@@ -18,7 +20,9 @@ def standings(table: str, source: Source, rows: Sequence[Row]) -> Found:
     Rows that rate also have ``scale_item``, the word of the scale that ``other.grade`` stands for;
     null where the scale does not reach so far.
     """
-    found = source.by_id(table, _STANDING, [row.id for row in rows])
+    found = source.by_id(
+        table, ("id", "userid", "competencyid", *_STANDINGS[table]), [row.id for row in rows]
+    )
     competencies = source.by_id(
         "competency",
         ("id", "shortname", "competencyframeworkid", "scaleid"),
@@ -75,7 +79,4 @@ def _kind(table: str) -> Kind:
     return Kind(table, find)
 
 
-KINDS: Mapping[str, Kind] = {
-    table: _kind(table)
-    for table in ("competency_usercomp", "competency_usercompcourse", "competency_usercompplan")
-}
+KINDS: Mapping[str, Kind] = {table: _kind(table) for table in _STANDINGS}

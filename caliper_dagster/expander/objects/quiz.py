@@ -129,6 +129,7 @@ def latest(source: Source, wanted: Iterable[tuple[int, int]]) -> Latest:
         _READ,
         {"userid": {user for _, user in wanted}, "quiz": {quiz for quiz, _ in wanted}},
         "preview = 0",
+        ("preview",),
     )
     by_pair: dict[tuple[int, int], list[Record]] = {}
     for record in sorted(records, key=lambda record: (record["attempt"], record["id"])):

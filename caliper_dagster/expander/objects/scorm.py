@@ -120,7 +120,7 @@ def _values(source: Source, keys: Mapping[str, set[int]]) -> Iterable[_Track]:
     elements = {
         element["id"]: element["element"]
         for element in source.database.records(
-            "scorm_element", ("id", "element"), condition=_named(_ELEMENTS)
+            "scorm_element", ("id", "element"), None, _named(_ELEMENTS), ("element",)
         )
     }
     for value in source.database.records(
@@ -146,6 +146,7 @@ def _old_tracks(source: Source, keys: Mapping[str, set[int]]) -> Iterable[_Track
         ("userid", "scormid", "attempt", "scoid", "element", "value", "timemodified"),
         dict(keys),
         _named(_ELEMENTS),
+        ("element",),
     ):
         yield _Track(
             track["userid"],
