@@ -34,6 +34,7 @@ class _Attempts:
                 "userid": {user for _, user in pairs},
                 "h5pactivityid": {activity for activity, _ in pairs},
             },
+            conditional=("timecreated", "timemodified"),
         )
         self._found: dict[tuple[int, int], list[Record]] = {}
         for record in sorted(records, key=lambda row: (row["timecreated"], row["id"])):

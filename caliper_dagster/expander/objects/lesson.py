@@ -44,10 +44,16 @@ class _Attempts:
             "lessonid": [lesson for lesson, _ in pairs],
         }
         timers = source.database.records(
-            "lesson_timer", ("id", "lessonid", "userid", "starttime", "lessontime"), keys
+            "lesson_timer",
+            ("id", "lessonid", "userid", "starttime", "lessontime"),
+            keys,
+            conditional=("starttime", "lessontime"),
         )
         grades = source.database.records(
-            "lesson_grades", ("id", "lessonid", "userid", "completed"), keys
+            "lesson_grades",
+            ("id", "lessonid", "userid", "completed"),
+            keys,
+            conditional=("completed",),
         )
         self._timers = _by_pair(timers, "starttime")
         self._grades = _by_pair(grades, "completed")
@@ -137,6 +143,7 @@ def answered_pages(source: Source, rows: Sequence[Row]) -> Found:
         "lesson_attempts",
         _ANSWER,
         {"userid": {row.user for row in rows if row.user}, "pageid": found},
+        conditional=("timeseen",),
     )
     offered = source.by_id(
         "lesson_answers", ("id", "answer"), {id_ for answer in given for id_ in _chosen(answer)}

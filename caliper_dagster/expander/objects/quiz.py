@@ -129,7 +129,7 @@ def latest(source: Source, wanted: Iterable[tuple[int, int]]) -> Latest:
         _READ,
         {"userid": {user for _, user in wanted}, "quiz": {quiz for quiz, _ in wanted}},
         "preview = 0",
-        ("preview",),
+        ("preview", "timestart"),
     )
     by_pair: dict[tuple[int, int], list[Record]] = {}
     for record in sorted(records, key=lambda record: (record["attempt"], record["id"])):
@@ -170,6 +170,7 @@ class _Usages:
             "question_attempts",
             ("id", "questionusageid", "slot", "questionid", "maxmark", "responsesummary"),
             {"questionusageid": usages},
+            conditional=("slot", "maxmark"),
         )
         self._questions = questions(source, {record["questionid"] for record in found})
         self._by_usage = group_by(
@@ -179,6 +180,7 @@ class _Usages:
             "question_attempt_steps",
             ("questionattemptid", "sequencenumber", "state", "fraction", "timecreated"),
             {"questionattemptid": {record["id"] for record in found}},
+            conditional=("sequencenumber", "state", "timecreated"),
         )
         self._steps = group_by(
             sorted(steps, key=lambda step: step["sequencenumber"]), "questionattemptid"

@@ -114,7 +114,10 @@ def _values(source: Source, keys: Mapping[str, set[int]]) -> Iterable[_Track]:
     attempts = {
         attempt["id"]: attempt
         for attempt in source.database.records(
-            "scorm_attempt", ("id", "userid", "scormid", "attempt"), dict(keys)
+            "scorm_attempt",
+            ("id", "userid", "scormid", "attempt"),
+            dict(keys),
+            conditional=("attempt",),
         )
     }
     elements = {
@@ -146,7 +149,7 @@ def _old_tracks(source: Source, keys: Mapping[str, set[int]]) -> Iterable[_Track
         ("userid", "scormid", "attempt", "scoid", "element", "value", "timemodified"),
         dict(keys),
         _named(_ELEMENTS),
-        ("element",),
+        ("element", "attempt"),
     ):
         yield _Track(
             track["userid"],

@@ -59,6 +59,7 @@ def surveys(source: Source, rows: Sequence[Row]) -> Found:
         "survey_answers",
         ("id", "userid", "survey", "question", "time", "answer1", "answer2"),
         {"userid": {row.user for row in rows if row.user}, "survey": map(_survey, rows)},
+        conditional=("time",),
     )
     texts = source.by_id(
         "survey_questions", ("id", "text"), {answer["question"] for answer in answers}
@@ -122,6 +123,7 @@ def _nothing(row: Row) -> int:
 _CHOICE = Kind("choice_answers", choices, _first_option, "choice_options")
 
 KINDS: Mapping[str, Kind] = {
+    "choice_answers": _CHOICE,
     "feedback_completed": Kind("feedback_completed", feedbacks),
 }
 EVENT_KINDS: Mapping[str, Kind] = {

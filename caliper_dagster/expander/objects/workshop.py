@@ -55,7 +55,7 @@ def latest(source: Source, wanted: Iterable[tuple[int, int]]) -> Latest:
                 "workshopid": {workshop for workshop, _ in wanted},
             },
             "example = 0",
-            ("example",),
+            ("example", "timecreated"),
         ),
         key=lambda row: (row["timecreated"], row["id"]),
     ):
