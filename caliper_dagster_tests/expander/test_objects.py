@@ -9,9 +9,11 @@ from collections import defaultdict
 from contextlib import closing
 from functools import cache
 
+import hypothesis.strategies as st
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
 
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
 from caliper_dagster.expander.activities import ACTIVITY_COLUMNS
@@ -565,6 +567,14 @@ def test_sqlite_gives_the_same_as_the_server(copy, real):
             assert ours == theirs
 
 
+def test_postgresql_gives_the_same(moodle_dump_postgres, real):
+    with MoodleDatabase.open(moodle_dump_postgres) as database:
+        found = events(expand(database, whole_log(database)))
+    for event in real:
+        for ours, theirs in zip(found[event], real[event], strict=True):
+            assert ours == theirs
+
+
 @pytest.mark.parametrize("version", moodle_copy.OLDER)
 def test_older_versions_are_expanded(version, copy, real, tmp_path):
     path = tmp_path / "moodle.sqlite"
@@ -590,6 +600,65 @@ def test_older_versions_are_expanded(version, copy, real, tmp_path):
             for row in found["mod_assign\\assessable_submitted"]
             if row["object"]
         )
+
+
+NAMES = sorted(
+    {
+        "assignid", "attemptid", "badgeid", "cmielement", "cmivalue", "discussion", "finalgrade",
+        "grade", "instanceid", "itemid", "messageid", "modulename", "optionid", "policyversionid",
+        "slot", "submissionid", "surveyid", "userenrolment",
+    }
+)  # fmt: skip
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False)
+    | st.sampled_from(["1", "12", "-31337", "٣", "9" * 40, "cmi.core.score.raw"])
+    | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+ANY_ROW = st.fixed_dictionaries(
+    {
+        "eventname": st.sampled_from([*EVENT_KINDS, r"\core\event\user_graded", "", "\\x\\y"]),
+        "objecttable": st.sampled_from([*KINDS, *sorted(MODULES), "course_modules", None]),
+        "component": st.sampled_from(["core", "mod_quiz", "mod_", "_", "", "quiz_grading"]),
+        "objectid": st.sampled_from([None, -31337, 0, 1, 2, 5, 19, 2**62]),
+        "userid": st.sampled_from([-20, -1, 0, 1, 2, 5, 14, 2**62]),
+        "relateduserid": st.sampled_from([None, 0, 5, 14]),
+        "contextlevel": st.sampled_from([10, 50, 70, 0]),
+        "contextinstanceid": st.sampled_from([-1, 0, 1, 28, 61, 2**62]),
+        "courseid": st.sampled_from([-1, 0, 1, 2, 99]),
+        "anonymous": st.sampled_from([0, 1]),
+        "other": (
+            st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=8).map(json.dumps)
+            | st.text(max_size=8)
+        ),
+    }
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(rows=st.lists(ANY_ROW, min_size=20, max_size=40))
+def test_no_row_whatever_it_holds_stops_the_others(rows, copy, log):
+    some = log.slice(20_000, len(rows))
+    for name in rows[0]:
+        values = pa.array([row[name] for row in rows])
+        field = log.schema.field(name)
+        some = some.set_column(
+            some.column_names.index(name), name, pa.chunked_array([_as(values, field.type)])
+        )
+    with moodle_copy.open_copy(copy) as database:
+        assert expand(database, some).num_rows == len(rows)
+
+
+def _as(values, kind):
+    if pa.types.is_dictionary(kind):
+        return values.cast(kind.value_type).dictionary_encode()
+    return values.cast(kind)
 
 
 def test_no_table_and_no_column_is_needed(copy, tmp_path):

@@ -151,7 +151,9 @@ def awards(source: Source, rows: Sequence[Row]) -> Found:
 
 def _award(issued: Iterable[Record], row: Row) -> Record | None:
     named = number(row.other.get("badgeissuedid"))
-    own = [award for award in issued if award["userid"] == row.learner]
+    own = sorted(
+        (award for award in issued if award["userid"] == row.learner), key=lambda award: award["id"]
+    )
     chosen = [award for award in own if award["id"] == named] or own[-1:]
     return (
         {name: chosen[0][name] for name in ("id", "dateissued", "dateexpire")} if chosen else None
