@@ -18,16 +18,42 @@ ACTIVITY_COLUMNS: Mapping[str, tuple[str, ...]] = {
         "allowsubmissionsfromdate", "duedate", "cutoffdate", "grade", "maxattempts",
         "teamsubmission", "blindmarking",
     ),
+    "bigbluebuttonbn": ("type", "openingtime", "closingtime"),
+    "chat": ("chattime",),
     "choice": ("timeopen", "timeclose", "allowmultiple"),
+    "data": (
+        "timeavailablefrom", "timeavailableto", "timeviewfrom", "timeviewto", "requiredentries",
+        "maxentries",
+    ),
     "feedback": ("anonymous", "timeopen", "timeclose"),
     "forum": ("type", "duedate", "cutoffdate"),
-    "lesson": ("available", "deadline", "grade"),
+    "glossary": ("mainglossary",),
+    "h5pactivity": ("grade",),
+    "imscp": ("revision",),
+    "lesson": ("available", "deadline", "grade", "maxattempts", "timelimit", "retake"),
     "lti": ("typeid", "toolurl", "grade"),
     "quiz": ("timeopen", "timeclose", "timelimit", "grade", "sumgrades", "attempts"),
-    "scorm": ("timeopen", "timeclose", "maxgrade", "maxattempt"),
+    "scorm": ("timeopen", "timeclose", "maxgrade", "maxattempt", "version"),
+    "survey": ("template",),
     "url": ("externalurl",),
-    "workshop": ("submissionstart", "submissionend", "grade", "gradinggrade"),
+    "wiki": ("firstpagetitle", "wikimode"),
+    "workshop": ("submissionstart", "submissionend", "grade", "gradinggrade", "phase"),
 }  # fmt: skip
+
+_TOOL = ("id", "name", "baseurl", "tooldomain", "ltiversion", "clientid")
+
+SUBPLUGINS: Mapping[str, str] = {
+    "assignfeedback": "assign",
+    "assignsubmission": "assign",
+    "booktool": "book",
+    "forumreport": "forum",
+    "ltiservice": "lti",
+    "mod": "",
+    "quiz": "quiz",
+    "quizaccess": "quiz",
+    "scormreport": "scorm",
+}
+"""Modules by the type of a plugin's component; empty where the rest of the name is the module."""
 
 _GRADE_ITEM = (
     "id", "courseid", "itemmodule", "iteminstance", "gradetype", "grademax", "gradepass", "scaleid"
@@ -69,7 +95,8 @@ def course_modules(
     Returns:
         Records with ``id``, ``modname``, ``instance``, ``course``, ``section``, ``idnumber``,
         ``added``, and what could be found of ``activity``, ``grade_item``, ``scale_items`` (number
-        of items of the scale that it is graded with) and ``mimetype`` (of a single-file resource).
+        of items of the scale that it is graded with), ``section_name`` (where it was given one) and
+        ``mimetype`` (of a single-file resource). The activity of an external tool has its ``type``.
         A module that is gone is not among them.
     """
     names = {module["id"]: module["name"] for module in database.records("modules", ("id", "name"))}
@@ -83,9 +110,47 @@ def course_modules(
         found[module["id"]] = module
     for modname, modules in _by_name(found.values()).items():
         _add_activities(database, modname, modules)
+    _add_tools(database, found.values())
     _add_grading(database, list(found.values()))
+    _add_sections(database, found.values())
     _add_mimetypes(database, found, contexts)
     return found
+
+
+def module_of_component(component: str) -> str | None:
+    """The module that a component is or belongs to: ``quiz`` of ``mod_quiz``, ``quiz_grading``."""
+    kind, _, name = component.partition("_")
+    return (SUBPLUGINS[kind] or name or None) if kind in SUBPLUGINS else None
+
+
+def find_modules(
+    database: MoodleDatabase, activities: Iterable[tuple[str, int]]
+) -> dict[tuple[str, int], int]:
+    """Course module ids of activities, by (name of the module, id of the activity)."""
+    wanted = set(activities)
+    if not wanted:
+        return {}
+    names = {module["id"]: module["name"] for module in database.records("modules", ("id", "name"))}
+    modules = {id_ for id_, name in names.items() if name in {name for name, _ in wanted}}
+    found = {
+        (names[record["module"]], record["instance"]): record["id"]
+        for record in database.records(
+            "course_modules",
+            ("id", "module", "instance"),
+            {"instance": {instance for _, instance in wanted}, "module": modules},
+        )
+    }
+    return {activity: found[activity] for activity in wanted & found.keys()}
+
+
+def modules_of(
+    database: MoodleDatabase, activities: Iterable[tuple[str, int]]
+) -> dict[tuple[str, int], Record]:
+    """Course modules, as :func:`course_modules` gives them, by activity."""
+    ids = find_modules(database, activities)
+    # Only the type of a file is found by context, and files are not graded.
+    modules = course_modules(database, dict.fromkeys(ids.values())) if ids else {}
+    return {activity: modules[id_] for activity, id_ in ids.items()}
 
 
 def _by_name(modules: Iterable[Record]) -> dict[str, list[Record]]:
@@ -108,6 +173,33 @@ def _add_activities(database: MoodleDatabase, modname: str, modules: list[Record
     for module in modules:
         if module["instance"] in activities:
             module["activity"] = activities[module["instance"]]
+
+
+def _add_tools(database: MoodleDatabase, modules: Iterable[Record]) -> None:
+    """Type of each external tool: name, addresses, version of LTI, client id; never its secret."""
+    tools = [module["activity"] for module in modules if module.get("activity", {}).get("typeid")]
+    types = {
+        record["id"]: record
+        for record in database.records(
+            "lti_types", _TOOL, {"id": {tool["typeid"] for tool in tools}}
+        )
+    }
+    for tool in tools:
+        if tool["typeid"] in types:
+            tool["type"] = types[tool["typeid"]]
+
+
+def _add_sections(database: MoodleDatabase, modules: Iterable[Record]) -> None:
+    modules = list(modules)
+    names = {
+        section["id"]: section["name"]
+        for section in database.records(
+            "course_sections", ("id", "name"), {"id": {module["section"] for module in modules}}
+        )
+    }
+    for module in modules:
+        if names.get(module["section"]):
+            module["section_name"] = names[module["section"]]
 
 
 def _add_grading(database: MoodleDatabase, modules: list[Record]) -> None:

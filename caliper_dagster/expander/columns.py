@@ -34,6 +34,8 @@ class RecordColumn:
     def __init__(self, rows: int) -> None:
         self._codes = np.full(rows, -1, dtype=np.int32)
         self._texts: list[str] = []
+        self._put: dict[int, tuple[int, Any]] = {}
+        self._same: dict[str, int] = {}
 
     def place(self, rows: Flags, keys: Integers, records: Mapping[int, Any]) -> Flags:
         """Put records into rows.
@@ -55,6 +57,18 @@ class RecordColumn:
         self._texts.extend(dump(records[int(key)]) for key in known)
         missing: Flags = rows & ~found
         return missing
+
+    def put(self, row: int, record: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Put one record into one row. Equal records share their text, at no cost if identical."""
+        code, _ = self._put.get(id(record), (-1, None))
+        if code < 0:
+            text = dump(record)
+            code = self._same.setdefault(text, len(self._texts))
+            if code == len(self._texts):
+                self._texts.append(text)
+            # The record is kept: its identity must not pass to another one.
+            self._put[id(record)] = code, record
+        self._codes[row] = code
 
     def array(self) -> pa.DictionaryArray:
         """The column. Values that no row uses may be in its dictionary."""

@@ -6,28 +6,17 @@ whose references lead nowhere keeps its ids, and ``unresolved`` lists what was n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pyarrow as pa
 
-from caliper_dagster.expander import activities, people, sessions
-from caliper_dagster.expander.columns import (
-    NOTHING,
-    Flags,
-    Integers,
-    RecordColumn,
-    distinct,
-    integers,
-)
+from caliper_dagster.expander import activities, objects, people, references, sessions
+from caliper_dagster.expander.columns import RecordColumn, distinct
 from caliper_dagster.expander.database import MoodleDatabase
-from caliper_dagster.expander.objects import Objects
 from caliper_dagster.expander.other import decode_column
+from caliper_dagster.expander.rows import LogRows
 from caliper_dagster.frames import EXPANDED_LOG
 
-_MODULE_LEVEL = 70
 _FRONT_PAGE = 1
-_USER_COLUMNS = ("user", "realuser", "relateduser")
 
 
 def expand(database: MoodleDatabase, log: pa.Table) -> pa.Table:
@@ -43,8 +32,8 @@ def expand(database: MoodleDatabase, log: pa.Table) -> pa.Table:
     """
     if not log.num_rows:
         return EXPANDED_LOG.empty()
-    rows = _Rows.of(log)
     other, undecodable = decode_column(log["other"])
+    rows = LogRows.of(log, other)
     rows.note_unresolved("other", undecodable.to_numpy(zero_copy_only=False))
     columns = {"other": other}
     site = people.Site.read(database)
@@ -63,52 +52,6 @@ def expand(database: MoodleDatabase, log: pa.Table) -> pa.Table:
     return EXPANDED_LOG.conform(log)
 
 
-@dataclass(slots=True)
-class _Rows:
-    """The columns of the log that joins go by, as arrays, and what the joins did not find."""
-
-    log: pa.Table
-    ids: Integers
-    times: Integers
-    users: dict[str, Integers]
-    courses: Integers
-    modules: Integers
-    named: Flags
-    missing: dict[int, list[str]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, log: pa.Table) -> _Rows:
-        modules = integers(log["contextinstanceid"]).copy()
-        modules[integers(log["contextlevel"]) != _MODULE_LEVEL] = NOTHING
-        return cls(
-            log,
-            integers(log["id"]),
-            integers(log["timecreated"]),
-            {name: integers(log[f"{name}id"]) for name in _USER_COLUMNS},
-            integers(log["courseid"]),
-            modules,
-            integers(log["anonymous"]) != 1,
-        )
-
-    def note_unresolved(self, reference: str, rows: Flags, ids: Integers | None = None) -> None:
-        """Remember a reference that leads nowhere, as ``table:id``."""
-        for row in np.flatnonzero(rows):
-            name = reference if ids is None else f"{reference}:{ids[row]}"
-            names = self.missing.setdefault(int(row), [])
-            if name not in names:
-                names.append(name)
-
-    def unresolved(self) -> pa.DictionaryArray:
-        """The column ``unresolved``."""
-        column = RecordColumn(len(self.ids))
-        lists: dict[tuple[str, ...], int] = {}
-        keys = np.full(len(self.ids), NOTHING, dtype=np.int64)
-        for row, names in self.missing.items():
-            keys[row] = lists.setdefault(tuple(names), len(lists))
-        column.place(keys != NOTHING, keys, {code: names for names, code in lists.items()})
-        return column.array()
-
-
 def _constant(record: object, rows: int) -> pa.DictionaryArray:
     column = RecordColumn(rows)
     column.place(np.ones(rows, dtype=bool), np.zeros(rows, dtype=np.int64), {0: record})
@@ -116,15 +59,20 @@ def _constant(record: object, rows: int) -> pa.DictionaryArray:
 
 
 def _place_people(
-    database: MoodleDatabase, site: people.Site, rows: _Rows
+    database: MoodleDatabase, site: people.Site, rows: LogRows
 ) -> dict[str, RecordColumn]:
     chosen = {name: rows.named & (users > 0) for name, users in rows.users.items()}
     wanted = {user for name, users in rows.users.items() for user in distinct(users, chosen[name])}
     records = people.users(database, wanted, site)
     gone = {user for user in wanted if records.get(user, {"deleted": 1})["deleted"]}
     in_course = rows.courses > _FRONT_PAGE
+    pairs = [
+        np.stack([users, rows.courses])[:, chosen[name] & in_course]
+        for name, users in rows.users.items()
+    ]
+    distinct_pairs = np.unique(np.concatenate(pairs, axis=1), axis=1).T.tolist()
     memberships = people.Memberships(
-        database, site, sorted(wanted), gone, distinct(rows.courses, in_course & rows.named)
+        database, site, ((user, course) for user, course in distinct_pairs), gone
     )
     columns = {}
     for name, users in rows.users.items():
@@ -143,7 +91,7 @@ def _place_people(
 
 
 def _place_course(
-    database: MoodleDatabase, site: people.Site, rows: _Rows
+    database: MoodleDatabase, site: people.Site, rows: LogRows
 ) -> dict[str, RecordColumn]:
     del site
     chosen = rows.courses > 0
@@ -154,41 +102,34 @@ def _place_course(
 
 
 def _place_module(
-    database: MoodleDatabase, site: people.Site, rows: _Rows
+    database: MoodleDatabase, site: people.Site, rows: LogRows
 ) -> dict[str, RecordColumn]:
     del site
+    references.complete(database, rows)
     chosen = rows.modules > 0
-    contexts = {}
-    firsts = np.unique(rows.modules, return_index=True)
-    for module, row in zip(*firsts, strict=True):
-        if module > 0:
-            contexts[int(module)] = rows.log["contextid"][int(row)].as_py()
-    column = RecordColumn(len(rows.ids))
-    gone = column.place(chosen, rows.modules, activities.course_modules(database, contexts))
+    records = activities.course_modules(database, references.contexts(rows))
+    gone = chosen & ~np.isin(rows.modules, list(records))
     rows.note_unresolved("course_modules", gone, rows.modules)
+    records.update(references.gone_modules(database, rows, gone))
+    column = RecordColumn(len(rows.ids))
+    column.place(chosen, rows.modules, records)
+    rows.found_modules = records
     return {"module": column}
 
 
 def _place_object(
-    database: MoodleDatabase, site: people.Site, rows: _Rows
+    database: MoodleDatabase, site: people.Site, rows: LogRows
 ) -> dict[str, RecordColumn]:
-    del site
     column = RecordColumn(len(rows.ids))
-    tables = rows.log["objecttable"].combine_chunks()
-    ids = integers(rows.log["objectid"])
-    users = rows.users["user"]
-    objects = Objects(database)
-    for table in objects.tables:
-        chosen = pa.compute.equal(tables.cast(pa.string()), table).fill_null(False)
-        of_table = chosen.to_numpy(zero_copy_only=False) & (ids > 0)
-        if of_table.any():
-            missing = objects.place(column, table, of_table, ids, rows.times, users)
-            rows.note_unresolved(table, missing & rows.named, ids)
+    source = objects.Source(database, site)
+    for row, reference in objects.place(source, column, references.of_objects(rows)):
+        if rows.named[row]:
+            rows.note_reference(row, reference)
     return {"object": column}
 
 
 def _place_session(
-    database: MoodleDatabase, site: people.Site, rows: _Rows
+    database: MoodleDatabase, site: people.Site, rows: LogRows
 ) -> dict[str, RecordColumn]:
     actors = np.where(rows.users["realuser"] > 0, rows.users["realuser"], rows.users["user"])
     # Logging in as another begins no session, and its end ends none.

@@ -1,7 +1,8 @@
 """Who acted, and as what: users, their roles in a course, their enrolments.
 
 Roles are those assigned in the course's context and in its ancestors (category, system), as
-``role_assignments`` holds them today. Which Caliper role they become is not decided here.
+``role_assignments`` holds them today; for people who have left since, those that the log proves.
+Which Caliper role they become is not decided here.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from caliper_dagster.expander.columns import Flags, Integers, RecordColumn, group_by
 from caliper_dagster.expander.database import MoodleDatabase, Record
+from caliper_dagster.expander.history import Departed
 
 _USER = ("id", "username", "idnumber", "firstname", "lastname", "email", "deleted")
 _DELETED = ("id", "deleted")
@@ -72,19 +74,20 @@ class Memberships:
     Args:
         database: where to look.
         site: what the site says of its administrators and its guest account.
-        users: ids of users.
-        gone: those of them that are deleted. Moodle forgets their roles and enrolments.
-        courses: ids of courses.
+        pairs: ids of users, each with that of a course.
+        gone: users that are deleted. Moodle forgets their roles and enrolments.
     """
 
     def __init__(
         self,
         database: MoodleDatabase,
         site: Site,
-        users: list[int],
+        pairs: Iterable[tuple[int, int]],
         gone: set[int],
-        courses: list[int],
     ) -> None:
+        pairs = set(pairs)
+        users = {user for user, _ in pairs}
+        courses = {course for _, course in pairs}
         self._site = site
         self._gone = gone
         contexts = database.records(
@@ -134,6 +137,7 @@ class Memberships:
                 if not row["status"] and not methods[method]["status"]:
                     begin = row["timestart"] or row["timecreated"] or 0
                     periods.append((begin, row["timeend"] or _FOREVER))
+        self._departed = Departed(database, filter(self._may_have_left, pairs))
 
     def place(
         self, column: RecordColumn, rows: Flags, users: Integers, courses: Integers, times: Integers
@@ -141,50 +145,83 @@ class Memberships:
         """Fill a membership column for the chosen rows (a user above 0 and a course above 1).
 
         Records: ``user``, ``course``, ``roles`` (``shortname``, ``archetype``), ``active`` (whether
-        an enrolment holds at the time of the row), ``siteadmin``, ``guest``. Where the course's
-        context or the user is gone there are no ``roles``: nothing is known about them.
+        an enrolment holds at the time of the row), ``siteadmin``, ``guest``. Pairs of which neither
+        a role nor an enrolment is left have those that the log proves for the time of the row, and
+        ``replayed``. Where the course's context or the user is gone and the log tells nothing there
+        are no ``roles``: nothing is known about them.
         """
         if not rows.any():
             return
         pairs, codes = np.unique(
             np.stack([users[rows], courses[rows]]), axis=1, return_inverse=True
         )
-        active = np.zeros(len(codes), dtype=bool)
-        periods = [self._enrolments.get((int(u), int(c)), []) for u, c in pairs.T]
-        moments = times[rows]
-        for nth in range(max(map(len, periods), default=0)):
-            begin, end = np.array(
-                [period[nth] if nth < len(period) else (_FOREVER, 0) for period in periods]
-            ).T
-            active |= (begin[codes] <= moments) & (moments < end[codes])
+        known = [(int(user), int(course)) for user, course in pairs.T]
+        phases = self._phases(known, codes, times[rows])
+        most = max(self._departed.most_phases(), 2)
         keys = np.zeros(len(users), dtype=np.int64)
-        keys[rows] = codes * 2 + active
+        keys[rows] = codes * most + phases
         column.place(
             rows,
             keys,
             {
-                int(key): self._record(
-                    int(pairs[0, key // 2]), int(pairs[1, key // 2]), bool(key % 2)
-                )
+                int(key): self._record(known[int(key) // most], int(key) % most)
                 for key in np.unique(keys[rows])
             },
         )
 
-    def _record(self, user: int, course: int, active: bool) -> Record:
+    def _may_have_left(self, pair: tuple[int, int]) -> bool:
+        """Whether the tables tell nothing of the pair. Administrators need no role anywhere."""
+        user, course = pair
+        if user == self._site.guest or user in self._site.administrators:
+            return False
+        path = self._ancestors.get(course, [])
+        return pair not in self._enrolments and not any(
+            self._assigned.get((user, step)) for step in path
+        )
+
+    def _phases(
+        self,
+        pairs: list[tuple[int, int]],
+        codes: Integers,
+        times: Integers,
+    ) -> Integers:
+        """Per row: whether an enrolment of its pair is active, or the phase of who has left."""
+        active = np.zeros(len(codes), dtype=bool)
+        periods = [self._enrolments.get(pair, []) for pair in pairs]
+        for nth in range(max(map(len, periods), default=0)):
+            begin, end = np.array(
+                [period[nth] if nth < len(period) else (_FOREVER, 0) for period in periods]
+            ).T
+            active |= (begin[codes] <= times) & (times < end[codes])
+        phases = active.astype(np.int64)
+        gone = np.array([pair in self._departed for pair in pairs], dtype=bool)
+        for row in np.flatnonzero(gone[codes]).tolist():
+            phases[row] = self._departed.phase(pairs[codes[row]], int(times[row]))
+        return phases
+
+    def _record(self, pair: tuple[int, int], phase: int) -> Record:
+        user, course = pair
         record: Record = {"user": user, "course": course}
         path = self._ancestors.get(course)
+        if pair in self._departed:
+            roles, enrolled = self._departed.state(pair, phase)
+            record.update(roles=self._names(roles), active=int(enrolled), replayed=1)
+            return record
         if path is None:
             return record
         roles = {role for step in path for role in self._assigned.get((user, step), ())}
         if user in self._gone and not roles:
             return record
-        record["roles"] = [self._roles[role] for role in sorted(roles) if role in self._roles]
-        record["active"] = int(active)
+        record["roles"] = self._names(roles)
+        record["active"] = phase
         if user in self._site.administrators:
             record["siteadmin"] = 1
         elif self._is_guest(user, course, has_role=bool(roles)):
             record["guest"] = 1
         return record
+
+    def _names(self, roles: set[int]) -> list[Record]:
+        return [self._roles[role] for role in sorted(roles) if role in self._roles]
 
     def _is_guest(self, user: int, course: int, *, has_role: bool) -> bool:
         """The guest account, or somebody without a role or enrolment where guests are let in."""

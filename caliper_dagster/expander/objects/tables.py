@@ -1,0 +1,157 @@
+"""Objects that are one record of one table: which columns of it are read.
+
+Never here: what persons wrote (bodies of messages, posts, notes and comments) and secrets (tokens).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from caliper_dagster.expander.database import Record
+from caliper_dagster.expander.objects.rows import Finder, Found, Kind, Row, Source, from_other
+
+
+class Table(NamedTuple):
+    """What is read of a table.
+
+    Attributes:
+        name: column that becomes ``name``, None where nothing names the record.
+        columns: further columns, which keep their names.
+    """
+
+    name: str | None = None
+    columns: tuple[str, ...] = ()
+
+
+_NAMED = Table("name")
+_ONLY_ID = Table()
+
+TABLES: Mapping[str, Table] = {
+    "adminpresets": _NAMED,
+    "analytics_predictions": Table(None, ("modelid",)),
+    "assign_overrides": Table(None, ("assignid", "groupid")),
+    "badge": Table("name", ("type", "courseid")),
+    "badge_criteria": Table(None, ("badgeid", "criteriatype")),
+    "blog_association": Table(None, ("contextid", "blogid")),
+    "blog_external": _NAMED,
+    "book_chapters": Table("title", ("bookid", "pagenum", "subchapter")),
+    "chat_messages": Table(None, ("chatid", "groupid", "timestamp")),
+    "cohort": Table("name", ("idnumber", "contextid")),
+    "comments": Table(None, ("component", "commentarea", "itemid", "contextid", "timecreated")),
+    "competency": Table("shortname", ("idnumber", "competencyframeworkid", "parentid")),
+    "competency_evidence": Table(None, ("usercompetencyid", "action", "grade")),
+    "competency_framework": Table("shortname", ("idnumber", "contextid")),
+    "competency_plan": Table("name", ("userid", "templateid", "status", "duedate")),
+    "competency_template": Table("shortname", ("contextid",)),
+    "competency_userevidence": Table("name", ("userid",)),
+    "config_log": _ONLY_ID,
+    "contentbank_content": Table("name", ("contenttype", "contextid")),
+    "context": Table(None, ("contextlevel", "instanceid")),
+    "course": Table(None, ("fullname", "shortname", "timecreated")),
+    "course_categories": Table("name", ("idnumber", "parent", "path")),
+    "course_completion_defaults": _ONLY_ID,
+    "course_completions": Table(None, ("course", "timecompleted")),
+    "course_modules_completion": Table(
+        None, ("coursemoduleid", "completionstate", "timemodified", "overrideby")
+    ),
+    "course_sections": Table("name", ("course", "section")),
+    "customfield_category": _NAMED,
+    "customfield_field": Table("name", ("shortname", "type")),
+    "data_fields": Table("name", ("dataid", "type")),
+    "data_records": Table(None, ("dataid", "groupid", "timecreated", "timemodified", "approved")),
+    "enrol": Table("name", ("enrol", "courseid", "status", "roleid")),
+    "event": Table("name", ("eventtype", "courseid", "groupid", "modulename", "instance")),
+    "event_subscriptions": Table("name", ("eventtype", "courseid")),
+    "external_services": _NAMED,
+    "external_tokens": _ONLY_ID,
+    "files": Table(None, ("mimetype",)),
+    "forum_posts": Table(None, ("discussion", "parent", "subject")),
+    "forum_subscriptions": Table(None, ("forum",)),
+    "glossary_categories": Table("name", ("glossaryid",)),
+    "glossary_entries": Table("concept", ("glossaryid", "approved", "timecreated")),
+    "grade_letters": Table("letter", ("contextid", "lowerboundary")),
+    "groupings": Table("name", ("courseid", "idnumber")),
+    "groups": Table("name", ("courseid", "idnumber")),
+    "h5p": Table(None, ("timecreated",)),
+    "lesson_grades": Table(None, ("lessonid", "grade", "completed")),
+    "lesson_high_scores": Table(None, ("lessonid",)),
+    "lesson_overrides": Table(None, ("lessonid", "groupid")),
+    "message_contacts": Table(None, ("contactid",)),
+    "message_users_blocked": Table(None, ("blockeduserid",)),
+    "mnet_sso_access_control": _ONLY_ID,
+    "notifications": Table(None, ("component", "eventtype", "timecreated")),
+    "payment_accounts": _NAMED,
+    "question_categories": Table("name", ("contextid", "parent", "idnumber")),
+    "quiz_grade_items": Table("name", ("quizid", "sortorder")),
+    "quiz_overrides": Table(None, ("quiz", "groupid")),
+    "quiz_sections": Table("heading", ("quizid", "firstslot")),
+    "quiz_slots": Table(None, ("quizid", "slot", "page", "maxmark")),
+    "quizaccess_seb_template": _NAMED,
+    "reportbuilder_audience": Table(None, ("reportid",)),
+    "reportbuilder_report": Table("name", ("source",)),
+    "reportbuilder_schedule": Table("name", ("reportid",)),
+    "role": Table(None, ("shortname", "archetype")),
+    "role_allow_assign": _ONLY_ID,
+    "role_allow_override": _ONLY_ID,
+    "role_allow_switch": _ONLY_ID,
+    "role_allow_view": _ONLY_ID,
+    "scale": Table("name", ("courseid",)),
+    "tag": Table("name", ("rawname", "tagcollid")),
+    "tag_coll": _NAMED,
+    "tool_monitor_rules": Table("name", ("courseid",)),
+    "tool_monitor_subscriptions": Table(None, ("courseid", "ruleid")),
+    "tool_recyclebin_category": Table("fullname", ("categoryid", "shortname")),
+    "tool_recyclebin_course": Table("name", ("courseid", "section", "module")),
+    "tool_usertours_steps": Table("title", ("tourid",)),
+    "tool_usertours_tours": _NAMED,
+    "user_info_category": _NAMED,
+    "user_info_field": Table("name", ("shortname", "datatype")),
+    "wiki_pages": Table("title", ("subwikiid", "timecreated", "timemodified")),
+    "workshop_aggregations": Table(None, ("workshopid", "userid", "gradinggrade")),
+}
+
+
+def table_finder(table: str, of: Table, key: str | None = None) -> Finder:
+    """A finder of the records of one table by ``objectid``, or by a member of the event data."""
+    columns = ("id", *((of.name,) if of.name else ()), *of.columns)
+    wanted = from_other(key) if key else None
+
+    def find(source: Source, rows: Sequence[Row]) -> Found:
+        ids = [wanted(row) if wanted else row.id for row in rows]
+        found = {
+            id_: _renamed(record, of.name)
+            for id_, record in source.by_id(table, columns, ids).items()
+        }
+        return [found.get(id_) for id_ in ids]
+
+    return find
+
+
+def _renamed(record: Record, name: str | None) -> Record:
+    if not name or name == "name":
+        return record
+    return {("name" if column == name else column): value for column, value in record.items()}
+
+
+KINDS: Mapping[str, Kind] = {
+    **{table: Kind(table, table_finder(table, of)) for table, of in TABLES.items()},
+    # The row's objectid is the role, not the record of role_capabilities.
+    "role_capabilities": Kind("role", table_finder("role", TABLES["role"])),
+}
+"""Kinds by ``objecttable``."""
+
+_NAMED_BY_OTHER = {
+    r"\core\event\badge_viewed": ("badge", "badgeid"),
+    r"\core\event\questions_exported": ("question_categories", "categoryid"),
+    r"\core\event\questions_imported": ("question_categories", "categoryid"),
+    r"\tool_monitor\event\subscription_criteria_met": (
+        "tool_monitor_subscriptions", "subscriptionid",
+    ),
+}  # fmt: skip
+
+EVENT_KINDS: Mapping[str, Kind] = {
+    event: Kind(table, table_finder(table, TABLES[table], key), from_other(key))
+    for event, (table, key) in _NAMED_BY_OTHER.items()
+}
+"""Kinds by event, where only the event data names the object."""

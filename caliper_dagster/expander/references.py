@@ -1,0 +1,150 @@
+"""What rows refer to beyond their own columns: activities named by event data, and objects.
+
+Most rows in a course module have it as their context. Others name it by its id, or only the
+activity by its own: then the course module is looked up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from caliper_dagster.expander import activities
+from caliper_dagster.expander.columns import NOTHING, Flags, Integers, integers
+from caliper_dagster.expander.database import MoodleDatabase, Record
+from caliper_dagster.expander.objects import Row, kind_of
+from caliper_dagster.expander.objects.rows import number
+from caliper_dagster.expander.other import decode
+from caliper_dagster.expander.rows import MODULE_LEVEL, LogRows
+
+_COURSE_MODULES = "course_modules"
+_LIFECYCLE = tuple(
+    rf"\core\event\course_module_{verb}" for verb in ("created", "updated", "deleted")
+)
+_MODULE_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def complete(database: MoodleDatabase, rows: LogRows) -> None:
+    """Find the course modules of rows whose context is none, and note them in ``rows.modules``."""
+    tables, table_codes = rows.texts("objecttable")
+    objects = integers(rows.log["objectid"])
+    outside = rows.modules <= 0
+    named = outside & _is(tables, table_codes, {_COURSE_MODULES}) & (objects > 0)
+    rows.modules[named] = objects[named]
+    wanted = {}
+    components, component_codes = rows.texts("component")
+    modules = [activities.module_of_component(component) for component in components]
+    of_module = outside & ~named & np.array([bool(name) for name in modules])[component_codes]
+    for row in np.flatnonzero(of_module).tolist():
+        name = modules[component_codes[row]] or ""
+        is_object = tables[table_codes[row]] == name
+        instance = _instance(name, rows.other(row), int(objects[row]) if is_object else 0)
+        if instance:
+            wanted[row] = (name, instance)
+    found = activities.find_modules(database, wanted.values())
+    for position, activity in wanted.items():
+        rows.modules[position] = found.get(activity, NOTHING)
+
+
+def _is(values: list[str], codes: Integers, wanted: set[str]) -> Any:  # noqa: ANN401 - Flags
+    return np.array([value in wanted for value in values])[codes]
+
+
+def _instance(name: str, other: dict[str, Any], objectid: int) -> int:
+    named = (number(other.get(key)) for key in (f"{name}id", "instanceid"))
+    return max(objectid, 0) or next(filter(None, named), 0)
+
+
+def contexts(rows: LogRows) -> dict[int, int | None]:
+    """Context of each course module that is the context of a row; None for the others."""
+    chosen = rows.modules > 0
+    found: dict[int, int | None] = dict.fromkeys(np.unique(rows.modules[chosen]).tolist())
+    own = chosen & (rows.modules == integers(rows.log["contextinstanceid"]))
+    own &= integers(rows.log["contextlevel"]) == MODULE_LEVEL
+    modules, firsts = np.unique(rows.modules[own], return_index=True)
+    ids = integers(rows.log["contextid"])[own][firsts]
+    found.update(zip(modules.tolist(), ids.tolist(), strict=True))
+    return found
+
+
+def gone_modules(database: MoodleDatabase, rows: LogRows, gone: Flags) -> dict[int, Record]:
+    """What the log tells of course modules that are gone.
+
+    Records: ``id``, ``modname``, ``missing``, and where a row about the module itself tells them,
+    ``instance`` and ``name``. The whole log of the courses is asked (by the first column of an
+    index), not the rows at hand: a module is the same in every hour.
+    """
+    keys: dict[str, Iterable[int]] = {"courseid": rows.courses[gone & (rows.courses > 0)]}
+    modules = set(rows.modules[gone].tolist())
+    about = database.records(
+        "logstore_standard_log",
+        ("id", "objectid", "other"),
+        {**keys, "objectid": modules},
+        "anonymous = 0 AND eventname IN (:created, :updated, :deleted)",
+        **dict(zip(("created", "updated", "deleted"), _LIFECYCLE, strict=True)),
+    )
+    found: dict[int, Record] = {}
+    for record in sorted(about, key=lambda record: record["id"]):
+        told = _told(decode(record["other"] or ""))
+        if told:
+            module = record["objectid"]
+            found.setdefault(module, {"id": module}).update(told)
+    within = database.records(
+        "logstore_standard_log",
+        ("contextinstanceid", "component"),
+        {**keys, "contextinstanceid": modules - found.keys()},
+        f"contextlevel = {MODULE_LEVEL} AND component LIKE 'mod%'",
+    )
+    for record in sorted(within, key=lambda record: record["component"]):
+        module = record["contextinstanceid"]
+        name = activities.module_of_component(record["component"])
+        found[module] = {"id": module, "modname": name, "missing": 1}
+    return found
+
+
+def _told(other: Any) -> Record:  # noqa: ANN401 - any JSON value
+    name = other.get("modulename") if isinstance(other, dict) else None
+    if not isinstance(name, str) or not _MODULE_NAME.fullmatch(name):
+        return {}
+    told: Record = {"modname": name, "missing": 1}
+    if instance := number(other.get("instanceid")):
+        told["instance"] = instance
+    if isinstance(other.get("name"), str):
+        told["name"] = other["name"]
+    return told
+
+
+def of_objects(rows: LogRows) -> Iterator[tuple[int, Row]]:
+    """Position and references of the rows that may have an object."""
+    events, event_codes = rows.texts("eventname")
+    tables, table_codes = rows.texts("objecttable")
+    pairs = event_codes * len(tables) + table_codes
+    distinct = np.unique(pairs)
+    chosen = np.array(
+        [
+            kind_of(events[pair // len(tables)], tables[pair % len(tables)]) is not None
+            for pair in distinct
+        ]
+    )
+    positions = np.flatnonzero(np.isin(pairs, distinct[chosen]))
+    ids = integers(rows.log["objectid"])
+    for row in positions.tolist():
+        named = bool(rows.named[row])
+        yield (
+            row,
+            Row(
+                events[event_codes[row]],
+                tables[table_codes[row]],
+                max(int(ids[row]), 0),
+                int(rows.ids[row]),
+                int(rows.times[row]),
+                max(int(rows.users["user"][row]), 0) if named else 0,
+                max(int(rows.users["relateduser"][row]), 0) if named else 0,
+                not named,
+                rows.other(row),
+                rows.found_modules.get(int(rows.modules[row]), {}),
+            ),
+        )
