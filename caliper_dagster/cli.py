@@ -244,6 +244,8 @@ def _backfill(settings: Settings, hours: HourRange, verbose: bool) -> None:
     from caliper_dagster import runs, terminal
     from caliper_dagster.frames import FRAMES
 
+    for needed in ("moodle_db_url", "moodle_wwwroot", "event_store_url"):
+        settings.require(needed)
     rows = _count(settings, hours)
     # An hour costs something without rows too.
     weights = {hour: number + 100 for hour, number in rows.items()}
