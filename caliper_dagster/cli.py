@@ -39,7 +39,7 @@ _INTERRUPTED = 130
 
 # Measured on two cores with SQLite storage, and meant as no more than an order of magnitude.
 _ROWS_PER_MINUTE = 240_000
-_HOURS_PER_MINUTE = 300
+_HOURS_PER_MINUTE = 500
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
