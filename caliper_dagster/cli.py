@@ -40,7 +40,7 @@ _INTERRUPTED = 130
 
 # Measured on two cores with SQLite storage, and meant as no more than an order of magnitude.
 _ROWS_PER_MINUTE = 240_000
-_HOURS_PER_MINUTE = 300
+_HOURS_PER_MINUTE = 500
 
 
 class _InvalidError(Exception):
@@ -351,6 +351,8 @@ def _backfill(settings: Settings, hours: HourRange, verbose: bool) -> None:
     from caliper_dagster import runs, terminal
     from caliper_dagster.frames import FRAMES
 
+    for needed in ("moodle_db_url", "moodle_wwwroot", "event_store_url"):
+        settings.require(needed)
     rows = _count(settings, hours)
     # An hour costs something without rows too.
     weights = {hour: number + 100 for hour, number in rows.items()}

@@ -19,7 +19,7 @@ from caliper_dagster.settings import Settings, setting_names
 from caliper_dagster.storage import PartitionStorage
 
 END = Hour.from_key("2026-03-02-12:00")
-HOURS = HourRange(END + -6, END)
+HOURS = HourRange(END + -4, END)
 KEY = "key-of-the-tests"
 
 RANGE_START = "dagster/asset_partition_range_start"
@@ -81,7 +81,7 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def standing(folder: Path, students: int = 20) -> Iterator[Standing]:
+def standing(folder: Path, students: int = 30) -> Iterator[Standing]:
     """The sample site of a few hours, an event store that answers, and the settings for both."""
     sample = folder / "moodle.sqlite"
     summary = write_sample(sample, students=students, hours=len(HOURS), seed=7, end=END)

@@ -1,9 +1,9 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from signal import Signals
 
 import dagster as dg
 import pytest
@@ -15,8 +15,6 @@ from caliper_dagster.hours import Hour, HourRange
 from caliper_dagster_tests.standing import HOURS, Standing, environment, standing
 
 ROOT = Path(__file__).parents[1]
-COMMAND = [sys.executable, "-m", "caliper_dagster.cli"]
-BACKFILL = [*COMMAND, "backfill", "--from", str(HOURS.start), "--to", str(HOURS.end)]
 
 
 @pytest.fixture
@@ -41,20 +39,19 @@ def test_a_range_is_cut_into_pieces_of_whole_hours() -> None:
 
 def test_a_backfill_is_runs_of_the_job_that_the_web_ui_shows(site: Standing) -> None:
     written = []
-    with environment(dict(site.environment) | {"CALIPER_HOURS_PER_RUN": "4"}):
-        with runs.open_instance() as instance:
-            settings = site.settings
-            done = list(
-                runs.backfill(
-                    instance,
-                    settings,
-                    HOURS,
-                    written=lambda frame, hour: written.append((frame.name, hour)),
-                )
+    given = dict(site.environment) | {"CALIPER_HOURS_PER_RUN": "3"}
+    with environment(given), runs.open_instance() as instance:
+        done = list(
+            runs.backfill(
+                instance,
+                site.settings,
+                HOURS,
+                written=lambda frame, hour: written.append((frame.name, hour)),
             )
-            recorded = instance.get_runs()
-            hours = instance.get_materialized_partitions(dg.AssetKey("emission_results"))
-    assert [len(run.hours) for run in done] == [4, 2]
+        )
+        recorded = instance.get_runs()
+        hours = instance.get_materialized_partitions(dg.AssetKey("emission_results"))
+    assert [len(run.hours) for run in done] == [3, 1]
     assert sum(run.account.rows for run in done) == site.arrived().events > 0
     assert hours == {hour.key for hour in HOURS}
     assert sorted(written) == sorted((frame.name, hour) for frame in FRAMES for hour in HOURS)
@@ -76,11 +73,11 @@ def test_resending_sends_what_is_asked_for(site: Standing) -> None:
 
 
 def test_a_failed_run_says_the_sentence_of_its_step(site: Standing) -> None:
-    with environment(dict(site.environment) | {"MOODLE_DB_PREFIX": "other_"}):
-        with runs.open_instance() as instance:
-            done = runs.backfill(instance, site.settings, HOURS, written=ignore)
-            with pytest.raises(runs.RunError) as error:
-                list(done)
+    given = dict(site.environment) | {"MOODLE_DB_PREFIX": "other_"}
+    with environment(given), runs.open_instance() as instance:
+        done = runs.backfill(instance, site.settings, HOURS, written=ignore)
+        with pytest.raises(runs.RunError) as error:
+            list(done)
     assert "other_logstore_standard_log" in str(error.value)
 
 
@@ -97,60 +94,64 @@ def test_a_defect_says_where_to_look_and_not_its_words(site: Standing) -> None:
     assert "secret" not in str(error.value)
 
 
-def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
-    while not path.exists():
-        assert process.poll() is None, "it ended before it could be stopped"
-        time.sleep(0.01)
+STOPS_ITSELF = """
+import os, sys
+from caliper_dagster import runs
+from caliper_dagster.settings import Settings
+from caliper_dagster_tests.standing import HOURS
+
+asset, number, signal = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+seen = []
+
+def written(frame, hour):
+    seen.append(frame.name)
+    if seen.count(asset) == number:
+        os.kill(os.getpid(), signal)
+
+with runs.open_instance() as instance:
+    list(runs.backfill(instance, Settings.from_environment(), HOURS, written=written))
+"""
 
 
-def test_what_a_killed_process_left_is_taken_up_by_the_next(tmp_path: Path) -> None:
-    """`kill -9` in the middle: the run is ended, its pool freed, each event arrives in the end."""
-    with standing(tmp_path, students=400) as site:
-        process = subprocess.Popen(BACKFILL, cwd=ROOT, env=os.environ)
-        wait_for(tmp_path / "dagster" / "data" / "moodle_log", process)
-        process.kill()
-        process.wait()
-        with runs.open_instance() as instance:
-            (dead,) = instance.get_runs()
-            assert dead.status == dg.DagsterRunStatus.STARTED
-            assert instance.event_log_storage.get_concurrency_run_ids() == {dead.run_id}
-
-        again = subprocess.run(BACKFILL, cwd=ROOT, env=os.environ, capture_output=True, text=True)
-
-        assert again.returncode == 0, again.stderr
-        with runs.open_instance() as instance:
-            statuses = [run.status for run in instance.get_runs()]
-        assert statuses == [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
-        assert site.arrived().events == site.arrived().received > 0
+def stopped(asset: str, number: int, signal: Signals) -> int:
+    """A backfill in a process of its own that stops when an asset's so many hours are written."""
+    arguments = [sys.executable, "-c", STOPS_ITSELF, asset, str(number), str(signal.value)]
+    return subprocess.run(arguments, cwd=ROOT, env=os.environ, capture_output=True).returncode
 
 
-def test_a_killed_sender_repeats_at_most_the_envelope_in_flight(tmp_path: Path) -> None:
-    with standing(tmp_path, students=400) as site:
-        with environment(dict(site.environment) | {"CALIPER_BATCH_SIZE": "5"}):
-            process = subprocess.Popen(BACKFILL, cwd=ROOT, env=os.environ)
-            wait_for(tmp_path / "dagster" / "data" / "emission_results", process)
-            process.kill()
-            process.wait()
-            assert site.arrived().envelopes > 0
-            again = subprocess.run(BACKFILL, cwd=ROOT, env=os.environ, capture_output=True)
-        assert again.returncode == 0
-        assert site.arrived().received - site.arrived().events <= 5
+def test_what_a_killed_process_left_is_taken_up_by_the_next(site: Standing) -> None:
+    """`kill -9` in the middle: its run is ended, its pool freed, each event arrives in the end."""
+    assert stopped("moodle_log", 3, Signals.SIGKILL) == -Signals.SIGKILL
+    with runs.open_instance() as instance:
+        (dead,) = instance.get_runs()
+        assert dead.status == dg.DagsterRunStatus.STARTED
+        assert instance.event_log_storage.get_concurrency_run_ids() == {dead.run_id}
+
+        list(runs.backfill(instance, site.settings, HOURS, written=ignore))
+
+        statuses = [run.status for run in instance.get_runs()]
+        assert instance.event_log_storage.get_concurrency_run_ids() == set()
+    assert statuses == [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+    assert site.arrived().events == site.arrived().received > 0
 
 
-def test_an_interrupted_backfill_ends_its_run_and_frees_its_pool(tmp_path: Path) -> None:
-    with standing(tmp_path, students=400):
-        process = subprocess.Popen(
-            BACKFILL, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True
-        )
-        wait_for(tmp_path / "dagster" / "data" / "moodle_log", process)
-        process.send_signal(2)
-        _, words = process.communicate()
-        assert process.returncode == 130
-        assert words == "Interrupted. What was acknowledged stays so; run the command again.\n"
-        with runs.open_instance() as instance:
-            (run,) = instance.get_runs()
-            assert run.is_finished
-            assert instance.event_log_storage.get_concurrency_run_ids() == set()
+def test_what_a_killed_sender_has_sent_is_not_sent_again(site: Standing) -> None:
+    assert stopped("emission_results", 2, Signals.SIGKILL) == -Signals.SIGKILL
+    sent = site.arrived().events
+    assert sent > 0
+    with runs.open_instance() as instance:
+        (done,) = runs.backfill(instance, site.settings, HOURS, written=ignore)
+    assert done.delivery.already_acknowledged == sent
+    assert site.arrived().events == site.arrived().received > sent
+
+
+def test_an_interrupted_backfill_ends_its_run_and_frees_its_pool(site: Standing) -> None:
+    assert stopped("moodle_log", 3, Signals.SIGINT) != 0
+    with runs.open_instance() as instance:
+        (run,) = instance.get_runs()
+        assert run.is_finished
+        assert instance.event_log_storage.get_concurrency_run_ids() == set()
+    assert site.arrived().events == 0
 
 
 def test_runs_of_other_machines_and_living_processes_are_left_alone(tmp_path: Path) -> None:
@@ -185,15 +186,15 @@ def test_dagster_home_is_needed_and_gets_the_standing_configuration(tmp_path: Pa
 
 def test_a_dagster_home_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with environment({"DAGSTER_HOME": str(tmp_path / "file" / "home")}):
-        with pytest.raises(ConfigurationError, match=r"^DAGSTER_HOME cannot be written to"):
-            runs.dagster_home()
+    wanted = pytest.raises(ConfigurationError, match=r"^DAGSTER_HOME cannot be written to")
+    with environment({"DAGSTER_HOME": str(tmp_path / "file" / "home")}), wanted:
+        runs.dagster_home()
 
 
 def test_a_dagster_database_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
     url = "postgresql://dagster:secret@127.0.0.1:9/dagster"
-    with environment({"DAGSTER_HOME": str(tmp_path), "DAGSTER_POSTGRES_URL": url}):
-        with pytest.raises(ConfigurationError) as error, runs.open_instance():
-            pass
+    given = {"DAGSTER_HOME": str(tmp_path), "DAGSTER_POSTGRES_URL": url}
+    with environment(given), pytest.raises(ConfigurationError) as error, runs.open_instance():
+        pass
     assert "DAGSTER_POSTGRES_URL" in str(error.value)
     assert "secret" not in str(error.value)
