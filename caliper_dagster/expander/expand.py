@@ -64,6 +64,7 @@ def _place_people(
     chosen = {name: rows.named & (users > 0) for name, users in rows.users.items()}
     wanted = {user for name, users in rows.users.items() for user in distinct(users, chosen[name])}
     records = people.users(database, wanted, site)
+    gone = {user for user in wanted if records.get(user, {"deleted": 1})["deleted"]}
     in_course = rows.courses > _FRONT_PAGE
     pairs = [
         np.stack([users, rows.courses])[:, chosen[name] & in_course]
@@ -71,7 +72,7 @@ def _place_people(
     ]
     distinct_pairs = np.unique(np.concatenate(pairs, axis=1), axis=1).T.tolist()
     memberships = people.Memberships(
-        database, site, ((user, course) for user, course in distinct_pairs)
+        database, site, gone, ((user, course) for user, course in distinct_pairs)
     )
     columns = {}
     for name, users in rows.users.items():
@@ -130,7 +131,9 @@ def _place_session(
     database: MoodleDatabase, site: people.Site, rows: LogRows
 ) -> dict[str, RecordColumn]:
     actors = np.where(rows.users["realuser"] > 0, rows.users["realuser"], rows.users["user"])
+    # Logging in as another begins no session, and its end ends none.
     names = rows.log["eventname"].cast(pa.string()).to_numpy()
+    names = np.where(rows.users["realuser"] > 0, "", names)
     web = rows.log["origin"].cast(pa.string()).to_numpy() == "web"
     column = RecordColumn(len(rows.ids))
     clicks = sessions.Clicks(

@@ -69,15 +69,27 @@ def users(database: MoodleDatabase, ids: Iterable[int], site: Site) -> dict[int,
 
 
 class Memberships:
-    """Roles and enrolments of (user, course) pairs, read once for all pairs of a table."""
+    """Roles and enrolments of (user, course) pairs, read once for all pairs of a table.
+
+    Args:
+        database: where to look.
+        site: what the site says of its administrators and its guest account.
+        gone: ids of users that are deleted. Moodle forgets their roles and enrolments.
+        pairs: the pairs.
+    """
 
     def __init__(
-        self, database: MoodleDatabase, site: Site, pairs: Iterable[tuple[int, int]]
+        self,
+        database: MoodleDatabase,
+        site: Site,
+        gone: set[int],
+        pairs: Iterable[tuple[int, int]],
     ) -> None:
         pairs = set(pairs)
         users = {user for user, _ in pairs}
         courses = {course for _, course in pairs}
         self._site = site
+        self._gone = gone
         contexts = database.records(
             "context",
             ("instanceid", "path"),
@@ -135,8 +147,8 @@ class Memberships:
         Records: ``user``, ``course``, ``roles`` (``shortname``, ``archetype``), ``active`` (whether
         an enrolment holds at the time of the row), ``siteadmin``, ``guest``. Pairs of which neither
         a role nor an enrolment is left have those that the log proves for the time of the row, and
-        ``replayed``. Where the course's context is gone and the log tells nothing there are no
-        ``roles``: nothing is known about them.
+        ``replayed``. Where the course's context or the user is gone and the log tells nothing there
+        are no ``roles``: nothing is known about them.
         """
         if not rows.any():
             return
@@ -198,6 +210,8 @@ class Memberships:
         if path is None:
             return record
         roles = {role for step in path for role in self._assigned.get((user, step), ())}
+        if user in self._gone and not roles:
+            return record
         record["roles"] = self._names(roles)
         record["active"] = phase
         if user in self._site.administrators:

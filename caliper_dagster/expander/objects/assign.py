@@ -10,7 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from caliper_dagster.expander.columns import group_by
 from caliper_dagster.expander.database import MoodleDatabase, Record
-from caliper_dagster.expander.objects.rows import Found, Kind, Latest, Row, Source, number
+from caliper_dagster.expander.objects.rows import (
+    SAME_ACT,
+    Found,
+    Kind,
+    Latest,
+    Row,
+    Source,
+    number,
+)
 
 _SUBMISSION = (
     "id", "assignment", "userid", "groupid", "attemptnumber", "status", "timecreated",
@@ -19,8 +27,6 @@ _SUBMISSION = (
 _GRADE = ("id", "assignment", "userid", "grader", "grade", "attemptnumber", "timemodified")
 _PLUGIN_TABLES = ("assignsubmission_file", "assignsubmission_onlinetext")
 _REMOVED = -1.0
-_SAME_ACT = 10
-"""Seconds between the gradebook's record of a grading and the event that the grading raises."""
 
 
 def submissions(source: Source, rows: Sequence[Row]) -> Found:
@@ -51,16 +57,17 @@ def grades(source: Source, rows: Sequence[Row]) -> Found:
     found = source.by_id("assign_grades", _GRADE, [row.id for row in rows])
     submitted = _AssignSubmissions(source.database, found.values())
     history = _GradeHistory(source.database, found.values())
-    versions: dict[tuple[int, int], Record] = {}
+    versions: dict[tuple[int, int, int], Record] = {}
     records: list[Record | None] = []
     for row in rows:
         grade = found.get(row.id)
-        if grade is not None and (row.id, row.time) not in versions:
-            versions[row.id, row.time] = {
-                **history.as_of(grade, row.time),
+        version = (row.id, row.time, row.user)
+        if grade is not None and version not in versions:
+            versions[version] = {
+                **history.as_of(grade, row.time, row.user),
                 "submission": submitted.of(grade),
             }
-        records.append(versions.get((row.id, row.time)))
+        records.append(versions.get(version))
     return records
 
 
@@ -151,8 +158,9 @@ def _only(found: list[Record]) -> Record | None:
 class _GradeHistory:
     """Grades of assignments as of a time, from ``grade_grades_history``.
 
-    The gradebook's raw grade of source ``mod/assign`` is the assignment's grade; it is written in
-    the same act as the event, some moments before it.
+    The gradebook's raw grade of source ``mod/assign`` is the assignment's grade. The grader writes
+    it in the same act as the event, some moments before; others write there, too: a second grader
+    at the same time, a learner who submits (who writes no grade: null).
     """
 
     def __init__(self, database: MoodleDatabase, grades: Iterable[Record]) -> None:
@@ -168,7 +176,7 @@ class _GradeHistory:
         self._changes: dict[tuple[int, int], list[Record]] = {}
         for row in database.records(
             "grade_grades_history",
-            ("id", "itemid", "userid", "timemodified", "rawgrade", "rawgrademax", "rawscaleid"),
+            ("id", "itemid", "userid", "timemodified", "loggeduser", "rawgrade", "rawgrademax"),
             {"userid": {grade["userid"] for grade in grades}, "itemid": assignments},
             "source = 'mod/assign' AND timemodified IS NOT NULL",
             ("source", "timemodified"),
@@ -178,19 +186,32 @@ class _GradeHistory:
         for changes in self._changes.values():
             changes.sort(key=lambda row: (row["timemodified"], row["id"]))
 
-    def as_of(self, grade: Record, time: int) -> Record:
-        """The grade record with ``grade`` as of the time, ``asof`` = ``export`` where unknown."""
+    def as_of(self, grade: Record, time: int, user: int) -> Record:
+        """The grade record with ``grade`` as of the time, ``asof`` = ``export`` where unknown.
+
+        Args:
+            grade: the record as it is now.
+            time: Unix time of the event.
+            user: user of the event's log row, who gave the grade.
+        """
         record = {key: value for key, value in grade.items() if key != "timemodified"}
         if (grade["timemodified"] or 0) <= time:
             return record
         changes = self._changes.get((grade["assignment"], grade["userid"]), [])
         before = [change for change in changes if change["timemodified"] <= time]
-        if before and before[-1]["rawgrade"] is not None:
+        in_this_act = [
+            change
+            for change in before
+            if change["loggeduser"] == user and time - change["timemodified"] <= SAME_ACT
+        ]
+        # A grade that is given again as it was leaves no trace: then the last one holds.
+        written = (in_this_act or before)[-1:]
+        if written and written[0]["rawgrade"] is not None:
             return {
                 **record,
-                "grade": before[-1]["rawgrade"],
-                "grademax": before[-1]["rawgrademax"],
+                "grade": written[0]["rawgrade"],
+                "grademax": written[0]["rawgrademax"],
             }
-        if before and time - before[-1]["timemodified"] <= _SAME_ACT:
+        if in_this_act:
             return {**record, "grade": _REMOVED}
         return {**record, "asof": "export"}
