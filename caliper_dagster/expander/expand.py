@@ -72,7 +72,7 @@ def _place_people(
     ]
     distinct_pairs = np.unique(np.concatenate(pairs, axis=1), axis=1).T.tolist()
     memberships = people.Memberships(
-        database, site, ((user, course) for user, course in distinct_pairs), gone
+        database, site, gone, ((user, course) for user, course in distinct_pairs)
     )
     columns = {}
     for name, users in rows.users.items():

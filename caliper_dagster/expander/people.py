@@ -74,16 +74,16 @@ class Memberships:
     Args:
         database: where to look.
         site: what the site says of its administrators and its guest account.
-        pairs: ids of users, each with that of a course.
-        gone: users that are deleted. Moodle forgets their roles and enrolments.
+        gone: ids of users that are deleted. Moodle forgets their roles and enrolments.
+        pairs: the pairs.
     """
 
     def __init__(
         self,
         database: MoodleDatabase,
         site: Site,
-        pairs: Iterable[tuple[int, int]],
         gone: set[int],
+        pairs: Iterable[tuple[int, int]],
     ) -> None:
         pairs = set(pairs)
         users = {user for user, _ in pairs}

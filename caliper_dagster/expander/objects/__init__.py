@@ -84,6 +84,6 @@ def place(
             if record is not None:
                 named.setdefault(id(record), {"table": kind.table, **record})
                 column.put(position, named[id(record)])
-            elif reference := kind.unresolved(row):
+            elif not row.anonymous and (reference := kind.unresolved(row)):
                 missing.append((position, reference))
     return missing

@@ -60,7 +60,8 @@ def grades(source: Source, rows: Sequence[Row]) -> Found:
     versions: dict[tuple[int, int, int], Record] = {}
     records: list[Record | None] = []
     for row in rows:
-        grade, version = found.get(row.id), (row.id, row.time, row.user)
+        grade = found.get(row.id)
+        version = (row.id, row.time, row.user)
         if grade is not None and version not in versions:
             versions[version] = {
                 **history.as_of(grade, row.time, row.user),
@@ -201,7 +202,7 @@ class _GradeHistory:
         in_this_act = [
             change
             for change in before
-            if change.get("loggeduser") == user and time - change["timemodified"] <= SAME_ACT
+            if change["loggeduser"] == user and time - change["timemodified"] <= SAME_ACT
         ]
         # A grade that is given again as it was leaves no trace: then the last one holds.
         written = (in_this_act or before)[-1:]

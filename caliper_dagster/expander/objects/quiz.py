@@ -31,11 +31,16 @@ _GRADED = ("graded", "mangr")
 
 
 class Attempts:
-    """Quiz attempts as of a time: one that was not finished yet has no end and no grade."""
+    """Quiz attempts as of a time: one that was not finished yet has no end and no grade.
+
+    One that was changed since it was finished, perhaps by another grading, is marked with ``asof``
+    = ``export``: its grade is today's.
+    """
 
     def __init__(self, attempts: Iterable[Record]) -> None:
         self._now: dict[int, Record] = {}
         self._open: dict[int, Record] = {}
+        self._later: dict[int, Record] = {}
         self.usages: dict[int, int] = {}
         self._changed: dict[int, int] = {}
         for attempt in attempts:
@@ -46,6 +51,7 @@ class Attempts:
             self._open[id_] = {
                 **attempt, "state": "inprogress", "timefinish": 0, "sumgrades": None
             }  # fmt: skip
+            self._later[id_] = {**attempt, "asof": "export"}
 
     @classmethod
     def by_id(cls, source: Source, ids: Iterable[int]) -> Attempts:
@@ -55,9 +61,12 @@ class Attempts:
     def as_of(self, attempt: int, time: int) -> Record | None:
         """The attempt at a time; the same object while it does not change."""
         now = self._now.get(attempt)
-        if now is None or (now["timefinish"] or 0) <= time:
-            return now
-        return self._open[attempt]
+        if now is None:
+            return None
+        if (now["timefinish"] or 0) > time:
+            return self._open[attempt]
+        changed = now["sumgrades"] is not None and self._changed[attempt] > time
+        return self._later[attempt] if changed else now
 
     def graded_as_of(self, attempt: int, time: int, usages: _Usages) -> Record | None:
         """The attempt at a time with the ``sumgrades`` of that time.
@@ -66,9 +75,10 @@ class Attempts:
         overwrites those: what it changed is not known any more.
         """
         record = self.as_of(attempt, time)
-        if record is None or not record["timefinish"] or self._changed[attempt] <= time:
+        if record is None or "asof" not in record or not record["timefinish"]:
             return record
-        return {**record, "sumgrades": usages.total(self.usages[attempt], time)}
+        total = usages.total(self.usages[attempt], time)
+        return {**self._now[attempt], "sumgrades": total}
 
 
 def attempts(source: Source, rows: Sequence[Row]) -> Found:
