@@ -123,8 +123,7 @@ def _place_object(
     column = RecordColumn(len(rows.ids))
     source = objects.Source(database, site)
     for row, reference in objects.place(source, column, references.of_objects(rows)):
-        if rows.named[row]:
-            rows.note_reference(row, reference)
+        rows.note_reference(row, reference)
     return {"object": column}
 
 
