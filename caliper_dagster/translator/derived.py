@@ -185,11 +185,11 @@ def feedback_items(
 def _chosen(item: Record) -> list[str]:
     """The options that were chosen: ``value`` holds their numbers, from 1, separated by ``|``."""
     options = _options(str(item.get("presentation") or ""))
-    chosen = []
-    for part in str(item.get("value") or "").split("|"):
-        if part.isdigit() and 0 < int(part) <= len(options):
-            chosen.append(options[int(part) - 1])
-    return chosen
+    return [
+        options[int(part) - 1]
+        for part in str(item.get("value") or "").split("|")
+        if part.isdigit() and 0 < int(part) <= len(options)
+    ]
 
 
 def _options(presentation: str) -> list[str]:
