@@ -31,12 +31,14 @@ class Rows:
         self._table = table
         self._records = records
         self._columns: dict[str, tuple[Codes, Sequence[Any]]] = {}
+        self._integers: dict[str, Codes] = {}
         self.number = table.num_rows
 
     def integers(self, name: str) -> Codes:
         """An integer column as an array, null as :data:`NOTHING`."""
-        values: Codes = self._table[name].fill_null(int(NOTHING)).to_numpy()
-        return values
+        if name not in self._integers:
+            self._integers[name] = self._table[name].fill_null(int(NOTHING)).to_numpy()
+        return self._integers[name]
 
     def derive(self, name: str, values: Codes) -> None:
         """Add or replace an integer column; :data:`NOTHING` is null."""
