@@ -212,6 +212,7 @@ def dev(given: argparse.Namespace) -> None:
             stack.enter_context(work.event_store())
             work.apply(os.environ)
             print(f"On the demo in {work.folder}", file=sys.stderr)
+            print(f"What arrives at its event store: {work.page()}", file=sys.stderr)
         _serve_dagster(given)
 
 
