@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -220,6 +221,7 @@ def _serve_dagster(given: argparse.Namespace) -> None:
     from caliper_dagster.runs import dagster_home
 
     dagster_home()
+    _check_port(given.host, given.port)
     process = subprocess.Popen(  # noqa: S603 - this interpreter; host and port are the user's
         [
             *(sys.executable, "-W", "ignore", "-m", "dagster", "dev"),
@@ -239,6 +241,18 @@ def _serve_dagster(given: argparse.Namespace) -> None:
         return
     if status:
         raise CaliperDagsterError(f"Dagster ended with status {status}.")
+
+
+def _check_port(host: str, port: int) -> None:
+    """Dagster's web server would say that it serves, and its daemon go on without it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no such port"
+        raise ConfigurationError(
+            f"--port {port} cannot be used on {host} ({reason}): give another one."
+        ) from None
 
 
 def _backfill(settings: Settings, hours: HourRange, verbose: bool) -> None:
