@@ -2,7 +2,7 @@
 # Python and make, and reach no network once that is done.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint venv readme constraints clean
+.PHONY: help demo dev test lint venv readme screenshots constraints clean
 
 # The Python to make .venv with; give PYTHON=… for another.
 ifndef PYTHON
@@ -27,6 +27,7 @@ help:
 	@echo "make lint         ruff and mypy"
 	@echo "make venv         only set up .venv, with the tools for development"
 	@echo "make readme       write the settings into README.md"
+	@echo "make screenshots  take the pictures of the web UI in docs/images"
 	@echo "make constraints  pin the newest versions that pyproject.toml allows"
 	@echo "make clean        remove .venv and all that was made beside it"
 
@@ -49,6 +50,10 @@ venv: .venv/ready-dev
 
 readme: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.test_readme
+
+screenshots: .venv/ready-dev
+	@$(BIN)/python -m caliper_dagster_tests.servers ensure
+	@CALIPER_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q caliper_dagster_tests/test_web_ui.py
 
 constraints: .venv/ready-dev
 	@$(PIP) install --upgrade uv

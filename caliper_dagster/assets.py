@@ -320,7 +320,7 @@ def _show(
 
 
 def _numbers(account: Account) -> dict[str, Any]:
-    return {
+    numbers = {
         "log rows": account.rows,
         "events": account.events,
         "derived events": account.derived,
@@ -333,6 +333,7 @@ def _numbers(account: Account) -> dict[str, Any]:
         "failed by reason": _shortened(account.failed),
         "unexplained rows": account.unexplained,
     }
+    return {name: number for name, number in numbers.items() if number != {}}
 
 
 def _numbers_sent(delivery: Delivery) -> dict[str, int]:
@@ -364,10 +365,15 @@ def _column_schema(frame: Frame) -> dg.TableSchema:
         columns=[
             dg.TableColumn(
                 column.name,
-                str(column.type),
+                _type_name(column.type),
                 description=column.meaning,
                 tags={"personal": ""} if column.personal else {},
             )
             for column in frame.columns
         ]
     )
+
+
+def _type_name(kind: pa.DataType) -> str:
+    """The type of the values: how the file shares repeated ones says nothing to a reader."""
+    return str(kind.value_type if pa.types.is_dictionary(kind) else kind)

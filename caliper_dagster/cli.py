@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -319,6 +320,7 @@ def dev(given: argparse.Namespace) -> None:
             stack.enter_context(work.event_store())
             work.apply(os.environ)
             print(f"On the demo in {work.folder}", file=sys.stderr)
+            print(f"What arrives at its event store: {work.page()}", file=sys.stderr)
         _serve_dagster(given)
 
 
@@ -326,6 +328,7 @@ def _serve_dagster(given: argparse.Namespace) -> None:
     from caliper_dagster.runs import dagster_home
 
     dagster_home()
+    _check_port(given.host, given.port)
     process = subprocess.Popen(  # noqa: S603 - this interpreter; host and port are the user's
         [
             *(sys.executable, "-W", "ignore", "-m", "dagster", "dev"),
@@ -345,6 +348,18 @@ def _serve_dagster(given: argparse.Namespace) -> None:
         return
     if status:
         raise CaliperDagsterError(f"Dagster ended with status {status}.")
+
+
+def _check_port(host: str, port: int) -> None:
+    """Dagster's web server would say that it serves, and its daemon go on without it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no such port"
+        raise ConfigurationError(
+            f"--port {port} cannot be used on {host} ({reason}): give another one."
+        ) from None
 
 
 def _backfill(settings: Settings, hours: HourRange, verbose: bool) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from dotenv import dotenv_values
 
@@ -59,6 +59,10 @@ class Demo:
         """The demo's settings by their environment variables."""
         found = dotenv_values(self._settings_file)
         return {name: value for name, value in found.items() if value is not None}
+
+    def page(self) -> str:
+        """Where a browser sees what the event store has received, while it runs."""
+        return urljoin(self.settings()["CALIPER_EVENT_STORE_URL"], "/")
 
     def apply(self, environment: MutableMapping[str, str]) -> None:
         """Make the environment the demo's: none of the user's own settings may reach it."""

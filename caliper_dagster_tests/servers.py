@@ -408,7 +408,7 @@ def _start_mariadb(home: Path) -> tuple[subprocess.Popen[bytes], sa.URL]:
     install, daemon = programs
     data = _data_folder(home)
     socket_file = data / "mariadb.sock"
-    url = sa.URL.create("mysql+pymysql", "caliper", secrets.token_hex(12), "127.0.0.1", _port())
+    url = sa.URL.create("mysql+pymysql", "caliper", secrets.token_hex(12), "127.0.0.1", free_port())
     init = data.parent / "init.sql"
     init.write_text(
         f"CREATE USER '{url.username}'@'%' IDENTIFIED BY '{url.password}';\n"
@@ -451,7 +451,12 @@ def _start_postgres(home: Path) -> tuple[subprocess.Popen[bytes], sa.URL]:
     initdb, postgres = programs
     data = _data_folder(home)
     url = sa.URL.create(
-        "postgresql+psycopg2", "caliper", secrets.token_hex(12), "127.0.0.1", _port(), "postgres"
+        "postgresql+psycopg2",
+        "caliper",
+        secrets.token_hex(12),
+        "127.0.0.1",
+        free_port(),
+        "postgres",
     )
     password_file = data.parent / "password"
     password_file.write_text(str(url.password))
@@ -501,7 +506,8 @@ def _account() -> dict[str, object]:
     return {"user": UNPRIVILEGED_USER, "group": "nogroup", "extra_groups": []}
 
 
-def _port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

@@ -44,7 +44,7 @@ th, td {
   vertical-align: top;
 }
 th { color: var(--soft); font-weight: 500; font-size: .85rem; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; width: 6rem; }
+.number { text-align: right; font-variant-numeric: tabular-nums; width: 6rem; }
 td.share {
   width: 50%;
 }
@@ -102,12 +102,13 @@ def page(arrivals: Arrivals, events: list[Event]) -> str:
 <dl>{"".join(_number(name, value) for name, value in numbers.items())}</dl>
 <h2>Events by type</h2>
 <div class="table"><table>
-<thead><tr><th>Type</th><th>Share</th><th>Events</th></tr></thead>
+<thead><tr><th>Type</th><th>Share</th><th class="number">Events</th></tr></thead>
 <tbody>{"".join(_type(name, n, arrivals.events) for name, n in arrivals.by_type.items())}</tbody>
 </table></div>
 <h2>Newest events</h2>
 <div class="table"><table>
-<thead><tr><th>Time</th><th>Type</th><th>Action</th><th>Received</th><th>Event</th></tr></thead>
+<thead><tr><th>Time</th><th>Type</th><th>Action</th>
+<th class="number">Received</th><th>Event</th></tr></thead>
 <tbody>{"".join(_event(event) for event in events)}</tbody>
 </table></div>
 </body>
