@@ -185,11 +185,12 @@ def feedback_items(
 def _chosen(item: Record) -> list[str]:
     """The options that were chosen: ``value`` holds their numbers, from 1, separated by ``|``."""
     options = _options(str(item.get("presentation") or ""))
-    chosen = []
-    for part in str(item.get("value") or "").split("|"):
-        if part.isdigit() and 0 < int(part) <= len(options):
-            chosen.append(options[int(part) - 1])
-    return chosen
+    numbers = str(item.get("value") or "").split("|")
+    return [
+        options[int(number) - 1]
+        for number in numbers
+        if number.isdecimal() and 0 < int(number) <= len(options)
+    ]
 
 
 def _options(presentation: str) -> list[str]:
