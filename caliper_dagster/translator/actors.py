@@ -15,6 +15,8 @@ from caliper_dagster.translator.recipes import Recipe
 from caliper_dagster.translator.rows import NOTHING, Codes, Flags, Indices, Rows
 
 APPLICATION = 0
+USER_LEVEL = 30
+"""Level of a context that is a person's own."""
 
 USER_IDS = ("userid", "realuserid", "relateduserid")
 
@@ -55,8 +57,7 @@ class Actors:
         users, real, related = (
             np.where(anonymous, NOTHING, rows.integers(name)) for name in USER_IDS
         )
-        codes, origins = rows.column("origin")
-        script = np.array([origin == "cli" for origin in origins])[codes]
+        script = rows.holding("origin", "cli")
         acting_as = (real > 0) & ~anonymous
         automatic = ~acting_as & ~anonymous & (script | ((users < 0) & (users != NOTHING)))
         trigger = np.where(acting_as, real, users)

@@ -185,10 +185,11 @@ def feedback_items(
 def _chosen(item: Record) -> list[str]:
     """The options that were chosen: ``value`` holds their numbers, from 1, separated by ``|``."""
     options = _options(str(item.get("presentation") or ""))
+    numbers = str(item.get("value") or "").split("|")
     return [
-        options[int(part) - 1]
-        for part in str(item.get("value") or "").split("|")
-        if part.isdigit() and 0 < int(part) <= len(options)
+        options[int(number) - 1]
+        for number in numbers
+        if number.isdecimal() and 0 < int(number) <= len(options)
     ]
 
 

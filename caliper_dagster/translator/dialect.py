@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
+from math import isfinite
 from typing import Any
 
 from caliper_dagster.translator import jsonld, vocabulary
@@ -282,7 +283,10 @@ def is_blank_node(value: object) -> bool:
 
 PLAIN_KINDS: dict[str, tuple[str, Holds]] = {
     "str": ("text", lambda value: isinstance(value, str)),
-    "dec": ("a number with a fraction, such as 10.0", lambda value: isinstance(value, float)),
+    "dec": (
+        "a number with a fraction, such as 10.0",
+        lambda value: isinstance(value, float) and isfinite(value),
+    ),
     "int": ("an integer", _is_integer),
     "nonneg": ("an integer from 0", lambda value: _is_integer(value) and value >= 0),
     "bool": ("true or false", lambda value: isinstance(value, bool)),

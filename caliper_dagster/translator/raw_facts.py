@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.translator import extensions
-from caliper_dagster.translator.actors import Actors
+from caliper_dagster.translator.actors import USER_LEVEL, Actors
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import Render
 from caliper_dagster.translator.recipes import Recipe
@@ -75,11 +75,12 @@ class RawFacts:
         self._recipes = recipes
         self._recipe = recipe
         self._named: Flags = self._rows.integers("anonymous") != 1
+        self._named_context = self._named | (self._rows.integers("contextlevel") != USER_LEVEL)
         everything = np.arange(self._rows.number)
         self._facts = self._plain(_plain_facts, tuple(_FACTS.values()), everything)
         self._other = self._allowed_other()
         shown = np.flatnonzero(self._named) if ip_addresses else everything[:0]
-        self._ip = self._values(lambda _, ip: ip, ("ip",), shown)
+        self._ip = self._values(lambda _, ip: ip or None, ("ip",), shown)
         self._extras = self._all_extras(actors, everything)
 
     def array(self, rows: Indices, of: pa.Array | None) -> pa.Array:
@@ -93,7 +94,7 @@ class RawFacts:
             self._facts.array(rows, ',"extensions":{"moodle":{'),
             self._integers("logId", "id", rows, self._named),
             self._integers("contextId", "contextid", rows),
-            self._integers("contextInstanceId", "contextinstanceid", rows),
+            self._integers("contextInstanceId", "contextinstanceid", rows, self._named_context),
             self._integers("objectId", "objectid", rows, self._named),
             self._other.array(rows, ',"other":'),
             self._ip.array(rows, ',"ip":'),

@@ -157,6 +157,13 @@ class _Source(_Shape):
                 )
         return value
 
+    @field_validator("action_1_1")
+    @classmethod
+    def _check_older_action(cls, value: str | None) -> str | None:
+        if value is not None and value not in vocabulary.ACTIONS["v1p1"]:
+            raise ValueError(f"{value!r} is no action of Caliper 1.1")
+        return value
+
     @field_validator("unless", "extensions", "derived")
     @classmethod
     def _check_functions(cls, value: Any, info: Any) -> Any:  # noqa: ANN401 - list or dict
@@ -234,15 +241,15 @@ class Recipes:
             return known
         key = (event_name, crud, objecttable, contextlevel)
         if key not in self._found:
-            self._found[key] = self._family(event_name) or _fallback(*key)
+            self._found[key] = self._family(event_name, contextlevel) or _fallback(*key)
         return self._found[key]
 
-    def _family(self, event_name: str) -> Recipe | None:
+    def _family(self, event_name: str, contextlevel: int | None) -> Recipe | None:
         return next(
             (
                 _for_name(recipe, event_name)
                 for pattern, recipe in self.families
-                if fnmatchcase(event_name, pattern)
+                if fnmatchcase(event_name, pattern) and _belongs(recipe, contextlevel)
             ),
             None,
         )
@@ -272,9 +279,19 @@ class Recipes:
         return Recipes(exact, (*own, *families))
 
 
+def _belongs(recipe: Recipe, contextlevel: int | None) -> bool:
+    """Whether a family has a row: those about activities have none of another context."""
+    about_activity = recipe.resolution == "family" and recipe.object in {"activity", "part_attempt"}
+    return not about_activity or contextlevel in {None, _MODULE_LEVEL}
+
+
 def _for_name(recipe: Recipe, event_name: str) -> Recipe:
     """A family's recipe for one event: without an action it takes the verb's."""
-    return recipe if recipe.action else replace(recipe, action=action_of(event_name, None))
+    return replace(
+        recipe,
+        action=recipe.action or action_of(event_name, None),
+        unless=tuple((name, _for_name(variant, event_name)) for name, variant in recipe.unless),
+    )
 
 
 @cache
@@ -319,7 +336,7 @@ def read_recipes(
     try:
         document = yaml.compose(text, Loader=_Loader)
         sources = yaml.load(text, Loader=_Loader) or []  # noqa: S506 - it is the safe one, in C
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter for a day that is none
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         what = getattr(error, "problem", None) or "it cannot be read"

@@ -40,6 +40,11 @@ class Renderer:
             self.reasons.append(reason)
         self.failures[rows] = self.reasons.index(reason)
 
+    def blame(self, rows: Indices, slot: str, error: Exception) -> None:
+        """Remember that rows cannot become events because of an error, without its values."""
+        told = isinstance(error, InvalidEntityError)
+        self.fail(rows, slot, str(error) if told else type(error).__name__)
+
     def evaluate(
         self, function: Callable[..., Any], names: Sequence[str], rows: Indices, slot: str
     ) -> tuple[list[Any], Indices]:
@@ -61,8 +66,7 @@ class Renderer:
                 results.append(function(self.render, *values))
             except Exception as error:
                 results.append(None)
-                what = str(error) if isinstance(error, InvalidEntityError) else type(error).__name__
-                self.fail(rows[inverse == number], slot, what)
+                self.blame(rows[inverse == number], slot, error)
         return results, inverse
 
     def entities(

@@ -78,6 +78,12 @@ class Rows:
         codes = array.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
         return codes.astype(np.int64), [*values, None]
 
+    def holding(self, name: str, wanted: str) -> Flags:
+        """The rows in which a column has a value."""
+        codes, values = self.column(name)
+        flags: Flags = np.array([value == wanted for value in values])[codes]
+        return flags
+
     def having(self, name: str, rows: Indices) -> Indices:
         """Those of some rows in which a column is not null."""
         codes, values = self.column(name)

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from caliper_dagster.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, RECORD
 from caliper_dagster.translator import conditions, vocabulary
-from caliper_dagster.translator.actors import APPLICATION, USER_IDS, Actors
+from caliper_dagster.translator.actors import APPLICATION, USER_IDS, USER_LEVEL, Actors
 from caliper_dagster.translator.derived import DERIVED_EVENTS, DerivedEvent
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS, Render, activities, people
 from caliper_dagster.translator.entities.generic import PATH_COLUMNS, by_path
@@ -55,6 +55,8 @@ _RECORDS = frozenset(
 _MODULE_LEVEL = 70
 _SLOTS = ("generated", "target", "group", "membership", "session", "federatedSession")
 _OUTCOMES = ("event", "derived", "filtered", "failed")
+_FIRST_TIME, _LAST_TIME = 0, 253_402_300_799  # 1970 to 9999
+_NO_TIME = "the time is none between the years 1970 and 9999"
 
 
 class Translator:
@@ -135,6 +137,8 @@ class _Translation:
         self._rows = rows = Rows(expanded, _RECORDS)
         anonymous = rows.integers("anonymous") == 1
         rows.hide((*USER_IDS, "other"), anonymous)
+        rows.hide(("contextinstanceid",), anonymous & (rows.integers("contextlevel") == USER_LEVEL))
+        rows.hide(("objectid", "object"), anonymous & rows.holding("objecttable", "user"))
         rows.derive("log", np.where(anonymous, NOTHING, rows.integers("id")))
         in_module = rows.integers("contextlevel") == _MODULE_LEVEL
         rows.derive("cmid", np.where(in_module, rows.integers("contextinstanceid"), NOTHING))
@@ -298,6 +302,12 @@ class _Translation:
             )
         return codes
 
+    def _check_times(self) -> None:
+        times = self._rows.integers("timecreated")
+        wrong = np.flatnonzero((times < _FIRST_TIME) | (times > _LAST_TIME))
+        if len(wrong):
+            self._renderer.fail(wrong, "eventTime", _NO_TIME)
+
     # Derived events
 
     def _derived(self, primary: _Batch) -> _Batch | None:
@@ -334,29 +344,31 @@ class _Translation:
         )
 
     def _make(self, row: int, event: DerivedEvent) -> dict[str, Any] | None:
-        """The pieces of one derived event; one that is not valid is no reason to fail its row."""
-        where = np.array([row])
-        time = int(self._rows.integers("timecreated")[row])
+        """The pieces of one derived event; None, and its row fails, when it cannot be made."""
         try:
-            object_json, object_type = self._renderer.finished(event.object)
-            slots = {
-                "generated": self._own("generated", event.generated),
-                "target": self._own(
-                    "target", event.target if self._keeps_target(event.event_type) else None
-                ),
-                "federatedSession": self._own("federatedSession", event.federated_session),
-            }
-        except InvalidEntityError as error:
-            self._renderer.fail(where, f"derived {event.child.partition(':')[0]}", str(error))
+            return self._pieces(row, event)
+        except Exception as error:
+            slot = f"derived {event.child.partition(':')[0]}"
+            self._renderer.blame(np.array([row]), slot, error)
             return None
-        by_site = event.by_site or self._actors.actor[row] == APPLICATION
+
+    def _pieces(self, row: int, event: DerivedEvent) -> dict[str, Any]:
+        time = int(self._rows.integers("timecreated")[row])
+        object_json, object_type = self._renderer.finished(event.object)
+        target = event.target if self._keeps_target(event.event_type) else None
+        slots = {
+            "generated": self._own("generated", event.generated),
+            "target": self._own("target", target),
+            "federatedSession": self._own("federatedSession", event.federated_session),
+        }
+        by_site = bool(event.by_site or self._actors.actor[row] == APPLICATION)
         code = self._head(
-            ("derived", event.event_type, event.action, object_type, bool(by_site)),
-            where,
+            ("derived", event.event_type, event.action, object_type, by_site),
+            np.array([row]),
             event_type=event.event_type,
             action=event.action,
             object_type=object_type,
-            by_site=bool(by_site),
+            by_site=by_site,
         )
         log = int(self._rows.integers("id")[row])
         return {
@@ -364,7 +376,7 @@ class _Translation:
             "id": self._translator.iris.derived_event(log, time, event.child),
             "head": code,
             "object": object_json,
-            "time": event.time or time,
+            "time": _sayable(event.time or time),
             "by_site": event.by_site,
             **slots,
         }
@@ -393,6 +405,7 @@ class _Translation:
             ip_addresses=self._translator.ip_addresses,
         )
         heads = self._primary_heads(type_codes, type_names)
+        self._check_times()
         rows = np.flatnonzero(self._renderer.failures == 0)
         primary = self._primary(rows, heads, objects)
         derived = self._derived(primary)
@@ -503,6 +516,12 @@ class _Translation:
             order = np.argsort(merged["row"].to_numpy(), kind="stable")
             merged = merged.take(pa.array(order))
         return CALIPER_EVENTS.conform(merged)
+
+
+def _sayable(time: int) -> int:
+    if not _FIRST_TIME <= time <= _LAST_TIME:
+        raise InvalidEntityError(_NO_TIME)
+    return int(time)
 
 
 def _entity_function(source: EntitySource) -> tuple[Callable[..., Any], Sequence[str]]:

@@ -505,6 +505,7 @@ EVENTS_1_2: dict[str, dict[str, Any]] = {
         "object": {
             "id": f"{W}/mod/forum/user.php?id=5&mode=discussions%20%26%20posts&course=2",
             "type": "WebPage",
+            "isPartOf": f"{W}/course/view.php?id=2#page",
         },
         "eventTime": "2026-01-31T14:00:00.000Z",
         "edApp": MOODLE,

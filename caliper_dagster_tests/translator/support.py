@@ -89,7 +89,15 @@ def translate(*rows: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
 
 
 def event(row: Mapping[str, Any], **options: Any) -> dict[str, Any]:
-    """The event that one row becomes."""
-    (outcome,) = translate(row, **options)
+    """The event that one row becomes, without those derived from it."""
+    (outcome,) = (found for found in translate(row, **options) if found["outcome"] != "derived")
     assert outcome["outcome"] == "event", outcome["reason"]
     return outcome["json"]
+
+
+def derived(row: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
+    """The further events that one row gives; its own must be an event, too."""
+    first, *others = translate(row, **options)
+    assert first["outcome"] == "event", first["reason"]
+    assert {other["outcome"] for other in others} <= {"derived"}
+    return [other["json"] for other in others]

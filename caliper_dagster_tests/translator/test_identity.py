@@ -57,15 +57,29 @@ def test_things_have_the_addresses_that_moodle_gives_them():
 
 
 @pytest.mark.parametrize(
-    ("values", "path"),
+    ("values", "path", "missing"),
     [
-        ({"objectid": 5, "other.mode": "a b&c=/é"}, "p.php?id=5&mode=a%20b%26c%3D%2F%C3%A9#o-5"),
-        ({"objectid": 5}, "p.php?id=5#o-5"),
-        ({"other.mode": "x"}, "p.php?mode=x"),
-        ({"objectid": None, "other.mode": ""}, "p.php"),
-        ({"objectid": 0}, "p.php?id=0#o-0"),
+        (
+            {"objectid": 5, "other.mode": "a b&c=/é"},
+            "p.php?id=5&mode=a%20b%26c%3D%2F%C3%A9#o-5",
+            [],
+        ),
+        ({"objectid": 5}, "p.php?id=5#o-5", ["other.mode"]),
+        ({"other.mode": "x"}, "p.php?mode=x", ["objectid", "objectid"]),
+        ({"objectid": None, "other.mode": ""}, "p.php", ["objectid", "other.mode", "objectid"]),
+        ({"objectid": 0, "other.mode": 0}, "p.php?id=0&mode=0#o-0", []),
     ],
 )
-def test_a_path_leaves_out_what_is_not_known(values, path):
+def test_a_path_leaves_out_what_is_not_known_and_says_so(values, path, missing):
     template = "p.php?id={objectid}&mode={other.mode}#o-{objectid}"
-    assert Iris(W).path(template, values) == f"{W}/{path}"
+    assert Iris(W).path(template, values) == (f"{W}/{path}", missing)
+
+
+def test_a_derived_event_has_an_id_of_its_own():
+    iris = Iris(W)
+    namespace = uuid.uuid5(uuid.NAMESPACE_URL, W)
+    expected = uuid.uuid5(namespace, "logstore_standard_log:1001:1769868000:item:3")
+    assert iris.derived_event(1001, 1769868000, "item:3") == f"urn:uuid:{expected}"
+    children = ("item:3", "item:4", "value:3", "thread", "launch", "score")
+    ids = {iris.derived_event(1001, 1769868000, child) for child in children}
+    assert len({*ids, *iris.events([1001], [1769868000])}) == 7

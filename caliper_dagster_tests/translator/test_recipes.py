@@ -6,7 +6,13 @@ import pytest
 
 from caliper_dagster.errors import RecipeError
 from caliper_dagster.translator import vocabulary
-from caliper_dagster.translator.recipes import PathEntity, load_recipes, read_recipes
+from caliper_dagster.translator.recipes import (
+    PathEntity,
+    Recipes,
+    action_of,
+    load_recipes,
+    read_recipes,
+)
 
 RECIPE = {
     "events": r"[\mod_x\event\thing_viewed]",
@@ -23,45 +29,77 @@ def text(**changes: str | None) -> str:
     return "- " + "\n  ".join(lines)
 
 
-def test_the_thirty_events_of_the_plugin_have_recipes():
+def shipped():
     recipes = load_recipes()
-    assert len(recipes) == 30
-    assert all(name == recipe.event_name for name, recipe in recipes.items())
+    return [*recipes.exact.items(), *recipes.families]
 
 
-@pytest.mark.parametrize("recipe", [*load_recipes().values()], ids=lambda recipe: recipe.event_name)
-def test_a_shipped_recipe_is_legal_in_both_versions(recipe):
+@pytest.mark.parametrize(("name", "recipe"), shipped(), ids=lambda value: value)
+def test_a_shipped_recipe_is_legal_in_both_versions(name, recipe):
     for shape in (recipe, *(variant for _, variant in recipe.unless)):
         event = vocabulary.EVENT_TYPES[shape.event_type]
-        assert event.actions is None or shape.action in event.actions
-        older, action = vocabulary.event_in_1_1(shape.event_type, shape.action)
-        assert action in vocabulary.ACTIONS["v1p1"]
+        found = shape.action or action_of(name, None)
+        assert event.actions is None or found in event.actions
+        older, action = vocabulary.event_in_1_1(shape.event_type, found)
+        assert (shape.action_1_1 or action) in vocabulary.ACTIONS["v1p1"]
         assert not vocabulary.EVENT_TYPES[older].new_in_1_2
+
+
+def test_every_recipe_says_where_it_is_from():
+    recipes = load_recipes()
+    assert len(recipes.exact) == 607
+    assert {recipe.resolution for recipe in recipes.exact.values()} == {"exact"}
+    assert {recipe.resolution for _, recipe in recipes.families} == {"family"}
+    assert all(recipe.source.endswith(".yaml") for _, recipe in shipped())
+    assert not [recipe for _, recipe in shipped() if recipe.source == "fallback.yaml"]
 
 
 def test_a_recipe_is_read_as_it_is_written():
     source = text(
-        events=r"[\mod_x\event\a_viewed, \mod_x\event\b_viewed]",
+        events=r"[\mod_x\event\a_viewed, '*_b_viewed']",
         object="{type: WebPage, path: 'mod/x/{other.view}.php?id={objectid}'}",
         actor="learner",
+        action_1_1="Reviewed",
         session="ends",
         other="[mode]",
         extensions="[submitted_by]",
+        derived="[thread_created]",
         unless="{grade_removed: {type: Event, action: Removed, object: assign_score}}",
     )
-    first, second = read_recipes("mine.yaml", source)
-    assert (first.event_name, second.event_name) == (
-        r"\mod_x\event\a_viewed", r"\mod_x\event\b_viewed"
-    )  # fmt: skip
-    assert first.name == "P99"
+    (name, first), (family, second) = read_recipes("mine.yaml", source)
+    assert (name, family) == (r"\mod_x\event\a_viewed", "*_b_viewed")
+    assert first == second
+    assert (first.pattern, first.event_type, first.action) == ("P99", "ViewEvent", "Viewed")
     assert first.object == PathEntity(type="WebPage", path="mod/x/{other.view}.php?id={objectid}")
     assert (first.actor, first.ends_session, first.other) == ("learner", True, {"mode"})
-    assert first.extensions == ("submitted_by",)
+    assert (first.extensions, first.derived) == (("submitted_by",), ("thread_created",))
+    assert (first.action_1_1, first.resolution, first.source) == (
+        "Reviewed", "exact", "mine.yaml"
+    )  # fmt: skip
     ((condition, variant),) = first.unless
     assert condition == "grade_removed"
     assert (variant.event_type, variant.object, variant.actor) == (
         "Event", "assign_score", "learner"
     )  # fmt: skip
+
+
+def test_without_an_action_the_last_word_of_the_name_decides():
+    source = text(events=r"[\mod_x\event\a_exported, '*_b_exported']", type="Event", action=None)
+    (_, exact), (_, family) = read_recipes("mine.yaml", source)
+    assert (exact.action, family.action) == ("Downloaded", "")
+    found = Recipes({}, (("*_b_exported", family),)).find(r"\mod_y\event\the_b_exported")
+    assert found.action == "Downloaded"
+
+
+def test_a_variant_of_a_family_takes_the_word_of_the_name_too():
+    source = text(
+        events="['*_b_exported']",
+        type="Event",
+        action=None,
+        unless="{grade_removed: {type: Event, object: site}}",
+    )
+    found = Recipes({}).with_user_recipes([("mine.yaml", source)]).find(r"\x\event\b_b_exported")
+    assert [variant.action for _, variant in found.unless] == ["Downloaded"]
 
 
 def test_an_empty_file_holds_no_recipes():
@@ -82,16 +120,17 @@ def test_an_empty_file_holds_no_recipes():
         ({"type": "[ViewEvent]"}, "type"),
         ({"action": "Watched"}, "'Watched' is no action"),
         ({"action": "Graded"}, "ViewEvent has no action Graded"),
-        ({"action": None}, "action"),
+        ({"action": None, "events": r"[\mod_x\event\thing_exported]"}, "has no action Downloaded"),
         ({"object": None}, "object"),
         ({"object": "thing"}, "there is no entity 'thing'"),
         ({"object": "5"}, "object"),
         ({"object": "{type: Thing, path: x}"}, "'Thing' is no entity type"),
-        ({"object": "{type: [WebPage], path: x}"}, "no entity type"),
+        ({"object": "{type: [WebPage], path: x}"}, "object.type: "),
         ({"object": "{type: WebPage}"}, "path"),
         ({"object": "{type: WebPage, path: x, name: y}"}, "name"),
         ({"object": "{type: Person, path: x}"}, "must be DigitalResource or Result, not Person"),
-        ({"object": "{type: WebPage, path: 'x?id={userid}'}"}, "there is no {userid}"),
+        ({"object": "{type: WebPage, path: 'x?id={username}'}"}, "there is no {username}"),
+        ({"object": "{type: WebPage, path: 'x?id={other}{other.}'}"}, "there is no {other.}"),
         ({"object": "{type: WebPage, path: 'x?id={}'}"}, "there is no {}"),
         ({"object": "{type: WebPage, path: 'x?s={other.sessionid}'}"}, "secret"),
         ({"object": "{type: WebPage, path: 'x?s={other.Token}'}"}, "secret"),
@@ -100,7 +139,11 @@ def test_an_empty_file_holds_no_recipes():
         ({"actor": "teacher"}, "actor"),
         ({"session": "begins"}, "session"),
         ({"other": "mode"}, "other"),
-        ({"extensions": "[colour]"}, "there is no extension 'colour'"),
+        ({"extensions": "[colour]"}, "extensions: there is no 'colour'; there are change, "),
+        ({"derived": "[colours]"}, "derived: there is no 'colours'; there are feedback_items, "),
+        ({"events": "['*event viewed']"}, "no event name"),
+        ({"action_1_1": "[Viewed]"}, "action_1_1"),
+        ({"action_1_1": "Sent"}, "action_1_1: 'Sent' is no action of Caliper 1.1"),
         ({"unless": "{full_moon: {type: Event, action: Removed, object: site}}"}, "full_moon"),
         ({"unless": "{grade_removed: {type: Event, action: Lost, object: site}}"}, "Lost"),
         ({"unless": "{grade_removed: {type: Event}}"}, "unless.grade_removed"),
@@ -108,15 +151,14 @@ def test_an_empty_file_holds_no_recipes():
     ],
     ids=str,
 )
-def test_a_mistake_is_one_sentence_that_names_file_and_recipe(changes, words):
+def test_a_mistake_is_one_sentence_that_names_file_and_line(changes, words):
+    before = "# mine\n" + text() + "\n\n"
     with pytest.raises(RecipeError) as mistake:
-        list(read_recipes("mine.yaml", text() + "\n" + text(**changes)))
+        list(read_recipes("mine.yaml", before + text(**changes)))
     sentence = str(mistake.value)
-    assert sentence.startswith("mine.yaml: recipe 2")
+    assert sentence.startswith(f"mine.yaml, line {before.count(chr(10)) + 1}: ")
     assert words in sentence
     assert "\n" not in sentence
-    if "events" not in changes:
-        assert r"\mod_x\event\thing_viewed" in sentence
 
 
 @pytest.mark.parametrize(
@@ -125,9 +167,11 @@ def test_a_mistake_is_one_sentence_that_names_file_and_recipe(changes, words):
         ("- events: [", "no YAML"),
         ("events: x", "list of recipes"),
         ("just text", "list of recipes"),
-        ("- just text", "recipe 1"),
-        ("- ", "recipe 1"),
+        ("- just text", "line 1"),
+        ("\n- ", "line 2"),
         ("- !!python/object:os.system {}", "no YAML"),
+        ("- events: 2001-99-99", "no YAML"),
+        ("- events: \0", "no YAML"),
     ],
 )
 def test_a_file_that_holds_no_recipes_is_refused_by_name(source, words):

@@ -65,26 +65,35 @@ def _whole(render: Render, iri: str, entity_type: str, row: Mapping[str, Any]) -
     """The activity or course page that a resource is part of."""
     if not vocabulary.is_a(entity_type, "DigitalResource"):
         return None
-    whole = None
-    if row["cmid"]:
-        whole = activity_iri(render, row["cmid"], row["module"], row["component"])
-    elif is_course(row["courseid"]):
-        whole = render.iris.course_page(row["courseid"])
+    whole = _page_of(render, row["cmid"], row["module"], row["component"], row["courseid"])
     return whole if whole != iri else None
+
+
+def _page_of(
+    render: Render,
+    cmid: int | None,
+    module: Record | None,
+    component: str | None,
+    courseid: int | None,
+) -> str | None:
+    """The page of the activity, else of the course; None outside of both."""
+    if cmid:
+        return activity_iri(render, cmid, module, component)
+    return render.iris.course_page(courseid or 0) if is_course(courseid) else None
 
 
 # The fallback: events of plugins that no recipe knows
 
 ADMINISTRATIVE = frozenset(
     """
-    user role role_assignments role_capabilities role_allow_assign role_allow_override
-    role_allow_switch role_allow_view groups groupings groups_members cohort cohort_members course
-    course_categories enrol user_enrolments grade_grades grade_items grade_letters comments
-    course_completions course_modules_completion config config_log context scale tag
+    user role groups groupings groups_members cohort cohort_members course course_categories
+    user_enrolments comments course_modules_completion config config_log context scale tag
     external_services external_tokens user_info_field user_info_category message_contacts
     """.split()
 )
 """Tables whose records are no resources."""
+
+_ADMINISTRATIVE_KINDS = ("role_", "enrol", "grade_", "course_completion")
 
 _STATES = (
     "attempt",
@@ -103,6 +112,7 @@ def is_resource(objecttable: str | None) -> bool:
     return (
         bool(objecttable)
         and objecttable not in ADMINISTRATIVE
+        and not str(objecttable).startswith(_ADMINISTRATIVE_KINDS)
         and not str(objecttable).endswith(_STATES)
     )
 
@@ -127,14 +137,16 @@ def part(
         return known
     whole = _place(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
     name = f"{objecttable}-{objectid}" if objecttable and objectid else target
-    if not name:
+    if not name or (not objecttable and whole == _front(render)):
         return {"id": render.iris.site, "type": "SoftwareApplication"}
     entity_type = _part_type(objecttable)
     return {
         "id": f"{whole}#{render.iris.quoted(name)}",
         "type": entity_type,
         "name": (object or {}).get("name"),
-        "isPartOf": whole if entity_type == "DigitalResource" and "?" in whole else None,
+        "isPartOf": _page_of(render, cmid, module, component, courseid)
+        if entity_type == "DigitalResource"
+        else None,
     }
 
 
@@ -187,6 +199,10 @@ def _place(
         return render.iris.user(contextinstanceid)
     if is_course(courseid):
         return render.iris.course(courseid or 0)
+    return _front(render)
+
+
+def _front(render: Render) -> str:
     return f"{render.iris.site}/"
 
 
@@ -205,7 +221,7 @@ def page(
 ) -> Entity:
     """The page that a row of an unknown event was looked at on."""
     whole = _place(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
-    name = f"{component}-{target}" + (f"-{objectid}" if objectid else "")
+    name = "-".join(str(piece) for piece in (component, target, objectid) if piece)
     return {"id": f"{whole}#page-{render.iris.quoted(name)}", "type": "WebPage"}
 
 

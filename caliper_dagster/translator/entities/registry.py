@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any, TypeVar
 
 from caliper_dagster.translator.identity import Iris
@@ -86,11 +87,12 @@ def integer(value: object) -> int | None:
 
 
 def decimal(value: object) -> float | None:
-    """A number with a fraction, which PHP often stores as text."""
+    """A number with a fraction, which PHP often stores as text; ``NaN`` and the like are none."""
     try:
-        return float(str(value)) if value is not None and not isinstance(value, bool) else None
+        number = float(str(value)) if value is not None and not isinstance(value, bool) else None
     except ValueError:
         return None
+    return number if number is not None and isfinite(number) else None
 
 
 def is_course(courseid: int | None) -> bool:
