@@ -195,7 +195,7 @@ def test_what_this_moodle_lacks_is_empty_and_not_an_error(empty_url):
         assert database.records("h5pactivity", ["id"], {"id": [1]}) == []
         assert database.records("user", ["id"], {"no_such_column": [1]}) == []
         assert database.records("user", ["no_such_column"], {"id": [1]}) == []
-        assert database.records("user", ["id", "icq"], {"id": [1]}) == [{"id": 1}]
+        assert database.records("user", ["id", "icq"], {"id": [1]}) == [{"id": 1, "icq": None}]
         assert database.records("user", ["id"], {"id": []}) == []
         assert database.columns("h5pactivity") == frozenset()
         assert not database.has_table("h5pactivity")

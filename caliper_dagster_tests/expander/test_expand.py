@@ -346,7 +346,7 @@ def test_ids_of_a_restored_log_do_not_break_their_row(school, table):
 
 
 def test_an_object_of_a_table_that_nobody_expands_is_no_missing_object(school):
-    school.log({"objecttable": "forum_posts", "objectid": 5})
+    school.log({"objecttable": "zoom_meeting_participants", "objectid": 5})
     assert only(school)["unresolved"] is None
 
 

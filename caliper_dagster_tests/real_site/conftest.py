@@ -9,6 +9,7 @@ import pytest
 
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
 from caliper_dagster.translator import Translator
+from caliper_dagster_tests.real_site.memberships import Standing
 from caliper_dagster_tests.real_site.prescription import Prescription
 from caliper_dagster_tests.real_site.site import HOURS, VERSIONS, WWWROOT, Site, Translation
 
@@ -54,6 +55,12 @@ def events(translations: dict[str, Translation]) -> dict[int, dict]:
 def prescription(site: Site) -> Prescription:
     """What the specification says about each row."""
     return Prescription(site)
+
+
+@pytest.fixture(scope="session")
+def standing(site: Site) -> Standing:
+    """What each person was in each course."""
+    return Standing(site)
 
 
 def expand_all(url: str) -> pa.Table:

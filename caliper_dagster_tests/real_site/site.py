@@ -103,6 +103,16 @@ class Site:
             if module.instance in tables[self.module_names[module.id]]
         }
 
+    @cached_property
+    def told(self) -> dict[int, str]:
+        """Name of each course module as the newest row about it tells, also of those now gone."""
+        return {
+            row.objectid: name
+            for row in sorted(self.log, key=lambda row: row.id)
+            if row.objecttable == "course_modules" and not row.anonymous
+            if (name := decoded(row.other).get("name"))
+        }
+
 
 class Translation:
     """The events of the site in one version."""

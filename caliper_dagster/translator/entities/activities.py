@@ -160,8 +160,8 @@ def named_activity(
     other: object,
     courseid: int | None,
 ) -> Entity:
-    """The activity that was made, changed or deleted; ``other`` names its module."""
-    modname = of_other(other, "modulename") or module_name(module, None)
+    """The activity that was made, changed or deleted; where it is gone, ``other`` names it."""
+    modname = module_name(module, None) or of_other(other, "modulename") or ""
     known = {**(module or {}), "id": objectid, "modname": str(modname)}
     known["name"] = of_other(other, "name")
     return activity(render, objectid, known, None, courseid)

@@ -233,6 +233,8 @@ def tagged_item(
         return {"id": question_iri(render, item), "type": "AssessmentItem"}
     if kind == "course_modules" and module:
         return activity(render, item or cmid, module, component, courseid)
+    if kind == "book_chapters" and cmid:
+        return {"id": f"{render.iris.activity('book', cmid)}&chapterid={item}", "type": "Chapter"}
     path, name = _TAGGED.get(str(kind), (f"#{kind}-{{}}", "DigitalResource"))
     return {"id": f"{render.iris.site}/{path.format(item)}", "type": name}
 

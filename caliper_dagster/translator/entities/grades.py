@@ -28,25 +28,25 @@ from caliper_dagster.translator.entities.tools import (
     workshop_submission_iri,
 )
 
-_FINDERS: dict[str, Callable[[Render, int, Record, int | None], str]] = {
-    "assign_submission": lambda render, cmid, attempt, _: assign_iri(
-        render, cmid, f"submission-{attempt['id']}"
+_FINDERS: dict[str, Callable[[Render, Record, Record, int | None], str]] = {
+    "assign_submission": lambda render, module, attempt, _: assign_iri(
+        render, module["id"], f"submission-{attempt['id']}"
     ),
     "quiz_attempts": lambda render, _, attempt, __: attempt_iri(render, attempt["id"]),
-    "lesson": lambda render, cmid, attempt, learner: lesson_attempt_iri(
-        render, cmid, learner, attempt.get("retry")
+    "lesson": lambda render, module, attempt, learner: lesson_attempt_iri(
+        render, module["id"], learner, attempt.get("retry")
     ),
-    "scorm_attempt": lambda render, cmid, attempt, learner: scorm_attempt_iri(
-        render, cmid, learner, attempt.get("attempt")
+    "scorm_attempt": lambda render, module, attempt, learner: scorm_attempt_iri(
+        render, module["id"], learner, attempt.get("attempt")
     ),
-    "workshop_submissions": lambda render, cmid, attempt, _: workshop_submission_iri(
-        render, cmid, attempt["id"]
+    "workshop_submissions": lambda render, module, attempt, _: workshop_submission_iri(
+        render, module["id"], attempt["id"]
     ),
-    "h5pactivity_attempts": lambda render, _, attempt, __: h5p_attempt_iri(
-        render, attempt.get("h5pactivityid"), attempt["id"]
+    "h5pactivity_attempts": lambda render, module, attempt, _: h5p_attempt_iri(
+        render, module.get("instance"), attempt["id"]
     ),
 }
-"""IRI of the attempt that a grade belongs to, by its table."""
+"""IRI of the attempt that a grade belongs to, by its table: from module, attempt and learner."""
 
 
 def _attempt_iri(
@@ -58,7 +58,7 @@ def _attempt_iri(
 ) -> str:
     module, attempt = record.get("module") or {}, record.get("attempt") or {}
     if module.get("id") and attempt.get("table") in _FINDERS:
-        return _FINDERS[attempt["table"]](render, module["id"], attempt, learner)
+        return _FINDERS[attempt["table"]](render, module, attempt, learner)
     if module.get("id") and module.get("modname"):
         return learner_attempt_iri(
             render, render.iris.activity(module["modname"], module["id"]), learner

@@ -36,9 +36,11 @@ def enrolment_membership(
     relateduser_membership: Record | None,
     anonymous: int,
 ) -> Entity:
-    """A user in a course, by enrolment."""
+    """A user in a course: the same membership as the one with which that user acts there."""
     course = {"id": render.iris.course(courseid or 0), "type": "CourseSection"}
     entity = _member(render, course, relateduserid, anonymous, "member-")
+    if relateduserid and courseid:
+        entity["id"] = render.iris.membership(relateduserid, courseid)
     record = relateduser_membership or {}
     if record.get("roles"):
         entity["roles"] = caliper_roles(record)
