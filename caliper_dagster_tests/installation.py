@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -110,21 +110,24 @@ def between(hours: HourRange) -> tuple[str, ...]:
 
 
 @contextmanager
-def dump_installation(folder: Path, url: str, **settings: str) -> Iterator[Installation]:
-    """An installation on the database of the real Moodle site, with an event store that answers."""
+def installation(folder: Path, url: str, wwwroot: str, **settings: str) -> Iterator[Installation]:
+    """An installation on a Moodle database, with an event store that answers."""
     with running(folder / "event_store.sqlite", KEY) as event_store:
-        yield Installation(
-            folder,
-            {
-                "MOODLE_DB_URL": url,
-                "MOODLE_WWWROOT": DUMP_SITE,
-                "CALIPER_EVENT_STORE_URL": event_store,
-                "CALIPER_API_KEY": KEY,
-                "CALIPER_START": "2026-03-24",
-                "DAGSTER_HOME": str(folder / "dagster"),
-                **settings,
-            },
-        )
+        given = {
+            "MOODLE_DB_URL": url,
+            "MOODLE_WWWROOT": wwwroot,
+            "CALIPER_EVENT_STORE_URL": event_store,
+            "CALIPER_API_KEY": KEY,
+            "DAGSTER_HOME": str(folder / "dagster"),
+        }
+        yield Installation(folder, given | settings)
+
+
+def dump_installation(
+    folder: Path, url: str, **settings: str
+) -> AbstractContextManager[Installation]:
+    """An installation on the database of the real Moodle site."""
+    return installation(folder, url, DUMP_SITE, CALIPER_START="2026-03-24", **settings)
 
 
 class Way:

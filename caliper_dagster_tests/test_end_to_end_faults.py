@@ -110,7 +110,6 @@ def test_a_backfill_that_is_killed_again_and_again_completes_and_repeats_what_wa
 
 FAILURES = {
     "answers 500": (answer(500, b"out of order"), "answered 500 (out of order)"),
-    "answers 503": (answer(503), "answered 503"),
     "answers 401": (answer(401), "answered 401: check CALIPER_API_KEY"),
     "is gone": (drop, "closed the connection without an answer"),
 }
