@@ -7,6 +7,7 @@ ranges, and how the numbers look, is the business of ``cli``.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -98,6 +99,17 @@ def dagster_home() -> Path:
 
 
 @contextmanager
+def _no_warnings_logged() -> Iterator[None]:
+    """Dagster tells of each of its attempts to reach its PostgreSQL; ours is one sentence."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
 def open_instance() -> Iterator[dg.DagsterInstance]:
     """The Dagster instance of ``DAGSTER_HOME``.
 
@@ -108,7 +120,8 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
     # Materializations are stored in bulk where the storage can do it.
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     try:
-        instance = dg.DagsterInstance.get()
+        with _no_warnings_logged():
+            instance = dg.DagsterInstance.get()
     except CaliperDagsterError:
         raise
     except Exception as error:

@@ -226,7 +226,7 @@ class Settings(BaseModel):
         if "://" in storage and not storage.startswith("file://"):
             raise ConfigurationError(
                 "CALIPER_LEDGER_URL is not set: with CALIPER_STORAGE on an object store the ledger "
-                "needs a database of its own, such as postgresql+psycopg2://…"
+                "needs a database of its own, such as postgresql+psycopg2://…/ledger."
             )
         return f"sqlite:///{Path(storage.removeprefix('file://')) / 'ledger.sqlite'}"
 

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from fsspec import get_filesystem_class
 from upath import UPath
 
 from caliper_dagster.errors import ConfigurationError, StorageError
@@ -40,11 +41,14 @@ class PartitionStorage:
     Args:
         url: a folder, or the URL of a folder in an object store that fsspec knows (``s3://…``).
         prefix: folders between the base and the asset, for projects with several sites.
+
+    Raises:
+        ConfigurationError: no such kind of storage is known here.
     """
 
     def __init__(self, url: str, prefix: Sequence[str] = ()) -> None:
         self._name = _without_credentials(url)
-        base = UPath(url)
+        base = _base(url)
         self._local = base.protocol in _LOCAL
         root: UPath | Path = Path(base.path).absolute() if self._local else base
         self._base: UPath | Path = root.joinpath(*prefix)
@@ -169,6 +173,10 @@ class PartitionStorage:
                 f"{frame.name} has not been materialized for {hour}: materialize {frame.name} for "
                 "that hour first."
             ) from None
+        except (NotADirectoryError, PermissionError) as error:
+            raise ConfigurationError(
+                f"CALIPER_STORAGE cannot be read: {self._name} ({_system_words(error)})."
+            ) from None
         except (OSError, pa.ArrowInvalid) as error:
             raise StorageError(
                 f"{frame.name} of {hour} cannot be read ({type(error).__name__}): materialize "
@@ -238,6 +246,27 @@ def _replace(path: Path, content: pa.Buffer) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _base(url: str) -> UPath:
+    try:
+        base = UPath(url)
+        get_filesystem_class(base.protocol or "file")
+    except ValueError:
+        raise ConfigurationError(
+            "CALIPER_STORAGE must be a folder or a URL that fsspec knows, such as s3://…, not "
+            f"{urlsplit(url).scheme}://…."
+        ) from None
+    except ImportError as error:
+        # The words are fsspec's own: which package to install for which kind of storage.
+        raise ConfigurationError(
+            f"CALIPER_STORAGE needs a Python package that is not here: {error}."
+        ) from None
+    return base
+
+
+def _system_words(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else type(error).__name__
 
 
 def _without_credentials(url: str) -> str:

@@ -169,3 +169,25 @@ def test_a_week_is_read_in_the_order_of_the_hours(tmp_path: Path) -> None:
     times = storage.read(MOODLE_LOG, week, ["timecreated"])["timecreated"].to_numpy()
     assert len(times) == 336
     assert (np.diff(times) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("nowhere://me:hush@data", "CALIPER_STORAGE must be a folder or a URL that fsspec knows, "),
+        ("libarchive://me:hush@data", "CALIPER_STORAGE needs a Python package that is not here: "),
+    ],
+)
+def test_a_kind_of_storage_that_is_not_known_here_names_the_setting(
+    url: str, sentence: str
+) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        PartitionStorage(url)
+    assert str(error.value).startswith(sentence)
+    assert "hush" not in str(error.value)
+
+
+def test_a_folder_that_cannot_be_read_names_the_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"^CALIPER_STORAGE cannot be read: .* \(Not a d"):
+        PartitionStorage(str(tmp_path / "file" / "data")).read(MOODLE_LOG, HOURS)

@@ -116,7 +116,7 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         self._url = _parsed(url)
-        self._name = self._url.set(username=None, password=None, query={}).render_as_string()
+        self._name = _display_name(self._url)
         self._engine = _engine(self._url)
         self._prepared = False
 
@@ -286,6 +286,12 @@ def _parsed(url: str) -> sa.URL:
             "sqlite:///ledger.sqlite or postgresql+psycopg2://user:password@host/database."
         )
     return parsed
+
+
+def _display_name(url: sa.URL) -> str:
+    """The database without account and options; ``URL.set`` cannot take an account away."""
+    shown = sa.URL.create(url.drivername, host=url.host, port=url.port, database=url.database)
+    return shown.render_as_string()
 
 
 def _engine(url: sa.URL) -> sa.Engine:

@@ -105,6 +105,26 @@ def _unserialize(data):
     return dict(zip(items[::2], items[1::2], strict=True)), rest[1:]
 
 
+COURSES_WITHOUT_STUDENTS = """
+SELECT count(*) FROM mdl_enrol
+JOIN mdl_context ON contextlevel = 50 AND instanceid = courseid
+WHERE mdl_context.id NOT IN (
+    SELECT contextid FROM mdl_role_assignments a
+    JOIN mdl_role r ON r.id = a.roleid WHERE r.shortname = 'student'
+)
+"""
+
+
+@pytest.mark.parametrize("students", [1, 2, 3, 170, 2800])
+def test_sites_of_any_size_can_be_written(tmp_path, students):
+    """A handful of students fill no four courses, and 170 come to seven courses, 2800 to 112."""
+    path = tmp_path / "moodle.sqlite"
+    assert write_sample(path, students=students, hours=2, seed=10, end=END).total > 0
+    with closing(sqlite3.connect(path)) as connection:
+        (empty,) = connection.execute(COURSES_WITHOUT_STUDENTS).fetchone()
+    assert empty == 0 or students < 4
+
+
 def test_all_thirty_events_occur_and_are_counted(db, summary):
     counted = dict(
         db.execute(

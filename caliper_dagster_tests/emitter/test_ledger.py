@@ -174,7 +174,7 @@ def test_a_wrong_password_is_a_setting_to_mend(postgres_url):
     with pytest.raises(ConfigurationError, match="CALIPER_LEDGER_URL") as caught, Ledger(url):
         pass
     assert "wr0ngword" not in "".join(traceback.format_exception(caught.value))
-    assert "wr0ngword" not in repr(Ledger(url))
+    assert repr(Ledger(url)).count("stranger") == repr(Ledger(url)).count("wr0ngword") == 0
 
 
 def test_a_file_that_is_no_ledger_is_a_setting_to_mend(tmp_path):

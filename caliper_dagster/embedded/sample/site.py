@@ -705,8 +705,10 @@ class SiteBuilder:
 def _rosters(students: list[User], courses: int) -> list[list[User]]:
     """Up to four courses for each student; the first course has the first twenty besides."""
     rosters: list[dict[int, User]] = [{} for _ in range(courses)]
+    # A stride that divides the number of courses would pass some by.
+    stride = 7 if courses % 7 else 1
     for position, student in enumerate(students):
-        chosen = [(position * 7 + step * step * 3 + step) % courses for step in range(4)]
+        chosen = [(position * stride + step * step * 3 + step) % courses for step in range(4)]
         for course in (*chosen, 0) if position < 20 else chosen:
             rosters[course][student.id] = student
     return [list(roster.values()) for roster in rosters]

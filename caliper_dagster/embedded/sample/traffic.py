@@ -314,7 +314,7 @@ class Traffic:
         return None
 
     def _forum_report(self, visit: Visit, course: Course) -> None:
-        if course.gone_at <= visit.second:
+        if course.gone_at <= visit.second or not course.students:
             return
         visit.log(
             FORUM_REPORT_VIEWED,

@@ -1,0 +1,158 @@
+"""Runs that are killed, and event stores that fail in the middle: nothing is lost, little repeated.
+
+Every envelope goes through a ``Way`` that knows what the event store has answered.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from caliper_dagster.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, Frame
+from caliper_dagster.hours import Hour, HourRange
+from caliper_dagster.runs import open_instance
+from caliper_dagster_tests.commands import Command
+from caliper_dagster_tests.emitter.support import Behaviour, answer, drop
+from caliper_dagster_tests.installation import (
+    Installation,
+    Way,
+    between,
+    dump_installation,
+    killing,
+)
+from caliper_dagster_tests.standing import environment
+
+HOURS = HourRange(Hour.from_key("2026-03-25-17:00"), Hour.from_key("2026-03-26-02:00"))
+BACKFILL = ("backfill", *between(HOURS))
+BATCH_SIZE = 20
+
+STEPS = (MOODLE_LOG, EXPANDED_LOG, CALIPER_EVENTS)
+MOMENTS = ("before it arrives", "before its answer", "after its answer")
+
+
+@dataclass(frozen=True)
+class Site(Installation):
+    """An installation whose envelopes go a way that can be made a bad one."""
+
+    way: Way
+
+
+@pytest.fixture
+def site(tmp_path: Path, moodle_dump_mariadb: str) -> Iterator[Site]:
+    with (
+        dump_installation(
+            tmp_path, moodle_dump_mariadb, CALIPER_BATCH_SIZE=str(BATCH_SIZE)
+        ) as found,
+        Way(found.settings["CALIPER_EVENT_STORE_URL"]) as way,
+    ):
+        yield Site(found.folder, {**found.settings, "CALIPER_EVENT_STORE_URL": way.url}, way)
+
+
+def no_answer(way: Way) -> Behaviour:
+    """The event store takes the envelope, and its answer is lost."""
+
+    def behave(handler: BaseHTTPRequestHandler) -> None:
+        way.ask(handler)
+        drop(handler)
+
+    return behave
+
+
+def wait_until_written(site: Site, command: Command, frame: Frame, hours: int) -> None:
+    """Until the running command has written so many hours of an asset (anew)."""
+    before = site.written(frame)
+    command.wait_until(lambda: len(set(site.written(frame).items()) - before.items()) >= hours)
+
+
+def assert_all_is_well(site: Site) -> None:
+    """Every event is in the storage, in the ledger once, and at the event store."""
+    events = sorted(site.events(HOURS))
+    assert len(events) == len(set(events)) > 500
+    assert sorted(site.acknowledged(HOURS)) == events
+    assert sorted(site.received()) == events
+
+
+def test_a_backfill_that_is_killed_again_and_again_completes_and_repeats_what_was_in_flight(
+    site: Site,
+) -> None:
+    chance = random.Random(2026)
+    kills: list[Frame | str] = [*STEPS, *MOMENTS]
+    chance.shuffle(kills)
+    for place in kills:
+        command = site.start(*BACKFILL)
+        if isinstance(place, Frame):
+            wait_until_written(site, command, place, chance.randint(1, len(HOURS) - 1))
+            command.kill()
+        else:
+            otherwise = killing(command.kill, site.way, place)
+            site.way.after(chance.randint(1, 6), otherwise)
+        assert command.finish().status == -9, place
+        site.way.open()
+        assert Counter(site.acknowledged(HOURS)) <= Counter(site.way.acknowledged)
+
+    last = site.run(*BACKFILL)
+
+    assert last.status == 0, last.err
+    assert_all_is_well(site)
+    assert last.number("Acknowledged") == len(site.received())
+    repeated = sum(site.received().values()) - len(site.received())
+    assert 0 < repeated <= len(kills) * BATCH_SIZE
+    with environment(site.settings), open_instance() as instance:
+        statuses = Counter(run.status for run in instance.get_runs())
+        assert instance.event_log_storage.get_concurrency_run_ids() == set()
+    assert statuses == {dg.DagsterRunStatus.FAILURE: len(kills), dg.DagsterRunStatus.SUCCESS: 1}
+
+
+FAILURES = {
+    "answers 500": (answer(500, b"out of order"), "answered 500 (out of order)"),
+    "answers 401": (answer(401), "answered 401: check CALIPER_API_KEY"),
+    "is gone": (drop, "closed the connection without an answer"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_an_event_store_that_fails_in_the_middle_fails_the_run_and_the_next_one_completes(
+    site: Site, failure: str
+) -> None:
+    otherwise, sentence = FAILURES[failure]
+    site.way.after(7, otherwise)
+
+    failed = site.run(*BACKFILL)
+
+    assert (failed.status, failed.out) == (2, "")
+    assert failed.err.count("\n") == 1
+    assert failed.err.startswith(f"The event store at {site.way.url} {sentence}")
+    assert sorted(site.acknowledged(HOURS)) == sorted(site.way.acknowledged)
+    assert sorted(site.received()) == sorted(site.way.acknowledged)
+    assert len(site.way.acknowledged) > 6 * BATCH_SIZE
+
+    site.way.open()
+    before = len(site.way.acknowledged)
+    completed = site.run(*BACKFILL)
+
+    assert completed.status == 0, completed.err
+    assert completed.number("  of these, by earlier runs") == before
+    assert_all_is_well(site)
+    assert set(site.received().values()) == {1}
+
+
+def test_an_envelope_whose_answer_is_lost_is_sent_again_and_no_other(site: Site) -> None:
+    site.way.after(7, no_answer(site.way))
+
+    failed = site.run(*BACKFILL)
+
+    assert failed.status == 2
+    assert "without an answer" in failed.err
+    unanswered = set(site.received()) - set(site.way.acknowledged)
+    assert 0 < len(unanswered) <= BATCH_SIZE
+    assert sorted(site.acknowledged(HOURS)) == sorted(site.way.acknowledged)
+
+    site.way.open()
+    assert site.run(*BACKFILL).status == 0
+    assert_all_is_well(site)
+    assert site.received() == {id_: 1 + (id_ in unanswered) for id_ in site.received()}
