@@ -108,7 +108,9 @@ def summary(hours: HourRange, account: Account, delivery: Delivery) -> Iterator[
     """What became of the log rows of some hours, from the first to the last."""
     yield "Hours", len(hours)
     yield "Log rows", account.rows
-    yield "Events", account.events + account.derived
+    yield "Events", account.events
+    if account.derived:
+        yield "Derived events", account.derived
     yield from _indented(account.by_type)
     yield "Filtered", sum(account.filtered.values())
     yield from _indented(account.filtered)

@@ -78,9 +78,11 @@ def test_rows_that_are_not_accounted_for_are_counted() -> None:
 
 
 def test_accounts_add_up() -> None:
-    one = Account(3, 3, 1, 0, {"A": 1}, {"x": 2}, {}, 0)
-    two = Account(2, 1, 1, 1, {"A": 1, "B": 1}, {}, {}, 1)
-    assert sum([one, two], Account()) == Account(5, 4, 2, 1, {"A": 2, "B": 1}, {"x": 2}, {}, 1)
+    one = Account(3, 3, 1, 0, {"A": 1}, {"n": 1}, {"exact": 1}, {"x": 2}, {}, 0)
+    two = Account(2, 1, 1, 1, {"A": 1, "B": 1}, {"n": 1}, {"family": 1}, {}, {}, 1)
+    assert sum([one, two], Account()) == Account(
+        5, 4, 2, 1, {"A": 2, "B": 1}, {"n": 2}, {"exact": 1, "family": 1}, {"x": 2}, {}, 1
+    )
     sent = Delivery(events=4, already_acknowledged=1, sent=2, outstanding=1, envelopes=1, bytes=9)
     assert sum([sent, sent], Delivery()) == Delivery(8, 2, 4, 2, 2, 18)
     assert sent.acknowledged == 3

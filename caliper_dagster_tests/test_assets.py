@@ -13,7 +13,11 @@ from caliper_dagster.runs import done, open_instance
 from caliper_dagster_tests.standing import HOURS, Standing, environment, standing
 
 FIRST = HourRange(HOURS.start, HOURS.start + 1)
-CHECKS = {"every_row_explained": True, "every_event_acknowledged": True}
+CHECKS = {
+    "every_row_explained": True,
+    "every_event_valid": True,
+    "every_event_acknowledged": True,
+}
 
 
 @pytest.fixture
@@ -109,7 +113,9 @@ def test_a_row_that_goes_missing_is_told(site: Standing) -> None:
             )
         )
 
-    (check,) = result.get_asset_check_evaluations()
+    checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
+    assert checks["every_event_valid"].passed
+    check = checks["every_row_explained"]
     assert not check.passed
     assert check.description == f"unexplained rows in 1 of 1 hour(s): {hour}: 3"
     assert numbers("caliper_events", hour)["unexplained rows"] == 3
