@@ -62,7 +62,8 @@ class Actors:
         automatic = ~acting_as & ~anonymous & (script | ((users < 0) & (users != NOTHING)))
         trigger = np.where(acting_as, real, users)
         trigger = np.where(automatic, APPLICATION, np.where(trigger > 0, trigger, NOTHING))
-        guest = np.isin(trigger, _guests(rows)) & (trigger > 0)
+        guests = _guests(rows)
+        guest = np.isin(trigger, guests) & (trigger > 0)
         trigger = np.where(guest, NOTHING, trigger)
         unattended = ~acting_as & ~anonymous & (users <= 0)
         alone = unattended | (~acting_as & ~anonymous & ((users == related) | script))
@@ -71,7 +72,8 @@ class Actors:
         )
         actor = np.where(by_site, APPLICATION, trigger)
         # Whoever was logged in as the learner is the one who acted.
-        actor = np.where(wanted("learner") & (related > 0) & ~acting_as, related, actor)
+        learner = np.where(np.isin(related, guests), NOTHING, related)
+        actor = np.where(wanted("learner") & (related > 0) & ~acting_as, learner, actor)
         return cls(actor, trigger, guest & (actor == NOTHING), acting_as, automatic & (users > 0))
 
     def person_rows(self, rows: Rows) -> list[tuple[str, Indices]]:
@@ -88,7 +90,7 @@ class Actors:
 def _guests(rows: Rows) -> list[int]:
     return [
         record["id"]
-        for name in ("user", "realuser")
+        for name in ("user", "realuser", "relateduser")
         for record in rows.column(name)[1]
         if isinstance(record, dict) and record.get("guest") and isinstance(record.get("id"), int)
     ]

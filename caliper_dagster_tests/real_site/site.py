@@ -113,6 +113,26 @@ class Site:
             if (name := decoded(row.other).get("name"))
         }
 
+    @cached_property
+    def told_modules(self) -> dict[int, str]:
+        """Module name of each course module as the rows of the log tell it."""
+        told = {
+            row.contextinstanceid: row.component.removeprefix("mod_")
+            for row in self.log
+            if row.contextlevel == 70 and row.component.startswith("mod_")
+        }
+        return told | {
+            row.objectid: name
+            for row in self.log
+            if row.eventname.startswith(r"\core\event\course_module_")
+            and re.fullmatch(r"[a-z]\w*", name := str(decoded(row.other).get("modulename")))
+        }
+
+    @cached_property
+    def scorm_attempts(self) -> dict[int, sa.Row]:
+        """``scorm_attempt`` by id."""
+        return self.table("scorm_attempt")
+
 
 class Translation:
     """The events of the site in one version."""
@@ -135,9 +155,27 @@ class Translation:
         return {log_id: json.loads(text) for log_id, text in zip(ids, texts, strict=True)}
 
     @cached_property
+    def own(self) -> dict[int, Event]:
+        """The event of each row, by log id."""
+        return {row["log_id"]: event for row, event in self.everything if not _is_derived(row)}
+
+    @cached_property
+    def derived(self) -> dict[int, list[Event]]:
+        """The derived events of the rows that have any, by log id."""
+        found: dict[int, list[Event]] = {}
+        for row, event in self.everything:
+            if _is_derived(row):
+                found.setdefault(row["log_id"], []).append(event)
+        return found
+
+    @cached_property
     def everything(self) -> list[tuple[dict[str, Any], Event]]:
         """Every outcome, derived ones too, with its event."""
         return [(row, json.loads(row.pop("json"))) for row in self.table.to_pylist()]
+
+
+def _is_derived(row: Mapping[str, Any]) -> bool:
+    return row["outcome"] == "derived"
 
 
 def mapping() -> dict[str, dict[str, str]]:
