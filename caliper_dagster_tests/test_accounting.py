@@ -78,9 +78,19 @@ def test_rows_that_are_not_accounted_for_are_counted() -> None:
 
 
 def test_accounts_add_up() -> None:
-    one = Account(3, 3, 1, 0, {"A": 1}, {"x": 2}, {}, 0)
-    two = Account(2, 1, 1, 1, {"A": 1, "B": 1}, {}, {}, 1)
-    assert sum([one, two], Account()) == Account(5, 4, 2, 1, {"A": 2, "B": 1}, {"x": 2}, {}, 1)
+    one = Account(
+        counted=3, rows=3, events=1, by_type={"A": 1}, by_name={"a": 3},
+        by_resolution={"exact": 2, "user": 1}, filtered={"x": 2},
+    )  # fmt: skip
+    two = Account(
+        counted=2, rows=1, events=1, derived=1, by_type={"A": 1, "B": 1}, by_name={"a": 1},
+        by_resolution={"exact": 1}, unexplained=1,
+    )  # fmt: skip
+    assert sum([one, two], Account()) == Account(
+        counted=5, rows=4, events=2, derived=1, by_type={"A": 2, "B": 1}, by_name={"a": 4},
+        by_resolution={"exact": 3, "user": 1}, filtered={"x": 2}, unexplained=1,
+    )  # fmt: skip
+    assert Account.from_facts(json.loads(json.dumps(two.as_facts()))) == two
     sent = Delivery(events=4, already_acknowledged=1, sent=2, outstanding=1, envelopes=1, bytes=9)
     assert sum([sent, sent], Delivery()) == Delivery(8, 2, 4, 2, 2, 18)
     assert sent.acknowledged == 3

@@ -13,7 +13,11 @@ from caliper_dagster.runs import done, open_instance
 from caliper_dagster_tests.standing import HOURS, Standing, environment, standing
 
 FIRST = HourRange(HOURS.start, HOURS.start + 1)
-CHECKS = {"every_row_explained": True, "every_event_acknowledged": True}
+CHECKS = {
+    "every_row_explained": True,
+    "every_event_valid": True,
+    "every_event_acknowledged": True,
+}
 
 
 @pytest.fixture
