@@ -2,7 +2,7 @@
 # Python and make, and reach no network once that is done.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint venv readme constraints clean
+.PHONY: help demo dev test lint venv readme docs constraints clean
 
 # The Python to make .venv with; give PYTHON=… for another.
 ifndef PYTHON
@@ -27,6 +27,7 @@ help:
 	@echo "make lint         ruff and mypy"
 	@echo "make venv         only set up .venv, with the tools for development"
 	@echo "make readme       write the settings into README.md"
+	@echo "make docs         write the tables of events and the schema of recipes into docs"
 	@echo "make constraints  pin the newest versions that pyproject.toml allows"
 	@echo "make clean        remove .venv and all that was made beside it"
 
@@ -49,6 +50,9 @@ venv: .venv/ready-dev
 
 readme: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.test_readme
+
+docs: .venv/ready-dev
+	@$(BIN)/python -m caliper_dagster_tests.test_docs
 
 constraints: .venv/ready-dev
 	@$(PIP) install --upgrade uv
