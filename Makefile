@@ -2,7 +2,7 @@
 # Python and make, and reach no network once that is done.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint venv readme screenshots constraints clean
+.PHONY: help demo dev test lint venv readme docs screenshots constraints clean
 
 # The Python to make .venv with; give PYTHON=… for another.
 ifndef PYTHON
@@ -28,6 +28,7 @@ help:
 	@echo "make venv         only set up .venv, with the tools for development"
 	@echo "make readme       write the settings into README.md"
 	@echo "make screenshots  take the pictures of the web UI in docs/images"
+	@echo "make docs         write the tables of events and the schema of recipes into docs"
 	@echo "make constraints  pin the newest versions that pyproject.toml allows"
 	@echo "make clean        remove .venv and all that was made beside it"
 
@@ -54,6 +55,9 @@ readme: .venv/ready-dev
 screenshots: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.servers ensure
 	@CALIPER_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q caliper_dagster_tests/test_web_ui.py
+
+docs: .venv/ready-dev
+	@$(BIN)/python -m caliper_dagster_tests.test_docs
 
 constraints: .venv/ready-dev
 	@$(PIP) install --upgrade uv

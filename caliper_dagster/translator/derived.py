@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from caliper_dagster.translator.entities.activities import activity, activity_iri
 from caliper_dagster.translator.entities.communication import thread
@@ -218,11 +219,17 @@ def survey_items(
             attempt,
             number=item["id"],
             name=item.get("text"),
-            response="RatingScaleResponse",
-            values=[str(item[key]) for key in ("answer1", "answer2") if item.get(key)],
+            **_survey_answer(item),
         )
         for item in (object or {}).get("items") or ()
     ]
+
+
+def _survey_answer(item: Record) -> dict[str, Any]:
+    """Points on a scale are stored as numbers; all else is text that the person wrote."""
+    given = [str(item[key]) for key in ("answer1", "answer2") if item.get(key)]
+    rated = all(value.isdecimal() for value in given)
+    return {"response": "RatingScaleResponse" if rated else "OpenEndedResponse", "values": given}
 
 
 def _questionnaire_item(
