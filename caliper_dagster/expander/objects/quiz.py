@@ -7,10 +7,13 @@ so states and fractions are those of the newest step at the time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
+from caliper_dagster.expander.activities import find_modules
 from caliper_dagster.expander.columns import group_by
 from caliper_dagster.expander.database import Record
 from caliper_dagster.expander.objects.rows import (
+    WRITTEN_LATER,
     Found,
     Kind,
     Latest,
@@ -28,6 +31,12 @@ _QUESTION = ("id", "name", "qtype")
 _WITH_RESPONSE = ("complete", "invalid")
 _UNANSWERED = ("todo", "gaveup", "mangaveup", "notstarted", "unprocessed")
 _GRADED = ("graded", "mangr")
+
+_LOG = "logstore_standard_log"
+_STARTED = r"\mod_quiz\event\attempt_started"
+_SUBMITTED = r"\mod_quiz\event\attempt_submitted"
+_DELETED = r"\mod_quiz\event\attempt_deleted"
+_MODULE_LEVEL = 70
 
 
 class Attempts:
@@ -131,8 +140,75 @@ def graded_questions(source: Source, rows: Sequence[Row]) -> Found:
     return records
 
 
+class _Deleted:
+    """Attempts that are gone from the tables, as the log tells of them: learners start their own.
+
+    The log is asked by columns of its indexes: first for what was started, then, only where some of
+    that is gone, for when it was submitted and deleted.
+    """
+
+    def __init__(self, source: Source, pairs: Iterable[tuple[int, int]], left: set[int]) -> None:
+        pairs = set(pairs)
+        modules = find_modules(source.database, (("quiz", quiz) for quiz, _ in pairs))
+        quizzes = {module: quiz for (_, quiz), module in modules.items()}
+        started = source.database.records(
+            _LOG,
+            ("id", "objectid", "userid", "contextinstanceid", "courseid", "timecreated"),
+            {"userid": {user for _, user in pairs}, "contextinstanceid": quizzes},
+            f"contextlevel = {_MODULE_LEVEL} AND anonymous = 0 AND eventname = :started",
+            started=_STARTED,
+        )
+        gone = [row for row in started if row["objectid"] and row["objectid"] not in left]
+        later = source.database.records(
+            _LOG,
+            ("objectid", "eventname", "timecreated"),
+            {
+                "courseid": {row["courseid"] for row in gone},
+                "objectid": {row["objectid"] for row in gone},
+            },
+            "anonymous = 0 AND eventname IN (:submitted, :deleted)",
+            submitted=_SUBMITTED,
+            deleted=_DELETED,
+        )
+        times = {(row["objectid"], row["eventname"]): row["timecreated"] for row in later}
+        self._found: dict[tuple[int, int], list[_Past]] = {}
+        for row in sorted(gone, key=lambda row: (row["timecreated"], row["id"])):
+            id_ = row["objectid"]
+            past = _Past(
+                {"id": id_, "userid": row["userid"]},
+                row["timecreated"],
+                times.get((id_, _SUBMITTED)),
+                times.get((id_, _DELETED)),
+            )
+            pair = (quizzes[row["contextinstanceid"]], row["userid"])
+            self._found.setdefault(pair, []).append(past)
+
+    def at(self, quiz: int, user: int, time: int) -> list[_Past]:
+        """Those that had been begun and were not deleted yet, oldest first."""
+        return [
+            past
+            for past in self._found.get((quiz, user), [])
+            if past.begun <= time and (past.deleted is None or past.deleted > time)
+        ]
+
+
+class _Past(NamedTuple):
+    """An attempt with its times by the log, which has the submission just after the grade."""
+
+    record: Record
+    begun: int
+    submitted: int | None
+    deleted: int | None
+
+    def is_finished(self, time: int) -> bool:
+        return self.submitted is not None and self.submitted - WRITTEN_LATER <= time
+
+
 def latest(source: Source, wanted: Iterable[tuple[int, int]]) -> Latest:
-    """The newest attempt finished at a time, else the newest begun; previews are none."""
+    """The newest attempt finished at a time, else the newest begun; previews are none.
+
+    Of one that was deleted since, the record has only ``id`` and ``userid``.
+    """
     wanted = list(wanted)
     records = source.database.records(
         "quiz_attempts",
@@ -145,13 +221,19 @@ def latest(source: Source, wanted: Iterable[tuple[int, int]]) -> Latest:
     for record in sorted(records, key=lambda record: (record["attempt"], record["id"])):
         by_pair.setdefault((record["quiz"], record["userid"]), []).append(record)
     found = Attempts(records)
+    deleted = _Deleted(source, wanted, {record["id"] for record in records})
 
     def find(quiz: int, user: int, time: int) -> Record | None:
         own = by_pair.get((quiz, user), [])
+        past = deleted.at(quiz, user, time)
         finished = [record for record in own if 0 < (record["timefinish"] or 0) <= time]
+        over = [attempt for attempt in past if attempt.is_finished(time)]
         begun = [record for record in own if record["timestart"] <= time]
-        chosen = (finished or begun)[-1:]
-        attempt = found.as_of(chosen[0]["id"], time) if chosen else None
+        if finished or over:
+            begun, past = finished, over
+        if past and (not begun or past[-1].begun > begun[-1]["timestart"]):
+            return {"table": "quiz_attempts", **past[-1].record}
+        attempt = found.as_of(begun[-1]["id"], time) if begun else None
         return attempt and {"table": "quiz_attempts", **attempt}
 
     return find
