@@ -2,7 +2,7 @@
 # Python and make, and reach no network once that is done.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint venv readme docs constraints clean
+.PHONY: help demo dev test lint venv readme constraints clean
 
 # The Python to make .venv with; give PYTHON=… for another.
 ifndef PYTHON
@@ -24,10 +24,10 @@ help:
 	@echo "make demo         the last day of a sample Moodle site, through the whole chain"
 	@echo "make dev          Dagster's web UI and daemon on this project"
 	@echo "make test         all tests, with their own database servers and browser"
+	@echo "make docs         write the table of events and the schema of recipes into docs"
 	@echo "make lint         ruff and mypy"
 	@echo "make venv         only set up .venv, with the tools for development"
 	@echo "make readme       write the settings into README.md"
-	@echo "make docs         write the tables of events and the schema of recipes into docs"
 	@echo "make constraints  pin the newest versions that pyproject.toml allows"
 	@echo "make clean        remove .venv and all that was made beside it"
 
@@ -46,13 +46,14 @@ lint: .venv/ready-dev
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
+.PHONY: docs
+docs: .venv/ready-dev
+	@$(BIN)/python -m caliper_dagster_tests.test_docs
+
 venv: .venv/ready-dev
 
 readme: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.test_readme
-
-docs: .venv/ready-dev
-	@$(BIN)/python -m caliper_dagster_tests.test_docs
 
 constraints: .venv/ready-dev
 	@$(PIP) install --upgrade uv
