@@ -103,10 +103,9 @@ def show(recipes: Recipes, event_name: str, **options: Any) -> Shown:  # noqa: A
         event_name: class name of the event.
         options: of :class:`Translator`.
     """
-    recipe = recipes.find(event_name, "r", None, 70)
-    events = Translator(_SITE, recipes=recipes, **options).translate(
-        example_table([example_row(event_name)])
-    )
+    row = example_row(event_name)
+    recipe = recipes.find(event_name, row["crud"], row["objecttable"], row["contextlevel"])
+    events = Translator(_SITE, recipes=recipes, **options).translate(example_table([row]))
     first = events.slice(0, 1).to_pylist()[0]
     return Shown(
         event_name,

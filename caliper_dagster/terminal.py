@@ -140,12 +140,17 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = Table(box=None, pad_edge=False, show_header=any(heads))
     for head in heads:
         numbers = head in {"Rows", "Changed", "New", "Gone"}
-        table.add_column(head, justify="right" if numbers else "left", no_wrap=head != "Where")
+        # What does not fit goes on in the next line; numbers never do.
+        table.add_column(
+            head, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold"
+        )
     for row in rows:
         table.add_row(*map(escape, row))
     # A table in a file or a pipe must not be cut to the width of a terminal.
     console = results()
-    console.print(table, width=None if console.is_terminal else _WIDE)
+    if not console.is_terminal:
+        console.width = _WIDE
+    console.print(table)
 
 
 def show_json(value: object) -> None:

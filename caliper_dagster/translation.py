@@ -30,7 +30,10 @@ def recipes(settings: Settings) -> Recipes:
         RecipeError: a recipe is wrong; the sentence names file, line and reason.
     """
     names = [name.strip() for name in (settings.recipes or "").split(",") if name.strip()]
-    return load_recipes().with_user_recipes((name, read_file(name)) for name in names)
+    try:
+        return load_recipes().with_user_recipes((name, read_file(name)) for name in names)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"CALIPER_RECIPES: {error}") from None
 
 
 def read_file(name: str) -> str:
@@ -43,9 +46,7 @@ def read_file(name: str) -> str:
         return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise ConfigurationError(
-            f"CALIPER_RECIPES names {name}, which cannot be read ({what})."
-        ) from None
+        raise ConfigurationError(f"{name} cannot be read ({what}).") from None
 
 
 def translator(settings: Settings) -> Translator:

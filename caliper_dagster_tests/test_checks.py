@@ -1,8 +1,13 @@
 import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from caliper_dagster.accounting import Account, Delivery
-from caliper_dagster.checks import acknowledged, explained
+from caliper_dagster.checks import acknowledged, explained, valid
 from caliper_dagster.hours import Hour, HourRange
+from caliper_dagster.translator import Translator
+from caliper_dagster.translator.example import example_row, example_table
+from caliper_dagster.translator.sampling import sample_problems
 
 KEY = dg.AssetKey("caliper_events")
 FIRST = Hour.from_key("2026-01-31-22:00")
@@ -33,3 +38,49 @@ def test_events_that_have_not_arrived_are_named() -> None:
     result = acknowledged(dg.AssetKey("emission_results"), delivered)
     assert not result.passed
     assert result.description == "outstanding events in 1 of 2 hour(s): 2026-01-31T23:00Z: 1"
+
+
+def events(*names: str) -> pa.Table:
+    rows = [example_row(name, id=number) for number, name in enumerate(names, start=1)]
+    return Translator("https://moodle.example.org").translate(example_table(rows))
+
+
+def with_json(table: pa.Table, json: pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.column_names.index("json"), "json", json)
+
+
+NAMES = (r"\core\event\course_viewed", r"\mod_zoom\event\thing_created")
+
+
+def test_valid_events_pass() -> None:
+    result = valid(KEY, [sample_problems(events(*NAMES)), sample_problems(events(NAMES[0]))])
+    assert result.passed
+    assert result.check_name == "every_event_valid"
+    assert result.description is None
+    assert result.metadata["events"].value == result.metadata["checked as a whole"].value == 3
+    assert result.metadata["not valid"].value == 0
+
+
+def test_events_that_are_not_valid_are_named_without_their_values() -> None:
+    table = events(*NAMES)
+    broken = with_json(table, pc.replace_substring(table["json"], '"NavigatedTo"', '"Wandered"'))
+    result = valid(KEY, [sample_problems(table), sample_problems(broken)])
+    assert not result.passed
+    assert result.metadata["events"].value == 4
+    assert result.metadata["not valid"].value == 1
+    assert result.description.startswith(f"{NAMES[0]}: ")
+    assert result.description.endswith("(1)")
+    assert NAMES[1] not in result.description
+    assert "moodle.example" not in result.description
+
+
+def test_ids_that_occur_again_are_told() -> None:
+    table = events(NAMES[0])
+    result = valid(KEY, [sample_problems(pa.concat_tables([table, table]))])
+    assert not result.passed
+    assert "ids: the id occurs again (1)" in result.description
+
+
+def test_hours_without_events_pass() -> None:
+    assert valid(KEY, []).passed
+    assert valid(KEY, [sample_problems(events(NAMES[0]).slice(0, 0))]).passed

@@ -136,15 +136,16 @@ class _Translation:
         self._expanded = expanded
         self._rows = rows = Rows(expanded, _RECORDS)
         anonymous = rows.integers("anonymous") == 1
-        rows.hide((*USER_IDS, "other"), anonymous)
-        rows.hide(("contextinstanceid",), anonymous & (rows.integers("contextlevel") == USER_LEVEL))
-        rows.hide(("objectid", "object"), anonymous & rows.holding("objecttable", "user"))
         rows.derive("log", np.where(anonymous, NOTHING, rows.integers("id")))
         in_module = rows.integers("contextlevel") == _MODULE_LEVEL
         rows.derive("cmid", np.where(in_module, rows.integers("contextinstanceid"), NOTHING))
         self._renderer = Renderer(rows, translator.render, translator.version)
         self._recipes: list[Recipe] = []
+        # Conditions tell no person, so they see what an anonymous row hides from its event.
         self._recipe = self._resolve()
+        rows.hide((*USER_IDS, "other"), anonymous)
+        rows.hide(("contextinstanceid",), anonymous & (rows.integers("contextlevel") == USER_LEVEL))
+        rows.hide(("objectid", "object"), anonymous & rows.holding("objecttable", "user"))
         self._actors = Actors.of(rows, self._recipes, self._recipe)
         rows.derive("actor", self._actors.actor)
         rows.derive("trigger", self._actors.trigger)

@@ -6,8 +6,18 @@ import json
 
 import pytest
 
+from caliper_dagster.translator import Translator
+from caliper_dagster.translator.example import example_row, example_table
 from caliper_dagster_tests.translator.golden import ROWS
-from caliper_dagster_tests.translator.support import ADA, STUDENT, TEACHER, W, event, member
+from caliper_dagster_tests.translator.support import (
+    ADA,
+    RECIPES,
+    STUDENT,
+    TEACHER,
+    W,
+    event,
+    member,
+)
 
 ANONYMOUS = {"id": "http://purl.imsglobal.org/caliper/Person", "type": "Person"}
 MOODLE = {"id": W, "type": "SoftwareApplication", "version": "4.5.6"}
@@ -82,6 +92,32 @@ def test_an_anonymous_row_names_nobody_anywhere():
         written = json.dumps(found)
         for trace in ("/user/profile.php", "/user/view.php", "198.51", "Ada", "logId", "user-"):
             assert trace not in written, (name, trace)
+
+
+@pytest.mark.parametrize("version", ["v1p2", "v1p1"])
+def test_an_anonymous_row_of_any_event_names_nobody_by_object_or_context(version):
+    hidden = {"id": 7, "userid": 987654, "authorid": 987654}
+    rows = [
+        example_row(
+            name, id=number, anonymous=1, userid=987654, relateduserid=987654, realuserid=987654,
+            objecttable="user", objectid=987654, contextlevel=30, contextinstanceid=987654,
+            object=hidden, other={"userid": 987654, "itemtype": "user", "itemid": 987654},
+            user_membership=None, courseid=0, ip="9.8.7.6",
+        )
+        for number, name in enumerate(
+            [*sorted(RECIPES.exact), r"\mod_zoom\event\x_viewed", r"\x\event\y_deleted", ""]
+        )
+    ]  # fmt: skip
+    translator = Translator(W, version=version, ip_addresses=True, recipes=RECIPES)
+    outcomes = translator.translate(example_table(rows)).to_pylist()
+    assert len(outcomes) >= len(rows)
+    for outcome in outcomes:
+        assert outcome["outcome"] in {"event", "derived"}, (
+            outcome["event_name"],
+            outcome["reason"],
+        )
+        assert "987654" not in outcome["json"], outcome["event_name"]
+        assert "9.8.7.6" not in outcome["json"]
 
 
 def test_the_learner_submits_whoever_triggered_it():
