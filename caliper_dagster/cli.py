@@ -146,11 +146,24 @@ def resend(given: argparse.Namespace) -> None:
             settings,
             hours,
             everything=given.all,
+            rejected=given.rejected,
             written=_advancing(ticker, dict.fromkeys(hours, 1), (EMISSION_RESULTS,)),
             verbose=given.verbose,
         )
         total = _total(done, ticker)
     terminal.show_numbers([("Hours", len(hours)), *terminal.delivered(total.delivery)])
+
+
+def rejected(given: argparse.Namespace) -> None:
+    """List the events of the hours that the event store has refused, with its words."""
+    from caliper_dagster.rejected import rejected_events
+
+    found = 0
+    for event in rejected_events(Settings.from_environment(), _hours(given)):
+        found += 1
+        print(*event.columns(), sep="\t")
+    told = "send them again with `resend --rejected` when that is mended" if found else "none"
+    print(f"{found:,} rejected event(s): {told}", file=sys.stderr)
 
 
 def translate(given: argparse.Namespace) -> None:
@@ -402,9 +415,15 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--out", metavar="FILE", required=True, help="- is standard output")
 
     added = add(resend, ranged)
-    added.add_argument(
+    which = added.add_mutually_exclusive_group()
+    which.add_argument(
         "--all", action="store_true", help="also what the event store has acknowledged"
     )
+    which.add_argument(
+        "--rejected", action="store_true", help="only what the event store has refused"
+    )
+
+    add(rejected, ranged)
 
     added = add(event_store)
     added.add_argument("--port", type=int, required=True)

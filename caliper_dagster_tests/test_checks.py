@@ -33,3 +33,18 @@ def test_events_that_have_not_arrived_are_named() -> None:
     result = acknowledged(dg.AssetKey("emission_results"), delivered)
     assert not result.passed
     assert result.description == "outstanding events in 1 of 2 hour(s): 2026-01-31T23:00Z: 1"
+
+
+def test_rejected_events_are_a_warning_that_names_the_hours() -> None:
+    delivered = {FIRST: Delivery(events=2), FIRST + 1: Delivery(events=2, rejected=1)}
+    result = acknowledged(dg.AssetKey("emission_results"), delivered)
+    assert not result.passed
+    assert result.severity is dg.AssetCheckSeverity.WARN
+    assert result.description == "rejected events in 1 of 2 hour(s): 2026-01-31T23:00Z: 1"
+
+
+def test_events_that_have_not_arrived_weigh_more_than_rejected_ones() -> None:
+    delivered = {FIRST: Delivery(events=2, rejected=1, outstanding=1)}
+    result = acknowledged(dg.AssetKey("emission_results"), delivered)
+    assert result.severity is dg.AssetCheckSeverity.ERROR
+    assert "outstanding" in str(result.description)

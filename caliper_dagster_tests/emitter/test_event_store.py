@@ -234,10 +234,10 @@ V1P2 = "http://purl.imsglobal.org/ctx/caliper/v1p2"
 )
 def test_a_configuration_is_read_in_both_spellings(offered):
     tell = answer(200, json.dumps(offered).encode())
-    with HostileStore(tell) as store, EventStore(store.url, KEY) as event_store:
+    with HostileStore(configuration=tell) as store, EventStore(store.url, KEY) as event_store:
         assert event_store.configuration() == EndpointConfiguration(512_000, (V1P2,))
-    assert store.requests == ["GET /caliper"]
-    assert store.headers[0]["Authorization"] == f"Bearer {KEY}"
+    assert store.gets == ["/caliper"]
+    assert store.headers_of_gets[0]["Authorization"] == f"Bearer {KEY}"
 
 
 @pytest.mark.parametrize(
@@ -245,13 +245,13 @@ def test_a_configuration_is_read_in_both_spellings(offered):
     [answer(405), answer(404), answer(200), answer(200, b"<html>"), answer(200, b"[1]")],
 )
 def test_an_endpoint_without_configuration_is_no_error(behaviour):
-    with HostileStore(behaviour) as store, EventStore(store.url, KEY) as event_store:
+    with HostileStore(configuration=behaviour) as store, EventStore(store.url, KEY) as event_store:
         assert event_store.configuration() is None
 
 
 def test_asking_for_the_configuration_shows_a_wrong_key():
     with (
-        HostileStore(answer(401)) as store,
+        HostileStore(configuration=answer(401)) as store,
         EventStore(store.url, KEY) as event_store,
         pytest.raises(DeliveryError, match="CALIPER_API_KEY"),
     ):
