@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from caliper_dagster.runs import Done, Written
     from caliper_dagster.terminal import Ticker
 
+_HOSTILE = (
+    "misbehave, for tests: shares of POSTs, events or sizes such as 429=0.1,drop=0.05,400=0.001,"
+    "413=100000,until=500,seed=7; docs/reliability.md names them all"
+)
 _WRONG = 2
 _INTERRUPTED = 130
 
@@ -185,13 +189,14 @@ def translate(given: argparse.Namespace) -> None:
 def event_store(given: argparse.Namespace) -> None:
     """Run the embedded event store."""
     from caliper_dagster.embedded.event_store import serve
+    from caliper_dagster.embedded.faults import Faults
 
     key = given.api_key or os.environ.get("CALIPER_API_KEY")
     if not key:
         raise ConfigurationError(
             "CALIPER_API_KEY is not set, and no --api-key is given: the key that senders must show."
         )
-    serve(given.port, given.db, key)
+    serve(given.port, given.db, key, faults=Faults.parse(given.hostile))
 
 
 def sample(given: argparse.Namespace) -> None:
@@ -429,6 +434,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--port", type=int, required=True)
     added.add_argument("--db", metavar="FILE", required=True, help="SQLite file for what arrives")
     added.add_argument("--api-key", metavar="KEY", help="key to ask for (CALIPER_API_KEY)")
+    added.add_argument("--hostile", metavar="FAULTS", default="", help=_HOSTILE)
 
     added = add(sample)
     added.add_argument("--out", metavar="FILE", required=True, help="SQLite file to write")
