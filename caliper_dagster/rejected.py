@@ -49,7 +49,7 @@ class RejectedEvent:
 
 
 def rejected_events(settings: Settings, hours: HourRange) -> Iterator[RejectedEvent]:
-    """The rejected events of the hours, by hour.
+    """The rejected events of the hours, by hour and log row.
 
     Raises:
         ConfigurationError: a setting that is needed is missing or wrong.
@@ -63,9 +63,17 @@ def rejected_events(settings: Settings, hours: HourRange) -> Iterator[RejectedEv
     for hour, batches in groupby(found, lambda batch: batch.hour):
         refused = {event_id: batch for batch in batches for event_id in batch.event_ids()}
         origins = _origins(kept, hour, list(refused))
-        for event_id, batch in refused.items():
-            log_id, event_name = origins.get(event_id, (None, None))
-            yield RejectedEvent(hour, event_id, log_id, event_name, batch.http_status, batch.error)
+        listed = [
+            RejectedEvent(
+                hour,
+                event_id,
+                *origins.get(event_id, (None, None)),
+                status=batch.http_status,
+                words=batch.error,
+            )
+            for event_id, batch in refused.items()
+        ]
+        yield from sorted(listed, key=lambda event: (event.log_id or 0, event.event_id))
 
 
 def _origins(

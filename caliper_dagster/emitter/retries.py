@@ -102,8 +102,8 @@ class Courier:
         attempt = 0
         while True:
             attempt += 1
-            self._wait()
-            failures, refusal, status = self._failures, None, None
+            failures = self._wait()
+            refusal, status = None, None
             sent_at = datetime.now(UTC)
             body = envelope(sent_at)
             try:
@@ -116,11 +116,13 @@ class Courier:
                 return Posted(refusal, status, len(body), attempt, sent_at, datetime.now(UTC))
             self._failed(refusal, failures, attempt, began)
 
-    def _wait(self) -> None:
+    def _wait(self) -> int:
+        """Wait until something may be posted; how often in a row it has failed until then."""
         while not self._ended.is_set():
-            seconds = self._not_before - self._patience.clock()
-            if seconds <= 0:
-                return
+            with self._lock:
+                seconds = self._not_before - self._patience.clock()
+                if seconds <= 0:
+                    return self._failures
             (self._patience.sleep or self._ended.wait)(seconds)
         raise GivenUpError
 
@@ -134,16 +136,16 @@ class Courier:
             asked = refusal.retry_after or 0.0
             if tried >= patience.attempts or asked > patience.longest_retry_after:
                 self._ended.set()
-                raise self._despair(refusal, attempt, patience.clock() - began)
+                raise self._despair(refusal, tried, patience.clock() - began)
             longest = min(patience.longest_wait, patience.first_wait * 2.0 ** (tried - 1))
             wait = asked + patience.chance() * longest
             self._not_before = max(self._not_before, patience.clock() + wait)
 
-    def _despair(self, refusal: RefusalError, attempt: int, seconds: float) -> DeliveryError:
+    def _despair(self, refusal: RefusalError, tried: int, seconds: float) -> DeliveryError:
         if refusal.retry_after and refusal.retry_after > self._patience.longest_retry_after:
             end = f"It wants to be asked again in {refusal.retry_after:,.0f} seconds"
         else:
-            end = f"It was asked {attempt} time(s) in {seconds:.0f} seconds"
+            end = f"It was asked {tried} time(s) in {seconds:.0f} seconds"
         return DeliveryError(
             f"{str(refusal).rstrip('.')}. {end}; what was acknowledged stays so, and the next run "
             "goes on there.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import uuid
 from collections.abc import Callable, Collection, Sequence
@@ -149,7 +150,12 @@ class HostileStore:
     A GET always gets ``configuration``.
     """
 
-    def __init__(self, *behaviours: Behaviour, configuration: Behaviour = NO_GET) -> None:
+    def __init__(
+        self,
+        *behaviours: Behaviour,
+        configuration: Behaviour = NO_GET,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.behaviours = list(behaviours) or [OK]
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
@@ -186,8 +192,10 @@ class HostileStore:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.handle_error = lambda *_: None
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.netloc = f"127.0.0.1:{self._server.server_port}"
-        self.url = f"http://{self.netloc}/caliper"
+        self.url = f"{'https' if tls else 'http'}://{self.netloc}/caliper"
 
     def __enter__(self) -> HostileStore:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
