@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 _OWN = ("event", "filtered", "failed")
 """Outcomes of which every row has exactly one."""
+_FINAL = pa.array(["acknowledged", "rejected"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +105,11 @@ class Delivery:
         events: events to be sent, derived ones included.
         already_acknowledged: of these, acknowledged by an earlier run.
         sent: of these, acknowledged by this run.
-        outstanding: of these, in no acknowledged envelope. 0, or the run has failed.
+        outstanding: of these, without an answer: neither acknowledged nor rejected. 0, or the run
+            has failed or was asked to send less.
         envelopes: envelopes of this run.
         bytes: their size.
+        rejected: of the events, refused by the event store for what they are.
     """
 
     events: int = 0
@@ -115,11 +118,12 @@ class Delivery:
     outstanding: int = 0
     envelopes: int = 0
     bytes: int = 0
+    rejected: int = 0
 
     @property
     def acknowledged(self) -> int:
         """Events that the event store has acknowledged, now or earlier."""
-        return self.events - self.outstanding
+        return self.events - self.outstanding - self.rejected
 
     def __add__(self, other: Delivery) -> Delivery:
         mine, theirs = self.as_facts(), other.as_facts()
@@ -136,14 +140,14 @@ class Delivery:
 
 
 def outstanding(event_ids: pa.ChunkedArray, results: pa.Table) -> int:
-    """How many of the events are in no acknowledged envelope.
+    """How many of the events are neither in an acknowledged envelope nor rejected.
 
     Args:
         event_ids: ids of the hour's events; null where a row has none.
         results: ``EMISSION_RESULTS`` of the hour.
     """
-    answered = results.filter(pc.equal(results["outcome"].cast(pa.string()), "acknowledged"))
-    arrived = pc.list_flatten(answered["event_ids"])
+    final = pc.is_in(results["outcome"].cast(pa.string()), _FINAL)
+    arrived = pc.list_flatten(results.filter(final)["event_ids"])
     return int(pc.sum(pc.invert(pc.is_in(event_ids.drop_null(), arrived))).as_py() or 0)
 
 

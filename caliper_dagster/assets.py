@@ -22,6 +22,7 @@ from pydantic import Field
 
 from caliper_dagster import checks
 from caliper_dagster.accounting import Account, Delivery, outstanding
+from caliper_dagster.errors import ConfigurationError
 from caliper_dagster.frames import (
     CALIPER_EVENTS,
     EMISSION_RESULTS,
@@ -42,7 +43,7 @@ from caliper_dagster.settings import Settings
 from caliper_dagster.storage import PartitionStorage, split_by_hour
 
 if TYPE_CHECKING:
-    from caliper_dagster.emitter import EmissionCounts
+    from caliper_dagster.emitter import EmissionCounts, Send
 
     Materialized: TypeAlias = dg.MaterializeResult[None]
 else:
@@ -53,6 +54,9 @@ EVENT_STORE_POOL = "event_store"
 
 RESEND_ALL_TAG = "caliper_dagster/resend_all"
 """On a run, with the value ``true``: what ``EmissionConfig.resend_all`` says."""
+
+SEND_TAG = "caliper_dagster/send"
+"""On a run, with a value of ``emitter.Send``: which events of its hours are sent."""
 
 _NAMES_BYTES = 200
 _NAME_LENGTH = 40
@@ -248,10 +252,12 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
         """What the event store has acknowledged.
 
         **A row** is one envelope and the answer to it. **Its hour** is that of the events in it.
-        **A rerun** sends what is not acknowledged: new events, changed ones, and what a failed run
-        left. To send everything again use the job `resend_caliper_events`.
+        An event that the event store refuses for its content is a row by itself, `rejected`, with
+        the store's words. **A rerun** sends what is not acknowledged: new events, changed ones,
+        rejected ones, and what a failed run left. To send everything again use the job
+        `resend_caliper_events`.
         """
-        from caliper_dagster.emitter import emit
+        from caliper_dagster.emitter import Patience, emit
 
         done: dict[Hour, Delivery] = {}
         with clear_failures(), event_store.open() as target, ledger.open() as known:
@@ -264,7 +270,9 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
                 site=site,
                 batch_size=settings.batch_size,
                 batch_bytes=settings.batch_bytes,
-                resend_all=config.resend_all or context.run.tags.get(RESEND_ALL_TAG) == "true",
+                in_flight=settings.envelopes_in_flight,
+                send=_send(config, context.run.tags),
+                patience=Patience(attempts=settings.attempts),
             ):
                 done[hour] = delivery = _delivery(kept, hour, results, counts)
                 kept.write(EMISSION_RESULTS, hour, results, delivery.as_facts())
@@ -272,6 +280,17 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
         return dg.MaterializeResult(check_results=[checks.acknowledged(key, done)])
 
     return emission_results
+
+
+def _send(config: EmissionConfig, tags: Mapping[str, str]) -> "Send":
+    from caliper_dagster.emitter import Send
+
+    if config.resend_all or tags.get(RESEND_ALL_TAG) == "true":
+        return Send.ALL
+    asked = tags.get(SEND_TAG, Send.UNACKNOWLEDGED)
+    if asked not in set(Send):
+        raise ConfigurationError(f"The tag {SEND_TAG} must be one of {', '.join(Send)}.")
+    return Send(asked)
 
 
 def _account(kept: PartitionStorage, hour: Hour, outcomes: pa.Table) -> Account:
@@ -288,6 +307,7 @@ def _delivery(
         events=counts.events,
         already_acknowledged=counts.already_acknowledged,
         sent=counts.sent,
+        rejected=counts.rejected,
         outstanding=outstanding(ids, results),
         envelopes=counts.envelopes,
         bytes=counts.bytes,
@@ -342,6 +362,7 @@ def _numbers_sent(delivery: Delivery) -> dict[str, int]:
         "acknowledged": delivery.acknowledged,
         "acknowledged before": delivery.already_acknowledged,
         "sent": delivery.sent,
+        "rejected": delivery.rejected,
         "outstanding": delivery.outstanding,
         "envelopes": delivery.envelopes,
         "bytes": delivery.bytes,

@@ -51,7 +51,7 @@ def every_event_acknowledged(asset: dg.AssetKey) -> dg.AssetCheckSpec:
         EVERY_EVENT_ACKNOWLEDGED,
         asset=asset,
         description="The event store has acknowledged every event of every hour, in this run or "
-        "in an earlier one.",
+        "in an earlier one, or has rejected it for what it is (a warning, if there are any).",
     )
 
 
@@ -85,17 +85,31 @@ def valid(asset: dg.AssetKey, reports: Sequence[SampleReport]) -> dg.AssetCheckR
 def acknowledged(asset: dg.AssetKey, deliveries: Mapping[Hour, Delivery]) -> dg.AssetCheckResult:
     """The verdict of ``every_event_acknowledged`` over the hours of a run."""
     short = {hour: done.outstanding for hour, done in deliveries.items() if done.outstanding}
+    if not short:
+        rejected = {hour: done.rejected for hour, done in deliveries.items() if done.rejected}
+        if rejected:
+            return _verdict(
+                *(asset, EVERY_EVENT_ACKNOWLEDGED, "rejected events", len(deliveries), rejected),
+                warning=True,
+            )
     return _verdict(asset, EVERY_EVENT_ACKNOWLEDGED, "outstanding events", len(deliveries), short)
 
 
 def _verdict(
-    asset: dg.AssetKey, name: str, what: str, hours: int, short: Mapping[Hour, int]
+    asset: dg.AssetKey,
+    name: str,
+    what: str,
+    hours: int,
+    short: Mapping[Hour, int],
+    *,
+    warning: bool = False,
 ) -> dg.AssetCheckResult:
     named = ", ".join(f"{hour}: {number}" for hour, number in list(short.items())[:_HOURS_NAMED])
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=name,
         passed=not short,
+        severity=dg.AssetCheckSeverity.WARN if warning else dg.AssetCheckSeverity.ERROR,
         description=f"{what} in {len(short)} of {hours} hour(s): {named}" if short else None,
         metadata={
             "hours": hours,

@@ -187,7 +187,14 @@ def _format(other: str) -> str:
 def _event_store(settings: Settings) -> Iterator[Finding]:
     url = settings.require("event_store_url")
     key = settings.api_key.get_secret_value() if settings.api_key else None
-    with EventStore(url, key, settings.auth_scheme, settings.event_store_timeout) as event_store:
+    with EventStore(
+        url,
+        key,
+        settings.auth_scheme,
+        settings.event_store_timeout,
+        connect_timeout=settings.connect_timeout,
+        ca_file=settings.ca_file,
+    ) as event_store:
         offered = event_store.configuration()
         if offered is None:
             yield _warn("Event store", f"{event_store.name} answers, but says nothing of itself")

@@ -144,7 +144,7 @@ EMISSION_RESULTS = Frame(
     (
         Column("event_store", REPEATED, "name of the event store"),
         Column("batch_id", TEXT, "urn:uuid of the batch"),
-        Column("outcome", REPEATED, "acknowledged"),
+        Column("outcome", REPEATED, "acknowledged, or rejected: then a single event"),
         Column("events", INTEGER, "number of events in the envelope"),
         Column("bytes", INTEGER, "size of the envelope"),
         Column("attempts", INTEGER, "how often it was posted"),

@@ -50,13 +50,24 @@ class EventStoreResource(dg.ConfigurableResource[Any]):
     api_key: str | None = None
     auth_scheme: str = "Bearer"
     timeout: float = 30
+    connect_timeout: float = 10
+    ca_file: str | None = None
+    gzip: bool = False
 
     def open(self) -> EventStore:
         """The event store with its key, if it has one; a context manager."""
         from caliper_dagster.emitter import EventStore
 
         url = _settings(CALIPER_EVENT_STORE_URL=self.url).require("event_store_url")
-        return EventStore(url, self.api_key, auth_scheme=self.auth_scheme, timeout=self.timeout)
+        return EventStore(
+            url,
+            self.api_key,
+            auth_scheme=self.auth_scheme,
+            timeout=self.timeout,
+            connect_timeout=self.connect_timeout,
+            ca_file=self.ca_file,
+            compressed=self.gzip,
+        )
 
 
 class StorageResource(dg.ConfigurableResource[Any]):
@@ -100,6 +111,9 @@ def resources(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
             api_key=_secret("CALIPER_API_KEY"),
             auth_scheme=settings.auth_scheme,
             timeout=settings.event_store_timeout,
+            connect_timeout=settings.connect_timeout,
+            ca_file=settings.ca_file,
+            gzip=settings.gzip,
         ),
         "storage": StorageResource(url=settings.storage),
         "ledger": LedgerResource(url=_secret("CALIPER_LEDGER_URL"), storage_url=settings.storage),

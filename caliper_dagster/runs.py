@@ -21,7 +21,7 @@ import dagster as dg
 import pyarrow as pa
 
 from caliper_dagster.accounting import Account, Delivery
-from caliper_dagster.assets import RESEND_ALL_TAG
+from caliper_dagster.assets import RESEND_ALL_TAG, SEND_TAG
 from caliper_dagster.automation import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.definitions import build_definitions
 from caliper_dagster.errors import CaliperDagsterError, ConfigurationError
@@ -168,13 +168,17 @@ def resend(
     *,
     everything: bool,
     written: Written,
+    rejected: bool = False,
     verbose: bool = False,
 ) -> Iterator[Done]:
     """Send the events of the hours again: those that are not acknowledged, or all.
 
-    Takes, yields and raises what ``backfill`` does; ``everything`` means all.
+    Takes, yields and raises what ``backfill`` does; ``everything`` means all, ``rejected`` only
+    those that the event store has refused.
     """
     asked = {RESEND_ALL_TAG: str(everything).lower()}
+    if rejected:
+        asked[SEND_TAG] = "rejected"
     return _runs(instance, settings, RESEND_JOB, hours, asked, written, verbose)
 
 

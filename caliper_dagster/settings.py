@@ -85,6 +85,38 @@ class Settings(BaseModel):
         gt=0,
         description="seconds to wait for the event store's answer",
     )
+    connect_timeout: float = Field(
+        10,
+        alias="CALIPER_CONNECT_TIMEOUT",
+        gt=0,
+        description="seconds to wait for a connection to the event store",
+    )
+    ca_file: str | None = Field(
+        None,
+        alias="CALIPER_CA_FILE",
+        description="file (PEM) of the certificate authorities to trust for the event store, "
+        "instead of the usual ones",
+    )
+    gzip: bool = Field(
+        False,
+        alias="CALIPER_GZIP",
+        description="send envelopes compressed; the event store must take that",
+    )
+    envelopes_in_flight: int = Field(
+        2,
+        alias="CALIPER_ENVELOPES_IN_FLIGHT",
+        gt=0,
+        le=32,
+        description="envelopes that wait for their answer at the same time, at most; with more "
+        "than one their order is not kept",
+    )
+    attempts: int = Field(
+        6,
+        alias="CALIPER_ATTEMPTS",
+        gt=0,
+        description="how often an envelope is posted while the event store is down or busy, before "
+        "the run fails; the waits between grow from 1 to 60 seconds",
+    )
     batch_size: int = Field(
         500, alias="CALIPER_BATCH_SIZE", gt=0, description="events per envelope, at most"
     )

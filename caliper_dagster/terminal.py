@@ -127,6 +127,8 @@ def delivered(delivery: Delivery) -> Iterator[tuple[str, object]]:
     yield "Acknowledged", delivery.acknowledged
     if delivery.already_acknowledged:
         yield "  of these, by earlier runs", delivery.already_acknowledged
+    if delivery.rejected:
+        yield "Rejected by the event store (see `caliper-dagster rejected`)", delivery.rejected
     if delivery.outstanding:
         yield "Not acknowledged", delivery.outstanding
 

@@ -92,6 +92,7 @@ def standing(folder: Path, students: int = 30) -> Iterator[Standing]:
             "CALIPER_EVENT_STORE_URL": url,
             "CALIPER_API_KEY": KEY,
             "CALIPER_START": "2026-03-01",
+            "CALIPER_ATTEMPTS": "2",
             "DAGSTER_HOME": str(folder / "dagster"),
         }
         with environment(settings):

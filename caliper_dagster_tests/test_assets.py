@@ -5,8 +5,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from caliper_dagster.assets import _shortened
+from caliper_dagster.assets import SEND_TAG, EmissionConfig, _send, _shortened
 from caliper_dagster.automation import CHAIN_JOB, RESEND_JOB
+from caliper_dagster.errors import ConfigurationError
 from caliper_dagster.frames import CALIPER_EVENTS, EMISSION_RESULTS, FRAMES, MOODLE_LOG
 from caliper_dagster.hours import Hour, HourRange
 from caliper_dagster.runs import done, open_instance
@@ -138,3 +139,11 @@ def test_numbers_by_name_are_shortened_to_the_largest() -> None:
     assert len(json.dumps(short)) < 350
     assert "others" in short
     assert _shortened({"ViewEvent": 2}) == {"ViewEvent": 2}
+
+
+def test_the_tag_that_says_what_to_send_must_say_something() -> None:
+    assert _send(EmissionConfig(), {SEND_TAG: "new"}) == "new"
+    assert _send(EmissionConfig(), {}) == "unacknowledged"
+    assert _send(EmissionConfig(resend_all=True), {SEND_TAG: "new"}) == "all"
+    with pytest.raises(ConfigurationError, match=SEND_TAG):
+        _send(EmissionConfig(), {SEND_TAG: "some"})

@@ -84,3 +84,18 @@ def test_ids_that_occur_again_are_told() -> None:
 def test_hours_without_events_pass() -> None:
     assert valid(KEY, []).passed
     assert valid(KEY, [sample_problems(events(NAMES[0]).slice(0, 0))]).passed
+
+
+def test_rejected_events_are_a_warning_that_names_the_hours() -> None:
+    delivered = {FIRST: Delivery(events=2), FIRST + 1: Delivery(events=2, rejected=1)}
+    result = acknowledged(dg.AssetKey("emission_results"), delivered)
+    assert not result.passed
+    assert result.severity is dg.AssetCheckSeverity.WARN
+    assert result.description == "rejected events in 1 of 2 hour(s): 2026-01-31T23:00Z: 1"
+
+
+def test_events_that_have_not_arrived_weigh_more_than_rejected_ones() -> None:
+    delivered = {FIRST: Delivery(events=2, rejected=1, outstanding=1)}
+    result = acknowledged(dg.AssetKey("emission_results"), delivered)
+    assert result.severity is dg.AssetCheckSeverity.ERROR
+    assert "outstanding" in str(result.description)

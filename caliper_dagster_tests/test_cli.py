@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 
 from caliper_dagster.automation import CHAIN_JOB
 from caliper_dagster.cli import main
+from caliper_dagster.embedded.event_store import arrivals, running
 from caliper_dagster.frames import CALIPER_EVENTS
 from caliper_dagster.runs import open_instance
 from caliper_dagster_tests.standing import HOURS, KEY, Standing, environment, standing
@@ -189,6 +190,42 @@ def test_resending_sends_what_is_asked_for(
     assert main(["resend", *RANGE, "--all"]) == 0
     assert site.arrived().events == arrived.events
     assert site.arrived().received == 2 * arrived.received
+
+
+def test_rejected_events_are_listed_and_sent_again_when_the_store_is_mended(
+    site: Standing, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = site.folder / "hostile.sqlite"
+    with running(file, KEY, hostile="400=0.05") as url:
+        with environment(dict(site.environment) | {"CALIPER_EVENT_STORE_URL": url}):
+            assert main(["backfill", *RANGE]) == 0
+            assert "Rejected by the event store" in capsys.readouterr().out
+            refused = rejected_by(capsys)
+            assert main(["resend", *RANGE, "--rejected"]) == 0
+            assert rejected_by(capsys) == refused
+    assert 0 < len(refused) < 100
+    for hour, event_id, log_id, event_name, status, words in refused:
+        assert hour in map(str, HOURS)
+        assert event_id.startswith("urn:uuid:")
+        assert (int(log_id) > 0, event_name[0], status) == (True, "\\", "400")
+        assert "not taken here" in words
+    with running(file, KEY, port=int(url.split(":")[2].split("/")[0])) as again:
+        assert again == url
+        with environment(dict(site.environment) | {"CALIPER_EVENT_STORE_URL": url}):
+            before = arrivals(file).received
+            assert main(["resend", *RANGE, "--rejected"]) == 0
+            assert arrivals(file).received == before + len(refused)
+            assert rejected_by(capsys) == []
+
+
+def rejected_by(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    """What the command lists now."""
+    capsys.readouterr()
+    assert main(["rejected", *RANGE]) == 0
+    told = capsys.readouterr()
+    listed = [line.split("\t") for line in told.out.splitlines()]
+    assert f"{len(listed)} rejected event(s)" in told.err
+    return listed
 
 
 def test_translate_writes_what_would_be_sent(site: Standing, tmp_path: Path) -> None:

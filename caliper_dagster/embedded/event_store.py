@@ -10,12 +10,15 @@ one sender's key. What a browser shows of it is in `event_store_page`.
 ``GET /``                           the page for a browser, the configuration for other clients
 ==================================  ================================================================
 
+Bodies may be compressed with gzip. With `faults` it misbehaves as it is asked to.
+
 Tables of the SQLite file: ``envelopes`` (each as it came) and ``events`` (each once, by its id,
 with how often it was received). One envelope is one transaction, on disk before it is answered.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import os
@@ -25,9 +28,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import HTTPConnection
 from ipaddress import ip_address
@@ -42,8 +46,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from caliper_dagster.embedded.event_store_page import CONTENT_SECURITY_POLICY, page
+from caliper_dagster.embedded.faults import DROP, DROP_LATE, LOSE, RESTART, SLOW, Faults
 from caliper_dagster.errors import ConfigurationError
 
 ENDPOINT = "/caliper"
@@ -137,11 +143,14 @@ class Arrivals:
 class _RefusedError(Exception):
     """A request that is answered with a status of the table in the specification."""
 
-    def __init__(self, status: int, title: str, detail: str) -> None:
+    def __init__(
+        self, status: int, title: str, detail: str, retry_after: int | None = None
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.title = title
         self.detail = detail
+        self.retry_after = retry_after
 
 
 def arrivals(db_path: str | Path) -> Arrivals:
@@ -178,7 +187,8 @@ def last_events(db_path: str | Path, limit: int) -> list[Event]:
 class _Store:
     """The SQLite file, written by one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, faults: Faults) -> None:
+        self._faults = faults
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._lock = threading.Lock()
@@ -199,6 +209,11 @@ class _Store:
         """
         envelope = _checked(body)
         events = envelope["data"]
+        for event in events:
+            status = self._faults.refusal(event["id"], event["type"])
+            if status is not None:
+                # Which of the events it is a real event store need not say either.
+                raise _RefusedError(status, "Refused", f"A {event['type']} is not taken here.")
         row = (
             datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             envelope["sensor"],
@@ -230,24 +245,93 @@ class _Store:
             self._connection.close()
 
 
+@dataclass(slots=True)
+class _Connections:
+    """The open connections of a server that may cut them."""
+
+    restart: Callable[[], None] = lambda: None
+    by_client: dict[tuple[str, int], asyncio.Transport] = field(default_factory=dict)
+
+    def protocol(self) -> type[asyncio.Protocol]:
+        """The server's HTTP protocol, which tells of every connection."""
+        by_client = self.by_client
+
+        class Protocol(H11Protocol):
+            def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+                by_client[transport.get_extra_info("peername")[:2]] = transport
+                super().connection_made(transport)
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                by_client.pop(self.transport.get_extra_info("peername")[:2], None)
+                super().connection_lost(exc)
+
+        return Protocol
+
+    def cut(self, request: Request) -> None:
+        """Close the connection of a request at once; whatever is answered then goes nowhere."""
+        client = request.client
+        transport = self.by_client.get((client.host, client.port)) if client else None
+        if transport is not None:
+            transport.abort()
+
+    def cut_all(self) -> None:
+        for transport in list(self.by_client.values()):
+            transport.abort()
+
+
 class _Endpoint:
     """The answers of the specification, around the store."""
 
-    def __init__(self, store: _Store, api_key: str, maximum_kilobytes: int) -> None:
+    def __init__(
+        self,
+        store: _Store,
+        api_key: str,
+        maximum_kilobytes: int,
+        faults: Faults,
+        connections: _Connections,
+    ) -> None:
         self._store = store
         self._key = api_key.encode()
         self._maximum_kilobytes = maximum_kilobytes
+        self._faults = faults
+        self._connections = connections
 
     async def envelope(self, request: Request) -> Response:
         """``POST``: keep one envelope; 200 with an empty body."""
+        fault = self._faults.next_fault()
         try:
             self._authorize(request)
             _check_media_type(request)
             body = await self._body(request)
-            await run_in_threadpool(self._store.keep, body)
+            await self._suffer(fault, request)
+            if fault != LOSE:
+                await run_in_threadpool(self._store.keep, body)
         except _RefusedError as refused:
             return _problem(refused)
+        if fault == DROP_LATE:
+            self._connections.cut(request)
         return Response(status_code=200)
+
+    async def _suffer(self, fault: str | None, request: Request) -> None:
+        """What goes wrong before the envelope is kept.
+
+        Raises:
+            _RefusedError: it is not kept.
+        """
+        if fault is None:
+            return
+        if fault == SLOW:
+            await asyncio.sleep(self._faults.seconds)
+        elif fault == DROP:
+            self._connections.cut(request)
+            raise _RefusedError(503, "Dropped", "Nobody hears this.")
+        elif fault == RESTART:
+            self._connections.restart()
+            raise _RefusedError(503, "Restarting", "The event store is restarted.")
+        elif fault.isdigit():
+            raise _RefusedError(
+                int(fault), "Not now", "It was asked to be hostile.", self._faults.retry_after
+            )
 
     async def configuration(self, request: Request) -> Response:
         """``GET`` on the endpoint: what it takes (Caliper 1.2 "Configuration Information")."""
@@ -284,7 +368,7 @@ class _Endpoint:
             )
 
     async def _body(self, request: Request) -> bytes:
-        limit = self._maximum_kilobytes * 1000
+        limit = min(self._maximum_kilobytes * 1000, self._faults.largest or sys.maxsize)
         body = bytearray()
         size = 0
         async for piece in request.stream():
@@ -294,9 +378,9 @@ class _Endpoint:
             elif size > limit * _DISCARDED:
                 break
         if size > limit:
-            raise _RefusedError(
-                413, "Too large", f"An envelope may have {self._maximum_kilobytes} kilobytes."
-            )
+            raise _too_large(limit)
+        if request.headers.get("content-encoding", "identity").lower() == "gzip":
+            return _unpacked(bytes(body), limit)
         return bytes(body)
 
 
@@ -305,6 +389,8 @@ def create_app(
     api_key: str,
     *,
     maximum_payload_kilobytes: int = MAXIMUM_PAYLOAD_KILOBYTES,
+    faults: Faults | None = None,
+    connections: _Connections | None = None,
 ) -> Starlette:
     """The event store as an ASGI application.
 
@@ -312,6 +398,8 @@ def create_app(
         db_path: SQLite file; it and its folder are created when missing.
         api_key: the bearer token that senders must present.
         maximum_payload_kilobytes: larger envelopes are refused with 413.
+        faults: how it misbehaves, if it is to.
+        connections: of the server that runs it; without them no fault can cut one.
 
     Raises:
         ConfigurationError: the key is empty, or the file cannot be opened.
@@ -319,12 +407,18 @@ def create_app(
     if not api_key:
         raise ConfigurationError("CALIPER_API_KEY is empty: the event store needs a key to check.")
     try:
-        store = _Store(Path(db_path))
+        store = _Store(Path(db_path), faults or Faults())
     except (sqlite3.Error, OSError) as error:
         raise ConfigurationError(
             f"The event store cannot keep its data in {db_path}: {error}."
         ) from None
-    endpoint = _Endpoint(store, api_key, maximum_payload_kilobytes)
+    endpoint = _Endpoint(
+        store,
+        api_key,
+        maximum_payload_kilobytes,
+        faults or Faults(),
+        connections or _Connections(),
+    )
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -340,7 +434,13 @@ def create_app(
     return Starlette(routes=routes, lifespan=lifespan)
 
 
-def serve(port: int, db_path: str | Path, api_key: str, host: str = "127.0.0.1") -> None:
+def serve(
+    port: int,
+    db_path: str | Path,
+    api_key: str,
+    host: str = "127.0.0.1",
+    faults: Faults | None = None,
+) -> None:
     """Run the event store until it is interrupted; prints where envelopes go.
 
     Args:
@@ -348,25 +448,32 @@ def serve(port: int, db_path: str | Path, api_key: str, host: str = "127.0.0.1")
         db_path: SQLite file.
         api_key: the bearer token that senders must present.
         host: address to listen on. The page needs no key on a loopback address only.
+        faults: how it misbehaves, if it is to.
 
     Raises:
         ConfigurationError: the port is taken, the key is empty, or the file cannot be opened.
     """
-    app = create_app(db_path, api_key)
+    serving = _Serving(db_path, api_key, faults)
     listener = _listener(host, port)
     address = _address(listener)
     sys.stdout.write(f"Envelopes go to {address}{ENDPOINT}, what arrived is at {address}/\n")
     sys.stdout.flush()
     with suppress(KeyboardInterrupt):
-        _server(app).run(sockets=[listener])
+        serving.run(listener)
 
 
 @contextmanager
-def running(db_path: str | Path, api_key: str, port: int = 0) -> Iterator[str]:
+def running(db_path: str | Path, api_key: str, port: int = 0, hostile: str = "") -> Iterator[str]:
     """An event store in a process of its own, on loopback, from when it answers until the end.
 
     The key reaches the process by its standard input, so that neither the process list nor the
     environment shows it. The process also ends when this one dies without a word.
+
+    Args:
+        db_path: SQLite file.
+        api_key: the bearer token that senders must present.
+        port: 0 takes a free one.
+        hostile: faults, as `Faults.parse` reads them.
 
     Yields:
         the URL for ``CALIPER_EVENT_STORE_URL``.
@@ -385,6 +492,7 @@ def running(db_path: str | Path, api_key: str, port: int = 0) -> Iterator[str]:
     ) as process:
         try:
             given = {"port": port, "db_path": str(db_path), "api_key": api_key}
+            given["hostile"] = hostile
             yield _started(process, given)
         finally:
             process.terminate()
@@ -402,20 +510,51 @@ def serve_parent() -> None:
     """
     given = json.loads(sys.stdin.buffer.readline())
     try:
-        app = create_app(given["db_path"], given["api_key"])
+        serving = _Serving(given["db_path"], given["api_key"], Faults.parse(given["hostile"]))
         listener = _listener("127.0.0.1", given["port"])
     except ConfigurationError as error:
         _tell({"error": str(error)})
         return
-    server = _server(app)
 
     def end_with_parent() -> None:
         sys.stdin.buffer.read()
-        server.should_exit = True
+        serving.end()
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     _tell({"url": _address(listener) + ENDPOINT})
-    server.run(sockets=[listener])
+    serving.run(listener)
+
+
+class _Serving:
+    """The event store and its server, which may be restarted and then go on from the file."""
+
+    def __init__(self, db_path: str | Path, api_key: str, faults: Faults | None) -> None:
+        self._given = db_path, api_key
+        self._faults = faults or Faults()
+        self._connections = _Connections(restart=self._restart)
+        self._again = True
+        self._server = self._made()
+
+    def run(self, listener: socket.socket) -> None:
+        """Serve until the end; what comes while it restarts waits at the listener."""
+        while self._again:
+            self._again = False
+            self._server.run(sockets=[listener.dup()])
+            if self._again:
+                self._server = self._made()
+
+    def end(self) -> None:
+        self._again = False
+        self._server.should_exit = True
+
+    def _restart(self) -> None:
+        self._again = True
+        self._server.should_exit = self._server.force_exit = True
+        self._connections.cut_all()
+
+    def _made(self) -> uvicorn.Server:
+        app = create_app(*self._given, faults=self._faults, connections=self._connections)
+        return _server(app, self._connections)
 
 
 def _tell(message: dict[str, str]) -> None:
@@ -456,10 +595,11 @@ def _address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _server(app: Starlette) -> uvicorn.Server:
+def _server(app: Starlette, connections: _Connections) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
+            http=connections.protocol(),
             access_log=False,
             log_config=None,
             server_header=False,
@@ -477,6 +617,8 @@ def _problem(refused: _RefusedError) -> Response:
     """A problem document (RFC 7807), as Caliper 1.2 suggests for details."""
     document = {"title": refused.title, "status": refused.status, "detail": refused.detail}
     headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
+    if refused.retry_after is not None and refused.status in {429, 503}:
+        headers["Retry-After"] = str(refused.retry_after)
     return Response(
         orjson.dumps(document), refused.status, headers, media_type="application/problem+json"
     )
@@ -500,8 +642,25 @@ def _check_media_type(request: Request) -> None:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise _RefusedError(415, "Unsupported media type", "Content-Type must be application/json.")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if request.headers.get("content-encoding", "identity").lower() not in {"identity", "gzip"}:
         raise _RefusedError(415, "Unsupported media type", "Content-Encoding is not supported.")
+
+
+def _unpacked(body: bytes, limit: int) -> bytes:
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        unpacked = unpacker.decompress(body, limit + 1)
+    except zlib.error:
+        raise _malformed("The body is not what Content-Encoding says: gzip.") from None
+    if len(unpacked) > limit:
+        raise _too_large(limit)
+    if not unpacker.eof:
+        raise _malformed("The body breaks off.")
+    return unpacked
+
+
+def _too_large(limit: int) -> _RefusedError:
+    return _RefusedError(413, "Too large", f"An envelope may have {limit:,} bytes.")
 
 
 def _checked(body: bytes) -> dict[str, Any]:

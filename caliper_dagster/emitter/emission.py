@@ -1,7 +1,7 @@
 """The loop: from hours of events to acknowledged envelopes.
 
-What is decided here is which events to send and when to write an answer down; how an envelope
-looks, how it is posted and how it is kept is the business of the modules beside this one.
+What is decided here is which events to send, and that no other run sends them at the same time;
+how they get there is the business of ``delivery``, which knows what each answer means.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import pairwise
-from uuid import uuid4
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from caliper_dagster.emitter.envelopes import batches, context_iri, envelope, envelope_overhead
+from caliper_dagster.emitter.delivery import Delivery, Errand, Limits, Parcel
 from caliper_dagster.emitter.event_store import EventStore
 from caliper_dagster.emitter.fingerprints import (
     Fingerprints,
@@ -27,21 +28,38 @@ from caliper_dagster.emitter.fingerprints import (
     unacknowledged,
 )
 from caliper_dagster.emitter.ledger import (
-    ACKNOWLEDGED,
     Batch,
     Ledger,
     acknowledged_fingerprints,
+    rejected_fingerprints,
     results_table,
 )
+from caliper_dagster.emitter.retries import Patience
 from caliper_dagster.errors import StorageError
 from caliper_dagster.hours import Hour
 
 HoursAndEvents = Iterable[tuple[Hour, pa.Table]]
+Emitted = tuple[Hour, pa.Table, "EmissionCounts"]
+_Mask = npt.NDArray[np.bool_]
 
 _SENDABLE = pa.array(["event", "derived"])
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _GROUP_HOURS = 168
 _GROUP_BYTES = 64_000_000
+_PATIENCE = Patience()
+
+
+class Send(StrEnum):
+    """Which events of an hour are sent.
+
+    ``unacknowledged``: what is new, what has changed, what was refused, and what was left over.
+    ``new``: the same without what was refused with its present content. ``rejected``: only what
+    was refused, whatever its content is now. ``all``: everything.
+    """
+
+    UNACKNOWLEDGED = "unacknowledged"
+    NEW = "new"
+    REJECTED = "rejected"
+    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +70,8 @@ class EmissionCounts:
         events: events of the hour.
         already_acknowledged: of these, not sent because the event store has them with this content.
         sent: of these, acknowledged now.
-        envelopes: envelopes they went in.
+        rejected: of these, refused for what they are: their last answer, now or earlier.
+        envelopes: acknowledged envelopes.
         bytes: size of these envelopes.
         seconds: from the first look at the hour to the last answer.
     """
@@ -60,6 +79,7 @@ class EmissionCounts:
     events: int
     already_acknowledged: int
     sent: int
+    rejected: int
     envelopes: int
     bytes: int
     seconds: float
@@ -76,7 +96,7 @@ class _Events:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def chosen(self, mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> _Events:
+    def chosen(self, mask: _Mask) -> _Events:
         if mask.all():
             return self
         wanted = pa.array(mask)
@@ -86,59 +106,132 @@ class _Events:
 
 
 @dataclass(frozen=True, slots=True)
-class _Emitter:
-    """Where to, and within which limits."""
+class _Standing:
+    """Which of an hour's events the ledger knows, as masks over them."""
 
-    event_store: EventStore
-    ledger: Ledger
-    sensor: str
-    site: str
-    batch_size: int
-    batch_bytes: int
+    acknowledged: _Mask
+    rejected: _Mask
+    """Whatever the content was."""
+    rejected_as_is: _Mask
 
-    def send(self, hour: Hour, events: _Events) -> tuple[int, int]:
-        """Post the events; each envelope is in the ledger before the next one leaves.
-
-        Returns:
-            the number of envelopes and their bytes.
-        """
-        envelopes = size = 0
-        for version in events.versions.unique().to_pylist():
-            data_version = context_iri(version)
-            of_version = events.chosen(np.asarray(pc.equal(events.versions, version)))
-            data, places = text_slices(of_version.texts)
-            capacity = self.batch_bytes - envelope_overhead(self.sensor, data_version)
-            for start, end in batches(np.diff(places), self.batch_size, capacity):
-                ends = places[start : end + 1].tolist()
-                texts = [data[a:b] for a, b in pairwise(ends)]
-                size += self._post(hour, data_version, texts, of_version.fingerprints[start:end])
-                envelopes += 1
-        return envelopes, size
-
-    def _post(
-        self, hour: Hour, data_version: str, texts: list[memoryview], found: Fingerprints
-    ) -> int:
-        sent_at = datetime.now(UTC)
-        body = envelope(self.sensor, sent_at, data_version, texts)
-        status = self.event_store.post(body)
-        batch = Batch(
-            hour=hour,
-            batch_id=f"urn:uuid:{uuid4()}",
-            outcome=ACKNOWLEDGED,
-            bytes=len(body),
-            attempts=1,
-            http_status=status,
-            sent_at=_milliseconds(sent_at),
-            answered_at=_milliseconds(datetime.now(UTC)),
-            error=None,
-            fingerprints=found,
+    @classmethod
+    def of(cls, found: Fingerprints, batches: list[Batch]) -> _Standing:
+        refused = rejected_fingerprints(batches)
+        rejected = np.isin(found["id"], refused["id"])
+        return cls(
+            acknowledged=~unacknowledged(found, acknowledged_fingerprints(batches)) & ~rejected,
+            rejected=rejected,
+            rejected_as_is=rejected & ~unacknowledged(found, refused),
         )
-        self.ledger.record(self.event_store.name, batch, site=self.site)
-        return len(body)
 
-    def known(self, hours: list[Hour]) -> dict[Hour, list[Batch]]:
-        """What the ledger holds of the hours."""
-        return self.ledger.batches(self.event_store.name, hours, site=self.site)
+    def to_send(self, send: Send) -> _Mask:
+        if send is Send.ALL:
+            return np.ones_like(self.rejected)
+        if send is Send.REJECTED:
+            return self.rejected
+        open_ = ~self.acknowledged
+        return open_ & ~self.rejected_as_is if send is Send.NEW else open_
+
+
+@dataclass(slots=True)
+class _Hour:
+    """One hour on its way."""
+
+    hour: Hour
+    events: _Events
+    standing: _Standing
+    to_send: _Mask
+    errand: Errand
+    started: float = field(default_factory=time.perf_counter)
+
+    def counts(self, rejected: int) -> EmissionCounts:
+        return EmissionCounts(
+            events=len(self.events),
+            already_acknowledged=int((self.standing.acknowledged & ~self.to_send).sum()),
+            sent=self.errand.sent,
+            rejected=rejected,
+            envelopes=self.errand.envelopes,
+            bytes=self.errand.bytes,
+            seconds=time.perf_counter() - self.started,
+        )
+
+
+@dataclass(slots=True)
+class _Emitter:
+    """One run."""
+
+    delivery: Delivery
+    ledger: Ledger
+    event_store: str
+    site: str
+    send: Send
+    in_flight: int
+    _known: dict[Hour, list[Batch]] = field(default_factory=dict)
+    _on_their_way: deque[_Hour] = field(default_factory=deque)
+
+    def emit(self, group: deque[tuple[Hour, pa.Table]]) -> Iterator[Emitted]:
+        """Send some hours, which nobody else may send meanwhile if there is anything to send."""
+        self._known = self._read(hour for hour, _ in group)
+        with ExitStack() as stack:
+            leased = False
+            while group:
+                hour, table = group.popleft()
+                if any(begun.hour == hour for begun in self._on_their_way):
+                    yield from self._finished(0)
+                begun = self._begun(hour, _sendable(table))
+                if begun.to_send.any() and not leased:
+                    leased = True
+                    hours = [hour, *(later for later, _ in group)]
+                    lease = self.ledger.lease(self.event_store, hours, site=self.site)
+                    self.delivery.keep = stack.enter_context(lease).keep
+                    stack.callback(self.delivery.land)
+                    # What another run has sent until now is known only now.
+                    self._known |= self._read(hours)
+                    begun = self._begun(hour, begun.events)
+                self._dispatch(begun)
+                self._on_their_way.append(begun)
+                yield from self._finished(self.in_flight)
+            yield from self._finished(0)
+
+    def _begun(self, hour: Hour, events: _Events) -> _Hour:
+        standing = _Standing.of(events.fingerprints, self._known[hour])
+        refused = rejected_fingerprints(self._known[hour])["id"]
+        errand = Errand(hour, frozenset(refused.tolist()))
+        return _Hour(hour, events, standing, standing.to_send(self.send), errand)
+
+    def _dispatch(self, begun: _Hour) -> None:
+        """Give out an hour's parcels; what was refused as it is goes last, and by itself."""
+        fresh = begun.to_send & ~begun.standing.rejected_as_is
+        suspect = begun.to_send & begun.standing.rejected_as_is
+        for mask, suspected in ((fresh, False), (suspect, True)):
+            events = begun.events.chosen(mask)
+            for version in events.versions.unique().to_pylist():
+                of_version = events.chosen(np.asarray(pc.equal(events.versions, version)))
+                data, places = text_slices(of_version.texts)
+                ends = places.tolist()
+                texts = [data[a:b] for a, b in pairwise(ends)]
+                whole = Parcel(begun.errand, version, texts, of_version.fingerprints, suspected)
+                for parcel in self.delivery.cut(whole):
+                    self.delivery.give(parcel)
+
+    def _finished(self, waiting: int) -> Iterator[Emitted]:
+        """The hours that have all their answers, in order; waits until few enough are waiting."""
+        begun = self._on_their_way
+        while begun:
+            while begun[0].errand.unsettled and len(begun) > waiting:
+                self.delivery.settle()
+            if begun[0].errand.unsettled:
+                return
+            done = begun.popleft()
+            if done.errand.recorded:
+                self._known |= self._read([done.hour])
+            batches = self._known[done.hour]
+            standing = _Standing.of(done.events.fingerprints, batches)
+            counts = done.counts(int(standing.rejected.sum()))
+            yield done.hour, results_table(self.event_store, batches), counts
+
+    def _read(self, hours: Iterable[Hour]) -> dict[Hour, list[Batch]]:
+        return self.ledger.batches(self.event_store, list(hours), site=self.site)
 
 
 def emit(
@@ -150,13 +243,18 @@ def emit(
     site: str,
     batch_size: int = 500,
     batch_bytes: int = 1_000_000,
-    resend_all: bool = False,
-) -> Iterator[tuple[Hour, pa.Table, EmissionCounts]]:
+    in_flight: int = 1,
+    send: Send = Send.UNACKNOWLEDGED,
+    patience: Patience = _PATIENCE,
+) -> Iterator[Emitted]:
     """Send what the event store has not acknowledged with its present content, hour by hour.
 
-    An envelope holds events of one hour and one Caliper version, in the order of the table. An
-    acknowledged envelope is committed to the ledger before the next one is posted, so a crash
-    repeats at most the envelope in flight.
+    An envelope holds events of one hour and one Caliper version. An answer is committed to the
+    ledger before another envelope takes its place, so a crash repeats at most the envelopes in
+    flight. Runs that send the same hours at the same time wait for each other.
+
+    An event that the event store refuses for its content is *rejected*: kept in the ledger with
+    the store's words, while everything else goes its way.
 
     Args:
         hours_and_events: each hour with its ``CALIPER_EVENTS`` table; read lazily, a week or about
@@ -168,42 +266,28 @@ def emit(
         site: address of the site whose events they are; the ledger keeps sites apart.
         batch_size: events per envelope, at most.
         batch_bytes: bytes per envelope, at most; a single larger event goes alone.
-        resend_all: send all events again, acknowledged or not.
+        in_flight: envelopes that wait for their answer at the same time, at most. With more than
+            one their order is not promised.
+        send: which events.
+        patience: how long an event store that fails is borne.
 
     Yields:
         the hour, its ``EMISSION_RESULTS`` table (all batches ever answered for the hour, not only
         those of this call), and what was done.
 
     Raises:
-        DeliveryError: the event store did not acknowledge an envelope. Nothing more is sent; what
-            was acknowledged is in the ledger.
+        DeliveryError: the event store refuses more than single events, or stays down. Nothing more
+            is sent; what was acknowledged is in the ledger.
         StorageError: the events are not what the contract says, or the ledger failed.
     """
-    emitter = _Emitter(event_store, ledger, sensor, site, batch_size, batch_bytes)
-    for group in _groups(hours_and_events):
-        known = emitter.known([hour for hour, _ in group])
-        while group:
-            hour, table = group.popleft()
-            started = time.perf_counter()
-            events = _sendable(table)
-            mask = (
-                np.ones(len(events), np.bool_)
-                if resend_all
-                else unacknowledged(events.fingerprints, acknowledged_fingerprints(known[hour]))
-            )
-            sent = int(mask.sum())
-            envelopes, size = emitter.send(hour, events.chosen(mask))
-            if envelopes:
-                known |= emitter.known([hour])
-            counts = EmissionCounts(
-                events=len(events),
-                already_acknowledged=len(events) - sent,
-                sent=sent,
-                envelopes=envelopes,
-                bytes=size,
-                seconds=time.perf_counter() - started,
-            )
-            yield hour, results_table(event_store.name, known[hour]), counts
+    limits = Limits(batch_size, batch_bytes)
+    delivery = Delivery(event_store, ledger, sensor, site, limits, in_flight, patience)
+    emitter = _Emitter(delivery, ledger, event_store.name, site, send, in_flight)
+    try:
+        for group in _groups(hours_and_events):
+            yield from emitter.emit(group)
+    finally:
+        delivery.end()
 
 
 def _groups(hours_and_events: HoursAndEvents) -> Iterator[deque[tuple[Hour, pa.Table]]]:
@@ -234,7 +318,3 @@ def _sendable(table: pa.Table) -> _Events:
 
 def _combined(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.Array:
     return column.cast(wanted).combine_chunks()
-
-
-def _milliseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(milliseconds=1)

@@ -7,7 +7,7 @@ sent before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -65,15 +65,15 @@ def envelope_overhead(sensor: str, data_version: str) -> int:
 
 
 def batches(
-    sizes: npt.NDArray[np.int64], batch_size: int, capacity: int
+    sizes: npt.NDArray[np.int64], batch_size: int, capacity: Callable[[], int]
 ) -> Iterator[tuple[int, int]]:
     """Cut events into batches, in their order, each as large as the limits allow.
 
     Args:
         sizes: bytes of each event's JSON.
         batch_size: events per batch, at most.
-        capacity: bytes of the joined events (commas included) per batch, at most. A single larger
-            event goes alone.
+        capacity: bytes of the joined events (commas included) per batch, at most; asked for every
+            batch, for it may shrink meanwhile. A single larger event goes alone.
 
     Yields:
         Half-open ranges of positions in ``sizes``.
@@ -82,7 +82,7 @@ def batches(
     start = 0
     while start < len(sizes):
         before = int(ends[start - 1]) if start else 0
-        fitting = int(np.searchsorted(ends, before + capacity + 1, side="right"))
+        fitting = int(np.searchsorted(ends, before + capacity() + 1, side="right"))
         end = max(start + 1, min(start + batch_size, fitting))
         yield start, end
         start = end

@@ -10,11 +10,17 @@ repeat the URL, so that these do not hang on them as context either.
 
 from __future__ import annotations
 
+import gzip
 import html
 import re
+import ssl
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -31,6 +37,7 @@ _WORDS = 200
 _BODY = 65_536
 """Bytes of an answer that are read; nothing longer is expected of an event store."""
 
+_GZIP_LEVEL = 6
 _HIDDEN = "***"
 _SHORTEST_SECRET = 4
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]+")
@@ -57,32 +64,75 @@ class EndpointConfiguration:
 class _Answer:
     status: int
     body: bytes
+    retry_after: float | None = None
+
+
+class RefusalError(DeliveryError):
+    """One envelope was not acknowledged, once.
+
+    Attributes:
+        status: the answer's status; None when there was no answer.
+        words: what the event store said, short and without secrets; may be empty.
+        retry_after: seconds after which it wants to be asked again, when it says so.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        transient: bool,
+        status: int | None = None,
+        words: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, transient=transient)
+        self.status = status
+        self.words = words
+        self.retry_after = retry_after
 
 
 class EventStore:
-    """One Caliper endpoint, over one kept-alive connection; a context manager.
+    """One Caliper endpoint, over one kept-alive connection per thread; a context manager.
+
+    Proxies are those of ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY``. TLS certificates are
+    always verified.
 
     Args:
         url: where envelopes are posted.
         api_key: sent in ``Authorization``; None or empty sends no such header.
         auth_scheme: the word before the key; ``none`` sends the bare key.
-        timeout: seconds to wait for the connection, and again for the answer.
+        timeout: seconds to wait for the answer.
+        connect_timeout: seconds to wait for the connection.
+        ca_file: certificates (PEM) of the authorities to trust instead of the usual ones.
+        compressed: send bodies with gzip. No Caliper endpoint has to take that.
 
     Raises:
-        ConfigurationError: the URL or the key cannot be used; the sentence names the setting.
+        ConfigurationError: the URL, the key or the file cannot be used; the sentence names the
+            setting.
     """
 
     def __init__(
-        self, url: str, api_key: str | None, auth_scheme: str = "Bearer", timeout: float = 30
+        self,
+        url: str,
+        api_key: str | None,
+        auth_scheme: str = "Bearer",
+        timeout: float = 30,
+        *,
+        connect_timeout: float = 10,
+        ca_file: str | None = None,
+        compressed: bool = False,
     ) -> None:
         self._name = _display_name(url)
         self._url = url
         self._timeout = timeout
+        self._connect_timeout = connect_timeout
+        self._verify = _certificates(ca_file)
+        self._compressed = compressed
         key = (api_key or "").strip()
         self._secrets = _secrets(url, key)
-        self._session = requests.Session()
-        # A session without auth would take it from .netrc or from the URL, over our own header.
-        self._session.auth = _authorization(key, auth_scheme)
+        self._authorize = _authorization(key, auth_scheme)
+        self._of_thread = threading.local()
+        self._sessions: list[requests.Session] = []
 
     @property
     def name(self) -> str:
@@ -104,8 +154,11 @@ class EventStore:
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
-        self._session.close()
+        """Close all connections; none may be in use."""
+        for session in self._sessions:
+            session.close()
+        self._sessions.clear()
+        self._of_thread = threading.local()
 
     def post(self, envelope: bytes) -> int:
         """Send one envelope.
@@ -115,7 +168,7 @@ class EventStore:
             say (Caliper 1.2 "HTTP Responses").
 
         Raises:
-            DeliveryError: any other answer, a redirect included, or none.
+            RefusalError: any other answer, a redirect included, or none.
         """
         answer = self._exchange("POST", envelope)
         if 200 <= answer.status < 300:
@@ -139,61 +192,83 @@ class EventStore:
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
+        if body is not None and self._compressed:
+            headers["Content-Encoding"] = "gzip"
+            body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
         try:
-            with self._session.request(
+            with self._session().request(
                 method,
                 self._url,
                 data=body,
                 headers=headers,
-                timeout=self._timeout,
+                timeout=(self._connect_timeout, self._timeout),
                 allow_redirects=False,
                 stream=True,
+                verify=self._verify,
             ) as response:
-                return _Answer(response.status_code, _read(response, self._timeout))
+                return _Answer(
+                    response.status_code,
+                    _read(response, self._timeout),
+                    _retry_after(response.headers),
+                )
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             failure = self._no_answer(error)
         raise failure
 
-    def _no_answer(self, error: Exception) -> DeliveryError:
+    def _session(self) -> requests.Session:
+        """The session of this thread: they are not made to be shared."""
+        session: requests.Session | None = getattr(self._of_thread, "session", None)
+        if session is None:
+            session = requests.Session()
+            # A session without auth would take it from .netrc or from the URL, over our header.
+            session.auth = self._authorize
+            self._of_thread.session = session
+            self._sessions.append(session)
+        return session
+
+    def _no_answer(self, error: Exception) -> RefusalError:
         """The error for a request that got no answer; nothing of the client's own text is kept."""
         where = f"The event store at {self._name}"
         if isinstance(error, requests.exceptions.SSLError):
-            return DeliveryError(
+            return RefusalError(
                 f"{where} has no TLS certificate that this machine trusts: check "
-                "CALIPER_EVENT_STORE_URL.",
+                "CALIPER_EVENT_STORE_URL, or name its authority's certificate in CALIPER_CA_FILE.",
                 transient=False,
             )
         if isinstance(error, requests.exceptions.ProxyError):
-            return DeliveryError(
+            return RefusalError(
                 f"{where} cannot be reached through the proxy of HTTP_PROXY or HTTPS_PROXY.",
                 transient=True,
             )
         if isinstance(error, requests.exceptions.ReadTimeout):
-            return DeliveryError(
+            return RefusalError(
                 f"{where} did not answer within {self._timeout:g} seconds "
                 "(CALIPER_EVENT_STORE_TIMEOUT).",
                 transient=True,
             )
         reason = _system_reason(error)
         if reason:
-            return DeliveryError(
+            return RefusalError(
                 f"{where} cannot be reached ({reason}): check CALIPER_EVENT_STORE_URL, and that "
                 "the event store is running.",
                 transient=True,
             )
-        return DeliveryError(
+        return RefusalError(
             f"{where} closed the connection without an answer: check CALIPER_EVENT_STORE_URL if "
             "this persists.",
             transient=True,
         )
 
-    def _refusal(self, answer: _Answer) -> DeliveryError:
+    def _refusal(self, answer: _Answer) -> RefusalError:
         status = answer.status
         words = self._words(answer.body)
         said = f"answered {status}" + (f" ({words})" if words else "")
-        return DeliveryError(
+        return RefusalError(
             f"The event store at {self._name} {said}: {_remedy(status)}.",
             transient=status in _TRANSIENT or status >= 500,
+            status=status,
+            words=words,
+            retry_after=answer.retry_after,
         )
 
     def _words(self, body: bytes) -> str:
@@ -256,6 +331,36 @@ def _secrets(url: str, key: str) -> tuple[str, ...]:
     return tuple(sorted(forms, key=len, reverse=True))
 
 
+def _certificates(ca_file: str | None) -> str | None:
+    if ca_file is None:
+        return None
+    try:
+        ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError):
+        raise ConfigurationError(
+            f"CALIPER_CA_FILE is wrong: {ca_file} is no file of PEM certificates that can be read."
+        ) from None
+    return ca_file
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds of ``Retry-After``, which may also be a date: then by the event store's own clock."""
+    given = headers.get("Retry-After", "").strip()
+    if given.isascii() and given.isdigit():
+        return float(given)
+    with suppress(ValueError, TypeError):
+        moment = _aware(parsedate_to_datetime(given))
+        now = datetime.now(UTC)
+        with suppress(ValueError, TypeError):
+            now = _aware(parsedate_to_datetime(headers.get("Date", "")))
+        return max(0.0, (moment - now).total_seconds())
+    return None
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def _read(response: requests.Response, seconds: float) -> bytes:
     """The body up to a limit of size and time. The status counts even when the body breaks off."""
     deadline = time.monotonic() + seconds
@@ -305,7 +410,7 @@ _REMEDIES: Mapping[int, str] = {
     407: "check the proxy that HTTP_PROXY or HTTPS_PROXY names",
     410: "check CALIPER_EVENT_STORE_URL",
     413: "the envelope is too large for it, lower CALIPER_BATCH_BYTES or CALIPER_BATCH_SIZE",
-    415: "it takes no JSON there, check CALIPER_EVENT_STORE_URL",
+    415: "it takes no JSON there, check CALIPER_EVENT_STORE_URL, or no gzip, check CALIPER_GZIP",
     422: "it does not take this version of Caliper or this content, check CALIPER_VERSION",
 }
 

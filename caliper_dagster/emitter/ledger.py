@@ -4,6 +4,9 @@ One row per batch, in SQL: SQLite beside the storage, or PostgreSQL. Of an event
 fingerprint (24 bytes), never its content, so 100 million events in envelopes of 500 are about
 2.5 GB. No HTTP here, no decision about what to send, and no secret in any column.
 
+An event that the event store refuses is a row of its own, with the store's words, for as long as
+that is the last answer to it: the next answer takes the row away.
+
 A batch is committed before `Ledger.record` returns. SQLite runs in WAL mode with
 ``synchronous=FULL``: with ``NORMAL`` a power failure could take back batches that were reported as
 acknowledged, and one flush per envelope costs less than the POST it follows.
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +37,13 @@ from caliper_dagster.emitter.fingerprints import (
     latest,
     unpacked,
 )
+from caliper_dagster.emitter.leases import Lease, among, leases_table
 from caliper_dagster.errors import ConfigurationError, StorageError
 from caliper_dagster.frames import EMISSION_RESULTS
-from caliper_dagster.hours import Hour
+from caliper_dagster.hours import Hour, HourRange
 
 ACKNOWLEDGED = "acknowledged"
+REJECTED = "rejected"
 
 _LOCK_WAIT = 30
 """Seconds to wait for another process that writes to the same SQLite ledger."""
@@ -46,9 +51,10 @@ _LOCK_WAIT = 30
 _CREATION_LOCK = 0x43414C495045
 """Key of PostgreSQL's advisory lock under which the tables are created."""
 
+_TABLES = sa.MetaData()
 _BATCHES = sa.Table(
     "caliper_batch",
-    sa.MetaData(),
+    _TABLES,
     # SQLite numbers rows by itself only in a column declared INTEGER.
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
     sa.Column("site", sa.Text, nullable=False, comment="site whose events they are"),
@@ -70,6 +76,8 @@ _BATCHES = sa.Table(
         comment="per event: 16 bytes of its uuid, 8 bytes of BLAKE2b over its JSON",
     ),
 )
+_FIRST_ID = sa.type_coerce(sa.func.substr(_BATCHES.c.fingerprints, 1, 16), sa.LargeBinary)
+_LEASES = leases_table(_TABLES)
 _BY_HOUR = sa.Index("caliper_batch_hour", _BATCHES.c.site, _BATCHES.c.event_store, _BATCHES.c.hour)
 
 
@@ -79,7 +87,7 @@ class Batch:
 
     Attributes:
         batch_id: ``urn:uuid:`` of the batch.
-        outcome: ``acknowledged``.
+        outcome: ``acknowledged`` or ``rejected``.
         bytes: size of the envelope.
         attempts: how often it was posted.
         sent_at: when it was posted last, in milliseconds since 1970, UTC.
@@ -98,6 +106,11 @@ class Batch:
     answered_at: int
     error: str | None
     fingerprints: Fingerprints
+
+    def event_ids(self) -> list[str]:
+        """``urn:uuid:…`` of the events, in their order."""
+        found: list[str] = event_ids(self.fingerprints).to_pylist()
+        return found
 
 
 class Ledger:
@@ -139,8 +152,17 @@ class Ledger:
         """Close all connections; the ledger can be used again and then opens new ones."""
         self._engine.dispose()
 
-    def record(self, event_store: str, batch: Batch, *, site: str) -> None:
+    def record(
+        self, event_store: str, batch: Batch, *, site: str, superseded: Collection[bytes] = ()
+    ) -> None:
         """Add one answered batch. It is committed when this returns.
+
+        Args:
+            event_store: name of the event store that answered.
+            batch: what it answered to.
+            site: whose events they are.
+            superseded: packed ids of events of the hour; their rejections are not the last answer
+                any more.
 
         Raises:
             StorageError: the database did not take it.
@@ -161,6 +183,16 @@ class Ledger:
             "fingerprints": batch.fingerprints.tobytes(),
         }
         with self._transaction("could not be written") as connection:
+            if superseded:
+                # Packed ids come without the zeros at their end.
+                ids = [packed.ljust(16, b"\0") for packed in superseded]
+                connection.execute(
+                    _BATCHES.delete().where(
+                        *among(_BATCHES, site, event_store, [batch.hour]),
+                        _BATCHES.c.outcome == REJECTED,
+                        _FIRST_ID.in_(ids),
+                    )
+                )
             connection.execute(_BATCHES.insert().inline(), row)
 
     def batches(
@@ -174,19 +206,24 @@ class Ledger:
         found: dict[Hour, list[Batch]] = {hour: [] for hour in hours}
         if not found:
             return found
-        query = (
-            sa.select(_BATCHES)
-            .where(
-                _BATCHES.c.site == site, _BATCHES.c.event_store == event_store, _among(list(found))
-            )
-            .order_by(_BATCHES.c.id)
-        )
-        with self._transaction("could not be read") as connection:
-            rows = connection.execute(query).all()
-        for row in rows:
-            batch = _batch(row)
+        for batch in self._read(*among(_BATCHES, site, event_store, list(found))):
             found[batch.hour].append(batch)
         return found
+
+    def rejected(self, event_store: str, hours: HourRange, *, site: str) -> list[Batch]:
+        """The events of the hours whose last answer is a rejection, each as a batch, by hour.
+
+        Raises:
+            StorageError: the database could not be read.
+        """
+        found = self._read(
+            *among(_BATCHES, site, event_store, list(hours)), _BATCHES.c.outcome == REJECTED
+        )
+        return sorted(found, key=lambda batch: batch.hour)
+
+    def lease(self, event_store: str, hours: Sequence[Hour], *, site: str) -> Lease:
+        """The right to send events of these hours, not taken yet: see `Lease`."""
+        return Lease(self._transaction, _LEASES, site, event_store, hours)
 
     def acknowledged(
         self, event_store: str, hours: Sequence[Hour], *, site: str
@@ -199,6 +236,11 @@ class Ledger:
         """
         found = self.batches(event_store, hours, site=site)
         return {hour: acknowledged_fingerprints(batches) for hour, batches in found.items()}
+
+    def _read(self, *conditions: sa.ColumnElement[bool]) -> list[Batch]:
+        query = sa.select(_BATCHES).where(*conditions).order_by(_BATCHES.c.id)
+        with self._transaction("could not be read") as connection:
+            return [_batch(row) for row in connection.execute(query)]
 
     @contextmanager
     def _transaction(self, failure: str) -> Iterator[sa.Connection]:
@@ -217,7 +259,7 @@ class Ledger:
         try:
             _create_folder(self._url)
             with self._engine.begin() as connection:
-                _create_table(connection)
+                _create_tables(connection)
         except (SQLAlchemyError, OSError) as error:
             raise ConfigurationError(
                 f"CALIPER_LEDGER_URL is wrong: the ledger at {self._name} cannot be opened "
@@ -238,8 +280,17 @@ class Ledger:
 
 def acknowledged_fingerprints(batches: Sequence[Batch]) -> Fingerprints:
     """The last acknowledged fingerprint of each event of these batches, ordered by id."""
-    history = [batch.fingerprints for batch in batches if batch.outcome == ACKNOWLEDGED]
-    return latest(np.concatenate(history) if history else np.empty(0, FINGERPRINT))
+    return latest(_history(batches, ACKNOWLEDGED))
+
+
+def rejected_fingerprints(batches: Sequence[Batch]) -> Fingerprints:
+    """The events of these batches whose last answer is a rejection, ordered by id."""
+    return latest(_history(batches, REJECTED))
+
+
+def _history(batches: Sequence[Batch], outcome: str) -> Fingerprints:
+    found = [batch.fingerprints for batch in batches if batch.outcome == outcome]
+    return np.concatenate(found) if found else np.empty(0, FINGERPRINT)
 
 
 def results_table(event_store: str, batches: Sequence[Batch]) -> pa.Table:
@@ -333,21 +384,15 @@ def _create_folder(url: sa.URL) -> None:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
 
 
-def _create_table(connection: sa.Connection) -> None:
+def _create_tables(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
         # An account that may not create tables can still use a ledger that exists.
-        if sa.inspect(connection).has_table(_BATCHES.name):
+        if all(sa.inspect(connection).has_table(name) for name in _TABLES.tables):
             return
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION_LOCK)))
-    connection.execute(CreateTable(_BATCHES, if_not_exists=True))
+    for table in _TABLES.sorted_tables:
+        connection.execute(CreateTable(table, if_not_exists=True))
     connection.execute(CreateIndex(_BY_HOUR, if_not_exists=True))
-
-
-def _among(hours: list[Hour]) -> sa.ColumnElement[bool]:
-    numbers = sorted(hour.number for hour in hours)
-    if numbers[-1] - numbers[0] == len(numbers) - 1:
-        return _BATCHES.c.hour.between(numbers[0], numbers[-1])
-    return _BATCHES.c.hour.in_(numbers)
 
 
 def _batch(row: sa.Row[Any]) -> Batch:

@@ -12,7 +12,7 @@ def ledger_url(request, tmp_path):
     url = request.getfixturevalue("postgres_url")
     engine = sa.create_engine(url)
     with engine.begin() as connection:
-        connection.execute(sa.text("DROP TABLE IF EXISTS caliper_batch"))
+        connection.execute(sa.text("DROP TABLE IF EXISTS caliper_batch, caliper_lease"))
     engine.dispose()
     return url
 

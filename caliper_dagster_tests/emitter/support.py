@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pyarrow as pa
 
+from caliper_dagster.emitter import EventStore, Patience, emit
 from caliper_dagster.emitter.envelopes import CONTEXTS
 from caliper_dagster.frames import CALIPER_EVENTS
 from caliper_dagster.hours import Hour
 
+KEY = "key-of-the-store"
 SENSOR = "https://moodle.example.org/#caliper"
 SITE = "https://moodle.example.org"
 HOUR = Hour.from_key("2026-01-31-14:00")
@@ -97,17 +101,67 @@ def break_off(handler: BaseHTTPRequestHandler) -> None:
     handler.close_connection = True
 
 
+def sent_in(handler: BaseHTTPRequestHandler) -> list[str]:
+    """Ids of the events in the envelope that a behaviour is to answer."""
+    return [event["id"] for event in json.loads(handler.body)["data"]]
+
+
+def refusing(ids: Collection[str], refusal: Behaviour) -> Behaviour:
+    """Refuse envelopes with one of these events, and take all others."""
+
+    def behave(handler: BaseHTTPRequestHandler) -> None:
+        (OK if set(ids).isdisjoint(sent_in(handler)) else refusal)(handler)
+
+    return behave
+
+
+def limited(size: int) -> Behaviour:
+    """Refuse envelopes of more bytes with 413."""
+
+    def behave(handler: BaseHTTPRequestHandler) -> None:
+        (OK if len(handler.body) <= size else answer(413, b"too large"))(handler)
+
+    return behave
+
+
+class Clock:
+    """Time that passes only when someone sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def patience(self, **options: Any) -> Patience:
+        given = {"clock": lambda: self.now, "sleep": self.sleep, "chance": lambda: 1.0}
+        return Patience(**(given | options))
+
+
 OK = answer(200)
+NO_GET = answer(405)
 
 
 class HostileStore:
-    """An HTTP server on loopback; the n-th POST gets the n-th behaviour, later ones the last."""
+    """An HTTP server on loopback; the n-th POST gets the n-th behaviour, later ones the last.
 
-    def __init__(self, *behaviours: Behaviour) -> None:
+    A GET always gets ``configuration``.
+    """
+
+    def __init__(
+        self,
+        *behaviours: Behaviour,
+        configuration: Behaviour = NO_GET,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.behaviours = list(behaviours) or [OK]
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
         self.requests: list[str] = []
+        self.gets: list[str] = []
+        self.headers_of_gets: list[dict[str, str]] = []
         self.connections = 0
         store = self
 
@@ -123,10 +177,14 @@ class HostileStore:
                 store.requests.append(f"{self.command} {self.path}")
                 store.headers.append(dict(self.headers.items()))
                 store.bodies.append(body)
+                self.body = body
                 place = min(len(store.bodies), len(store.behaviours)) - 1
                 store.behaviours[place](self)
 
-            do_GET = do_POST  # noqa: N815
+            def do_GET(self) -> None:
+                store.gets.append(self.path)
+                store.headers_of_gets.append(dict(self.headers.items()))
+                configuration(self)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -134,8 +192,10 @@ class HostileStore:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.handle_error = lambda *_: None
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.netloc = f"127.0.0.1:{self._server.server_port}"
-        self.url = f"http://{self.netloc}/caliper"
+        self.url = f"{'https' if tls else 'http'}://{self.netloc}/caliper"
 
     def __enter__(self) -> HostileStore:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -152,3 +212,10 @@ class HostileStore:
 def closed_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
+
+
+def send(hours, store, ledger, **options):
+    """Emit to the end; what it yielded, by hour."""
+    with EventStore(store.url, KEY) as event_store:
+        emitted = emit(hours, event_store, ledger, **({"sensor": SENSOR, "site": SITE} | options))
+        return {hour: (table, counts) for hour, table, counts in emitted}

@@ -1,6 +1,9 @@
+import gzip
 import html
 import json
 import logging
+import ssl
+import subprocess
 import threading
 import traceback
 
@@ -234,10 +237,10 @@ V1P2 = "http://purl.imsglobal.org/ctx/caliper/v1p2"
 )
 def test_a_configuration_is_read_in_both_spellings(offered):
     tell = answer(200, json.dumps(offered).encode())
-    with HostileStore(tell) as store, EventStore(store.url, KEY) as event_store:
+    with HostileStore(configuration=tell) as store, EventStore(store.url, KEY) as event_store:
         assert event_store.configuration() == EndpointConfiguration(512_000, (V1P2,))
-    assert store.requests == ["GET /caliper"]
-    assert store.headers[0]["Authorization"] == f"Bearer {KEY}"
+    assert store.gets == ["/caliper"]
+    assert store.headers_of_gets[0]["Authorization"] == f"Bearer {KEY}"
 
 
 @pytest.mark.parametrize(
@@ -245,14 +248,71 @@ def test_a_configuration_is_read_in_both_spellings(offered):
     [answer(405), answer(404), answer(200), answer(200, b"<html>"), answer(200, b"[1]")],
 )
 def test_an_endpoint_without_configuration_is_no_error(behaviour):
-    with HostileStore(behaviour) as store, EventStore(store.url, KEY) as event_store:
+    with HostileStore(configuration=behaviour) as store, EventStore(store.url, KEY) as event_store:
         assert event_store.configuration() is None
 
 
 def test_asking_for_the_configuration_shows_a_wrong_key():
     with (
-        HostileStore(answer(401)) as store,
+        HostileStore(configuration=answer(401)) as store,
         EventStore(store.url, KEY) as event_store,
         pytest.raises(DeliveryError, match="CALIPER_API_KEY"),
     ):
         event_store.configuration()
+
+
+def test_bodies_are_compressed_when_that_is_asked_for():
+    body = b'{"data": "' + b"x" * 5000 + b'"}'
+    with HostileStore() as store, EventStore(store.url, KEY, compressed=True) as event_store:
+        event_store.post(body)
+    assert store.headers[0]["Content-Encoding"] == "gzip"
+    assert gzip.decompress(store.bodies[0]) == body
+    assert len(store.bodies[0]) < 200
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch):
+    with HostileStore() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.netloc}")
+        monkeypatch.setenv("NO_PROXY", "")
+        with EventStore("http://store.invalid/caliper", KEY) as event_store:
+            event_store.post(b"{}")
+    assert proxy.requests == ["POST http://store.invalid/caliper"]
+
+
+def test_time_outs_of_connection_and_answer_are_apart():
+    release = threading.Event()
+    with HostileStore(lambda _: release.wait(30)) as store:
+        refusal(store.url, "did not answer", timeout=0.3, connect_timeout=20)
+        release.set()
+
+
+@pytest.fixture(scope="module")
+def own_authority(tmp_path_factory):
+    """Certificate and key of a server on 127.0.0.1 that no machine trusts."""
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", folder / "key.pem", "-out", folder / "ca.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return folder
+
+
+def test_tls_is_verified_and_an_own_authority_can_be_named(own_authority):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own_authority / "ca.pem", own_authority / "key.pem")
+    with HostileStore(tls=context) as store:
+        refusal(store.url, "CALIPER_CA_FILE")
+        assert store.bodies == []
+        with EventStore(store.url, KEY, ca_file=str(own_authority / "ca.pem")) as event_store:
+            assert event_store.post(b"{}") == 200
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_ca_file_that_is_none_is_a_setting_to_mend(tmp_path, content):
+    file = tmp_path / "ca.pem"
+    if content:
+        file.write_text(content)
+    with pytest.raises(ConfigurationError, match="CALIPER_CA_FILE"):
+        EventStore("https://store.example.org", KEY, ca_file=str(file))
