@@ -135,7 +135,7 @@ def backfill(given: argparse.Namespace) -> None:
     if given.plan:
         _plan(settings, hours)
     else:
-        _backfill(settings, hours, given.verbose)
+        _backfill(settings, hours, given.verbose, fresh=given.fresh)
 
 
 def resend(given: argparse.Namespace) -> None:
@@ -347,7 +347,7 @@ def _serve_dagster(given: argparse.Namespace) -> None:
         raise CaliperDagsterError(f"Dagster ended with status {status}.")
 
 
-def _backfill(settings: Settings, hours: HourRange, verbose: bool) -> None:
+def _backfill(settings: Settings, hours: HourRange, verbose: bool, *, fresh: bool = False) -> None:
     from caliper_dagster import runs, terminal
     from caliper_dagster.frames import FRAMES
 
@@ -365,6 +365,7 @@ def _backfill(settings: Settings, hours: HourRange, verbose: bool) -> None:
             settings,
             hours,
             written=_advancing(ticker, weights, FRAMES),
+            fresh=fresh,
             verbose=verbose,
         )
         total = _total(done, ticker)
@@ -506,6 +507,9 @@ def _parser() -> argparse.ArgumentParser:
 
     added = add(backfill, ranged)
     added.add_argument("--plan", action="store_true", help="only say how much there is to do")
+    added.add_argument(
+        "--fresh", action="store_true", help="expand anew also what was expanded before"
+    )
 
     added = add(translate, ranged)
     added.add_argument("--out", metavar="FILE", required=True, help="- is standard output")

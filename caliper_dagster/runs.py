@@ -20,7 +20,7 @@ import dagster as dg
 import pyarrow as pa
 
 from caliper_dagster.accounting import Account, Delivery
-from caliper_dagster.assets import RESEND_ALL_TAG
+from caliper_dagster.assets import FRESH_TAG, RESEND_ALL_TAG
 from caliper_dagster.automation import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.definitions import build_definitions
 from caliper_dagster.errors import CaliperDagsterError, ConfigurationError
@@ -127,6 +127,7 @@ def backfill(
     hours: HourRange,
     *,
     written: Written,
+    fresh: bool = False,
     verbose: bool = False,
 ) -> Iterator[Done]:
     """Materialize all four assets for the hours, ``settings.hours_per_run`` hours in each run.
@@ -136,6 +137,7 @@ def backfill(
         settings: what the assets are built for.
         hours: complete hours, not before ``settings.start``.
         written: called with every partition that is written, while a run goes on.
+        fresh: expand anew also the rows that were expanded before.
         verbose: let Dagster's own messages through to standard error.
 
     Yields:
@@ -145,7 +147,8 @@ def backfill(
         RunError: a run failed; what was done before stays done.
         KeyboardInterrupt: a run was interrupted.
     """
-    return _runs(instance, settings, CHAIN_JOB, hours, {}, written, verbose)
+    asked = {FRESH_TAG: "true"} if fresh else {}
+    return _runs(instance, settings, CHAIN_JOB, hours, asked, written, verbose)
 
 
 def resend(
