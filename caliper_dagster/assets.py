@@ -123,7 +123,8 @@ def build_assets(settings: Settings, prefix: Sequence[str] = ()) -> list[dg.Asse
         settings: what they are built for. Secrets are not taken from here but from the resources.
         prefix: what comes before the names of the assets in their keys.
     """
-    chain = _Chain(settings, tuple(prefix), hourly_partitions(settings.start))
+    partitions = hourly_partitions(settings.start, in_progress=settings.send_immediately)
+    chain = _Chain(settings, tuple(prefix), partitions)
     with warnings.catch_warnings():
         # That the backfill policy is beta is known, and need not be said at every start.
         warnings.simplefilter("ignore", dg.BetaWarning)

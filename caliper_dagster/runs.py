@@ -26,6 +26,7 @@ from caliper_dagster.definitions import build_definitions
 from caliper_dagster.errors import CaliperDagsterError, ConfigurationError
 from caliper_dagster.frames import CALIPER_EVENTS, EMISSION_RESULTS, Frame
 from caliper_dagster.hours import Hour, HourRange
+from caliper_dagster.partitions import range_tags
 from caliper_dagster.resources import StorageResource
 from caliper_dagster.settings import Settings
 from caliper_dagster.storage import Facts, PartitionStorage
@@ -40,7 +41,6 @@ _PROCESS_TAG = "caliper_dagster/process"
 _LOCATION_TAG = {".dagster/repository": "__repository__@caliper_dagster.definitions"}
 # Nobody else may start such a run again: this process tells what happened, and ends.
 _NO_RETRY_TAG = {"dagster/max_retries": "0"}
-_RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -219,11 +219,9 @@ def _runs(
         raise_on_error=False,
     )
     for piece in pieces(hours, settings.hours_per_run):
-        ends = (piece.start.key, (piece.end + -1).key)
-        tags = dict(zip(_RANGE_TAGS, ends, strict=True))
         own = {_PROCESS_TAG: _process(os.getpid()), **_LOCATION_TAG, **_NO_RETRY_TAG}
         try:
-            result = execute(tags={**asked, **tags, **own})
+            result = execute(tags={**asked, **range_tags(piece), **own})
         except dg.DagsterExecutionInterruptedError:
             raise KeyboardInterrupt from None
         if not result.success:
