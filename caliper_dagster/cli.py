@@ -161,6 +161,28 @@ def resend(given: argparse.Namespace) -> None:
     terminal.show_numbers([("Hours", len(hours)), *terminal.delivered(total.delivery)])
 
 
+def follow(given: argparse.Namespace) -> None:
+    """Send the rows of the hour in progress as they come, until it is interrupted."""
+    from caliper_dagster import runs
+    from caliper_dagster.follow import Follower
+
+    settings = Settings.from_environment()
+    for needed in ("moodle_db_url", "moodle_wwwroot", "event_store_url"):
+        settings.require(needed)
+    with runs.open_instance() as instance:
+        follower = Follower(instance, settings, verbose=given.verbose)
+        print("Following the log.", file=sys.stderr, flush=True)
+        while True:
+            began = time.monotonic()
+            try:
+                for run in follower.look():
+                    told = f"{run.hours}: {run.delivery.sent:,} events sent"
+                    print(told, f"{time.monotonic() - began:.1f} s", sep=", ", flush=True)
+            except CaliperDagsterError as error:
+                print(f"{datetime.now(UTC):%H:%M:%S} UTC: {error}", file=sys.stderr, flush=True)
+            time.sleep(max(0.0, began + settings.send_interval - time.monotonic()))
+
+
 def translate(given: argparse.Namespace) -> None:
     """Write the events of the hours as NDJSON; send nothing."""
     from caliper_dagster import terminal
@@ -510,6 +532,8 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--fresh", action="store_true", help="expand anew also what was expanded before"
     )
+
+    add(follow)
 
     added = add(translate, ranged)
     added.add_argument("--out", metavar="FILE", required=True, help="- is standard output")

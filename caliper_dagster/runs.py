@@ -200,6 +200,58 @@ def done(kept: PartitionStorage, hours: HourRange) -> Done:
     return Done(hours, sum(accounts, Account()), sum(sent, Delivery()))
 
 
+class Runner:
+    """Makes runs of one job in this process, one after the other; only the first costs a start.
+
+    Args:
+        instance: where the runs are recorded.
+        settings: what the assets are built for.
+        job: the name of the job.
+        written: called with every partition that is written, while a run goes on.
+        verbose: let Dagster's own messages through to standard error.
+    """
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        settings: Settings,
+        job: str,
+        *,
+        written: Written,
+        verbose: bool = False,
+    ) -> None:
+        self._storage = StorageResource(url=settings.storage)
+        self.definitions = build_definitions(
+            settings, resources={"storage": _Watched(self._storage, written)}
+        )
+        self._execute = partial(
+            self.definitions.resolve_job_def(job).execute_in_process,
+            instance=instance,
+            run_config={} if verbose else _SILENCE,
+            raise_on_error=False,
+        )
+
+    def run(self, hours: HourRange, asked: Mapping[str, str]) -> Done:
+        """One run over the hours.
+
+        Args:
+            hours: as many as one run may take.
+            asked: further tags of the run.
+
+        Raises:
+            RunError: it failed; what was done before stays done.
+            KeyboardInterrupt: it was interrupted.
+        """
+        own = {_PROCESS_TAG: _process(os.getpid()), **_LOCATION_TAG, **_NO_RETRY_TAG}
+        try:
+            result = self._execute(tags={**asked, **range_tags(hours), **own})
+        except dg.DagsterExecutionInterruptedError:
+            raise KeyboardInterrupt from None
+        if not result.success:
+            raise _failure(result)
+        return done(self._storage.open(), hours)
+
+
 def _runs(
     instance: dg.DagsterInstance,
     settings: Settings,
@@ -210,23 +262,9 @@ def _runs(
     verbose: bool,
 ) -> Iterator[Done]:
     bury_dead_runs(instance)
-    given = StorageResource(url=settings.storage)
-    definitions = build_definitions(settings, resources={"storage": _Watched(given, written)})
-    execute = partial(
-        definitions.resolve_job_def(job).execute_in_process,
-        instance=instance,
-        run_config={} if verbose else _SILENCE,
-        raise_on_error=False,
-    )
+    runner = Runner(instance, settings, job, written=written, verbose=verbose)
     for piece in pieces(hours, settings.hours_per_run):
-        own = {_PROCESS_TAG: _process(os.getpid()), **_LOCATION_TAG, **_NO_RETRY_TAG}
-        try:
-            result = execute(tags={**asked, **range_tags(piece), **own})
-        except dg.DagsterExecutionInterruptedError:
-            raise KeyboardInterrupt from None
-        if not result.success:
-            raise _failure(result)
-        yield done(given.open(), piece)
+        yield runner.run(piece, asked)
 
 
 class _Watched:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from caliper_dagster.frames import EMISSION_RESULTS
-from caliper_dagster.hours import Hour, last_complete_hour
+from caliper_dagster.hours import Hour, HourRange, last_complete_hour
 from caliper_dagster.partitions import range_tags
 from caliper_dagster.resources import MoodleResource, StorageResource
 from caliper_dagster.settings import Settings
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 LATE_ROWS = "late_rows"
 REASON_TAG = "caliper_dagster/reason"
 """On a run that the sensor asked for: ``late rows``, ``new rows`` or ``unfinished``."""
+
+NEW_ROWS = "new rows"
+
+_FOLLOWED = "caliper_dagster/followed"
+_FOLLOWER_SILENT = 60
+"""Seconds after which a follower that says nothing is taken for gone."""
+_FORGOTTEN_AT_ONCE = 100
+
+_FIRST_LOOK = 86_400
+"""So far back, in seconds, the first look goes: rows may have come late before it."""
 
 _INTERVAL = 30
 _SCHEDULE_FIRST = timedelta(minutes=10)
@@ -64,16 +74,20 @@ def late_rows_sensor(
 
         now, ask = time(), Statuses(context.instance, emission)
         bounds = bounds_at(now, settings)
+        if is_followed(context.instance, now):
+            bounds = bounds._replace(end=bounds.due)
         with moodle.open() as database:
             memory = (
                 Memory.model_validate_json(context.cursor)
                 if context.cursor
-                else first_memory(database, ask.newest(), bounds, now)
+                else first_memory(database, ask.newest(), bounds, now, since=int(now) - _FIRST_LOOK)
             )
             watch = Watch(
                 database, storage.open(), memory, bounds, now=now, most=settings.hours_per_run
             )
             wanted = watch.look(ask, 60 * settings.late_margin)
+        if settings.send_immediately:
+            forget_superseded(context.instance)
         return dg.SensorResult(
             run_requests=[run_request(asked) for asked in wanted],
             skip_reason=None if wanted else _why_not(memory),
@@ -103,6 +117,39 @@ def run_request(asked: "Wanted") -> dg.RunRequest:
     return dg.RunRequest(
         run_key=asked.key, tags={**range_tags(asked.hours), REASON_TAG: asked.reason}
     )
+
+
+def note_follower(instance: dg.DagsterInstance, now: float) -> None:
+    """Leave word that ``caliper-dagster follow`` is at work; to be repeated."""
+    instance.daemon_cursor_storage.set_cursor_values({_FOLLOWED: str(now)})
+
+
+def is_followed(instance: dg.DagsterInstance, now: float) -> bool:
+    """Whether ``caliper-dagster follow`` takes the hour in progress, so that nobody else need."""
+    said = instance.daemon_cursor_storage.get_cursor_values({_FOLLOWED}).get(_FOLLOWED, "0")
+    return now - float(said) < _FOLLOWER_SILENT
+
+
+def forget_superseded(instance: dg.DagsterInstance) -> int:
+    """Delete the runs of the hour in progress to which a later one has succeeded.
+
+    There are hundreds in an hour, and Dagster forgets nothing by itself. What was sent is in the
+    ledger, and the last run of each hour stays.
+
+    Returns:
+        How many there were.
+    """
+    wanted = dg.RunsFilter(tags={REASON_TAG: NEW_ROWS}, statuses=[dg.DagsterRunStatus.SUCCESS])
+    covered: set[str] = set()
+    gone = 0
+    for run in instance.get_runs(wanted, limit=_FORGOTTEN_AT_ONCE):
+        hours = {run.tags.get(name, "") for name in range_tags(HourRange(Hour(0), Hour(1)))}
+        if hours <= covered:
+            instance.delete_run(run.run_id)
+            gone += 1
+        if len(hours) == 1:
+            covered |= hours
+    return gone
 
 
 class Statuses:

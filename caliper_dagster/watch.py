@@ -5,7 +5,7 @@ of them, and what is remembered from one look to the next. Who looks, and how ru
 the business of ``sensors``; nothing here knows Dagster.
 
 The truth is in the stored hours, not in the memory: an hour has grown when the log has an id in it
-that its stored ``moodle_log`` has not. A memory that is lost costs a look back over a day.
+that its stored ``moodle_log`` has not. A memory that is lost costs a look back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from caliper_dagster.storage import PartitionStorage
 MOST_RUNS = 100
 """Runs that one look asks for, at most; the next one asks for the rest."""
 
-_LOOK_BACK = 86_400
 _FIRST_WAIT = 60
 _LONGEST_WAIT = 900
 _READERS = 8
@@ -102,17 +101,18 @@ class Memory(BaseModel):
 
 
 def first_memory(
-    database: MoodleDatabase, newest: Hour | None, bounds: Bounds, now: float
+    database: MoodleDatabase, newest: Hour | None, bounds: Bounds, now: float, *, since: int
 ) -> Memory:
-    """The memory of a first look: rows of the last day are looked at, in case some came late.
+    """The memory of a first look.
 
     Args:
         database: the log.
         newest: the newest hour that was ever taken; what comes after it is to be taken.
         bounds: the hours that matter now.
         now: Unix time.
+        since: Unix time; rows that were given an id since then are looked at.
     """
-    low = id_before(database, int(now) - _LOOK_BACK)
+    low = id_before(database, since)
     frontier = bounds.due if newest is None else min(newest + 1, bounds.due)
     return Memory(low=low, high=low, high_since=now, frontier=frontier.number)
 

@@ -55,7 +55,9 @@ class Site:
         with MoodleDatabase.open(self.url) as database:
             if self.memory is None:
                 newest = max(self.statuses, default=None)
-                self.memory = first_memory(database, newest, self.bounds, self.now)
+                self.memory = first_memory(
+                    database, newest, self.bounds, self.now, since=int(self.now) - 86_400
+                )
             else:  # what is remembered is remembered as text
                 self.memory = Memory.model_validate_json(self.memory.model_dump_json())
             before = database.statements
