@@ -20,7 +20,7 @@ from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.follow import Follower
 from caliper_dagster.hours import Hour
 from caliper_dagster.runs import done, open_instance
-from caliper_dagster.sensors import REASON_TAG, is_followed
+from caliper_dagster.sensors import is_followed
 from caliper_dagster_tests.expander.support import LOG_ROW
 from caliper_dagster_tests.standing import Standing, environment, standing
 
