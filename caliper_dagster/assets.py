@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from caliper_dagster import checks
@@ -58,6 +59,10 @@ RESEND_ALL_TAG = "caliper_dagster/resend_all"
 SEND_TAG = "caliper_dagster/send"
 """On a run, with a value of ``emitter.Send``: which events of its hours are sent."""
 
+FRESH_TAG = "caliper_dagster/fresh"
+"""On a run, with the value ``true``: what ``ExpansionConfig.fresh`` says."""
+
+_NEW = "expanded_now"
 _NAMES_BYTES = 200
 _NAME_LENGTH = 40
 
@@ -69,6 +74,16 @@ class EmissionConfig(dg.Config):
         default=False,
         description="Send every event again, also those that the event store has acknowledged. "
         "They keep their ids. Without it only what is not acknowledged is sent.",
+    )
+
+
+class ExpansionConfig(dg.Config):
+    """What a run may ask of ``expanded_log``."""
+
+    fresh: bool = Field(
+        default=False,
+        description="Expand every row anew, also those that were expanded before. Without it they "
+        "keep the names, roles and grades that they had then.",
     )
 
 
@@ -112,7 +127,8 @@ def build_assets(settings: Settings, prefix: Sequence[str] = ()) -> list[dg.Asse
         settings: what they are built for. Secrets are not taken from here but from the resources.
         prefix: what comes before the names of the assets in their keys.
     """
-    chain = _Chain(settings, tuple(prefix), hourly_partitions(settings.start))
+    partitions = hourly_partitions(settings.start, in_progress=settings.send_immediately)
+    chain = _Chain(settings, tuple(prefix), partitions)
     with warnings.catch_warnings():
         # That the backfill policy is beta is known, and need not be said at every start.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -166,25 +182,35 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         pool=MOODLE_POOL,
     )
     def expanded_log(
-        context: dg.AssetExecutionContext, moodle: MoodleResource, storage: StorageResource
+        context: dg.AssetExecutionContext,
+        config: ExpansionConfig,
+        moodle: MoodleResource,
+        storage: StorageResource,
     ) -> Materialized:
         """Log rows with what the Moodle database knows about them: names, roles, grades, dates.
 
         **A row** is one row of `moodle_log`, self-contained: the steps after it never ask Moodle.
-        **Its hour** is that of the log row. **A rerun** asks Moodle again, so the hour then shows
-        names, roles and grades as they are now; rerun `caliper_events` alone to keep them.
+        **Its hour** is that of the log row. **A rerun** expands the rows that are new in
+        `moodle_log`; those that were expanded before keep the names, roles and grades that they had
+        then, and those that `moodle_log` no longer has are left out. To expand everything anew, as
+        Moodle is now, use `backfill --fresh`, the run config `fresh`, or the tag
+        `caliper_dagster/fresh: true` on a run: events whose content changes by it are sent again.
         """
-        from caliper_dagster.expander import expand
+        from caliper_dagster.expander import expand_new
 
         clock = _Stopwatch()
         with clear_failures(), moodle.open() as database:
             kept = storage.open()
             for hours, log in kept.chunks(MOODLE_LOG, hours_of(context)):
-                expanded, per_row = expand(database, log), clock.lap() / max(1, log.num_rows)
-                for hour, rows in split_by_hour(expanded, hours):
+                fresh = config.fresh or context.run.tags.get(FRESH_TAG) == "true"
+                known = kept.known(EXPANDED_LOG, [] if fresh else hours)
+                expanded, new = expand_new(database, log, known)
+                per_row = clock.lap() / max(1, log.num_rows)
+                for hour, rows in split_by_hour(expanded.append_column(_NEW, new), hours):
                     size = kept.write(EXPANDED_LOG, hour, rows)
                     seconds = per_row * rows.num_rows + clock.lap()
-                    _show(context, hour, rows, seconds, {"bytes": size})
+                    numbers = {"rows expanded now": pc.sum(rows[_NEW], min_count=0).as_py()}
+                    _show(context, hour, rows, seconds, numbers | {"bytes": size})
         return dg.MaterializeResult()
 
     return expanded_log

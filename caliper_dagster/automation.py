@@ -1,8 +1,8 @@
-"""Automation: the jobs, and what starts them.
+"""Automation: the jobs, and the schedule that starts them.
 
 Here belongs when which assets run. The chain is taken an hour at a time by the schedule, a lag
-after the hour has ended; backfills use the same assets over many hours.
-https://docs.dagster.io/guides/automate
+after the hour has ended; hours that grow later, or that failed, are the business of ``sensors``;
+backfills use the same assets over many hours. https://docs.dagster.io/guides/automate
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import dagster as dg
 
 from caliper_dagster.assets import RESEND_ALL_TAG
 from caliper_dagster.frames import EMISSION_RESULTS
+from caliper_dagster.hours import last_complete_hour
 from caliper_dagster.settings import Settings
 
 CHAIN_JOB = "caliper_events_of_the_hour"
@@ -55,11 +56,28 @@ def resend_job(
 
 def hourly_schedule(
     job: dg.UnresolvedAssetJobDefinition, settings: Settings
-) -> dg.ScheduleDefinition | dg.UnresolvedPartitionedAssetScheduleDefinition:
-    """The schedule that takes each hour once it is complete. It is off until someone starts it."""
-    return dg.build_schedule_from_partitioned_job(
-        job,
+) -> dg.ScheduleDefinition:
+    """The schedule that takes each hour once it is complete.
+
+    It is not Dagster's own for partitioned jobs: that would take the hour in progress as soon as
+    this is a partition too.
+    """
+
+    @dg.schedule(
+        name=f"{job.name}_schedule",
+        job=job,
+        cron_schedule=f"{settings.schedule_lag} * * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING
+        if settings.automation
+        else dg.DefaultScheduleStatus.STOPPED,
         description="Takes each hour once it is complete, "
         f"{settings.schedule_lag} minutes after its end.",
-        minute_of_hour=settings.schedule_lag,
     )
+    def take_the_hour(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        hour = last_complete_hour(context.scheduled_execution_time)
+        if hour < settings.start:
+            return dg.SkipReason(f"CALIPER_START is {settings.start}.")
+        return dg.RunRequest(run_key=hour.key, partition_key=hour.key)
+
+    return take_the_hour

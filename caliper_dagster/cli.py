@@ -140,7 +140,7 @@ def backfill(given: argparse.Namespace) -> None:
     if given.plan:
         _plan(settings, hours)
     else:
-        _backfill(settings, hours, given.verbose)
+        _backfill(settings, hours, given.verbose, fresh=given.fresh)
 
 
 def resend(given: argparse.Namespace) -> None:
@@ -177,6 +177,28 @@ def rejected(given: argparse.Namespace) -> None:
         print(*event.columns(), sep="\t")
     told = "send them again with `resend --rejected` when that is mended" if found else "none"
     print(f"{found:,} rejected event(s): {told}", file=sys.stderr)
+
+
+def follow(given: argparse.Namespace) -> None:
+    """Send the rows of the hour in progress as they come, until it is interrupted."""
+    from caliper_dagster import runs
+    from caliper_dagster.follow import Follower
+
+    settings = Settings.from_environment()
+    for needed in ("moodle_db_url", "moodle_wwwroot", "event_store_url"):
+        settings.require(needed)
+    with runs.open_instance() as instance:
+        follower = Follower(instance, settings, verbose=given.verbose)
+        print("Following the log.", file=sys.stderr, flush=True)
+        while True:
+            began = time.monotonic()
+            try:
+                for run in follower.look():
+                    told = f"{run.hours}: {run.delivery.sent:,} events sent"
+                    print(told, f"{time.monotonic() - began:.1f} s", sep=", ", flush=True)
+            except CaliperDagsterError as error:
+                print(f"{datetime.now(UTC):%H:%M:%S} UTC: {error}", file=sys.stderr, flush=True)
+            time.sleep(max(0.0, began + settings.send_interval - time.monotonic()))
 
 
 def translate(given: argparse.Namespace) -> None:
@@ -380,7 +402,7 @@ def _check_port(host: str, port: int) -> None:
         ) from None
 
 
-def _backfill(settings: Settings, hours: HourRange, verbose: bool) -> None:
+def _backfill(settings: Settings, hours: HourRange, verbose: bool, *, fresh: bool = False) -> None:
     from caliper_dagster import runs, terminal
     from caliper_dagster.frames import FRAMES
 
@@ -398,6 +420,7 @@ def _backfill(settings: Settings, hours: HourRange, verbose: bool) -> None:
             settings,
             hours,
             written=_advancing(ticker, weights, FRAMES),
+            fresh=fresh,
             verbose=verbose,
         )
         total = _total(done, ticker)
@@ -539,6 +562,11 @@ def _parser() -> argparse.ArgumentParser:
 
     added = add(backfill, ranged)
     added.add_argument("--plan", action="store_true", help="only say how much there is to do")
+    added.add_argument(
+        "--fresh", action="store_true", help="expand anew also what was expanded before"
+    )
+
+    add(follow)
 
     added = add(translate, ranged)
     added.add_argument("--out", metavar="FILE", required=True, help="- is standard output")

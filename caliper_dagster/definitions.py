@@ -14,6 +14,7 @@ import dagster as dg
 from caliper_dagster.assets import build_assets
 from caliper_dagster.automation import chain_job, hourly_schedule, resend_job
 from caliper_dagster.resources import resources as default_resources
+from caliper_dagster.sensors import late_rows_sensor
 from caliper_dagster.settings import Settings
 
 
@@ -41,6 +42,7 @@ def build_definitions(
         assets=assets,
         jobs=[chain, resend_job(assets, prefix)],
         schedules=[hourly_schedule(chain, settings)],
+        sensors=[late_rows_sensor(chain, assets, settings, prefix)],
         resources={**default_resources(settings), **(resources or {})},
         # Steps of one run pass files to each other; a process for each would only start slowly.
         executor=dg.in_process_executor,

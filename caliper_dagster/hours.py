@@ -88,6 +88,18 @@ class HourRange:
         return f"{self.start} to {self.end}"
 
 
+def groups(hours: Iterable[Hour], size: int) -> list[HourRange]:
+    """The hours as ranges of neighbours, of at most ``size`` hours each, in order."""
+    found: list[HourRange] = []
+    for hour in sorted(set(hours)):
+        last = found[-1] if found else None
+        if last is not None and last.end == hour and len(last) < size:
+            found[-1] = HourRange(last.start, hour + 1)
+        else:
+            found.append(HourRange(hour, hour + 1))
+    return found
+
+
 def parse_hour(text: str, name: str) -> Hour:
     """Read an ISO 8601 hour in UTC: ``2026-01-31T14``, ``2026-01-31T14:00Z``, or a date.
 

@@ -11,9 +11,24 @@ import dagster as dg
 from caliper_dagster.hours import KEY_FORMAT, Hour, HourRange
 
 
-def hourly_partitions(start: Hour) -> dg.HourlyPartitionsDefinition:
-    """Every complete hour from ``start`` on, in UTC: local time has hours twice, or never."""
-    return dg.HourlyPartitionsDefinition(start_date=start.datetime, timezone="UTC", fmt=KEY_FORMAT)
+def hourly_partitions(start: Hour, *, in_progress: bool = False) -> dg.HourlyPartitionsDefinition:
+    """Every complete hour from ``start`` on, in UTC: local time has hours twice, or never.
+
+    Args:
+        start: the first hour.
+        in_progress: the hour in progress is one too.
+    """
+    return dg.HourlyPartitionsDefinition(
+        start_date=start.datetime, timezone="UTC", fmt=KEY_FORMAT, end_offset=int(in_progress)
+    )
+
+
+def range_tags(hours: HourRange) -> dict[str, str]:
+    """The tags that make a run one over a range of hours."""
+    return {
+        "dagster/asset_partition_range_start": hours.start.key,
+        "dagster/asset_partition_range_end": (hours.end + -1).key,
+    }
 
 
 def hours_of(context: dg.AssetExecutionContext) -> HourRange:

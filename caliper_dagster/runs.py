@@ -21,12 +21,13 @@ import dagster as dg
 import pyarrow as pa
 
 from caliper_dagster.accounting import Account, Delivery
-from caliper_dagster.assets import RESEND_ALL_TAG, SEND_TAG
+from caliper_dagster.assets import FRESH_TAG, RESEND_ALL_TAG, SEND_TAG
 from caliper_dagster.automation import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.definitions import build_definitions
 from caliper_dagster.errors import CaliperDagsterError, ConfigurationError
 from caliper_dagster.frames import CALIPER_EVENTS, EMISSION_RESULTS, Frame
 from caliper_dagster.hours import Hour, HourRange
+from caliper_dagster.partitions import range_tags
 from caliper_dagster.resources import StorageResource
 from caliper_dagster.settings import Settings
 from caliper_dagster.storage import Facts, PartitionStorage
@@ -41,7 +42,6 @@ _PROCESS_TAG = "caliper_dagster/process"
 _LOCATION_TAG = {".dagster/repository": "__repository__@caliper_dagster.definitions"}
 # Nobody else may start such a run again: this process tells what happened, and ends.
 _NO_RETRY_TAG = {"dagster/max_retries": "0"}
-_RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -140,6 +140,7 @@ def backfill(
     hours: HourRange,
     *,
     written: Written,
+    fresh: bool = False,
     verbose: bool = False,
 ) -> Iterator[Done]:
     """Materialize all four assets for the hours, ``settings.hours_per_run`` hours in each run.
@@ -149,6 +150,7 @@ def backfill(
         settings: what the assets are built for.
         hours: complete hours, not before ``settings.start``.
         written: called with every partition that is written, while a run goes on.
+        fresh: expand anew also the rows that were expanded before.
         verbose: let Dagster's own messages through to standard error.
 
     Yields:
@@ -158,7 +160,8 @@ def backfill(
         RunError: a run failed; what was done before stays done.
         KeyboardInterrupt: a run was interrupted.
     """
-    return _runs(instance, settings, CHAIN_JOB, hours, {}, written, verbose)
+    asked = {FRESH_TAG: "true"} if fresh else {}
+    return _runs(instance, settings, CHAIN_JOB, hours, asked, written, verbose)
 
 
 def resend(
@@ -214,6 +217,58 @@ def done(kept: PartitionStorage, hours: HourRange) -> Done:
     return Done(hours, sum(accounts, Account()), sum(sent, Delivery()))
 
 
+class Runner:
+    """Makes runs of one job in this process, one after the other; only the first costs a start.
+
+    Args:
+        instance: where the runs are recorded.
+        settings: what the assets are built for.
+        job: the name of the job.
+        written: called with every partition that is written, while a run goes on.
+        verbose: let Dagster's own messages through to standard error.
+    """
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        settings: Settings,
+        job: str,
+        *,
+        written: Written,
+        verbose: bool = False,
+    ) -> None:
+        self._storage = StorageResource(url=settings.storage)
+        self.definitions = build_definitions(
+            settings, resources={"storage": _Watched(self._storage, written)}
+        )
+        self._execute = partial(
+            self.definitions.resolve_job_def(job).execute_in_process,
+            instance=instance,
+            run_config={} if verbose else _SILENCE,
+            raise_on_error=False,
+        )
+
+    def run(self, hours: HourRange, asked: Mapping[str, str]) -> Done:
+        """One run over the hours.
+
+        Args:
+            hours: as many as one run may take.
+            asked: further tags of the run.
+
+        Raises:
+            RunError: it failed; what was done before stays done.
+            KeyboardInterrupt: it was interrupted.
+        """
+        own = {_PROCESS_TAG: _process(os.getpid()), **_LOCATION_TAG, **_NO_RETRY_TAG}
+        try:
+            result = self._execute(tags={**asked, **range_tags(hours), **own})
+        except dg.DagsterExecutionInterruptedError:
+            raise KeyboardInterrupt from None
+        if not result.success:
+            raise _failure(result)
+        return done(self._storage.open(), hours)
+
+
 def _runs(
     instance: dg.DagsterInstance,
     settings: Settings,
@@ -224,25 +279,9 @@ def _runs(
     verbose: bool,
 ) -> Iterator[Done]:
     bury_dead_runs(instance)
-    given = StorageResource(url=settings.storage)
-    definitions = build_definitions(settings, resources={"storage": _Watched(given, written)})
-    execute = partial(
-        definitions.resolve_job_def(job).execute_in_process,
-        instance=instance,
-        run_config={} if verbose else _SILENCE,
-        raise_on_error=False,
-    )
+    runner = Runner(instance, settings, job, written=written, verbose=verbose)
     for piece in pieces(hours, settings.hours_per_run):
-        ends = (piece.start.key, (piece.end + -1).key)
-        tags = dict(zip(_RANGE_TAGS, ends, strict=True))
-        own = {_PROCESS_TAG: _process(os.getpid()), **_LOCATION_TAG, **_NO_RETRY_TAG}
-        try:
-            result = execute(tags={**asked, **tags, **own})
-        except dg.DagsterExecutionInterruptedError:
-            raise KeyboardInterrupt from None
-        if not result.success:
-            raise _failure(result)
-        yield done(given.open(), piece)
+        yield runner.run(piece, asked)
 
 
 class _Watched:

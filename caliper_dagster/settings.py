@@ -158,6 +158,31 @@ class Settings(BaseModel):
         lt=60,
         description="minutes after the end of an hour at which the schedule takes it",
     )
+    automation: bool = Field(
+        False,
+        alias="CALIPER_AUTOMATION",
+        description="schedule and sensor are on from the start; without it they are switched on in "
+        "the web UI",
+    )
+    send_immediately: bool = Field(
+        False,
+        alias="CALIPER_SEND_IMMEDIATELY",
+        description="also send the rows of the hour in progress, as they come; the sensor is then "
+        "on from the start",
+    )
+    send_interval: int = Field(
+        5,
+        alias="CALIPER_SEND_INTERVAL",
+        gt=0,
+        description="seconds from one look for new rows to the next with CALIPER_SEND_IMMEDIATELY",
+    )
+    late_margin: int = Field(
+        30,
+        alias="CALIPER_LATE_MARGIN",
+        gt=0,
+        description="minutes for which the sensor looks again at ids that it has passed: log rows "
+        "of a transaction that is not longer than this are never missed",
+    )
     person_names: bool = Field(
         False, alias="CALIPER_PERSON_NAMES", description="send the full names of persons"
     )

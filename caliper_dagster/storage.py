@@ -14,6 +14,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -100,6 +101,17 @@ class PartitionStorage:
         if not tables:
             empty = frame.empty()
             return empty.select(list(columns)) if columns else empty
+        return pa.concat_tables(tables).unify_dictionaries()
+
+    def known(self, frame: Frame, hours: Iterable[Hour]) -> pa.Table:
+        """The rows of those hours that have been written and can be read, for who makes them anew.
+
+        An hour whose file is damaged or of another version counts as not written.
+        """
+        tables = [frame.empty()]
+        for hour in hours:
+            with suppress(StorageError):
+                tables.extend(table for _, table in self.each(frame, [hour]))
         return pa.concat_tables(tables).unify_dictionaries()
 
     def each(

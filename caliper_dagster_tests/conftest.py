@@ -76,6 +76,18 @@ def postgres_url(postgres_server: servers.Server) -> Iterator[str]:
     postgres_server.drop_database(url)
 
 
+@pytest.fixture(params=["mariadb", "postgresql", "sqlite"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind: the SQLAlchemy URL of its owner."""
+    if request.param == "sqlite":
+        path = tmp_path / "moodle.sqlite"
+        path.touch()
+        return f"sqlite:///{path}"
+    return request.getfixturevalue(
+        {"mariadb": "mariadb_url", "postgresql": "postgres_url"}[request.param]
+    )
+
+
 @pytest.fixture(scope="session")
 def moodle_dump_mariadb(servers_folder: Path, request: pytest.FixtureRequest) -> str:
     """The real Moodle site's database in MariaDB: the SQLAlchemy URL of a read-only account."""

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from caliper_dagster.expander import activities, objects, people, references, sessions
-from caliper_dagster.expander.columns import RecordColumn, distinct
+from caliper_dagster.expander.columns import RecordColumn, distinct, integers
 from caliper_dagster.expander.database import MoodleDatabase
 from caliper_dagster.expander.other import decode_column
 from caliper_dagster.expander.rows import LogRows
@@ -19,12 +19,14 @@ from caliper_dagster.frames import EXPANDED_LOG
 _FRONT_PAGE = 1
 
 
-def expand(database: MoodleDatabase, log: pa.Table) -> pa.Table:
+def expand(database: MoodleDatabase, log: pa.Table, *, beside: pa.Table | None = None) -> pa.Table:
     """Join to each log row what the database knows about it.
 
     Args:
         database: an open Moodle database.
         log: ``MOODLE_LOG`` rows of any number of hours, which must fit into memory.
+        beside: the other rows of these hours, which are expanded already: the log-in that a row
+            belongs to may be among them.
 
     Returns:
         ``EXPANDED_LOG``: the same rows in the same order. Nothing is joined on the users of an
@@ -37,10 +39,11 @@ def expand(database: MoodleDatabase, log: pa.Table) -> pa.Table:
     rows.note_unresolved("other", undecodable.to_numpy(zero_copy_only=False))
     columns = {"other": other}
     site = people.Site.read(database)
-    for place in (_place_people, _place_course, _place_module, _place_object, _place_session):
+    for place in (_place_people, _place_course, _place_module, _place_object):
         columns.update(
             {name: column.array() for name, column in place(database, site, rows).items()}
         )
+    columns["session"] = _session(database, site, rows, beside)
     columns["site"] = _constant(site.record, len(rows.ids))
     columns["unresolved"] = rows.unresolved()
     for name, column in columns.items():
@@ -127,22 +130,28 @@ def _place_object(
     return {"object": column}
 
 
-def _place_session(
-    database: MoodleDatabase, site: people.Site, rows: LogRows
-) -> dict[str, RecordColumn]:
-    actors = np.where(rows.users["realuser"] > 0, rows.users["realuser"], rows.users["user"])
-    # Logging in as another begins no session, and its end ends none.
-    names = rows.log["eventname"].cast(pa.string()).to_numpy()
-    names = np.where(rows.users["realuser"] > 0, "", names)
-    web = rows.log["origin"].cast(pa.string()).to_numpy() == "web"
+def _session(
+    database: MoodleDatabase, site: people.Site, rows: LogRows, beside: pa.Table | None
+) -> pa.DictionaryArray:
     column = RecordColumn(len(rows.ids))
-    clicks = sessions.Clicks(
-        web & rows.named & (actors > 0) & (actors != (site.guest or 0)),
-        rows.ids,
-        rows.times,
+    others = beside if beside is not None else rows.log.slice(0, 0)
+    sessions.place(database, column, _clicks(site, rows.log), _clicks(site, others))
+    return column.array()
+
+
+def _clicks(site: people.Site, log: pa.Table) -> sessions.Clicks:
+    users, real = integers(log["userid"]), integers(log["realuserid"])
+    actors = np.where(real > 0, real, users)
+    # Logging in as another begins no session, and its end ends none.
+    names = log["eventname"].cast(pa.string()).to_numpy()
+    names = np.where(real > 0, "", names)
+    web = log["origin"].cast(pa.string()).to_numpy() == "web"
+    named = integers(log["anonymous"]) != 1
+    return sessions.Clicks(
+        web & named & (actors > 0) & (actors != (site.guest or 0)),
+        integers(log["id"]),
+        integers(log["timecreated"]),
         actors,
-        rows.log["ip"].to_numpy(),
+        log["ip"].to_numpy(),
         names,
     )
-    sessions.place(database, column, clicks)
-    return {"session": column}

@@ -6,6 +6,7 @@ Its 21 columns are the same in every Moodle from 2.9 on. Rows are handed over as
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -17,23 +18,70 @@ from caliper_dagster.expander.database import MoodleDatabase
 from caliper_dagster.frames import MOODLE_LOG
 from caliper_dagster.hours import SECONDS, Hour, HourRange
 
+# Integer division is spelled differently everywhere; this form is the same in all dialects.
+_STARTED = f"(timecreated - timecreated % {SECONDS})"
+
+
+@dataclass(frozen=True, slots=True)
+class RowsAbove:
+    """Log rows of one hour with ids above some id: how many, the sum of their ids, the last id.
+
+    Number and sum together say whether two sets of rows are the same without listing them.
+    """
+
+    number: int
+    total: int
+    last: int
+
 
 def count_rows(database: MoodleDatabase, hours: HourRange) -> dict[Hour, int]:
     """Rows of each hour as the database counts them; an hour without rows counts 0.
 
     It does not use :func:`read_log`: the accounting check holds the one against the other.
     """
-    # Integer division is spelled differently everywhere; this form is the same in all dialects.
     statement = sa.text(
-        f"SELECT (timecreated - timecreated % {SECONDS}) AS started, COUNT(*) "
+        f"SELECT {_STARTED} AS started, COUNT(*) "
         f"FROM {database.quoted('logstore_standard_log')} "
         "WHERE timecreated >= :start AND timecreated < :end "
-        f"GROUP BY (timecreated - timecreated % {SECONDS})"
+        f"GROUP BY {_STARTED}"
     )
     found = database.execute(statement, start=hours.start.start, end=hours.end.start)
     counts = dict.fromkeys(hours, 0)
     counts.update({Hour.of(int(start)): int(rows) for start, rows in found})
     return counts
+
+
+def rows_above(database: MoodleDatabase, low: int) -> dict[Hour, RowsAbove]:
+    """The rows with ids above ``low``, by hour: one statement along the primary key."""
+    statement = sa.text(
+        f"SELECT {_STARTED} AS started, COUNT(*), SUM(id), MAX(id) "
+        f"FROM {database.quoted('logstore_standard_log')} WHERE id > :low GROUP BY {_STARTED}"
+    )
+    return {
+        Hour.of(int(start)): RowsAbove(int(number), int(total), int(last))
+        for start, number, total, last in database.execute(statement, low=low)
+    }
+
+
+def ids_above(database: MoodleDatabase, low: int, hour: Hour) -> frozenset[int]:
+    """The ids above ``low`` of one hour's rows."""
+    statement = sa.text(
+        f"SELECT id FROM {database.quoted('logstore_standard_log')} "
+        "WHERE timecreated >= :start AND timecreated < :end AND id > :low"
+    )
+    found = database.execute(statement, low=low, start=hour.start, end=hour.end)
+    return frozenset(int(number) for (number,) in found)
+
+
+def id_before(database: MoodleDatabase, time: int) -> int:
+    """An id below those of all rows with a ``timecreated`` from ``time`` on; the last without."""
+    log = database.quoted("logstore_standard_log")
+    since = sa.text(f"SELECT MIN(id) FROM {log} WHERE timecreated >= :time")
+    ((first,),) = database.execute(since, time=time)
+    if first is not None:
+        return int(first) - 1
+    ((last,),) = database.execute(sa.text(f"SELECT MAX(id) FROM {log}"))
+    return int(last or 0)
 
 
 def read_log(database: MoodleDatabase, hours: HourRange) -> Iterator[tuple[Hour, pa.Table]]:

@@ -59,12 +59,21 @@ class Clicks:
         )
 
 
-def place(database: MoodleDatabase, column: RecordColumn, clicks: Clicks) -> None:
-    """Fill the session column: ``id`` and ``timecreated`` of the log-in's log row, and ``user``."""
+def place(database: MoodleDatabase, column: RecordColumn, clicks: Clicks, beside: Clicks) -> None:
+    """Fill the session column: ``id`` and ``timecreated`` of the log-in's log row, and ``user``.
+
+    Args:
+        database: is asked for log-ins and log-outs before the first of all these rows.
+        column: as long as ``clicks``.
+        clicks: the rows that get a session.
+        beside: other rows of the same hours, which may hold log-ins and log-outs.
+    """
     rows = clicks.frame()
     if rows.empty:
         return
-    start = int(rows["timecreated"].min())
+    others = beside.frame().assign(row=-1)
+    others = others[others["eventname"].isin([LOGGED_IN, LOGGED_OUT])]
+    start = min(int(frame["timecreated"].min()) for frame in (rows, others) if not frame.empty)
     before = database.records(
         "logstore_standard_log",
         ("id", "timecreated", "userid", "ip", "eventname"),
@@ -79,7 +88,8 @@ def place(database: MoodleDatabase, column: RecordColumn, clicks: Clicks) -> Non
         login=LOGGED_IN,
         logout=LOGGED_OUT,
     )
-    everything = pd.concat([pd.DataFrame(before).assign(row=-1), rows] if before else [rows])
+    earlier = [pd.DataFrame(before).assign(row=-1)] if before else []
+    everything = pd.concat([*earlier, *(frame for frame in (others, rows) if not frame.empty)])
     everything = everything.sort_values(["timecreated", "id"], kind="stable", ignore_index=True)
     # A log-out still belongs to the session that it ends: it counts from just after its own row.
     everything["order"] = np.arange(len(everything)) * 2

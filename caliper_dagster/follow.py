@@ -1,0 +1,103 @@
+"""Following the log: the hour in progress, taken every few seconds in a process that stays.
+
+A run that the daemon starts costs seconds before its first step: a process, and imports. This one
+makes the same runs of the same job one after the other in one process. It takes only what the
+schedule has not had to take yet; late rows of other hours, and what failed, stay with the sensor,
+which in turn leaves the hour in progress to the follower as long as there is one.
+"""
+
+from __future__ import annotations
+
+import time
+
+import dagster as dg
+
+from caliper_dagster.automation import CHAIN_JOB
+from caliper_dagster.errors import ConfigurationError
+from caliper_dagster.expander import MoodleDatabase
+from caliper_dagster.frames import EMISSION_RESULTS, Frame
+from caliper_dagster.hours import Hour
+from caliper_dagster.runs import Done, Runner, bury_dead_runs
+from caliper_dagster.sensors import (
+    REASON_TAG,
+    Statuses,
+    bounds_at,
+    forget_superseded,
+    note_follower,
+)
+from caliper_dagster.settings import Settings
+from caliper_dagster.storage import PartitionStorage
+from caliper_dagster.watch import Memory, Watch, first_memory
+
+
+class Follower:
+    """Takes the hour in progress.
+
+    Args:
+        instance: where the runs are recorded.
+        settings: what the assets are built for.
+        verbose: let Dagster's own messages through to standard error.
+
+    Raises:
+        ConfigurationError: a setting is missing, or says that nothing is sent immediately.
+    """
+
+    def __init__(
+        self, instance: dg.DagsterInstance, settings: Settings, *, verbose: bool = False
+    ) -> None:
+        if not settings.send_immediately:
+            raise ConfigurationError(
+                "CALIPER_SEND_IMMEDIATELY is not true: only then is the hour in progress sent."
+            )
+        bury_dead_runs(instance)
+        self._instance, self._settings = instance, settings
+        self._url = settings.require("moodle_db_url")
+        self._storage = PartitionStorage(settings.storage_url())
+        self._runner = Runner(instance, settings, CHAIN_JOB, written=_ignore, verbose=verbose)
+        assets = self._runner.definitions.assets or []
+        emission = next(
+            asset
+            for asset in assets
+            if isinstance(asset, dg.AssetsDefinition)
+            and asset.key.path[-1] == EMISSION_RESULTS.name
+        )
+        self._statuses = Statuses(instance, emission)
+        self._memory: Memory | None = None
+
+    def look(self) -> list[Done]:
+        """Look for new rows once, and take the hours that hold some.
+
+        Returns:
+            What was done, run by run.
+
+        Raises:
+            CaliperDagsterError: the log cannot be read, or a run failed. The hours of a failed run
+                are taken again by later looks, at growing intervals.
+        """
+        settings, now = self._settings, time.time()
+        note_follower(self._instance, now)
+        bounds = bounds_at(now, settings)
+        bounds = bounds._replace(start=max(bounds.start, bounds.due), overdue=bounds.start)
+        with MoodleDatabase.open(
+            self._url, settings.moodle_db_prefix, settings.moodle_db_timeout
+        ) as database:
+            if self._memory is None:
+                self._memory = first_memory(database, None, bounds, now, since=bounds.due.start)
+            self._memory.frontier = bounds.due.number
+            watch = Watch(
+                database,
+                self._storage,
+                self._memory,
+                bounds,
+                now=now,
+                most=settings.hours_per_run,
+            )
+            wanted = watch.look(self._statuses, 60 * settings.late_margin)
+        done = [self._runner.run(asked.hours, {REASON_TAG: asked.reason}) for asked in wanted]
+        if done:
+            forget_superseded(self._instance)
+        return done
+
+
+def _ignore(_frame: Frame, _hour: Hour) -> None:
+    """Nobody watches single partitions here."""
