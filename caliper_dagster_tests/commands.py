@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -59,11 +60,22 @@ class Command:
             target=_become, args=(list(arguments), given, folder, self._files)
         )
         self._process.start()
+        # Only one thread may learn the status: another would be told that there is none.
+        self._waiting = threading.Lock()
+        self._done: int | None = None
 
     def kill(self) -> None:
         """`kill -9`; it is gone when this returns."""
         self._process.kill()
-        self._process.join(_PATIENCE)
+        self._wait()
+
+    def _wait(self) -> int:
+        with self._waiting:
+            if self._done is None:
+                self._process.join(_PATIENCE)
+                self._done = self._process.exitcode
+            assert self._done is not None, "it hangs"
+            return self._done
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Look again and again, while it runs."""
@@ -73,10 +85,7 @@ class Command:
 
     def finish(self) -> Done:
         """Wait for its end."""
-        self._process.join(_PATIENCE)
-        status = self._process.exitcode
-        assert status is not None, "it hangs"
-        self._process.close()
+        status = self._wait()
         out, err = (path.read_text() for path in self._files)
         return Done(status, out, err)
 

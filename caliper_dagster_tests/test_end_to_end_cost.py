@@ -103,7 +103,7 @@ def backfill(folder: Path, server: Server, students: int) -> Cost:
                 told = site.run("backfill", *between(HOURS), CALIPER_EVENT_STORE_URL=way.url)
             assert told.status == 0, told.err
             events = [len(site.events(HourRange(hour, hour + 1))) for hour in HOURS]
-            assert sum(events) == told.number("Events")
+            assert sum(events) == told.number("Sent")
             return Cost(told.number("Log rows"), statements, way.envelopes, events)
     finally:
         server.drop_database(url)
