@@ -6,7 +6,6 @@ in the ledger, and rows in the event store's own SQLite file.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -26,7 +25,14 @@ from caliper_dagster.hours import Hour, HourRange
 from caliper_dagster.storage import PartitionStorage
 from caliper_dagster_tests import commands
 from caliper_dagster_tests.commands import Command, Done
-from caliper_dagster_tests.emitter.support import Behaviour, HostileStore, answer, drop
+from caliper_dagster_tests.emitter.support import (
+    Behaviour,
+    HostileStore,
+    answer,
+    body_of,
+    drop,
+    sent_in,
+)
 
 KEY = "key-of-the-end-to-end-tests"
 
@@ -167,15 +173,13 @@ class Way:
         """Ask the event store, and hand back its answer."""
         status, body = self.ask(handler)
         if 200 <= status < 300:
-            sent = json.loads(self._server.bodies[-1])["data"]
-            self.acknowledged += [event["id"] for event in sent]
+            self.acknowledged += sent_in(handler)
         answer(status, body)(handler)
 
     def ask(self, handler: BaseHTTPRequestHandler) -> tuple[int, bytes]:
         """Ask the event store, and keep its answer back."""
         headers = {name: handler.headers[name] for name in ("Authorization", "Content-Type")}
-        body = self._server.bodies[-1]
-        asked = requests.post(self._event_store, body, headers=headers, timeout=60)
+        asked = requests.post(self._event_store, body_of(handler), headers=headers, timeout=60)
         return asked.status_code, asked.content
 
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:

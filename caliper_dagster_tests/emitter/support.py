@@ -101,9 +101,14 @@ def break_off(handler: BaseHTTPRequestHandler) -> None:
     handler.close_connection = True
 
 
+def body_of(handler: BaseHTTPRequestHandler) -> bytes:
+    """The envelope that a behaviour is to answer; others may come at the same time."""
+    return handler.body
+
+
 def sent_in(handler: BaseHTTPRequestHandler) -> list[str]:
     """Ids of the events in the envelope that a behaviour is to answer."""
-    return [event["id"] for event in json.loads(handler.body)["data"]]
+    return [event["id"] for event in json.loads(body_of(handler))["data"]]
 
 
 def refusing(ids: Collection[str], refusal: Behaviour) -> Behaviour:
@@ -119,7 +124,7 @@ def limited(size: int) -> Behaviour:
     """Refuse envelopes of more bytes with 413."""
 
     def behave(handler: BaseHTTPRequestHandler) -> None:
-        (OK if len(handler.body) <= size else answer(413, b"too large"))(handler)
+        (OK if len(body_of(handler)) <= size else answer(413, b"too large"))(handler)
 
     return behave
 
