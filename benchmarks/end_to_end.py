@@ -1,0 +1,184 @@
+"""From MariaDB to acknowledged, through all four assets: speed, and where the time goes.
+
+Run ``python -m benchmarks.end_to_end --url mysql+pymysql://…/synthetic --from T --to T`` on a site
+that `benchmarks.site` has written. ``caliper-dagster backfill`` sends the hours to an event store
+of this machine: ``sink`` only reads and answers, ``embedded`` keeps everything. Several ``--to``
+make several backfills, each in a folder of its own, and the cost of a row is compared with the
+first one's: it should stay the same, as should the memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import sqlalchemy as sa
+
+from benchmarks import sink
+from caliper_dagster.accounting import Delivery
+from caliper_dagster.embedded import event_store
+from caliper_dagster.frames import EMISSION_RESULTS
+from caliper_dagster.hours import HourRange, parse_hour
+from caliper_dagster.storage import PartitionStorage
+
+STAGES = ("moodle_log", "expanded_log", "caliper_events", "emission_results")
+_KEY = "key-of-the-benchmark"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One backfill.
+
+    Attributes:
+        rows: log rows.
+        delivery: what became of their events.
+        seconds: from the start of the command to its end.
+        stages: seconds of each asset's step, over all runs.
+        statements: what the Moodle database was asked.
+        megabytes: the most memory that the command has had.
+    """
+
+    hours: HourRange
+    rows: int
+    delivery: Delivery
+    seconds: float
+    stages: Mapping[str, float]
+    statements: int
+    megabytes: float
+
+
+def measure(url: str, hours: HourRange, event_store_url: str, **settings: str) -> Measured:
+    """Backfill the hours in an empty folder."""
+    with tempfile.TemporaryDirectory() as home:
+        given = {
+            "MOODLE_DB_URL": url,
+            "MOODLE_WWWROOT": "https://moodle.example.org",
+            "CALIPER_EVENT_STORE_URL": event_store_url,
+            "CALIPER_API_KEY": _KEY,
+            "CALIPER_START": str(hours.start),
+            "DAGSTER_HOME": home,
+        }
+        before, began = _statements(url), time.perf_counter()
+        megabytes = _backfill(hours, {**os.environ, **given, **settings}, Path(home))
+        seconds, statements = time.perf_counter() - began, _statements(url) - before
+        kept = PartitionStorage(f"{home}/data")
+        facts = (Delivery.from_facts(kept.facts(EMISSION_RESULTS, hour)) for hour in hours)
+        delivery = sum(facts, Delivery())
+        os.environ["DAGSTER_HOME"] = home
+        return Measured(
+            hours, _rows(url, hours), delivery, seconds, _stages(), statements, megabytes
+        )
+
+
+def _backfill(hours: HourRange, environment: Mapping[str, str], folder: Path) -> float:
+    command = ["backfill", "--from", str(hours.start), "--to", str(hours.end)]
+    with (folder / "backfill.log").open("w+") as log:
+        process = subprocess.Popen(  # noqa: S603 - this interpreter
+            [sys.executable, "-m", "caliper_dagster.cli", *command],
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        if status:
+            log.seek(0)
+            sys.exit(f"The backfill failed: {log.read()[-2000:]}")
+    return used.ru_maxrss / 1024
+
+
+def _stages() -> dict[str, float]:
+    seconds: dict[str, float] = defaultdict(float)
+    with dg.DagsterInstance.get() as instance:
+        for run in instance.get_runs():
+            for step in instance.get_run_step_stats(run.run_id):
+                if step.start_time and step.end_time:
+                    seconds[step.step_key] += step.end_time - step.start_time
+    return dict(seconds)
+
+
+def _statements(url: str) -> int:
+    """Statements of all connections until now; nobody else should use the server."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        row = connection.exec_driver_sql("SHOW GLOBAL STATUS LIKE 'Questions'").one()
+        return int(row[1])
+
+
+def _rows(url: str, hours: HourRange) -> int:
+    count = sa.text(
+        "SELECT count(*) FROM mdl_logstore_standard_log WHERE timecreated BETWEEN :first AND :last"
+    )
+    with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
+        found = connection.execute(count, {"first": hours.start.start, "last": hours.end.start - 1})
+        return int(found.scalar_one())
+
+
+@contextmanager
+def _event_store(kind: str) -> Iterator[str]:
+    if kind == "sink":
+        with sink.running() as url:
+            yield url
+    else:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            event_store.running(Path(folder) / "events.sqlite", _KEY) as url,
+        ):
+            yield url
+
+
+def show(found: Measured, first: Measured) -> None:
+    """Print a line for the whole, and one for each stage."""
+    rows, sent = max(1, found.rows), found.delivery.sent
+    cost = (found.seconds / rows) / (first.seconds / max(1, first.rows))
+    print(
+        f"{len(found.hours):,} hours, {found.rows:,} rows, {sent:,} events of "
+        f"{found.delivery.bytes / max(1, sent):,.0f} bytes in {found.seconds:.1f} s: "
+        f"{sent / found.seconds:,.0f} events/s, {found.megabytes:,.0f} MB, "
+        f"{1000 * found.statements / rows:.1f} statements per 1,000 rows, "
+        f"cost of a row {cost:.2f} of the first"
+    )
+    for stage in STAGES:
+        seconds = found.stages.get(stage, 0.0)
+        print(f"  {stage:<16} {seconds:8.1f} s  {rows / max(seconds, 1e-9):>10,.0f} rows/s")
+    rest = found.seconds - sum(found.stages.values())
+    print(
+        f"  {'the rest':<16} {rest:8.1f} s  {1000 * rest / len(found.hours):>10.1f} ms/hour"
+    )
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--url", required=True, help="SQLAlchemy URL of the synthetic site")
+    parser.add_argument("--from", dest="start", required=True, help="first hour")
+    parser.add_argument("--to", required=True, action="append", help="first hour that is left out")
+    parser.add_argument("--event-store", choices=("sink", "embedded"), default="sink")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a further setting"
+    )
+    given = parser.parse_args()
+    start = parse_hour(given.start, "--from")
+    settings = dict(text.split("=", 1) for text in given.set)
+    first = None
+    for end in given.to:
+        hours = HourRange(start, parse_hour(end, "--to"))
+        with _event_store(given.event_store) as event_store_url:
+            found = measure(given.url, hours, event_store_url, **settings)
+        first = first or found
+        show(found, first)
+
+
+if __name__ == "__main__":
+    main()
