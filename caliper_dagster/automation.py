@@ -19,10 +19,20 @@ from caliper_dagster.settings import Settings
 CHAIN_JOB = "caliper_events_of_the_hour"
 RESEND_JOB = "resend_caliper_events"
 
+SCHEDULE_PRIORITY = 10
+"""The newest hour goes first, also when thousands of a backfill are waiting, which have 0."""
+
+SENSOR_PRIORITY = 5
+
 
 def name(word: str, prefix: Sequence[str] = ()) -> str:
     """The name of a job of one site; Dagster wants them to be unique in the project."""
     return "_".join((*prefix, word))
+
+
+def priority(number: int) -> dict[str, str]:
+    """The tag that orders runs in the queue, and steps that wait for a place in a pool."""
+    return {"dagster/priority": str(number)}
 
 
 def chain_job(
@@ -78,6 +88,8 @@ def hourly_schedule(
         hour = last_complete_hour(context.scheduled_execution_time)
         if hour < settings.start:
             return dg.SkipReason(f"CALIPER_START is {settings.start}.")
-        return dg.RunRequest(run_key=hour.key, partition_key=hour.key)
+        return dg.RunRequest(
+            run_key=hour.key, partition_key=hour.key, tags=priority(SCHEDULE_PRIORITY)
+        )
 
     return take_the_hour

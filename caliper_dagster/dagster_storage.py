@@ -1,21 +1,25 @@
 """Where Dagster keeps its own runs and events: SQLite to try it, PostgreSQL for anything beyond.
 
 ``dagster.yaml`` names ``StandingStorage``, which looks at ``DAGSTER_POSTGRES_URL``: unset, it is
-Dagster's SQLite storage under ``DAGSTER_HOME``; set, Dagster's PostgreSQL storage. One file serves
-both, because ``dagster.yaml`` itself knows no condition.
+SQLite under ``DAGSTER_HOME``; set, PostgreSQL. One file serves both, because ``dagster.yaml``
+itself knows no condition.
 
-This is the only module that may use what Dagster does not document (``dagster._core`` and the
-like): the interface of a configurable storage class. It is tested against the version that is
-pinned. A storage that writes differently (in bulk, say) belongs here too, and is chosen here.
+With the versions of Dagster that it was tested with, either is Dagster's own with events written in
+bulk (``dagster_bulk``), which decides what a run over many hours costs; with any other, Dagster's
+as it is. These two modules are the only ones that may use what Dagster does not document
+(``dagster._core`` and the like).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
@@ -26,7 +30,14 @@ from caliper_dagster.errors import ConfigurationError
 POSTGRES_URL = "DAGSTER_POSTGRES_URL"
 """The switch: SQLAlchemy URL of the PostgreSQL database in which Dagster keeps runs and events."""
 
+BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"
+"""Dagster's own switch: how many events of a step are stored together. 0 means one by one."""
+
+TESTED_WITH = frozenset({"1.13.27"})
+"""Versions of Dagster whose tables this module may write to."""
+
 _DRIVER = "postgresql+psycopg2://"
+_EVENTS_AT_ONCE = "2000"
 
 
 class StandingStorage(DagsterStorage[Any], ConfigurableClass):
@@ -48,15 +59,47 @@ class StandingStorage(DagsterStorage[Any], ConfigurableClass):
     ) -> DagsterStorage[Any]:
         """The storage of this environment.
 
+        Whichever process opens it, the web server, the daemon or a run, stores events in batches
+        from then on: Dagster has no other place for that than the environment.
+
         Raises:
             ConfigurationError: ``DAGSTER_POSTGRES_URL`` is no PostgreSQL URL.
         """
+        os.environ.setdefault(BATCH_SIZE, _EVENTS_AT_ONCE)
         url = os.environ.get(POSTGRES_URL)
-        if not url:
-            return DagsterSqliteStorage.from_local(str(_home()), inst_data)
+        return _in_postgres(_with_driver(url), inst_data) if url else _in_sqlite(inst_data)
+
+
+def _in_sqlite(inst_data: ConfigurableClassData | None) -> DagsterStorage[Any]:
+    if not is_tested():
+        return DagsterSqliteStorage.from_local(str(_home()), inst_data)
+    from caliper_dagster.dagster_bulk import SqliteStorage
+
+    return SqliteStorage.from_local(str(_home()), inst_data)
+
+
+def _in_postgres(url: str, inst_data: ConfigurableClassData | None) -> DagsterStorage[Any]:
+    if not is_tested():
         from dagster_postgres import DagsterPostgresStorage
 
-        return DagsterPostgresStorage(_with_driver(url), inst_data=inst_data)
+        return DagsterPostgresStorage(url, inst_data=inst_data)
+    from caliper_dagster.dagster_bulk import PostgresStorage
+
+    return PostgresStorage(url, inst_data=inst_data)
+
+
+@cache
+def is_tested() -> bool:
+    """Whether this is a version of Dagster that we know; says so once if not."""
+    if dg.__version__ in TESTED_WITH:
+        return True
+    logging.getLogger(__name__).warning(
+        "Dagster %s is not one of those with which runs over many hours store their events in "
+        "bulk (%s): they will take longer.",
+        dg.__version__,
+        ", ".join(sorted(TESTED_WITH)),
+    )
+    return False
 
 
 def _home() -> Path:

@@ -12,7 +12,7 @@ import time
 
 import dagster as dg
 
-from caliper_dagster.automation import CHAIN_JOB
+from caliper_dagster.automation import CHAIN_JOB, SCHEDULE_PRIORITY, priority
 from caliper_dagster.errors import ConfigurationError
 from caliper_dagster.expander import MoodleDatabase
 from caliper_dagster.frames import EMISSION_RESULTS, Frame
@@ -93,7 +93,10 @@ class Follower:
                 most=settings.hours_per_run,
             )
             wanted = watch.look(self._statuses, 60 * settings.late_margin)
-        done = [self._runner.run(asked.hours, {REASON_TAG: asked.reason}) for asked in wanted]
+        done = [
+            self._runner.run(asked.hours, {**priority(SCHEDULE_PRIORITY), REASON_TAG: asked.reason})
+            for asked in wanted
+        ]
         if done:
             forget_superseded(self._instance)
         return done

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from caliper_dagster.automation import SCHEDULE_PRIORITY, SENSOR_PRIORITY, priority
 from caliper_dagster.frames import EMISSION_RESULTS
 from caliper_dagster.hours import Hour, HourRange, last_complete_hour
 from caliper_dagster.partitions import range_tags
@@ -114,8 +115,14 @@ def bounds_at(now: float, settings: Settings) -> "Bounds":
 
 def run_request(asked: "Wanted") -> dg.RunRequest:
     """One run over the hours; Dagster makes it once for each key."""
+    order = SCHEDULE_PRIORITY if asked.reason == NEW_ROWS else SENSOR_PRIORITY
     return dg.RunRequest(
-        run_key=asked.key, tags={**range_tags(asked.hours), REASON_TAG: asked.reason}
+        run_key=asked.key,
+        tags={
+            **range_tags(asked.hours),
+            **priority(order),
+            REASON_TAG: asked.reason,
+        },
     )
 
 

@@ -31,7 +31,7 @@ def test_without_the_switch_runs_are_kept_under_dagster_home(tmp_path: Path) -> 
 
 def test_the_standing_configuration_is_what_dagster_uses(tmp_path: Path) -> None:
     with environment({"DAGSTER_HOME": str(tmp_path)}), runs.open_instance() as instance:
-        assert instance.get_concurrency_config().pool_config.default_pool_limit == 1
+        assert instance.get_concurrency_config().pool_config.default_pool_limit == 4
         assert instance.run_monitoring_enabled
         assert instance.run_retries_enabled
         assert not instance.telemetry_enabled

@@ -1,0 +1,168 @@
+"""Stored in bulk is stored the same: every table, row for row, beside Dagster's own storage."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+from dagster import EventLogEntry
+from dagster._core.storage.event_log.base import EventLogStorage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster_postgres import DagsterPostgresStorage
+
+from caliper_dagster import dagster_storage, runs
+from caliper_dagster.automation import CHAIN_JOB
+from caliper_dagster.dagster_bulk import PostgresStorage, SqliteStorage
+from caliper_dagster_tests.servers import Server
+from caliper_dagster_tests.standing import HOURS, environment, standing
+
+IN_BATCHES = {
+    "ASSET_MATERIALIZATION",
+    "ASSET_MATERIALIZATION_PLANNED",
+    "ASSET_CHECK_EVALUATION_PLANNED",
+}
+Rows = dict[str, list[tuple[object, ...]]]
+
+
+@pytest.fixture(scope="module", params=["success", "failure"])
+def events(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Sequence[EventLogEntry]:
+    """All events of a run of the chain over some hours, one that failed at its end too."""
+    folder = tmp_path_factory.mktemp("site")
+    with standing(folder) as site:
+        down = {} if request.param == "success" else {"CALIPER_EVENT_STORE_URL": "http://[::1]:9"}
+        with environment(dict(site.environment) | down):
+            result = site.run(CHAIN_JOB, HOURS)
+            assert result.success == (request.param == "success")
+            with runs.open_instance() as instance:
+                return instance.all_logs(result.run_id)
+
+
+def kind_of(event: EventLogEntry) -> str:
+    return event.get_dagster_event().event_type_value if event.is_dagster_event else ""
+
+
+def batches(events: Sequence[EventLogEntry]) -> Iterator[list[EventLogEntry]]:
+    """As Dagster hands them over: all that is planned together, what is done by step."""
+
+    def batch(event: EventLogEntry) -> object:
+        kind = kind_of(event)
+        if kind not in IN_BATCHES:
+            return id(event)
+        return ("planned",) if kind.endswith("_PLANNED") else (kind, event.step_key)
+
+    return (list(together) for _, together in groupby(events, batch))
+
+
+def store(storage: EventLogStorage, events: Sequence[EventLogEntry]) -> None:
+    for together in batches(events):
+        if len(together) == 1:
+            storage.store_event(together[0])
+        else:
+            storage.store_event_batch(together)
+
+
+def rows(url: str) -> Rows:
+    """What is in a database, except when a row was made by the database's own clock, and numbers
+    that PostgreSQL gives to the assets: it uses up one with every event."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    found: Rows = {}
+    metadata = sa.MetaData()
+    metadata.reflect(engine)
+    with engine.connect() as connection:
+        for table in metadata.sorted_tables:
+            left_out = {"create_timestamp", "id" if table.name == "asset_keys" else ""}
+            columns = [column for column in table.columns if column.name not in left_out]
+            rows = connection.execute(sa.select(*columns)).tuples().all()
+            found[table.name] = sorted(map(tuple, rows), key=repr)
+    return found
+
+
+def of_events(found: Rows) -> Rows:
+    wanted = ("event_logs", "asset_keys", "asset_event_tags", "asset_check_executions")
+    return {name: found[name] for name in wanted}
+
+
+def test_postgresql_holds_the_same_rows(
+    postgres_server: Server, events: Sequence[EventLogEntry]
+) -> None:
+    stock, ours = postgres_server.create_database(), postgres_server.create_database()
+    store(DagsterPostgresStorage(stock).event_log_storage, events)
+    kept = PostgresStorage(ours)
+    store(kept.event_log_storage, events)
+    kept.event_log_storage.dispose()
+    found = of_events(rows(ours))
+    assert found == of_events(rows(stock))
+    assert len(found["event_logs"]) == len(events)
+    assert len(found["asset_keys"]) == 4
+    assert len(found["asset_check_executions"]) >= 3 * len(HOURS)
+    for url in (stock, ours):
+        postgres_server.drop_database(url)
+
+
+def test_sqlite_holds_the_same_rows(tmp_path: Path, events: Sequence[EventLogEntry]) -> None:
+    store(DagsterSqliteStorage(str(tmp_path / "stock")).event_log_storage, events)
+    kept = SqliteStorage(str(tmp_path / "ours"))
+    store(kept.event_log_storage, events)
+    kept.event_log_storage.dispose()
+    for shard in ("index", events[0].run_id):
+        urls = [f"sqlite:///{tmp_path}/{who}/history/runs/{shard}.db" for who in ("ours", "stock")]
+        found, expected = (of_events(rows(url)) for url in urls)
+        assert found == expected
+    assert len(found["event_logs"]) == len(events)
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_events_of_other_kinds_are_stored_one_by_one(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, events: Sequence[EventLogEntry]
+) -> None:
+    if kind == "sqlite":
+        storage = SqliteStorage(str(tmp_path)).event_log_storage
+    else:
+        storage = PostgresStorage(request.getfixturevalue("postgres_url")).event_log_storage
+    mixed = [event for event in events if kind_of(event) != "ASSET_CHECK_EVALUATION"]
+    stored = [event for event in mixed if kind_of(event).startswith("ASSET_MATERIALIZATION")]
+    storage.store_event_batch(stored)
+    for event in [event for event in mixed if event not in stored]:
+        storage.store_event(event)
+    assert len(storage.get_logs_for_run(events[0].run_id)) == len(mixed)
+    storage.dispose()
+
+
+def test_a_database_that_was_away_for_a_moment_is_reached_again(
+    postgres_server: Server, postgres_url: str
+) -> None:
+    storage = PostgresStorage(postgres_url)
+    assert storage.run_storage.get_runs_count() == 0
+    name = sa.make_url(postgres_url).database
+    postgres_server.execute(
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    )
+    assert storage.run_storage.get_runs_count() == 0
+    storage.event_log_storage.dispose()
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_another_version_of_dagster_gets_its_own_storage(
+    kind: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(dg, "__version__", "1.13.99")
+    given = {"DAGSTER_HOME": str(tmp_path)}
+    if kind == "postgresql":
+        given["DAGSTER_POSTGRES_URL"] = request.getfixturevalue("postgres_url")
+    dagster_storage.is_tested.cache_clear()
+    try:
+        with environment(given):
+            found = [dagster_storage.StandingStorage.from_config_value(None, {}) for _ in range(2)]
+    finally:
+        dagster_storage.is_tested.cache_clear()
+    stock = {"postgresql": DagsterPostgresStorage, "sqlite": DagsterSqliteStorage}[kind]
+    assert [type(storage) for storage in found] == [stock, stock]
+    assert caplog.text.count("1.13.99") == 1
