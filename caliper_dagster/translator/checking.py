@@ -1,4 +1,4 @@
-"""The rules for entities and values, shared by rendering and validation.
+"""The rules for entities and values, shared by `finishing` and `validation`.
 
 Every function returns the problems of what it is given, with paths that start there; callers put
 them below their own keys, so that what is valid costs no path.

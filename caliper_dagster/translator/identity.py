@@ -10,8 +10,14 @@ import hashlib
 import re
 import uuid
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from urllib.parse import quote
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from caliper_dagster.translator.rows import Codes
 from caliper_dagster.translator.vocabulary import TERM
 
 ANONYMOUS_PERSON = {"id": f"{TERM}Person", "type": "Person"}
@@ -28,7 +34,7 @@ class Iris:
 
     def __init__(self, wwwroot: str) -> None:
         self.site = wwwroot.rstrip("/")
-        self._namespace = uuid.uuid5(uuid.NAMESPACE_URL, self.site).bytes
+        self._namespace = uuid.uuid5(uuid.NAMESPACE_URL, self.site)
 
     @property
     def organization(self) -> str:
@@ -97,44 +103,75 @@ class Iris:
 
     def quoted(self, text: str) -> str:
         """Text as part of an address."""
-        return quote(text, safe="")
+        return _quoted(text)
 
     def uuid(self, name: str) -> str:
         """A ``urn:uuid:`` of version 5 in the namespace of the site."""
-        return _urn(hashlib.sha1(self._namespace + name.encode(), usedforsecurity=False).digest())
+        return uuid.uuid5(self._namespace, name).urn
 
-    def derived_event(self, log: int, time: int, child: str) -> str:
-        """Id of an event derived from a row: ``child`` tells it apart, such as ``item:3``."""
-        return self.uuid(f"logstore_standard_log:{log}:{time}:{child}")
+    def events(
+        self, logs: Codes, times: Codes, children: Iterable[tuple[int, str]] = ()
+    ) -> pa.StringArray:
+        """Ids of events, from the log id and the time of their rows.
 
-    def events(self, logs: Iterable[int], times: Iterable[int]) -> list[str]:
-        """Ids of primary events, from log id and time; the time guards against a truncated log."""
-        namespace, sha1 = self._namespace, hashlib.sha1
-        return [
-            _urn(
-                sha1(
-                    namespace + b"logstore_standard_log:%d:%d" % row, usedforsecurity=False
-                ).digest()
-            )
-            for row in zip(logs, times, strict=True)
-        ]
+        The time guards against a log that was truncated.
+
+        Args:
+            logs: log ids.
+            times: Unix times.
+            children: number of each derived event among these, and what tells it apart from the
+                others of its row, such as ``item:3``.
+        """
+        names = [b"%d:%d" % row for row in zip(logs.tolist(), times.tolist(), strict=True)]
+        for number, child in children:
+            names[number] += f":{child}".encode()
+        start = self._namespace.bytes + b"logstore_standard_log:"
+        return _urns(_digests(start, names))
 
     def session(self, login: int) -> str:
         """The session that a log-in (its log id) opened."""
         return self.uuid(f"session:{login}")
 
 
-def _urn(digest: bytes) -> str:
-    text = digest[:16].hex()
-    variant = "89ab"[int(text[16], 16) & 3]
-    return f"urn:uuid:{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+_FORM = "urn:uuid:00000000-0000-0000-0000-000000000000"
+_DIGITS = np.array([at for at, sign in enumerate(_FORM) if sign == "0"])
+_HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
+
+
+def _digests(start: bytes, names: Iterable[bytes]) -> npt.NDArray[np.uint8]:
+    """The SHA-1 digest of each name after a common start, each a row of 20 bytes."""
+    begin = hashlib.sha1(start, usedforsecurity=False).copy
+    digests = bytearray()
+    for name in names:
+        digest = begin()
+        digest.update(name)
+        digests += digest.digest()
+    return np.frombuffer(digests, np.uint8).reshape(-1, 20)
+
+
+def _urns(digests: npt.NDArray[np.uint8]) -> pa.StringArray:
+    """UUIDs of version 5 (RFC 9562, 5.5) from SHA-1 digests."""
+    half_bytes = np.empty((len(digests), 32), np.uint8)
+    half_bytes[:, 0::2] = digests[:, :16] >> 4
+    half_bytes[:, 1::2] = digests[:, :16] & 15
+    half_bytes[:, 12] = 5
+    half_bytes[:, 16] = half_bytes[:, 16] & 3 | 8
+    texts = np.tile(np.frombuffer(_FORM.encode(), np.uint8), (len(digests), 1))
+    texts[:, _DIGITS] = _HEX[half_bytes]
+    ends = np.arange(len(digests) + 1, dtype=np.int32) * len(_FORM)
+    return pa.StringArray.from_buffers(len(digests), pa.py_buffer(ends), pa.py_buffer(texts))
+
+
+@lru_cache(maxsize=10_000)
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
 
 
 def _fill(part: str, values: Mapping[str, object]) -> str | None:
     names = _PLACEHOLDER.findall(part)
     if not all(_given(values.get(name)) for name in names):
         return None
-    return _PLACEHOLDER.sub(lambda match: quote(str(values[match[1]]), safe=""), part)
+    return _PLACEHOLDER.sub(lambda match: _quoted(str(values[match[1]])), part)
 
 
 def _given(value: object) -> bool:
