@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from caliper_dagster.translator import vocabulary
-from caliper_dagster.translator.checking import entity_problems
-from caliper_dagster.translator.dialect import dialect
+from caliper_dagster.translator.checking import entity_problems, sound
+from caliper_dagster.translator.dialect import Dialect, dialect
 from caliper_dagster.translator.rows import without_empty
 from caliper_dagster.translator.vocabulary import Version
 
@@ -57,6 +58,14 @@ def check(entity: Mapping[str, Any], version: Version) -> None:
     Raises:
         InvalidEntityError: something is not as the vocabulary says.
     """
-    problems = entity_problems(entity, dialect(version, strict=True))
+    spoken = _strict(version)
+    if sound(entity, spoken):
+        return
+    problems = entity_problems(entity, spoken)
     if problems:
         raise InvalidEntityError(problems[0].sentence)
+
+
+@cache
+def _strict(version: Version) -> Dialect:
+    return dialect(version, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import isfinite
 from typing import Any, TypeVar
 
@@ -65,6 +66,11 @@ def time(seconds: float | None) -> str | None:
     """A date as Caliper wants it (UTC, milliseconds); None for Moodle's "no date", which is 0."""
     if not seconds or seconds < 0:
         return None
+    return _written(seconds)
+
+
+@lru_cache(maxsize=20_000)
+def _written(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
