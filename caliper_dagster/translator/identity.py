@@ -10,7 +10,8 @@ import hashlib
 import re
 import uuid
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from urllib.parse import quote
 
 import numpy as np
@@ -88,14 +89,13 @@ class Iris:
         Returns:
             The address, and the names whose values were not known.
         """
-        missing = [name for name in self.placeholders(template) if not _given(values.get(name))]
-        head, mark, fragment = template.partition("#")
-        base, _, query = head.partition("?")
-        parameters = [_fill(part, values) for part in query.split("&") if part]
-        kept = "&".join(part for part in parameters if part is not None)
-        end = _fill(fragment, values) if mark else None
+        names, base, parameters, fragment = _parsed(template)
+        given = {name: _text(values.get(name)) for name in names}
+        missing = [name for name in names if given[name] is None]
+        kept = "&".join([text for part in parameters if (text := part.filled(given)) is not None])
+        end = fragment.filled(given)
         address = (
-            f"{self.site}/{_fill(base, values) or ''}"
+            f"{self.site}/{base.filled(given) or ''}"
             + (f"?{kept}" if kept else "")
             + (f"#{end}" if end else "")
         )
@@ -167,12 +167,35 @@ def _quoted(text: str) -> str:
     return quote(text, safe="")
 
 
-def _fill(part: str, values: Mapping[str, object]) -> str | None:
-    names = _PLACEHOLDER.findall(part)
-    if not all(_given(values.get(name)) for name in names):
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a template: its text with ``%s`` for each of the values that it names."""
+
+    form: str
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, text: str) -> _Part:
+        names = _PLACEHOLDER.findall(text)
+        return cls(_PLACEHOLDER.sub("%s", text.replace("%", "%%")), tuple(names))
+
+    def filled(self, given: Mapping[str, str | None]) -> str | None:
+        """The text; None when a value is missing."""
+        texts = tuple([given[name] for name in self.names])
+        return None if None in texts else self.form % texts
+
+
+@cache
+def _parsed(template: str) -> tuple[list[str], _Part, list[_Part], _Part]:
+    """The names in a template of an address; its path, parameters and fragment."""
+    head, _, fragment = template.partition("#")
+    base, _, query = head.partition("?")
+    parameters = [_Part.of(part) for part in query.split("&") if part]
+    return Iris.placeholders(template), _Part.of(base), parameters, _Part.of(fragment)
+
+
+def _text(value: object) -> str | None:
+    """A value as part of an address; None when there is none."""
+    if value is None or value == "":
         return None
-    return _PLACEHOLDER.sub(lambda match: _quoted(str(values[match[1]])), part)
-
-
-def _given(value: object) -> bool:
-    return value is not None and value != ""
+    return str(value) if type(value) is int else _quoted(str(value))

@@ -20,7 +20,7 @@ from caliper_dagster.translator import conditions, vocabulary
 from caliper_dagster.translator.actors import APPLICATION, USER_IDS, USER_LEVEL, Actors
 from caliper_dagster.translator.derived import DERIVED_EVENTS, DerivedEvent
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS, Render, activities, people
-from caliper_dagster.translator.entities.generic import PATH_COLUMNS, by_path
+from caliper_dagster.translator.entities.generic import path_function
 from caliper_dagster.translator.entities.registry import Entity, PersonOptions
 from caliper_dagster.translator.finishing import InvalidEntityError
 from caliper_dagster.translator.fragments import Fragments, Pieces, Texts, dump, joined, times
@@ -557,16 +557,11 @@ def _check_time(seconds: int) -> None:
 
 def _entity_function(source: EntitySource) -> tuple[Callable[..., Any], Sequence[str]]:
     """The function that makes an entity, and the columns that it wants."""
-    if not isinstance(source, PathEntity):
+    if isinstance(source, PathEntity):
+        found = path_function(source.type, source.path)
+    else:
         found = ENTITY_FUNCTIONS[source]
-        return found.function, found.columns
-    entity_type, path = source.type, source.path
-
-    def from_path(render: Render, *values: object) -> Entity:
-        row = dict(zip(PATH_COLUMNS, values, strict=True))
-        return by_path(render, entity_type, path, row)
-
-    return from_path, PATH_COLUMNS
+    return found.function, found.columns
 
 
 def _actor_person(render: Render, actor: int, record: Mapping[str, Any] | None) -> Entity:
