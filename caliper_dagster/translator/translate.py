@@ -7,7 +7,9 @@ Python but the event id.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,7 +107,20 @@ class Translator:
         """
         if not expanded.num_rows:
             return CALIPER_EVENTS.empty()
-        return _Translation(self, expanded).table()
+        with _without_collection():
+            return _Translation(self, expanded).table()
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No garbage is collected: records and entities are many and have no cycles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @dataclass(slots=True)

@@ -72,13 +72,13 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
 def _with_other(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """The values of a row, with those in ``other`` that are named."""
     other = row["other"]
-    if not isinstance(other, Mapping):
+    if not isinstance(other, dict):
         return dict(row)
     values = {**row, "other": None}
     for name in names:
         if name.startswith("other."):
             value = other.get(name.removeprefix("other."))
-            values[name] = None if isinstance(value, Mapping | list) else value
+            values[name] = None if isinstance(value, dict | list) else value
     return values
 
 

@@ -81,11 +81,13 @@ def duration(seconds: float | None) -> str | None:
 
 def of_other(other: object, key: str) -> Any:  # noqa: ANN401 - decoded JSON
     """A value of the decoded ``other``; None when it has no such key, or is no map."""
-    return other.get(key) if isinstance(other, Mapping) else None
+    return other.get(key) if isinstance(other, dict) else None
 
 
 def integer(value: object) -> int | None:
     """An integer, which PHP often stores as text."""
+    if type(value) is int:
+        return value
     try:
         return int(str(value)) if value is not None and not isinstance(value, bool) else None
     except ValueError:
