@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from caliper_dagster.translator.rows import NOTHING, Codes, Flags, Indices
+from caliper_dagster.translator.rows import LOG_MARK, NOTHING, Codes, Flags, Indices
 
 _AT_ONCE = 20_000
 """Rows that are joined at a time: all their pieces stay near the processor."""
@@ -27,17 +27,28 @@ class Pieces(Protocol):
 class Fragments:
     """A column of JSON fragments that is filled in parts; rows without one have none.
 
+    A text may hold :data:`LOG_MARK`, in whose place each row has the id of its log row: so texts
+    that differ by nothing else are one.
+
     Args:
         codes: for each row the number of its text; 0 for none.
         before: what stands before every text.
         texts: texts by number.
+        logs: for each row the id of its log row, where texts have marks.
     """
 
-    def __init__(self, codes: Codes, before: bytes = b"", texts: Sequence[bytes] = (b"",)) -> None:
+    def __init__(
+        self,
+        codes: Codes,
+        before: bytes = b"",
+        texts: Sequence[bytes] = (b"",),
+        logs: Codes | None = None,
+    ) -> None:
         self.codes = codes
         self.before = before
         self._texts = list(texts)
-        self._array: pa.Array | None = None
+        self._logs = logs
+        self._pool: list[pa.Array] = []
 
     @classmethod
     def empty(cls, rows: int, before: bytes = b"") -> Fragments:
@@ -52,20 +63,40 @@ class Fragments:
         self.codes[rows] = codes[inverse]
         before = self.before
         self._texts.extend(b"" if text is None else before + text for text in texts)
-        self._array = None
+        self._pool = []
 
-    def taken(self, rows: Indices) -> Fragments:
+    def taken(self, rows: Indices, logs: Codes | None = None) -> Fragments:
         """The column of other rows, each with the text of one of these."""
-        return Fragments(self.codes[rows], self.before, self._texts)
+        return Fragments(self.codes[rows], self.before, self._texts, logs)
 
     def array(self, rows: slice) -> pa.Array | str:
         """The text of some rows; that of all of them when it is the same."""
         codes = self.codes[rows]
-        if len(codes) and (codes == codes[0]).all():
+        if not self._pool:
+            self._pool = _divided(self._texts)
+        if len(self._pool) == 1 and (codes == codes[0]).all():
             return self._texts[codes[0]].decode()
-        if self._array is None:
-            self._array = pa.array(self._texts, pa.string())
-        return self._array.take(pa.array(codes))
+        where = pa.array(codes)
+        first, *others = [pool.take(where) for pool in self._pool]
+        if not others or self._logs is None:
+            return first
+        logs = pa.array(self._logs[rows]).cast(pa.string())
+        marked = [pc.binary_join_element_wise(logs, after, "") for after in others]
+        return pc.binary_join_element_wise(first, *(part.fill_null("") for part in marked), "")
+
+
+def _divided(texts: Sequence[bytes]) -> list[pa.Array]:
+    """The texts up to their first mark, from there to the second, …; null behind the last."""
+    if not any(_MARK in text for text in texts):
+        return [pa.array(texts, pa.string())]
+    parts = [text.split(_MARK) for text in texts]
+    return [
+        pa.array([part[at] if at < len(part) else None for part in parts], pa.string())
+        for at in range(max(map(len, parts)))
+    ]
+
+
+_MARK = LOG_MARK.encode()
 
 
 @dataclass(frozen=True)

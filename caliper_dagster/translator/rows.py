@@ -6,6 +6,7 @@ once for each distinct combination of their values.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ Column = tuple[Codes, Sequence[Any]]
 
 NOTHING = np.int64(-(2**63))
 """Stands for null in integer arrays of ids, which no id of Moodle ever is."""
+
+LOG_MARK = f"log{secrets.token_hex(8)}"
+"""Stands in a text for the id of the log row (:mod:`fragments`); no text of a site has it."""
 
 _LARGEST = 2**62
 
@@ -51,6 +55,10 @@ class Rows:
         """Add or replace an integer column; :data:`NOTHING` is null."""
         self._derived[name] = values
         self._columns.pop(name, None)
+
+    def mark(self, name: str, text: str, rows: Flags) -> None:
+        """Add a column that is a text in some rows, and null in the others."""
+        self._columns[name] = (np.where(rows, 0, 1), [text, None])
 
     def hide(self, names: Sequence[str], rows: Flags) -> None:
         """Make columns null in some rows."""

@@ -38,6 +38,7 @@ from caliper_dagster.translator.recipes import (
 )
 from caliper_dagster.translator.renderer import Renderer
 from caliper_dagster.translator.rows import (
+    LOG_MARK,
     NOTHING,
     Codes,
     Flags,
@@ -202,6 +203,7 @@ class _Translation:
         self._rows = rows = Rows(expanded, _RECORDS)
         anonymous = rows.integers("anonymous") == 1
         rows.derive("log", np.where(anonymous, NOTHING, rows.integers("id")))
+        rows.mark("log_mark", LOG_MARK, ~anonymous)
         in_module = rows.integers("contextlevel") == _MODULE_LEVEL
         rows.derive("cmid", np.where(in_module, rows.integers("contextinstanceid"), NOTHING))
         self._renderer = Renderer(rows, translator.render, translator.version)
@@ -513,7 +515,8 @@ class _Translation:
         seconds: Codes,
     ) -> list[Pieces | str]:
         """The columns of an event between its id and its extensions."""
-        columns = {slot: fragments.taken(order.rows) for slot, fragments in slots.items()}
+        logs = self._rows.integers("id")[order.rows]
+        columns = {slot: fragments.taken(order.rows, logs) for slot, fragments in slots.items()}
         for slot, texts in derived.entities.items():
             columns[slot].place(order.beside, texts, order.derived)
         by_site = order.beside[np.array(derived.by_site, dtype=bool)[order.derived]]
