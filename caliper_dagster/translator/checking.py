@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from caliper_dagster.translator import vocabulary
@@ -68,11 +69,17 @@ def _tests(name: str, dialect: Dialect) -> Mapping[str, Holds] | None:
     if kinds is None or vocabulary.required(name):
         return None
     tests = {key: _test(kind, dialect) for key, kind in kinds.items()}
-    return tests | {"type": lambda _: True, "id": _names_itself}
+    return tests | {"type": lambda _: True, "id": _is_name}
 
 
-def _names_itself(value: object) -> bool:
-    return is_iri(value) and not str(value).startswith(TERM)
+def _is_name(value: object) -> bool:
+    return type(value) is str and _names(value)
+
+
+@lru_cache(maxsize=50_000)
+def _names(iri: str) -> bool:
+    """Whether this is the IRI of a thing that is not anonymous; each is found in many entities."""
+    return is_iri(iri) and not iri.startswith(TERM)
 
 
 def _test(kind: Kind, dialect: Dialect) -> Holds:
@@ -105,7 +112,7 @@ def _reference_test(types: str, dialect: Dialect) -> Holds:
     def test(value: object) -> bool:
         if type(value) is dict:
             return sound(value, dialect) and value["type"] in fitting
-        return _names_itself(value)
+        return type(value) is str and _names(value)
 
     return test
 

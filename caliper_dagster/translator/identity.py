@@ -89,17 +89,19 @@ class Iris:
         Returns:
             The address, and the names whose values were not known.
         """
-        names, base, parameters, fragment = _parsed(template)
-        given = {name: _text(values.get(name)) for name in names}
-        missing = [name for name in names if given[name] is None]
-        kept = "&".join([text for part in parameters if (text := part.filled(given)) is not None])
-        end = fragment.filled(given)
+        whole = _parsed(template)
+        texts = tuple([_text(values.get(name)) for name in whole.names])
+        if None not in texts:
+            return f"{self.site}/{whole.form % texts}", []
+        given = dict(zip(whole.names, texts, strict=True))
+        kept = "&".join(filter(None, (part.filled(given) for part in whole.parameters)))
+        end = whole.fragment.filled(given)
         address = (
-            f"{self.site}/{base.filled(given) or ''}"
+            f"{self.site}/{whole.base.filled(given) or ''}"
             + (f"?{kept}" if kept else "")
             + (f"#{end}" if end else "")
         )
-        return address, missing
+        return address, [name for name in whole.names if given[name] is None]
 
     def quoted(self, text: str) -> str:
         """Text as part of an address."""
@@ -176,6 +178,7 @@ class _Part:
 
     @classmethod
     def of(cls, text: str) -> _Part:
+        """The part of a template that is written so."""
         names = _PLACEHOLDER.findall(text)
         return cls(_PLACEHOLDER.sub("%s", text.replace("%", "%%")), tuple(names))
 
@@ -185,13 +188,36 @@ class _Part:
         return None if None in texts else self.form % texts
 
 
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """A template of an address, and its parts."""
+
+    names: list[str]
+    form: str
+    base: _Part
+    parameters: list[_Part]
+    fragment: _Part
+
+
 @cache
-def _parsed(template: str) -> tuple[list[str], _Part, list[_Part], _Part]:
-    """The names in a template of an address; its path, parameters and fragment."""
+def _parsed(template: str) -> _Template:
     head, _, fragment = template.partition("#")
     base, _, query = head.partition("?")
-    parameters = [_Part.of(part) for part in query.split("&") if part]
-    return Iris.placeholders(template), _Part.of(base), parameters, _Part.of(fragment)
+    parameters = [part for part in query.split("&") if part]
+    tidy = (
+        base
+        + ("?" if parameters else "")
+        + "&".join(parameters)
+        + ("#" if fragment else "")
+        + fragment
+    )
+    return _Template(
+        Iris.placeholders(template),
+        _Part.of(tidy).form,
+        _Part.of(base),
+        [_Part.of(part) for part in parameters],
+        _Part.of(fragment),
+    )
 
 
 def _text(value: object) -> str | None:
