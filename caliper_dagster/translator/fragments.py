@@ -48,7 +48,8 @@ class Fragments:
         self.before = before
         self._texts = list(texts)
         self._logs = logs
-        self._pool: list[pa.Array] = []
+        self._pool: pa.StringArray | None = None
+        self._ends: list[pa.StringArray] = []
 
     @classmethod
     def empty(cls, rows: int, before: bytes = b"") -> Fragments:
@@ -63,7 +64,7 @@ class Fragments:
         self.codes[rows] = codes[inverse]
         before = self.before
         self._texts.extend(b"" if text is None else before + text for text in texts)
-        self._pool = []
+        self._pool = None
 
     def taken(self, rows: Indices, logs: Codes | None = None) -> Fragments:
         """The column of other rows, each with the text of one of these."""
@@ -72,28 +73,39 @@ class Fragments:
     def array(self, rows: slice) -> pa.Array | str:
         """The text of some rows; that of all of them when it is the same."""
         codes = self.codes[rows]
-        if not self._pool:
-            self._pool = _divided(self._texts)
-        if len(self._pool) == 1 and (codes == codes[0]).all():
+        if self._pool is None:
+            self._pool, self._ends = _pool(self._texts)
+        if not self._ends and (codes == codes[0]).all():
             return self._texts[codes[0]].decode()
-        where = pa.array(codes)
-        first, *others = [pool.take(where) for pool in self._pool]
-        if not others or self._logs is None:
-            return first
+        begins = self._pool.take(pa.array(codes))
+        if not self._ends or self._logs is None:
+            return begins
         logs = pa.array(self._logs[rows]).cast(pa.string())
-        marked = [pc.binary_join_element_wise(logs, after, "") for after in others]
-        return pc.binary_join_element_wise(first, *(part.fill_null("") for part in marked), "")
+        ends = [
+            pc.binary_join_element_wise(logs, end.take(pa.array(codes)), "").fill_null("")
+            for end in self._ends
+        ]
+        return pc.binary_join_element_wise(begins, *ends, "")
 
 
-def _divided(texts: Sequence[bytes]) -> list[pa.Array]:
-    """The texts up to their first mark, from there to the second, …; null behind the last."""
-    if not any(_MARK in text for text in texts):
-        return [pa.array(texts, pa.string())]
-    parts = [text.split(_MARK) for text in texts]
-    return [
-        pa.array([part[at] if at < len(part) else None for part in parts], pa.string())
-        for at in range(max(map(len, parts)))
-    ]
+def _pool(texts: Sequence[bytes]) -> tuple[pa.StringArray, list[pa.StringArray]]:
+    """The texts up to their first mark; what is behind the first one, the second, …, or null."""
+    marked = {number: text.split(_MARK) for number, text in enumerate(texts) if _MARK in text}
+    begins = list(texts)
+    for number, parts in marked.items():
+        begins[number] = parts[0]
+    sizes = np.fromiter(map(len, begins), np.int32, len(begins))
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    pool = pa.StringArray.from_buffers(
+        len(begins), pa.py_buffer(offsets), pa.py_buffer(b"".join(begins))
+    )
+    ends = []
+    for at in range(1, max(map(len, marked.values()), default=1)):
+        found: list[bytes | None] = [None] * len(texts)
+        for number, parts in marked.items():
+            found[number] = parts[at] if at < len(parts) else None
+        ends.append(pa.array(found, pa.string()))
+    return pool, ends
 
 
 _MARK = LOG_MARK.encode()

@@ -28,6 +28,8 @@ LOG_MARK = f"log{secrets.token_hex(8)}"
 """Stands in a text for the id of the log row (:mod:`fragments`); no text of a site has it."""
 
 _LARGEST = 2**62
+_FEW = 500
+"""Below that, sorting is faster than a table of hashes."""
 
 
 class Rows:
@@ -56,9 +58,9 @@ class Rows:
         self._derived[name] = values
         self._columns.pop(name, None)
 
-    def mark(self, name: str, text: str, rows: Flags) -> None:
-        """Add a column that is a text in some rows, and null in the others."""
-        self._columns[name] = (np.where(rows, 0, 1), [text, None])
+    def add(self, name: str, codes: Codes, values: Sequence[Any]) -> None:
+        """Add or replace a column: for each row a code, and the value of each code."""
+        self._columns[name] = (codes, values)
 
     def hide(self, names: Sequence[str], rows: Flags) -> None:
         """Make columns null in some rows."""
@@ -163,6 +165,9 @@ def first_of_each(keys: Codes, size: int) -> tuple[Indices, Indices]:
         number = np.empty(size, dtype=np.intp)
         number[occurring] = np.arange(len(occurring))
         return first[occurring], number[keys]
+    if len(keys) < _FEW:
+        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        return first, inverse
     encoded = pa.array(keys).dictionary_encode()
     inverse = encoded.indices.to_numpy()
     first = np.empty(len(encoded.dictionary), dtype=np.intp)

@@ -203,7 +203,7 @@ class _Translation:
         self._rows = rows = Rows(expanded, _RECORDS)
         anonymous = rows.integers("anonymous") == 1
         rows.derive("log", np.where(anonymous, NOTHING, rows.integers("id")))
-        rows.mark("log_mark", LOG_MARK, ~anonymous)
+        rows.add("log_mark", anonymous.astype(np.int64), [LOG_MARK, None])
         in_module = rows.integers("contextlevel") == _MODULE_LEVEL
         rows.derive("cmid", np.where(in_module, rows.integers("contextinstanceid"), NOTHING))
         self._renderer = Renderer(rows, translator.render, translator.version)
@@ -252,18 +252,34 @@ class _Translation:
 
     # Slots
 
-    def _sources(self, slot: str) -> Iterator[tuple[EntitySource, Indices]]:
-        """Which rows get a slot from which entity."""
-        sources: dict[EntitySource, int] = {}
-        codes = np.full(len(self._recipes), -1)
+    def _sources(self, slot: str) -> Iterator[tuple[Callable[..., Any], Sequence[str], Indices]]:
+        """The functions that make the entities of a slot, with their columns and rows.
+
+        All paths that want the same columns are one function, which gets the path from a column of
+        its own: there are hundreds of them.
+        """
+        found: dict[EntitySource | tuple[str, ...], int] = {}
+        paths: dict[Callable[..., Any], int] = {}
+        kinds = np.full(len(self._recipes), -1)
+        path_of = np.zeros(len(self._recipes), dtype=np.int64)
         for number, recipe in enumerate(self._recipes):
             source: EntitySource | None = getattr(recipe, slot)
             if source is None or (slot == "target" and not self._keeps_target(recipe.event_type)):
                 continue
-            codes[number] = sources.setdefault(source, len(sources))
-        found = list(sources)
-        for code, rows in grouped(codes[self._recipe], len(found)):
-            yield found[code], rows
+            kind: EntitySource | tuple[str, ...] = source
+            if isinstance(source, PathEntity):
+                path = path_function(source.type, source.path)
+                path_of[number] = paths.setdefault(path.function, len(paths))
+                kind = path.columns
+            kinds[number] = found.setdefault(kind, len(found))
+        self._rows.add("path", path_of[self._recipe], list(paths))
+        names = list(found)
+        for code, rows in grouped(kinds[self._recipe], len(names)):
+            name = names[code]
+            if isinstance(name, tuple):
+                yield _by_path, ("path", *name), rows
+            else:
+                yield ENTITY_FUNCTIONS[name].function, ENTITY_FUNCTIONS[name].columns, rows
 
     def _keeps_target(self, event_type: str) -> bool:
         return vocabulary.keeps_target(event_type, self._translator.version)
@@ -273,8 +289,7 @@ class _Translation:
 
     def _slot(self, slot: str) -> Fragments:
         fragments = self._fragments(slot)
-        for source, rows in self._sources(slot):
-            function, names = _entity_function(source)
+        for function, names, rows in self._sources(slot):
             self._renderer.place(fragments, function, names, rows, slot)
         return fragments
 
@@ -283,9 +298,8 @@ class _Translation:
         fragments = Fragments.empty(self._rows.number)
         types = {"": 0}
         codes: Codes = np.zeros(self._rows.number, dtype=np.int64)
-        for source, rows in self._sources("object"):
-            function, columns = _entity_function(source)
-            results, inverse = self._renderer.entities(function, columns, rows, "object")
+        for function, names, rows in self._sources("object"):
+            results, inverse = self._renderer.entities(function, names, rows, "object")
             fragments.place(rows, [result[0] if result else None for result in results], inverse)
             found = [result[1] if result else "" for result in results]
             codes[rows] = np.array([types.setdefault(name, len(types)) for name in found])[inverse]
@@ -573,13 +587,8 @@ def _check_time(seconds: int) -> None:
         raise InvalidEntityError(_NO_TIME)
 
 
-def _entity_function(source: EntitySource) -> tuple[Callable[..., Any], Sequence[str]]:
-    """The function that makes an entity, and the columns that it wants."""
-    if isinstance(source, PathEntity):
-        found = path_function(source.type, source.path)
-    else:
-        found = ENTITY_FUNCTIONS[source]
-    return found.function, found.columns
+def _by_path(render: Render, path: Callable[..., Entity], *values: object) -> Entity:
+    return path(render, *values)
 
 
 def _actor_person(render: Render, actor: int, record: Mapping[str, Any] | None) -> Entity:
