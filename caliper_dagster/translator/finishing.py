@@ -23,9 +23,13 @@ def finish(entity: Mapping[str, Any], version: Version) -> dict[str, Any]:
     Raises:
         InvalidEntityError: it is not valid in this version.
     """
-    cleaned = without_empty(entity)
-    finished = _in_1_1(cleaned) if version == "v1p1" else cleaned
-    check(finished, version)
+    finished = without_empty(entity)
+    if version == "v1p1":
+        finished = _in_1_1(finished)
+    spoken = _strict(version)
+    if not sound(finished, spoken):  # by the same rules as a whole document
+        for problem in entity_problems(finished, spoken):
+            raise InvalidEntityError(problem.sentence)
     return finished
 
 
@@ -50,20 +54,6 @@ def _in_1_1(entity: dict[str, Any]) -> dict[str, Any]:
     if moved:
         older["extensions"] = moved
     return older
-
-
-def check(entity: Mapping[str, Any], version: Version) -> None:
-    """Check an entity by the same rules as a whole document (``checking``), strictly.
-
-    Raises:
-        InvalidEntityError: something is not as the vocabulary says.
-    """
-    spoken = _strict(version)
-    if sound(entity, spoken):
-        return
-    problems = entity_problems(entity, spoken)
-    if problems:
-        raise InvalidEntityError(problems[0].sentence)
 
 
 @cache

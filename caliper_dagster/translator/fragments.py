@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from caliper_dagster.translator.rows import LOG_MARK, NOTHING, Codes, Flags, Indices
+from caliper_dagster.translator.rows import LOG_MARK, NOTHING, Codes, Flags, Indices, combinations
 
 _AT_ONCE = 20_000
 """Rows that are joined at a time: all their pieces stay near the processor."""
@@ -46,10 +48,11 @@ class Fragments:
     ) -> None:
         self.codes = codes
         self.before = before
-        self._texts = list(texts)
+        self.texts = list(texts)
         self._logs = logs
         self._pool: pa.StringArray | None = None
         self._ends: list[pa.StringArray] = []
+        self._marked: Codes = codes
 
     @classmethod
     def empty(cls, rows: int, before: bytes = b"") -> Fragments:
@@ -58,57 +61,75 @@ class Fragments:
 
     def place(self, rows: Indices, texts: Sequence[bytes | None], inverse: Indices) -> None:
         """Give rows their texts: row ``i`` of ``rows`` gets ``texts[inverse[i]]``."""
-        codes = np.arange(len(self._texts), len(self._texts) + len(texts))
+        codes = np.arange(len(self.texts), len(self.texts) + len(texts))
         absent = [number for number, text in enumerate(texts) if text is None]
         codes[absent] = 0
         self.codes[rows] = codes[inverse]
         before = self.before
-        self._texts.extend(b"" if text is None else before + text for text in texts)
+        self.texts.extend(b"" if text is None else before + text for text in texts)
         self._pool = None
+
+    @classmethod
+    def merged(cls, columns: Sequence[Fragments]) -> Fragments:
+        """One column of the texts of several, one after the other, where few differ."""
+        used = [column for column in columns if column.codes.any()]
+        firsts, inverse = combinations(
+            [(column.codes, len(column.texts)) for column in used], len(columns[0].codes)
+        )
+        parts = [[column.texts[code] for code in column.codes[firsts].tolist()] for column in used]
+        texts = [b"".join(found) for found in zip(*parts, strict=True)] or [b""] * len(firsts)
+        return cls(inverse, texts=texts)
 
     def taken(self, rows: Indices, logs: Codes | None = None) -> Fragments:
         """The column of other rows, each with the text of one of these."""
-        return Fragments(self.codes[rows], self.before, self._texts, logs)
+        return Fragments(self.codes[rows], self.before, self.texts, logs)
 
     def array(self, rows: slice) -> pa.Array | str:
         """The text of some rows; that of all of them when it is the same."""
         codes = self.codes[rows]
         if self._pool is None:
-            self._pool, self._ends = _pool(self._texts)
+            self._divide()
         if not self._ends and (codes == codes[0]).all():
-            return self._texts[codes[0]].decode()
+            return self.texts[codes[0]].decode()
         begins = self._pool.take(pa.array(codes))
         if not self._ends or self._logs is None:
             return begins
         logs = pa.array(self._logs[rows]).cast(pa.string())
+        which = pa.array(self._marked[codes])
         ends = [
-            pc.binary_join_element_wise(logs, end.take(pa.array(codes)), "").fill_null("")
+            pc.binary_join_element_wise(logs, end.take(which), "").fill_null("")
             for end in self._ends
         ]
         return pc.binary_join_element_wise(begins, *ends, "")
 
+    def _divide(self) -> None:
+        """Make a pool of the texts up to their first mark, and of what is behind the marks.
 
-def _pool(texts: Sequence[bytes]) -> tuple[pa.StringArray, list[pa.StringArray]]:
-    """The texts up to their first mark; what is behind the first one, the second, …, or null."""
-    marked = {number: text.split(_MARK) for number, text in enumerate(texts) if _MARK in text}
-    begins = list(texts)
-    for number, parts in marked.items():
-        begins[number] = parts[0]
-    sizes = np.fromiter(map(len, begins), np.int32, len(begins))
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-    pool = pa.StringArray.from_buffers(
-        len(begins), pa.py_buffer(offsets), pa.py_buffer(b"".join(begins))
-    )
-    ends = []
-    for at in range(1, max(map(len, marked.values()), default=1)):
-        found: list[bytes | None] = [None] * len(texts)
-        for number, parts in marked.items():
-            found[number] = parts[at] if at < len(parts) else None
-        ends.append(pa.array(found, pa.string()))
-    return pool, ends
+        Behind the first one, the second, …: only of the texts that have any, after a null.
+        """
+        whole = b"".join(self.texts)
+        number = len(self.texts)
+        ends = np.cumsum(np.fromiter(map(len, self.texts), np.int64, number))
+        begins = self.texts
+        marks = [found.start() for found in _MARKS.finditer(whole)] if _MARK in whole else []
+        if marks:
+            marked = np.unique(np.searchsorted(ends, marks, side="right"))
+            self._marked = np.zeros(number, dtype=np.int64)
+            self._marked[marked] = np.arange(1, len(marked) + 1)
+            parts = [begins[at].split(_MARK) for at in marked.tolist()]
+            begins = list(begins)
+            for at, part in zip(marked.tolist(), parts, strict=True):
+                begins[at] = part[0]
+            behind = zip_longest(*(part[1:] for part in parts))
+            self._ends = [pa.array([None, *texts], pa.string()) for texts in behind]
+            whole = b"".join(begins)
+            ends = np.cumsum(np.fromiter(map(len, begins), np.int64, number))
+        offsets = np.concatenate([[0], ends]).astype(np.int32)
+        self._pool = pa.StringArray.from_buffers(number, pa.py_buffer(offsets), pa.py_buffer(whole))
 
 
 _MARK = LOG_MARK.encode()
+_MARKS = re.compile(_MARK)
 
 
 @dataclass(frozen=True)
@@ -137,6 +158,23 @@ class Numbers:
 
 
 @dataclass(frozen=True)
+class Pooled:
+    """A column of texts by number.
+
+    Attributes:
+        codes: for each row the number of its text.
+        texts: the texts.
+    """
+
+    codes: Codes
+    texts: pa.StringArray
+
+    def array(self, rows: slice) -> pa.Array:
+        """The text of some rows."""
+        return self.texts.take(pa.array(self.codes[rows]))
+
+
+@dataclass(frozen=True)
 class Texts:
     """A column of texts that are all there."""
 
@@ -157,14 +195,11 @@ def times(seconds: Codes, before: str) -> list[Pieces]:
     hours, within = np.divmod(seconds, 3600)
     encoded = pa.array(hours).dictionary_encode()
     starts = pc.multiply(encoded.dictionary, 3600).cast(pa.timestamp("s"))
-    texts = pc.strftime(starts, f"{before}%Y-%m-%dT%H:").to_pylist()
-    return [
-        Fragments(encoded.indices.to_numpy(), texts=[text.encode() for text in texts]),
-        Fragments(within, texts=_WITHIN_HOUR),
-    ]
+    texts = pc.strftime(starts, f"{before}%Y-%m-%dT%H:")
+    return [Pooled(encoded.indices.to_numpy(), texts), Pooled(within, _WITHIN_HOUR)]
 
 
-_WITHIN_HOUR = [b"%02d:%02d.000Z" % divmod(second, 60) for second in range(3600)]
+_WITHIN_HOUR = pa.array([f"{s // 60:02d}:{s % 60:02d}.000Z" for s in range(3600)])
 
 
 def joined(columns: Sequence[Pieces | str], rows: int) -> pa.ChunkedArray:

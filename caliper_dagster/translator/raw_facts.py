@@ -75,7 +75,7 @@ class RawFacts:
         self._other = self._allowed_other()
         shown = np.flatnonzero(self._named) if ip_addresses else everything[:0]
         self._ip = self._values("ip", lambda _, ip: ip or None, ("ip",), shown)
-        self._extras = self._all_extras(actors, everything)
+        self._extras = Fragments.merged(self._all_extras(actors, everything))
 
     def columns(self, rows: Indices, derived_from: Fragments) -> list[Pieces | str]:
         """The ``extensions`` of events, with their key before them.
@@ -94,7 +94,7 @@ class RawFacts:
             self._other.taken(rows),
             self._ip.taken(rows),
             "}",
-            *(extra.taken(rows) for extra in self._extras),
+            self._extras.taken(rows),
             derived_from,
             "}",
         ]

@@ -92,10 +92,16 @@ class Rows:
             array = array.unify_dictionaries().combine_chunks()
         if isinstance(array, pa.ChunkedArray):  # older and empty columns stay chunked
             array = array.chunk(0) if array.num_chunks else pa.array([], column.type)
-        values = array.dictionary.to_pylist()
+        size = len(array.dictionary)
+        codes = array.indices.fill_null(size).to_numpy()
+        occurring = np.flatnonzero(np.bincount(codes, minlength=size + 1)[:size])
+        if len(occurring) < size:  # in a slice of a longer table
+            number = np.full(size + 1, len(occurring))
+            number[occurring] = np.arange(len(occurring))
+            codes = number[codes]
+        values = array.dictionary.take(pa.array(occurring)).to_pylist()
         if name in self._records:
             values = [orjson.loads(value) for value in values]
-        codes = array.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
         return codes, [*values, None]
 
     def holding(self, name: str, wanted: str) -> Flags:
@@ -120,23 +126,38 @@ class Rows:
             The values of each combination, in the order of the names, and for each row which
             combination it has.
         """
-        keys = np.zeros(len(rows), dtype=np.int64)
         columns = [self.column(name) for name in names]
-        size = 1
-        for codes, values in columns:
-            if size * len(values) >= _LARGEST:
-                firsts, numbers = first_of_each(keys, size)
-                keys, size = numbers.astype(np.int64), len(firsts)
-            if size > 1:
-                keys *= len(values)
-            keys += codes[rows]
-            size *= len(values)
-        firsts, inverse = first_of_each(keys, size)
+        firsts, inverse = combinations(
+            [(codes[rows], len(values)) for codes, values in columns], len(rows)
+        )
         if not columns:
             return [()] * len(firsts), inverse
         chosen = rows[firsts]
         picked = [[values[code] for code in codes[chosen].tolist()] for codes, values in columns]
         return list(zip(*picked, strict=True)), inverse
+
+
+def combinations(columns: Sequence[tuple[Codes, int]], number: int) -> tuple[Indices, Indices]:
+    """Number the distinct combinations of codes.
+
+    Args:
+        columns: codes, and the number of codes that there are.
+        number: how many rows each of them has.
+
+    Returns:
+        Where each combination is first, and for each row the number of its combination.
+    """
+    keys = np.zeros(number, dtype=np.int64)
+    size = 1
+    for codes, values in columns:
+        if size * values >= _LARGEST:
+            firsts, numbers = first_of_each(keys, size)
+            keys, size = numbers.astype(np.int64), len(firsts)
+        if size > 1:
+            keys *= values
+        keys += codes
+        size *= values
+    return first_of_each(keys, size)
 
 
 def _numbers(values: Codes) -> Column:

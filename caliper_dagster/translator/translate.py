@@ -25,7 +25,15 @@ from caliper_dagster.translator.entities import ENTITY_FUNCTIONS, Render, activi
 from caliper_dagster.translator.entities.generic import path_function
 from caliper_dagster.translator.entities.registry import Entity, PersonOptions
 from caliper_dagster.translator.finishing import InvalidEntityError
-from caliper_dagster.translator.fragments import Fragments, Pieces, Texts, dump, joined, times
+from caliper_dagster.translator.fragments import (
+    Fragments,
+    Pieces,
+    Pooled,
+    Texts,
+    dump,
+    joined,
+    times,
+)
 from caliper_dagster.translator.heads import Head, IllegalEventError, head
 from caliper_dagster.translator.identity import ANONYMOUS_PERSON, Iris
 from caliper_dagster.translator.raw_facts import RawFacts
@@ -541,9 +549,9 @@ class _Translation:
             for slot in ("membership", "session"):
                 columns[slot].codes[by_site] = 0
         return [
-            Fragments(heads, texts=[head.opening.encode() for head in self._heads]),
+            Pooled(heads, pa.array([head.opening for head in self._heads])),
             columns["actor"],
-            Fragments(heads, texts=[head.middle.encode() for head in self._heads]),
+            Pooled(heads, pa.array([head.middle for head in self._heads])),
             columns["object"],
             *times(seconds, ',"eventTime":"'),
             '"',
