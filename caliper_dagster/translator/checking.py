@@ -69,7 +69,7 @@ def _tests(name: str, dialect: Dialect) -> Mapping[str, Holds] | None:
     if kinds is None or vocabulary.required(name):
         return None
     tests = {key: _test(kind, dialect) for key, kind in kinds.items()}
-    return tests | {"type": lambda _: True, "id": _is_name}
+    return tests | {"type": bool, "id": _is_name}
 
 
 def _is_name(value: object) -> bool:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from caliper_dagster.translator.rows import Codes
 from caliper_dagster.translator.vocabulary import TERM
@@ -124,7 +125,8 @@ class Iris:
             children: number of each derived event among these, and what tells it apart from the
                 others of its row, such as ``item:3``.
         """
-        names = [b"%d:%d" % row for row in zip(logs.tolist(), times.tolist(), strict=True)]
+        rows = [pa.array(numbers).cast(pa.string()) for numbers in (logs, times)]
+        names = pc.binary_join_element_wise(*rows, ":").cast(pa.binary()).to_pylist()
         for number, child in children:
             names[number] += f":{child}".encode()
         start = self._namespace.bytes + b"logstore_standard_log:"
@@ -135,9 +137,11 @@ class Iris:
         return self.uuid(f"session:{login}")
 
 
-_FORM = "urn:uuid:00000000-0000-0000-0000-000000000000"
-_DIGITS = np.array([at for at, sign in enumerate(_FORM) if sign == "0"])
-_HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
+_FORM = b"urn:uuid:00000000-0000-0000-0000-000000000000"
+_FIELDS = ((9, 0, 4), (18, 4, 6), (23, 6, 8), (28, 8, 10), (33, 10, 16))
+"""Of each field of a UUID: its place in the form, and its first and last byte."""
+
+_HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16)
 
 
 def _digests(start: bytes, names: Iterable[bytes]) -> npt.NDArray[np.uint8]:
@@ -153,13 +157,14 @@ def _digests(start: bytes, names: Iterable[bytes]) -> npt.NDArray[np.uint8]:
 
 def _urns(digests: npt.NDArray[np.uint8]) -> pa.StringArray:
     """UUIDs of version 5 (RFC 9562, 5.5) from SHA-1 digests."""
-    half_bytes = np.empty((len(digests), 32), np.uint8)
-    half_bytes[:, 0::2] = digests[:, :16] >> 4
-    half_bytes[:, 1::2] = digests[:, :16] & 15
-    half_bytes[:, 12] = 5
-    half_bytes[:, 16] = half_bytes[:, 16] & 3 | 8
-    texts = np.tile(np.frombuffer(_FORM.encode(), np.uint8), (len(digests), 1))
-    texts[:, _DIGITS] = _HEX[half_bytes]
+    octets = digests[:, :16].copy()
+    octets[:, 6] = octets[:, 6] & 0x0F | 0x50
+    octets[:, 8] = octets[:, 8] & 0x3F | 0x80
+    digits = _HEX[octets].view(np.uint8)
+    texts = np.empty((len(digests), len(_FORM)), np.uint8)
+    texts[:] = np.frombuffer(_FORM, np.uint8)
+    for place, first, last in _FIELDS:
+        texts[:, place : place + 2 * (last - first)] = digits[:, 2 * first : 2 * last]
     ends = np.arange(len(digests) + 1, dtype=np.int32) * len(_FORM)
     return pa.StringArray.from_buffers(len(digests), pa.py_buffer(ends), pa.py_buffer(texts))
 

@@ -28,6 +28,9 @@ LOG_MARK = f"log{secrets.token_hex(8)}"
 """Stands in a text for the id of the log row (:mod:`fragments`); no text of a site has it."""
 
 _LARGEST = 2**62
+_SMALL_PART = 50
+"""Integers of so small a part of the rows are looked at by themselves."""
+
 _FEW = 500
 """Below that, sorting is faster than a table of hashes."""
 
@@ -126,15 +129,25 @@ class Rows:
             The values of each combination, in the order of the names, and for each row which
             combination it has.
         """
-        columns = [self.column(name) for name in names]
+        columns = [self._column_of(name, rows) for name in names]
         firsts, inverse = combinations(
-            [(codes[rows], len(values)) for codes, values in columns], len(rows)
+            [(codes, len(values)) for codes, values in columns], len(rows)
         )
         if not columns:
             return [()] * len(firsts), inverse
-        chosen = rows[firsts]
-        picked = [[values[code] for code in codes[chosen].tolist()] for codes, values in columns]
+        picked = [[values[code] for code in codes[firsts].tolist()] for codes, values in columns]
         return list(zip(*picked, strict=True)), inverse
+
+    def _column_of(self, name: str, rows: Indices) -> Column:
+        """A column of some rows."""
+        if name not in self._columns and len(rows) < self.number // _SMALL_PART:
+            # Seldom asked for, and where numbers are all different, not worth knowing for all.
+            if name in self._derived:
+                return _numbers(self._derived[name][rows])
+            if pa.types.is_integer(self._table[name].type):
+                return _numbers(self.integers(name)[rows])
+        codes, values = self.column(name)
+        return codes[rows], values
 
 
 def combinations(columns: Sequence[tuple[Codes, int]], number: int) -> tuple[Indices, Indices]:
