@@ -1,4 +1,4 @@
-"""The rules for entities and values, shared by rendering and validation.
+"""The rules for entities and values, shared by `finishing` and `validation`.
 
 Every function returns the problems of what it is given, with paths that start there; callers put
 them below their own keys, so that what is valid costs no path.
@@ -7,14 +7,17 @@ them below their own keys, so that what is valid costs no path.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from caliper_dagster.translator import vocabulary
-from caliper_dagster.translator.dialect import Dialect, Kind, Kinds, is_blank_node, is_iri
+from caliper_dagster.translator.dialect import Dialect, Holds, Kind, Kinds, is_blank_node, is_iri
 from caliper_dagster.translator.problems import Problem, Problems, article, found, shown, shown_term
 from caliper_dagster.translator.vocabulary import TERM
 
 _NONE: Problems = ()
+_PLAIN = frozenset({str, int, float, bool})
 _KEYWORDS = frozenset({"id", "type", "@context"})
 
 
@@ -38,6 +41,80 @@ def entity_problems(entity: Mapping[str, Any], dialect: Dialect) -> Problems:
     if name is None:
         return found("required", "the entity has no type", "type")
     return found("type", f"{shown_term(name)} is no entity type of {dialect.version}", "type")
+
+
+def sound(entity: Mapping[str, Any], dialect: Dialect) -> bool:
+    """Whether an entity surely has no problems: a quick look that most entities stand.
+
+    False says nothing: then :func:`entity_problems` decides.
+    """
+    name = entity.get("type")
+    if type(name) is not str:
+        return False
+    if name not in dialect.tests:
+        dialect.tests[name] = _tests(name, dialect)
+    tests = dialect.tests[name]
+    if tests is None:
+        return False
+    for key, value in entity.items():
+        test = tests.get(key)
+        if test is None or not test(value):
+            return False
+    return "id" in entity
+
+
+def _tests(name: str, dialect: Dialect) -> Mapping[str, Holds] | None:
+    """What surely holds of the properties of an entity type; None when nothing does."""
+    kinds = dialect.entity(name)
+    if kinds is None or vocabulary.required(name):
+        return None
+    tests = {key: _test(kind, dialect) for key, kind in kinds.items()}
+    return tests | {"type": bool, "id": _is_name}
+
+
+def _is_name(value: object) -> bool:
+    return type(value) is str and _names(value)
+
+
+@lru_cache(maxsize=50_000)
+def _names(iri: str) -> bool:
+    """Whether this is the IRI of a thing that is not anonymous; each is found in many entities."""
+    return is_iri(iri) and not iri.startswith(TERM)
+
+
+def _test(kind: Kind, dialect: Dialect) -> Holds:
+    if kind.many:
+        one = _test(replace(kind, many=False), dialect)
+        return lambda value: type(value) is list and bool(value) and all(map(one, value))
+    if kind.entity:
+        return _reference_test(kind.entity, dialect)
+    if kind.value:
+        return lambda value: not value_type_problems("", value, kind.value, dialect)
+    if kind.holds is None:
+        return lambda _: False
+    if kind.plain is None:  # a map, or a term
+        holds = kind.holds
+        return lambda value: (
+            holds(value)
+            and (
+                type(value) is not dict
+                or all(type(item) in _PLAIN and item != "" for item in value.values())
+            )
+        )
+    if kind.plain(""):
+        return lambda value: type(value) is str and value != ""
+    return kind.plain
+
+
+def _reference_test(types: str, dialect: Dialect) -> Holds:
+    fitting = frozenset(name for name in vocabulary.ENTITY_TYPES if vocabulary.fits(name, types))
+
+    def test(value: object) -> bool:
+        if type(value) is dict:
+            return sound(value, dialect) and value["type"] in fitting
+        return type(value) is str and _names(value)
+
+    return test
 
 
 def id_problems(owner: str, entity: Mapping[str, Any], dialect: Dialect) -> Problems:

@@ -17,24 +17,24 @@ def grade_removed(object: Mapping[str, Any] | None) -> bool:
 
 def final_grade_removed(other: object) -> bool:
     """A grade in the gradebook was taken away: ``other.finalgrade`` is null."""
-    if isinstance(other, Mapping):
+    if isinstance(other, dict):
         return "finalgrade" in other and other["finalgrade"] is None
     return False
 
 
 def completion_reset(other: object) -> bool:
     """An activity counts as not completed any more: ``other.completionstate`` is 0."""
-    return isinstance(other, Mapping) and str(other.get("completionstate")) == "0"
+    return isinstance(other, dict) and str(other.get("completionstate")) == "0"
 
 
 def tagged_person(other: object) -> bool:
     """A user, who is no resource, was tagged."""
-    return isinstance(other, Mapping) and other.get("itemtype") == "user"
+    return isinstance(other, dict) and other.get("itemtype") == "user"
 
 
 def policy_declined(other: object) -> bool:
     """A policy was declined: ``other.status`` is 0 (from Moodle 3.5 on)."""
-    return isinstance(other, Mapping) and str(other.get("status")) == "0"
+    return isinstance(other, dict) and str(other.get("status")) == "0"
 
 
 CONDITIONS: dict[str, Callable[..., bool]] = {

@@ -276,13 +276,13 @@ def h5p_grade(
     cmid: int | None,
     module: Record | None,
     courseid: int | None,
-    log: int | None,
+    log_mark: str | None,
 ) -> list[DerivedEvent]:
     """The score that the content reported."""
     record = object or {}
     if record.get("rawscore") is None or not record.get("maxscore"):
         return []
-    attempt = h5p_attempt(render, object, userid, anonymous, cmid, module, log)
+    attempt = h5p_attempt(render, object, userid, anonymous, cmid, module, log_mark)
     graded = {**attempt, "assignable": activity(render, cmid, module, "mod_h5pactivity", courseid)}
     score: Entity = {
         "id": f"{attempt['id']}#score",
@@ -302,11 +302,11 @@ def h5p_items(
     anonymous: int,
     cmid: int | None,
     module: Record | None,
-    log: int | None,
+    log_mark: str | None,
 ) -> list[DerivedEvent]:
     """One event per interaction of the attempt."""
     thing = activity_iri(render, cmid, module, "mod_h5pactivity")
-    attempt = h5p_attempt(render, object, userid, anonymous, cmid, module, log)
+    attempt = h5p_attempt(render, object, userid, anonymous, cmid, module, log_mark)
     return [
         _h5p_item(render, result, attempt, thing) for result in (object or {}).get("results") or ()
     ]

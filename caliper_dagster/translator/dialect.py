@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from math import isfinite
 from typing import Any
 
@@ -63,12 +63,14 @@ class Dialect:
         foreign: whether other contexts define further types and properties.
         strict: whether what only should not be counts as a problem, too: null or empty values,
             what the context does not define, blank nodes, events without profile.
+        tests: by entity type, tests of :func:`checking.sound`.
     """
 
     version: Version
     terms: frozenset[str]
     foreign: bool = False
     strict: bool = False
+    tests: dict[str, Mapping[str, Holds] | None] = field(default_factory=dict)
     _entities: dict[str, Kinds | None] = field(default_factory=dict)
     _values: dict[str, Kinds] = field(default_factory=dict)
     _events: dict[tuple[str, str], Kinds] = field(default_factory=dict)
@@ -244,16 +246,23 @@ EVENT_ID = "urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-
 """Pattern of an event's id, in either case: a UUID of any version of RFC 9562 (1.2 Event)."""
 
 _EVENT_ID = re.compile(EVENT_ID, re.IGNORECASE | re.ASCII)
+_WEB = re.compile(r"https?://[^/?#]")
+_NEVER_IN_IRI = bytes(range(0x21)) + b'\x7f<>"{}|\\^`'
 _IRI = re.compile(r"(?!https?:(?!//[^/?#]))[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x20\x7f<>\"{}|\\^`]+")
 _BLANK_NODE = re.compile(r"_:[^\s:/]+")
 
 
 def _is_time(value: object) -> bool:
     """A time that exists, in UTC with exactly three digits of a second."""
-    if not isinstance(value, str) or not _TIME.fullmatch(value):
+    return isinstance(value, str) and _says_time(value)
+
+
+@lru_cache(maxsize=20_000)
+def _says_time(text: str) -> bool:
+    if not _TIME.fullmatch(text):
         return False
     try:
-        datetime.fromisoformat(value)
+        datetime.fromisoformat(text)
     except ValueError:
         return False
     return True
@@ -273,7 +282,11 @@ def _is_event_id(value: object) -> bool:
 
 def is_iri(value: object) -> bool:
     """Whether this is an absolute IRI; one of the web must name its host."""
-    return isinstance(value, str) and _IRI.fullmatch(value) is not None
+    if not isinstance(value, str):
+        return False
+    if value.isascii() and _WEB.match(value):  # most are: the same rule without going by character
+        return len(value.encode().translate(None, _NEVER_IN_IRI)) == len(value)
+    return _IRI.fullmatch(value) is not None
 
 
 def is_blank_node(value: object) -> bool:

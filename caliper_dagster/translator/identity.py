@@ -10,8 +10,16 @@ import hashlib
 import re
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from urllib.parse import quote
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from caliper_dagster.translator.rows import Codes
 from caliper_dagster.translator.vocabulary import TERM
 
 ANONYMOUS_PERSON = {"id": f"{TERM}Person", "type": "Person"}
@@ -28,7 +36,7 @@ class Iris:
 
     def __init__(self, wwwroot: str) -> None:
         self.site = wwwroot.rstrip("/")
-        self._namespace = uuid.uuid5(uuid.NAMESPACE_URL, self.site).bytes
+        self._namespace = uuid.uuid5(uuid.NAMESPACE_URL, self.site)
 
     @property
     def organization(self) -> str:
@@ -82,60 +90,143 @@ class Iris:
         Returns:
             The address, and the names whose values were not known.
         """
-        missing = [name for name in self.placeholders(template) if not _given(values.get(name))]
-        head, mark, fragment = template.partition("#")
-        base, _, query = head.partition("?")
-        parameters = [_fill(part, values) for part in query.split("&") if part]
-        kept = "&".join(part for part in parameters if part is not None)
-        end = _fill(fragment, values) if mark else None
+        whole = _parsed(template)
+        texts = tuple([_text(values.get(name)) for name in whole.names])
+        if None not in texts:
+            return f"{self.site}/{whole.form % texts}", []
+        given = dict(zip(whole.names, texts, strict=True))
+        kept = "&".join(filter(None, (part.filled(given) for part in whole.parameters)))
+        end = whole.fragment.filled(given)
         address = (
-            f"{self.site}/{_fill(base, values) or ''}"
+            f"{self.site}/{whole.base.filled(given) or ''}"
             + (f"?{kept}" if kept else "")
             + (f"#{end}" if end else "")
         )
-        return address, missing
+        return address, [name for name in whole.names if given[name] is None]
 
     def quoted(self, text: str) -> str:
         """Text as part of an address."""
-        return quote(text, safe="")
+        return _quoted(text)
 
     def uuid(self, name: str) -> str:
         """A ``urn:uuid:`` of version 5 in the namespace of the site."""
-        return _urn(hashlib.sha1(self._namespace + name.encode(), usedforsecurity=False).digest())
+        return uuid.uuid5(self._namespace, name).urn
 
-    def derived_event(self, log: int, time: int, child: str) -> str:
-        """Id of an event derived from a row: ``child`` tells it apart, such as ``item:3``."""
-        return self.uuid(f"logstore_standard_log:{log}:{time}:{child}")
+    def events(
+        self, logs: Codes, times: Codes, children: Iterable[tuple[int, str]] = ()
+    ) -> pa.StringArray:
+        """Ids of events, from the log id and the time of their rows.
 
-    def events(self, logs: Iterable[int], times: Iterable[int]) -> list[str]:
-        """Ids of primary events, from log id and time; the time guards against a truncated log."""
-        namespace, sha1 = self._namespace, hashlib.sha1
-        return [
-            _urn(
-                sha1(
-                    namespace + b"logstore_standard_log:%d:%d" % row, usedforsecurity=False
-                ).digest()
-            )
-            for row in zip(logs, times, strict=True)
-        ]
+        The time guards against a log that was truncated.
+
+        Args:
+            logs: log ids.
+            times: Unix times.
+            children: number of each derived event among these, and what tells it apart from the
+                others of its row, such as ``item:3``.
+        """
+        rows = [pa.array(numbers).cast(pa.string()) for numbers in (logs, times)]
+        names = pc.binary_join_element_wise(*rows, ":").cast(pa.binary()).to_pylist()
+        for number, child in children:
+            names[number] += f":{child}".encode()
+        start = self._namespace.bytes + b"logstore_standard_log:"
+        return _urns(_digests(start, names))
 
     def session(self, login: int) -> str:
         """The session that a log-in (its log id) opened."""
         return self.uuid(f"session:{login}")
 
 
-def _urn(digest: bytes) -> str:
-    text = digest[:16].hex()
-    variant = "89ab"[int(text[16], 16) & 3]
-    return f"urn:uuid:{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+_FORM = b"urn:uuid:00000000-0000-0000-0000-000000000000"
+_FIELDS = ((9, 0, 4), (18, 4, 6), (23, 6, 8), (28, 8, 10), (33, 10, 16))
+"""Of each field of a UUID: its place in the form, and its first and last byte."""
+
+_HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16)
 
 
-def _fill(part: str, values: Mapping[str, object]) -> str | None:
-    names = _PLACEHOLDER.findall(part)
-    if not all(_given(values.get(name)) for name in names):
+def _digests(start: bytes, names: Iterable[bytes]) -> npt.NDArray[np.uint8]:
+    """The SHA-1 digest of each name after a common start, each a row of 20 bytes."""
+    begin = hashlib.sha1(start, usedforsecurity=False).copy
+    digests = bytearray()
+    for name in names:
+        digest = begin()
+        digest.update(name)
+        digests += digest.digest()
+    return np.frombuffer(digests, np.uint8).reshape(-1, 20)
+
+
+def _urns(digests: npt.NDArray[np.uint8]) -> pa.StringArray:
+    """UUIDs of version 5 (RFC 9562, 5.5) from SHA-1 digests."""
+    octets = digests[:, :16].copy()
+    octets[:, 6] = octets[:, 6] & 0x0F | 0x50
+    octets[:, 8] = octets[:, 8] & 0x3F | 0x80
+    digits = _HEX[octets].view(np.uint8)
+    texts = np.empty((len(digests), len(_FORM)), np.uint8)
+    texts[:] = np.frombuffer(_FORM, np.uint8)
+    for place, first, last in _FIELDS:
+        texts[:, place : place + 2 * (last - first)] = digits[:, 2 * first : 2 * last]
+    ends = np.arange(len(digests) + 1, dtype=np.int32) * len(_FORM)
+    return pa.StringArray.from_buffers(len(digests), pa.py_buffer(ends), pa.py_buffer(texts))
+
+
+@lru_cache(maxsize=10_000)
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a template: its text with ``%s`` for each of the values that it names."""
+
+    form: str
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, text: str) -> _Part:
+        """The part of a template that is written so."""
+        names = _PLACEHOLDER.findall(text)
+        return cls(_PLACEHOLDER.sub("%s", text.replace("%", "%%")), tuple(names))
+
+    def filled(self, given: Mapping[str, str | None]) -> str | None:
+        """The text; None when a value is missing."""
+        texts = tuple([given[name] for name in self.names])
+        return None if None in texts else self.form % texts
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """A template of an address, and its parts."""
+
+    names: list[str]
+    form: str
+    base: _Part
+    parameters: list[_Part]
+    fragment: _Part
+
+
+@cache
+def _parsed(template: str) -> _Template:
+    head, _, fragment = template.partition("#")
+    base, _, query = head.partition("?")
+    parameters = [part for part in query.split("&") if part]
+    tidy = (
+        base
+        + ("?" if parameters else "")
+        + "&".join(parameters)
+        + ("#" if fragment else "")
+        + fragment
+    )
+    return _Template(
+        Iris.placeholders(template),
+        _Part.of(tidy).form,
+        _Part.of(base),
+        [_Part.of(part) for part in parameters],
+        _Part.of(fragment),
+    )
+
+
+def _text(value: object) -> str | None:
+    """A value as part of an address; None when there is none."""
+    if value is None or value == "":
         return None
-    return _PLACEHOLDER.sub(lambda match: quote(str(values[match[1]]), safe=""), part)
-
-
-def _given(value: object) -> bool:
-    return value is not None and value != ""
+    return str(value) if type(value) is int else _quoted(str(value))

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from caliper_dagster.translator import extensions
 from caliper_dagster.translator.actors import USER_LEVEL, Actors
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import Render
+from caliper_dagster.translator.fragments import Fragments, Numbers, Pieces, dump
 from caliper_dagster.translator.recipes import Recipe
 from caliper_dagster.translator.renderer import Renderer
-from caliper_dagster.translator.rows import (
-    NOTHING,
-    Codes,
-    Flags,
-    Fragments,
-    Indices,
-    dump,
-    parameters,
-)
+from caliper_dagster.translator.rows import NOTHING, Codes, Flags, Indices, grouped, parameters
 
 _SLOT = "extensions"
 
@@ -51,7 +43,7 @@ _GRADES = frozenset(
 
 
 class RawFacts:
-    """Renders the extensions of all rows once; see :meth:`array`.
+    """Renders the extensions of all rows once; see :meth:`columns`.
 
     Args:
         renderer: renders, and knows the rows.
@@ -77,74 +69,62 @@ class RawFacts:
         self._named: Flags = self._rows.integers("anonymous") != 1
         self._named_context = self._named | (self._rows.integers("contextlevel") != USER_LEVEL)
         everything = np.arange(self._rows.number)
-        self._facts = self._plain(_plain_facts, tuple(_FACTS.values()), everything)
+        self._facts = Fragments.empty(self._rows.number)
+        results, inverse = renderer.evaluate(_plain_facts, [*_FACTS.values()], everything, _SLOT)
+        self._facts.place(everything, results, inverse)
         self._other = self._allowed_other()
         shown = np.flatnonzero(self._named) if ip_addresses else everything[:0]
-        self._ip = self._values(lambda _, ip: ip or None, ("ip",), shown)
-        self._extras = self._all_extras(actors, everything)
+        self._ip = self._values("ip", lambda _, ip: ip or None, ("ip",), shown)
+        self._extras = Fragments.merged(self._all_extras(actors, everything))
 
-    def array(self, rows: Indices, of: pa.Array | None) -> pa.Array:
+    def columns(self, rows: Indices, derived_from: Fragments) -> list[Pieces | str]:
         """The ``extensions`` of events, with their key before them.
 
         Args:
             rows: row of each event.
-            of: for derived events the id of their row's own event.
+            derived_from: for derived events the id of their row's own event, with its key.
         """
-        parts: list[pa.Array | str] = [
-            self._facts.array(rows, ',"extensions":{"moodle":{'),
+        return [
+            ',"extensions":{"moodle":{',
+            self._facts.taken(rows),
             self._integers("logId", "id", rows, self._named),
             self._integers("contextId", "contextid", rows),
             self._integers("contextInstanceId", "contextinstanceid", rows, self._named_context),
             self._integers("objectId", "objectid", rows, self._named),
-            self._other.array(rows, ',"other":'),
-            self._ip.array(rows, ',"ip":'),
+            self._other.taken(rows),
+            self._ip.taken(rows),
+            "}",
+            self._extras.taken(rows),
+            derived_from,
             "}",
         ]
-        parts.extend(column.array(rows, f',"{key}":') for key, column in self._extras)
-        if of is not None:
-            parts.append(pc.binary_join_element_wise(',"derivedFrom":"', of, '"', ""))
-        return pc.binary_join_element_wise(*parts, "}", "")
-
-    def _values(
-        self, function: Callable[..., Any], names: Sequence[str], rows: Indices
-    ) -> Fragments:
-        fragments = Fragments(self._rows.number)
-        self._renderer.place_values(fragments, function, names, rows, _SLOT)
-        return fragments
-
-    def _plain(
-        self, function: Callable[..., str], names: Sequence[str], rows: Indices
-    ) -> Fragments:
-        fragments = Fragments(self._rows.number)
-        results, inverse = self._renderer.evaluate(function, names, rows, _SLOT)
-        fragments.place(rows, results, inverse)
-        return fragments
 
     def _integers(
         self, key: str, column: str, rows: Indices, shown: Flags | None = None
-    ) -> pa.Array:
+    ) -> Numbers:
         values = self._rows.integers(column)[rows]
-        missing = values == NOTHING
-        if shown is not None:
-            missing |= ~shown[rows]
-        texts = pa.array(values, mask=missing).cast(pa.string())
-        return pc.binary_join_element_wise(f',"{key}":', texts, "").fill_null("")
+        return Numbers(f',"{key}":', values, None if shown is None else shown[rows])
+
+    def _values(
+        self, key: str, function: Callable[..., Any], names: Sequence[str], rows: Indices
+    ) -> Fragments:
+        fragments = Fragments.empty(self._rows.number, f',"{key}":'.encode())
+        self._renderer.place_values(fragments, function, names, rows, _SLOT)
+        return fragments
 
     def _of_recipes(self, holds: Sequence[bool]) -> Indices:
         return np.flatnonzero(np.array(holds, dtype=bool)[self._recipe])
 
     def _allowed_other(self) -> Fragments:
-        fragments = Fragments(self._rows.number)
-        for allowed in {recipe.other for recipe in self._recipes}:
-
-            def kept(_: Render, other: object, allowed: frozenset[str] = allowed) -> object:
-                return extensions.filtered_other(other, allowed)
-
-            rows = self._of_recipes([recipe.other == allowed for recipe in self._recipes])
+        fragments = Fragments.empty(self._rows.number, b',"other":')
+        allowed = list({recipe.other: None for recipe in self._recipes})
+        codes = np.array([allowed.index(recipe.other) for recipe in self._recipes])[self._recipe]
+        for code, rows in grouped(codes, len(allowed)):
+            kept = partial(_kept, allowed[code])
             self._renderer.place_values(fragments, kept, ("other",), rows, _SLOT)
         return fragments
 
-    def _all_extras(self, actors: Actors, everything: Indices) -> list[tuple[str, Fragments]]:
+    def _all_extras(self, actors: Actors, everything: Indices) -> list[Fragments]:
         self._rows.derive("assignee", self._assignees())
         graded = self._of_recipes(
             [bool(_GRADES & {recipe.object, recipe.generated}) for recipe in self._recipes]
@@ -166,7 +146,7 @@ class RawFacts:
         for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
             rows = self._of_recipes([name in recipe.extensions for recipe in self._recipes])
             wanted.append((key, function, parameters(function)[1:], rows))
-        return [(key, self._values(function, names, rows)) for key, function, names, rows in wanted]
+        return [self._values(key, function, names, rows) for key, function, names, rows in wanted]
 
     def _assignees(self) -> Codes:
         """The user whom an entity of the event names, where the related user goes by it."""
@@ -189,7 +169,11 @@ def _owner(record: Any) -> int:  # noqa: ANN401 - a record or None
     return owner if isinstance(owner, int) and abs(owner) < 2**63 else int(NOTHING)
 
 
-def _plain_facts(_: Render, *values: object) -> str:
+def _kept(allowed: frozenset[str], _: Render, other: object) -> object:
+    return extensions.filtered_other(other, allowed)
+
+
+def _plain_facts(_: Render, *values: object) -> bytes:
     known = {
         key: value
         for key, value in zip(_FACTS, values, strict=True)

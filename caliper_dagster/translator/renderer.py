@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from caliper_dagster.translator.entities.registry import Render
-from caliper_dagster.translator.rendering import InvalidEntityError, finish
-from caliper_dagster.translator.rows import Codes, Fragments, Indices, Rows, dump
+from caliper_dagster.translator.finishing import InvalidEntityError, finish
+from caliper_dagster.translator.fragments import Fragments, dump
+from caliper_dagster.translator.rows import Codes, Indices, Rows
 from caliper_dagster.translator.vocabulary import Version
 
 
@@ -46,7 +47,12 @@ class Renderer:
         self.fail(rows, slot, str(error) if told else type(error).__name__)
 
     def evaluate(
-        self, function: Callable[..., Any], names: Sequence[str], rows: Indices, slot: str
+        self,
+        function: Callable[..., Any],
+        names: Sequence[str],
+        rows: Indices,
+        slot: str,
+        then: Callable[[Any], Any] | None = None,
     ) -> tuple[list[Any], Indices]:
         """Call a function with the values of some columns, once per distinct combination.
 
@@ -55,15 +61,18 @@ class Renderer:
             names: columns.
             rows: which rows.
             slot: part of the event that it is for; named when it fails.
+            then: what to make of each result that is not None.
 
         Returns:
             The results, and for each row which one it has.
         """
         combinations, inverse = self.rows.distinct(names, rows)
         results = []
+        render = self.render
         for number, values in enumerate(combinations):
             try:
-                results.append(function(self.render, *values))
+                result = function(render, *values)
+                results.append(then(result) if then is not None and result is not None else result)
             except Exception as error:
                 results.append(None)
                 self.blame(rows[inverse == number], slot, error)
@@ -71,16 +80,17 @@ class Renderer:
 
     def entities(
         self, function: Callable[..., Any], names: Sequence[str], rows: Indices, slot: str
-    ) -> tuple[list[tuple[str, str] | None], Indices]:
+    ) -> tuple[list[tuple[bytes, str] | None], Indices]:
         """Like :meth:`evaluate`, for entity functions: JSON and type of each distinct entity."""
+        return self.evaluate(function, names, rows, slot, self.finished)
 
-        def finished(render: Render, *values: object) -> tuple[str, str] | None:
-            entity = function(render, *values)
-            return None if entity is None else self.finished(entity)
+    def texts(
+        self, function: Callable[..., Any], names: Sequence[str], rows: Indices, slot: str
+    ) -> tuple[list[bytes | None], Indices]:
+        """Like :meth:`entities`, without the types."""
+        return self.evaluate(function, names, rows, slot, self._json)
 
-        return self.evaluate(finished, names, rows, slot)
-
-    def finished(self, entity: dict[str, Any]) -> tuple[str, str]:
+    def finished(self, entity: dict[str, Any]) -> tuple[bytes, str]:
         """JSON and type of an entity, checked, in the wanted version."""
         final = finish(entity, self.version)
         return dump(final), final["type"]
@@ -95,8 +105,8 @@ class Renderer:
     ) -> None:
         """Put the entities of some rows into a column."""
         if len(rows):
-            results, inverse = self.entities(function, names, rows, slot)
-            fragments.place(rows, [result[0] if result else None for result in results], inverse)
+            texts, inverse = self.texts(function, names, rows, slot)
+            fragments.place(rows, texts, inverse)
 
     def place_values(
         self,
@@ -107,11 +117,9 @@ class Renderer:
         slot: str,
     ) -> None:
         """Like :meth:`place`, for JSON that is no entity of its own."""
-
-        def dumped(render: Render, *values: object) -> str | None:
-            result = function(render, *values)
-            return None if result is None else dump(result)
-
         if len(rows):
-            texts, inverse = self.evaluate(dumped, names, rows, slot)
+            texts, inverse = self.evaluate(function, names, rows, slot, dump)
             fragments.place(rows, texts, inverse)
+
+    def _json(self, entity: dict[str, Any]) -> bytes:
+        return dump(finish(entity, self.version))

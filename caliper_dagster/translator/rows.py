@@ -1,11 +1,13 @@
-"""Rows of a frame as columns of codes, and functions called once per distinct combination.
+"""Rows of a frame as columns of codes, so that what is the same is computed once.
 
-Thousands of rows share few persons, courses and activities: what is the same is computed once.
+Thousands of rows share few persons, courses and activities. A function of some columns is called
+once for each distinct combination of their values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,67 +18,94 @@ import pyarrow as pa
 Codes = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
+Column = tuple[Codes, Sequence[Any]]
+"""For each row a code, and the value of each code."""
 
 NOTHING = np.int64(-(2**63))
 """Stands for null in integer arrays of ids, which no id of Moodle ever is."""
+
+LOG_MARK = f"log{secrets.token_hex(8)}"
+"""Stands in a text for the id of the log row (:mod:`fragments`); no text of a site has it."""
+
+_LARGEST = 2**62
+_SMALL_PART = 50
+"""Integers of so small a part of the rows are looked at by themselves."""
+
+_FEW = 500
+"""Below that, sorting is faster than a table of hashes."""
 
 
 class Rows:
     """The columns of an ``EXPANDED_LOG`` table, each as codes into its distinct values.
 
-    Values of record columns are decoded JSON; null is None.
+    Values of record columns are decoded JSON; null is None. A column is read when it is first asked
+    for.
     """
 
     def __init__(self, table: pa.Table, records: frozenset[str]) -> None:
         self._table = table
         self._records = records
-        self._columns: dict[str, tuple[Codes, Sequence[Any]]] = {}
+        self._columns: dict[str, Column] = {}
+        self._derived: dict[str, Codes] = {}
         self._integers: dict[str, Codes] = {}
         self.number = table.num_rows
 
     def integers(self, name: str) -> Codes:
-        """An integer column as an array, null as :data:`NOTHING`."""
+        """An integer column of the table as an array, null as :data:`NOTHING`."""
         if name not in self._integers:
             self._integers[name] = self._table[name].fill_null(int(NOTHING)).to_numpy()
         return self._integers[name]
 
     def derive(self, name: str, values: Codes) -> None:
         """Add or replace an integer column; :data:`NOTHING` is null."""
-        distinct, codes = np.unique(values, return_inverse=True)
-        self._columns[name] = (
-            codes.astype(np.int64),
-            [None if value == NOTHING else int(value) for value in distinct],
-        )
+        self._derived[name] = values
+        self._columns.pop(name, None)
+
+    def add(self, name: str, codes: Codes, values: Sequence[Any]) -> None:
+        """Add or replace a column: for each row a code, and the value of each code."""
+        self._columns[name] = (codes, values)
 
     def hide(self, names: Sequence[str], rows: Flags) -> None:
         """Make columns null in some rows."""
+        if not rows.any():
+            return
         for name in names:
             codes, values = self.column(name)
             self._columns[name] = (np.where(rows, len(values), codes), [*values, None])
 
-    def column(self, name: str) -> tuple[Codes, Sequence[Any]]:
+    def column(self, name: str) -> Column:
         """Codes of the rows, and the value of each code."""
         if name not in self._columns:
-            column = self._table[name]
-            if pa.types.is_dictionary(column.type):
-                self._columns[name] = self._texts(name, column)
-            elif pa.types.is_integer(column.type):
-                self.derive(name, self.integers(name))
-            else:
-                self._columns[name] = self._texts(name, column.combine_chunks().dictionary_encode())
+            self._columns[name] = self._read(name)
         return self._columns[name]
 
-    def _texts(self, name: str, column: pa.ChunkedArray | pa.Array) -> tuple[Codes, Sequence[Any]]:
+    def _read(self, name: str) -> Column:
+        if name in self._derived:
+            return _numbers(self._derived[name])
+        column = self._table[name]
+        if pa.types.is_integer(column.type):
+            return _numbers(self.integers(name))
+        if pa.types.is_dictionary(column.type):
+            return self._texts(name, column)
+        return self._texts(name, column.combine_chunks().dictionary_encode())
+
+    def _texts(self, name: str, column: pa.ChunkedArray | pa.Array) -> Column:
         array = column
         if isinstance(array, pa.ChunkedArray):
             array = array.unify_dictionaries().combine_chunks()
         if isinstance(array, pa.ChunkedArray):  # older and empty columns stay chunked
             array = array.chunk(0) if array.num_chunks else pa.array([], column.type)
-        values = array.dictionary.to_pylist()
+        size = len(array.dictionary)
+        codes = array.indices.fill_null(size).to_numpy()
+        occurring = np.flatnonzero(np.bincount(codes, minlength=size + 1)[:size])
+        if len(occurring) < size:  # in a slice of a longer table
+            number = np.full(size + 1, len(occurring))
+            number[occurring] = np.arange(len(occurring))
+            codes = number[codes]
+        values = array.dictionary.take(pa.array(occurring)).to_pylist()
         if name in self._records:
             values = [orjson.loads(value) for value in values]
-        codes = array.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
-        return codes.astype(np.int64), [*values, None]
+        return codes, [*values, None]
 
     def holding(self, name: str, wanted: str) -> Flags:
         """The rows in which a column has a value."""
@@ -91,60 +120,116 @@ class Rows:
         chosen: Indices = rows[present[codes[rows]]]
         return chosen
 
-    def distinct(self, names: Sequence[str], rows: Indices) -> tuple[list[list[Any]], Indices]:
+    def distinct(
+        self, names: Sequence[str], rows: Indices
+    ) -> tuple[list[tuple[Any, ...]], Indices]:
         """The distinct combinations of some columns in some rows.
 
         Returns:
             The values of each combination, in the order of the names, and for each row which
             combination it has.
         """
-        keys = np.zeros(len(rows), dtype=np.int64)
-        columns = [self.column(name) for name in names]
-        size = 1
-        for codes, values in columns:
-            if size * len(values) >= 2**62:
-                keys = np.unique(keys, return_inverse=True)[1]
-                size = int(keys.max(initial=0)) + 1
-            keys = keys * len(values) + codes[rows]
-            size *= len(values)
-        _, firsts, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        firsts = rows[firsts]
-        return (
-            [[values[codes[row]] for codes, values in columns] for row in firsts],
-            inverse,
+        columns = [self._column_of(name, rows) for name in names]
+        firsts, inverse = combinations(
+            [(codes, len(values)) for codes, values in columns], len(rows)
         )
+        if not columns:
+            return [()] * len(firsts), inverse
+        picked = [[values[code] for code in codes[firsts].tolist()] for codes, values in columns]
+        return list(zip(*picked, strict=True)), inverse
+
+    def _column_of(self, name: str, rows: Indices) -> Column:
+        """A column of some rows."""
+        if name not in self._columns and len(rows) < self.number // _SMALL_PART:
+            # Seldom asked for, and where numbers are all different, not worth knowing for all.
+            if name in self._derived:
+                return _numbers(self._derived[name][rows])
+            if pa.types.is_integer(self._table[name].type):
+                return _numbers(self.integers(name)[rows])
+        codes, values = self.column(name)
+        return codes[rows], values
 
 
-def repeated(values: Sequence[str], codes: Codes) -> pa.DictionaryArray:
+def combinations(columns: Sequence[tuple[Codes, int]], number: int) -> tuple[Indices, Indices]:
+    """Number the distinct combinations of codes.
+
+    Args:
+        columns: codes, and the number of codes that there are.
+        number: how many rows each of them has.
+
+    Returns:
+        Where each combination is first, and for each row the number of its combination.
+    """
+    keys = np.zeros(number, dtype=np.int64)
+    size = 1
+    for codes, values in columns:
+        if size * values >= _LARGEST:
+            firsts, numbers = first_of_each(keys, size)
+            keys, size = numbers.astype(np.int64), len(firsts)
+        if size > 1:
+            keys *= values
+        keys += codes
+        size *= values
+    return first_of_each(keys, size)
+
+
+def _numbers(values: Codes) -> Column:
+    encoded = pa.array(values).dictionary_encode()
+    distinct = encoded.dictionary.to_pylist()
+    if int(NOTHING) in distinct:
+        distinct[distinct.index(int(NOTHING))] = None
+    return encoded.indices.to_numpy(), distinct
+
+
+def first_of_each(keys: Codes, size: int) -> tuple[Indices, Indices]:
+    """Number what is distinct.
+
+    Args:
+        keys: integers from 0.
+        size: all are below it.
+
+    Returns:
+        Where each distinct key is first, and for each key the number of it among these.
+    """
+    backwards = np.arange(len(keys) - 1, -1, -1)
+    if size <= 2 * len(keys):  # a table with a place for every possible key
+        first = np.full(size, -1)
+        first[keys[::-1]] = backwards
+        occurring = np.flatnonzero(first >= 0)
+        number = np.empty(size, dtype=np.intp)
+        number[occurring] = np.arange(len(occurring))
+        return first[occurring], number[keys]
+    if len(keys) < _FEW:
+        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        return first, inverse
+    encoded = pa.array(keys).dictionary_encode()
+    inverse = encoded.indices.to_numpy()
+    first = np.empty(len(encoded.dictionary), dtype=np.intp)
+    first[inverse[::-1]] = backwards
+    return first, inverse
+
+
+def grouped(codes: Codes, number: int) -> Iterator[tuple[int, Indices]]:
+    """The rows of each code from 0 that occurs, in the order of the codes.
+
+    Args:
+        codes: for each row a code below ``number``; rows with a negative one are left out.
+        number: how many codes there are.
+    """
+    small = codes.astype(np.int16) if number < 2**15 else codes  # which numpy sorts by radix
+    order = np.argsort(small, kind="stable")
+    ends = np.searchsorted(small[order], np.arange(-1, number, dtype=small.dtype), side="right")
+    for code in np.flatnonzero(np.diff(ends)).tolist():
+        yield code, order[ends[code] : ends[code + 1]]
+
+
+def repeated(values: Sequence[str], codes: Codes, absent: Flags | None = None) -> pa.Array:
     """A dictionary column from codes into values, of which several may be equal."""
-    distinct = list(dict.fromkeys(values))
-    merged = np.array([distinct.index(value) for value in values], dtype=np.int32)
+    distinct = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    merged = np.array([distinct[value] for value in values], dtype=np.int32)
     return pa.DictionaryArray.from_arrays(
-        pa.array(merged[codes], pa.int32()), pa.array(distinct, pa.string())
+        pa.array(merged[codes], mask=absent), pa.array(list(distinct), pa.string())
     )
-
-
-class Fragments:
-    """A column of JSON fragments that is filled in parts; rows without one have none."""
-
-    def __init__(self, rows: int) -> None:
-        self.codes = np.zeros(rows, dtype=np.int64)
-        self._texts = [""]
-
-    def place(self, rows: Indices, texts: Sequence[str | None], inverse: Indices) -> None:
-        """Give rows their texts: row ``i`` of ``rows`` gets ``texts[inverse[i]]``."""
-        codes = np.array(
-            [0 if text is None else number for number, text in enumerate(texts, len(self._texts))],
-            dtype=np.int64,
-        )
-        if len(codes):
-            self.codes[rows] = codes[inverse]
-        self._texts.extend(text or "" for text in texts)
-
-    def array(self, rows: Indices, before: str = "") -> pa.Array:
-        """The fragments of some rows as text, each after ``before``; absent ones are empty text."""
-        texts = [before + text if text else "" for text in self._texts]
-        return pa.array(texts, pa.string()).take(pa.array(self.codes[rows]))
 
 
 def parameters(function: Callable[..., Any]) -> tuple[str, ...]:
@@ -152,18 +237,18 @@ def parameters(function: Callable[..., Any]) -> tuple[str, ...]:
     return function.__code__.co_varnames[: function.__code__.co_argcount]
 
 
-def dump(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """JSON text."""
-    return orjson.dumps(value).decode()
-
-
 def without_empty(value: Mapping[str, Any]) -> dict[str, Any]:
     """A copy without properties that are null or empty, at any depth (1.2, Entity)."""
     kept = {}
     for key, item in value.items():
-        found = without_empty(item) if isinstance(item, dict) else item
-        if isinstance(found, list):
-            found = [without_empty(part) if isinstance(part, dict) else part for part in found]
-        if found is not None and found not in ("", [], {}):
-            kept[key] = found
+        kind = type(item)
+        if kind is dict:
+            found = without_empty(item)
+            if found:
+                kept[key] = found
+        elif kind is list:
+            if item:
+                kept[key] = [without_empty(part) if type(part) is dict else part for part in item]
+        elif item is not None and item != "":
+            kept[key] = item
     return kept

@@ -7,7 +7,9 @@ Python but the event id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +22,18 @@ from caliper_dagster.translator import conditions, vocabulary
 from caliper_dagster.translator.actors import APPLICATION, USER_IDS, USER_LEVEL, Actors
 from caliper_dagster.translator.derived import DERIVED_EVENTS, DerivedEvent
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS, Render, activities, people
-from caliper_dagster.translator.entities.generic import PATH_COLUMNS, by_path
+from caliper_dagster.translator.entities.generic import path_function
 from caliper_dagster.translator.entities.registry import Entity, PersonOptions
+from caliper_dagster.translator.finishing import InvalidEntityError
+from caliper_dagster.translator.fragments import (
+    Fragments,
+    Pieces,
+    Pooled,
+    Texts,
+    dump,
+    joined,
+    times,
+)
 from caliper_dagster.translator.heads import Head, IllegalEventError, head
 from caliper_dagster.translator.identity import ANONYMOUS_PERSON, Iris
 from caliper_dagster.translator.raw_facts import RawFacts
@@ -33,14 +45,15 @@ from caliper_dagster.translator.recipes import (
     load_recipes,
 )
 from caliper_dagster.translator.renderer import Renderer
-from caliper_dagster.translator.rendering import InvalidEntityError
 from caliper_dagster.translator.rows import (
+    LOG_MARK,
     NOTHING,
     Codes,
     Flags,
-    Fragments,
     Indices,
     Rows,
+    first_of_each,
+    grouped,
     parameters,
     repeated,
 )
@@ -53,7 +66,10 @@ _RECORDS = frozenset(
 ) | {"other"}
 
 _MODULE_LEVEL = 70
-_SLOTS = ("generated", "target", "group", "membership", "session", "federatedSession")
+_OWN_SLOTS = ("object", "generated", "target", "federatedSession")
+_OPTIONAL_SLOTS = (
+    "edApp", "generated", "target", "group", "membership", "session", "federatedSession",
+)  # fmt: skip
 _OUTCOMES = ("event", "derived", "filtered", "failed")
 _FIRST_TIME, _LAST_TIME = 0, 253_402_300_799  # 1970 to 9999
 _NO_TIME = "the time is none between the years 1970 and 9999"
@@ -100,32 +116,90 @@ class Translator:
         """
         if not expanded.num_rows:
             return CALIPER_EVENTS.empty()
-        return _Translation(self, expanded).table()
+        with _without_collection():
+            return _Translation(self, expanded).table()
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No garbage is collected: records and entities are many and have no cycles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @dataclass(slots=True)
-class _Batch:
-    """Events to be assembled: their rows, and what is theirs alone.
+class _Derived:
+    """Events beside the rows' own, each with its row, and what they have of their own.
 
     Attributes:
-        rows: row of each event; derived events share rows.
-        ids: event ids.
-        heads: code of the head of each event.
-        objects: JSON of the object.
-        times: Unix time.
-        own: fragments of slots that derived events have of their own, each with its key.
+        rows: rows.
+        heads: codes of their heads.
+        times: Unix times.
+        children: what tells them apart from the others of their row.
         by_site: events in which the site acts, whoever the row's actor is.
-        of: for derived events the id of the row's own event.
+        entities: JSON of their own entities by slot; None where there is none.
+    """
+
+    rows: list[int] = field(default_factory=list)
+    heads: list[int] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+    children: list[str] = field(default_factory=list)
+    by_site: list[bool] = field(default_factory=list)
+    entities: dict[str, list[bytes | None]] = field(
+        default_factory=lambda: {slot: [] for slot in _OWN_SLOTS}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Wrong:
+    """A derived event that cannot be made: what it is, and why."""
+
+    slot: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """An event of :class:`DerivedEvent` whose entities are JSON; the same in several rows."""
+
+    event: DerivedEvent
+    object_type: str
+    entities: dict[str, bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """The order of the outcomes: that of the rows, derived events after their row's own.
+
+    Attributes:
+        rows: the row of each outcome.
+        own: the place of each row's own outcome.
+        beside: the places of the derived events.
+        derived: which of the derived events is at each of these.
     """
 
     rows: Indices
-    ids: pa.Array
-    heads: Codes
-    objects: pa.Array
-    times: Codes
-    own: dict[str, pa.Array] = field(default_factory=dict)
-    by_site: Flags | None = None
-    of: pa.Array | None = None
+    own: Indices
+    beside: Indices
+    derived: Indices
+
+    @classmethod
+    def of(cls, number: int, derived: _Derived) -> _Order:
+        """The order of the outcomes of a number of rows."""
+        rows = np.concatenate([np.arange(number), np.array(derived.rows, dtype=np.intp)])
+        order = np.argsort(rows, kind="stable")
+        beside = np.flatnonzero(order >= number)
+        return cls(rows[order], np.flatnonzero(order < number), beside, order[beside] - number)
+
+    def with_derived(self, values: Codes, derived: Sequence[int]) -> Codes:
+        """The values of the outcomes, with those of derived events in their places."""
+        values[self.beside] = np.array(derived, dtype=np.int64)[self.derived]
+        return values
 
 
 class _Translation:
@@ -137,6 +211,7 @@ class _Translation:
         self._rows = rows = Rows(expanded, _RECORDS)
         anonymous = rows.integers("anonymous") == 1
         rows.derive("log", np.where(anonymous, NOTHING, rows.integers("id")))
+        rows.add("log_mark", anonymous.astype(np.int64), [LOG_MARK, None])
         in_module = rows.integers("contextlevel") == _MODULE_LEVEL
         rows.derive("cmid", np.where(in_module, rows.integers("contextinstanceid"), NOTHING))
         self._renderer = Renderer(rows, translator.render, translator.version)
@@ -185,48 +260,61 @@ class _Translation:
 
     # Slots
 
-    def _sources(self, slot: str) -> dict[EntitySource, Indices]:
-        """Which rows get a slot from which entity."""
-        numbers: dict[EntitySource, list[int]] = {}
+    def _sources(self, slot: str) -> Iterator[tuple[Callable[..., Any], Sequence[str], Indices]]:
+        """The functions that make the entities of a slot, with their columns and rows.
+
+        All paths that want the same columns are one function, which gets the path from a column of
+        its own: there are hundreds of them.
+        """
+        found: dict[EntitySource | tuple[str, ...], int] = {}
+        paths: dict[Callable[..., Any], int] = {}
+        kinds = np.full(len(self._recipes), -1)
+        path_of = np.zeros(len(self._recipes), dtype=np.int64)
         for number, recipe in enumerate(self._recipes):
             source: EntitySource | None = getattr(recipe, slot)
-            if slot == "target" and not self._keeps_target(recipe.event_type):
+            if source is None or (slot == "target" and not self._keeps_target(recipe.event_type)):
                 continue
-            if source is not None:
-                numbers.setdefault(source, []).append(number)
-        return {
-            source: np.flatnonzero(np.isin(self._recipe, found))
-            for source, found in numbers.items()
-        }
+            kind: EntitySource | tuple[str, ...] = source
+            if isinstance(source, PathEntity):
+                path = path_function(source.type, source.path)
+                path_of[number] = paths.setdefault(path.function, len(paths))
+                kind = path.columns
+            kinds[number] = found.setdefault(kind, len(found))
+        self._rows.add("path", path_of[self._recipe], list(paths))
+        names = list(found)
+        for code, rows in grouped(kinds[self._recipe], len(names)):
+            name = names[code]
+            if isinstance(name, tuple):
+                yield _by_path, ("path", *name), rows
+            else:
+                yield ENTITY_FUNCTIONS[name].function, ENTITY_FUNCTIONS[name].columns, rows
 
     def _keeps_target(self, event_type: str) -> bool:
         return vocabulary.keeps_target(event_type, self._translator.version)
 
+    def _fragments(self, slot: str) -> Fragments:
+        return Fragments.empty(self._rows.number, f',"{slot}":'.encode())
+
     def _slot(self, slot: str) -> Fragments:
-        fragments = Fragments(self._rows.number)
-        for source, rows in self._sources(slot).items():
-            function, names = _entity_function(source)
+        fragments = self._fragments(slot)
+        for function, names, rows in self._sources(slot):
             self._renderer.place(fragments, function, names, rows, slot)
         return fragments
 
     def _objects(self) -> tuple[Fragments, Codes, list[str]]:
         """The objects, and for each row the type of its object."""
-        fragments = Fragments(self._rows.number)
-        names = [""]
+        fragments = Fragments.empty(self._rows.number)
+        types = {"": 0}
         codes: Codes = np.zeros(self._rows.number, dtype=np.int64)
-        for source, rows in self._sources("object").items():
-            if not len(rows):
-                continue
-            function, columns = _entity_function(source)
-            results, inverse = self._renderer.entities(function, columns, rows, "object")
+        for function, names, rows in self._sources("object"):
+            results, inverse = self._renderer.entities(function, names, rows, "object")
             fragments.place(rows, [result[0] if result else None for result in results], inverse)
             found = [result[1] if result else "" for result in results]
-            names.extend(name for name in dict.fromkeys(found) if name not in names)
-            codes[rows] = np.array([names.index(name) for name in found])[inverse]
-        return fragments, codes, names
+            codes[rows] = np.array([types.setdefault(name, len(types)) for name in found])[inverse]
+        return fragments, codes, list(types)
 
     def _actor(self) -> Fragments:
-        fragments = Fragments(self._rows.number)
+        fragments = Fragments.empty(self._rows.number)
         actor = self._actors.actor
         for name, rows in self._actors.person_rows(self._rows):
             self._renderer.place(fragments, _actor_person, ("actor", name), rows, "actor")
@@ -236,20 +324,20 @@ class _Translation:
         return fragments
 
     def _site(self) -> Fragments:
-        fragments = Fragments(self._rows.number)
+        fragments = self._fragments("edApp")
         everything = np.arange(self._rows.number)
         self._renderer.place(fragments, people.site, ("site",), everything, "edApp")
         return fragments
 
     def _group(self) -> Fragments:
-        fragments = Fragments(self._rows.number)
+        fragments = self._fragments("group")
         rows = np.flatnonzero(self._rows.integers("courseid") > 1)
         columns = ("courseid", "course")
         self._renderer.place(fragments, activities.course_section, columns, rows, "group")
         return fragments
 
     def _membership(self) -> Fragments:
-        fragments = Fragments(self._rows.number)
+        fragments = self._fragments("membership")
         for name, rows in self._actors.person_rows(self._rows):
             column = f"{name}_membership"
             known = self._rows.having(column, rows)
@@ -260,7 +348,7 @@ class _Translation:
         return fragments
 
     def _session(self) -> Fragments:
-        fragments = Fragments(self._rows.number)
+        fragments = self._fragments("session")
         ends = np.array([recipe.ends_session for recipe in self._recipes])[self._recipe]
         times = np.where(ends, self._rows.integers("timecreated"), NOTHING)
         self._rows.derive("session_end", times)
@@ -271,36 +359,40 @@ class _Translation:
 
     # Heads
 
-    def _head(self, key: tuple[Any, ...], rows: Indices, **facts: Any) -> int:  # noqa: ANN401
-        """Code of a head; rows whose event cannot be legal fail."""
+    def _head(self, key: tuple[Any, ...], **facts: Any) -> int:  # noqa: ANN401
+        """Code of a head.
+
+        Raises:
+            IllegalEventError: an event with it cannot be legal.
+        """
         if key not in self._known_heads:
-            try:
-                made = head(**facts, version=self._translator.version)
-            except IllegalEventError as error:
-                self._renderer.fail(rows, "event", str(error))
-                return 0
+            made = head(**facts, version=self._translator.version)
             self._known_heads[key] = len(self._heads)
             self._heads.append(made)
         return self._known_heads[key]
 
     def _primary_heads(self, type_codes: Codes, type_names: list[str]) -> Codes:
+        """The heads of the rows' own events; rows whose event cannot be legal fail."""
         by_site = self._actors.actor == APPLICATION
         keys = (self._recipe * len(type_names) + type_codes) * 2 + by_site
-        codes: Codes = np.zeros(self._rows.number, dtype=np.int64)
         rows = np.flatnonzero(self._renderer.failures == 0)
-        distinct, inverse = np.unique(keys[rows], return_inverse=True)
-        for number, key in enumerate(distinct):
-            recipe = self._recipes[key // 2 // len(type_names)]
-            chosen = rows[inverse == number]
-            codes[chosen] = self._head(
-                ("primary", int(key)),
-                chosen,
-                event_type=recipe.event_type,
-                action=recipe.action,
-                object_type=type_names[key // 2 % len(type_names)],
-                by_site=bool(key % 2),
-                action_1_1=recipe.action_1_1,
-            )
+        firsts, inverse = first_of_each(keys[rows], 2 * len(self._recipes) * len(type_names))
+        found = np.zeros(len(firsts), dtype=np.int64)
+        for number, row in enumerate(rows[firsts].tolist()):
+            recipe = self._recipes[self._recipe[row]]
+            try:
+                found[number] = self._head(
+                    ("primary", int(keys[row])),
+                    event_type=recipe.event_type,
+                    action=recipe.action,
+                    object_type=type_names[type_codes[row]],
+                    by_site=bool(by_site[row]),
+                    action_1_1=recipe.action_1_1,
+                )
+            except IllegalEventError as error:
+                self._renderer.fail(rows[inverse == number], "event", str(error))
+        codes: Codes = np.zeros(self._rows.number, dtype=np.int64)
+        codes[rows] = found[inverse]
         return codes
 
     def _check_times(self) -> None:
@@ -311,9 +403,9 @@ class _Translation:
 
     # Derived events
 
-    def _derived(self, primary: _Batch) -> _Batch | None:
-        """The derived events of the rows whose own event is sent."""
-        found: list[tuple[int, DerivedEvent]] = []
+    def _derived(self) -> _Derived:
+        """The derived events of the rows that do not fail; one that is wrong fails its row."""
+        found: list[tuple[int, _Finished | _Wrong]] = []
         for name in dict.fromkeys(name for recipe in self._recipes for name in recipe.derived):
             wanted = np.array([name in recipe.derived for recipe in self._recipes])[self._recipe]
             rows = np.flatnonzero(wanted & (self._renderer.failures == 0))
@@ -321,69 +413,62 @@ class _Translation:
             results, inverse = self._renderer.evaluate(
                 function, parameters(function)[1:], rows, "derived"
             )
-            for row, number in zip(rows, inverse, strict=True):
-                found.extend((int(row), event) for event in results[number] or ())
-        made = [event for row, one in found if (event := self._make(row, one)) is not None]
-        if not made:
-            return None
-        rows = np.array([event["row"] for event in made])
-        own = {
-            slot: pa.array([event[slot] for event in made], pa.string())
-            for slot in ("generated", "target", "federatedSession")
-        }
-        position = np.zeros(self._rows.number, dtype=np.int64)
-        position[primary.rows] = np.arange(len(primary.rows))
-        return _Batch(
-            rows,
-            pa.array([event["id"] for event in made], pa.string()),
-            np.array([event["head"] for event in made], dtype=np.int64),
-            pa.array([event["object"] for event in made], pa.string()),
-            np.array([event["time"] for event in made], dtype=np.int64),
-            own,
-            np.array([event["by_site"] for event in made], dtype=bool),
-            primary.ids.take(pa.array(position[rows])),
-        )
+            events = [[self._finish(event) for event in result or ()] for result in results]
+            for row, number in zip(rows.tolist(), inverse.tolist(), strict=True):
+                found.extend((row, event) for event in events[number])
+        heads = [self._derived_head(row, event) for row, event in found]
+        derived = _Derived()
+        for (row, event), code in zip(found, heads, strict=True):
+            if isinstance(event, _Finished) and not self._renderer.failures[row]:
+                self._add(derived, row, event, code)
+        return derived
 
-    def _make(self, row: int, event: DerivedEvent) -> dict[str, Any] | None:
-        """The pieces of one derived event; None, and its row fails, when it cannot be made."""
+    def _finish(self, event: DerivedEvent) -> _Finished | _Wrong:
+        """The event with its entities as JSON, or why it cannot be made."""
         try:
-            return self._pieces(row, event)
+            target = event.target if self._keeps_target(event.event_type) else None
+            object_json, object_type = self._renderer.finished(event.object)
+            entities = {
+                "object": object_json,
+                "generated": self._own(event.generated),
+                "target": self._own(target),
+                "federatedSession": self._own(event.federated_session),
+            }
+            _check_time(event.time or 0)
         except Exception as error:
-            slot = f"derived {event.child.partition(':')[0]}"
-            self._renderer.blame(np.array([row]), slot, error)
-            return None
+            return _Wrong(f"derived {event.child.partition(':')[0]}", error)
+        return _Finished(event, object_type, entities)
 
-    def _pieces(self, row: int, event: DerivedEvent) -> dict[str, Any]:
-        time = int(self._rows.integers("timecreated")[row])
-        object_json, object_type = self._renderer.finished(event.object)
-        target = event.target if self._keeps_target(event.event_type) else None
-        slots = {
-            "generated": self._own("generated", event.generated),
-            "target": self._own("target", target),
-            "federatedSession": self._own("federatedSession", event.federated_session),
-        }
+    def _own(self, entity: Entity | None) -> bytes | None:
+        return None if entity is None else self._renderer.finished(entity)[0]
+
+    def _derived_head(self, row: int, found: _Finished | _Wrong) -> int:
+        """Code of the head; the row fails when there is none, or the event is wrong."""
+        if isinstance(found, _Wrong):
+            self._renderer.blame(np.array([row]), found.slot, found.error)
+            return 0
+        event = found.event
         by_site = bool(event.by_site or self._actors.actor[row] == APPLICATION)
-        code = self._head(
-            ("derived", event.event_type, event.action, object_type, by_site),
-            np.array([row]),
-            event_type=event.event_type,
-            action=event.action,
-            object_type=object_type,
-            by_site=by_site,
-        )
-        log = int(self._rows.integers("id")[row])
-        return {
-            "row": row,
-            "id": self._translator.iris.derived_event(log, time, event.child),
-            "head": code,
-            "object": object_json,
-            "time": _sayable(event.time or time),
-            "by_site": event.by_site,
-            **slots,
-        }
+        try:
+            return self._head(
+                ("derived", event.event_type, event.action, found.object_type, by_site),
+                event_type=event.event_type,
+                action=event.action,
+                object_type=found.object_type,
+                by_site=by_site,
+            )
+        except IllegalEventError as error:
+            self._renderer.fail(np.array([row]), "event", str(error))
+            return 0
 
-    def _own(self, slot: str, entity: Entity | None) -> str:
-        return f',"{slot}":{self._renderer.finished(entity)[0]}' if entity is not None else ""
+    def _add(self, derived: _Derived, row: int, found: _Finished, head_code: int) -> None:
+        derived.rows.append(row)
+        derived.heads.append(head_code)
+        derived.times.append(int(found.event.time or self._rows.integers("timecreated")[row]))
+        derived.children.append(found.event.child)
+        derived.by_site.append(found.event.by_site)
+        for slot, text in found.entities.items():
+            derived.entities[slot].append(text)
 
     # Assembly
 
@@ -391,13 +476,16 @@ class _Translation:
         """The finished table."""
         objects, type_codes, type_names = self._objects()
         slots = {
+            "object": objects,
             "generated": self._slot("generated"),
             "target": self._slot("target"),
             "group": self._group(),
             "membership": self._membership(),
             "session": self._session(),
+            "actor": self._actor(),
+            "edApp": self._site(),
+            "federatedSession": self._fragments("federatedSession"),
         }
-        common = {"actor": self._actor(), "site": self._site()}
         facts = RawFacts(
             self._renderer,
             self._recipes,
@@ -407,136 +495,108 @@ class _Translation:
         )
         heads = self._primary_heads(type_codes, type_names)
         self._check_times()
-        rows = np.flatnonzero(self._renderer.failures == 0)
-        primary = self._primary(rows, heads, objects)
-        derived = self._derived(primary)
-        failed = self._renderer.failures[rows] != 0
-        if failed.any():  # by their derived events
-            rows = rows[~failed]
-            primary = self._primary(rows, heads, objects)
-            derived = self._derived(primary)
-        batches = [primary] if derived is None else [primary, derived]
-        tables = [
-            self._described(batch, self._json(batch, slots, common, facts)) for batch in batches
-        ]
-        return self._in_order([*tables, self._failed()])
+        derived = self._derived()
+        order = _Order.of(self._rows.number, derived)
+        failed = self._renderer.failures[order.rows] != 0
+        ids = self._ids(order, derived)
+        codes = order.with_derived(heads[order.rows], derived.heads)
+        seconds = order.with_derived(self._rows.integers("timecreated")[order.rows], derived.times)
+        json = joined(
+            [
+                f'{{"@context":"{vocabulary.CONTEXT[self._translator.version]}","id":"',
+                Texts(ids),
+                *self._slots_and_heads(order, derived, slots, codes, np.where(failed, 0, seconds)),
+                *facts.columns(order.rows, self._derived_from(order, ids)),
+                "}",
+            ],
+            len(order.rows),
+        )
+        return self._described(order, codes, failed, ids, json)
 
-    def _primary(self, rows: Indices, heads: Codes, objects: Fragments) -> _Batch:
-        times = self._rows.integers("timecreated")[rows]
-        ids = self._translator.iris.events(self._rows.integers("id")[rows].tolist(), times.tolist())
-        return _Batch(rows, pa.array(ids, pa.string()), heads[rows], objects.array(rows), times)
+    def _ids(self, order: _Order, derived: _Derived) -> pa.StringArray:
+        children = [derived.children[number] for number in order.derived]
+        return self._translator.iris.events(
+            self._rows.integers("id")[order.rows],
+            self._rows.integers("timecreated")[order.rows],
+            zip(order.beside.tolist(), children, strict=True),
+        )
 
-    def _json(
+    def _derived_from(self, order: _Order, ids: pa.StringArray) -> Fragments:
+        fragments = Fragments.empty(len(order.rows), b',"derivedFrom":')
+        origins = ids.take(pa.array(order.own[order.rows[order.beside]])).to_pylist()
+        texts = [dump(origin) for origin in origins]
+        fragments.place(order.beside, texts, np.arange(len(texts)))
+        return fragments
+
+    def _slots_and_heads(
         self,
-        batch: _Batch,
+        order: _Order,
+        derived: _Derived,
         slots: Mapping[str, Fragments],
-        common: Mapping[str, Fragments],
-        facts: RawFacts,
-    ) -> pa.Array:
-        codes = pa.array(batch.heads)
-        actor = common["actor"].array(batch.rows)
-        shown = {name: slots[name].array(batch.rows, f',"{name}":') for name in slots}
-        shown |= batch.own
-        if batch.by_site is not None and batch.by_site.any():
-            by_site = pa.array(batch.by_site)
-            actor = pc.if_else(by_site, common["site"].array(batch.rows), actor)
-            for name in ("membership", "session"):
-                shown[name] = pc.if_else(by_site, "", shown[name])
-        seconds = pa.array(batch.times).cast(pa.timestamp("s"))
-        context = vocabulary.CONTEXT[self._translator.version]
-        return pc.binary_join_element_wise(
-            f'{{"@context":"{context}","id":"',
-            batch.ids,
-            pa.array([head.opening for head in self._heads]).take(codes),
-            actor,
-            pa.array([head.middle for head in self._heads]).take(codes),
-            batch.objects,
-            ',"eventTime":"',
-            pc.strftime(seconds, "%Y-%m-%dT%H:%M:%S.000Z"),
+        heads: Codes,
+        seconds: Codes,
+    ) -> list[Pieces | str]:
+        """The columns of an event between its id and its extensions."""
+        logs = self._rows.integers("id")[order.rows]
+        columns = {slot: fragments.taken(order.rows, logs) for slot, fragments in slots.items()}
+        for slot, texts in derived.entities.items():
+            columns[slot].place(order.beside, texts, order.derived)
+        by_site = order.beside[np.array(derived.by_site, dtype=bool)[order.derived]]
+        if len(by_site):
+            rows = order.rows[by_site]
+            texts, inverse = self._renderer.texts(people.site, ("site",), rows, "actor")
+            columns["actor"].place(by_site, texts, inverse)
+            for slot in ("membership", "session"):
+                columns[slot].codes[by_site] = 0
+        return [
+            Pooled(heads, pa.array([head.opening for head in self._heads])),
+            columns["actor"],
+            Pooled(heads, pa.array([head.middle for head in self._heads])),
+            columns["object"],
+            *times(seconds, ',"eventTime":"'),
             '"',
-            common["site"].array(batch.rows, ',"edApp":'),
-            *(shown[name] for name in _SLOTS if name in shown),
-            facts.array(batch.rows, batch.of),
-            "}",
-            "",
-        )
+            *(columns[slot] for slot in _OPTIONAL_SLOTS),
+        ]
 
-    def _described(self, batch: _Batch, json: pa.Array) -> pa.Table:
-        """``CALIPER_EVENTS`` rows of assembled events, and ``row``."""
-        outcome = np.zeros(len(batch.rows), dtype=np.int64) + (batch.of is not None)
-        return self._table(
-            batch.rows,
-            outcome,
-            {
-                "reason": pa.nulls(len(batch.rows), pa.string()),
-                "event_id": batch.ids,
-                "event_type": repeated([h.event_type for h in self._heads], batch.heads),
-                "action": repeated([h.action for h in self._heads], batch.heads),
-                "profile": repeated([h.profile for h in self._heads], batch.heads),
-                "caliper_version": repeated([self._translator.version], outcome * 0),
-                "json": json,
-            },
-        )
-
-    def _failed(self) -> pa.Table:
-        rows = np.flatnonzero(self._renderer.failures)
-        nothing = pa.nulls(len(rows), pa.string())
-        names = ("event_id", "event_type", "action", "profile", "caliper_version", "json")
-        return self._table(
-            rows,
-            np.full(len(rows), _OUTCOMES.index("failed")),
-            {
-                "reason": repeated(self._renderer.reasons, self._renderer.failures[rows]),
-                **dict.fromkeys(names, nothing),
-            },
-        )
-
-    def _table(self, rows: Indices, outcome: Codes, own: Mapping[str, pa.Array]) -> pa.Table:
-        where = pa.array(rows)
-        codes = self._recipe[rows]
+    def _described(
+        self, order: _Order, heads: Codes, failed: Flags, ids: pa.StringArray, json: pa.ChunkedArray
+    ) -> pa.Table:
+        """``CALIPER_EVENTS``: the events with what they are, and what failed."""
+        outcomes = np.zeros(len(order.rows), dtype=np.int64)
+        outcomes[order.beside] = _OUTCOMES.index("derived")
+        outcomes[failed] = _OUTCOMES.index("failed")
+        recipes = self._recipe[order.rows]
+        where = pa.array(order.rows)
+        if failed.any():
+            sent = pa.array(~failed)
+            ids, json = (pc.if_else(sent, texts, None) for texts in (ids, json))
         columns = {
-            "row": where,
-            "log_id": self._expanded["id"].take(where).combine_chunks(),
-            "timecreated": self._expanded["timecreated"].take(where).combine_chunks(),
-            "event_name": self._expanded["eventname"].take(where),
-            "outcome": repeated(list(_OUTCOMES), outcome),
-            "recipe": repeated([recipe.pattern for recipe in self._recipes], codes),
-            "resolution": repeated([recipe.resolution for recipe in self._recipes], codes),
-            **own,
+            "log_id": self._expanded["id"].take(where),
+            "timecreated": self._expanded["timecreated"].take(where),
+            "event_name": self._expanded["eventname"].unify_dictionaries().take(where),
+            "outcome": repeated(_OUTCOMES, outcomes),
+            "reason": repeated(
+                self._renderer.reasons, self._renderer.failures[order.rows], ~failed
+            ),
+            "recipe": repeated([recipe.pattern for recipe in self._recipes], recipes),
+            "resolution": repeated([recipe.resolution for recipe in self._recipes], recipes),
+            "event_id": ids,
+            "event_type": repeated([head.event_type for head in self._heads], heads, failed),
+            "action": repeated([head.action for head in self._heads], heads, failed),
+            "profile": repeated([head.profile for head in self._heads], heads, failed),
+            "caliper_version": repeated([self._translator.version], heads * 0, failed),
+            "json": json,
         }
-        row = pa.field("row", pa.int64())
-        table = pa.table(columns).select(["row", *CALIPER_EVENTS.schema.names])
-        return table.cast(pa.schema([row, *CALIPER_EVENTS.schema]))
-
-    @staticmethod
-    def _in_order(tables: Sequence[pa.Table]) -> pa.Table:
-        """One table in the order of the rows, each row's own event before its derived ones."""
-        present = [table for table in tables if table.num_rows]
-        merged = pa.concat_tables(present).unify_dictionaries()
-        if len(present) > 1:
-            order = np.argsort(merged["row"].to_numpy(), kind="stable")
-            merged = merged.take(pa.array(order))
-        return CALIPER_EVENTS.conform(merged)
+        return CALIPER_EVENTS.conform(pa.table(columns))
 
 
-def _sayable(time: int) -> int:
-    if not _FIRST_TIME <= time <= _LAST_TIME:
+def _check_time(seconds: int) -> None:
+    if not _FIRST_TIME <= seconds <= _LAST_TIME:
         raise InvalidEntityError(_NO_TIME)
-    return int(time)
 
 
-def _entity_function(source: EntitySource) -> tuple[Callable[..., Any], Sequence[str]]:
-    """The function that makes an entity, and the columns that it wants."""
-    if not isinstance(source, PathEntity):
-        found = ENTITY_FUNCTIONS[source]
-        return found.function, found.columns
-    entity_type, path = source.type, source.path
-
-    def from_path(render: Render, *values: object) -> Entity:
-        row = dict(zip(PATH_COLUMNS, values, strict=True))
-        return by_path(render, entity_type, path, row)
-
-    return from_path, PATH_COLUMNS
+def _by_path(render: Render, path: Callable[..., Entity], *values: object) -> Entity:
+    return path(render, *values)
 
 
 def _actor_person(render: Render, actor: int, record: Mapping[str, Any] | None) -> Entity:

@@ -5,7 +5,8 @@ of ``EXPANDED_LOG``, and those that the translator derives:
 
 * ``actor``: id of the acting person, 0 for the site; None for the anonymous Person;
 * ``cmid``: id of the row's course module;
-* ``log``: id of the log row.
+* ``log``: id of the log row;
+* ``log_mark``: a mark for it that the JSON holds in its place: what differs by it is made once.
 
 A parameter is None where its column is null, and ids of users are null in anonymous rows. Values
 that are None or empty are left out afterwards. ``registry`` says how a recipe names a function.

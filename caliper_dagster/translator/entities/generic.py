@@ -7,7 +7,8 @@ value is not known is left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from caliper_dagster.translator import vocabulary
@@ -15,11 +16,13 @@ from caliper_dagster.translator.entities.activities import activity_iri
 from caliper_dagster.translator.entities.organisation import group_membership
 from caliper_dagster.translator.entities.registry import (
     Entity,
+    EntityFunction,
     Record,
     Render,
     for_recipes,
     is_course,
 )
+from caliper_dagster.translator.identity import Iris
 
 PATH_COLUMNS = (
     "objectid", "relateduserid", "userid", "courseid", "cmid", "contextid", "component", "target",
@@ -30,41 +33,57 @@ _MODULE_LEVEL = 70
 _USER_LEVEL = 30
 
 
-def by_path(render: Render, entity_type: str, path: str, row: Mapping[str, Any]) -> Entity:
-    """An entity of a type at a path below the site; named, when its record has a name.
+@cache
+def path_function(entity_type: str, path: str) -> EntityFunction:
+    """The entity function of a type at a path below the site; named, when its record has a name.
 
     Args:
-        render: see :class:`Render`.
         entity_type: Caliper type.
         path: see the module.
-        row: values of :data:`PATH_COLUMNS`.
     """
-    values = {key: value for key, value in row.items() if not isinstance(value, Mapping)}
+    names = Iris.placeholders(path)
+    ids = {name for name in names if name == "other" or name.endswith("id")}
+    columns = dict.fromkeys(name.partition(".")[0] for name in names)
+    if "objectid" in columns:
+        columns["object"] = None
+    if ids:
+        columns["target"] = None
+    if vocabulary.is_a(entity_type, "DigitalResource"):
+        columns |= dict.fromkeys(["cmid", "module", "component", "courseid"])
+
+    def from_path(render: Render, *values: object) -> Entity:
+        row: dict[str, Any] = dict(zip(columns, values, strict=True))
+        iri, missing = render.iris.path(path, _with_other(row, names) if "other" in row else row)
+        # Without its id a thing would share the address of the page that it is on.
+        if missing and not ids.isdisjoint(missing):
+            iri += f"{'-' if '#' in iri else '#'}{row['target'] or 'unknown'}"
+        record = row.get("object") or {}
+        named = record and record.get("id") == row["objectid"]
+        return {
+            "id": iri,
+            "type": entity_type,
+            "name": record.get("name") if named else None,
+            "isPartOf": _whole(render, iri, row) if "module" in row else None,
+        }
+
+    return EntityFunction(from_path, tuple(columns))
+
+
+def _with_other(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The values of a row, with those in ``other`` that are named."""
     other = row["other"]
-    if isinstance(other, Mapping):
-        values |= {f"other.{key}": value for key, value in other.items() if not _deep(value)}
-    iri, missing = render.iris.path(path, values)
-    # Without its id a thing would share the address of the page that it is on.
-    if any(name == "other" or name.endswith("id") for name in missing):
-        iri += f"{'-' if '#' in iri else '#'}{values.get('target') or 'unknown'}"
-    record = row["object"] or {}
-    named = "{objectid}" in path and record.get("id") == row["objectid"]
-    return {
-        "id": iri,
-        "type": entity_type,
-        "name": record.get("name") if named else None,
-        "isPartOf": _whole(render, iri, entity_type, row),
-    }
+    if not isinstance(other, dict):
+        return dict(row)
+    values = {**row, "other": None}
+    for name in names:
+        if name.startswith("other."):
+            value = other.get(name.removeprefix("other."))
+            values[name] = None if isinstance(value, dict | list) else value
+    return values
 
 
-def _deep(value: object) -> bool:
-    return isinstance(value, Mapping | list)
-
-
-def _whole(render: Render, iri: str, entity_type: str, row: Mapping[str, Any]) -> str | None:
+def _whole(render: Render, iri: str, row: Mapping[str, Any]) -> str | None:
     """The activity or course page that a resource is part of."""
-    if not vocabulary.is_a(entity_type, "DigitalResource"):
-        return None
     whole = _page_of(render, row["cmid"], row["module"], row["component"], row["courseid"])
     return whole if whole != iri else None
 

@@ -116,7 +116,7 @@ def grade_score(
     courseid: int | None,
     relateduserid: int | None,
     actor: int | None,
-    log: int | None,
+    log_mark: str | None,
 ) -> Entity:
     """The grade in the gradebook at that time, as ``other`` says; each change has its own score."""
     record = object or {}
@@ -125,7 +125,7 @@ def grade_score(
     if grade is None and not isinstance(other, dict):
         grade = decimal(record.get("finalgrade"))
     return {
-        "id": f"{_report_iri(render, courseid, relateduserid)}#grade-{objectid}-{log}",
+        "id": f"{_report_iri(render, courseid, relateduserid)}#grade-{objectid}-{log_mark}",
         "type": "Score",
         "attempt": _attempt_iri(render, record, courseid, relateduserid, item),
         "maxScore": item_maximum(record.get("item") or {}) if grade is not None else None,

@@ -93,7 +93,7 @@ def lesson_response(
     userid: int | None,
     anonymous: int,
     cmid: int | None,
-    log: int | None,
+    log_mark: str | None,
 ) -> Entity:
     """The answer to a question page; its text only where free text may be sent."""
     record = object or {}
@@ -105,7 +105,9 @@ def lesson_response(
         values = {"values": [str(text)]}
     elif text and name != "Response":
         values = {"value": str(text)}
-    number = f"answer-{answer['id']}" if answer.get("id") else f"page-{objectid}-response-{log}"
+    number = (
+        f"answer-{answer['id']}" if answer.get("id") else f"page-{objectid}-response-{log_mark}"
+    )
     return {
         "id": f"{render.iris.activity('lesson', cmid or 0)}#{number}",
         "type": name,
@@ -149,13 +151,13 @@ def lesson_essay_score(
     other: object,
     cmid: int | None,
     actor: int | None,
-    log: int | None,
+    log_mark: str | None,
 ) -> Entity:
     """The score of an essay."""
     record = object or {}
     given, maximum = record.get("score"), record.get("maxscore")
     return {
-        "id": f"{_answer_iri(render, other, cmid)}-score-{log}",
+        "id": f"{_answer_iri(render, other, cmid)}-score-{log_mark}",
         "type": "Score",
         "attempt": _answer_iri(render, other, cmid),
         "maxScore": float(maximum) if maximum is not None and given is not None else None,

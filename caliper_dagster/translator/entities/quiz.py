@@ -137,12 +137,12 @@ def quiz_score(
     object: Record | None,
     module: Record | None,
     actor: int | None,
-    log: int | None,
+    log_mark: str | None,
 ) -> Entity:
     """The score that a regrading gave, as it is known today; each regrading has its own."""
     grade, maximum = _grade(object or {}, (module or {}).get("activity") or {})
     return {
-        "id": f"{attempt_iri(render, objectid)}#score-{log}",
+        "id": f"{attempt_iri(render, objectid)}#score-{log_mark}",
         "type": "Score",
         "attempt": attempt_iri(render, objectid),
         "maxScore": maximum,
@@ -188,7 +188,7 @@ def question_attempt(
 
 @for_recipes
 def question_score(
-    render: Render, object: Record | None, other: object, actor: int | None, log: int | None
+    render: Render, object: Record | None, other: object, actor: int | None, log_mark: str | None
 ) -> Entity:
     """The score that a person gave to the answer to one question."""
     record = object or {}
@@ -198,7 +198,7 @@ def question_score(
     if fraction is not None and maximum is not None:
         score = {"maxScore": float(maximum), "scoreGiven": round(fraction * maximum, 5)}
     return {
-        "id": f"{attempt_iri(render, number)}#slot-{slot}-score-{log}",
+        "id": f"{attempt_iri(render, number)}#slot-{slot}-score-{log_mark}",
         "type": "Score",
         "attempt": f"{attempt_iri(render, number)}#slot-{slot}",
         **score,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import isfinite
 from typing import Any, TypeVar
 
@@ -65,6 +66,11 @@ def time(seconds: float | None) -> str | None:
     """A date as Caliper wants it (UTC, milliseconds); None for Moodle's "no date", which is 0."""
     if not seconds or seconds < 0:
         return None
+    return _written(seconds)
+
+
+@lru_cache(maxsize=20_000)
+def _written(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
@@ -75,11 +81,13 @@ def duration(seconds: float | None) -> str | None:
 
 def of_other(other: object, key: str) -> Any:  # noqa: ANN401 - decoded JSON
     """A value of the decoded ``other``; None when it has no such key, or is no map."""
-    return other.get(key) if isinstance(other, Mapping) else None
+    return other.get(key) if isinstance(other, dict) else None
 
 
 def integer(value: object) -> int | None:
     """An integer, which PHP often stores as text."""
+    if type(value) is int:
+        return value
     try:
         return int(str(value)) if value is not None and not isinstance(value, bool) else None
     except ValueError:

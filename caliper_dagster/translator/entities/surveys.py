@@ -69,12 +69,12 @@ def choice_response(
     module: Record | None,
     component: str | None,
     anonymous: int,
-    log: int | None,
+    log_mark: str | None,
 ) -> Entity:
     """The options that were chosen."""
     thing = activity_iri(render, cmid, module, component)
     return {
-        "id": f"{thing}#answer-{objectid}-{log}",
+        "id": f"{thing}#answer-{objectid}-{log_mark}",
         "type": "MultiselectResponse",
         "attempt": {
             "id": learner_attempt_iri(render, thing, actor),

@@ -61,7 +61,7 @@ def scorm_score(
     relateduserid: int | None,
     cmid: int | None,
     module: Record | None,
-    log: int | None,
+    log_mark: str | None,
 ) -> Entity:
     """The raw score that the package reported; it may be more than text that is no number."""
     record = object or {}
@@ -72,7 +72,7 @@ def scorm_score(
     if maximum is None:
         maximum = decimal(((module or {}).get("activity") or {}).get("maxgrade"))
     return {
-        "id": f"{attempt}-score-{log}",
+        "id": f"{attempt}-score-{log_mark}",
         "type": "Score",
         "attempt": attempt,
         "maxScore": maximum if given is not None else None,
@@ -97,7 +97,7 @@ def h5p_attempt(
     anonymous: int,
     cmid: int | None,
     module: Record | None,
-    log: int | None,
+    log_mark: str | None,
 ) -> Entity:
     """The attempt that a statement belongs to."""
     record = object or {}
@@ -106,7 +106,7 @@ def h5p_attempt(
     return {
         "id": h5p_attempt_iri(render, instance, record["id"])
         if record.get("id")
-        else f"{render.iris.activity('h5pactivity', cmid or 0)}#statement-{log}",
+        else f"{render.iris.activity('h5pactivity', cmid or 0)}#statement-{log_mark}",
         "type": "Attempt",
         "assignee": anonymous_or(render, anonymous, learner),
         "assignable": activity_iri(render, cmid, module, "mod_h5pactivity"),
@@ -188,11 +188,11 @@ def workshop_assessments_of(
     cmid: int | None,
     module: Record | None,
     courseid: int | None,
-    log: int | None,
+    log_mark: str | None,
 ) -> Entity:
     """All that a reviewer assessed, for which there is a grade, too."""
     return {
-        "id": _assessments_iri(render, cmid, relateduserid, log),
+        "id": _assessments_iri(render, cmid, relateduserid, log_mark),
         "type": "Attempt",
         "assignee": anonymous_or(render, anonymous, relateduserid),
         "assignable": activity(render, cmid, module, "mod_workshop", courseid),
@@ -200,10 +200,10 @@ def workshop_assessments_of(
 
 
 def _assessments_iri(
-    render: Render, cmid: int | None, reviewer: int | None, log: int | None
+    render: Render, cmid: int | None, reviewer: int | None, log_mark: str | None
 ) -> str:
     workshop = render.iris.activity("workshop", cmid or 0)
-    return f"{workshop}#assessments-of-{reviewer or f'row-{log}'}"
+    return f"{workshop}#assessments-of-{reviewer or f'row-{log_mark}'}"
 
 
 @for_recipes
@@ -214,16 +214,16 @@ def workshop_assessing_score(
     cmid: int | None,
     module: Record | None,
     actor: int | None,
-    log: int | None,
+    log_mark: str | None,
 ) -> Entity:
     """The grade for assessing."""
     given = decimal(of_other(other, "finalgrade"))
     if given is None:
         given = decimal(of_other(other, "currentgrade"))
     maximum = decimal(((module or {}).get("activity") or {}).get("gradinggrade"))
-    attempt = _assessments_iri(render, cmid, relateduserid, log)
+    attempt = _assessments_iri(render, cmid, relateduserid, log_mark)
     return {
-        "id": f"{attempt}-score-{log}",
+        "id": f"{attempt}-score-{log_mark}",
         "type": "Score",
         "attempt": attempt,
         "maxScore": maximum if given is not None else None,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from caliper_dagster.translator import vocabulary
-from caliper_dagster.translator.checking import entity_problems
-from caliper_dagster.translator.dialect import dialect
+from caliper_dagster.translator.checking import entity_problems, sound
+from caliper_dagster.translator.dialect import Dialect, dialect
 from caliper_dagster.translator.rows import without_empty
 from caliper_dagster.translator.vocabulary import Version
 
@@ -22,9 +23,13 @@ def finish(entity: Mapping[str, Any], version: Version) -> dict[str, Any]:
     Raises:
         InvalidEntityError: it is not valid in this version.
     """
-    cleaned = without_empty(entity)
-    finished = _in_1_1(cleaned) if version == "v1p1" else cleaned
-    check(finished, version)
+    finished = without_empty(entity)
+    if version == "v1p1":
+        finished = _in_1_1(finished)
+    spoken = _strict(version)
+    if not sound(finished, spoken):  # by the same rules as a whole document
+        for problem in entity_problems(finished, spoken):
+            raise InvalidEntityError(problem.sentence)
     return finished
 
 
@@ -51,12 +56,6 @@ def _in_1_1(entity: dict[str, Any]) -> dict[str, Any]:
     return older
 
 
-def check(entity: Mapping[str, Any], version: Version) -> None:
-    """Check an entity by the same rules as a whole document (``checking``), strictly.
-
-    Raises:
-        InvalidEntityError: something is not as the vocabulary says.
-    """
-    problems = entity_problems(entity, dialect(version, strict=True))
-    if problems:
-        raise InvalidEntityError(problems[0].sentence)
+@cache
+def _strict(version: Version) -> Dialect:
+    return dialect(version, strict=True)

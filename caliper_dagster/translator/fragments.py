@@ -1,0 +1,225 @@
+"""Events as columns of text that are joined: every row has a piece, or none, in each column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any, Protocol
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from caliper_dagster.translator.rows import LOG_MARK, NOTHING, Codes, Flags, Indices, combinations
+
+_AT_ONCE = 20_000
+"""Rows that are joined at a time: all their pieces stay near the processor."""
+
+
+class Pieces(Protocol):
+    """A column of text."""
+
+    def array(self, rows: slice) -> pa.Array | str:
+        """The text of some rows, or that of all of them."""
+
+
+class Fragments:
+    """A column of JSON fragments that is filled in parts; rows without one have none.
+
+    A text may hold :data:`LOG_MARK`, in whose place each row has the id of its log row: so texts
+    that differ by nothing else are one.
+
+    Args:
+        codes: for each row the number of its text; 0 for none.
+        before: what stands before every text.
+        texts: texts by number.
+        logs: for each row the id of its log row, where texts have marks.
+    """
+
+    def __init__(
+        self,
+        codes: Codes,
+        before: bytes = b"",
+        texts: Sequence[bytes] = (b"",),
+        logs: Codes | None = None,
+    ) -> None:
+        self.codes = codes
+        self.before = before
+        self.texts = list(texts)
+        self._logs = logs
+        self._pool: pa.StringArray | None = None
+        self._ends: list[pa.StringArray] = []
+        self._marked: Codes = codes
+
+    @classmethod
+    def empty(cls, rows: int, before: bytes = b"") -> Fragments:
+        """A column in which no row has a fragment."""
+        return cls(np.zeros(rows, dtype=np.int64), before)
+
+    def place(self, rows: Indices, texts: Sequence[bytes | None], inverse: Indices) -> None:
+        """Give rows their texts: row ``i`` of ``rows`` gets ``texts[inverse[i]]``."""
+        codes = np.arange(len(self.texts), len(self.texts) + len(texts))
+        absent = [number for number, text in enumerate(texts) if text is None]
+        codes[absent] = 0
+        self.codes[rows] = codes[inverse]
+        before = self.before
+        self.texts.extend(b"" if text is None else before + text for text in texts)
+        self._pool = None
+
+    @classmethod
+    def merged(cls, columns: Sequence[Fragments]) -> Fragments:
+        """One column of the texts of several, one after the other, where few differ."""
+        used = [column for column in columns if column.codes.any()]
+        firsts, inverse = combinations(
+            [(column.codes, len(column.texts)) for column in used], len(columns[0].codes)
+        )
+        parts = [[column.texts[code] for code in column.codes[firsts].tolist()] for column in used]
+        texts = [b"".join(found) for found in zip(*parts, strict=True)] or [b""] * len(firsts)
+        return cls(inverse, texts=texts)
+
+    def taken(self, rows: Indices, logs: Codes | None = None) -> Fragments:
+        """The column of other rows, each with the text of one of these."""
+        return Fragments(self.codes[rows], self.before, self.texts, logs)
+
+    def array(self, rows: slice) -> pa.Array | str:
+        """The text of some rows; that of all of them when it is the same."""
+        codes = self.codes[rows]
+        if self._pool is None:
+            self._divide()
+        if not self._ends and (codes == codes[0]).all():
+            return self.texts[codes[0]].decode()
+        begins = self._pool.take(pa.array(codes))
+        if not self._ends or self._logs is None:
+            return begins
+        logs = pa.array(self._logs[rows]).cast(pa.string())
+        which = pa.array(self._marked[codes])
+        ends = [
+            pc.binary_join_element_wise(logs, end.take(which), "").fill_null("")
+            for end in self._ends
+        ]
+        return pc.binary_join_element_wise(begins, *ends, "")
+
+    def _divide(self) -> None:
+        """Make a pool of the texts up to their first mark, and of what is behind the marks.
+
+        Behind the first one, the second, …: only of the texts that have any, after a null.
+        """
+        whole = b"".join(self.texts)
+        number = len(self.texts)
+        ends = np.cumsum(np.fromiter(map(len, self.texts), np.int64, number))
+        begins = self.texts
+        marks = [found.start() for found in _MARKS.finditer(whole)] if _MARK in whole else []
+        if marks:
+            marked = np.unique(np.searchsorted(ends, marks, side="right"))
+            self._marked = np.zeros(number, dtype=np.int64)
+            self._marked[marked] = np.arange(1, len(marked) + 1)
+            parts = [begins[at].split(_MARK) for at in marked.tolist()]
+            begins = list(begins)
+            for at, part in zip(marked.tolist(), parts, strict=True):
+                begins[at] = part[0]
+            behind = zip_longest(*(part[1:] for part in parts))
+            self._ends = [pa.array([None, *texts], pa.string()) for texts in behind]
+            whole = b"".join(begins)
+            ends = np.cumsum(np.fromiter(map(len, begins), np.int64, number))
+        offsets = np.concatenate([[0], ends]).astype(np.int32)
+        self._pool = pa.StringArray.from_buffers(number, pa.py_buffer(offsets), pa.py_buffer(whole))
+
+
+_MARK = LOG_MARK.encode()
+_MARKS = re.compile(_MARK)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A column of integers with their key before them; where one is missing there is no text.
+
+    Attributes:
+        before: key.
+        values: integers; :data:`NOTHING` is a missing one.
+        shown: rows that may have it; all when it is None.
+    """
+
+    before: str
+    values: Codes
+    shown: Flags | None = None
+
+    def array(self, rows: slice) -> pa.Array:
+        """The text of some rows."""
+        values = self.values[rows]
+        missing = values == NOTHING
+        if self.shown is not None:
+            missing |= ~self.shown[rows]
+        texts = pa.array(values, mask=missing).cast(pa.string())
+        joined = pc.binary_join_element_wise(self.before, texts, "")
+        return joined.fill_null("") if missing.any() else joined
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A column of texts by number.
+
+    Attributes:
+        codes: for each row the number of its text.
+        texts: the texts.
+    """
+
+    codes: Codes
+    texts: pa.StringArray
+
+    def array(self, rows: slice) -> pa.Array:
+        """The text of some rows."""
+        return self.texts.take(pa.array(self.codes[rows]))
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A column of texts that are all there."""
+
+    texts: pa.Array
+
+    def array(self, rows: slice) -> pa.Array:
+        """The text of some rows."""
+        return self.texts[rows]
+
+
+def times(seconds: Codes, before: str) -> list[Pieces]:
+    """A column of times in two parts, as Caliper writes them.
+
+    Args:
+        seconds: Unix times; no text comes of what is none between the years 1 and 9999.
+        before: what stands before each.
+    """
+    hours, within = np.divmod(seconds, 3600)
+    encoded = pa.array(hours).dictionary_encode()
+    starts = pc.multiply(encoded.dictionary, 3600).cast(pa.timestamp("s"))
+    texts = pc.strftime(starts, f"{before}%Y-%m-%dT%H:")
+    return [Pooled(encoded.indices.to_numpy(), texts), Pooled(within, _WITHIN_HOUR)]
+
+
+_WITHIN_HOUR = pa.array([f"{s // 60:02d}:{s % 60:02d}.000Z" for s in range(3600)])
+
+
+def joined(columns: Sequence[Pieces | str], rows: int) -> pa.ChunkedArray:
+    """The columns joined row by row."""
+    return pa.chunked_array(_joined(columns, rows), pa.string())
+
+
+def _joined(columns: Sequence[Pieces | str], number: int) -> Iterator[pa.Array]:
+    for start in range(0, number, _AT_ONCE):
+        rows = slice(start, min(start + _AT_ONCE, number))
+        parts: list[pa.Array | str] = []
+        for column in columns:
+            text = column if isinstance(column, str) else column.array(rows)
+            if isinstance(text, str) and parts and isinstance(parts[-1], str):
+                parts[-1] += text
+            elif not isinstance(text, str) or text:
+                parts.append(text)
+        yield pc.binary_join_element_wise(*parts, "")
+
+
+def dump(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    """JSON text."""
+    return orjson.dumps(value)
