@@ -558,13 +558,17 @@ def _copy_sample(path: Path, connection: pymysql.Connection) -> None:
             definition = ", ".join([*columns, "PRIMARY KEY (id)", *keys])
             cursor.execute(f"CREATE TABLE `{table}` ({definition})")
             rows = source.execute(sa.text(f'SELECT * FROM "{table}"')).fetchall()
-            arrays = [
-                _escaped(pa.array([None if cell is None else str(cell) for cell in cells]))
-                for cells in zip(*rows, strict=True)
+            cells = [
+                _escaped(
+                    pa.array(
+                        [None if value is None else str(value) for value in values], pa.string()
+                    )
+                )
+                for values in zip(*rows, strict=True)
             ]
-            if arrays:
+            if cells:
                 lines = pc.binary_join_element_wise(
-                    *(array.cast(pa.string()).fill_null(_NULL) for array in arrays), "\t"
+                    *(cell.fill_null(_NULL) for cell in cells), "\t"
                 )
                 _load(connection, table.removeprefix(PREFIX), lines)
     engine.dispose()
