@@ -1,8 +1,8 @@
 """How fast log rows come from a database into a frame, compared with pandas over the same driver.
 
 Run ``python -m benchmarks.reading --url mysql+pymysql://reader:…@host/database`` on any Moodle
-database, such as one made by ``benchmarks.site``. Both read the same rows in turn; the ratio is that
-of the best runs.
+database, such as one made by ``benchmarks.site``. All read the same rows in turn; the ratio is
+that of the best runs.
 """
 
 from __future__ import annotations
