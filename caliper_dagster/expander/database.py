@@ -7,19 +7,24 @@ a table means; tables and columns that a Moodle version lacks are simply not the
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psycopg2
+import pyarrow as pa
+import pymysql
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.sql.elements import TextClause
 
 from caliper_dagster.errors import ConfigurationError, SourceError
+from caliper_dagster.expander import bulk
 
 Record = dict[str, Any]
 
@@ -120,7 +125,9 @@ class MoodleDatabase:
 
     def close(self) -> None:
         """End the snapshot and the connection."""
-        self._connection.close()
+        # One that was lost cannot be ended any more.
+        with suppress(DBAPIError):
+            self._connection.close()
         self._engine.dispose()
 
     @property
@@ -158,24 +165,43 @@ class MoodleDatabase:
         try:
             return self._connection.execute(statement, values).fetchall()
         except DBAPIError as error:
-            raise SourceError(_failure(error)) from None
+            raise SourceError(_failure(error.orig)) from None
 
-    def stream(self, statement: TextClause, **values: object) -> Iterator[Sequence[Sequence[Any]]]:
-        """Run one statement and yield its rows in pieces, without ever holding them all.
+    def table(
+        self, schema: pa.Schema, rest: str, few: Collection[str] = (), *, fast: bool = True
+    ) -> pa.Table:
+        """Run one ``SELECT`` of many rows and return them as a table, the fastest way there is.
 
-        No other statement may run before the last piece is taken.
+        Args:
+            schema: the columns by name: ``int64``, ``string`` or dictionaries of strings.
+            rest: the statement from ``FROM`` on, without parameters.
+            few: columns with few values, which are read faster when they are named.
+            fast: False: through the driver alone. The result is the same.
 
         Raises:
-            SourceError: the database did not answer it, or stopped in the middle.
+            SourceError: the database did not answer it.
         """
+        driver = self._connection.connection.driver_connection
         self.statements += 1
-        streaming = self._connection.execution_options(stream_results=True)
         try:
-            with streaming.execute(statement, values) as result:
-                while rows := result.fetchmany(ROWS_PER_FETCH):
-                    yield rows
-        except DBAPIError as error:
+            if fast and self.dialect == "mysql":
+                return bulk.read_mysql(driver, schema, rest, few)
+            if fast and self.dialect == "postgresql":
+                return bulk.read_postgres(driver, schema, rest)
+        except bulk.Unusual:
+            self.statements += 1
+        except (pymysql.Error, psycopg2.Error) as error:
             raise SourceError(_failure(error)) from None
+        statement = sa.text(f"SELECT {', '.join(schema.names)} {rest}")
+        streaming = self._connection.execution_options(stream_results=True)
+        tables = [schema.empty_table()]
+        try:
+            with streaming.execute(statement) as result:
+                while rows := result.fetchmany(ROWS_PER_FETCH):
+                    tables.append(bulk.from_rows(schema, rows))
+        except DBAPIError as error:
+            raise SourceError(_failure(error.orig)) from None
+        return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
     def records(
         self,
@@ -270,11 +296,9 @@ def _engine(url: URL, timeout: int) -> Engine:
         return _sqlite_engine(url)
     options: dict[str, Any] = {"connect_args": {"connect_timeout": 10}}
     if url.drivername.startswith("mysql"):
-        # Reading is slower than sending at times: the server must wait for us between fetches.
         commands = [
             "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
             "SET SESSION TRANSACTION READ ONLY",
-            "SET SESSION net_write_timeout = 600",
         ]
     else:
         commands = [
@@ -332,9 +356,9 @@ def _place(url: URL) -> str:
     return f"{url.host}:{url.port}" if url.port else str(url.host or url.database or "localhost")
 
 
-def _failure(error: DBAPIError) -> str:
+def _failure(error: BaseException | None) -> str:
     """A sentence for a statement that failed, without its keys and values."""
-    words = str(error.orig).lower()
+    words = str(error).lower()
     if "max_statement_time" in words or "execution time" in words or "statement timeout" in words:
         return "MOODLE_DB_TIMEOUT: Moodle's database gave up a statement that took too long."
-    return f"Moodle's database did not answer a query ({type(error.orig).__name__})."
+    return f"Moodle's database did not answer a query ({type(error).__name__})."

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
+from sqlalchemy.dialects.mysql import LONGTEXT
 
 from caliper_dagster.embedded.sample.schema import table_statements
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
@@ -44,6 +45,7 @@ LOG_ROW = {
     "realuserid": None,
 }
 
+_LONG = sa.Text().with_variant(LONGTEXT, "mysql")
 _TEXT = {"eventname", "component", "action", "target", "objecttable", "crud", "origin", "ip"}
 
 
@@ -57,7 +59,7 @@ def server_tables(prefix: str) -> sa.MetaData:
         *(
             sa.Column(
                 name,
-                sa.Text if name == "other" else sa.String(255) if name in _TEXT else sa.BigInteger,
+                _LONG if name == "other" else sa.String(255) if name in _TEXT else sa.BigInteger,
             )
             for name in LOG_ROW
         ),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
@@ -219,17 +223,51 @@ def test_a_failing_statement_is_one_sentence_without_its_values(empty_url):
     assert "nowhere" not in str(failure.value)
 
 
-def test_a_statement_that_is_killed_in_the_middle_is_one_sentence(mariadb_server, mariadb_url):
-    metadata = fill(mariadb_url)
-    rows = log_rows(30_000, first=10, other="x" * 500)
-    write(mariadb_url, metadata, f"mdl_{LOG}", rows)
-    with MoodleDatabase.open(mariadb_url) as database:
-        (thread,) = database.execute(sa.text("SELECT CONNECTION_ID()"))[0]
-        pieces = database.stream(sa.text("SELECT * FROM mdl_logstore_standard_log"))
-        next(pieces)
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_statement_that_is_killed_in_the_middle_is_one_sentence(
+    fast, mariadb_server, mariadb_url
+):
+    fill(mariadb_url)
+    schema = pa.schema([("id", pa.int64())])
+    with MoodleDatabase.open(mariadb_url) as database, ThreadPoolExecutor(1) as pool:
+        ((thread,),) = database.execute(sa.text("SELECT CONNECTION_ID()"))
+        # Sleeps in each of the three rows.
+        rest = "FROM mdl_logstore_standard_log WHERE SLEEP(20) = 0"
+        reading = pool.submit(database.table, schema, rest, fast=fast)
+        time.sleep(0.5)
         mariadb_server.execute(f"KILL QUERY {thread}")
         with pytest.raises(SourceError, match="Moodle's database"):
-            list(pieces)
+            reading.result()
+        assert database.table(schema, "FROM mdl_logstore_standard_log").num_rows == 3
+
+
+@pytest.mark.parametrize("server", ["mariadb", "postgres"])
+def test_a_table_that_is_read_too_long_or_wrongly_is_one_sentence(server, request):
+    url = request.getfixturevalue(f"{server}_url")
+    fill(url)
+    schema = pa.schema([("id", pa.int64())])
+    sleep = {"mariadb": "SLEEP(20) = 0", "postgres": "pg_sleep(20) IS NOT NULL"}[server]
+    with MoodleDatabase.open(url, timeout=1) as database:
+        with pytest.raises(SourceError, match="MOODLE_DB_TIMEOUT"):
+            database.table(schema, f"FROM mdl_logstore_standard_log WHERE {sleep}")
+    with MoodleDatabase.open(url) as database:
+        with pytest.raises(SourceError, match="did not answer") as failure:
+            database.table(schema, f"FROM nowhere WHERE id = '{SECRET}'")
+    assert SECRET not in str(failure.value)
+    assert "nowhere" not in str(failure.value)
+
+
+def test_a_connection_that_is_lost_in_the_middle_is_one_sentence(mariadb_server, mariadb_url):
+    fill(mariadb_url)
+    schema = pa.schema([("id", pa.int64())])
+    with MoodleDatabase.open(mariadb_url) as database, ThreadPoolExecutor(1) as pool:
+        ((thread,),) = database.execute(sa.text("SELECT CONNECTION_ID()"))
+        rest = "FROM mdl_logstore_standard_log WHERE SLEEP(20) = 0"
+        reading = pool.submit(database.table, schema, rest)
+        time.sleep(0.5)
+        mariadb_server.execute(f"KILL CONNECTION {thread}")
+        with pytest.raises(SourceError, match="Moodle's database"):
+            reading.result()
 
 
 def test_reading_the_log_needs_no_more_than_the_right_to_select(

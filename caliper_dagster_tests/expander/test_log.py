@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from caliper_dagster.expander import MoodleDatabase, count_rows, read_log
-from caliper_dagster.expander.database import ROWS_PER_FETCH
 from caliper_dagster.frames import MOODLE_LOG
 from caliper_dagster.hours import Hour, HourRange
 from caliper_dagster_tests.expander.support import (
     HOUR,
     LOG_ROW,
+    NOW,
     Site,
     log_rows,
     server_tables,
@@ -118,25 +118,125 @@ def test_a_range_is_read_by_one_statement(empty_url, hours):
     assert [table.num_rows for _, table in found] == [2] * hours
 
 
-def test_hours_come_before_the_last_row_is_read(empty_url):
-    log(empty_url, log_rows(ROWS_PER_FETCH) + at(*[3600] * ROWS_PER_FETCH, first=100_000))
+def test_hours_come_before_the_last_row_is_read(empty_url, few_rows_per_statement):
+    log(empty_url, log_rows(10) + at(*[3600] * 10, first=100))
     with MoodleDatabase.open(empty_url) as database:
+        before = database.statements
         reading = read_log(database, HourRange(HOUR, HOUR + 2))
         hour, table = next(reading)
-        assert (hour, table.num_rows) == (HOUR, ROWS_PER_FETCH)
-        assert next(reading)[1].num_rows == ROWS_PER_FETCH
+        assert (hour, table.num_rows) == (HOUR, 10)
+        assert database.statements - before == 3
+        assert next(reading)[1].num_rows == 10
         assert list(reading) == []
+        assert database.statements - before == 6
 
 
-def test_an_hour_of_many_fetches_is_one_table_with_one_dictionary(empty_url):
-    rows = log_rows(2 * ROWS_PER_FETCH + 5)
-    for row in rows:
-        row["component"] = f"mod_{row['id'] % 7}"
+def test_an_hour_of_many_statements_is_one_table_with_one_dictionary(
+    empty_url, few_rows_per_statement
+):
+    # Half of the rows have one time, so that statements begin in the middle of it.
+    rows = [
+        {**row, "component": f"mod_{row['id'] % 7}", "timecreated": NOW + max(0, row["id"] - 12)}
+        for row in log_rows(25)
+    ]
     log(empty_url, rows)
     ((_, table),) = read(empty_url, HourRange(HOUR, HOUR + 1))
-    assert table.num_rows == len(rows)
+    assert table["id"].to_pylist() == [row["id"] for row in rows]
     assert table["component"].to_pylist() == [row["component"] for row in rows]
-    assert len({tuple(chunk.dictionary) for chunk in table["component"].chunks}) == 1
+    assert table["component"].num_chunks == 1
+
+
+@pytest.fixture
+def few_rows_per_statement(monkeypatch):
+    monkeypatch.setattr("caliper_dagster.expander.log.ROWS_PER_STATEMENT", 4)
+
+
+WILD = [
+    *(
+        None,
+        "",
+        "NULL",
+        "null",
+        "N;",
+        r"\N",
+        "\\",
+        "\\\\n",
+        "\n",
+        "\r\n",
+        "\t",
+        '"',
+        '""',
+        "'",
+        ",",
+        " ",
+        " x ",
+    ),
+    *(
+        '{"a":"\\u0000"}',
+        "a\\\tb\\nc",
+        "\b\f\v\x01\x1f\x7f",
+        "😀 Zoë \u202e عربي 日本",
+        "\ufeff",
+        "\x85\u2028",
+    ),
+    *(
+        "x" * 250,
+        "x" * 251,
+        "é" * 200,
+        "y" * 65_535,
+        "z" * 65_536,
+        "w" * 200_000,
+        "-1",
+        "1e5",
+        "%s %(x)s :start",
+    ),
+]
+NUMBERS = [
+    *(0, 1, -1, 9, 10, 99_999_999, 100_000_000, -99_999_999, 2**31, 2**53 + 1),
+    *(10**16 - 1, -(10**15), 10**16, 2**63 - 1, -(2**63), None),
+]
+
+
+def wild_rows() -> list[dict]:
+    """Every kind of text and number in every column that may hold it."""
+    rows = []
+    for nth, text in enumerate(WILD):
+        short = text if text is None or len(text) <= 250 else text[:250]
+        texts = {"eventname": short, "origin": short, "ip": short, "other": text}
+        number = NUMBERS[nth % len(NUMBERS)]
+        numbers = {"objectid": number, "userid": number, "edulevel": number, "realuserid": None}
+        rows.append({"id": nth + 1, **LOG_ROW, **texts, **numbers})
+    return rows
+
+
+@pytest.mark.parametrize("server", ["mariadb", "postgres"])
+def test_whatever_is_in_the_log_is_read_as_it_is_and_as_the_driver_reads_it(server, request):
+    url = request.getfixturevalue(f"{server}_url")
+    rows = wild_rows()
+    # PostgreSQL has no NUL in texts.
+    nul = {"id": 1000, **LOG_ROW, "other": "a\0b\\0", "ip": "\0"}
+    rows += [nul] if server == "mariadb" else []
+    log(url, rows)
+    with MoodleDatabase.open(url) as database:
+        ((_, fast),) = read_log(database, HourRange(HOUR, HOUR + 1))
+        ((_, plain),) = read_log(database, HourRange(HOUR, HOUR + 1), fast=False)
+    assert fast.to_pylist() == [{name: row[name] for name in fast.column_names} for row in rows]
+    assert fast.equals(plain)
+
+
+@pytest.mark.parametrize("server", ["mariadb", "postgres"])
+def test_a_log_with_other_types_or_in_another_character_set_is_read_all_the_same(server, request):
+    url = request.getfixturevalue(f"{server}_url")
+    log(url, log_rows(3, other="Zoë"))
+    latin = {"mariadb": {"charset": "latin1"}, "postgres": {"client_encoding": "latin1"}}[server]
+    other = sa.make_url(url).update_query_dict(latin).render_as_string(hide_password=False)
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    before = read(url, HourRange(HOUR, HOUR + 1))
+    assert read(other, HourRange(HOUR, HOUR + 1)) == before
+    with engine.begin() as connection:
+        column = "MODIFY contextid" if server == "mariadb" else "ALTER contextid TYPE"
+        connection.exec_driver_sql(f"ALTER TABLE mdl_logstore_standard_log {column} numeric(20, 0)")
+    assert read(url, HourRange(HOUR, HOUR + 1)) == before
 
 
 @given(st.lists(st.integers(-2 * 3600, 7 * 3600), max_size=30))
