@@ -17,7 +17,7 @@ from caliper_dagster.errors import ConfigurationError
 from caliper_dagster.expander import MoodleDatabase
 from caliper_dagster.frames import EMISSION_RESULTS, Frame
 from caliper_dagster.hours import Hour
-from caliper_dagster.runs import Done, Runner, bury_dead_runs
+from caliper_dagster.runs import Done, RunError, Runner, bury_dead_runs
 from caliper_dagster.sensors import (
     REASON_TAG,
     Statuses,
@@ -71,8 +71,9 @@ class Follower:
             What was done, run by run.
 
         Raises:
-            CaliperDagsterError: the log cannot be read, or a run failed. The hours of a failed run
-                are taken again by later looks, at growing intervals.
+            CaliperDagsterError: the log cannot be read, or a run failed; the others were made all
+                the same. The hours of a failed run are taken again by later looks, at growing
+                intervals.
         """
         settings, now = self._settings, time.time()
         note_follower(self._instance, now)
@@ -93,12 +94,17 @@ class Follower:
                 most=settings.hours_per_run,
             )
             wanted = watch.look(self._statuses, 60 * settings.late_margin)
-        done = [
-            self._runner.run(asked.hours, {**priority(SCHEDULE_PRIORITY), REASON_TAG: asked.reason})
-            for asked in wanted
-        ]
+        done, failures = [], []
+        for asked in wanted:
+            try:
+                tags = {**priority(SCHEDULE_PRIORITY), REASON_TAG: asked.reason}
+                done.append(self._runner.run(asked.hours, tags))
+            except RunError as error:
+                failures.append(error)
         if done:
             forget_superseded(self._instance)
+        if failures:
+            raise failures[0]
         return done
 
 

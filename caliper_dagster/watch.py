@@ -26,6 +26,7 @@ from caliper_dagster.storage import PartitionStorage
 MOST_RUNS = 100
 """Runs that one look asks for, at most; the next one asks for the rest."""
 
+_DAY = 86_400
 _FIRST_WAIT = 60
 _LONGEST_WAIT = 900
 _READERS = 8
@@ -74,7 +75,8 @@ class Memory(BaseModel):
         high_since: Unix time.
         seen: by hour, number and sum of the ids above ``low`` that need nothing any more.
         frontier: from this hour on every hour is to be finished; before it only what was reopened.
-        reopened: hours before the frontier that were asked for and are not known to be finished.
+        reopened: hours that were asked for because they had grown, until they are seen to hold what
+            the log holds.
         tried: the hours that were last tried again: the first, and the one after the last.
         place: where the next try begins to look for hours.
         size: how many hours the next try takes at most.
@@ -107,13 +109,16 @@ def first_memory(
 
     Args:
         database: the log.
-        newest: the newest hour that was ever taken; what comes after it is to be taken.
+        newest: the newest hour that was ever taken; what comes after it is to be taken, and rows
+            that were given an id in the day before it, or later, are looked at.
         bounds: the hours that matter now.
         now: Unix time.
         since: Unix time; rows that were given an id since then are looked at.
     """
+    frontier = bounds.due
+    if newest is not None:
+        frontier, since = min(newest + 1, bounds.due), min(newest.start - _DAY, since)
     low = id_before(database, since)
-    frontier = bounds.due if newest is None else min(newest + 1, bounds.due)
     return Memory(low=low, high=low, high_since=now, frontier=frontier.number)
 
 
@@ -154,9 +159,10 @@ class Watch:
         found = rows_above(self._database, self._memory.low)
         grown = self._grown(found)
         known = statuses({*grown, *self._memory.own(self._bounds)})
-        self._finish(known)
+        short = self._finish(known)
         wanted, left = self._take(grown, found, known)
-        again = self._again(known, {hour for ask in wanted for hour in ask.hours})
+        asked = {hour for ask in wanted for hour in ask.hours}
+        again = self._again(known, (self._unfinished(known) | short) - asked)
         self._move(found, margin, left)
         return [*wanted, *again]
 
@@ -169,7 +175,8 @@ class Watch:
             and self._memory.seen.get(hour.number) != (rows.number, rows.total)
         ]
         with ThreadPoolExecutor(_READERS) as readers:
-            kept = dict(zip(looked, readers.map(self._kept, looked), strict=True))
+            stored = readers.map(lambda hour: self._kept(hour, self._memory.low), looked)
+            kept = dict(zip(looked, stored, strict=True))
         grown = []
         for hour in looked:
             if self._has_grown(hour, found[hour], kept[hour]):
@@ -178,13 +185,16 @@ class Watch:
                 self._remember(hour, found[hour])
         return sorted(grown)
 
-    def _kept(self, hour: Hour) -> frozenset[int] | None:
-        """The ids above ``low`` that are stored of the hour; None when it is not stored."""
+    def _kept(self, hour: Hour, low: int) -> frozenset[int] | None:
+        """The ids above ``low`` that are stored of the hour; None when it is not stored.
+
+        Of a file that cannot be read nothing is known to be stored.
+        """
         try:
             ids = self._storage.read(MOODLE_LOG, [hour], ["id"])["id"].to_numpy()
         except StorageError:
-            return None
-        return frozenset(ids[ids > self._memory.low].tolist())
+            return frozenset() if self._storage.exists(MOODLE_LOG, hour) else None
+        return frozenset(ids[ids > low].tolist())
 
     def _has_grown(self, hour: Hour, rows: RowsAbove, kept: frozenset[int] | None) -> bool:
         if kept is None:
@@ -223,25 +233,24 @@ class Watch:
             reason = "new rows" if hours.start >= self._bounds.due else "late rows"
             number = sum(found[hour].number for hour in hours)
             total = sum(found[hour].total for hour in hours)
-            key = f"{hours.start.key}+{len(hours)} {self._memory.low} {number} {total}"
+            since = f"{self._memory.low} {self._memory.high_since:.0f}"
+            key = f"{hours.start.key}+{len(hours)} {since} {number} {total}"
             wanted.append(Wanted(hours, reason, key))
         busy = any(known[hour] is Status.BUSY for hour in grown)
         return wanted, busy or len(ranges) > MOST_RUNS
 
     def _open(self, hour: Hour, rows: RowsAbove) -> None:
         self._remember(hour, rows)
-        if hour.number < self._memory.frontier:
-            self._memory.reopened.add(hour.number)
+        self._memory.reopened.add(hour.number)
 
-    def _again(self, known: Mapping[Hour, Status], asked: set[Hour]) -> list[Wanted]:
-        """Ask again for hours that failed or that nobody took: one range at a time.
+    def _again(self, known: Mapping[Hour, Status], unfinished: set[Hour]) -> list[Wanted]:
+        """Ask again for hours that failed, fell short or that nobody took: one range at a time.
 
         While it fails, the next try waits twice as long, and takes the first half of the same hours
         until one of them stands alone, which is then passed over: an event store that is down is
         not stormed, and one bad hour holds up no other.
         """
         memory = self._memory
-        unfinished = self._unfinished(known) - asked
         if not self._judge(known, unfinished):
             return []
         if not unfinished:
@@ -282,15 +291,31 @@ class Watch:
         }
         return failed | forgotten
 
-    def _finish(self, known: Mapping[Hour, Status]) -> None:
-        """Move the frontier over hours that are done, and forget reopened ones that are."""
+    def _finish(self, known: Mapping[Hour, Status]) -> set[Hour]:
+        """Move the frontier over hours that are done, and forget reopened ones that are.
+
+        That a run is over does not say that it brought the rows: it may have been cancelled, or
+        deleted, and then Dagster shows the hour as it was before.
+
+        Returns:
+            The hours that were reopened, are not being taken, and still lack rows of the log.
+        """
         memory = self._memory
         while memory.frontier < self._bounds.due.number:
             if known[Hour(memory.frontier)] is not Status.DONE:
                 break
             memory.frontier += 1
-        open_ones = (Status.BUSY, Status.FAILED)
-        memory.reopened = {n for n in memory.reopened if known.get(Hour(n)) in open_ones}
+        over = [
+            hour
+            for hour in map(Hour, sorted(memory.reopened))
+            if hour < self._bounds.due and known[hour] in (Status.DONE, Status.MISSING)
+        ]
+        short = {hour for hour in over if not self._is_kept(hour)}
+        memory.reopened -= {hour.number for hour in over if hour not in short}
+        return short
+
+    def _is_kept(self, hour: Hour) -> bool:
+        return ids_above(self._database, -1, hour) <= (self._kept(hour, -1) or frozenset())
 
     def _move(self, found: Mapping[Hour, RowsAbove], margin: float, left: bool) -> None:
         memory = self._memory

@@ -83,6 +83,11 @@ class Command:
             assert self._process.is_alive(), f"it has ended: {self._files[1].read_text()}"
             self._process.join(0.005)
 
+    def ends_within(self, seconds: float) -> bool:
+        """Let it run for so long; whether it has ended."""
+        self._process.join(seconds)
+        return not self._process.is_alive()
+
     def finish(self) -> Done:
         """Wait for its end."""
         status = self._wait()

@@ -13,16 +13,19 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import requests
 import sqlalchemy as sa
 
 from caliper_dagster.embedded.event_store import Arrivals, arrivals, running
 from caliper_dagster.emitter import EventStore, Ledger
-from caliper_dagster.emitter.ledger import results_table
+from caliper_dagster.emitter.ledger import ACKNOWLEDGED, results_table
+from caliper_dagster.expander import MoodleDatabase, expand, read_log
 from caliper_dagster.frames import CALIPER_EVENTS, Frame
 from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.storage import PartitionStorage
+from caliper_dagster.storage import PartitionStorage, split_by_hour
+from caliper_dagster.translator import Translator
 from caliper_dagster_tests import commands
 from caliper_dagster_tests.commands import Command, Done
 from caliper_dagster_tests.emitter.support import (
@@ -86,13 +89,18 @@ class Installation:
         ids = self.storage.read(CALIPER_EVENTS, hours, ["event_id"])["event_id"]
         return ids.drop_null().to_pylist()
 
-    def acknowledged(self, hours: HourRange) -> list[str]:
-        """Ids in the ledger, as often as they were acknowledged."""
+    def batches(self, hours: HourRange) -> pa.Table:
+        """The ledger as an ``EMISSION_RESULTS`` table."""
         name = EventStore(self.settings["CALIPER_EVENT_STORE_URL"], None).name
         with Ledger(f"sqlite:///{self.home / 'data' / 'ledger.sqlite'}") as ledger:
             found = ledger.batches(name, list(hours), site=self.settings["MOODLE_WWWROOT"])
-        batches = [batch for of_hour in found.values() for batch in of_hour]
-        return pc.list_flatten(results_table(name, batches)["event_ids"]).to_pylist()
+        return results_table(name, [batch for of_hour in found.values() for batch in of_hour])
+
+    def acknowledged(self, hours: HourRange) -> list[str]:
+        """Ids in the ledger, as often as they were acknowledged."""
+        found = self.batches(hours)
+        found = found.filter(pc.equal(found["outcome"], ACKNOWLEDGED))
+        return pc.list_flatten(found["event_ids"]).to_pylist()
 
     def arrived(self) -> Arrivals:
         """Numbers of the event store."""
@@ -110,15 +118,25 @@ class Installation:
         return {path: path.stat().st_mtime_ns for path in found}
 
 
+def dump_events(url: str) -> list[tuple[Hour, pa.Table]]:
+    """All hours of the real site's log with their ``CALIPER_EVENTS`` tables."""
+    with MoodleDatabase.open(url) as database:
+        log = pa.concat_tables(table for _, table in read_log(database, DUMP_HOURS))
+        expanded = expand(database, log.unify_dictionaries())
+    return list(split_by_hour(Translator(DUMP_SITE).translate(expanded), list(DUMP_HOURS)))
+
+
 def between(hours: HourRange) -> tuple[str, ...]:
     """The options that name a range of hours."""
     return ("--from", str(hours.start), "--to", str(hours.end))
 
 
 @contextmanager
-def installation(folder: Path, url: str, wwwroot: str, **settings: str) -> Iterator[Installation]:
-    """An installation on a Moodle database, with an event store that answers."""
-    with running(folder / "event_store.sqlite", KEY) as event_store:
+def installation(
+    folder: Path, url: str, wwwroot: str, hostile: str = "", **settings: str
+) -> Iterator[Installation]:
+    """An installation on a Moodle database, with an event store that answers, or is hostile."""
+    with running(folder / "event_store.sqlite", KEY, hostile=hostile) as event_store:
         given = {
             "MOODLE_DB_URL": url,
             "MOODLE_WWWROOT": wwwroot,
@@ -130,10 +148,10 @@ def installation(folder: Path, url: str, wwwroot: str, **settings: str) -> Itera
 
 
 def dump_installation(
-    folder: Path, url: str, **settings: str
+    folder: Path, url: str, hostile: str = "", **settings: str
 ) -> AbstractContextManager[Installation]:
     """An installation on the database of the real Moodle site."""
-    return installation(folder, url, DUMP_SITE, CALIPER_START="2026-03-24", **settings)
+    return installation(folder, url, DUMP_SITE, hostile, CALIPER_START="2026-03-24", **settings)
 
 
 class Way:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+import sqlalchemy as sa
 
 from caliper_dagster.definitions import build_definitions
 from caliper_dagster.embedded.event_store import Arrivals, arrivals, running
@@ -97,3 +98,36 @@ def standing(folder: Path, students: int = 30) -> Iterator[Standing]:
         }
         with environment(settings):
             yield Standing(folder, settings)
+
+
+def copy_site(source: str, target: str) -> None:
+    """The tables of a sample site, into an empty database on a server."""
+    engines = sa.create_engine(source), sa.create_engine(target, poolclass=sa.NullPool)
+    found, wanted = sa.MetaData(), sa.MetaData()
+    found.reflect(engines[0])
+    for table in found.tables.values():
+        key = [column.name for column in table.primary_key]
+        sa.Table(
+            table.name,
+            wanted,
+            *(
+                sa.Column(
+                    column.name,
+                    sa.BigInteger()
+                    if isinstance(column.type, sa.Integer)
+                    else sa.Text()
+                    if isinstance(column.type, sa.String)
+                    else sa.Double(),
+                    primary_key=column.name in key,
+                )
+                for column in table.columns
+            ),
+        )
+    wanted.create_all(engines[1])
+    with engines[0].connect() as read, engines[1].begin() as write:
+        for name, table in wanted.tables.items():
+            rows = [dict(row) for row in read.execute(sa.select(found.tables[name])).mappings()]
+            if rows:
+                write.execute(sa.insert(table), rows)
+    for engine in engines:
+        engine.dispose()

@@ -13,9 +13,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from benchmarks import kills
 from caliper_dagster.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, Frame
 from caliper_dagster.hours import Hour, HourRange
 from caliper_dagster.runs import open_instance
+from caliper_dagster_tests import commands
 from caliper_dagster_tests.commands import Command
 from caliper_dagster_tests.emitter.support import Behaviour, answer, drop
 from caliper_dagster_tests.installation import (
@@ -86,9 +88,9 @@ def test_a_backfill_that_is_killed_again_and_again_completes_and_repeats_what_wa
     site: Site,
 ) -> None:
     chance = random.Random(2026)
-    kills: list[Frame | str] = [*STEPS, *MOMENTS]
-    chance.shuffle(kills)
-    for place in kills:
+    places: list[Frame | str] = [*STEPS, *MOMENTS]
+    chance.shuffle(places)
+    for place in places:
         command = site.start(*BACKFILL)
         if isinstance(place, Frame):
             wait_until_written(site, command, place, chance.randint(1, len(HOURS) - 1))
@@ -106,11 +108,54 @@ def test_a_backfill_that_is_killed_again_and_again_completes_and_repeats_what_wa
     assert_all_is_well(site)
     assert last.number("Acknowledged") == len(site.received())
     repeated = sum(site.received().values()) - len(site.received())
-    assert 0 < repeated <= len(kills) * IN_FLIGHT * BATCH_SIZE
+    assert 0 < repeated <= len(places) * IN_FLIGHT * BATCH_SIZE
     with environment(site.settings), open_instance() as instance:
         statuses = Counter(run.status for run in instance.get_runs())
         assert instance.event_log_storage.get_concurrency_run_ids() == set()
-    assert statuses == {dg.DagsterRunStatus.FAILURE: len(kills), dg.DagsterRunStatus.SUCCESS: 1}
+    assert statuses == {dg.DagsterRunStatus.FAILURE: len(places), dg.DagsterRunStatus.SUCCESS: 1}
+
+
+def test_a_backfill_that_is_killed_at_random_moments_loses_nothing(
+    tmp_path: Path, moodle_dump_mariadb: str
+) -> None:
+    with dump_installation(tmp_path, moodle_dump_mariadb, kills.SLOW, **kills.SETTINGS) as site:
+        found = kills.backfill_killed(site, HOURS, random.Random(4), most=6, mean=3)
+    assert found.complete, found
+    assert found.unexplained == 0
+    assert found.kills > 2
+    assert found.repeated <= kills.IN_FLIGHT * found.kills
+
+
+@pytest.mark.parametrize(("homes", "ledger"), [(1, "sqlite"), (2, "sqlite"), (2, "postgresql")])
+def test_two_runs_of_the_same_hours_started_together_send_each_event_once(
+    tmp_path: Path,
+    moodle_dump_mariadb: str,
+    request: pytest.FixtureRequest,
+    homes: int,
+    ledger: str,
+) -> None:
+    """In one Dagster instance its pools keep them apart, in two only the ledger does."""
+    url = (
+        request.getfixturevalue("postgres_url")
+        if ledger == "postgresql"
+        else f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    )
+    with dump_installation(
+        tmp_path, moodle_dump_mariadb, "slow=1,seconds=0.05", CALIPER_LEDGER_URL=url
+    ) as site:
+        runs = []
+        for number in range(2):
+            folder = tmp_path / f"run {number}"
+            folder.mkdir()
+            home = str(tmp_path / f"home {number % homes}")
+            settings = {**site.settings, "DAGSTER_HOME": home, "CALIPER_BATCH_SIZE": "10"}
+            runs.append(commands.start(BACKFILL, settings, folder))
+        done = [run.finish() for run in runs]
+        received = site.received()
+    assert [one.status for one in done] == [0, 0], done
+    assert {one.number("Acknowledged") for one in done} == {len(received)}
+    assert sum(one.number("Sent") for one in done) == len(received) > 500
+    assert set(received.values()) == {1}
 
 
 FAILURES = {

@@ -22,7 +22,7 @@ from caliper_dagster.hours import Hour
 from caliper_dagster.runs import done, open_instance
 from caliper_dagster.sensors import is_followed
 from caliper_dagster_tests.expander.support import LOG_ROW
-from caliper_dagster_tests.standing import Standing, environment, standing
+from caliper_dagster_tests.standing import Standing, copy_site, environment, standing
 
 ROOT = Path(__file__).parents[1]
 NOWHERE = "http://127.0.0.1:9/caliper"
@@ -122,7 +122,7 @@ def test_on_mariadb(site: Standing, mariadb_url: str) -> None:
     """What the follower and the sensor ask is the same on a server."""
     sample = site.folder / "now.sqlite"
     write_sample(sample, students=5, hours=1, seed=2, end=Hour.of(time.time()))
-    copy(f"sqlite:///{sample}", mariadb_url)
+    copy_site(f"sqlite:///{sample}", mariadb_url)
     with environment(dict(site.environment) | {"MOODLE_DB_URL": mariadb_url}):
         at_server = Standing(site.folder, dict(os.environ))
         log(at_server, 3)
@@ -130,36 +130,3 @@ def test_on_mariadb(site: Standing, mariadb_url: str) -> None:
             follower = Follower(instance, at_server.settings)
             assert sum(found.delivery.sent for found in follower.look()) >= 3
             assert follower.look() == []
-
-
-def copy(source: str, target: str) -> None:
-    """The tables of the sample site on a server."""
-    engines = sa.create_engine(source), sa.create_engine(target, poolclass=sa.NullPool)
-    found, wanted = sa.MetaData(), sa.MetaData()
-    found.reflect(engines[0])
-    for table in found.tables.values():
-        key = [column.name for column in table.primary_key]
-        sa.Table(
-            table.name,
-            wanted,
-            *(
-                sa.Column(
-                    column.name,
-                    sa.BigInteger()
-                    if isinstance(column.type, sa.Integer)
-                    else sa.Text()
-                    if isinstance(column.type, sa.String)
-                    else sa.Double(),
-                    primary_key=column.name in key,
-                )
-                for column in table.columns
-            ),
-        )
-    wanted.create_all(engines[1])
-    with engines[0].connect() as read, engines[1].begin() as write:
-        for name, table in wanted.tables.items():
-            rows = [dict(row) for row in read.execute(sa.select(found.tables[name])).mappings()]
-            if rows:
-                write.execute(sa.insert(table), rows)
-    for engine in engines:
-        engine.dispose()

@@ -164,13 +164,53 @@ def test_a_run_that_was_asked_for_is_not_asked_for_twice(small: Site) -> None:
     assert small.look() == []
 
 
-def test_rows_that_were_asked_for_and_never_read_are_asked_for_in_the_end(small: Site) -> None:
+def test_rows_that_were_asked_for_and_never_read_are_asked_for_until_they_are(small: Site) -> None:
     """The run said that it went well; the log it read did not have the rows yet (a replica)."""
     small.log(HOUR, first=2000)
-    assert len(small.look()) == 1
-    found = [ask.reason for _ in range(4) for ask in small.look(MARGIN / 2 + 1)]
-    assert found == ["late rows"] * len(found)
-    assert found
+    (asked,) = small.look()
+    (again,) = small.look()
+    assert (again.hours, again.reason) == (asked.hours, "unfinished")
+    late = [ask for _ in range(20) for ask in small.look(MARGIN / 2 + 1)]
+    assert len(late) >= 5
+    assert len({asked.key, again.key, *(ask.key for ask in late)}) == 2 + len(late)
+    small.take(asked.hours)
+    assert [small.look(2 * MARGIN) for _ in range(3)] == [[]] * 3
+    assert small.memory is not None
+    assert small.memory.reopened == set()
+
+
+def test_a_run_that_was_cancelled_is_asked_for_again(small: Site) -> None:
+    """Dagster then shows the hour as it was before: materialized."""
+    small.log(HOUR + 2, first=2000)
+    for _ in range(3):
+        asked = [hour for _ in range(5) for ask in small.look(MARGIN) for hour in ask.hours]
+        assert set(asked) == {HOUR + 2}
+        small.statuses[HOUR + 2] = Status.BUSY
+        assert small.look() == []
+        small.statuses[HOUR + 2] = Status.DONE
+    small.take(HourRange(HOUR + 2, HOUR + 3))
+    assert [small.look(3 * MARGIN) for _ in range(3)] == [[]] * 3
+
+
+def test_a_storage_that_cannot_be_read_hides_no_row(small: Site) -> None:
+    path = Path(small.storage.path(MOODLE_LOG, HOUR))
+    kept = path.read_bytes()
+    small.log(HOUR, first=2000)
+    path.write_bytes(b"damaged")
+    (asked,) = small.look()
+    assert list(asked.hours) == [HOUR]
+    path.write_bytes(kept)
+    assert [ask.hours for ask in small.look(3 * MARGIN)] == [asked.hours]
+    small.take(asked.hours)
+    assert small.look(3 * MARGIN) == []
+
+
+def test_rows_that_came_late_since_the_newest_hour_are_found_however_long_ago(small: Site) -> None:
+    small.memory = None
+    small.log(HOUR, first=2000)
+    small.log(DUE, first=2001)
+    small.now += 100 * 86_400
+    assert list(small.look()[0].hours) == [HOUR]
 
 
 def test_many_scattered_hours_are_taken_in_several_looks(tmp_path: Path) -> None:

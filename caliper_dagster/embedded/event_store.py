@@ -549,7 +549,7 @@ class _Serving:
 
     def _restart(self) -> None:
         self._again = True
-        self._server.should_exit = self._server.force_exit = True
+        self._server.should_exit = True
         self._connections.cut_all()
 
     def _made(self) -> uvicorn.Server:

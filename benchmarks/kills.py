@@ -1,0 +1,139 @@
+"""Is anything lost, or much repeated, when a backfill is killed again and again?
+
+Run ``python -m benchmarks.kills``. ``caliper-dagster backfill`` over a day of the real site is
+killed with SIGKILL at a random moment and started again. When it comes to its end it is begun anew
+in another folder, until it has been killed so often. Then every event must be at the event store,
+in the ledger once, and the store may have received again at most the envelopes that were in flight
+at the kills. Exits with 1 if that does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.databases import dump_database
+from caliper_dagster.hours import Hour, HourRange
+from caliper_dagster_tests.commands import Command
+from caliper_dagster_tests.installation import Installation, between, dump_installation
+
+HOURS = HourRange(Hour.from_key("2026-03-28-00:00"), Hour.from_key("2026-03-29-02:00"))
+"""26 hours, 16 of them with rows: 3,258."""
+
+SLOW = "slow=1,seconds=0.05"
+"""An event store that takes its time, so that most kills meet envelopes in flight."""
+
+SETTINGS = {
+    "CALIPER_BATCH_SIZE": "20",
+    "CALIPER_ENVELOPES_IN_FLIGHT": "2",
+    "CALIPER_HOURS_PER_RUN": "6",
+}
+IN_FLIGHT = int(SETTINGS["CALIPER_ENVELOPES_IN_FLIGHT"])
+
+
+_SENDING = 1.5
+"""Seconds of sending within which a kill comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A backfill that was killed until it came to its end.
+
+    Attributes:
+        kills: how often.
+        while_sending: of these, when envelopes had arrived in the same attempt.
+        events: events of the hours.
+        repeated: envelopes that arrived and were not acknowledged.
+        twice: times that an event arrived again.
+        complete: every event is stored at the event store, and in the ledger once.
+        unexplained: what the last run said of it; None if it failed.
+    """
+
+    kills: int
+    while_sending: int
+    events: int
+    repeated: int
+    twice: int
+    complete: bool
+    unexplained: int | None
+
+
+def backfill_killed(
+    site: Installation, hours: HourRange, chance: random.Random, most: int, mean: float
+) -> Round:
+    """Backfill the hours, killed at most so often.
+
+    Half of the kills come after a random time, of so many seconds in the mean; the other half at a
+    random moment of the seconds after the attempt has begun to send.
+    """
+    kills = while_sending = 0
+    while True:
+        before = site.arrived().envelopes
+        command = site.start("backfill", *between(hours))
+        if kills == most or _ends_before(site, command, chance, mean):
+            last = command.finish()
+            break
+        command.kill()
+        kills += 1
+        while_sending += site.arrived().envelopes > before
+    events = sorted(site.events(hours))
+    received, arrived = site.received(), site.arrived()
+    return Round(
+        kills=kills,
+        while_sending=while_sending,
+        events=len(events),
+        repeated=arrived.envelopes - site.batches(hours).num_rows,
+        twice=arrived.received - arrived.events,
+        complete=sorted(received) == events == sorted(site.acknowledged(hours)),
+        unexplained=last.number("Unexplained rows") if last.status == 0 else None,
+    )
+
+
+def _ends_before(site: Installation, command: Command, chance: random.Random, mean: float) -> bool:
+    """Wait for the moment to kill it; whether it has come to its end before."""
+    if chance.random() < 0.5:
+        return command.ends_within(chance.expovariate(1 / mean))
+    before = site.arrived().envelopes
+    while site.arrived().envelopes == before:
+        if command.ends_within(0.02):
+            return True
+    return command.ends_within(chance.uniform(0, _SENDING))
+
+
+def main() -> None:
+    """Kill, and print a row of figures for each round and for all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--database", help="SQLAlchemy URL of the real site, when it is loaded")
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--mean", type=float, default=5, help="seconds until a kill, in the mean")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    chance = random.Random(given.seed)  # noqa: S311 - no secret
+    rounds, began = list[Round](), time.monotonic()
+    with dump_database(given.database) as url:
+        while (left := given.kills - sum(one.kills for one in rounds)) > 0:
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                dump_installation(Path(folder), url, SLOW, **SETTINGS) as site,
+            ):
+                rounds.append(backfill_killed(site, HOURS, chance, left, given.mean))
+            print(rounds[-1], flush=True)
+    kills, repeated, twice = (
+        sum(getattr(one, name) for one in rounds) for name in ("kills", "repeated", "twice")
+    )
+    sending = sum(one.while_sending for one in rounds)
+    print(
+        f"{kills} kills ({sending} of them while sending) in {time.monotonic() - began:.0f} s: "
+        f"{repeated} envelopes of at most {kills * IN_FLIGHT} came twice ({twice} events)"
+    )
+    well = all(one.complete and one.unexplained == 0 for one in rounds)
+    sys.exit(not (well and repeated <= kills * IN_FLIGHT))
+
+
+if __name__ == "__main__":
+    main()
