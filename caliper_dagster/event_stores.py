@@ -141,7 +141,7 @@ class EventStoreDefinition(_Model):
     batch_size: int = Field(gt=0)
     batch_bytes: int = Field(gt=1000)
     gzip: bool
-    ca_file: str | None
+    ca_file: str | None = None
     timeout: float = Field(gt=0)
     connect_timeout: float = Field(gt=0)
     envelopes_in_flight: int = Field(gt=0, le=32)
@@ -226,7 +226,7 @@ class EventStoreDefinition(_Model):
         if variable is None:
             return None
         value = os.environ.get(variable.env)
-        if value or variable.env == API_KEY and not self.name:
+        if value or (variable.env == API_KEY and not self.name):
             return value or None
         if not self.name:
             raise ConfigurationError(f"{URL} is not set: where envelopes go.")
@@ -356,9 +356,10 @@ class _File:
             return
         seen: set[str] = set()
         for key, value in node.value:
-            if key.value in seen:
-                raise self._wrong(f"{key.value} stands there twice (line {key.start_mark.line + 1})")
-            seen.add(str(key.value))
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in seen:
+                raise self._wrong(f"{name} stands there twice (line {line})")
+            seen.add(name)
             self._refuse_doubles(value)
 
     def _definition(

@@ -170,7 +170,8 @@ class Delivery:
         versions = self.limits.versions
         if versions and _plain(data_version) not in versions:
             raise DeliveryError(
-                f"The event store at {self.event_store.address} takes {', '.join(sorted(versions))}, "
+                f"The event store at {self.event_store.address} takes "
+                f"{', '.join(sorted(versions))}, "
                 f"not {_plain(data_version)}: check CALIPER_VERSION.",
                 transient=False,
             )

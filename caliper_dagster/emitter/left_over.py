@@ -1,8 +1,8 @@
 """Hours left over: those that an event store is still to get, in runs of its own.
 
 With several event stores a run does not wait for one that is slow or down: what it could not send
-is noted here, a row for each hour, and is taken away when the hour has been sent. So whoever catches
-up need not compare what ever was sent, and a restart forgets nothing.
+is noted here, a row for each hour, and is taken away when the hour has been sent. So whoever
+catches up need not compare what ever was sent, and a restart forgets nothing.
 
 The mark of a row tells when the hour was left. An hour that is left again while it is being caught
 up has got another mark, and stays.
