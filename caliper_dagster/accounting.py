@@ -110,6 +110,8 @@ class Delivery:
         envelopes: envelopes of this run.
         bytes: their size.
         rejected: of the events, refused by the event store for what they are.
+        filtered: of the events, those that the event store is not to get, by the rule of its
+            filter.
     """
 
     events: int = 0
@@ -119,23 +121,28 @@ class Delivery:
     envelopes: int = 0
     bytes: int = 0
     rejected: int = 0
+    filtered: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def acknowledged(self) -> int:
         """Events that the event store has acknowledged, now or earlier."""
-        return self.events - self.outstanding - self.rejected
+        return self.events - self.outstanding - self.rejected - sum(self.filtered.values())
 
     def __add__(self, other: Delivery) -> Delivery:
         mine, theirs = self.as_facts(), other.as_facts()
-        return Delivery(**{name: mine[name] + theirs[name] for name in mine})
+        del mine["filtered"]
+        return Delivery(
+            **{name: mine[name] + theirs[name] for name in mine},
+            filtered=_sum(self.filtered, other.filtered),
+        )
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Self:
         """The delivery as it was kept with the hour (see ``as_facts``)."""
         return cls(**{name: facts[name] for name in cls.__dataclass_fields__ if name in facts})
 
-    def as_facts(self) -> dict[str, int]:
-        """The delivery as it is kept with the hour."""
+    def as_facts(self) -> dict[str, Any]:
+        """The delivery as it is kept with the hour: numbers, and numbers by word."""
         return asdict(self)
 
 

@@ -1,5 +1,8 @@
 """Assets: the four steps of the chain, an hour of log rows each.
 
+With several event stores the last step is an asset for each of them, which one op makes; and the
+events are an asset for each Caliper version that they want.
+
 Here belongs which hours a run takes, which part it calls, where the result is kept and which
 numbers are shown. How rows are read, expanded, translated and sent is the business of ``expander``,
 ``translator`` and ``emitter``, which know nothing of Dagster; a body that grows beyond a dozen
@@ -12,7 +15,8 @@ Dagster reads those of the assets.)
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,10 +26,16 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from caliper_dagster import checks
-from caliper_dagster.accounting import Account, Delivery, outstanding
-from caliper_dagster.errors import ConfigurationError
+from caliper_dagster.accounting import Account, Delivery
+from caliper_dagster.dispatch import Ended, Sent, Task, dispatch
+from caliper_dagster.errors import CaliperDagsterError, ConfigurationError
+from caliper_dagster.event_stores import (
+    EventStoreDefinition,
+    caliper_versions,
+    event_stores,
+    events_frame,
+)
 from caliper_dagster.frames import (
-    CALIPER_EVENTS,
     EMISSION_RESULTS,
     EXPANDED_LOG,
     MOODLE_LOG,
@@ -34,17 +44,17 @@ from caliper_dagster.frames import (
 from caliper_dagster.hours import Hour
 from caliper_dagster.partitions import hourly_partitions, hours_of
 from caliper_dagster.resources import (
-    EventStoreResource,
+    EventStoresResource,
     LedgerResource,
     MoodleResource,
     StorageResource,
     clear_failures,
 )
-from caliper_dagster.settings import Settings
+from caliper_dagster.settings import CaliperVersion, Settings
 from caliper_dagster.storage import PartitionStorage, split_by_hour
 
 if TYPE_CHECKING:
-    from caliper_dagster.emitter import EmissionCounts, Send
+    from caliper_dagster.emitter import Send
 
     Materialized: TypeAlias = dg.MaterializeResult[None]
 else:
@@ -52,6 +62,8 @@ else:
 
 MOODLE_POOL = "moodle_db"
 EVENT_STORE_POOL = "event_store"
+EMISSION = EMISSION_RESULTS.name
+"""Name of the step that sends, and how the assets that it makes begin."""
 
 RESEND_ALL_TAG = "caliper_dagster/resend_all"
 """On a run, with the value ``true``: what ``EmissionConfig.resend_all`` says."""
@@ -59,10 +71,15 @@ RESEND_ALL_TAG = "caliper_dagster/resend_all"
 SEND_TAG = "caliper_dagster/send"
 """On a run, with a value of ``emitter.Send``: which events of its hours are sent."""
 
+CATCH_UP_TAG = "caliper_dagster/event_store"
+"""On a run in which one event store catches up, with its name: it ends after `_CATCH_UP_SECONDS`,
+and another one goes on."""
+
 FRESH_TAG = "caliper_dagster/fresh"
 """On a run, with the value ``true``: what ``ExpansionConfig.fresh`` says."""
 
 _NEW = "expanded_now"
+_CATCH_UP_SECONDS = 600
 _NAMES_BYTES = 200
 _NAME_LENGTH = 40
 
@@ -89,14 +106,19 @@ class ExpansionConfig(dg.Config):
 
 @dataclass(frozen=True)
 class _Chain:
-    """What the four assets share."""
+    """What the assets share."""
 
     settings: Settings
     prefix: tuple[str, ...]
     partitions: dg.HourlyPartitionsDefinition
+    stores: tuple[EventStoreDefinition, ...]
 
     def key(self, frame: Frame) -> dg.AssetKey:
         return dg.AssetKey([*self.prefix, frame.name])
+
+    def events(self, store: EventStoreDefinition) -> Frame:
+        """Where the events of an event store's version are."""
+        return events_frame(self.settings, store.caliper_version)
 
     def asset(
         self,
@@ -106,36 +128,77 @@ class _Chain:
         kinds: set[str],
         **options: Any,  # noqa: ANN401 - what dg.asset takes
     ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-        """``dg.asset`` with what is the same for all four."""
+        """``dg.asset`` with what is the same for all."""
         decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
             key=self.key(frame),
-            group_name="_".join((*self.prefix, "caliper")),
             partitions_def=self.partitions,
             backfill_policy=dg.BackfillPolicy.multi_run(self.settings.hours_per_run),
-            code_version=code_version,
-            kinds=kinds,
-            metadata={"row": frame.row, "dagster/column_schema": _column_schema(frame)},
+            **self._described(frame, code_version, kinds),
             **options,
         )
         return decorator
 
+    def results(self, description: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+        """``dg.multi_asset`` of the results of all event stores."""
+        keys = {store: self.key(store.results) for store in self.stores}
+        return dg.multi_asset(
+            name="__".join(self.key(EMISSION_RESULTS).path),
+            specs=[
+                dg.AssetSpec(
+                    keys[store],
+                    deps=[self.key(self.events(store))],
+                    description=description,
+                    skippable=True,
+                    **self._described(store.results, "1", {"json", "parquet"}),
+                )
+                for store in self.stores
+            ],
+            check_specs=[checks.every_event_acknowledged(key) for key in keys.values()],
+            can_subset=True,
+            partitions_def=self.partitions,
+            backfill_policy=dg.BackfillPolicy.multi_run(self.settings.hours_per_run),
+            # Slots are those of steps: one slow event store would keep the others waiting.
+            pool=EVENT_STORE_POOL if len(self.stores) == 1 else None,
+        )
+
+    def _described(self, frame: Frame, code_version: str, kinds: set[str]) -> dict[str, Any]:
+        return {
+            "group_name": "_".join((*self.prefix, "caliper")),
+            "code_version": code_version,
+            "kinds": kinds,
+            "metadata": {"row": frame.row, "dagster/column_schema": _column_schema(frame)},
+        }
+
+
+def emission(assets: Iterable[object]) -> dg.AssetsDefinition:
+    """Of the assets of a site, the results of all its event stores."""
+    return next(
+        asset
+        for asset in assets
+        if isinstance(asset, dg.AssetsDefinition)
+        and any(key.path[-1].startswith(EMISSION) for key in asset.keys)
+    )
+
 
 def build_assets(settings: Settings, prefix: Sequence[str] = ()) -> list[dg.AssetsDefinition]:
-    """The four assets of one Moodle site.
+    """The assets of one Moodle site.
 
     Args:
         settings: what they are built for. Secrets are not taken from here but from the resources.
         prefix: what comes before the names of the assets in their keys.
+
+    Raises:
+        ConfigurationError: see ``event_stores``.
     """
     partitions = hourly_partitions(settings.start, in_progress=settings.send_immediately)
-    chain = _Chain(settings, tuple(prefix), partitions)
+    chain = _Chain(settings, tuple(prefix), partitions, event_stores(settings))
     with warnings.catch_warnings():
         # That the backfill policy is beta is known, and need not be said at every start.
         warnings.simplefilter("ignore", dg.BetaWarning)
         return [
             _moodle_log(chain),
             _expanded_log(chain),
-            _caliper_events(chain),
+            *(_caliper_events(chain, version) for version in caliper_versions(settings)),
             _emission_results(chain),
         ]
 
@@ -216,12 +279,13 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
     return expanded_log
 
 
-def _caliper_events(chain: _Chain) -> dg.AssetsDefinition:
-    settings, key = chain.settings, chain.key(CALIPER_EVENTS)
+def _caliper_events(chain: _Chain, version: CaliperVersion) -> dg.AssetsDefinition:
+    frame = events_frame(chain.settings, version)
+    settings, key = chain.settings, chain.key(frame)
 
     @chain.asset(
-        CALIPER_EVENTS,
-        code_version=f"1-{settings.caliper_version}",
+        frame,
+        code_version=f"1-{version}",
         kinds={"json", "parquet"},
         # It also looks at the ids of moodle_log, which are there when expanded_log is.
         deps=[chain.key(EXPANDED_LOG)],
@@ -241,13 +305,13 @@ def _caliper_events(chain: _Chain) -> dg.AssetsDefinition:
         accounts: dict[Hour, Account] = {}
         reports, clock = [], _Stopwatch()
         with clear_failures():
-            kept, translate = storage.open(), translator(settings).translate
+            kept, translate = storage.open(), translator(settings, version).translate
             for hours, expanded in kept.chunks(EXPANDED_LOG, hours_of(context)):
                 events, per_row = translate(expanded), clock.lap() / max(1, expanded.num_rows)
                 reports.append(sample_problems(events))
                 for hour, rows in split_by_hour(events, hours):
                     accounts[hour] = account = _account(kept, hour, rows)
-                    size = kept.write(CALIPER_EVENTS, hour, rows, account.as_facts())
+                    size = kept.write(frame, hour, rows, account.as_facts())
                     seconds = per_row * account.rows + clock.lap()
                     _show(context, hour, rows, seconds, _numbers(account) | {"bytes": size})
         return dg.MaterializeResult(
@@ -257,55 +321,110 @@ def _caliper_events(chain: _Chain) -> dg.AssetsDefinition:
     return caliper_events
 
 
-def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
-    settings, key = chain.settings, chain.key(EMISSION_RESULTS)
+_EMISSION = """What the event store has acknowledged.
 
-    @chain.asset(
-        EMISSION_RESULTS,
-        code_version="1",
-        kinds={"json", "parquet"},
-        deps=[chain.key(CALIPER_EVENTS)],
-        pool=EVENT_STORE_POOL,
-        check_specs=[checks.every_event_acknowledged(key)],
-    )
+**A row** is one envelope and the answer to it. **Its hour** is that of the events in it. An event
+that the event store refuses for its content is a row by itself, `rejected`, with the store's words.
+**A rerun** sends what is not acknowledged: new events, changed ones, rejected ones, and what a
+failed run left. To send everything again use the job `resend_caliper_events`.
+
+Of several event stores none waits for another: one that is slow or down is left behind, and gets
+the same hours in runs of its own.
+"""
+
+
+def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
+    settings = chain.settings
+    keys = {store: chain.key(store.results) for store in chain.stores}
+
+    @chain.results(_EMISSION)
     def emission_results(
         context: dg.AssetExecutionContext,
         config: EmissionConfig,
         storage: StorageResource,
-        event_store: EventStoreResource,
+        event_stores: EventStoresResource,
         ledger: LedgerResource,
-    ) -> Materialized:
-        """What the event store has acknowledged.
-
-        **A row** is one envelope and the answer to it. **Its hour** is that of the events in it.
-        An event that the event store refuses for its content is a row by itself, `rejected`, with
-        the store's words. **A rerun** sends what is not acknowledged: new events, changed ones,
-        rejected ones, and what a failed run left. To send everything again use the job
-        `resend_caliper_events`.
-        """
-        from caliper_dagster.emitter import Patience, emit
-
-        done: dict[Hour, Delivery] = {}
-        with clear_failures(), event_store.open() as target, ledger.open() as known:
-            kept, site = storage.open(), settings.require("moodle_wwwroot")
-            for hour, results, counts in emit(
-                kept.each(CALIPER_EVENTS, hours_of(context)),
-                target,
-                known,
-                sensor=f"{site}#caliper-dagster",
+    ) -> Iterator[Any]:
+        with clear_failures():
+            site, kept = settings.require("moodle_wwwroot"), storage.open()
+            selected = context.selected_asset_keys
+            stores = [store for store in event_stores.definitions() if keys[store] in selected]
+            with ledger.open() as known:
+                left = known.left_over(site).all()
+            task = Task(
+                events=chain.events,
+                storage=kept,
+                hours=tuple(hours_of(context)),
                 site=site,
-                batch_size=settings.batch_size,
-                batch_bytes=settings.batch_bytes,
-                in_flight=settings.envelopes_in_flight,
+                open_ledger=ledger.open,
                 send=_send(config, context.run.tags),
-                patience=Patience(attempts=settings.attempts),
-            ):
-                done[hour] = delivery = _delivery(kept, hour, results, counts)
-                kept.write(EMISSION_RESULTS, hour, results, delivery.as_facts())
-                _show(context, hour, results, counts.seconds, _numbers_sent(delivery))
-        return dg.MaterializeResult(check_results=[checks.acknowledged(key, done)])
+                left=left,
+            )
+            limit = _CATCH_UP_SECONDS if CATCH_UP_TAG in context.run.tags else None
+            shown = _Shown(context, keys)
+            with closing(dispatch(task, stores, limit=limit)) as told:
+                for store, message in told:
+                    if isinstance(message, Sent):
+                        shown.add(store, message)
+                    else:
+                        yield from shown.end(store, message)
+            shown.complain()
 
     return emission_results
+
+
+class _Shown:
+    """What Dagster is told of each event store: its hours, its check, and in the end what failed.
+
+    Hours that an event store has got are materialized, also when it has not got the others.
+    """
+
+    def __init__(
+        self, context: dg.AssetExecutionContext, keys: Mapping[EventStoreDefinition, dg.AssetKey]
+    ) -> None:
+        self._context, self._keys = context, keys
+        self._done: dict[EventStoreDefinition, dict[Hour, Delivery]] = {key: {} for key in keys}
+        self._metadata: dict[EventStoreDefinition, dict[Hour, dict[str, Any]]]
+        self._metadata = {key: {} for key in keys}
+        self._failed: dict[EventStoreDefinition, Exception] = {}
+
+    def add(self, store: EventStoreDefinition, sent: Sent) -> None:
+        self._done[store][sent.hour] = sent.delivery
+        numbers = _numbers_sent(sent.delivery)
+        self._metadata[store][sent.hour] = _metadata(sent.rows, sent.seconds, numbers)
+
+    def end(self, store: EventStoreDefinition, ended: Ended) -> Iterator[Any]:
+        key, done = self._keys[store], self._done[store]
+        check = checks.acknowledged(key, done, left=ended.left)
+        if ended.complete:
+            for hour, metadata in self._metadata[store].items():
+                self._context.add_asset_metadata(metadata, key, partition_key=hour.key)
+            yield dg.MaterializeResult(asset_key=key, check_results=[check])
+            return
+        for hour, metadata in self._metadata[store].items():
+            done_one = dg.AssetMaterialization(key, partition=hour.key, metadata=metadata)
+            self._context.log_event(done_one)
+        if ended.left:
+            yield check
+        if ended.error is not None:
+            self._failed[store] = ended.error
+
+    def complain(self) -> None:
+        """Fail for what went wrong with the event stores, if anything did.
+
+        Raises:
+            Failure: it did; that one was left behind is no failure.
+        """
+        from caliper_dagster.emitter import StoppedError
+
+        told = []
+        for store, error in self._failed.items():
+            if not isinstance(error, CaliperDagsterError):
+                raise error
+            if not isinstance(error, StoppedError):
+                told.append(store.sentence(error))
+        if told:
+            raise dg.Failure(description=" ".join(told), allow_retries=False)
 
 
 def _send(config: EmissionConfig, tags: Mapping[str, str]) -> "Send":
@@ -323,21 +442,6 @@ def _account(kept: PartitionStorage, hour: Hour, outcomes: pa.Table) -> Account:
     counted = kept.facts(MOODLE_LOG, hour)["counted"]
     ids = kept.read(MOODLE_LOG, [hour], ["id"])["id"]
     return Account.of(int(str(counted)), ids, outcomes)
-
-
-def _delivery(
-    kept: PartitionStorage, hour: Hour, results: pa.Table, counts: "EmissionCounts"
-) -> Delivery:
-    ids = kept.read(CALIPER_EVENTS, [hour], ["event_id"])["event_id"]
-    return Delivery(
-        events=counts.events,
-        already_acknowledged=counts.already_acknowledged,
-        sent=counts.sent,
-        rejected=counts.rejected,
-        outstanding=outstanding(ids, results),
-        envelopes=counts.envelopes,
-        bytes=counts.bytes,
-    )
 
 
 class _Stopwatch:
@@ -359,10 +463,12 @@ def _show(
     numbers: Mapping[str, Any],
 ) -> None:
     """Put an hour's numbers on its materialization: below 1 kB, it is stored for every hour."""
-    context.add_asset_metadata(
-        {"dagster/row_count": rows.num_rows, **numbers, "seconds": round(seconds, 3)},
-        partition_key=hour.key,
-    )
+    metadata = _metadata(rows.num_rows, seconds, numbers)
+    context.add_asset_metadata(metadata, partition_key=hour.key)
+
+
+def _metadata(rows: int, seconds: float, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    return {"dagster/row_count": rows, **numbers, "seconds": round(seconds, 3)}
 
 
 def _numbers(account: Account) -> dict[str, Any]:
@@ -382,8 +488,8 @@ def _numbers(account: Account) -> dict[str, Any]:
     return {name: number for name, number in numbers.items() if number != {}}
 
 
-def _numbers_sent(delivery: Delivery) -> dict[str, int]:
-    return {
+def _numbers_sent(delivery: Delivery) -> dict[str, Any]:
+    numbers: dict[str, Any] = {
         "events": delivery.events,
         "acknowledged": delivery.acknowledged,
         "acknowledged before": delivery.already_acknowledged,
@@ -393,6 +499,10 @@ def _numbers_sent(delivery: Delivery) -> dict[str, int]:
         "envelopes": delivery.envelopes,
         "bytes": delivery.bytes,
     }
+    if delivery.filtered:
+        numbers["filtered"] = sum(delivery.filtered.values())
+        numbers["filtered by rule"] = _shortened(delivery.filtered)
+    return numbers
 
 
 def _shortened(counts: Mapping[str, int]) -> dict[str, int]:

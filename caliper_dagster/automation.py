@@ -11,8 +11,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from caliper_dagster.assets import RESEND_ALL_TAG
-from caliper_dagster.frames import EMISSION_RESULTS
+from caliper_dagster.assets import RESEND_ALL_TAG, emission
 from caliper_dagster.hours import last_complete_hour
 from caliper_dagster.settings import Settings
 
@@ -38,7 +37,7 @@ def priority(number: int) -> dict[str, str]:
 def chain_job(
     assets: Sequence[dg.AssetsDefinition], prefix: Sequence[str] = ()
 ) -> dg.UnresolvedAssetJobDefinition:
-    """The job over the four assets."""
+    """The job over all assets."""
     return dg.define_asset_job(
         name(CHAIN_JOB, prefix),
         selection=dg.AssetSelection.assets(*assets),
@@ -52,10 +51,9 @@ def resend_job(
     assets: Sequence[dg.AssetsDefinition], prefix: Sequence[str] = ()
 ) -> dg.UnresolvedAssetJobDefinition:
     """The job that sends the events of its hours again, all of them."""
-    emission = next(asset for asset in assets if asset.key.path[-1] == EMISSION_RESULTS.name)
     return dg.define_asset_job(
         name(RESEND_JOB, prefix),
-        selection=dg.AssetSelection.assets(emission),
+        selection=dg.AssetSelection.assets(emission(assets)),
         description="Sends all events of the hours again, with the ids they have, also those that "
         "the event store has acknowledged.",
         # A tag is on every run of a job, however it is started; run config is left out of ranges.

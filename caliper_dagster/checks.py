@@ -82,8 +82,18 @@ def valid(asset: dg.AssetKey, reports: Sequence[SampleReport]) -> dg.AssetCheckR
     )
 
 
-def acknowledged(asset: dg.AssetKey, deliveries: Mapping[Hour, Delivery]) -> dg.AssetCheckResult:
-    """The verdict of ``every_event_acknowledged`` over the hours of a run."""
+def acknowledged(
+    asset: dg.AssetKey, deliveries: Mapping[Hour, Delivery], left: Sequence[Hour] = ()
+) -> dg.AssetCheckResult:
+    """The verdict of ``every_event_acknowledged`` over the hours of a run.
+
+    Args:
+        asset: of the event store.
+        deliveries: what became of the hours that it has got.
+        left: hours that it is still to get, in runs of its own.
+    """
+    if left:
+        return _left_over(asset, len(deliveries) + len(left), left)
     short = {hour: done.outstanding for hour, done in deliveries.items() if done.outstanding}
     if not short:
         rejected = {hour: done.rejected for hour, done in deliveries.items() if done.rejected}
@@ -93,6 +103,19 @@ def acknowledged(asset: dg.AssetKey, deliveries: Mapping[Hour, Delivery]) -> dg.
                 warning=True,
             )
     return _verdict(asset, EVERY_EVENT_ACKNOWLEDGED, "outstanding events", len(deliveries), short)
+
+
+def _left_over(asset: dg.AssetKey, hours: int, left: Sequence[Hour]) -> dg.AssetCheckResult:
+    named = [str(hour) for hour in left[:_HOURS_NAMED]]
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=EVERY_EVENT_ACKNOWLEDGED,
+        passed=False,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"left over to runs of its own: {len(left)} of {hours} hour(s), "
+        + ", ".join(named),
+        metadata={"hours": hours, "hours left over": [hour.key for hour in left[:_HOURS_NAMED]]},
+    )
 
 
 def _verdict(

@@ -40,6 +40,7 @@ _HOSTILE = (
     "misbehave, for tests: shares of POSTs, events or sizes such as 429=0.1,drop=0.05,400=0.001,"
     "413=100000,until=500,seed=7; docs/reliability.md names them all"
 )
+_ONE_STORE = "only this one of the event stores that CALIPER_EVENT_STORES names"
 _WRONG = 2
 _INTERRUPTED = 130
 
@@ -146,13 +147,16 @@ def backfill(given: argparse.Namespace) -> None:
 def resend(given: argparse.Namespace) -> None:
     """Send the events of the hours again."""
     from caliper_dagster import runs, terminal
-    from caliper_dagster.frames import EMISSION_RESULTS
+    from caliper_dagster.event_stores import chosen, require_event_stores
 
     settings = Settings.from_environment()
-    hours = _partitions(given, settings)
+    hours, stores = _partitions(given, settings), require_event_stores(settings)
+    if given.event_store:
+        stores = (chosen(stores, given.event_store),)
+    results = tuple(store.results for store in stores)
     with (
         runs.open_instance() as instance,
-        terminal.ticking("Sending", len(hours)) as ticker,
+        terminal.ticking("Sending", len(results) * len(hours)) as ticker,
     ):
         done = runs.resend(
             instance,
@@ -160,19 +164,25 @@ def resend(given: argparse.Namespace) -> None:
             hours,
             everything=given.all,
             rejected=given.rejected,
-            written=_advancing(ticker, dict.fromkeys(hours, 1), (EMISSION_RESULTS,)),
+            event_store=given.event_store,
+            written=_advancing(ticker, dict.fromkeys(hours, 1), results),
             verbose=given.verbose,
         )
         total = _total(done, ticker)
-    terminal.show_numbers([("Hours", len(hours)), *terminal.delivered(total.delivery)])
+    terminal.show_numbers([("Hours", len(hours)), *terminal.delivered(total.deliveries)])
+    total.complain()
 
 
 def rejected(given: argparse.Namespace) -> None:
     """List the events of the hours that the event store has refused, with its words."""
+    from caliper_dagster.event_stores import chosen, require_event_stores
     from caliper_dagster.rejected import rejected_events
 
-    found = 0
-    for event in rejected_events(Settings.from_environment(), _hours(given)):
+    settings, found = Settings.from_environment(), 0
+    stores = require_event_stores(settings)
+    if given.event_store:
+        stores = (chosen(stores, given.event_store),)
+    for event in rejected_events(settings, stores, _hours(given)):
         found += 1
         print(*event.columns(), sep="\t")
     told = "send them again with `resend --rejected` when that is mended" if found else "none"
@@ -185,8 +195,7 @@ def follow(given: argparse.Namespace) -> None:
     from caliper_dagster.follow import Follower
 
     settings = Settings.from_environment()
-    for needed in ("moodle_db_url", "moodle_wwwroot", "event_store_url"):
-        settings.require(needed)
+    _require_all(settings)
     with runs.open_instance() as instance:
         follower = Follower(instance, settings, verbose=given.verbose)
         print("Following the log.", file=sys.stderr, flush=True)
@@ -196,9 +205,15 @@ def follow(given: argparse.Namespace) -> None:
                 for run in follower.look():
                     told = f"{run.hours}: {run.delivery.sent:,} events sent"
                     print(told, f"{time.monotonic() - began:.1f} s", sep=", ", flush=True)
+                    if run.failure:
+                        _warn(run.failure)
             except CaliperDagsterError as error:
-                print(f"{datetime.now(UTC):%H:%M:%S} UTC: {error}", file=sys.stderr, flush=True)
+                _warn(error)
             time.sleep(max(0.0, began + settings.send_interval - time.monotonic()))
+
+
+def _warn(what: object) -> None:
+    print(f"{datetime.now(UTC):%H:%M:%S} UTC: {what}", file=sys.stderr, flush=True)
 
 
 def translate(given: argparse.Namespace) -> None:
@@ -260,11 +275,12 @@ def recipes_check(given: argparse.Namespace) -> None:
 def recipes_show(given: argparse.Namespace) -> None:
     """Say which recipe wins for an event and why, and show an example of what it makes."""
     from caliper_dagster import recipe_book, terminal
+    from caliper_dagster.event_stores import caliper_versions
     from caliper_dagster.translation import recipes
 
     settings = Settings.from_environment()
     name = given.event if given.event.startswith("\\") else f"\\{given.event}"
-    shown = recipe_book.show(recipes(settings), name, version=settings.caliper_version)
+    shown = recipe_book.show(recipes(settings), name, version=caliper_versions(settings)[0])
     terminal.results().print(shown.why, markup=False, soft_wrap=True)
     terminal.show_json(shown.recipe)
     terminal.show_json(shown.event)
@@ -404,32 +420,45 @@ def _check_port(host: str, port: int) -> None:
 
 def _backfill(settings: Settings, hours: HourRange, verbose: bool, *, fresh: bool = False) -> None:
     from caliper_dagster import runs, terminal
-    from caliper_dagster.frames import FRAMES
 
-    for needed in ("moodle_db_url", "moodle_wwwroot", "event_store_url"):
-        settings.require(needed)
+    _require_all(settings)
+    frames = runs.frames(settings)
     rows = _count(settings, hours)
     # An hour costs something without rows too.
     weights = {hour: number + 100 for hour, number in rows.items()}
     with (
         runs.open_instance() as instance,
-        terminal.ticking("Backfilling", len(FRAMES) * sum(weights.values())) as ticker,
+        terminal.ticking("Backfilling", len(frames) * sum(weights.values())) as ticker,
     ):
         done = runs.backfill(
             instance,
             settings,
             hours,
-            written=_advancing(ticker, weights, FRAMES),
+            written=_advancing(ticker, weights, frames),
             fresh=fresh,
             verbose=verbose,
         )
         total = _total(done, ticker)
-    terminal.show_numbers(terminal.summary(hours, total.account, total.delivery))
+    terminal.show_numbers(terminal.summary(hours, total.account, total.deliveries))
     if total.account.unexplained:
         raise CaliperDagsterError(
             f"{total.account.unexplained} log row(s) are unexplained: the check "
             "every_row_explained of caliper_events names the hours."
         )
+    total.complain()
+
+
+def _require_all(settings: Settings) -> None:
+    """What every run needs.
+
+    Raises:
+        ConfigurationError: a setting is missing.
+    """
+    from caliper_dagster.event_stores import require_event_stores
+
+    for needed in ("moodle_db_url", "moodle_wwwroot"):
+        settings.require(needed)
+    require_event_stores(settings)
 
 
 def _total(done: Iterable[Done], ticker: Ticker) -> Done:
@@ -580,7 +609,10 @@ def _parser() -> argparse.ArgumentParser:
         "--rejected", action="store_true", help="only what the event store has refused"
     )
 
-    add(rejected, ranged)
+    added.add_argument("--event-store", metavar="NAME", help=_ONE_STORE)
+
+    added = add(rejected, ranged)
+    added.add_argument("--event-store", metavar="NAME", help=_ONE_STORE)
 
     add(coverage, ranged)
 

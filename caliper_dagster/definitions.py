@@ -13,6 +13,8 @@ import dagster as dg
 
 from caliper_dagster.assets import build_assets
 from caliper_dagster.automation import chain_job, hourly_schedule, resend_job
+from caliper_dagster.catch_up import catch_up_sensor
+from caliper_dagster.event_stores import event_stores
 from caliper_dagster.resources import resources as default_resources
 from caliper_dagster.sensors import late_rows_sensor
 from caliper_dagster.settings import Settings
@@ -24,7 +26,7 @@ def build_definitions(
     prefix: Sequence[str] = (),
     resources: Mapping[str, object] | None = None,
 ) -> dg.Definitions:
-    """The definitions of one Moodle site and one event store.
+    """The definitions of one Moodle site and its event stores.
 
     Args:
         settings: what they are built for; the environment's when not given. Secrets are taken from
@@ -33,16 +35,20 @@ def build_definitions(
         resources: replace the resources of these names (see ``resources.resources``).
 
     Raises:
-        ConfigurationError: a setting in the environment is of the wrong form.
+        ConfigurationError: a setting in the environment, or the file of event stores, is of the
+            wrong form.
     """
     settings = settings or Settings.from_environment()
     assets = build_assets(settings, prefix)
     chain = chain_job(assets, prefix)
+    sensors = [late_rows_sensor(chain, assets, settings, prefix)]
+    if len(event_stores(settings)) > 1:
+        sensors.append(catch_up_sensor(chain, assets, settings, prefix))
     return dg.Definitions(
         assets=assets,
         jobs=[chain, resend_job(assets, prefix)],
         schedules=[hourly_schedule(chain, settings)],
-        sensors=[late_rows_sensor(chain, assets, settings, prefix)],
+        sensors=sensors,
         resources={**default_resources(settings), **(resources or {})},
         # Steps of one run pass files to each other; a process for each would only start slowly.
         executor=dg.in_process_executor,

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from caliper_dagster.emitter import EventStore, Ledger
+from caliper_dagster.emitter import Ledger
 from caliper_dagster.emitter.envelopes import context_iri
 from caliper_dagster.errors import CaliperDagsterError
+from caliper_dagster.event_stores import EventStoreDefinition, require_event_stores
 from caliper_dagster.expander import MoodleDatabase
 from caliper_dagster.runs import HOME, open_instance
 from caliper_dagster.settings import Settings
@@ -54,7 +55,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything, in the order in which a log row meets it."""
     yield from _guarded("Site address", lambda: _site(settings))
     yield from _guarded("Moodle database", lambda: _moodle(settings))
-    yield from _guarded("Event store", lambda: _event_store(settings))
+    yield from _guarded("Event store", lambda: _event_stores(settings))
     yield from _guarded("Storage", lambda: _storage(settings))
     yield from _guarded("Ledger", lambda: _ledger(settings))
     yield from _guarded("Dagster", _dagster)
@@ -184,35 +185,35 @@ def _format(other: str) -> str:
     return "JSON" if other[0] in '{["' else "PHP serialize"
 
 
-def _event_store(settings: Settings) -> Iterator[Finding]:
-    url = settings.require("event_store_url")
-    key = settings.api_key.get_secret_value() if settings.api_key else None
-    with EventStore(
-        url,
-        key,
-        settings.auth_scheme,
-        settings.event_store_timeout,
-        connect_timeout=settings.connect_timeout,
-        ca_file=settings.ca_file,
-    ) as event_store:
-        offered = event_store.configuration()
+def _event_stores(settings: Settings) -> Iterator[Finding]:
+    for store in require_event_stores(settings):
+        subject = f"Event store {store.name}" if store.name else "Event store"
+        try:
+            yield from _event_store(store, subject)
+        except CaliperDagsterError as error:
+            yield Finding(Verdict.BROKEN, subject, store.sentence(error))
+
+
+def _event_store(store: EventStoreDefinition, subject: str) -> Iterator[Finding]:
+    of = f" {store.name}" if store.name else ""
+    with store.open() as endpoint:
+        offered = endpoint.configuration()
         if offered is None:
-            yield _warn("Event store", f"{event_store.name} answers, but says nothing of itself")
+            yield _warn(subject, f"{endpoint.address} answers, but says nothing of itself")
         else:
-            yield _fine("Event store", f"{event_store.name} answers")
-        yield _key(key)
-        if offered and context_iri(settings.caliper_version) not in offered.versions:
+            yield _fine(subject, f"{endpoint.address} answers")
+        if store.has_key():
+            yield _fine(f"Key{of}", "not refused")
+        else:
+            what = f"{subject} has no api_key" if of else "CALIPER_API_KEY is not set"
+            yield _warn(f"Key{of}", f"{what}; the event store answers without one")
+        if offered and context_iri(store.caliper_version) not in offered.versions:
+            where = "its caliper_version" if of else "CALIPER_VERSION"
             yield _warn(
-                "Caliper version",
-                f"the event store does not name {settings.caliper_version} among its versions; "
-                "check CALIPER_VERSION",
+                f"Caliper version{of}",
+                f"the event store does not name {store.caliper_version} among its versions; "
+                f"check {where}",
             )
-
-
-def _key(key: str | None) -> Finding:
-    if key is None:
-        return _warn("Key", "CALIPER_API_KEY is not set; the event store answers without one")
-    return _fine("Key", "not refused")
 
 
 def _storage(settings: Settings) -> Iterator[Finding]:

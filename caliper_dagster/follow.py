@@ -12,17 +12,20 @@ import time
 
 import dagster as dg
 
+from caliper_dagster.assets import emission
 from caliper_dagster.automation import CHAIN_JOB, SCHEDULE_PRIORITY, priority
 from caliper_dagster.errors import ConfigurationError
 from caliper_dagster.expander import MoodleDatabase
-from caliper_dagster.frames import EMISSION_RESULTS, Frame
+from caliper_dagster.frames import Frame
 from caliper_dagster.hours import Hour
+from caliper_dagster.resources import LedgerResource
 from caliper_dagster.runs import Done, RunError, Runner, bury_dead_runs
 from caliper_dagster.sensors import (
     REASON_TAG,
     Statuses,
     bounds_at,
     forget_superseded,
+    left_over,
     note_follower,
 )
 from caliper_dagster.settings import Settings
@@ -53,15 +56,9 @@ class Follower:
         self._instance, self._settings = instance, settings
         self._url = settings.require("moodle_db_url")
         self._storage = PartitionStorage(settings.storage_url())
+        self._ledger = settings.ledger()
         self._runner = Runner(instance, settings, CHAIN_JOB, written=_ignore, verbose=verbose)
-        assets = self._runner.definitions.assets or []
-        emission = next(
-            asset
-            for asset in assets
-            if isinstance(asset, dg.AssetsDefinition)
-            and asset.key.path[-1] == EMISSION_RESULTS.name
-        )
-        self._statuses = Statuses(instance, emission)
+        self._results = emission(self._runner.definitions.assets or [])
         self._memory: Memory | None = None
 
     def look(self) -> list[Done]:
@@ -93,7 +90,7 @@ class Follower:
                 now=now,
                 most=settings.hours_per_run,
             )
-            wanted = watch.look(self._statuses, 60 * settings.late_margin)
+            wanted = watch.look(self._statuses(), 60 * settings.late_margin)
         done, failures = [], []
         for asked in wanted:
             try:
@@ -106,6 +103,10 @@ class Follower:
         if failures:
             raise failures[0]
         return done
+
+    def _statuses(self) -> Statuses:
+        ledger = LedgerResource(url=self._ledger)
+        return Statuses(self._instance, self._results, left_over(self._settings, ledger))
 
 
 def _ignore(_frame: Frame, _hour: Hour) -> None:

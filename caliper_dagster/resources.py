@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from caliper_dagster.errors import CaliperDagsterError
+from caliper_dagster.event_stores import EventStoreDefinition, event_stores
 from caliper_dagster.settings import Settings
 from caliper_dagster.storage import PartitionStorage
 
 if TYPE_CHECKING:
-    from caliper_dagster.emitter import EventStore, Ledger
+    from caliper_dagster.emitter import Ledger
     from caliper_dagster.expander import MoodleDatabase
 
 
@@ -43,31 +44,14 @@ class MoodleResource(dg.ConfigurableResource[Any]):
         return MoodleDatabase.open(url, self.prefix, self.timeout)
 
 
-class EventStoreResource(dg.ConfigurableResource[Any]):
-    """The Caliper endpoint that receives envelopes."""
+class EventStoresResource(dg.ConfigurableResource[Any]):
+    """The Caliper endpoints that receive envelopes; what is secret by the name of its variable."""
 
-    url: str | None = None
-    api_key: str | None = None
-    auth_scheme: str = "Bearer"
-    timeout: float = 30
-    connect_timeout: float = 10
-    ca_file: str | None = None
-    gzip: bool = False
+    stores: list[dict[str, Any]]
 
-    def open(self) -> EventStore:
-        """The event store with its key, if it has one; a context manager."""
-        from caliper_dagster.emitter import EventStore
-
-        url = _settings(CALIPER_EVENT_STORE_URL=self.url).require("event_store_url")
-        return EventStore(
-            url,
-            self.api_key,
-            auth_scheme=self.auth_scheme,
-            timeout=self.timeout,
-            connect_timeout=self.connect_timeout,
-            ca_file=self.ca_file,
-            compressed=self.gzip,
-        )
+    def definitions(self) -> tuple[EventStoreDefinition, ...]:
+        """The event stores, to be opened."""
+        return tuple(EventStoreDefinition.model_validate(store) for store in self.stores)
 
 
 class StorageResource(dg.ConfigurableResource[Any]):
@@ -106,14 +90,10 @@ def resources(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
             prefix=settings.moodle_db_prefix,
             timeout=settings.moodle_db_timeout,
         ),
-        "event_store": EventStoreResource(
-            url=_secret("CALIPER_EVENT_STORE_URL"),
-            api_key=_secret("CALIPER_API_KEY"),
-            auth_scheme=settings.auth_scheme,
-            timeout=settings.event_store_timeout,
-            connect_timeout=settings.connect_timeout,
-            ca_file=settings.ca_file,
-            gzip=settings.gzip,
+        "event_stores": EventStoresResource(
+            stores=[
+                store.model_dump(mode="json", exclude_none=True) for store in event_stores(settings)
+            ]
         ),
         "storage": StorageResource(url=settings.storage),
         "ledger": LedgerResource(url=_secret("CALIPER_LEDGER_URL"), storage_url=settings.storage),

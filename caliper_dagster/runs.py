@@ -11,22 +11,38 @@ import logging
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import dagster as dg
 import pyarrow as pa
 
 from caliper_dagster.accounting import Account, Delivery
-from caliper_dagster.assets import FRESH_TAG, RESEND_ALL_TAG, SEND_TAG
+from caliper_dagster.assets import EMISSION, FRESH_TAG, RESEND_ALL_TAG, SEND_TAG
 from caliper_dagster.automation import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.definitions import build_definitions
+from caliper_dagster.emitter import Ledger
 from caliper_dagster.errors import CaliperDagsterError, ConfigurationError
-from caliper_dagster.frames import CALIPER_EVENTS, EMISSION_RESULTS, Frame
-from caliper_dagster.hours import Hour, HourRange
+from caliper_dagster.event_stores import (
+    EventStoreDefinition,
+    caliper_versions,
+    chosen,
+    event_stores,
+    events_frame,
+)
+from caliper_dagster.frames import (
+    CALIPER_EVENTS,
+    EMISSION_RESULTS,
+    EXPANDED_LOG,
+    MOODLE_LOG,
+    Frame,
+)
+from caliper_dagster.hours import Hour, HourRange, groups
 from caliper_dagster.partitions import range_tags
 from caliper_dagster.resources import StorageResource
 from caliper_dagster.settings import Settings
@@ -58,18 +74,53 @@ class RunError(CaliperDagsterError):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What one run has done."""
+    """What one run has done, or several.
+
+    Attributes:
+        deliveries: by event store, a single one without a name; of hours that it has got.
+        left: which event stores are still to get which hours.
+        settled: which have got hours that were left over before.
+        failure: the sentence of a run that left hours over because an event store failed.
+    """
 
     hours: HourRange
     account: Account
-    delivery: Delivery
+    deliveries: Mapping[str, Delivery]
+    left: frozenset[tuple[str, Hour]] = frozenset()
+    settled: frozenset[tuple[str, Hour]] = frozenset()
+    failure: str | None = None
+
+    @property
+    def delivery(self) -> Delivery:
+        """All event stores' together."""
+        return sum(self.deliveries.values(), Delivery())
 
     def __add__(self, other: Done) -> Done:
+        nothing, names = Delivery(), {**self.deliveries, **other.deliveries}
         return Done(
-            HourRange(self.hours.start, other.hours.end),
+            HourRange.covering([*self.hours, *other.hours]),
             self.account + other.account,
-            self.delivery + other.delivery,
+            {
+                name: self.deliveries.get(name, nothing) + other.deliveries.get(name, nothing)
+                for name in names
+            },
+            (self.left | other.left) - other.settled,
+            failure=other.failure or self.failure,
         )
+
+    def complain(self) -> None:
+        """Say which hours event stores are still to get, if there are any.
+
+        Raises:
+            RunError: there are.
+        """
+        stores = Counter(name for name, _ in self.left)
+        if stores:
+            told = ", ".join(f"{hours:,} hour(s) of {name}" for name, hours in stores.items())
+            why = f"{self.failure} " if self.failure else ""
+            raise RunError(
+                f"{why}Left over: {told}; the sensor event_stores_catch_up sends them, or `resend`."
+            )
 
 
 def dagster_home() -> Path:
@@ -143,7 +194,9 @@ def backfill(
     fresh: bool = False,
     verbose: bool = False,
 ) -> Iterator[Done]:
-    """Materialize all four assets for the hours, ``settings.hours_per_run`` hours in each run.
+    """Materialize all assets for the hours, ``settings.hours_per_run`` hours in each run.
+
+    What event stores do not get in these they get in runs of their own in the end.
 
     Args:
         instance: where the runs are recorded.
@@ -161,7 +214,11 @@ def backfill(
         KeyboardInterrupt: a run was interrupted.
     """
     asked = {FRESH_TAG: "true"} if fresh else {}
-    return _runs(instance, settings, CHAIN_JOB, hours, asked, written, verbose)
+    left: set[tuple[str, Hour]] = set()
+    for done in _runs(instance, settings, CHAIN_JOB, hours, asked, written, verbose):
+        left |= done.left
+        yield done
+    yield from _catch_up(instance, settings, left, written, verbose)
 
 
 def resend(
@@ -172,17 +229,28 @@ def resend(
     everything: bool,
     written: Written,
     rejected: bool = False,
+    event_store: str | None = None,
     verbose: bool = False,
 ) -> Iterator[Done]:
     """Send the events of the hours again: those that are not acknowledged, or all.
 
     Takes, yields and raises what ``backfill`` does; ``everything`` means all, ``rejected`` only
-    those that the event store has refused.
+    those that the event store has refused, ``event_store`` only those of this one.
+
+    Raises:
+        ConfigurationError: there is no such event store.
     """
     asked = {RESEND_ALL_TAG: str(everything).lower()}
     if rejected:
         asked[SEND_TAG] = "rejected"
-    return _runs(instance, settings, RESEND_JOB, hours, asked, written, verbose)
+    stores = event_stores(settings)
+    only = chosen(stores, event_store) if event_store else None
+    left: set[tuple[str, Hour]] = set()
+    for done in _runs(instance, settings, RESEND_JOB, hours, asked, written, verbose, only):
+        left |= done.left
+        yield done
+    if not (everything or rejected):
+        yield from _catch_up(instance, settings, left, written, verbose)
 
 
 def bury_dead_runs(instance: dg.DagsterInstance) -> int:
@@ -210,11 +278,36 @@ def pieces(hours: HourRange, size: int) -> Iterator[HourRange]:
         yield HourRange(Hour(first), min(Hour(first + size), hours.end))
 
 
-def done(kept: PartitionStorage, hours: HourRange) -> Done:
-    """What stands in the storage about the hours."""
+def done(
+    kept: PartitionStorage,
+    hours: HourRange,
+    results: Mapping[str, Frame] = MappingProxyType({"": EMISSION_RESULTS}),
+    left: Mapping[str, Container[Hour]] = MappingProxyType({}),
+) -> Done:
+    """What stands in the storage about the hours.
+
+    Args:
+        kept: the storage.
+        hours: all of which have been taken.
+        results: the tables of the event stores.
+        left: the hours that they have not got.
+    """
     accounts = (Account.from_facts(kept.facts(CALIPER_EVENTS, hour)) for hour in hours)
-    sent = (Delivery.from_facts(kept.facts(EMISSION_RESULTS, hour)) for hour in hours)
-    return Done(hours, sum(accounts, Account()), sum(sent, Delivery()))
+    missing = {name: [hour for hour in hours if hour in left.get(name, ())] for name in results}
+    return Done(
+        hours,
+        sum(accounts, Account()),
+        {
+            name: _delivered(kept, frame, (hour for hour in hours if hour not in missing[name]))
+            for name, frame in results.items()
+        },
+        frozenset((name, hour) for name, of_store in missing.items() for hour in of_store),
+    )
+
+
+def _delivered(kept: PartitionStorage, results: Frame, hours: Iterable[Hour]) -> Delivery:
+    sent = (Delivery.from_facts(kept.facts(results, hour)) for hour in hours)
+    return sum(sent, Delivery())
 
 
 class Runner:
@@ -226,6 +319,7 @@ class Runner:
         job: the name of the job.
         written: called with every partition that is written, while a run goes on.
         verbose: let Dagster's own messages through to standard error.
+        only: send to this event store, and do nothing else.
     """
 
     def __init__(
@@ -236,7 +330,10 @@ class Runner:
         *,
         written: Written,
         verbose: bool = False,
+        only: EventStoreDefinition | None = None,
     ) -> None:
+        self._settings = settings
+        self._stores = (only,) if only else event_stores(settings)
         self._storage = StorageResource(url=settings.storage)
         self.definitions = build_definitions(
             settings, resources={"storage": _Watched(self._storage, written)}
@@ -246,6 +343,7 @@ class Runner:
             instance=instance,
             run_config={} if verbose else _SILENCE,
             raise_on_error=False,
+            asset_selection=[dg.AssetKey(only.results.name)] if only else None,
         )
 
     def run(self, hours: HourRange, asked: Mapping[str, str]) -> Done:
@@ -264,9 +362,36 @@ class Runner:
             result = self._execute(tags={**asked, **range_tags(hours), **own})
         except dg.DagsterExecutionInterruptedError:
             raise KeyboardInterrupt from None
-        if not result.success:
-            raise _failure(result)
-        return done(self._storage.open(), hours)
+        if result.success:
+            return self._done(hours)
+        failure = _failure(result)
+        if isinstance(failure, RunError) and _only_sending_failed(result):
+            done = self._done(hours)
+            if done.left:
+                return replace(done, failure=str(failure))
+        raise failure
+
+    def _done(self, hours: HourRange) -> Done:
+        results = {store.name or "": store.results for store in self._stores}
+        left = left_over(self._settings) if len(results) > 1 else {}
+        return done(self._storage.open(), hours, results, left)
+
+
+def left_over(settings: Settings) -> Mapping[str, Mapping[Hour, int]]:
+    """The hours that event stores are still to get in runs of their own, by event store."""
+    with Ledger(settings.ledger()) as ledger:
+        return ledger.left_over(settings.require("moodle_wwwroot")).all()
+
+
+def frames(settings: Settings) -> tuple[Frame, ...]:
+    """The tables of all assets."""
+    versions = caliper_versions(settings)
+    return (
+        MOODLE_LOG,
+        EXPANDED_LOG,
+        *(events_frame(settings, version) for version in versions),
+        *(store.results for store in event_stores(settings)),
+    )
 
 
 def _runs(
@@ -277,11 +402,44 @@ def _runs(
     asked: Mapping[str, str],
     written: Written,
     verbose: bool,
+    only: EventStoreDefinition | None = None,
 ) -> Iterator[Done]:
     bury_dead_runs(instance)
-    runner = Runner(instance, settings, job, written=written, verbose=verbose)
+    runner = Runner(instance, settings, job, written=written, verbose=verbose, only=only)
     for piece in pieces(hours, settings.hours_per_run):
         yield runner.run(piece, asked)
+
+
+def _catch_up(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    left: Collection[tuple[str, Hour]],
+    written: Written,
+    verbose: bool,
+) -> Iterator[Done]:
+    """Send each event store the hours that were left over, in runs of its own."""
+    for store in event_stores(settings):
+        wanted = {hour for name, hour in left if name == store.name}
+        if not wanted:
+            continue
+        runner = Runner(instance, settings, CHAIN_JOB, written=written, verbose=verbose, only=store)
+        failure: str | None = None
+        try:
+            # Others may have sent some of them meanwhile.
+            still = wanted & set(left_over(settings).get(store.ledger_name(), {}))
+            for piece in groups(still, settings.hours_per_run):
+                runner.run(piece, {})
+        except RunError as error:
+            failure = str(error)
+        got = wanted - set(left_over(settings).get(store.ledger_name(), {}))
+        delivery = _delivered(PartitionStorage(settings.storage_url()), store.results, got)
+        yield Done(
+            HourRange.covering(wanted),
+            Account(),
+            {store.ledger_name(): delivery},
+            settled=frozenset((store.ledger_name(), hour) for hour in got),
+            failure=failure,
+        )
 
 
 class _Watched:
@@ -320,6 +478,11 @@ def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
                 "UI, or use --verbose."
             )
     return RunError(f"The run {result.run_id} failed: see it in the web UI, or use --verbose.")
+
+
+def _only_sending_failed(result: dg.ExecuteInProcessResult) -> bool:
+    failed = {event.step_key for event in result.all_events if event.is_step_failure}
+    return failed == {EMISSION}
 
 
 def _process(number: int) -> str:

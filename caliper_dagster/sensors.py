@@ -6,18 +6,19 @@ are of the same job as those of the schedule. https://docs.dagster.io/guides/aut
 (No ``annotations`` from the future here: Dagster reads those of the sensor.)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from time import time
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from caliper_dagster.assets import EMISSION, emission
 from caliper_dagster.automation import SCHEDULE_PRIORITY, SENSOR_PRIORITY, priority
-from caliper_dagster.frames import EMISSION_RESULTS
+from caliper_dagster.event_stores import event_stores
 from caliper_dagster.hours import Hour, HourRange, last_complete_hour
 from caliper_dagster.partitions import range_tags
-from caliper_dagster.resources import MoodleResource, StorageResource
+from caliper_dagster.resources import LedgerResource, MoodleResource, StorageResource
 from caliper_dagster.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,11 +53,11 @@ def late_rows_sensor(
 
     Args:
         job: the job over the four assets.
-        assets: the four; the last one says which hours are finished.
+        assets: its assets; those of the event stores say which hours are finished.
         settings: what they are built for.
         prefix: what comes before its name, for projects with several sites.
     """
-    emission = next(asset for asset in assets if asset.key.path[-1] == EMISSION_RESULTS.name)
+    results = emission(assets)
     on = settings.automation or settings.send_immediately
 
     @dg.sensor(
@@ -69,11 +70,14 @@ def late_rows_sensor(
         + (" Also takes the hour in progress." if settings.send_immediately else ""),
     )
     def late_rows(
-        context: dg.SensorEvaluationContext, moodle: MoodleResource, storage: StorageResource
+        context: dg.SensorEvaluationContext,
+        moodle: MoodleResource,
+        storage: StorageResource,
+        ledger: LedgerResource,
     ) -> dg.SensorResult:
         from caliper_dagster.watch import Memory, Watch, first_memory
 
-        now, ask = time(), Statuses(context.instance, emission)
+        now, ask = time(), Statuses(context.instance, results, left_over(settings, ledger))
         bounds = bounds_at(now, settings)
         if is_followed(context.instance, now):
             bounds = bounds._replace(end=bounds.due)
@@ -160,10 +164,21 @@ def forget_superseded(instance: dg.DagsterInstance) -> int:
 
 
 class Statuses:
-    """What the Dagster instance says of the hours of an asset."""
+    """What the Dagster instance says of the hours of the results of all event stores.
 
-    def __init__(self, instance: dg.DagsterInstance, asset: dg.AssetsDefinition) -> None:
-        self._instance, self._asset = instance, asset
+    Args:
+        instance: which is asked.
+        assets: the results.
+        left: hours left over, by event store: others look after these, they count as done.
+    """
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        assets: dg.AssetsDefinition,
+        left: Mapping[str, Container[Hour]],
+    ) -> None:
+        self._instance, self._assets, self._left = instance, assets, left
 
     def __call__(self, hours: set[Hour]) -> Mapping[Hour, "Status"]:
         """The status of each of the hours."""
@@ -172,28 +187,58 @@ class Statuses:
         if not hours:
             return {}
         found = self._statuses(hours)
-        if "IN_PROGRESS" in found.values() and _bury_dead_runs(self._instance):
+        if any("IN_PROGRESS" in of_hour for of_hour in found.values()) and _bury_dead_runs(
+            self._instance
+        ):
             found = self._statuses(hours)
-        meaning = {
-            "MATERIALIZED": Status.DONE,
-            "IN_PROGRESS": Status.BUSY,
-            "FAILED": Status.FAILED,
+        ordered = (
+            ("IN_PROGRESS", Status.BUSY),
+            ("FAILED", Status.FAILED),
+            ("", Status.MISSING),
+        )
+        return {
+            hour: next((status for word, status in ordered if word in found[hour]), Status.DONE)
+            for hour in hours
         }
-        return {hour: meaning.get(found.get(hour.key, ""), Status.MISSING) for hour in hours}
 
     def newest(self) -> Hour | None:
         """The newest hour that was ever materialized."""
-        keys = self._instance.get_materialized_partitions(self._asset.key)
+        keys = {
+            key
+            for asset in self._assets.keys
+            for key in self._instance.get_materialized_partitions(asset)
+        }
         return max(map(Hour.from_key, keys), default=None)
 
-    def _statuses(self, hours: set[Hour]) -> dict[str, str]:
-        definition = self._asset.partitions_def
+    def _statuses(self, hours: set[Hour]) -> dict[Hour, set[str]]:
+        """For each hour the words of Dagster for each event store; none is an empty word."""
+        statuses: dict[Hour, set[str]] = {hour: set() for hour in hours}
+        definition = self._assets.partitions_def
         if definition is None:
-            return {}
-        found = self._instance.get_status_by_partition(
-            self._asset.key, [hour.key for hour in hours], definition
-        )
-        return {key: status.value for key, status in (found or {}).items() if status is not None}
+            return statuses
+        for asset in self._assets.keys:
+            left = self._left.get(store_of(asset), ())
+            found = self._instance.get_status_by_partition(
+                asset, [hour.key for hour in hours], definition
+            )
+            for hour in hours:
+                status = (found or {}).get(hour.key)
+                if hour not in left:
+                    statuses[hour].add(status.value if status else "")
+        return statuses
+
+
+def store_of(asset: dg.AssetKey) -> str:
+    """The name of the event store whose results these are; empty for a single one."""
+    return asset.path[-1].removeprefix(EMISSION).removeprefix("_")
+
+
+def left_over(settings: Settings, ledger: LedgerResource) -> Mapping[str, Mapping[Hour, int]]:
+    """The hours that event stores are still to get in runs of their own, by event store."""
+    if len(event_stores(settings)) == 1:
+        return {}
+    with ledger.open() as known:
+        return known.left_over(settings.require("moodle_wwwroot")).all()
 
 
 def _bury_dead_runs(instance: dg.DagsterInstance) -> int:

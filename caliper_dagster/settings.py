@@ -79,6 +79,12 @@ class Settings(BaseModel):
         pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
         description="scheme before the key in `Authorization`; `none` sends the bare key",
     )
+    event_stores: str | None = Field(
+        None,
+        alias="CALIPER_EVENT_STORES",
+        description="file (YAML) that names several event stores, instead of "
+        "CALIPER_EVENT_STORE_URL and CALIPER_API_KEY",
+    )
     event_store_timeout: float = Field(
         30,
         alias="CALIPER_EVENT_STORE_TIMEOUT",

@@ -104,7 +104,9 @@ def show_numbers(rows: Iterable[tuple[str, object]]) -> None:
     results().print(table)
 
 
-def summary(hours: HourRange, account: Account, delivery: Delivery) -> Iterator[tuple[str, object]]:
+def summary(
+    hours: HourRange, account: Account, deliveries: Mapping[str, Delivery]
+) -> Iterator[tuple[str, object]]:
     """What became of the log rows of some hours, from the first to the last."""
     yield "Hours", len(hours)
     yield "Log rows", account.rows
@@ -116,12 +118,20 @@ def summary(hours: HourRange, account: Account, delivery: Delivery) -> Iterator[
     yield from _indented(account.filtered)
     yield "Failed", sum(account.failed.values())
     yield from _indented(account.failed)
-    yield from delivered(delivery)
+    yield from delivered(deliveries)
     yield "Unexplained rows", account.unexplained
 
 
-def delivered(delivery: Delivery) -> Iterator[tuple[str, object]]:
-    """What was sent and what has arrived."""
+def delivered(deliveries: Mapping[str, Delivery]) -> Iterator[tuple[str, object]]:
+    """What was sent and what has arrived, for each event store."""
+    for name, delivery in deliveries.items():
+        if name:
+            yield f"Event store {name}", ""
+        for what, number in _delivered(delivery):
+            yield f"  {what}" if name else what, number
+
+
+def _delivered(delivery: Delivery) -> Iterator[tuple[str, object]]:
     yield "Envelopes", delivery.envelopes
     yield "Sent", delivery.sent
     yield "Acknowledged", delivery.acknowledged
@@ -129,6 +139,9 @@ def delivered(delivery: Delivery) -> Iterator[tuple[str, object]]:
         yield "  of these, by earlier runs", delivery.already_acknowledged
     if delivery.rejected:
         yield "Rejected by the event store (see `caliper-dagster rejected`)", delivery.rejected
+    if delivery.filtered:
+        yield "Not for this event store", sum(delivery.filtered.values())
+        yield from _indented(delivery.filtered)
     if delivery.outstanding:
         yield "Not acknowledged", delivery.outstanding
 

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.errors import ConfigurationError
+from caliper_dagster.event_stores import caliper_versions
 from caliper_dagster.expander import MoodleDatabase, count_rows, expand, read_log
 from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.settings import Settings
+from caliper_dagster.settings import CaliperVersion, Settings
 from caliper_dagster.translator import Recipes, Translator, load_recipes
 
 _ROWS = 50_000
@@ -49,8 +50,8 @@ def read_file(name: str) -> str:
         raise ConfigurationError(f"{name} cannot be read ({what}).") from None
 
 
-def translator(settings: Settings) -> Translator:
-    """The translator that the settings describe.
+def translator(settings: Settings, version: CaliperVersion | None = None) -> Translator:
+    """The translator that the settings describe, for a version or that of ``caliper_events``.
 
     Raises:
         ConfigurationError: the site's address is not set.
@@ -58,7 +59,7 @@ def translator(settings: Settings) -> Translator:
     """
     return Translator(
         settings.require("moodle_wwwroot"),
-        version=settings.caliper_version,
+        version=version or caliper_versions(settings)[0],
         person_names=settings.person_names,
         person_identifiers=settings.person_identifiers,
         ip_addresses=settings.ip_addresses,

@@ -18,7 +18,8 @@ def test_secrets_are_held_by_the_name_of_their_variable() -> None:
     with environment(SECRETS):
         held = resources(Settings.from_environment())
     assert held["moodle"].url == dg.EnvVar("MOODLE_DB_URL")
-    assert held["event_store"].api_key == dg.EnvVar("CALIPER_API_KEY")
+    (store,) = held["event_stores"].stores
+    assert store["api_key"] == {"env": "CALIPER_API_KEY"}
     shown = repr([resource.model_dump() for resource in held.values()])
     for secret in SECRETS.values():
         assert secret not in shown

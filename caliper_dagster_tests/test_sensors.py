@@ -60,7 +60,7 @@ class Daemon:
             instance=instance,
             cursor=self.cursor,
             definitions=definitions,
-            resources={name: given[name] for name in ("moodle", "storage")},
+            resources={name: given[name] for name in ("moodle", "storage", "ledger")},
         )
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sensors, "time", lambda: self.now)

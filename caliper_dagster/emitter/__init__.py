@@ -7,9 +7,10 @@ are new, ``envelopes`` puts those into envelopes, ``event_store`` posts each (ag
 loop around them.
 """
 
+from caliper_dagster.emitter.delivery import StoppedError
 from caliper_dagster.emitter.emission import EmissionCounts, Send, emit
 from caliper_dagster.emitter.event_store import EventStore
 from caliper_dagster.emitter.ledger import Ledger
 from caliper_dagster.emitter.retries import Patience
 
-__all__ = ["EmissionCounts", "EventStore", "Ledger", "Patience", "Send", "emit"]
+__all__ = ["EmissionCounts", "EventStore", "Ledger", "Patience", "Send", "StoppedError", "emit"]

@@ -39,6 +39,10 @@ _HOPELESS = 50
 """Events refused one by one, and none taken in the run: then it is not the events."""
 
 
+class StoppedError(DeliveryError):
+    """The run was asked to stop; nothing is wrong with the event store."""
+
+
 @dataclass(slots=True)
 class Errand:
     """The events of one hour that are to be sent, and what became of them so far.
@@ -132,6 +136,9 @@ class Delivery:
     keep: Callable[[], None] = lambda: None
     """Called before anything is posted, and at least every ``beat`` seconds while waiting."""
     beat: float = 5
+    stopped: Callable[[], bool] = lambda: False
+    """Whether nothing more is to be posted; asked before, and every ``beat`` seconds while waiting.
+    """
 
     _asked: bool = field(init=False, default=False)
     _courier: Courier = field(init=False)
@@ -163,11 +170,25 @@ class Delivery:
         versions = self.limits.versions
         if versions and _plain(data_version) not in versions:
             raise DeliveryError(
-                f"The event store at {self.event_store.name} takes {', '.join(sorted(versions))}, "
+                f"The event store at {self.event_store.address} takes "
+                f"{', '.join(sorted(versions))}, "
                 f"not {_plain(data_version)}: check CALIPER_VERSION.",
                 transient=False,
             )
         return self.limits.bytes - envelope_overhead(self.sensor, data_version)
+
+    def check(self) -> None:
+        """Go no further when it is to stop.
+
+        Raises:
+            StoppedError: it is; what is on its way is still recorded.
+            RefusalError: it is, and the event store has been failing.
+        """
+        if self.stopped():
+            raise self._courier.trouble() or StoppedError(
+                f"The event store at {self.event_store.address} was left for later.",
+                transient=True,
+            )
 
     def _heed(self, offered: EndpointConfiguration | None) -> None:
         if offered is None:
@@ -190,6 +211,8 @@ class Delivery:
         while not done:
             done, _ = wait(self._flying, self.beat, FIRST_COMPLETED)
             self.keep()
+            if not done:
+                self.check()
         for future in done:
             parcel = self._flying.pop(future)
             # The envelope that found the event store to be down comes too, and says so.
@@ -219,6 +242,7 @@ class Delivery:
     def _launch(self) -> None:
         while self._next and len(self._flying) < self.in_flight:
             self.keep()
+            self.check()
             parcel = self._next.popleft()
             if self._shrunk and len(parcel) > 1 and parcel.size() > self.capacity(parcel.version):
                 self._put_first([*self.cut(parcel), *_rest(parcel)])
@@ -273,7 +297,7 @@ class Delivery:
         self._refused += not (parcel.suspect or refusal.status == _TOO_LARGE)
         if self._refused == _HOPELESS and not self._taken:
             raise DeliveryError(
-                f"The event store at {self.event_store.name} refused {_HOPELESS} events one by "
+                f"The event store at {self.event_store.address} refused {_HOPELESS} events one by "
                 f"one and took none, the last with {refusal.status} ({refusal.words}): check "
                 "CALIPER_VERSION and CALIPER_EVENT_STORE_URL.",
                 transient=False,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -182,7 +182,9 @@ class _Emitter:
                 if begun.to_send.any() and not leased:
                     leased = True
                     hours = [hour, *(later for later, _ in group)]
-                    lease = self.ledger.lease(self.event_store, hours, site=self.site)
+                    lease = self.ledger.lease(
+                        self.event_store, hours, site=self.site, waiting=self.delivery.check
+                    )
                     self.delivery.keep = stack.enter_context(lease).keep
                     stack.callback(self.delivery.land)
                     # What another run has sent until now is known only now.
@@ -246,6 +248,7 @@ def emit(
     in_flight: int = 1,
     send: Send = Send.UNACKNOWLEDGED,
     patience: Patience = _PATIENCE,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Emitted]:
     """Send what the event store has not acknowledged with its present content, hour by hour.
 
@@ -270,6 +273,7 @@ def emit(
             one their order is not promised.
         send: which events.
         patience: how long an event store that fails is borne.
+        stopped: whether to post nothing more.
 
     Yields:
         the hour, its ``EMISSION_RESULTS`` table (all batches ever answered for the hour, not only
@@ -278,10 +282,13 @@ def emit(
     Raises:
         DeliveryError: the event store refuses more than single events, or stays down. Nothing more
             is sent; what was acknowledged is in the ledger.
+        StoppedError: ``stopped`` said so; the same holds.
         StorageError: the events are not what the contract says, or the ledger failed.
     """
     limits = Limits(batch_size, batch_bytes)
-    delivery = Delivery(event_store, ledger, sensor, site, limits, in_flight, patience)
+    delivery = Delivery(
+        event_store, ledger, sensor, site, limits, in_flight, patience, stopped=stopped
+    )
     emitter = _Emitter(delivery, ledger, event_store.name, site, send, in_flight)
     try:
         for group in _groups(hours_and_events):

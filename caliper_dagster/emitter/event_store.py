@@ -105,6 +105,7 @@ class EventStore:
         connect_timeout: seconds to wait for the connection.
         ca_file: certificates (PEM) of the authorities to trust instead of the usual ones.
         compressed: send bodies with gzip. No Caliper endpoint has to take that.
+        name: what the ledger calls it; its address, without what may be secret, when not given.
 
     Raises:
         ConfigurationError: the URL, the key or the file cannot be used; the sentence names the
@@ -121,8 +122,10 @@ class EventStore:
         connect_timeout: float = 10,
         ca_file: str | None = None,
         compressed: bool = False,
+        name: str | None = None,
     ) -> None:
-        self._name = _display_name(url)
+        self._address = _display_name(url)
+        self._name = name or self._address
         self._url = url
         self._timeout = timeout
         self._connect_timeout = connect_timeout
@@ -136,11 +139,16 @@ class EventStore:
 
     @property
     def name(self) -> str:
-        """The endpoint as it may be shown and recorded: scheme, host, port and path of its URL."""
+        """What the ledger calls it."""
         return self._name
 
+    @property
+    def address(self) -> str:
+        """The endpoint as it may be shown: scheme, host, port and path of its URL."""
+        return self._address
+
     def __repr__(self) -> str:
-        return f"EventStore({self._name!r})"
+        return f"EventStore({self._address!r})"
 
     def __enter__(self) -> EventStore:
         return self
@@ -228,7 +236,7 @@ class EventStore:
 
     def _no_answer(self, error: Exception) -> RefusalError:
         """The error for a request that got no answer; nothing of the client's own text is kept."""
-        where = f"The event store at {self._name}"
+        where = f"The event store at {self._address}"
         if isinstance(error, requests.exceptions.SSLError):
             return RefusalError(
                 f"{where} has no TLS certificate that this machine trusts: check "
@@ -264,7 +272,7 @@ class EventStore:
         words = self._words(answer.body)
         said = f"answered {status}" + (f" ({words})" if words else "")
         return RefusalError(
-            f"The event store at {self._name} {said}: {_remedy(status)}.",
+            f"The event store at {self._address} {said}: {_remedy(status)}.",
             transient=status in _TRANSIENT or status >= 500,
             status=status,
             words=words,

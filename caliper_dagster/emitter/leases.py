@@ -80,6 +80,7 @@ class Lease:
         hours: hours, in any order.
         seconds: how long the lease lasts without `keep`.
         patience: seconds to wait for another run.
+        waiting: called now and then while it waits; may raise.
 
     Raises:
         DeliveryError: (on entering) another run kept the hours for too long; (in `keep`) another
@@ -96,6 +97,7 @@ class Lease:
         *,
         seconds: float = SECONDS,
         patience: float = _PATIENCE,
+        waiting: Callable[[], None] = lambda: None,
     ) -> None:
         self._transaction = transaction
         self._table = table
@@ -103,6 +105,7 @@ class Lease:
         self._hours = sorted(set(hours))
         self._seconds = seconds
         self._patience = patience
+        self._waiting = waiting
         self._owner = f"{_process(os.getpid())} {uuid4()}"
         self._kept_at = 0.0
 
@@ -123,6 +126,7 @@ class Lease:
                     transient=True,
                 )
             else:
+                self._waiting()
                 time.sleep(_POLL)
 
     def __exit__(

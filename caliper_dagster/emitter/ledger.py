@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,7 @@ from caliper_dagster.emitter.fingerprints import (
     unpacked,
 )
 from caliper_dagster.emitter.leases import Lease, among, leases_table
+from caliper_dagster.emitter.left_over import LeftOver, left_over_table
 from caliper_dagster.errors import ConfigurationError, StorageError
 from caliper_dagster.frames import EMISSION_RESULTS
 from caliper_dagster.hours import Hour, HourRange
@@ -78,6 +79,7 @@ _BATCHES = sa.Table(
 )
 _FIRST_ID = sa.type_coerce(sa.func.substr(_BATCHES.c.fingerprints, 1, 16), sa.LargeBinary)
 _LEASES = leases_table(_TABLES)
+_LEFT_OVER = left_over_table(_TABLES)
 _BY_HOUR = sa.Index("caliper_batch_hour", _BATCHES.c.site, _BATCHES.c.event_store, _BATCHES.c.hour)
 
 
@@ -221,9 +223,20 @@ class Ledger:
         )
         return sorted(found, key=lambda batch: batch.hour)
 
-    def lease(self, event_store: str, hours: Sequence[Hour], *, site: str) -> Lease:
+    def lease(
+        self,
+        event_store: str,
+        hours: Sequence[Hour],
+        *,
+        site: str,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> Lease:
         """The right to send events of these hours, not taken yet: see `Lease`."""
-        return Lease(self._transaction, _LEASES, site, event_store, hours)
+        return Lease(self._transaction, _LEASES, site, event_store, hours, waiting=waiting)
+
+    def left_over(self, site: str) -> LeftOver:
+        """The hours of a site that event stores are still to get in runs of their own."""
+        return LeftOver(self._transaction, _LEFT_OVER, site)
 
     def acknowledged(
         self, event_store: str, hours: Sequence[Hour], *, site: str

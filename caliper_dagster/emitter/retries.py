@@ -82,11 +82,17 @@ class Courier:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._failures = 0
+        self._trouble: RefusalError | None = None
         self._not_before = patience.clock()
 
     def end(self) -> None:
         """Post nothing more, and end all waits."""
         self._ended.set()
+
+    def trouble(self) -> RefusalError | None:
+        """What the event store failed with last, while it fails."""
+        with self._lock:
+            return self._trouble
 
     def post(self, envelope: Callable[[datetime], bytes]) -> Posted:
         """Post an envelope until it is acknowledged or refused for what it is.
@@ -112,7 +118,7 @@ class Courier:
                 refusal, status = error, error.status
             if refusal is None or not refusal.transient:
                 with self._lock:
-                    self._failures = 0
+                    self._failures, self._trouble = 0, None
                 return Posted(refusal, status, len(body), attempt, sent_at, datetime.now(UTC))
             self._failed(refusal, failures, attempt, began)
 
@@ -131,7 +137,7 @@ class Courier:
         patience = self._patience
         with self._lock:
             # Envelopes that were in flight together have met one and the same failure.
-            self._failures = max(self._failures, failures + 1)
+            self._failures, self._trouble = max(self._failures, failures + 1), refusal
             tried = max(self._failures, attempt)
             asked = refusal.retry_after or 0.0
             if tried >= patience.attempts or asked > patience.longest_retry_after:

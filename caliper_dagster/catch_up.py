@@ -1,0 +1,128 @@
+"""The sensor by which an event store catches up: it gets what was left over, in runs of its own.
+
+Here belongs which hours a run takes and when the next one is due. That hours are left over, and
+that they are so no more, is noted by the runs themselves (``dispatch``). Moodle is not asked.
+https://docs.dagster.io/guides/automate/sensors
+
+(No ``annotations`` from the future here: Dagster reads those of the sensor.)
+"""
+
+from collections.abc import Collection, Sequence
+from time import time
+
+import dagster as dg
+
+from caliper_dagster.assets import CATCH_UP_TAG, emission
+from caliper_dagster.hours import Hour, HourRange
+from caliper_dagster.partitions import range_tags
+from caliper_dagster.resources import LedgerResource
+from caliper_dagster.sensors import REASON_TAG, left_over, store_of
+from caliper_dagster.settings import Settings
+
+CATCH_UP = "event_stores_catch_up"
+
+_INTERVAL = 30
+_FIRST_WAIT = 60
+_LONGEST_WAIT = 900
+_FAILURES_THAT_COUNT = 5
+_AT_ONCE = 2
+"""Runs of this kind at the same time, at most: what there is room for beside the others."""
+
+_GOES_ON = frozenset(
+    {
+        dg.DagsterRunStatus.NOT_STARTED,
+        dg.DagsterRunStatus.QUEUED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+        dg.DagsterRunStatus.CANCELING,
+    }
+)
+
+
+def catch_up_sensor(
+    job: "dg.UnresolvedAssetJobDefinition",
+    assets: Sequence[dg.AssetsDefinition],
+    settings: Settings,
+    prefix: Sequence[str] = (),
+) -> dg.SensorDefinition:
+    """The sensor for the event stores of one site, of which there are several.
+
+    Args:
+        job: the job over all assets.
+        assets: its assets.
+        settings: what they are built for.
+        prefix: what comes before its name, for projects with several sites.
+    """
+    keys = {store_of(key): key for key in emission(assets).keys}
+    on = settings.automation or settings.send_immediately
+
+    @dg.sensor(
+        name="_".join((*prefix, CATCH_UP)),
+        job=job,
+        minimum_interval_seconds=_INTERVAL,
+        default_status=dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED,
+        description="Sends an event store what was left over while it was slow or down, in runs "
+        "of its own, one at a time. While they fail, the next one waits 1 to 15 minutes.",
+    )
+    def event_stores_catch_up(
+        context: dg.SensorEvaluationContext, ledger: LedgerResource
+    ) -> dg.SensorResult:
+        from caliper_dagster.runs import bury_dead_runs
+
+        left = {name: hours for name, hours in left_over(settings, ledger).items() if name in keys}
+        if not left:
+            return dg.SensorResult(skip_reason="No event store has been left behind.")
+        bury_dead_runs(context.instance)
+        tries = {name: _Tries(context.instance, name) for name in left}
+        now, room = time(), _AT_ONCE - sum(tried.goes_on for tried in tries.values())
+        due = [name for name in left if not tries[name].goes_on and tries[name].next_at <= now]
+        due.sort(key=lambda name: tries[name].last_at)
+        chosen = due[: max(0, room)]
+        waiting = ", ".join(f"{name} ({len(hours)} hours)" for name, hours in left.items())
+        return dg.SensorResult(
+            run_requests=[
+                dg.RunRequest(
+                    asset_selection=[keys[name]],
+                    tags={
+                        **range_tags(first_range(left[name], settings.hours_per_run)),
+                        CATCH_UP_TAG: name,
+                        REASON_TAG: "left over",
+                    },
+                )
+                for name in chosen
+            ],
+            skip_reason=None if chosen else f"Left behind: {waiting}. None is due now.",
+        )
+
+    return event_stores_catch_up
+
+
+def first_range(hours: Collection[Hour], most: int) -> HourRange:
+    """The first of the hours with those that follow it at once, ``most`` at most."""
+    first = next(iter(hours))
+    end = first + 1
+    while end in hours and end.number - first.number < most:
+        end += 1
+    return HourRange(first, end)
+
+
+class _Tries:
+    """The last runs in which an event store was to catch up.
+
+    Attributes:
+        goes_on: one is not at its end.
+        last_at: when the last one ended; 0 if there was none.
+        next_at: when the next one is due; both are Unix times.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, store: str) -> None:
+        wanted = dg.RunsFilter(tags={CATCH_UP_TAG: store})
+        records = instance.get_run_records(wanted, limit=_FAILURES_THAT_COUNT)
+        statuses = [record.dagster_run.status for record in records]
+        self.goes_on = any(status in _GOES_ON for status in statuses)
+        self.last_at = max((record.end_time or 0.0 for record in records), default=0.0)
+        failures = 0
+        while failures < len(statuses) and statuses[failures] is not dg.DagsterRunStatus.SUCCESS:
+            failures += 1
+        wait = min(_FIRST_WAIT * 2.0 ** (failures - 1), _LONGEST_WAIT) if failures else 0
+        self.next_at = self.last_at + wait
