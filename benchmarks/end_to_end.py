@@ -151,9 +151,7 @@ def show(found: Measured, first: Measured) -> None:
         seconds = found.stages.get(stage, 0.0)
         print(f"  {stage:<16} {seconds:8.1f} s  {rows / max(seconds, 1e-9):>10,.0f} rows/s")
     rest = found.seconds - sum(found.stages.values())
-    print(
-        f"  {'the rest':<16} {rest:8.1f} s  {1000 * rest / len(found.hours):>10.1f} ms/hour"
-    )
+    print(f"  {'the rest':<16} {rest:8.1f} s  {1000 * rest / len(found.hours):>10.1f} ms/hour")
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """How large is the ledger?
 
-Run ``python -m benchmarks.ledger``, with ``--url`` for an empty database in PostgreSQL instead of an
+Run ``python -m benchmarks.ledger``, with ``--url`` for an empty PostgreSQL database instead of an
 SQLite file. A million events in envelopes of 500, of 2,000 rows an hour, are recorded as delivery
 does it; what 100 million would take follows from the size of the database.
 """
