@@ -262,8 +262,8 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         from caliper_dagster.expander import expand_new
 
         clock = _Stopwatch()
-        with clear_failures(), moodle.open() as database:
-            kept = storage.open()
+        kept = storage.open()
+        with clear_failures(), moodle.open(kept) as database:
             for hours, log in kept.chunks(MOODLE_LOG, hours_of(context)):
                 fresh = config.fresh or context.run.tags.get(FRESH_TAG) == "true"
                 known = kept.known(EXPANDED_LOG, [] if fresh else hours)

@@ -36,12 +36,17 @@ class MoodleResource(dg.ConfigurableResource[Any]):
     prefix: str = "mdl_"
     timeout: int = 300
 
-    def open(self) -> AbstractContextManager[MoodleDatabase]:
-        """Connect; the connection is one read-only snapshot."""
+    def open(self, kept: PartitionStorage | None = None) -> AbstractContextManager[MoodleDatabase]:
+        """Connect; the connection is one read-only snapshot.
+
+        Args:
+            kept: where what the log tells of things that are gone is kept for the next time.
+        """
         from caliper_dagster.expander import MoodleDatabase
 
         url = _settings(MOODLE_DB_URL=self.url).require("moodle_db_url")
-        return MoodleDatabase.open(url, self.prefix, self.timeout)
+        pieces = kept.pieces("log_lifecycle") if kept else None
+        return MoodleDatabase.open(url, self.prefix, self.timeout, pieces)
 
 
 class EventStoresResource(dg.ConfigurableResource[Any]):

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -30,6 +31,7 @@ from caliper_dagster.hours import SECONDS, Hour
 
 Facts = Mapping[str, object]
 
+_RANGE = re.compile(r"(\d+)-(\d+)\.parquet")
 _FACTS = b"caliper_dagster.facts"
 _LOCAL = {"", "file", "local"}
 # A record's text is written once per file, not once per page: dictionaries of records are large.
@@ -162,6 +164,10 @@ class PartitionStorage:
             metadata = file.metadata.metadata or {}
         return dict(json.loads(metadata.get(_FACTS, b"{}")))
 
+    def pieces(self, name: str) -> Pieces:
+        """Tables for ranges of ids, beside the assets."""
+        return Pieces(self._base / name, self._put)
+
     def probe(self) -> None:
         """Write and remove a file of a few bytes.
 
@@ -208,6 +214,39 @@ class PartitionStorage:
                 f"CALIPER_STORAGE cannot be written to: {self._name} "
                 f"({what or type(error).__name__})."
             ) from None
+
+
+class Pieces:
+    """Tables for ranges of ids ``(after, to)``, each a file that is written once.
+
+    Who writes a range twice writes the same, so nobody need wait for anybody.
+    """
+
+    def __init__(
+        self, folder: UPath | Path, put: Callable[[UPath | Path, pa.Buffer], None]
+    ) -> None:
+        self._folder, self._put = folder, put
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """The ranges that are kept, in order."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            names = [path.name for path in self._folder.iterdir()]
+            return sorted((int(m[1]), int(m[2])) for m in map(_RANGE.fullmatch, names) if m)
+        return []
+
+    def read(self, after: int, to: int) -> pa.Table:
+        """The table of a range."""
+        with self._path(after, to).open("rb") as file:
+            return pq.read_table(file)
+
+    def write(self, after: int, to: int, table: pa.Table) -> None:
+        """Keep the table of a range."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self._put(self._path(after, to), sink.getvalue())
+
+    def _path(self, after: int, to: int) -> UPath | Path:
+        return self._folder / f"{after}-{to}.parquet"
 
 
 def split_by_hour(table: pa.Table, hours: Iterable[Hour]) -> Iterator[tuple[Hour, pa.Table]]:

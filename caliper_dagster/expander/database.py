@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psycopg2
 import pyarrow as pa
@@ -25,6 +25,9 @@ from sqlalchemy.sql.elements import TextClause
 
 from caliper_dagster.errors import ConfigurationError, SourceError
 from caliper_dagster.expander import bulk
+
+if TYPE_CHECKING:
+    from caliper_dagster.expander.lifecycle import Lifecycle, Pieces
 
 Record = dict[str, Any]
 
@@ -63,20 +66,26 @@ class MoodleDatabase:
         statements: how many statements have been sent, for those who count.
     """
 
-    def __init__(self, engine: Engine, connection: Connection, prefix: str) -> None:
+    def __init__(
+        self, engine: Engine, connection: Connection, prefix: str, pieces: Pieces | None = None
+    ) -> None:
         self._engine = engine
         self._connection = connection
         self._prefix = prefix
+        self._pieces = pieces
         self.statements = 0
 
     @classmethod
-    def open(cls, url: str, prefix: str = "mdl_", timeout: int = 300) -> Self:
+    def open(
+        cls, url: str, prefix: str = "mdl_", timeout: int = 300, pieces: Pieces | None = None
+    ) -> Self:
         """Connect.
 
         Args:
             url: SQLAlchemy URL; a bare ``mysql://`` or ``postgresql://`` gets its driver.
             prefix: table prefix (``$CFG->prefix``).
             timeout: seconds after which the database gives up one statement (not on SQLite).
+            pieces: where ``lifecycle`` keeps what it has read.
 
         Raises:
             ConfigurationError: no database answers, it refuses the account, or it holds no Moodle
@@ -93,7 +102,7 @@ class MoodleDatabase:
             # What PyMySQL makes of options that it does not know.
             engine.dispose()
             raise ConfigurationError(_WRONG_OPTION) from None
-        database = cls(engine, connection, prefix)
+        database = cls(engine, connection, prefix, pieces)
         try:
             found = database.has_table("logstore_standard_log")
         except SourceError:
@@ -142,6 +151,13 @@ class MoodleDatabase:
             if table.startswith(self._prefix):
                 found.setdefault(table.removeprefix(self._prefix), set()).add(column)
         return {table: frozenset(columns) for table, columns in found.items()}
+
+    @cached_property
+    def lifecycle(self) -> Lifecycle:
+        """What the log tells of things that are gone from the tables."""
+        from caliper_dagster.expander.lifecycle import Lifecycle
+
+        return Lifecycle(self, self._pieces)
 
     def has_table(self, table: str) -> bool:
         """Whether this Moodle has the table (named without prefix)."""

@@ -10,12 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 
 from caliper_dagster.expander.database import MoodleDatabase, Record
-
-_ROLE_GIVEN = r"\core\event\role_assigned"
-_ROLE_TAKEN = r"\core\event\role_unassigned"
-_ENROLLED = r"\core\event\user_enrolment_created"
-_UNENROLLED = r"\core\event\user_enrolment_deleted"
-_EVENTS = {"given": _ROLE_GIVEN, "taken": _ROLE_TAKEN, "begun": _ENROLLED, "ended": _UNENROLLED}
+from caliper_dagster.expander.lifecycle import ENROLLED, ROLE_GIVEN, ROLE_TAKEN, UNENROLLED
 
 _COURSE_LEVEL = 50
 _FIRST = -1
@@ -61,17 +56,10 @@ class Departed:
         wanted = set(pairs)
         self._roles: dict[tuple[int, int], dict[int, _Held]] = {}
         self._enrolments: dict[tuple[int, int], dict[int, _Held]] = {}
-        rows = database.records(
-            "logstore_standard_log",
-            ("id", "timecreated", "eventname", "objectid", "relateduserid", "courseid"),
-            # By course: the first column of an index.
-            {
-                "courseid": {course for _, course in wanted},
-                "relateduserid": {user for user, _ in wanted},
-            },
-            f"anonymous = 0 AND contextlevel = {_COURSE_LEVEL} "
-            "AND eventname IN (:given, :taken, :begun, :ended)",
-            **_EVENTS,
+        users, courses = ({pair[place] for pair in wanted} for place in (0, 1))
+        rows = database.lifecycle.rows(
+            (ROLE_GIVEN, ROLE_TAKEN, ENROLLED, UNENROLLED),
+            {"contextlevel": {_COURSE_LEVEL}, "courseid": courses, "relateduserid": users},
         )
         for row in sorted(rows, key=lambda row: (row["timecreated"], row["id"])):
             pair = (row["relateduserid"], row["courseid"])
@@ -90,10 +78,10 @@ class Departed:
         }
 
     def _note(self, pair: tuple[int, int], row: Record) -> None:
-        of_role = row["eventname"] in (_ROLE_GIVEN, _ROLE_TAKEN)
+        of_role = row["eventname"] in (ROLE_GIVEN, ROLE_TAKEN)
         things = (self._roles if of_role else self._enrolments).setdefault(pair, {})
         held = things.setdefault(row["objectid"] or 0, _Held())
-        if row["eventname"] in (_ROLE_GIVEN, _ENROLLED):
+        if row["eventname"] in (ROLE_GIVEN, ENROLLED):
             held.get(row["timecreated"])
         else:
             held.lose(row["timecreated"])

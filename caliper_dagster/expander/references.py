@@ -7,7 +7,7 @@ activity by its own: then the course module is looked up.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,13 @@ import numpy as np
 from caliper_dagster.expander import activities
 from caliper_dagster.expander.columns import NOTHING, Flags, Integers, integers
 from caliper_dagster.expander.database import MoodleDatabase, Record
+from caliper_dagster.expander.lifecycle import MODULE_EVENTS
 from caliper_dagster.expander.objects import Row, kind_of
 from caliper_dagster.expander.objects.rows import number
 from caliper_dagster.expander.other import decode
 from caliper_dagster.expander.rows import MODULE_LEVEL, LogRows
 
 _COURSE_MODULES = "course_modules"
-_LIFECYCLE = tuple(
-    rf"\core\event\course_module_{verb}" for verb in ("created", "updated", "deleted")
-)
 _MODULE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -74,33 +72,20 @@ def gone_modules(database: MoodleDatabase, rows: LogRows, gone: Flags) -> dict[i
     """What the log tells of course modules that are gone.
 
     Records: ``id``, ``modname``, ``missing``, and where a row about the module itself tells them,
-    ``instance`` and ``name``. The whole log of the courses is asked (by the first column of an
-    index), not the rows at hand: a module is the same in every hour.
+    ``instance`` and ``name``. The whole log is asked, not the rows at hand: a module is the same in
+    every hour.
     """
-    keys: dict[str, Iterable[int]] = {"courseid": rows.courses[gone & (rows.courses > 0)]}
     modules = set(rows.modules[gone].tolist())
-    about = database.records(
-        "logstore_standard_log",
-        ("id", "objectid", "other"),
-        {**keys, "objectid": modules},
-        "anonymous = 0 AND eventname IN (:created, :updated, :deleted)",
-        **dict(zip(("created", "updated", "deleted"), _LIFECYCLE, strict=True)),
-    )
+    if not modules:
+        return {}
     found: dict[int, Record] = {}
-    for record in sorted(about, key=lambda record: record["id"]):
+    for record in database.lifecycle.rows(MODULE_EVENTS, {"objectid": modules}):
         told = _told(decode(record["other"] or ""))
         if told:
             module = record["objectid"]
             found.setdefault(module, {"id": module}).update(told)
-    within = database.records(
-        "logstore_standard_log",
-        ("contextinstanceid", "component"),
-        {**keys, "contextinstanceid": modules - found.keys()},
-        f"contextlevel = {MODULE_LEVEL} AND component LIKE 'mod%'",
-    )
-    for record in sorted(within, key=lambda record: record["component"]):
-        module = record["contextinstanceid"]
-        name = activities.module_of_component(record["component"])
+    for module, component in database.lifecycle.components(modules - found.keys()):
+        name = activities.module_of_component(component)
         found[module] = {"id": module, "modname": name, "missing": 1}
     return found
 

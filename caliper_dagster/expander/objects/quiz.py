@@ -12,6 +12,7 @@ from typing import NamedTuple
 from caliper_dagster.expander.activities import find_modules
 from caliper_dagster.expander.columns import group_by
 from caliper_dagster.expander.database import Record
+from caliper_dagster.expander.lifecycle import ATTEMPT_DELETED, ATTEMPT_SUBMITTED
 from caliper_dagster.expander.objects.rows import (
     WRITTEN_LATER,
     Found,
@@ -32,10 +33,7 @@ _WITH_RESPONSE = ("complete", "invalid")
 _UNANSWERED = ("todo", "gaveup", "mangaveup", "notstarted", "unprocessed")
 _GRADED = ("graded", "mangr")
 
-_LOG = "logstore_standard_log"
 _STARTED = r"\mod_quiz\event\attempt_started"
-_SUBMITTED = r"\mod_quiz\event\attempt_submitted"
-_DELETED = r"\mod_quiz\event\attempt_deleted"
 _MODULE_LEVEL = 70
 
 
@@ -143,8 +141,8 @@ def graded_questions(source: Source, rows: Sequence[Row]) -> Found:
 class _Deleted:
     """Attempts that are gone from the tables, as the log tells of them: learners start their own.
 
-    The log is asked by columns of its indexes: first for what was started, then, only where some of
-    that is gone, for when it was submitted and deleted.
+    What they started is asked for by columns of an index of the log; anybody may have submitted or
+    deleted it.
     """
 
     def __init__(self, source: Source, pairs: Iterable[tuple[int, int]], left: set[int]) -> None:
@@ -152,23 +150,15 @@ class _Deleted:
         modules = find_modules(source.database, (("quiz", quiz) for quiz, _ in pairs))
         quizzes = {module: quiz for (_, quiz), module in modules.items()}
         started = source.database.records(
-            _LOG,
-            ("id", "objectid", "userid", "contextinstanceid", "courseid", "timecreated"),
+            "logstore_standard_log",
+            ("id", "objectid", "userid", "contextinstanceid", "timecreated"),
             {"userid": {user for _, user in pairs}, "contextinstanceid": quizzes},
             f"contextlevel = {_MODULE_LEVEL} AND anonymous = 0 AND eventname = :started",
             started=_STARTED,
         )
         gone = [row for row in started if row["objectid"] and row["objectid"] not in left]
-        later = source.database.records(
-            _LOG,
-            ("objectid", "eventname", "timecreated"),
-            {
-                "courseid": {row["courseid"] for row in gone},
-                "objectid": {row["objectid"] for row in gone},
-            },
-            "anonymous = 0 AND eventname IN (:submitted, :deleted)",
-            submitted=_SUBMITTED,
-            deleted=_DELETED,
+        later = source.database.lifecycle.rows(
+            (ATTEMPT_SUBMITTED, ATTEMPT_DELETED), {"objectid": {row["objectid"] for row in gone}}
         )
         times = {(row["objectid"], row["eventname"]): row["timecreated"] for row in later}
         self._found: dict[tuple[int, int], list[_Past]] = {}
@@ -177,8 +167,8 @@ class _Deleted:
             past = _Past(
                 {"id": id_, "userid": row["userid"]},
                 row["timecreated"],
-                times.get((id_, _SUBMITTED)),
-                times.get((id_, _DELETED)),
+                times.get((id_, ATTEMPT_SUBMITTED)),
+                times.get((id_, ATTEMPT_DELETED)),
             )
             pair = (quizzes[row["contextinstanceid"]], row["userid"])
             self._found.setdefault(pair, []).append(past)
