@@ -222,4 +222,4 @@ def _joined(columns: Sequence[Pieces | str], number: int) -> Iterator[pa.Array]:
 
 def dump(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
     """JSON text."""
-    return orjson.dumps(value)
+    return bytes(memoryview(orjson.dumps(value)))  # as a copy: orjson's own keeps a kilobyte
