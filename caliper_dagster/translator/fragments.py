@@ -67,7 +67,7 @@ class Fragments:
         self.codes[rows] = codes[inverse]
         before = self.before
         self.texts.extend(b"" if text is None else before + text for text in texts)
-        self._pool = None
+        self._pool, self._ends = None, []
 
     @classmethod
     def merged(cls, columns: Sequence[Fragments]) -> Fragments:
@@ -224,4 +224,4 @@ def _joined(columns: Sequence[Pieces | str], number: int) -> Iterator[pa.Array]:
 
 def dump(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
     """JSON text."""
-    return bytes(memoryview(orjson.dumps(value)))  # as a copy: orjson's own keeps a kilobyte
+    return bytes(memoryview(orjson.dumps(value)))  # a copy: what orjson gives keeps a kilobyte
