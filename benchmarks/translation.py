@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
-from caliper_dagster.frames import EXPANDED_LOG
+from caliper_dagster.frames import EXPANDED_LOG, REPEATED
 from caliper_dagster.hours import HourRange
 from caliper_dagster.translator import Translator
 
@@ -53,6 +53,7 @@ _STANDING = frozenset(
 """Keys of what stays while things are made in it: persons, courses, activities."""
 
 _IDS = ("userid", "relateduserid", "realuserid", "courseid", "contextid", "contextinstanceid")
+_REPEATED = [column.name for column in EXPANDED_LOG.columns if column.type == REPEATED]
 _OF_THINGS = ("other", "object", "session", "unresolved")
 _RECORDS = (
     *_OF_THINGS, "user", "user_membership", "realuser", "realuser_membership", "relateduser",
@@ -110,9 +111,7 @@ def _moved(rows: pa.Table, copy: int, seconds: int, faculty: int, thing: int) ->
     for name, step in steps.items():
         above = pc.greater(rows[name], 1)  # 1 is the guest, the front page, the system
         columns[name] = pc.if_else(above, pc.add(rows[name], step), rows[name])
-    for name in EXPANDED_LOG.schema.names:
-        if not pa.types.is_dictionary(EXPANDED_LOG.schema.field(name).type):
-            continue
+    for name in _REPEATED:
         column = rows[name].combine_chunks().dictionary_encode()
         texts = column.dictionary.to_pylist()
         if name in _RECORDS:

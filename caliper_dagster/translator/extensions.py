@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
 from typing import Any
 
 from caliper_dagster.translator.entities.people import person_reference
@@ -23,6 +24,7 @@ NEVER = frozenset(
 )
 """Keys of ``other`` that hold secrets or persons: they never leave, whatever a recipe says."""
 
+_NUMBERS = frozenset({bool, int, float})
 _LONGEST = 255
 _ID = re.compile(r"-?\d{1,18}")
 
@@ -43,14 +45,17 @@ def filtered_other(other: object, allowed: Collection[str]) -> dict[str, Any] | 
     kept = {
         key: value
         for key, value in other.items()
-        if key.lower() not in NEVER and _may_leave(key, value, allowed)
+        if (type(value) in _NUMBERS or _is_allowed_text(key, value, allowed)) and not _is_never(key)
     }
     return kept or None
 
 
-def _may_leave(key: str, value: object, allowed: Collection[str]) -> bool:
-    if isinstance(value, bool | int | float):
-        return True
+@lru_cache(maxsize=10_000)
+def _is_never(key: str) -> bool:
+    return key.lower() in NEVER
+
+
+def _is_allowed_text(key: str, value: object, allowed: Collection[str]) -> bool:
     if not isinstance(value, str) or not value:
         return False
     if key in allowed:

@@ -67,7 +67,7 @@ class Fragments:
         self.codes[rows] = codes[inverse]
         before = self.before
         self.texts.extend(b"" if text is None else before + text for text in texts)
-        self._pool = None
+        self._pool, self._ends = None, []
 
     @classmethod
     def merged(cls, columns: Sequence[Fragments]) -> Fragments:
@@ -87,11 +87,10 @@ class Fragments:
     def array(self, rows: slice) -> pa.Array | str:
         """The text of some rows; that of all of them when it is the same."""
         codes = self.codes[rows]
-        if self._pool is None:
-            self._divide()
+        pool = self._divided()
         if not self._ends and (codes == codes[0]).all():
             return self.texts[codes[0]].decode()
-        begins = self._pool.take(pa.array(codes))
+        begins = pool.take(pa.array(codes))
         if not self._ends or self._logs is None:
             return begins
         logs = pa.array(self._logs[rows]).cast(pa.string())
@@ -102,11 +101,13 @@ class Fragments:
         ]
         return pc.binary_join_element_wise(begins, *ends, "")
 
-    def _divide(self) -> None:
-        """Make a pool of the texts up to their first mark, and of what is behind the marks.
+    def _divided(self) -> pa.StringArray:
+        """The texts up to their first mark; what is behind the marks is put aside.
 
         Behind the first one, the second, …: only of the texts that have any, after a null.
         """
+        if self._pool is not None:
+            return self._pool
         whole = b"".join(self.texts)
         number = len(self.texts)
         ends = np.cumsum(np.fromiter(map(len, self.texts), np.int64, number))
@@ -126,6 +127,7 @@ class Fragments:
             ends = np.cumsum(np.fromiter(map(len, begins), np.int64, number))
         offsets = np.concatenate([[0], ends]).astype(np.int32)
         self._pool = pa.StringArray.from_buffers(number, pa.py_buffer(offsets), pa.py_buffer(whole))
+        return self._pool
 
 
 _MARK = LOG_MARK.encode()
@@ -222,4 +224,4 @@ def _joined(columns: Sequence[Pieces | str], number: int) -> Iterator[pa.Array]:
 
 def dump(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
     """JSON text."""
-    return orjson.dumps(value)
+    return bytes(memoryview(orjson.dumps(value)))  # a copy: what orjson gives keeps a kilobyte

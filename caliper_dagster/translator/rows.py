@@ -239,7 +239,7 @@ def parameters(function: Callable[..., Any]) -> tuple[str, ...]:
 
 def without_empty(value: Mapping[str, Any]) -> dict[str, Any]:
     """A copy without properties that are null or empty, at any depth (1.2, Entity)."""
-    kept = {}
+    kept: dict[str, Any] = {}
     for key, item in value.items():
         kind = type(item)
         if kind is dict:

@@ -266,7 +266,7 @@ class _Translation:
         All paths that want the same columns are one function, which gets the path from a column of
         its own: there are hundreds of them.
         """
-        found: dict[EntitySource | tuple[str, ...], int] = {}
+        found: dict[str | tuple[str, ...], int] = {}
         paths: dict[Callable[..., Any], int] = {}
         kinds = np.full(len(self._recipes), -1)
         path_of = np.zeros(len(self._recipes), dtype=np.int64)
@@ -274,12 +274,12 @@ class _Translation:
             source: EntitySource | None = getattr(recipe, slot)
             if source is None or (slot == "target" and not self._keeps_target(recipe.event_type)):
                 continue
-            kind: EntitySource | tuple[str, ...] = source
             if isinstance(source, PathEntity):
                 path = path_function(source.type, source.path)
                 path_of[number] = paths.setdefault(path.function, len(paths))
-                kind = path.columns
-            kinds[number] = found.setdefault(kind, len(found))
+                kinds[number] = found.setdefault(path.columns, len(found))
+            else:
+                kinds[number] = found.setdefault(source, len(found))
         self._rows.add("path", path_of[self._recipe], list(paths))
         names = list(found)
         for code, rows in grouped(kinds[self._recipe], len(names)):
