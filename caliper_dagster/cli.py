@@ -140,7 +140,14 @@ def backfill(given: argparse.Namespace) -> None:
     if given.plan:
         _plan(settings, hours)
     else:
-        _backfill(settings, hours, given.verbose, fresh=given.fresh)
+        _backfill(
+            settings,
+            hours,
+            given.verbose,
+            fresh=given.fresh,
+            again=given.again,
+            newest_first=given.newest_first,
+        )
 
 
 def resend(given: argparse.Namespace) -> None:
@@ -375,7 +382,6 @@ def _serve_dagster(given: argparse.Namespace) -> None:
             *("--module-name", "caliper_dagster.definitions"),
             *("--host", given.host, "--port", str(given.port)),
         ],
-        env={"DAGSTER_EVENT_BATCH_SIZE": "1000", **os.environ},
         # A terminal interrupts all its processes; this one is to be told once, and by us.
         start_new_session=True,
     )
@@ -402,28 +408,45 @@ def _check_port(host: str, port: int) -> None:
         ) from None
 
 
-def _backfill(settings: Settings, hours: HourRange, verbose: bool, *, fresh: bool = False) -> None:
+def _backfill(
+    settings: Settings,
+    hours: HourRange,
+    verbose: bool,
+    *,
+    fresh: bool = False,
+    again: bool = False,
+    newest_first: bool = False,
+) -> None:
     from caliper_dagster import runs, terminal
     from caliper_dagster.frames import FRAMES
+    from caliper_dagster.resume import task
 
     for needed in ("moodle_db_url", "moodle_wwwroot", "event_store_url"):
         settings.require(needed)
     rows = _count(settings, hours)
     # An hour costs something without rows too.
     weights = {hour: number + 100 for hour, number in rows.items()}
-    with (
-        runs.open_instance() as instance,
-        terminal.ticking("Backfilling", len(FRAMES) * sum(weights.values())) as ticker,
-    ):
-        done = runs.backfill(
-            instance,
-            settings,
-            hours,
-            written=_advancing(ticker, weights, FRAMES),
-            fresh=fresh,
-            verbose=verbose,
-        )
-        total = _total(done, ticker)
+    with runs.open_instance() as instance:
+        work = task(instance, settings, hours, fresh=fresh, again=again, newest_first=newest_first)
+        if work.before:
+            taken = len(hours) - sum(map(len, work.left))
+            print(
+                f"Goes on where it was interrupted, with {taken:,} of {len(hours):,} hours done; "
+                "--again begins anew.",
+                file=sys.stderr,
+            )
+        to_do = len(FRAMES) * sum(weights[hour] for part in work.left for hour in part)
+        with terminal.ticking("Backfilling", to_do) as ticker:
+            done = runs.backfill(
+                instance,
+                settings,
+                hours,
+                written=_advancing(ticker, weights, FRAMES),
+                task=work,
+                fresh=fresh,
+                verbose=verbose,
+            )
+            total = _total(done, ticker)
     terminal.show_numbers(terminal.summary(hours, total.account, total.delivery))
     if total.account.unexplained:
         raise CaliperDagsterError(
@@ -565,6 +588,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--fresh", action="store_true", help="expand anew also what was expanded before"
     )
+    added.add_argument(
+        "--again", action="store_true", help="begin anew, also when it was interrupted"
+    )
+    added.add_argument("--newest-first", action="store_true", help="begin with the newest hours")
 
     add(follow)
 

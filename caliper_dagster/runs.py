@@ -29,6 +29,7 @@ from caliper_dagster.frames import CALIPER_EVENTS, EMISSION_RESULTS, Frame
 from caliper_dagster.hours import Hour, HourRange
 from caliper_dagster.partitions import range_tags
 from caliper_dagster.resources import StorageResource
+from caliper_dagster.resume import Task
 from caliper_dagster.settings import Settings
 from caliper_dagster.storage import Facts, PartitionStorage
 
@@ -66,7 +67,7 @@ class Done:
 
     def __add__(self, other: Done) -> Done:
         return Done(
-            HourRange(self.hours.start, other.hours.end),
+            HourRange.covering([*self.hours, *other.hours]),
             self.account + other.account,
             self.delivery + other.delivery,
         )
@@ -117,8 +118,6 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
         ConfigurationError: it cannot be opened.
     """
     home = dagster_home()
-    # Materializations are stored in bulk where the storage can do it.
-    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     try:
         with _no_warnings_logged():
             instance = dg.DagsterInstance.get()
@@ -140,6 +139,7 @@ def backfill(
     hours: HourRange,
     *,
     written: Written,
+    task: Task | None = None,
     fresh: bool = False,
     verbose: bool = False,
 ) -> Iterator[Done]:
@@ -150,18 +150,20 @@ def backfill(
         settings: what the assets are built for.
         hours: complete hours, not before ``settings.start``.
         written: called with every partition that is written, while a run goes on.
+        task: what of the hours is to be done, and in which order; all without it.
         fresh: expand anew also the rows that were expanded before.
         verbose: let Dagster's own messages through to standard error.
 
     Yields:
-        What each run has done, after it.
+        What each run has done, after it; first what was done before an interruption.
 
     Raises:
         RunError: a run failed; what was done before stays done.
         KeyboardInterrupt: a run was interrupted.
     """
     asked = {FRESH_TAG: "true"} if fresh else {}
-    return _runs(instance, settings, CHAIN_JOB, hours, asked, written, verbose)
+    task = task or Task(tuple(pieces(hours, settings.hours_per_run)))
+    return _runs(instance, settings, CHAIN_JOB, task, asked, written, verbose)
 
 
 def resend(
@@ -182,7 +184,8 @@ def resend(
     asked = {RESEND_ALL_TAG: str(everything).lower()}
     if rejected:
         asked[SEND_TAG] = "rejected"
-    return _runs(instance, settings, RESEND_JOB, hours, asked, written, verbose)
+    task = Task(tuple(pieces(hours, settings.hours_per_run)))
+    return _runs(instance, settings, RESEND_JOB, task, asked, written, verbose)
 
 
 def bury_dead_runs(instance: dg.DagsterInstance) -> int:
@@ -266,6 +269,10 @@ class Runner:
             raise KeyboardInterrupt from None
         if not result.success:
             raise _failure(result)
+        return self.done(hours)
+
+    def done(self, hours: HourRange) -> Done:
+        """What was done about the hours, by whichever run."""
         return done(self._storage.open(), hours)
 
 
@@ -273,15 +280,17 @@ def _runs(
     instance: dg.DagsterInstance,
     settings: Settings,
     job: str,
-    hours: HourRange,
+    task: Task,
     asked: Mapping[str, str],
     written: Written,
     verbose: bool,
 ) -> Iterator[Done]:
     bury_dead_runs(instance)
     runner = Runner(instance, settings, job, written=written, verbose=verbose)
-    for piece in pieces(hours, settings.hours_per_run):
-        yield runner.run(piece, asked)
+    for piece in task.before:
+        yield runner.done(piece)
+    for piece in task.left:
+        yield runner.run(piece, {**asked, **task.tags})
 
 
 class _Watched:
