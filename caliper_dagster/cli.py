@@ -141,7 +141,14 @@ def backfill(given: argparse.Namespace) -> None:
     if given.plan:
         _plan(settings, hours)
     else:
-        _backfill(settings, hours, given.verbose, fresh=given.fresh)
+        _backfill(
+            settings,
+            hours,
+            given.verbose,
+            fresh=given.fresh,
+            again=given.again,
+            newest_first=given.newest_first,
+        )
 
 
 def resend(given: argparse.Namespace) -> None:
@@ -391,7 +398,6 @@ def _serve_dagster(given: argparse.Namespace) -> None:
             *("--module-name", "caliper_dagster.definitions"),
             *("--host", given.host, "--port", str(given.port)),
         ],
-        env={"DAGSTER_EVENT_BATCH_SIZE": "1000", **os.environ},
         # A terminal interrupts all its processes; this one is to be told once, and by us.
         start_new_session=True,
     )
@@ -418,27 +424,44 @@ def _check_port(host: str, port: int) -> None:
         ) from None
 
 
-def _backfill(settings: Settings, hours: HourRange, verbose: bool, *, fresh: bool = False) -> None:
+def _backfill(
+    settings: Settings,
+    hours: HourRange,
+    verbose: bool,
+    *,
+    fresh: bool = False,
+    again: bool = False,
+    newest_first: bool = False,
+) -> None:
     from caliper_dagster import runs, terminal
+    from caliper_dagster.resume import task
 
     _require_all(settings)
     frames = runs.frames(settings)
     rows = _count(settings, hours)
     # An hour costs something without rows too.
     weights = {hour: number + 100 for hour, number in rows.items()}
-    with (
-        runs.open_instance() as instance,
-        terminal.ticking("Backfilling", len(frames) * sum(weights.values())) as ticker,
-    ):
-        done = runs.backfill(
-            instance,
-            settings,
-            hours,
-            written=_advancing(ticker, weights, frames),
-            fresh=fresh,
-            verbose=verbose,
-        )
-        total = _total(done, ticker)
+    with runs.open_instance() as instance:
+        work = task(instance, settings, hours, fresh=fresh, again=again, newest_first=newest_first)
+        if work.before:
+            taken = len(hours) - sum(map(len, work.left))
+            print(
+                f"Goes on where it was interrupted, with {taken:,} of {len(hours):,} hours done; "
+                "--again begins anew.",
+                file=sys.stderr,
+            )
+        to_do = len(frames) * sum(weights[hour] for part in work.left for hour in part)
+        with terminal.ticking("Backfilling", to_do) as ticker:
+            done = runs.backfill(
+                instance,
+                settings,
+                hours,
+                written=_advancing(ticker, weights, frames),
+                task=work,
+                fresh=fresh,
+                verbose=verbose,
+            )
+            total = _total(done, ticker)
     terminal.show_numbers(terminal.summary(hours, total.account, total.deliveries))
     if total.account.unexplained:
         raise CaliperDagsterError(
@@ -594,6 +617,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--fresh", action="store_true", help="expand anew also what was expanded before"
     )
+    added.add_argument(
+        "--again", action="store_true", help="begin anew, also when it was interrupted"
+    )
+    added.add_argument("--newest-first", action="store_true", help="begin with the newest hours")
 
     add(follow)
 

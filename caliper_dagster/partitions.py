@@ -6,6 +6,8 @@ https://docs.dagster.io/guides/build/partitions-and-backfills
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from caliper_dagster.hours import KEY_FORMAT, Hour, HourRange
@@ -23,12 +25,17 @@ def hourly_partitions(start: Hour, *, in_progress: bool = False) -> dg.HourlyPar
     )
 
 
+_FIRST, _LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
 def range_tags(hours: HourRange) -> dict[str, str]:
     """The tags that make a run one over a range of hours."""
-    return {
-        "dagster/asset_partition_range_start": hours.start.key,
-        "dagster/asset_partition_range_end": (hours.end + -1).key,
-    }
+    return {_FIRST: hours.start.key, _LAST: (hours.end + -1).key}
+
+
+def range_of_tags(tags: Mapping[str, str]) -> HourRange:
+    """The range of hours that ``range_tags`` has said."""
+    return HourRange(Hour.from_key(tags[_FIRST]), Hour.from_key(tags[_LAST]) + 1)
 
 
 def hours_of(context: dg.AssetExecutionContext) -> HourRange:

@@ -45,6 +45,7 @@ from caliper_dagster.frames import (
 from caliper_dagster.hours import Hour, HourRange, groups
 from caliper_dagster.partitions import range_tags
 from caliper_dagster.resources import StorageResource
+from caliper_dagster.resume import Task
 from caliper_dagster.settings import Settings
 from caliper_dagster.storage import Facts, PartitionStorage
 
@@ -168,8 +169,6 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
         ConfigurationError: it cannot be opened.
     """
     home = dagster_home()
-    # Materializations are stored in bulk where the storage can do it.
-    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     try:
         with _no_warnings_logged():
             instance = dg.DagsterInstance.get()
@@ -191,6 +190,7 @@ def backfill(
     hours: HourRange,
     *,
     written: Written,
+    task: Task | None = None,
     fresh: bool = False,
     verbose: bool = False,
 ) -> Iterator[Done]:
@@ -203,19 +203,21 @@ def backfill(
         settings: what the assets are built for.
         hours: complete hours, not before ``settings.start``.
         written: called with every partition that is written, while a run goes on.
+        task: what of the hours is to be done, and in which order; all without it.
         fresh: expand anew also the rows that were expanded before.
         verbose: let Dagster's own messages through to standard error.
 
     Yields:
-        What each run has done, after it.
+        What each run has done, after it; first what was done before an interruption.
 
     Raises:
         RunError: a run failed; what was done before stays done.
         KeyboardInterrupt: a run was interrupted.
     """
     asked = {FRESH_TAG: "true"} if fresh else {}
+    task = task or Task(tuple(pieces(hours, settings.hours_per_run)))
     left: set[tuple[str, Hour]] = set()
-    for done in _runs(instance, settings, CHAIN_JOB, hours, asked, written, verbose):
+    for done in _runs(instance, settings, CHAIN_JOB, task, asked, written, verbose):
         left |= done.left
         yield done
     yield from _catch_up(instance, settings, left, written, verbose)
@@ -243,10 +245,11 @@ def resend(
     asked = {RESEND_ALL_TAG: str(everything).lower()}
     if rejected:
         asked[SEND_TAG] = "rejected"
+    task = Task(tuple(pieces(hours, settings.hours_per_run)))
     stores = event_stores(settings)
     only = chosen(stores, event_store) if event_store else None
     left: set[tuple[str, Hour]] = set()
-    for done in _runs(instance, settings, RESEND_JOB, hours, asked, written, verbose, only):
+    for done in _runs(instance, settings, RESEND_JOB, task, asked, written, verbose, only):
         left |= done.left
         yield done
     if not (everything or rejected):
@@ -363,15 +366,16 @@ class Runner:
         except dg.DagsterExecutionInterruptedError:
             raise KeyboardInterrupt from None
         if result.success:
-            return self._done(hours)
+            return self.done(hours)
         failure = _failure(result)
         if isinstance(failure, RunError) and _only_sending_failed(result):
-            done = self._done(hours)
+            done = self.done(hours)
             if done.left:
                 return replace(done, failure=str(failure))
         raise failure
 
-    def _done(self, hours: HourRange) -> Done:
+    def done(self, hours: HourRange) -> Done:
+        """What was done about the hours, by whichever run."""
         results = {store.name or "": store.results for store in self._stores}
         left = left_over(self._settings) if len(results) > 1 else {}
         return done(self._storage.open(), hours, results, left)
@@ -398,7 +402,7 @@ def _runs(
     instance: dg.DagsterInstance,
     settings: Settings,
     job: str,
-    hours: HourRange,
+    task: Task,
     asked: Mapping[str, str],
     written: Written,
     verbose: bool,
@@ -406,8 +410,10 @@ def _runs(
 ) -> Iterator[Done]:
     bury_dead_runs(instance)
     runner = Runner(instance, settings, job, written=written, verbose=verbose, only=only)
-    for piece in pieces(hours, settings.hours_per_run):
-        yield runner.run(piece, asked)
+    for piece in task.before:
+        yield runner.done(piece)
+    for piece in task.left:
+        yield runner.run(piece, {**asked, **task.tags})
 
 
 def _catch_up(

@@ -12,6 +12,7 @@ from caliper_dagster import runs
 from caliper_dagster.errors import ConfigurationError
 from caliper_dagster.frames import FRAMES, Frame
 from caliper_dagster.hours import Hour, HourRange
+from caliper_dagster.resume import BACKFILL_TAG, task
 from caliper_dagster_tests.standing import HOURS, Standing, environment, standing
 
 ROOT = Path(__file__).parents[1]
@@ -203,3 +204,42 @@ def test_a_dagster_database_that_does_not_answer_is_one_sentence(tmp_path: Path)
         pass
     assert "DAGSTER_POSTGRES_URL" in str(error.value)
     assert "secret" not in str(error.value)
+
+
+def test_an_interrupted_backfill_goes_on_where_it_was(site: Standing) -> None:
+    """The same command takes what is left; numbers are those of the whole, none is sent twice."""
+    given = dict(site.environment) | {"CALIPER_HOURS_PER_RUN": "1"}
+    with environment(given), runs.open_instance() as instance:
+        work = task(instance, site.settings, HOURS, newest_first=True)
+        assert [part.start for part in work.left] == sorted(HOURS, reverse=True)
+        begun = runs.backfill(instance, site.settings, HOURS, task=work, written=ignore)
+        for _ in range(2):
+            next(begun)
+        begun.close()
+
+        rest = task(instance, site.settings, HOURS)
+        assert [hour for part in rest.left for hour in part] == list(HOURS)[:2]
+        assert [hour for part in rest.before for hour in part] == list(HOURS)[2:]
+        done = list(runs.backfill(instance, site.settings, HOURS, task=rest, written=ignore))
+        assert sum(run.delivery.sent for run in done) == site.arrived().events
+        assert site.arrived().received == site.arrived().events
+        assert len(instance.get_runs()) == len(HOURS)
+
+        finished = task(instance, site.settings, HOURS)
+        assert [len(finished.left), finished.before] == [len(HOURS), ()]
+
+
+def test_other_settings_or_the_wish_begin_a_backfill_anew(site: Standing) -> None:
+    given = dict(site.environment) | {"CALIPER_HOURS_PER_RUN": "1"}
+    with environment(given), runs.open_instance() as instance:
+        work = task(instance, site.settings, HOURS)
+        begun = runs.backfill(instance, site.settings, HOURS, task=work, written=ignore)
+        next(begun)
+        begun.close()
+        assert len(task(instance, site.settings, HOURS).left) == len(HOURS) - 1
+        assert len(task(instance, site.settings, HOURS, again=True).left) == len(HOURS)
+        assert len(task(instance, site.settings, HOURS, fresh=True).left) == len(HOURS)
+        other = site.settings.model_copy(update={"caliper_version": "v1p1"})
+        assert len(task(instance, other, HOURS).left) == len(HOURS)
+        (tag,) = {run.tags[BACKFILL_TAG] for run in instance.get_runs()}
+        assert len(tag) == 16
