@@ -1,8 +1,8 @@
 """How large is the ledger?
 
-Run ``python -m benchmarks.ledger``, with ``--url`` for an empty PostgreSQL database instead of an
-SQLite file. A million events in envelopes of 500, of 2,000 rows an hour, are recorded as delivery
-does it; what 100 million would take follows from the size of the database.
+Run ``python -m benchmarks.ledger``, with ``--url`` for an empty database in PostgreSQL instead of
+an SQLite file. A million events, 2,000 an hour, are recorded in envelopes of 500 as delivery does
+it; what 100 million would take follows from the size of the database.
 """
 
 from __future__ import annotations
