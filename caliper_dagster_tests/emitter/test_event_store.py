@@ -2,10 +2,12 @@ import gzip
 import html
 import json
 import logging
+import socket
 import ssl
 import subprocess
 import threading
 import traceback
+from contextlib import ExitStack
 
 import pytest
 
@@ -284,6 +286,16 @@ def test_time_outs_of_connection_and_answer_are_apart():
     with HostileStore(lambda _: release.wait(30)) as store:
         refusal(store.url, "did not answer", timeout=0.3, connect_timeout=20)
         release.set()
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as busy:
+        place = busy.getsockname()
+        # The kernel answers no more connections than wait to be accepted.
+        with ExitStack() as waiting:
+            for _ in range(3):
+                caller = waiting.enter_context(socket.socket())
+                caller.setblocking(False)
+                caller.connect_ex(place)
+            url = f"http://127.0.0.1:{place[1]}/caliper"
+            refusal(url, "no connection in time", timeout=20, connect_timeout=0.3)
 
 
 @pytest.fixture(scope="module")
