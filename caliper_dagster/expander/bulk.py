@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from pymysql.err import OperationalError, raise_mysql_exception
 Bytes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Decoded = TypeVar("Decoded")
 
 
 class Unusual(Exception):  # noqa: N818 - no error: the driver reads it
@@ -122,6 +123,14 @@ _NULL, _TWO_BYTES, _THREE_BYTES = 251, 252, 253
 # Eight bytes may be read before the first field, and after the last.
 _MARGIN = 16
 _UTF8 = ("utf8", "utf8mb3", "utf8mb4")
+_DECIMALS = (FIELD_TYPE.NEWDECIMAL, FIELD_TYPE.DECIMAL, FIELD_TYPE.DOUBLE, FIELD_TYPE.FLOAT)
+_TEXTS = (
+    FIELD_TYPE.VAR_STRING,
+    FIELD_TYPE.STRING,
+    FIELD_TYPE.BLOB,
+    FIELD_TYPE.MEDIUM_BLOB,
+    FIELD_TYPE.LONG_BLOB,
+)
 _INTEGERS = (
     FIELD_TYPE.TINY,
     FIELD_TYPE.SHORT,
@@ -153,24 +162,67 @@ def read_mysql(
         raise Unusual
     # What has few values comes first: all that together has few values, too.
     fields = sorted(schema, key=lambda field: field.name not in few)
-    cursor = connection.cursor(SSCursor)
-    cursor.execute(f"SELECT {', '.join(field.name for field in fields)} {rest}")
+    kinds = _execute(connection, f"SELECT {', '.join(field.name for field in fields)} {rest}")
     usual = all(
-        column[1] in _INTEGERS
-        for field, column in zip(fields, cursor.description, strict=True)
+        kind in _INTEGERS
+        for field, kind in zip(fields, kinds, strict=True)
         if pa.types.is_integer(field.type)
     )
-    tables = [schema.empty_table()]
+
+    def decode(decoder: _Decoder) -> pa.Table:
+        return decoder.table(fields, len(few)).select(schema.names)
+
+    tables = _decoded(connection, decode, usual=usual)
+    return pa.concat_tables([schema.empty_table(), *tables]).unify_dictionaries().combine_chunks()
+
+
+def read_mysql_rows(connection: Any, statement: str) -> list[tuple[Any, ...]]:  # noqa: ANN401
+    """Run a statement and return its rows: integers, decimals as float, texts.
+
+    Raises:
+        Unusual, pymysql.Error: see ``read_mysql``.
+    """
+    if connection.charset not in _UTF8:
+        raise Unusual
+    kinds = _execute(connection, statement)
+    usual = all(kind in (*_INTEGERS, *_DECIMALS, *_TEXTS) for kind in kinds)
+
+    def decode(decoder: _Decoder) -> list[tuple[Any, ...]]:
+        return list(zip(*map(decoder.values, kinds), strict=True))
+
+    return [row for rows in _decoded(connection, decode, usual=usual) for row in rows]
+
+
+def _execute(connection: Any, statement: str) -> list[int]:  # noqa: ANN401
+    """Send a statement, whose answer the driver shall not take; the types of its columns."""
+    cursor = connection.cursor(SSCursor)
+    cursor.execute(statement)
+    # Else the driver takes it when the cursor goes.
+    result = connection._result  # noqa: SLF001
+    result.unbuffered_active = False
+    result.connection = None
+    connection._result = None  # noqa: SLF001
+    return [column[1] for column in cursor.description]
+
+
+def _decoded(
+    connection: Any,  # noqa: ANN401
+    decode: Callable[[_Decoder], Decoded],
+    *,
+    usual: bool,
+) -> list[Decoded]:
+    """The answer, decoded piece by piece; all of it is received, also what is unusual."""
+    found = []
     for answer, rows in _receive(connection):
         usual = usual and not (np.diff(rows) > _LONGEST_PACKET).any()
         if usual and len(rows) > 1:
             try:
-                tables.append(_Decoder(answer, rows).table(fields, len(few)).select(schema.names))
+                found.append(decode(_Decoder(answer, rows)))
             except pa.ArrowInvalid:
                 usual = False
     if not usual:
         raise Unusual
-    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    return found
 
 
 def _receive(connection: Any) -> Iterator[tuple[bytearray, Places]]:  # noqa: ANN401
@@ -179,7 +231,6 @@ def _receive(connection: Any) -> Iterator[tuple[bytearray, Places]]:  # noqa: AN
     It comes in pieces of whole rows. While one is decoded the server makes the next.
     """
     stream = connection._rfile  # noqa: SLF001 - the one way to what is received
-    _hand_over(connection)
     answer, rows, place = bytearray(_MARGIN), [], _MARGIN
     size_of = struct.Struct("<I").unpack_from
     try:
@@ -219,14 +270,6 @@ def _block(stream: io.BufferedReader) -> bytes:
 def _is_last(answer: bytearray, packet: int) -> bool:
     kind = answer[packet] if packet < len(answer) else 0
     return kind == _ERROR or (kind == _END and len(answer) - packet <= _LONGEST_END)
-
-
-def _hand_over(connection: Any) -> None:  # noqa: ANN401
-    """Tell the driver that it need not take the answer."""
-    result = connection._result  # noqa: SLF001
-    result.unbuffered_active = False
-    result.connection = None
-    connection._result = None  # noqa: SLF001
 
 
 class _Decoder:
@@ -282,6 +325,16 @@ class _Decoder:
             values += 10**8 * _number(self._words[end - 16], (digits - 8).clip(min=0))
         values[negative] *= -1
         return pa.array(values, mask=null) if null.any() else pa.array(values)
+
+    def values(self, kind: int) -> list[Any]:
+        """The next field as Python's values."""
+        if kind in _INTEGERS:
+            found = self.integers().to_pylist()
+        else:
+            found = self.texts().to_pylist()
+            if kind in _DECIMALS:
+                found = [None if text is None else float(text) for text in found]
+        return list(found)
 
     def _next(self) -> tuple[Places, Places, Flags]:
         """Begin and length of the next field of every row, and whether it is null."""

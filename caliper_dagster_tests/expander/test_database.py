@@ -182,6 +182,28 @@ def test_values_are_alike_in_all_databases(empty_url):
     assert isinstance(record["grade"], float)
 
 
+def test_many_records_are_read_like_few(empty_url):
+    metadata = fill(empty_url)
+    names = [None, "", "Zoë 😀", "%s :id \\ ' \" \n\t", "x" * 250]
+    grades = [None, 0.00001, -1.5, 99999.99999, 12.25]
+    rows = [
+        {"id": key, "name": names[key % 5], "order": -key * 10**12, "grade": grades[key % 5]}
+        for key in range(3, 3003)
+    ]
+    write(empty_url, metadata, "mdl_user", rows)
+    wanted = ["id", "name", "order", "grade", "icq"]
+    with MoodleDatabase.open(empty_url) as database:
+        many = database.records(
+            *("user", wanted, {"id": range(3, 3003)}, "(name <> :name OR name IS NULL)"),
+            conditional=("name",),
+            name="50% of 'it'",
+        )
+        one_by_one = [database.records("user", wanted, {"id": [key]})[0] for key in range(3, 13)]
+    assert sorted(many, key=lambda row: row["id"])[:10] == one_by_one
+    assert [{**row, "icq": None} for row in rows] == sorted(many, key=lambda row: row["id"])
+    assert {type(row["grade"]) for row in many} == {float, type(None)}
+
+
 def test_more_keys_than_fit_into_one_statement_are_asked_in_pieces(empty_url):
     metadata = fill(empty_url)
     rows = [{"id": key, "name": None, "order": key % 3, "grade": None} for key in range(3, 20_003)]
