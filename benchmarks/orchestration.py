@@ -40,7 +40,7 @@ def main() -> None:
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     print(f"{'storage':12}{'hours':>6}{'Dagster':>10}{'ours':>8}  ms per hour{'CPU':>15}")
-    with tempfile.TemporaryDirectory() as folder, _site(Path(folder)):
+    with tempfile.TemporaryDirectory() as folder, site(Path(folder)):
         for storage in ("PostgreSQL", "SQLite") if given.postgres else ("SQLite",):
             url = given.postgres if storage == "PostgreSQL" else None
             for hours in given.hours:
@@ -57,12 +57,13 @@ def main() -> None:
 
 
 @contextmanager
-def _site(folder: Path) -> Iterator[None]:
-    site = write_sample(folder / "moodle.sqlite", students=5, hours=4, end=END + 100)
+def site(folder: Path) -> Iterator[None]:
+    """A small site and an event store, by the settings in the environment."""
+    sample = write_sample(folder / "moodle.sqlite", students=5, hours=4, end=END + 100)
     with running(folder / "event_store.sqlite", "key") as event_store:
         os.environ |= {
-            "MOODLE_DB_URL": f"sqlite:///{site.path}",
-            "MOODLE_WWWROOT": site.wwwroot,
+            "MOODLE_DB_URL": f"sqlite:///{sample.path}",
+            "MOODLE_WWWROOT": sample.wwwroot,
             "CALIPER_EVENT_STORE_URL": event_store,
             "CALIPER_API_KEY": "key",
             "CALIPER_START": "2025-01-01",
@@ -75,13 +76,13 @@ def _measure(hours: int, ours: bool, postgres: str | None) -> tuple[float, float
     """Milliseconds per hour that pass, and of this process's own work, of the second run."""
     dagster_storage.TESTED_WITH = _TESTED if ours else frozenset()
     dagster_storage.is_tested.cache_clear()
-    with tempfile.TemporaryDirectory() as home, _database(postgres) as url:
+    with tempfile.TemporaryDirectory() as home, database(postgres) as url:
         os.environ |= {"DAGSTER_HOME": home, dagster_storage.POSTGRES_URL: url}
         # What the stock storage does without us; and what StandingStorage sets.
         os.environ[dagster_storage.BATCH_SIZE] = "2000" if ours else "0"
         settings = Settings.from_environment()
         with runs.open_instance() as instance:
-            runner = runs.Runner(instance, settings, runs.CHAIN_JOB, written=_ignore)
+            runner = runs.Runner(instance, settings, runs.CHAIN_JOB, written=ignore)
             runner.run(HourRange(END, END + 1), {})
             began, worked = time.perf_counter(), time.process_time()
             runner.run(HourRange(END + -hours, END), {})
@@ -90,7 +91,8 @@ def _measure(hours: int, ours: bool, postgres: str | None) -> tuple[float, float
 
 
 @contextmanager
-def _database(server: str | None) -> Iterator[str]:
+def database(server: str | None) -> Iterator[str]:
+    """The URL of a new database, empty without a server; dropped in the end."""
     if server is None:
         yield ""
         return
@@ -106,7 +108,7 @@ def _database(server: str | None) -> Iterator[str]:
             connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _ignore(_frame: Frame, _hour: Hour) -> None:
+def ignore(_frame: Frame, _hour: Hour) -> None:
     """Nobody watches."""
 
 
