@@ -22,6 +22,7 @@ from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log.schema import (
     AssetCheckExecutionsTable,
+    ConcurrencyLimitsTable,
     SqlEventLogStorageTable,
 )
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
@@ -32,6 +33,7 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData, serialize_value
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.event_log import PostgresEventLogStorage
+from sqlalchemy.dialects import postgresql
 
 _BULK = frozenset(
     {
@@ -124,6 +126,30 @@ class _PostgresEvents(_BulkEvents, PostgresEventLogStorage):
             SqlEventLogStorageTable.c.id, sort_by_parameter_order=True
         )
         return connection.execute(inserted, rows).scalars().all()
+
+    def initialize_concurrency_limit_to_default(self, concurrency_key: str) -> bool:
+        """Give a pool as many places as ``dagster.yaml`` says, also when others do so just now.
+
+        Dagster inserts, and updates where that fails; but in PostgreSQL nothing more can be done in
+        a transaction in which something has failed. The second run of a new instance would fail by
+        it, and with a limit that was changed every run.
+        """
+        limit = self._instance.global_op_concurrency_default_limit if self.has_instance else None
+        if limit is None or not self.has_default_pool_limit_col:
+            return bool(super().initialize_concurrency_limit_to_default(concurrency_key))
+        self._reconcile_concurrency_limits_from_slots()
+        pools = ConcurrencyLimitsTable
+        values = {"concurrency_key": concurrency_key, "limit": limit, "using_default_limit": True}
+        with self.index_transaction() as connection:
+            connection.execute(
+                postgresql.insert(pools)
+                .values(**values)
+                .on_conflict_do_update(
+                    index_elements=[pools.c.concurrency_key], set_={"limit": limit}
+                )
+            )
+            self._allocate_concurrency_slots(connection, concurrency_key, limit)
+        return True
 
     def dispose(self) -> None:
         """End what was started, and close the connections, which are those of all parts."""

@@ -166,3 +166,24 @@ def test_another_version_of_dagster_gets_its_own_storage(
     stock = {"postgresql": DagsterPostgresStorage, "sqlite": DagsterSqliteStorage}[kind]
     assert [type(storage) for storage in found] == [stock, stock]
     assert caplog.text.count("1.13.99") == 1
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_the_places_of_a_pool_follow_the_configuration(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Several runs may be the first to need a pool, and the limit may change later."""
+    given = {"DAGSTER_HOME": str(tmp_path)}
+    if kind == "postgresql":
+        given["DAGSTER_POSTGRES_URL"] = request.getfixturevalue("postgres_url")
+    with environment(given):
+        file = runs.dagster_home() / "dagster.yaml"
+        for limit in (4, 2, 3):
+            text = runs.STANDING_CONFIGURATION.read_text()
+            file.write_text(text.replace("default_limit: 4", f"default_limit: {limit}"))
+            with runs.open_instance() as instance:
+                storage = instance.event_log_storage
+                for _ in range(2):
+                    assert storage.initialize_concurrency_limit_to_default("moodle_db")
+                assert [pool.limit for pool in storage.get_pool_limits()] == [limit]
+                assert storage.get_concurrency_info("moodle_db").slot_count == limit
