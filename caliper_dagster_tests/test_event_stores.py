@@ -137,7 +137,7 @@ def test_a_mistake_is_one_sentence_that_names_the_place(
 
 
 def test_a_file_and_a_single_store_together_are_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="CALIPER_EVENT_STORE_URL and .* both set"):
+    with pytest.raises(ConfigurationError, match=r"CALIPER_EVENT_STORE_URL and .* both set"):
         read(tmp_path, TWO, CALIPER_EVENT_STORE_URL="https://x.example.org")
     with pytest.raises(ConfigurationError, match="cannot be read"):
         event_stores(Settings.from_environment({"CALIPER_EVENT_STORES": "/nowhere.yaml"}))
