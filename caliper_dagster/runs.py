@@ -368,7 +368,9 @@ class Runner:
         if result.success:
             return self.done(hours)
         failure = _failure(result)
-        if isinstance(failure, RunError) and _only_sending_failed(result):
+        by_name = asked.get(RESEND_ALL_TAG) == "true" or SEND_TAG in asked
+        several = len(self._stores) > 1 and not by_name
+        if several and isinstance(failure, RunError) and _only_sending_failed(result):
             done = self.done(hours)
             if done.left:
                 return replace(done, failure=str(failure))
