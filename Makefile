@@ -62,7 +62,7 @@ docs: .venv/ready-dev
 constraints: .venv/ready-dev
 	@$(PIP) install --upgrade uv
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate \
-		--custom-compile-command "make constraints" --extra dev --group build pyproject.toml \
+		--custom-compile-command "make constraints" --all-extras --group build pyproject.toml \
 		--output-file constraints.txt
 
 clean:

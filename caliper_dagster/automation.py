@@ -19,6 +19,9 @@ from caliper_dagster.settings import Settings
 CHAIN_JOB = "caliper_events_of_the_hour"
 RESEND_JOB = "resend_caliper_events"
 
+HOURLY_TAGS = {"dagster/priority": "1", "dagster-celery/queue": "hour"}
+"""On runs of the schedule and the sensor: they go before those of a backfill, by another queue."""
+
 
 def name(word: str, prefix: Sequence[str] = ()) -> str:
     """The name of a job of one site; Dagster wants them to be unique in the project."""
@@ -78,6 +81,6 @@ def hourly_schedule(
         hour = last_complete_hour(context.scheduled_execution_time)
         if hour < settings.start:
             return dg.SkipReason(f"CALIPER_START is {settings.start}.")
-        return dg.RunRequest(run_key=hour.key, partition_key=hour.key)
+        return dg.RunRequest(run_key=hour.key, partition_key=hour.key, tags=HOURLY_TAGS)
 
     return take_the_hour

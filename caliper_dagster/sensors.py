@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from caliper_dagster.automation import HOURLY_TAGS
 from caliper_dagster.frames import EMISSION_RESULTS
 from caliper_dagster.hours import Hour, HourRange, last_complete_hour
 from caliper_dagster.partitions import range_tags
@@ -115,7 +116,8 @@ def bounds_at(now: float, settings: Settings) -> "Bounds":
 def run_request(asked: "Wanted") -> dg.RunRequest:
     """One run over the hours; Dagster makes it once for each key."""
     return dg.RunRequest(
-        run_key=asked.key, tags={**range_tags(asked.hours), REASON_TAG: asked.reason}
+        run_key=asked.key,
+        tags={**range_tags(asked.hours), REASON_TAG: asked.reason, **HOURLY_TAGS},
     )
 
 
