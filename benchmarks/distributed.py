@@ -140,7 +140,16 @@ def _ledger(postgres: servers.Server, hours: HourRange) -> None:
         for number in range(200):
             now = int(time.time() * 1000)
             batch = Batch(
-                hours.start, f"urn:{number}", ACKNOWLEDGED, 1, 1, 200, now, now, None, fingerprints
+                hour=hours.start,
+                batch_id=f"urn:{number}",
+                outcome=ACKNOWLEDGED,
+                bytes=1,
+                attempts=1,
+                http_status=200,
+                sent_at=now,
+                answered_at=now,
+                error=None,
+                fingerprints=fingerprints,
             )
             seconds.append(
                 _timed(lambda it=batch: ledger.record("store", it, site="site"))  # type: ignore[misc]

@@ -1,8 +1,7 @@
 """A backfill on two Celery workers that share nothing but servers, one of which is killed.
 
 The real site's database (a sample site's when it is not there) gets further hours of a few rows
-before its own. ``CALIPER_TEST_YEAR=1`` makes these a year, and takes all of its own; otherwise it is
-one day and two.
+before its own: one day before two. ``CALIPER_TEST_YEAR=1`` makes that a year, before all there are.
 """
 
 import os
