@@ -28,7 +28,7 @@ help:
 	@echo "make venv         only set up .venv, with the tools for development"
 	@echo "make readme       write the settings into README.md"
 	@echo "make screenshots  take the pictures of the web UI in docs/images"
-	@echo "make docs         write the tables of events and the schema of recipes into docs"
+	@echo "make docs         write the tables of events and columns and the schema of recipes into docs"
 	@echo "make constraints  pin the newest versions that pyproject.toml allows"
 	@echo "make clean        remove .venv and all that was made beside it"
 
@@ -62,7 +62,7 @@ docs: .venv/ready-dev
 constraints: .venv/ready-dev
 	@$(PIP) install --upgrade uv
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate \
-		--custom-compile-command "make constraints" --extra dev --group build pyproject.toml \
+		--custom-compile-command "make constraints" --all-extras --group build pyproject.toml \
 		--output-file constraints.txt
 
 clean:

@@ -30,8 +30,12 @@ def name(word: str, prefix: Sequence[str] = ()) -> str:
 
 
 def priority(number: int) -> dict[str, str]:
-    """The tag that orders runs in the queue, and steps that wait for a place in a pool."""
-    return {"dagster/priority": str(number)}
+    """Tags of runs that go before a backfill's.
+
+    One orders them in the queue, and their steps where they wait for a place in a pool; the other
+    names their queue where Celery's workers take them.
+    """
+    return {"dagster/priority": str(number), "dagster-celery/queue": "hour"}
 
 
 def chain_job(

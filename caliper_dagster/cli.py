@@ -349,7 +349,7 @@ def event_store(given: argparse.Namespace) -> None:
         raise ConfigurationError(
             "CALIPER_API_KEY is not set, and no --api-key is given: the key that senders must show."
         )
-    serve(given.port, given.db, key, faults=Faults.parse(given.hostile))
+    serve(given.port, given.db, key, given.host, Faults.parse(given.hostile))
 
 
 def sample(given: argparse.Namespace) -> None:
@@ -661,6 +661,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--strict", action="store_true", help="hold it to what we send ourselves")
 
     added = add(event_store)
+    added.add_argument("--host", default="127.0.0.1", help="(%(default)s)")
     added.add_argument("--port", type=int, required=True)
     added.add_argument("--db", metavar="FILE", required=True, help="SQLite file for what arrives")
     added.add_argument("--api-key", metavar="KEY", help="key to ask for (CALIPER_API_KEY)")

@@ -6,6 +6,9 @@ an hour is written, in ``assets``. Nothing here knows Dagster.
 A file is ``<base>/<asset>/date=2026-01-31/2026-01-31T14.parquet``: whoever has a Parquet reader can
 use the data without this project. Small numbers about an hour (*facts*) stand in the file's footer
 and are read without reading rows.
+
+In a folder a file is renamed into its place. In an object store it is put there by one request (or
+by the one that completes a multipart upload), and read by one: nobody sees half an hour.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ import json
 import os
 import re
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -36,6 +41,8 @@ _FACTS = b"caliper_dagster.facts"
 _LOCAL = {"", "file", "local"}
 # A record's text is written once per file, not once per page: dictionaries of records are large.
 _DICTIONARY_BYTES = 64 * 1024 * 1024
+_READ_AHEAD = 8
+"""Objects that are asked for at once: an object store answers many as fast as one."""
 
 
 class PartitionStorage:
@@ -64,8 +71,18 @@ class PartitionStorage:
         return _without_credentials(str(self._path(frame, hour)))
 
     def exists(self, frame: Frame, hour: Hour) -> bool:
-        """Whether the hour has been written."""
-        return bool(self._path(frame, hour).exists())
+        """Whether the hour has been written.
+
+        Raises:
+            ConfigurationError: the storage cannot be read.
+        """
+        path = self._path(frame, hour)
+        if self._local:
+            return path.exists()
+        try:
+            return bool(path.exists())
+        except Exception as error:
+            raise self._unreadable(error) from None
 
     def write(self, frame: Frame, hour: Hour, table: pa.Table, facts: Facts | None = None) -> int:
         """Write one hour, replacing what was there; readers see the old file or the new one.
@@ -125,8 +142,8 @@ class PartitionStorage:
             StorageError: see ``read``.
         """
         names = list(columns) if columns else frame.schema.names
-        for hour in hours:
-            with self._open(frame, hour) as file:
+        for hour, opened in self._opened(frame, hours):
+            with opened as file:
                 table = file.read(columns=names).replace_schema_metadata(None)
             missing = [name for name in names if name not in table.column_names]
             if missing:
@@ -182,34 +199,57 @@ class PartitionStorage:
         moment = hour.datetime
         return self._base / frame.name / f"date={moment:%Y-%m-%d}" / f"{moment:%Y-%m-%dT%H}.parquet"
 
+    def _opened(self, frame: Frame, hours: Iterable[Hour]) -> Iterator[tuple[Hour, pq.ParquetFile]]:
+        if self._local:
+            yield from ((hour, self._open(frame, hour)) for hour in hours)
+            return
+        with ThreadPoolExecutor(_READ_AHEAD, "caliper-read") as threads:
+            asked: deque[tuple[Hour, Future[pq.ParquetFile]]] = deque()
+            for hour in hours:
+                asked.append((hour, threads.submit(self._open, frame, hour)))
+                if len(asked) == _READ_AHEAD:
+                    first, future = asked.popleft()
+                    yield first, future.result()
+            yield from ((hour, future.result()) for hour, future in asked)
+
     def _open(self, frame: Frame, hour: Hour) -> pq.ParquetFile:
         path = self._path(frame, hour)
         try:
-            return pq.ParquetFile(str(path) if self._local else path.open("rb"))
+            return pq.ParquetFile(str(path) if isinstance(path, Path) else _object(path))
         except FileNotFoundError:
             raise StorageError(
                 f"{frame.name} has not been materialized for {hour}: materialize {frame.name} for "
                 "that hour first."
             ) from None
         except (NotADirectoryError, PermissionError) as error:
-            raise ConfigurationError(
-                f"CALIPER_STORAGE cannot be read: {self._name} ({_system_words(error)})."
-            ) from None
-        except (OSError, pa.ArrowInvalid) as error:
+            raise self._unreadable(error) from None
+        except Exception as error:
+            # An object store that does not answer must not pass for an hour that is damaged.
+            if not (self._local or isinstance(error, pa.ArrowInvalid)):
+                raise self._unreadable(error) from None
+            if not isinstance(error, OSError | pa.ArrowInvalid):
+                raise
             raise StorageError(
                 f"{frame.name} of {hour} cannot be read ({type(error).__name__}): materialize "
                 f"{frame.name} for that hour again."
             ) from None
 
+    def _unreadable(self, error: Exception) -> ConfigurationError:
+        # Object stores have exceptions of their own, whose words may hold credentials.
+        words = _system_words(error) if isinstance(error, OSError) else type(error).__name__
+        return ConfigurationError(f"CALIPER_STORAGE cannot be read: {self._name} ({words}).")
+
     def _put(self, path: UPath | Path, content: pa.Buffer) -> None:
         try:
-            if self._local:
-                _replace(Path(str(path)), content)
+            if isinstance(path, Path):
+                _replace(path, content)
             else:
-                path.write_bytes(content.to_pybytes())
+                path.fs.pipe_file(path.path, content.to_pybytes())
         except Exception as error:
             # Object stores have exceptions of their own, whose words may hold credentials.
             what = error.strerror if isinstance(error, OSError) else None
+            if isinstance(error, FileNotFoundError) and not self._local:
+                what = "there is no such bucket"
             raise ConfigurationError(
                 f"CALIPER_STORAGE cannot be written to: {self._name} "
                 f"({what or type(error).__name__})."
@@ -297,6 +337,11 @@ def _replace(path: Path, content: pa.Buffer) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _object(path: UPath) -> pa.BufferReader:
+    """The whole object, by one request: to seek in it would take several."""
+    return pa.BufferReader(path.fs.cat_file(path.path))
 
 
 def _base(url: str) -> UPath:

@@ -10,7 +10,7 @@ import pytest
 from selenium.webdriver import Chrome
 from xdist.workermanage import WorkerController
 
-from caliper_dagster_tests import moodle_dump, servers
+from caliper_dagster_tests import moodle_dump, servers, services
 from caliper_dagster_tests.browser import open_browser
 
 # A slow machine is no failure.
@@ -74,6 +74,21 @@ def postgres_url(postgres_server: servers.Server) -> Iterator[str]:
     url = postgres_server.create_database()
     yield url
     postgres_server.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.ObjectStore]:
+    """An S3-compatible store."""
+    with services.object_store(tmp_path_factory.mktemp("object_store")) as store:
+        yield store
+
+
+@pytest.fixture
+def bucket(object_store: services.ObjectStore, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh, empty bucket, to which this process has the keys: its ``CALIPER_STORAGE``."""
+    for name, value in object_store.environment.items():
+        monkeypatch.setenv(name, value)
+    return object_store.create_bucket()
 
 
 @pytest.fixture(params=["mariadb", "postgresql", "sqlite"])

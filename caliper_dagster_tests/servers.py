@@ -86,6 +86,7 @@ def missing_packages() -> list[str]:
         "postgresql": os.environ.get(Postgres.variable) or find_postgres(),
         "chromium": find_chromium(),
         "chromium-driver": find_chromium(),
+        "redis-server": find_program("redis-server"),
     }
     return [package for package, found in wanted.items() if not found]
 

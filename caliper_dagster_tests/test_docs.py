@@ -8,6 +8,7 @@ import re
 import pytest
 import yaml
 
+from caliper_dagster.frames import FRAMES
 from caliper_dagster.recipe_book import reference
 from caliper_dagster.translator import load_recipes, read_recipes
 from caliper_dagster.translator.actors import USER_IDS
@@ -18,10 +19,33 @@ from caliper_dagster.translator.extensions import EXTENSION_FUNCTIONS
 from caliper_dagster.translator.recipes import schema
 from caliper_dagster_tests.servers import ROOT
 
+DATA = ROOT / "docs" / "data.md"
 EVENTS = ROOT / "docs" / "events.md"
 RECIPES = ROOT / "docs" / "recipes.md"
 SCHEMA = ROOT / "docs" / "recipes.schema.json"
 _TABLE = re.compile(r"^\| Moodle event \|.*\Z", re.M | re.S)
+
+
+_COLUMNS = re.compile(r"^## `moodle_log`.*\Z", re.M | re.S)
+
+
+def columns_text() -> str:
+    """The columns of every frame as they are in the files."""
+    lines = []
+    for frame in FRAMES:
+        lines += [f"## `{frame.name}`", "", f"A row is {frame.row}.", ""]
+        lines += ["| Column | Type | Meaning | Personal |", "|---|---|---|---|"]
+        for column in frame.columns:
+            kind = getattr(column.type, "value_type", column.type)
+            kind = f"list of {kind}" if str(column.type).startswith("list") else kind
+            personal = "yes" if column.personal else ""
+            lines.append(f"| `{column.name}` | {kind} | {column.meaning} | {personal} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def test_the_columns_are_those_of_the_frames() -> None:
+    assert DATA.read_text(encoding="utf-8").endswith("\n" + columns_text())
 
 
 def schema_text() -> str:
@@ -66,3 +90,5 @@ if __name__ == "__main__":
     text = EVENTS.read_text(encoding="utf-8")
     EVENTS.write_text(_TABLE.sub(lambda _: reference(), text), encoding="utf-8")
     SCHEMA.write_text(schema_text(), encoding="utf-8")
+    text = DATA.read_text(encoding="utf-8")
+    DATA.write_text(_COLUMNS.sub(lambda _: columns_text(), text), encoding="utf-8")

@@ -27,10 +27,12 @@ def rows(frame: Frame, times: list[int]) -> pa.Table:
     return pa.table(columns)
 
 
-@pytest.fixture(params=["folder", "memory://partitions"])
+@pytest.fixture(params=["folder", "memory", "S3"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> PartitionStorage:
-    url = str(tmp_path) if request.param == "folder" else f"{request.param}/{tmp_path.name}"
-    return PartitionStorage(url)
+    if request.param == "S3":
+        return PartitionStorage(request.getfixturevalue("bucket"))
+    url = {"folder": str(tmp_path), "memory": f"memory://partitions/{tmp_path.name}"}
+    return PartitionStorage(url[request.param])
 
 
 def test_what_is_written_is_read(storage: PartitionStorage) -> None:

@@ -1,0 +1,179 @@
+"""Several machines on this one: processes that share nothing but servers (``deploy/celery``)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pyarrow.compute as pc
+from dagster import DagsterRunStatus as Status
+
+from caliper_dagster.assets import EVENT_STORE_POOL, MOODLE_POOL
+from caliper_dagster.emitter import EventStore, Ledger
+from caliper_dagster.emitter.ledger import results_table
+from caliper_dagster.frames import EMISSION_RESULTS, FRAMES
+from caliper_dagster.hours import HourRange
+from caliper_dagster.runs import open_instance
+from caliper_dagster.storage import PartitionStorage
+from caliper_dagster_tests import services
+from caliper_dagster_tests.installation import Installation
+from caliper_dagster_tests.servers import ROOT, Server, die_with_parent
+from caliper_dagster_tests.standing import clean_environment, environment
+
+CELERY = ROOT / "deploy" / "celery"
+PROGRAMS = Path(sys.executable).parent
+DAEMON = ("dagster-daemon", "run", "-m", "caliper_dagster.definitions")
+
+BACKFILL = """
+mutation($wanted: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $wanted) {
+  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }
+"""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A process with a home and a working folder of its own, and those it has started."""
+
+    name: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    def log(self) -> str:
+        return (self.folder.parent / f"{self.name}.log").read_text(errors="replace")
+
+    def kill(self) -> None:
+        """As when its power is cut."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@contextmanager
+def machine(
+    folder: Path, name: str, command: Sequence[str], settings: Mapping[str, str]
+) -> Iterator[Machine]:
+    home = folder / name
+    (home / "work").mkdir(parents=True)
+    shutil.copy(CELERY / "dagster.yaml", home)
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(PROGRAMS / command[0]), *command[1:]],
+            env=clean_environment(dict(os.environ)) | dict(settings) | {"DAGSTER_HOME": str(home)},
+            cwd=home / "work",
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+    found = Machine(name, home, process)
+    try:
+        yield found
+    finally:
+        if process.poll() is None:
+            found.kill()
+
+
+def worker(name: str) -> list[str]:
+    """The command of a worker that takes one run at a time, of any queue."""
+    queues = ["-Q", "hour,backfill", "--concurrency", "1", "--loglevel", "INFO"]
+    return ["celery", "-A", "dagster_celery.app", "worker", *queues, "-n", f"{name}@caliper"]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the machines share."""
+
+    site: Installation
+    settings: Mapping[str, str]
+    hours: HourRange
+
+    @property
+    def storage(self) -> PartitionStorage:
+        return PartitionStorage(self.settings["CALIPER_STORAGE"])
+
+    def runs(self, *statuses: Status) -> list[dg.DagsterRun]:
+        with environment(self.settings), open_instance() as instance:
+            return list(instance.get_runs(dg.RunsFilter(statuses=statuses or None)))
+
+    def acknowledged(self) -> list[str]:
+        """Ids in the ledger, as often as they were acknowledged."""
+        name = EventStore(self.settings["CALIPER_EVENT_STORE_URL"], None).name
+        with Ledger(self.settings["CALIPER_LEDGER_URL"]) as ledger:
+            found = ledger.batches(name, list(self.hours), site=self.settings["MOODLE_WWWROOT"])
+        batches = [batch for of_hour in found.values() for batch in of_hour]
+        return pc.list_flatten(results_table(name, batches)["event_ids"]).to_pylist()
+
+    def launch(self) -> None:
+        """Start a backfill of all hours, as the web UI does."""
+        wanted = {
+            "assetSelection": [{"path": [frame.name]} for frame in FRAMES],
+            "partitionNames": [hour.key for hour in self.hours],
+        }
+        graphql = [str(PROGRAMS / "dagster-graphql"), "-m", "caliper_dagster.definitions"]
+        asked = subprocess.run(
+            [*graphql, "-t", BACKFILL, "-v", json.dumps({"wanted": wanted})],
+            env=clean_environment(dict(os.environ)) | dict(self.settings),
+            cwd=self.site.folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert "LaunchBackfillSuccess" in asked.stdout, asked.stdout + asked.stderr
+
+    def every_hour_is_sent(self) -> bool:
+        """Whether nothing is left to do."""
+        unfinished = self.runs(*set(Status) - {Status.SUCCESS, Status.FAILURE})
+        written = (self.storage.exists(EMISSION_RESULTS, hour) for hour in self.hours)
+        return not unfinished and all(written)
+
+
+def wait_until(condition: Callable[[], bool], machines: Sequence[Machine], patience: float) -> None:
+    """Look again and again, while the machines run."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        for each in machines:
+            assert each.process.poll() is None, f"{each.name} has ended:\n{each.log()[-3000:]}"
+        logs = "\n".join(each.log()[-2000:] for each in machines)
+        assert time.monotonic() < deadline, f"it takes too long:\n{logs}"
+        time.sleep(0.5)
+
+
+@contextmanager
+def shared(
+    site: Installation,
+    hours: HourRange,
+    postgres: Server,
+    objects: services.ObjectStore,
+    bucket: str,
+) -> Iterator[Shared]:
+    """Everything that the machines share: databases, Redis and a bucket, beside a Moodle site."""
+    databases = [postgres.create_database() for _ in range(2)]
+    with services.redis(site.folder) as redis:
+        shutil.copytree(CELERY, site.home)
+        settings = {
+            **site.settings,
+            **objects.environment,
+            "CALIPER_STORAGE": bucket,
+            "CALIPER_LEDGER_URL": databases[0],
+            "DAGSTER_POSTGRES_URL": databases[1],
+            "DAGSTER_EVENT_BATCH_SIZE": "1000",
+            "CELERY_BROKER_URL": redis,
+            "PYTHONPATH": os.pathsep.join(map(str, (ROOT, CELERY))),
+        }
+        with environment(settings), open_instance() as instance:
+            # Two workers that make the same pool at the same time would fail in Dagster 1.13.
+            for pool in (MOODLE_POOL, EVENT_STORE_POOL):
+                instance.event_log_storage.set_concurrency_slots(pool, 2)
+        yield Shared(site, settings, hours)
+    for database in databases:
+        postgres.drop_database(database)
