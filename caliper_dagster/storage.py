@@ -103,7 +103,16 @@ class PartitionStorage:
         table = _with_own_dictionaries(frame.conform(table))
         table = table.replace_schema_metadata({_FACTS: json.dumps(dict(facts or {})).encode()})
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", dictionary_pagesize_limit=_DICTIONARY_BYTES)
+        repeated = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
+        pq.write_table(
+            table,
+            sink,
+            compression="zstd",
+            # Other texts hardly repeat, and bounds of texts help nobody to find a row.
+            use_dictionary=repeated,
+            write_statistics=[f.name for f in table.schema if pa.types.is_primitive(f.type)],
+            dictionary_pagesize_limit=_DICTIONARY_BYTES,
+        )
         content = sink.getvalue()
         self._put(self._path(frame, hour), content)
         return int(content.size)
