@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from caliper_dagster.dispatch import Ended, Sent, Task, dispatch
+from caliper_dagster.dispatch import Ended, Task, dispatch
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.emitter import Ledger, Send
