@@ -45,8 +45,6 @@ _WRONG = 2
 _INTERRUPTED = 130
 
 # Measured on two cores with SQLite storage, and meant as no more than an order of magnitude.
-_ROWS_PER_MINUTE = 240_000
-_HOURS_PER_MINUTE = 500
 
 
 class _InvalidError(Exception):
@@ -520,19 +518,19 @@ def _count(settings: Settings, hours: HourRange) -> dict[Hour, int]:
 
 def _plan(settings: Settings, hours: HourRange) -> None:
     from caliper_dagster import terminal
+    from caliper_dagster.planning import plan
 
-    rows = _count(settings, hours)
-    total = sum(rows.values())
-    batches = sum(ceil(number / settings.batch_size) for number in rows.values())
-    minutes = total / _ROWS_PER_MINUTE + len(hours) / _HOURS_PER_MINUTE
+    found = plan(settings, hours)
     terminal.show_numbers(
         [
-            ("Hours", len(hours)),
-            ("Hours with log rows", sum(1 for number in rows.values() if number)),
-            ("Runs", ceil(len(hours) / settings.hours_per_run)),
-            ("Log rows", total),
-            ("Batches, at most", batches),
-            ("Minutes, roughly", max(1, round(minutes))),
+            ("Hours", found.hours),
+            ("Hours with log rows", found.busy),
+            ("Runs", found.runs),
+            ("Log rows", found.rows),
+            ("Events, about", found.events),
+            ("Batches, about", found.batches),
+            ("Megabytes of events, about", ceil(found.bytes / 1e6)),
+            ("Minutes beside the event store's own, about", max(1, round(found.seconds / 60))),
         ]
     )
 

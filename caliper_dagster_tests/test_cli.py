@@ -147,14 +147,18 @@ def test_hours_that_cannot_be_are_told(
     assert sentence in capsys.readouterr().err
 
 
+def numbers_in(table: str) -> dict[str, int]:
+    lines = [line.rsplit(maxsplit=1) for line in table.splitlines()]
+    return {what.strip(): int(number.replace(",", "")) for what, number in lines}
+
+
 def test_a_backfill_tells_its_progress_and_its_numbers(
     site: Standing, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["backfill", *RANGE]) == 0
     told = capsys.readouterr()
     arrived = site.arrived().events
-    lines = [line.rsplit(maxsplit=1) for line in told.out.splitlines()]
-    numbers = {what.strip(): int(number.replace(",", "")) for what, number in lines}
+    numbers = numbers_in(told.out)
     assert numbers["Hours"] == len(HOURS)
     assert numbers["Log rows"] == numbers["Events"] + numbers["Filtered"] + numbers["Failed"]
     events = numbers["Events"] + numbers.get("Derived events", 0)
@@ -169,13 +173,20 @@ def test_a_backfill_tells_its_progress_and_its_numbers(
     assert site.arrived().received == arrived
 
 
-def test_a_plan_sends_nothing(site: Standing, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_sends_nothing_and_says_what_a_backfill_will_be(
+    site: Standing, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["backfill", *RANGE, "--plan"]) == 0
-    told = capsys.readouterr().out
-    assert "Batches, at most" in told
-    assert "Minutes, roughly" in told
+    planned = numbers_in(capsys.readouterr().out)
     assert site.arrived().envelopes == 0
     assert not (site.folder / "dagster").exists()
+
+    assert main(["backfill", *RANGE]) == 0
+    done = numbers_in(capsys.readouterr().out)
+    assert (planned["Hours"], planned["Log rows"]) == (done["Hours"], done["Log rows"])
+    # The sample is the whole range here.
+    assert planned["Events, about"] == done["Sent"]
+    assert planned["Batches, about"] == done["Envelopes"]
 
 
 def test_resending_sends_what_is_asked_for(

@@ -9,7 +9,7 @@ import caliper_dagster
 PACKAGE = Path(caliper_dagster.__file__).parent
 PARTS = ("expander", "translator", "emitter", "embedded")
 SHARED = ("errors", "frames", "hours", "settings", "storage", "accounting", "translation")
-PRIVATE = {"dagster_storage", "celery_launcher"}
+PRIVATE = {"celery_launcher", "dagster_bulk", "dagster_storage"}
 
 
 def imported(file: Path) -> Iterator[str]:
