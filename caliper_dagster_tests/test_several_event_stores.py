@@ -1,4 +1,4 @@
-"""Several event stores at once, on a real instance: none waits for another or misses an event."""
+"""Several event stores at once, on a real instance: none waits, none misses anything."""
 
 from __future__ import annotations
 
