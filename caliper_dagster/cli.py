@@ -146,6 +146,7 @@ def backfill(given: argparse.Namespace) -> None:
             fresh=given.fresh,
             again=given.again,
             newest_first=given.newest_first,
+            processes=given.processes,
         )
 
 
@@ -430,6 +431,7 @@ def _backfill(
     fresh: bool = False,
     again: bool = False,
     newest_first: bool = False,
+    processes: int = 1,
 ) -> None:
     from caliper_dagster import runs, terminal
     from caliper_dagster.resume import task
@@ -458,6 +460,7 @@ def _backfill(
                 task=work,
                 fresh=fresh,
                 verbose=verbose,
+                processes=processes,
             )
             total = _total(done, ticker)
     terminal.show_numbers(terminal.summary(hours, total.account, total.deliveries))
@@ -533,6 +536,12 @@ def _plan(settings: Settings, hours: HourRange) -> None:
             ("Minutes beside the event store's own, about", max(1, round(found.seconds / 60))),
         ]
     )
+
+
+def _several(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError("must be a number from 1 on")
+    return int(text)
 
 
 def _hours(given: argparse.Namespace) -> HourRange:
@@ -619,6 +628,13 @@ def _parser() -> argparse.ArgumentParser:
         "--again", action="store_true", help="begin anew, also when it was interrupted"
     )
     added.add_argument("--newest-first", action="store_true", help="begin with the newest hours")
+    added.add_argument(
+        "--processes",
+        type=_several,
+        default=1,
+        metavar="N",
+        help="runs side by side, one for each processor that is free (%(default)s)",
+    )
 
     add(follow)
 

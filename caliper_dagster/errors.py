@@ -21,6 +21,10 @@ class StorageError(CaliperDagsterError):
     """A stored partition is missing, or is not what it should be."""
 
 
+class RunError(CaliperDagsterError):
+    """A run failed. The sentence is that of the step that failed first."""
+
+
 class RecipeError(CaliperDagsterError):
     """A recipe is not well formed or asks for something that Caliper does not allow."""
 

@@ -14,12 +14,12 @@ import dagster as dg
 
 from caliper_dagster.assets import emission
 from caliper_dagster.automation import CHAIN_JOB, SCHEDULE_PRIORITY, priority
-from caliper_dagster.errors import ConfigurationError
+from caliper_dagster.errors import ConfigurationError, RunError
 from caliper_dagster.expander import MoodleDatabase
 from caliper_dagster.frames import Frame
 from caliper_dagster.hours import Hour
 from caliper_dagster.resources import LedgerResource
-from caliper_dagster.runs import Done, RunError, Runner, bury_dead_runs
+from caliper_dagster.runs import Done, Runner, bury_dead_runs
 from caliper_dagster.sensors import (
     REASON_TAG,
     Statuses,

@@ -27,7 +27,7 @@ from caliper_dagster.assets import EMISSION, FRESH_TAG, RESEND_ALL_TAG, SEND_TAG
 from caliper_dagster.automation import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.definitions import build_definitions
 from caliper_dagster.emitter import Ledger
-from caliper_dagster.errors import CaliperDagsterError, ConfigurationError
+from caliper_dagster.errors import CaliperDagsterError, ConfigurationError, RunError
 from caliper_dagster.event_stores import (
     EventStoreDefinition,
     caliper_versions,
@@ -43,6 +43,7 @@ from caliper_dagster.frames import (
     Frame,
 )
 from caliper_dagster.hours import Hour, HourRange, groups
+from caliper_dagster.parallel import side_by_side
 from caliper_dagster.partitions import range_tags
 from caliper_dagster.resources import StorageResource
 from caliper_dagster.resume import Task
@@ -67,10 +68,6 @@ _UNFINISHED = [
 ]
 _SILENCE = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _INTERRUPTED = "DagsterExecutionInterruptedError"
-
-
-class RunError(CaliperDagsterError):
-    """A run failed. The sentence is that of the step that failed first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +190,7 @@ def backfill(
     task: Task | None = None,
     fresh: bool = False,
     verbose: bool = False,
+    processes: int = 1,
 ) -> Iterator[Done]:
     """Materialize all assets for the hours, ``settings.hours_per_run`` hours in each run.
 
@@ -205,7 +203,8 @@ def backfill(
         written: called with every partition that is written, while a run goes on.
         task: what of the hours is to be done, and in which order; all without it.
         fresh: expand anew also the rows that were expanded before.
-        verbose: let Dagster's own messages through to standard error.
+        verbose: let Dagster's own messages through to standard error; only of this process.
+        processes: how many runs are made side by side, each in a process of its own.
 
     Yields:
         What each run has done, after it; first what was done before an interruption.
@@ -217,7 +216,8 @@ def backfill(
     asked = {FRESH_TAG: "true"} if fresh else {}
     task = task or Task(tuple(pieces(hours, settings.hours_per_run)))
     left: set[tuple[str, Hour]] = set()
-    for done in _runs(instance, settings, CHAIN_JOB, task, asked, written, verbose):
+    runs = _runs(instance, settings, CHAIN_JOB, task, asked, written, verbose, None, processes)
+    for done in runs:
         left |= done.left
         yield done
     yield from _catch_up(instance, settings, left, written, verbose)
@@ -409,13 +409,26 @@ def _runs(
     written: Written,
     verbose: bool,
     only: EventStoreDefinition | None = None,
+    processes: int = 1,
 ) -> Iterator[Done]:
     bury_dead_runs(instance)
     runner = Runner(instance, settings, job, written=written, verbose=verbose, only=only)
     for piece in task.before:
         yield runner.done(piece)
-    for piece in task.left:
-        yield runner.run(piece, {**asked, **task.tags})
+    tags = {**asked, **task.tags}
+    if processes > 1:
+        by_name = {frame.name: frame for frame in frames(settings)}
+        yield from side_by_side(
+            settings,
+            job,
+            task.left,
+            tags,
+            written=lambda name, hour: written(by_name[name], hour),
+            processes=processes,
+        )
+    else:
+        for piece in task.left:
+            yield runner.run(piece, tags)
 
 
 def _catch_up(

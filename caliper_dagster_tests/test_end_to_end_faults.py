@@ -126,6 +126,27 @@ def test_a_backfill_that_is_killed_at_random_moments_loses_nothing(
     assert found.repeated <= kills.IN_FLIGHT * found.kills
 
 
+def test_a_backfill_on_two_processors_that_is_killed_completes(
+    site: Site,
+) -> None:
+    both = (*BACKFILL, "--processes", "2")
+    changes = {"CALIPER_HOURS_PER_RUN": "2"}
+    command = site.start(*both, **changes)
+    wait_until_written(site, command, CALIPER_EVENTS, 3)
+    site.way.after(2, killing(command.kill, site.way, "before its answer"))
+    assert command.finish().status == -9
+    site.way.open()
+
+    last = site.run(*both, **changes)
+
+    assert last.status == 0, last.err
+    assert_all_is_well(site)
+    assert last.number("Hours") == len(HOURS)
+    assert last.number("Unexplained rows") == 0
+    repeated = sum(site.received().values()) - len(site.received())
+    assert repeated <= 2 * IN_FLIGHT * BATCH_SIZE
+
+
 @pytest.mark.parametrize(("homes", "ledger"), [(1, "sqlite"), (2, "sqlite"), (2, "postgresql")])
 def test_two_runs_of_the_same_hours_started_together_send_each_event_once(
     tmp_path: Path,
