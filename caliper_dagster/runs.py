@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import socket
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -45,6 +44,7 @@ from caliper_dagster.frames import (
 from caliper_dagster.hours import Hour, HourRange, groups
 from caliper_dagster.parallel import side_by_side
 from caliper_dagster.partitions import range_tags
+from caliper_dagster.processes import is_gone, process_name
 from caliper_dagster.resources import StorageResource
 from caliper_dagster.resume import Task
 from caliper_dagster.settings import Settings
@@ -265,10 +265,9 @@ def bury_dead_runs(instance: dg.DagsterInstance) -> int:
     Returns:
         How many there were.
     """
-    here, dead = f"{socket.gethostname()}/", 0
+    dead = 0
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
-        process = run.tags.get(_PROCESS_TAG, "")
-        if process.startswith(here) and process != _process(int(process.split("/")[-2])):
+        if is_gone(run.tags.get(_PROCESS_TAG, "")):
             instance.report_run_failed(run, "The process of this run is gone.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             dead += 1
@@ -360,7 +359,7 @@ class Runner:
             RunError: it failed; what was done before stays done.
             KeyboardInterrupt: it was interrupted.
         """
-        own = {_PROCESS_TAG: _process(os.getpid()), **_LOCATION_TAG, **_NO_RETRY_TAG}
+        own = {_PROCESS_TAG: process_name(), **_LOCATION_TAG, **_NO_RETRY_TAG}
         try:
             result = self._execute(tags={**asked, **range_tags(hours), **own})
         except dg.DagsterExecutionInterruptedError:
@@ -504,22 +503,3 @@ def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
 def _only_sending_failed(result: dg.ExecuteInProcessResult) -> bool:
     failed = {event.step_key for event in result.all_events if event.is_step_failure}
     return failed == {EMISSION}
-
-
-def _process(number: int) -> str:
-    """A process on this machine: host, number, and when it began, for numbers are used again."""
-    try:
-        began = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        began = "" if _is_alive(number) else "gone"
-    return f"{socket.gethostname()}/{number}/{began}"
-
-
-def _is_alive(number: int) -> bool:
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

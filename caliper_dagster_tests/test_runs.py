@@ -12,6 +12,7 @@ from caliper_dagster import runs
 from caliper_dagster.errors import ConfigurationError
 from caliper_dagster.frames import FRAMES, Frame
 from caliper_dagster.hours import Hour, HourRange
+from caliper_dagster.processes import process_name
 from caliper_dagster.resume import BACKFILL_TAG, task
 from caliper_dagster_tests.standing import HOURS, Standing, environment, standing
 
@@ -166,12 +167,12 @@ def test_runs_of_other_machines_and_living_processes_are_left_alone(tmp_path: Pa
         """A run to look at."""
 
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        for process in (f"elsewhere/{os.getpid()}/1", runs._process(os.getpid())):
+        for process in (f"elsewhere|{os.getpid()}/1", process_name()):
             run = instance.create_run_for_job(nothing, tags={"caliper_dagster/process": process})
             assert not run.is_finished
         instance.create_run_for_job(nothing)
         assert runs.bury_dead_runs(instance) == 0
-        gone = runs._process(os.getpid()).rpartition("/")[0] + "/0"
+        gone = process_name().rpartition("/")[0] + "/0"
         dead = instance.create_run_for_job(nothing, tags={"caliper_dagster/process": gone})
         assert runs.bury_dead_runs(instance) == 1
         assert instance.get_run_by_id(dead.run_id).status == dg.DagsterRunStatus.FAILURE

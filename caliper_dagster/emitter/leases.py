@@ -8,12 +8,9 @@ are those of the ledger's database, so clocks need not agree.
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 from uuid import uuid4
@@ -21,6 +18,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from caliper_dagster import processes
 from caliper_dagster.errors import DeliveryError
 from caliper_dagster.hours import Hour
 
@@ -106,7 +104,7 @@ class Lease:
         self._seconds = seconds
         self._patience = patience
         self._waiting = waiting
-        self._owner = f"{_process(os.getpid())} {uuid4()}"
+        self._owner = f"{processes.process_name()} {uuid4()}"
         self._kept_at = 0.0
 
     def __enter__(self) -> Lease:
@@ -186,34 +184,4 @@ class Lease:
 
 def is_gone(owner: str) -> bool:
     """Whether the owner of a lease was a process of this machine that does not run any more."""
-    process = owner.rpartition(" ")[0]
-    place, _, rest = process.rpartition("|")
-    number = rest.partition("/")[0]
-    return place == _place() and number.isdigit() and process != _process(int(number))
-
-
-def _place() -> str:
-    """This machine, or the part of it in which a process number means one process."""
-    space = ""
-    with suppress(OSError):
-        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - a name, not a path
-    return f"{socket.gethostname()} {space}"
-
-
-def _process(number: int) -> str:
-    """A process: place, number, and when it began, for numbers are used again."""
-    try:
-        began = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        began = "runs" if _is_alive(number) else "gone"
-    return f"{_place()}|{number}/{began}"
-
-
-def _is_alive(number: int) -> bool:
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    return processes.is_gone(owner.rpartition(" ")[0])
