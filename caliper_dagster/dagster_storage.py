@@ -12,6 +12,7 @@ as it is. These two modules are the only ones that may use what Dagster does not
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 from collections.abc import Mapping
@@ -71,11 +72,16 @@ class StandingStorage(DagsterStorage[Any], ConfigurableClass):
 
 
 def _in_sqlite(inst_data: ConfigurableClassData | None) -> DagsterStorage[Any]:
-    if not is_tested():
-        return DagsterSqliteStorage.from_local(str(_home()), inst_data)
-    from caliper_dagster.dagster_bulk import SqliteStorage
+    home = _home()
+    home.mkdir(parents=True, exist_ok=True)
+    # Of two processes that create Dagster's tables at the same time both would fail.
+    with (home / ".creating").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not is_tested():
+            return DagsterSqliteStorage.from_local(str(home), inst_data)
+        from caliper_dagster.dagster_bulk import SqliteStorage
 
-    return SqliteStorage.from_local(str(_home()), inst_data)
+        return SqliteStorage.from_local(str(home), inst_data)
 
 
 def _in_postgres(url: str, inst_data: ConfigurableClassData | None) -> DagsterStorage[Any]:
