@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -114,6 +115,7 @@ def _unescaped(texts: pa.Array) -> pa.Array:
 # https://mariadb.com/kb/en/result-set-packets/ : a row is a packet, a field begins with its length.
 
 _BLOCK = 1 << 18
+_FEW_ROWS = 64
 _PIECE = 1 << 22
 _HEADER = 4
 _LONGEST_PACKET = 0xFFFFFF
@@ -188,6 +190,8 @@ def read_mysql_rows(connection: Any, statement: str) -> list[tuple[Any, ...]]:  
     usual = all(kind in (*_INTEGERS, *_DECIMALS, *_TEXTS) for kind in kinds)
 
     def decode(decoder: _Decoder) -> list[tuple[Any, ...]]:
+        if decoder.number < _FEW_ROWS:
+            return decoder.rows(kinds)
         return list(zip(*map(decoder.values, kinds), strict=True))
 
     return [row for rows in _decoded(connection, decode, usual=usual) for row in rows]
@@ -218,7 +222,7 @@ def _decoded(
         if usual and len(rows) > 1:
             try:
                 found.append(decode(_Decoder(answer, rows)))
-            except pa.ArrowInvalid:
+            except (pa.ArrowInvalid, UnicodeDecodeError):
                 usual = False
     if not usual:
         raise Unusual
@@ -280,7 +284,26 @@ class _Decoder:
         self._bytes: Bytes = np.frombuffer(answer, np.uint8)
         self._words = _overlapping(answer, "<u8")
         self._halves = _overlapping(answer, "<u4")
+        self._answer, self._rows = answer, rows
         self._place = rows[:-1]
+        self.number = len(rows) - 1
+
+    def rows(self, kinds: Sequence[int]) -> list[tuple[Any, ...]]:
+        """All fields of all rows as Python's values, row by row."""
+        reads = [
+            int if kind in _INTEGERS else float if kind in _DECIMALS else str for kind in kinds
+        ]
+        places = self._rows.tolist()
+        found = []
+        for begin, after in pairwise(places):
+            texts = _split(bytes(self._answer[begin : after - _HEADER]), len(kinds))
+            found.append(
+                tuple(
+                    None if text is None else read(text)
+                    for read, text in zip(reads, texts, strict=True)
+                )
+            )
+        return found
 
     def table(self, fields: Sequence[pa.Field], few: int) -> pa.Table:
         """All fields, of which the first ones have few values."""

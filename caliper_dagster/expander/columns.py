@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,6 @@ class RecordColumn:
     def __init__(self, rows: int) -> None:
         self._codes = np.full(rows, -1, dtype=np.int32)
         self._texts: list[str] = []
-        self._put: dict[int, tuple[int, Any]] = {}
         self._same: dict[str, int] = {}
 
     def place(self, rows: Flags, keys: Integers, records: Mapping[int, Any]) -> Flags:
@@ -58,17 +57,17 @@ class RecordColumn:
         missing: Flags = rows & ~found
         return missing
 
-    def put(self, row: int, record: Any) -> None:  # noqa: ANN401 - any JSON value
-        """Put one record into one row. Equal records share their text, at no cost if identical."""
-        code, _ = self._put.get(id(record), (-1, None))
-        if code < 0:
-            text = dump(record)
-            code = self._same.setdefault(text, len(self._texts))
-            if code == len(self._texts):
-                self._texts.append(text)
-            # The record is kept: its identity must not pass to another one.
-            self._put[id(record)] = code, record
-        self._codes[row] = code
+    def add(self, record: Any) -> int:  # noqa: ANN401 - any JSON value
+        """The code that stands for a record; equal records have the same one."""
+        text = dump(record)
+        code = self._same.setdefault(text, len(self._texts))
+        if code == len(self._texts):
+            self._texts.append(text)
+        return code
+
+    def put(self, rows: Sequence[int], codes: Sequence[int]) -> None:
+        """Put records, by their codes, into rows."""
+        self._codes[np.array(rows, dtype=np.int64)] = codes
 
     def array(self) -> pa.DictionaryArray:
         """The column. Values that no row uses may be in its dictionary."""

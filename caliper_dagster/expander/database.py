@@ -34,9 +34,6 @@ Record = dict[str, Any]
 KEYS_PER_STATEMENT = 10_000
 """Keys in one ``IN (…)``: below the size at which MySQL's range optimizer gives up (8 MB)."""
 
-MANY_KEYS = 200
-"""Keys from which on it pays to decode the answer column by column."""
-
 ROWS_PER_FETCH = 10_000
 
 _DRIVERS = {
@@ -252,26 +249,28 @@ class MoodleDatabase:
             return []
         quote = self._engine.dialect.identifier_preparer.quote
         select = f"SELECT {', '.join(map(quote, chosen))} FROM {self.quoted(table)}"
-        many = any(len(ids) >= MANY_KEYS for ids in keys.values())
         records: list[Record] = []
         for restriction in _restrictions({quote(column): ids for column, ids in keys.items()}):
             terms = [term for term in (*restriction, condition) if term]
             sql = select + (f" WHERE {' AND '.join(terms)}" if terms else "")
-            records.extend(
-                wanted | dict(zip(chosen, row, strict=True))
-                for row in self._rows(sql, values, many)
-            )
+            rows = self._rows(sql, values)
+            if len(chosen) == len(wanted):
+                records.extend([dict(zip(chosen, row, strict=True)) for row in rows])
+            else:
+                records.extend([wanted | dict(zip(chosen, row, strict=True)) for row in rows])
         return records
 
-    def _rows(self, sql: str, values: Mapping[str, object], many: bool) -> Sequence[Sequence[Any]]:
+    def _rows(self, sql: str, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
         """The rows of a statement in plain values."""
         statement = sa.text(sql).bindparams(**values)
-        if many and self.dialect == "mysql":
-            # The values are constants of this package, which need no more than quotes.
-            compiled = statement.compile(self._engine, compile_kwargs={"literal_binds": True})
+        if self.dialect == "mysql":
+            if values:
+                # They are constants of this package, which need no more than quotes.
+                options = {"literal_binds": True}
+                sql = str(statement.compile(self._engine, compile_kwargs=options))
             self.statements += 1
             try:
-                return bulk.read_mysql_rows(self._driver, str(compiled))
+                return bulk.read_mysql_rows(self._driver, sql)
             except bulk.Unusual:
                 pass
             except pymysql.Error as error:

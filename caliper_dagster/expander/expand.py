@@ -15,10 +15,12 @@ from caliper_dagster.expander.database import MoodleDatabase
 from caliper_dagster.expander.other import decode_column
 from caliper_dagster.expander.rows import LogRows
 from caliper_dagster.frames import EXPANDED_LOG
+from caliper_dagster.garbage import not_collected
 
 _FRONT_PAGE = 1
 
 
+@not_collected()
 def expand(database: MoodleDatabase, log: pa.Table, *, beside: pa.Table | None = None) -> pa.Table:
     """Join to each log row what the database knows about it.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import orjson
@@ -18,6 +19,9 @@ UNDECODABLE = object()
 
 _PHP_STARTS = ("N;", "a:", "s:", "i:", "b:", "d:", "O:", "C:", "E:", "r:", "R:")
 _DEEPEST = 50
+_FLAT = re.compile(r'a:(\d+):\{((?:s:\d+:"[^"]*";|i:-?\d+;|b:[01];|N;)*)\}')
+_LONGEST_INTEGER = 18
+_VALUE = re.compile(r's:(\d+):"([^"]*)";|i:(-?\d+);|b:([01]);|N;')
 
 
 def decode_column(other: pa.ChunkedArray) -> tuple[pa.DictionaryArray, pa.Array]:
@@ -62,6 +66,8 @@ def decode(stored: str) -> Any:  # noqa: ANN401 - any JSON value
         return None
     try:
         if text.startswith(_PHP_STARTS):
+            if text.isascii() and (found := _flat(text)) is not None:
+                return found
             return _Php(text.encode("utf-8", "surrogatepass")).read_all()
         return _from_json(text)
     except (ValueError, IndexError, KeyError, RecursionError):
@@ -98,6 +104,36 @@ def _text(value: Any) -> Any:  # noqa: ANN401 - JSON text, None or UNDECODABLE
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:  # what is nested too deeply can be read, but not written
         return UNDECODABLE
+
+
+def _flat(text: str) -> dict[str, Any] | list[Any] | None:
+    """What most event data are: an array without others in it, or quotes; None: left to `_Php`."""
+    array = _FLAT.fullmatch(text)
+    if array is None:
+        return None
+    values: list[Any] = []
+    for length, string, integer, boolean in _VALUE.findall(array[2]):
+        if length:
+            if len(string) != int(length):
+                return None
+            values.append(string)
+        elif integer:
+            if len(integer) > _LONGEST_INTEGER:
+                return None
+            values.append(int(integer))
+        else:
+            values.append(boolean == "1" if boolean else None)
+    keys = values[::2]
+    if len(values) != 2 * int(array[1]) or not all(isinstance(key, int | str) for key in keys):
+        return None
+    return _array(keys, values[1::2])
+
+
+def _array(keys: list[int | str], values: list[Any]) -> dict[str, Any] | list[Any]:
+    """As in PHP's JSON: an array with the keys 0, 1, 2, … is a list, also when empty."""
+    if keys == list(range(len(keys))):
+        return values
+    return dict(zip(map(str, keys), values, strict=True))
 
 
 class _Php:
@@ -143,10 +179,7 @@ class _Php:
             return text
         if kind == b"a:":
             entries = self._entries(depth)
-            # As in PHP's JSON: an array with the keys 0, 1, 2, … is a list, also when empty.
-            if [key for key, _ in entries] == list(range(len(entries))):
-                return [value for _, value in entries]
-            return {str(key): value for key, value in entries}
+            return _array([key for key, _ in entries], [value for _, value in entries])
         if kind == b"O:":
             self._text()
             self._expect(b":")

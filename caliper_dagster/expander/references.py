@@ -22,6 +22,7 @@ from caliper_dagster.expander.other import decode
 from caliper_dagster.expander.rows import MODULE_LEVEL, LogRows
 
 _COURSE_MODULES = "course_modules"
+_NO_MODULE: Record = {}
 _MODULE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -115,21 +116,39 @@ def of_objects(rows: LogRows) -> Iterator[tuple[int, Row]]:
         ]
     )
     positions = np.flatnonzero(np.isin(pairs, distinct[chosen]))
-    ids = integers(rows.log["objectid"])
-    for row in positions.tolist():
-        named = bool(rows.named[row])
+    named = rows.named[positions]
+
+    def ids(column: Integers, of: Flags | bool = True) -> list[int]:
+        found: list[int] = np.where(of, column[positions].clip(min=0), 0).tolist()
+        return found
+
+    modules, others = rows.found_modules, rows.others(positions)
+    for row, event, table, id_, log_id, time, user, related, is_named, other, module in zip(
+        positions.tolist(),
+        event_codes[positions].tolist(),
+        table_codes[positions].tolist(),
+        ids(integers(rows.log["objectid"])),
+        rows.ids[positions].tolist(),
+        rows.times[positions].tolist(),
+        ids(rows.users["user"], named),
+        ids(rows.users["relateduser"], named),
+        named.tolist(),
+        others,
+        rows.modules[positions].tolist(),
+        strict=True,
+    ):
         yield (
             row,
             Row(
-                events[event_codes[row]],
-                tables[table_codes[row]],
-                max(int(ids[row]), 0),
-                int(rows.ids[row]),
-                int(rows.times[row]),
-                max(int(rows.users["user"][row]), 0) if named else 0,
-                max(int(rows.users["relateduser"][row]), 0) if named else 0,
-                not named,
-                rows.other(row),
-                rows.found_modules.get(int(rows.modules[row]), {}),
+                events[event],
+                tables[table],
+                id_,
+                log_id,
+                time,
+                user,
+                related,
+                not is_named,
+                other,
+                modules.get(module, _NO_MODULE),
             ),
         )

@@ -39,10 +39,10 @@ class LogRows:
     courses: Integers
     modules: Integers
     named: Flags
-    _others: list[Any]
+    _others: list[dict[str, Any]]
     _other_codes: Integers
     found_modules: dict[int, Record] = field(default_factory=dict)
-    missing: dict[int, list[str]] = field(default_factory=dict)
+    missing: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, log: pa.Table, other: pa.DictionaryArray) -> LogRows:
@@ -57,15 +57,22 @@ class LogRows:
             integers(log["courseid"]),
             modules,
             integers(log["anonymous"]) != 1,
-            [orjson.loads(text) for text in other.dictionary.to_pylist()],
+            # The last one is that of rows without, whose code is -1.
+            [
+                value if isinstance(value, dict) else {}
+                for value in (*map(orjson.loads, other.dictionary.to_pylist()), None)
+            ],
             other.indices.fill_null(-1).to_numpy().astype(np.int64),
         )
 
     def other(self, row: int) -> dict[str, Any]:
         """Event data of a row; empty where there are none, or are no map."""
-        code = self._other_codes[row]
-        value = self._others[code] if code >= 0 else None
-        return value if isinstance(value, dict) else {}
+        return self._others[int(self._other_codes[row])]
+
+    def others(self, rows: Integers) -> list[dict[str, Any]]:
+        """Event data of some rows, as ``other`` gives them."""
+        values = self._others
+        return [values[code] for code in self._other_codes[rows].tolist()]
 
     def texts(self, column: str) -> tuple[list[str], Integers]:
         """A text column as its distinct values and the code of each row; null is empty text."""
@@ -78,18 +85,24 @@ class LogRows:
 
     def note_unresolved(self, reference: str, rows: Flags, ids: Integers | None = None) -> None:
         """Remember a reference that leads nowhere, as ``table:id``."""
-        for row in np.flatnonzero(rows):
-            self.note_reference(int(row), reference if ids is None else f"{reference}:{ids[row]}")
+        positions = np.flatnonzero(rows)
+        if ids is None:
+            codes, names = np.zeros(len(positions), dtype=np.int64), [reference]
+        else:
+            found, codes = np.unique(ids[positions], return_inverse=True)
+            names = [f"{reference}:{id_}" for id_ in found.tolist()]
+        for row, code in zip(positions.tolist(), codes.tolist(), strict=True):
+            self.note_reference(row, names[code])
 
     def note_reference(self, row: int, reference: str) -> None:
         """Remember one reference of one row that leads nowhere."""
-        names = self.missing.setdefault(row, [])
+        names = self.missing.get(row, ())
         if reference not in names:
-            names.append(reference)
+            self.missing[row] = (*names, reference)
 
     def unresolved(self) -> pa.DictionaryArray:
         """The column ``unresolved``."""
         column = RecordColumn(len(self.ids))
-        for row, names in self.missing.items():
-            column.put(row, names)
+        codes = {names: column.add(names) for names in dict.fromkeys(self.missing.values())}
+        column.put(list(self.missing), [codes[names] for names in self.missing.values()])
         return column.array()

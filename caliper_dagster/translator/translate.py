@@ -7,9 +7,7 @@ Python but the event id.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, RECORD
+from caliper_dagster.garbage import not_collected
 from caliper_dagster.translator import conditions, vocabulary
 from caliper_dagster.translator.actors import APPLICATION, USER_IDS, USER_LEVEL, Actors
 from caliper_dagster.translator.derived import DERIVED_EVENTS, DerivedEvent
@@ -116,20 +115,8 @@ class Translator:
         """
         if not expanded.num_rows:
             return CALIPER_EVENTS.empty()
-        with _without_collection():
+        with not_collected():
             return _Translation(self, expanded).table()
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """No garbage is collected: records and entities are many and have no cycles."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @dataclass(slots=True)

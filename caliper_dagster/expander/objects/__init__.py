@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from caliper_dagster.expander.columns import RecordColumn
-from caliper_dagster.expander.database import Record
 from caliper_dagster.expander.objects import (
     assign,
     competencies,
@@ -79,11 +78,17 @@ def place(
     missing = []
     for kind, members in by_kind.values():
         found = kind.find(source, [row for _, row in members])
-        named: dict[int, Record] = {}
+        codes: dict[int, int] = {}
+        positions: list[int] = []
+        placed: list[int] = []
         for (position, row), record in zip(members, found, strict=True):
             if record is not None:
-                named.setdefault(id(record), {"table": kind.table, **record})
-                column.put(position, named[id(record)])
+                code = codes.get(id(record))
+                if code is None:
+                    code = codes[id(record)] = column.add({"table": kind.table, **record})
+                positions.append(position)
+                placed.append(code)
             elif not row.anonymous and (reference := kind.unresolved(row)):
                 missing.append((position, reference))
+        column.put(positions, placed)
     return missing
