@@ -83,6 +83,17 @@ def distinct(keys: Integers, rows: Flags) -> list[int]:
     return [int(key) for key in found if key != NOTHING]
 
 
+def distinct_pairs(ones: Integers, others: Integers) -> tuple[list[tuple[int, int]], Integers]:
+    """The distinct pairs of keys, in order, and for each row the place of its pair among them."""
+    (first, firsts), (second, seconds) = (
+        np.unique(keys, return_inverse=True) for keys in (ones, others)
+    )
+    codes, places = np.unique(firsts * max(len(second), 1) + seconds, return_inverse=True)
+    one, other = np.divmod(codes, max(len(second), 1))
+    pairs = list(zip(first[one].tolist(), second[other].tolist(), strict=True))
+    return pairs, places.astype(np.int64)
+
+
 def group_by(records: list[dict[str, Any]], column: str) -> dict[int, list[dict[str, Any]]]:
     """Records by one of their columns, in their order."""
     groups: dict[int, list[dict[str, Any]]] = {}

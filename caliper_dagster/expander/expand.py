@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from caliper_dagster.expander import activities, objects, people, references, sessions
-from caliper_dagster.expander.columns import RecordColumn, distinct, integers
+from caliper_dagster.expander.columns import RecordColumn, distinct, distinct_pairs, integers
 from caliper_dagster.expander.database import MoodleDatabase
 from caliper_dagster.expander.other import decode_column
 from caliper_dagster.expander.rows import LogRows
@@ -71,14 +71,11 @@ def _place_people(
     records = people.users(database, wanted, site)
     gone = {user for user in wanted if records.get(user, {"deleted": 1})["deleted"]}
     in_course = rows.courses > _FRONT_PAGE
-    pairs = [
-        np.stack([users, rows.courses])[:, chosen[name] & in_course]
-        for name, users in rows.users.items()
-    ]
-    distinct_pairs = np.unique(np.concatenate(pairs, axis=1), axis=1).T.tolist()
-    memberships = people.Memberships(
-        database, site, gone, ((user, course) for user, course in distinct_pairs)
-    )
+    pairs: set[tuple[int, int]] = set()
+    for name, users in rows.users.items():
+        chosen_here = chosen[name] & in_course
+        pairs.update(distinct_pairs(users[chosen_here], rows.courses[chosen_here])[0])
+    memberships = people.Memberships(database, site, gone, pairs)
     columns = {}
     for name, users in rows.users.items():
         columns[name] = RecordColumn(len(users))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from caliper_dagster.expander.columns import Flags, Integers, RecordColumn, group_by
+from caliper_dagster.expander.columns import Flags, Integers, RecordColumn, distinct_pairs, group_by
 from caliper_dagster.expander.database import MoodleDatabase, Record
 from caliper_dagster.expander.history import Departed
 
@@ -152,10 +152,7 @@ class Memberships:
         """
         if not rows.any():
             return
-        pairs, codes = np.unique(
-            np.stack([users[rows], courses[rows]]), axis=1, return_inverse=True
-        )
-        known = [(int(user), int(course)) for user, course in pairs.T]
+        known, codes = distinct_pairs(users[rows], courses[rows])
         phases = self._phases(known, codes, times[rows])
         most = max(self._departed.most_phases(), 2)
         keys = np.zeros(len(users), dtype=np.int64)

@@ -56,7 +56,8 @@ def grades(source: Source, rows: Sequence[Row]) -> Found:
     """Grades as of the rows: ``assign_grades`` with its ``submission``."""
     found = source.by_id("assign_grades", _GRADE, [row.id for row in rows])
     submitted = _AssignSubmissions(source.database, found.values())
-    history = _GradeHistory(source.database, found.values())
+    changed = {row.id for row in rows if _is_changed(found.get(row.id), row.time)}
+    history = _GradeHistory(source.database, [found[id_] for id_ in sorted(changed)])
     versions: dict[tuple[int, int, int], Record] = {}
     records: list[Record | None] = []
     for row in rows:
@@ -155,6 +156,11 @@ def _only(found: list[Record]) -> Record | None:
     return found[0] if len(found) == 1 else None
 
 
+def _is_changed(grade: Record | None, time: int) -> bool:
+    """Whether the grade may have been another one at a time."""
+    return grade is not None and (grade["timemodified"] or 0) > time
+
+
 class _GradeHistory:
     """Grades of assignments as of a time, from ``grade_grades_history``.
 
@@ -190,12 +196,12 @@ class _GradeHistory:
         """The grade record with ``grade`` as of the time, ``asof`` = ``export`` where unknown.
 
         Args:
-            grade: the record as it is now.
+            grade: the record as it is now; one of those given, where it was changed since.
             time: Unix time of the event.
             user: user of the event's log row, who gave the grade.
         """
         record = {key: value for key, value in grade.items() if key != "timemodified"}
-        if (grade["timemodified"] or 0) <= time:
+        if not _is_changed(grade, time):
             return record
         changes = self._changes.get((grade["assignment"], grade["userid"]), [])
         before = [change for change in changes if change["timemodified"] <= time]
