@@ -8,7 +8,16 @@ import caliper_dagster
 
 PACKAGE = Path(caliper_dagster.__file__).parent
 PARTS = ("expander", "translator", "emitter", "embedded")
-SHARED = ("errors", "frames", "hours", "settings", "storage", "accounting", "translation")
+SHARED = (
+    "errors",
+    "frames",
+    "garbage",
+    "hours",
+    "settings",
+    "storage",
+    "accounting",
+    "translation",
+)
 PRIVATE = {"dagster_storage", "celery_launcher"}
 
 
