@@ -11,6 +11,7 @@ PARTS = ("expander", "translator", "emitter", "embedded")
 SHARED = (
     "errors",
     "frames",
+    "garbage",
     "hours",
     "settings",
     "storage",

@@ -19,9 +19,11 @@ UNDECODABLE = object()
 
 _PHP_STARTS = ("N;", "a:", "s:", "i:", "b:", "d:", "O:", "C:", "E:", "r:", "R:")
 _DEEPEST = 50
-_FLAT = re.compile(r'a:(\d+):\{((?:s:\d+:"[^"]*";|i:-?\d+;|b:[01];|N;)*)\}')
+_FLAT = re.compile(
+    r'a:(\d+):\{((?:s:\d+:"[^"]*";|i:-?\d+;|b:[01];|d:-?\d{1,15}(?:\.\d{1,20})?;|N;)*)\}'
+)
 _LONGEST_INTEGER = 18
-_VALUE = re.compile(r's:(\d+):"([^"]*)";|i:(-?\d+);|b:([01]);|N;')
+_VALUE = re.compile(r's:(\d+):"([^"]*)";|i:(-?\d+);|b:([01]);|d:([^;]+);|N;')
 
 
 def decode_column(other: pa.ChunkedArray) -> tuple[pa.DictionaryArray, pa.Array]:
@@ -112,7 +114,7 @@ def _flat(text: str) -> dict[str, Any] | list[Any] | None:
     if array is None:
         return None
     values: list[Any] = []
-    for length, string, integer, boolean in _VALUE.findall(array[2]):
+    for length, string, integer, boolean, decimal in _VALUE.findall(array[2]):
         if length:
             if len(string) != int(length):
                 return None
@@ -121,6 +123,8 @@ def _flat(text: str) -> dict[str, Any] | list[Any] | None:
             if len(integer) > _LONGEST_INTEGER:
                 return None
             values.append(int(integer))
+        elif decimal:
+            values.append(float(decimal))
         else:
             values.append(boolean == "1" if boolean else None)
     keys = values[::2]
