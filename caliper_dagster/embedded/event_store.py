@@ -43,7 +43,7 @@ import orjson
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -308,6 +308,8 @@ class _Endpoint:
                 await run_in_threadpool(self._store.keep, body)
         except _RefusedError as refused:
             return _problem(refused)
+        except ClientDisconnect:
+            return Response(status_code=400)
         if fault == DROP_LATE:
             self._connections.cut(request)
         return Response(status_code=200)
