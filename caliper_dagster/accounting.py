@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from caliper_dagster.frames import WITH_EVENT
+
 _OWN = ("event", "filtered", "failed")
 """Outcomes of which every row has exactly one."""
 _FINAL = pa.array(["acknowledged", "rejected"])
@@ -65,7 +67,7 @@ class Account:
             rows=len(log_ids),
             events=_number(outcomes, "event"),
             derived=_number(outcomes, "derived"),
-            by_type=_counts(outcomes, ("event", "derived"), "event_type"),
+            by_type=_counts(outcomes, WITH_EVENT, "event_type"),
             by_name=_counts(primary, _OWN, "event_name"),
             by_resolution=_counts(primary, _OWN, "resolution"),
             filtered=_counts(outcomes, ("filtered",), "reason"),

@@ -28,16 +28,6 @@ _FAILURES_THAT_COUNT = 5
 _AT_ONCE = 2
 """Runs of this kind at the same time, at most: what there is room for beside the others."""
 
-_GOES_ON = frozenset(
-    {
-        dg.DagsterRunStatus.NOT_STARTED,
-        dg.DagsterRunStatus.QUEUED,
-        dg.DagsterRunStatus.STARTING,
-        dg.DagsterRunStatus.STARTED,
-        dg.DagsterRunStatus.CANCELING,
-    }
-)
-
 
 def catch_up_sensor(
     job: "dg.UnresolvedAssetJobDefinition",
@@ -119,7 +109,7 @@ class _Tries:
         wanted = dg.RunsFilter(tags={CATCH_UP_TAG: store})
         records = instance.get_run_records(wanted, limit=_FAILURES_THAT_COUNT)
         statuses = [record.dagster_run.status for record in records]
-        self.goes_on = any(status in _GOES_ON for status in statuses)
+        self.goes_on = any(not record.dagster_run.is_finished for record in records)
         self.last_at = max((record.end_time or 0.0 for record in records), default=0.0)
         failures = 0
         while failures < len(statuses) and statuses[failures] is not dg.DagsterRunStatus.SUCCESS:

@@ -24,7 +24,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from caliper_dagster.errors import CaliperDagsterError, ConfigurationError
-from caliper_dagster.frames import CALIPER_EVENTS, EMISSION_RESULTS, Frame
+from caliper_dagster.frames import CALIPER_EVENTS, EMISSION_RESULTS, WITH_EVENT, Frame
 from caliper_dagster.settings import CaliperVersion, Settings
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ _KEYS = {
 _SETTING = re.compile(r"(?<![$\w])CALIPER_[A-Z_]+")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_SENT = pa.array(["event", "derived"])
 
 
 class _Model(BaseModel):
@@ -116,7 +115,7 @@ class EventFilter(_Model):
                 ("event_type", self.caliper_types, "caliper_types"),
             )
         ]
-        is_event = pc.is_in(events["outcome"].cast(pa.string()), _SENT)
+        is_event = pc.is_in(events["outcome"].cast(pa.string()), pa.array(WITH_EVENT))
         rule = pc.if_else(is_event, pc.coalesce(*rules), pa.scalar(None, pa.string()))
         counts = pc.value_counts(rule.drop_null()).to_pylist()
         kept_back = {str(entry["values"]): int(entry["counts"]) for entry in counts}

@@ -21,6 +21,9 @@ REPEATED = pa.dictionary(pa.int32(), pa.string())
 RECORD = REPEATED
 INTEGER = pa.int64()
 
+WITH_EVENT = ("event", "derived")
+"""Outcomes of ``caliper_events`` whose rows hold an event, which is what is sent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:

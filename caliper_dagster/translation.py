@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 from caliper_dagster.errors import ConfigurationError
 from caliper_dagster.event_stores import caliper_versions
 from caliper_dagster.expander import MoodleDatabase, count_rows, expand, read_log
+from caliper_dagster.frames import WITH_EVENT
 from caliper_dagster.hours import Hour, HourRange
 from caliper_dagster.settings import CaliperVersion, Settings
 from caliper_dagster.translator import Recipes, Translator, load_recipes
 
 _ROWS = 50_000
-_SENT = pa.array(["event", "derived"])
 
 
 def recipes(settings: Settings) -> Recipes:
@@ -100,7 +100,7 @@ def _pieces(rows: dict[Hour, int]) -> Iterator[HourRange]:
 
 
 def _lines(outcomes: pa.Table) -> Iterator[bytes]:
-    chosen = pc.is_in(outcomes["outcome"].cast(pa.string()), _SENT)
+    chosen = pc.is_in(outcomes["outcome"].cast(pa.string()), pa.array(WITH_EVENT))
     for batch in outcomes["json"].filter(chosen).chunks:
         for text in batch.to_pylist():
             yield f"{text}\n".encode()

@@ -36,13 +36,13 @@ from caliper_dagster.emitter.ledger import (
 )
 from caliper_dagster.emitter.retries import Patience
 from caliper_dagster.errors import StorageError
+from caliper_dagster.frames import WITH_EVENT
 from caliper_dagster.hours import Hour
 
 HoursAndEvents = Iterable[tuple[Hour, pa.Table]]
 Emitted = tuple[Hour, pa.Table, "EmissionCounts"]
 _Mask = npt.NDArray[np.bool_]
 
-_SENDABLE = pa.array(["event", "derived"])
 _GROUP_HOURS = 168
 _GROUP_BYTES = 64_000_000
 _PATIENCE = Patience()
@@ -312,7 +312,7 @@ def _groups(hours_and_events: HoursAndEvents) -> Iterator[deque[tuple[Hour, pa.T
 
 def _sendable(table: pa.Table) -> _Events:
     columns = table.select(["event_id", "json", "caliper_version"])
-    wanted = pc.is_in(table.column("outcome").cast(pa.string()), value_set=_SENDABLE)
+    wanted = pc.is_in(table.column("outcome").cast(pa.string()), value_set=pa.array(WITH_EVENT))
     if not pc.all(wanted, min_count=0).as_py():
         columns = columns.filter(wanted)
     texts = _combined(columns.column("json"), pa.large_string())

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from caliper_dagster.frames import WITH_EVENT
 from caliper_dagster.translator.dialect import EVENT_ID
 from caliper_dagster.translator.problems import Problem, found
 from caliper_dagster.translator.rows import Indices, Rows
@@ -25,8 +26,6 @@ _COMBINATION = (
 )  # fmt: skip
 _SAME = {"event_id": "id", "event_type": "type", "action": "action", "profile": "profile"}
 """Columns that repeat what the event says."""
-
-_WITH_EVENT = ("event", "derived")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def sample_problems(events: pa.Table, *, per_type: int | None = 20) -> SampleRep
             profile, spread evenly over its rows: the same table gives the same sample. All of them
             when it is None.
     """
-    rows = np.flatnonzero(pc.is_in(events["outcome"], pa.array(_WITH_EVENT)).to_numpy())
+    rows = np.flatnonzero(pc.is_in(events["outcome"], pa.array(WITH_EVENT)).to_numpy())
     chosen = _chosen(Rows(events, frozenset()), rows, per_type)
     columns = ("log_id", "event_name", "recipe", "json", *_SAME)
     sample = events.select(columns).take(pa.array(chosen)).to_pylist()
