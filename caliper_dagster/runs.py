@@ -22,7 +22,7 @@ import dagster as dg
 import pyarrow as pa
 
 from caliper_dagster.accounting import Account, Delivery
-from caliper_dagster.assets import EMISSION, FRESH_TAG, RESEND_ALL_TAG, SEND_TAG
+from caliper_dagster.assets import EMISSION, FRESH_TAG, RESEND_ALL_TAG, SEND_TAG, asset_key
 from caliper_dagster.automation import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.definitions import build_definitions
 from caliper_dagster.emitter import Ledger
@@ -45,7 +45,7 @@ from caliper_dagster.hours import Hour, HourRange, groups
 from caliper_dagster.parallel import side_by_side
 from caliper_dagster.partitions import range_tags
 from caliper_dagster.processes import is_gone, process_name
-from caliper_dagster.resources import StorageResource
+from caliper_dagster.resources import StorageResource, storage_resource
 from caliper_dagster.resume import Task
 from caliper_dagster.settings import Settings
 from caliper_dagster.storage import Facts, PartitionStorage
@@ -318,7 +318,7 @@ class Runner:
     Args:
         instance: where the runs are recorded.
         settings: what the assets are built for.
-        job: the name of the job.
+        job: the name of the job, without that of the site.
         written: called with every partition that is written, while a run goes on.
         verbose: let Dagster's own messages through to standard error.
         only: send to this event store, and do nothing else.
@@ -336,16 +336,16 @@ class Runner:
     ) -> None:
         self._settings = settings
         self._stores = (only,) if only else event_stores(settings)
-        self._storage = StorageResource(url=settings.storage)
+        self._storage = storage_resource(settings)
         self.definitions = build_definitions(
             settings, resources={"storage": _Watched(self._storage, written)}
         )
         self._execute = partial(
-            self.definitions.resolve_job_def(job).execute_in_process,
+            self.definitions.resolve_job_def(settings.own_name(job)).execute_in_process,
             instance=instance,
             run_config={} if verbose else _SILENCE,
             raise_on_error=False,
-            asset_selection=[dg.AssetKey(only.results.name)] if only else None,
+            asset_selection=[asset_key(settings, only.results)] if only else None,
         )
 
     def run(self, hours: HourRange, asked: Mapping[str, str]) -> Done:

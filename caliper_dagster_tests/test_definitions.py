@@ -89,19 +89,6 @@ def test_the_size_of_a_run_and_the_first_hour_are_settings() -> None:
     assert node.partitions_def.get_first_partition_key() == "2026-01-31-14:00"
 
 
-def test_two_sites_fit_into_one_project() -> None:
-    both = dg.Definitions.merge(
-        build_definitions(Settings(), prefix=["north"]),
-        dg.Definitions(
-            assets=build_definitions(Settings(), prefix=["south"]).assets,
-            jobs=build_definitions(Settings(), prefix=["south"]).jobs,
-        ),
-    )
-    keys = {key.to_user_string() for key in both.resolve_asset_graph().get_all_asset_keys()}
-    assert keys == {f"{site}/{frame.name}" for site in ("north", "south") for frame in FRAMES}
-    assert both.resolve_job_def("south_resend_caliper_events")
-
-
 def test_the_ui_says_what_a_row_is_and_what_can_name_a_person() -> None:
     assets = build_definitions(Settings()).resolve_asset_graph()
     for frame in FRAMES:
