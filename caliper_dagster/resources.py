@@ -22,7 +22,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
-from inspect import signature
+from inspect import Signature, isgeneratorfunction, signature
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -152,10 +152,9 @@ def of_site(function: Callable[..., Any], settings: Settings) -> Callable[..., A
     parameters = [
         parameter.replace(name=own.get(name, name)) for name, parameter in told.parameters.items()
     ]
-    asks.__signature__ = told.replace(parameters=parameters)  # type: ignore[attr-defined]
-    asks.__annotations__ = {
-        own.get(name, name): kind for name, kind in function.__annotations__.items()
-    }
+    # Dagster has no use for the type of a generator, which it does not see this to be.
+    gives = Signature.empty if isgeneratorfunction(function) else told.return_annotation
+    asks.__signature__ = Signature(parameters, return_annotation=gives)  # type: ignore[attr-defined]
     return asks
 
 
