@@ -96,7 +96,14 @@ VALUES: dict[str, Any] = {
     },
     "concurrency": {
         "enabled": None,
-        "runs": {"maxConcurrentRuns": None, "tagConcurrencyLimits": {"key", "limit"}},
+        "runs": {
+            "maxConcurrentRuns": None,
+            "tagConcurrencyLimits": {
+                "key": None,
+                "value": {"applyLimitPerUniqueValue"},
+                "limit": None,
+            },
+        },
         "pools": {"defaultLimit"},
     },
     "computeLogManager": {"type"},
@@ -214,4 +221,4 @@ def test_the_configuration_of_celery_is_one_that_dagster_takes(tmp_path: Path) -
         assert instance.run_retries_enabled
         limits = instance.get_concurrency_config().run_queue_config
         assert limits is not None
-        assert limits.max_concurrent_runs == 4
+        assert limits.max_concurrent_runs == 5
