@@ -174,6 +174,14 @@ def test_nothing_of_one_site_is_the_others_and_all_is_as_for_a_single_site(sites
             assert one.to_pylist() == other.to_pylist()
         assert events[site] == sent(storage.read(CALIPER_EVENTS, HOURS))
 
+    # One that was alone becomes one of several with what it has: nothing is sent again.
+    said = (sites.folder / "sites.yaml").read_text()
+    own = f"north:\n  CALIPER_STORAGE: {sites.folder}/north-alone/data"
+    (sites.folder / "moved.yaml").write_text(said.replace("north:", own, 1))
+    moved = sites.run(*backfill, NORTH, CALIPER_SITES=str(sites.folder / "moved.yaml"))
+    assert (moved.status, moved.number("Sent")) == (0, 0), moved.err
+    assert moved.number("Acknowledged") == len(events[NORTH])
+
 
 def assert_ledger_is_apart(sites: Sites) -> None:
     """The one ledger of both has the events of each at its own event store, and nothing more."""
