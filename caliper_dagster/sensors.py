@@ -8,6 +8,7 @@ are of the same job as those of the schedule. https://docs.dagster.io/guides/aut
 
 from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from threading import BoundedSemaphore
 from time import time
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import dagster as dg
 
 from caliper_dagster.assets import EMISSION, emission
 from caliper_dagster.automation import SCHEDULE_PRIORITY, SENSOR_PRIORITY, priority, site_tags
+from caliper_dagster.errors import SourceError
 from caliper_dagster.event_stores import event_stores
 from caliper_dagster.hours import Hour, HourRange, last_complete_hour
 from caliper_dagster.partitions import range_tags
@@ -41,6 +43,10 @@ _FORGOTTEN_AT_ONCE = 100
 
 _FIRST_LOOK = 86_400
 """So far back, in seconds, the first look goes: rows may have come late before it."""
+
+_LOOKS = 2
+"""Looks of a sensor that go on at a time, at most: one that waits for a database that never answers
+keeps a thread of the code server, which has few, and has them for all sites."""
 
 _INTERVAL = 30
 _SCHEDULE_FIRST = timedelta(minutes=10)
@@ -72,7 +78,22 @@ def late_rows_sensor(
         + (" Also takes the hour in progress." if settings.send_immediately else ""),
     )
 
+    looking = BoundedSemaphore(_LOOKS)
+
     def late_rows(
+        context: dg.SensorEvaluationContext,
+        moodle: MoodleResource,
+        storage: StorageResource,
+        ledger: LedgerResource,
+    ) -> dg.SensorResult:
+        if not looking.acquire(blocking=False):
+            raise SourceError("Moodle's database has not answered yet to earlier looks.")
+        try:
+            return look(context, moodle, storage, ledger)
+        finally:
+            looking.release()
+
+    def look(
         context: dg.SensorEvaluationContext,
         moodle: MoodleResource,
         storage: StorageResource,

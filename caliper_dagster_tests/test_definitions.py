@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from caliper_dagster.definitions import build_definitions
 from caliper_dagster.frames import FRAMES
@@ -27,8 +28,13 @@ def python(code: str) -> str:
     return result.stdout
 
 
-def test_dagster_finds_the_definitions_valid(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sites", [(), ("north", "south")])
+def test_dagster_finds_the_definitions_valid(sites: tuple[str, ...], tmp_path: Path) -> None:
     environment = clean_environment(dict(os.environ)) | {"DAGSTER_HOME": str(tmp_path)}
+    if sites:
+        said = "{0}: {{MOODLE_DB_URL: {{env: DB_OF_{0}}}, MOODLE_WWWROOT: 'https://{0}.example'}}\n"
+        (tmp_path / "sites.yaml").write_text("".join(said.format(site) for site in sites))
+        environment["CALIPER_SITES"] = str(tmp_path / "sites.yaml")
     (tmp_path / "dagster.yaml").symlink_to(ROOT / "caliper_dagster" / "dagster.yaml")
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "dagster", "definitions", "validate"],
