@@ -281,7 +281,7 @@ def pieces(hours: HourRange, size: int) -> Iterator[HourRange]:
 
 
 def done(
-    kept: PartitionStorage,
+    kept: PartitionStorage | _Watched,
     hours: HourRange,
     results: Mapping[str, Frame] = MappingProxyType({"": EMISSION_RESULTS}),
     left: Mapping[str, Container[Hour]] = MappingProxyType({}),
@@ -307,7 +307,9 @@ def done(
     )
 
 
-def _delivered(kept: PartitionStorage, results: Frame, hours: Iterable[Hour]) -> Delivery:
+def _delivered(
+    kept: PartitionStorage | _Watched, results: Frame, hours: Iterable[Hour]
+) -> Delivery:
     sent = (Delivery.from_facts(kept.facts(results, hour)) for hour in hours)
     return sum(sent, Delivery())
 
@@ -336,10 +338,8 @@ class Runner:
     ) -> None:
         self._settings = settings
         self._stores = (only,) if only else event_stores(settings)
-        self._storage = storage_resource(settings)
-        self.definitions = build_definitions(
-            settings, resources={"storage": _Watched(self._storage, written)}
-        )
+        self._storage = _Watched(storage_resource(settings), written)
+        self.definitions = build_definitions(settings, resources={"storage": self._storage})
         self._execute = partial(
             self.definitions.resolve_job_def(settings.own_name(job)).execute_in_process,
             instance=instance,
@@ -360,6 +360,7 @@ class Runner:
             KeyboardInterrupt: it was interrupted.
         """
         own = {_PROCESS_TAG: process_name(), **_LOCATION_TAG, **_NO_RETRY_TAG}
+        self._storage.forget()
         try:
             result = self._execute(tags={**asked, **range_tags(hours), **own})
         except dg.DagsterExecutionInterruptedError:
@@ -376,10 +377,10 @@ class Runner:
         raise failure
 
     def done(self, hours: HourRange) -> Done:
-        """What was done about the hours, by whichever run."""
+        """What was done about the hours: by the last run, else as it stands in the storage."""
         results = {store.name or "": store.results for store in self._stores}
         left = left_over(self._settings) if len(results) > 1 else {}
-        return done(self._storage.open(), hours, results, left)
+        return done(self._storage, hours, results, left)
 
 
 def left_over(settings: Settings) -> Mapping[str, Mapping[Hour, int]]:
@@ -463,23 +464,38 @@ def _catch_up(
 
 
 class _Watched:
-    """The storage resource, telling of every partition that is written."""
+    """The storage resource, telling of every partition that is written, and remembering its facts.
+
+    Another run may write the same hours again before anybody has asked what became of this one's.
+    """
 
     def __init__(self, given: StorageResource, written: Written) -> None:
         self._given, self._written = given, written
+        self._facts: dict[tuple[str, Hour], Facts] = {}
 
     def open(self) -> PartitionStorage:
-        return _WatchedStorage(self._given.location(), self._written)
+        return _WatchedStorage(self._given.location(), self._note)
+
+    def facts(self, frame: Frame, hour: Hour) -> Facts:
+        own = self._facts.get((frame.name, hour))
+        return self._given.open().facts(frame, hour) if own is None else own
+
+    def forget(self) -> None:
+        self._facts = {}
+
+    def _note(self, frame: Frame, hour: Hour, facts: Facts) -> None:
+        self._facts[frame.name, hour] = facts
+        self._written(frame, hour)
 
 
 class _WatchedStorage(PartitionStorage):
-    def __init__(self, url: str, written: Written) -> None:
+    def __init__(self, url: str, note: Callable[[Frame, Hour, Facts], None]) -> None:
         super().__init__(url)
-        self._written = written
+        self._note = note
 
     def write(self, frame: Frame, hour: Hour, table: pa.Table, facts: Facts | None = None) -> int:
         size = super().write(frame, hour, table, facts)
-        self._written(frame, hour)
+        self._note(frame, hour, facts or {})
         return size
 
 

@@ -318,9 +318,11 @@ def split_by_hour(table: pa.Table, hours: Iterable[Hour]) -> Iterator[tuple[Hour
 
 
 def _with_own_dictionaries(table: pa.Table) -> pa.Table:
-    """The same rows; each dictionary holds only what they refer to.
+    """The same rows; each dictionary holds only what they refer to, and that once.
 
     A slice keeps the dictionary of the table it was cut from, and Parquet would write all of it.
+    For a value that is there twice pyarrow (26) leaves room, which it fills with whatever the
+    process has had in its memory.
     """
     for index, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
@@ -331,8 +333,9 @@ def _with_own_dictionaries(table: pa.Table) -> pa.Table:
 def _compact(column: pa.ChunkedArray) -> pa.Array:
     array = column.combine_chunks()
     used = pc.unique(array.indices).drop_null()
-    indices = pc.index_in(array.indices, used)
-    return pa.DictionaryArray.from_arrays(indices, array.dictionary.take(used))
+    values = array.dictionary.take(used).dictionary_encode()
+    indices = values.indices.take(pc.index_in(array.indices, used))
+    return pa.DictionaryArray.from_arrays(indices, values.dictionary)
 
 
 def _replace(path: Path, content: pa.Buffer) -> None:
