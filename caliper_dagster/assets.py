@@ -65,7 +65,7 @@ else:
 MOODLE_POOL = "moodle_db"
 EVENT_STORE_POOL = "event_store"
 EMISSION = EMISSION_RESULTS.name
-"""Name of the step that sends, and how the assets that it makes begin."""
+"""How the names of the assets begin that are the results of event stores."""
 
 RESEND_ALL_TAG = "caliper_dagster/resend_all"
 """On a run, with the value ``true``: what ``EmissionConfig.resend_all`` says."""
@@ -146,7 +146,7 @@ class _Chain:
         """``dg.multi_asset`` of the results of all event stores."""
         keys = {store: self.key(store.results) for store in self.stores}
         decorator = dg.multi_asset(
-            name="__".join(self.key(EMISSION_RESULTS).path),
+            name=emission_step(self.settings),
             specs=[
                 dg.AssetSpec(
                     keys[store],
@@ -178,6 +178,11 @@ class _Chain:
 def asset_key(settings: Settings, frame: Frame) -> dg.AssetKey:
     """The key of the asset that a table of a site is."""
     return dg.AssetKey([*settings.prefix, frame.name])
+
+
+def emission_step(settings: Settings) -> str:
+    """The name of the step that sends."""
+    return "__".join(asset_key(settings, EMISSION_RESULTS).path)
 
 
 def emission(assets: Iterable[object]) -> dg.AssetsDefinition:

@@ -22,7 +22,7 @@ import dagster as dg
 import pyarrow as pa
 
 from caliper_dagster.accounting import Account, Delivery
-from caliper_dagster.assets import EMISSION, FRESH_TAG, RESEND_ALL_TAG, SEND_TAG, asset_key
+from caliper_dagster.assets import FRESH_TAG, RESEND_ALL_TAG, SEND_TAG, asset_key, emission_step
 from caliper_dagster.automation import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.definitions import build_definitions
 from caliper_dagster.emitter import Ledger
@@ -370,7 +370,8 @@ class Runner:
         failure = _failure(result)
         by_name = asked.get(RESEND_ALL_TAG) == "true" or SEND_TAG in asked
         several = len(self._stores) > 1 and not by_name
-        if several and isinstance(failure, RunError) and _only_sending_failed(result):
+        only_sending = _only_sending_failed(result, self._settings)
+        if several and isinstance(failure, RunError) and only_sending:
             done = self.done(hours)
             if done.left:
                 return replace(done, failure=str(failure))
@@ -516,6 +517,6 @@ def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
     return RunError(f"The run {result.run_id} failed: see it in the web UI, or use --verbose.")
 
 
-def _only_sending_failed(result: dg.ExecuteInProcessResult) -> bool:
+def _only_sending_failed(result: dg.ExecuteInProcessResult, settings: Settings) -> bool:
     failed = {event.step_key for event in result.all_events if event.is_step_failure}
-    return failed == {EMISSION}
+    return failed == {emission_step(settings)}

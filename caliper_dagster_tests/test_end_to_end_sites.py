@@ -30,7 +30,7 @@ from caliper_dagster.frames import CALIPER_EVENTS, EMISSION_RESULTS, FRAMES
 from caliper_dagster.hours import Hour, HourRange
 from caliper_dagster.partitions import range_tags
 from caliper_dagster.runs import open_instance
-from caliper_dagster.sites import all_sites
+from caliper_dagster.sites import all_sites, chosen_site
 from caliper_dagster.storage import PartitionStorage
 from caliper_dagster_tests import commands
 from caliper_dagster_tests.commands import Done
@@ -216,6 +216,34 @@ def test_a_database_that_is_down_fails_its_own_sites_runs_only(sites: Sites) -> 
         assert all(check.passed for check in outcomes[SOUTH].get_asset_check_evaluations())
     assert len(sites.arrived(SOUTH)) == len(sites.events(SOUTH)) > 0
     assert sites.arrived(NORTH) == {}
+
+
+def test_a_site_may_have_several_event_stores_and_the_other_one(sites: Sites) -> None:
+    port = closed_port()
+    (sites.folder / "stores.yaml").write_text(
+        f"fine: {{url: '{sites.stores[NORTH]}', api_key: {{env: KEY_OF_{NORTH}}}}}\n"
+        f"down: {{url: 'http://127.0.0.1:{port}/caliper', api_key: {{env: KEY_OF_{NORTH}}}}}\n"
+    )
+    said = (sites.folder / "sites.yaml").read_text()
+    single = said[said.index("  CALIPER_EVENT_STORE_URL") : said.index(f"\n{SOUTH}:")]
+    several = f"  CALIPER_EVENT_STORES: {sites.folder}/stores.yaml\n"
+    (sites.folder / "sites.yaml").write_text(said.replace(single, several, 1))
+
+    told = sites.run("backfill", *between(HOURS), "--site", NORTH)
+    assert told.status == 2
+    assert f"Left over: {len(HOURS)} hour(s) of down" in told.err
+    assert sites.arrived(NORTH) == sites.events(NORTH) != {}
+    with environment(sites.settings):
+        sensors = {sensor.name for sensor in build_definitions().sensors or []}
+    assert sensors == {"north_late_rows", "north_event_stores_catch_up", "south_late_rows"}
+    with running(sites.folder / "down.sqlite", sites.settings[f"KEY_OF_{NORTH}"], port):
+        resend = ("resend", *between(HOURS), "--event-store", "down", "--site")
+        assert sites.run(*resend, SOUTH).status == 2
+        told = sites.run(*resend, NORTH)
+        assert told.status == 0, told.err
+    assert sites.arrived("down") == sites.events(NORTH)
+    with environment(sites.settings), Ledger(chosen_site(NORTH).ledger()) as ledger:
+        assert ledger.left_over(ADDRESSES[NORTH]).all() == {}
 
 
 HANGS = """
