@@ -23,16 +23,21 @@ from caliper_dagster.resources import resources
 from caliper_dagster.resume import _name
 from caliper_dagster.runs import open_instance
 from caliper_dagster.sensors import (
+    LATE_ROWS_TAG,
     NEW_ROWS,
     REASON_TAG,
     forget_superseded,
     is_followed,
     note_follower,
+    run_request,
 )
 from caliper_dagster.settings import Settings
 from caliper_dagster.sites import all_sites, chosen_site
+from caliper_dagster.watch import Wanted
+from caliper_dagster_tests.servers import ROOT
 from caliper_dagster_tests.standing import environment
 
+README = ROOT / "README.md"
 SECRET = "secret-that-nobody-may-see"
 HOURS = HourRange(Hour.from_key("2026-03-01-00:00"), Hour.from_key("2026-03-01-02:00"))
 NORTH = """
@@ -275,6 +280,20 @@ def test_resources_hold_the_names_of_variables_only(two: tuple[Settings, Setting
     )
     assert SECRET not in repr([resource.model_dump() for resource in held.values()])
     assert SECRET not in repr([settings.model_dump() for settings in two])
+
+
+def test_runs_for_late_rows_are_counted_by_site(two: tuple[Settings, Settings]) -> None:
+    late, again = (Wanted(HOURS, reason, "key") for reason in ("late rows", "unfinished"))
+    counted = [run_request(late, site).tags[LATE_ROWS_TAG] for site in (*two, Settings())]
+    assert counted == ["north", "south", "true"]
+    assert LATE_ROWS_TAG not in run_request(again, two[0]).tags
+
+
+def test_the_example_of_the_readme_is_one(tmp_path: Path) -> None:
+    text = README.read_text(encoding="utf-8").partition("## Several Moodle sites")[2]
+    example = text.partition("```yaml")[2].partition("```")[0]
+    with environment(written(tmp_path, example)):
+        assert [site.site for site in all_sites()] == ["north", "south"]
 
 
 def test_what_is_remembered_of_one_site_is_not_taken_for_the_other(
