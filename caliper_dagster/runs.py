@@ -22,7 +22,7 @@ import dagster as dg
 import pyarrow as pa
 
 from caliper_dagster.accounting import Account, Delivery
-from caliper_dagster.assets import EMISSION, FRESH_TAG, RESEND_ALL_TAG, SEND_TAG
+from caliper_dagster.assets import FRESH_TAG, RESEND_ALL_TAG, SEND_TAG, asset_key, emission_step
 from caliper_dagster.automation import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.definitions import build_definitions
 from caliper_dagster.emitter import Ledger
@@ -45,7 +45,7 @@ from caliper_dagster.hours import Hour, HourRange, groups
 from caliper_dagster.parallel import side_by_side
 from caliper_dagster.partitions import range_tags
 from caliper_dagster.processes import is_gone, process_name
-from caliper_dagster.resources import StorageResource
+from caliper_dagster.resources import StorageResource, storage_resource
 from caliper_dagster.resume import Task
 from caliper_dagster.settings import Settings
 from caliper_dagster.storage import Facts, PartitionStorage
@@ -320,7 +320,7 @@ class Runner:
     Args:
         instance: where the runs are recorded.
         settings: what the assets are built for.
-        job: the name of the job.
+        job: the name of the job, without that of the site.
         written: called with every partition that is written, while a run goes on.
         verbose: let Dagster's own messages through to standard error.
         only: send to this event store, and do nothing else.
@@ -338,14 +338,14 @@ class Runner:
     ) -> None:
         self._settings = settings
         self._stores = (only,) if only else event_stores(settings)
-        self._storage = _Watched(StorageResource(url=settings.storage), written)
+        self._storage = _Watched(storage_resource(settings), written)
         self.definitions = build_definitions(settings, resources={"storage": self._storage})
         self._execute = partial(
-            self.definitions.resolve_job_def(job).execute_in_process,
+            self.definitions.resolve_job_def(settings.own_name(job)).execute_in_process,
             instance=instance,
             run_config={} if verbose else _SILENCE,
             raise_on_error=False,
-            asset_selection=[dg.AssetKey(only.results.name)] if only else None,
+            asset_selection=[asset_key(settings, only.results)] if only else None,
         )
 
     def run(self, hours: HourRange, asked: Mapping[str, str]) -> Done:
@@ -370,7 +370,8 @@ class Runner:
         failure = _failure(result)
         by_name = asked.get(RESEND_ALL_TAG) == "true" or SEND_TAG in asked
         several = len(self._stores) > 1 and not by_name
-        if several and isinstance(failure, RunError) and _only_sending_failed(result):
+        only_sending = _only_sending_failed(result, self._settings)
+        if several and isinstance(failure, RunError) and only_sending:
             done = self.done(hours)
             if done.left:
                 return replace(done, failure=str(failure))
@@ -516,6 +517,6 @@ def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
     return RunError(f"The run {result.run_id} failed: see it in the web UI, or use --verbose.")
 
 
-def _only_sending_failed(result: dg.ExecuteInProcessResult) -> bool:
+def _only_sending_failed(result: dg.ExecuteInProcessResult, settings: Settings) -> bool:
     failed = {event.step_key for event in result.all_events if event.is_step_failure}
-    return failed == {EMISSION}
+    return failed == {emission_step(settings)}

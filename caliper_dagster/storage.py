@@ -50,18 +50,16 @@ class PartitionStorage:
 
     Args:
         url: a folder, or the URL of a folder in an object store that fsspec knows (``s3://…``).
-        prefix: folders between the base and the asset, for projects with several sites.
 
     Raises:
         ConfigurationError: no such kind of storage is known here.
     """
 
-    def __init__(self, url: str, prefix: Sequence[str] = ()) -> None:
+    def __init__(self, url: str) -> None:
         self._name = _without_credentials(url)
         base = _base(url)
         self._local = base.protocol in _LOCAL
-        root: UPath | Path = Path(base.path).absolute() if self._local else base
-        self._base: UPath | Path = root.joinpath(*prefix)
+        self._base: UPath | Path = Path(base.path).absolute() if self._local else base
 
     def __repr__(self) -> str:
         return f"PartitionStorage({self._name!r})"

@@ -64,8 +64,8 @@ def test_facts_come_back_without_the_rows(storage: PartitionStorage) -> None:
 
 
 def test_a_file_is_named_by_its_hour_for_any_reader(tmp_path: Path) -> None:
-    PartitionStorage(str(tmp_path), ["site"]).write(MOODLE_LOG, FIRST, rows(MOODLE_LOG, [5, 6]))
-    path = tmp_path / "site/moodle_log/date=2026-01-31/2026-01-31T22.parquet"
+    PartitionStorage(str(tmp_path)).write(MOODLE_LOG, FIRST, rows(MOODLE_LOG, [5, 6]))
+    path = tmp_path / "moodle_log/date=2026-01-31/2026-01-31T22.parquet"
     assert pq.ParquetFile(path).read().num_rows == 2
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name]
 
