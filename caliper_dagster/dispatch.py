@@ -38,6 +38,9 @@ _SLOW = 50
 
 _LOOK = 0.5
 
+_NEEDED = ("event_id", "json", "caliper_version", "outcome", "event_name", "event_type")
+"""Columns of the events that are asked for: what is sent, and what filters look at."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -101,11 +104,12 @@ class Task:
         from caliper_dagster.emitter import Patience, emit
 
         kept, events = self.storage, self.events(store)
-        filtered: dict[Hour, dict[str, int]] = {}
+        looked: dict[Hour, tuple[pa.ChunkedArray, Mapping[str, int]]] = {}
 
         def each() -> Iterator[tuple[Hour, pa.Table]]:
-            for hour, table in kept.each(events, self.hours):
-                wanted, filtered[hour] = store.filter.apply(table)
+            for hour, table in kept.each(events, self.hours, _NEEDED):
+                wanted, filtered = store.filter.apply(table)
+                looked[hour] = wanted["event_id"], filtered
                 yield hour, wanted
 
         with store.open() as target, self.open_ledger() as known:
@@ -122,7 +126,7 @@ class Task:
                 patience=Patience(attempts=store.attempts),
                 stopped=stopped,
             ):
-                delivery = self._delivery(store, hour, results, counts, filtered.pop(hour))
+                delivery = _delivery(counts, results, *looked.pop(hour))
                 kept.write(store.results, hour, results, delivery.as_facts())
                 mark = self.left.get(target.name, {}).get(hour)
                 if mark is not None and not delivery.outstanding:
@@ -155,26 +159,23 @@ class Task:
             self.leave(store, known[:1])
         return known
 
-    def _delivery(
-        self,
-        store: EventStoreDefinition,
-        hour: Hour,
-        results: pa.Table,
-        counts: EmissionCounts,
-        filtered: Mapping[str, int],
-    ) -> Delivery:
-        columns = ["event_id", "outcome", "event_name", "event_type"]
-        events, _ = store.filter.apply(self.storage.read(self.events(store), [hour], columns))
-        return Delivery(
-            events=counts.events + sum(filtered.values()),
-            already_acknowledged=counts.already_acknowledged,
-            sent=counts.sent,
-            rejected=counts.rejected,
-            filtered=filtered,
-            outstanding=outstanding(events["event_id"], results),
-            envelopes=counts.envelopes,
-            bytes=counts.bytes,
-        )
+
+def _delivery(
+    counts: EmissionCounts,
+    results: pa.Table,
+    event_ids: pa.ChunkedArray,
+    filtered: Mapping[str, int],
+) -> Delivery:
+    return Delivery(
+        events=counts.events + sum(filtered.values()),
+        already_acknowledged=counts.already_acknowledged,
+        sent=counts.sent,
+        rejected=counts.rejected,
+        filtered=filtered,
+        outstanding=outstanding(event_ids, results),
+        envelopes=counts.envelopes,
+        bytes=counts.bytes,
+    )
 
 
 @dataclass(slots=True)

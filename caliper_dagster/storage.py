@@ -151,7 +151,9 @@ class PartitionStorage:
         names = list(columns) if columns else frame.schema.names
         for hour, opened in self._opened(frame, hours):
             with opened as file:
-                table = file.read(columns=names).replace_schema_metadata(None)
+                # An hour is small: to share it among threads costs more than it gains.
+                table = file.read(columns=names, use_threads=False)
+            table = table.replace_schema_metadata(None)
             missing = [name for name in names if name not in table.column_names]
             if missing:
                 raise StorageError(

@@ -13,7 +13,7 @@ one sender's key. What a browser shows of it is in `event_store_page`.
 Bodies may be compressed with gzip. With `faults` it misbehaves as it is asked to.
 
 Tables of the SQLite file: ``envelopes`` (each as it came) and ``events`` (each once, by its id,
-with how often it was received). One envelope is one transaction, on disk before it is answered.
+with how often it was received). An envelope is kept whole, and on disk, before it is answered.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import subprocess
 import sys
 import threading
 import zlib
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -97,8 +98,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 
 _ADD_EVENT = """
-INSERT INTO events (id, type, action, event_time, received, envelope, json)
-VALUES (?, ?, ?, ?, 1, ?, ?)
+INSERT INTO events (id, type, action, event_time, json, envelope, received)
+VALUES (?, ?, ?, ?, ?, ?, 1)
 ON CONFLICT (id) DO UPDATE SET
     type = excluded.type, action = excluded.action, event_time = excluded.event_time,
     received = received + 1, envelope = excluded.envelope, json = excluded.json
@@ -184,6 +185,15 @@ def last_events(db_path: str | Path, limit: int) -> list[Event]:
     return [Event(*row) for row in rows]
 
 
+@dataclass(slots=True)
+class _Arrival:
+    """An envelope on its way into the file."""
+
+    envelope: tuple[object, ...]
+    events: list[tuple[object, ...]]
+    kept: bool = False
+
+
 class _Store:
     """The SQLite file, written by one thread at a time."""
 
@@ -192,10 +202,12 @@ class _Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._lock = threading.Lock()
+        self._waiting: deque[_Arrival] = deque()
         self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
-        # Large pages hold whole events, and rarer checkpoints write each page less often.
+        # Large pages hold whole events. Ids are random, so that an envelope changes pages all over
+        # their index: rarer checkpoints write each of these less often.
         self._connection.execute("PRAGMA page_size=16384")
-        self._connection.execute("PRAGMA wal_autocheckpoint=2000")
+        self._connection.execute("PRAGMA wal_autocheckpoint=8000")
         self._connection.execute("PRAGMA journal_mode=WAL")
         # An event that was answered with 200 must survive a power failure: no one sends it again.
         self._connection.execute("PRAGMA synchronous=FULL")
@@ -203,6 +215,9 @@ class _Store:
 
     def keep(self, body: bytes) -> None:
         """Check one envelope and keep it with its events; they are on disk when this returns.
+
+        Envelopes that come while others are written are then written together: one wait for the
+        disk, and one copy of a changed page, for all of them.
 
         Raises:
             _RefusedError: it is not an envelope that the specification allows; nothing was kept.
@@ -223,22 +238,23 @@ class _Store:
             len(body),
             body,
         )
-        with self._lock, self._connection:
-            number = self._connection.execute(_ADD_ENVELOPE, row).lastrowid
-            self._connection.executemany(
-                _ADD_EVENT,
-                (
-                    (
-                        event["id"],
-                        event["type"],
-                        _text(event.get("action")),
-                        _text(event.get("eventTime")),
-                        number,
-                        orjson.dumps(event).decode(),
-                    )
-                    for event in events
-                ),
-            )
+        arrival = _Arrival(row, [_columns(event) for event in events])
+        self._waiting.append(arrival)
+        with self._lock:
+            if not arrival.kept:
+                self._write([self._waiting.popleft() for _ in range(len(self._waiting))])
+        if not arrival.kept:
+            raise sqlite3.OperationalError("The transaction that held the envelope failed.")
+
+    def _write(self, arrivals: list[_Arrival]) -> None:
+        """Keep envelopes, all or none of them."""
+        with self._connection:
+            for arrival in arrivals:
+                number = self._connection.execute(_ADD_ENVELOPE, arrival.envelope).lastrowid
+                rows = ((*event, number) for event in arrival.events)
+                self._connection.executemany(_ADD_EVENT, rows)
+        for arrival in arrivals:
+            arrival.kept = True
 
     def close(self) -> None:
         with self._lock:
@@ -704,6 +720,12 @@ def _is_document(item: object, version: str) -> bool:
 
 def _malformed(detail: str) -> _RefusedError:
     return _RefusedError(400, "Malformed envelope", detail)
+
+
+def _columns(event: dict[str, Any]) -> tuple[object, ...]:
+    """An event as a row, but for its envelope."""
+    action, time = _text(event.get("action")), _text(event.get("eventTime"))
+    return event["id"], event["type"], action, time, orjson.dumps(event).decode()
 
 
 def _text(value: object) -> str | None:

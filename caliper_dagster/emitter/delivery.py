@@ -9,7 +9,7 @@ how long a failing event store is borne by ``retries``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -80,7 +80,7 @@ class Parcel:
 
     errand: Errand
     version: str
-    texts: list[memoryview]
+    texts: Sequence[memoryview]
     fingerprints: Fingerprints
     suspect: bool = False
     sibling: Parcel | None = None

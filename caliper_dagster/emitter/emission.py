@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import pairwise
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -87,9 +87,9 @@ class EmissionCounts:
 
 @dataclass(frozen=True, slots=True)
 class _Events:
-    """The sendable events of one hour, as columns of the same length."""
+    """The sendable events of one hour, as columns of the same length; the texts in UTF-8."""
 
-    texts: pa.LargeStringArray
+    texts: Sequence[memoryview]
     versions: pa.StringArray
     fingerprints: Fingerprints
 
@@ -99,9 +99,10 @@ class _Events:
     def chosen(self, mask: _Mask) -> _Events:
         if mask.all():
             return self
-        wanted = pa.array(mask)
         return _Events(
-            self.texts.filter(wanted), self.versions.filter(wanted), self.fingerprints[mask]
+            list(compress(self.texts, mask.tolist())),
+            self.versions.filter(pa.array(mask)),
+            self.fingerprints[mask],
         )
 
 
@@ -209,10 +210,9 @@ class _Emitter:
             events = begun.events.chosen(mask)
             for version in events.versions.unique().to_pylist():
                 of_version = events.chosen(np.asarray(pc.equal(events.versions, version)))
-                data, places = text_slices(of_version.texts)
-                ends = places.tolist()
-                texts = [data[a:b] for a, b in pairwise(ends)]
-                whole = Parcel(begun.errand, version, texts, of_version.fingerprints, suspected)
+                whole = Parcel(
+                    begun.errand, version, of_version.texts, of_version.fingerprints, suspected
+                )
                 for parcel in self.delivery.cut(whole):
                     self.delivery.give(parcel)
 
@@ -228,8 +228,9 @@ class _Emitter:
             if done.errand.recorded:
                 self._known |= self._read([done.hour])
             batches = self._known[done.hour]
-            standing = _Standing.of(done.events.fingerprints, batches)
-            counts = done.counts(int(standing.rejected.sum()))
+            refused = rejected_fingerprints(batches)
+            rejected = np.isin(done.events.fingerprints["id"], refused["id"])
+            counts = done.counts(int(rejected.sum()))
             yield done.hour, results_table(self.event_store, batches), counts
 
     def _read(self, hours: Iterable[Hour]) -> dict[Hour, list[Batch]]:
@@ -320,7 +321,8 @@ def _sendable(table: pa.Table) -> _Events:
     versions = _combined(columns.column("caliper_version"), pa.string())
     if versions.null_count:
         raise StorageError("caliper_events holds an event without caliper_version.")
-    return _Events(texts, versions, fingerprints(ids, texts))
+    slices = text_slices(texts)
+    return _Events(slices, versions, fingerprints(ids, slices))
 
 
 def _combined(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.Array:

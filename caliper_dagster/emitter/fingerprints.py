@@ -6,6 +6,7 @@ those an event store already has. Everything here works on whole columns; nothin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import pairwise
 
@@ -23,25 +24,26 @@ FINGERPRINT = np.dtype([("id", "S16"), ("content", "<u8")])
 
 Fingerprints = npt.NDArray[np.void]
 
+_INCOMPLETE = "caliper_events holds an event without id or JSON."
 _PREFIX = b"urn:uuid:"
 _ID_LENGTH = len(_PREFIX) + 36
 _HYPHENS = [len(_PREFIX) + place for place in (8, 13, 18, 23)]
 _HEX_DIGITS = [place for place in range(len(_PREFIX), _ID_LENGTH) if place not in _HYPHENS]
 
 
-def fingerprints(event_ids: pa.LargeStringArray, events: pa.LargeStringArray) -> Fingerprints:
+def fingerprints(event_ids: pa.LargeStringArray, events: Sequence[memoryview]) -> Fingerprints:
     """The fingerprint of each event.
 
     Args:
         event_ids: ``urn:uuid:…`` of each event.
-        events: JSON of each event.
+        events: JSON of each event, as `text_slices` gives it.
 
     Raises:
-        StorageError: an event has no id or no JSON, an id is no ``urn:uuid:``, or two events share
-            one id (the second would be taken for a new content of the first).
+        StorageError: an event has no id, an id is no ``urn:uuid:``, or two events share one id (the
+            second would be taken for a new content of the first).
     """
-    if event_ids.null_count or events.null_count:
-        raise StorageError("caliper_events holds an event without id or JSON.")
+    if event_ids.null_count:
+        raise StorageError(_INCOMPLETE)
     if not len(events):
         return np.empty(0, FINGERPRINT)
     found = np.empty(len(events), FINGERPRINT)
@@ -100,8 +102,20 @@ def unacknowledged(found: Fingerprints, acknowledged: Fingerprints) -> npt.NDArr
     return ~known
 
 
-def text_slices(texts: pa.LargeStringArray) -> tuple[memoryview, npt.NDArray[np.int64]]:
-    """The UTF-8 bytes of a column, and where each text starts (and the last one ends) in them."""
+def text_slices(texts: pa.LargeStringArray) -> list[memoryview]:
+    """The UTF-8 bytes of each text, in place.
+
+    Raises:
+        StorageError: an event has no JSON.
+    """
+    if texts.null_count:
+        raise StorageError(_INCOMPLETE)
+    data, places = _utf8(texts)
+    return [data[start:end] for start, end in pairwise(places.tolist())]
+
+
+def _utf8(texts: pa.LargeStringArray) -> tuple[memoryview, npt.NDArray[np.int64]]:
+    """The bytes of a column, and where each text starts (and the last one ends) in them."""
     if not len(texts):
         return memoryview(b""), np.zeros(1, np.int64)
     _, offsets, data = texts.buffers()
@@ -109,15 +123,12 @@ def text_slices(texts: pa.LargeStringArray) -> tuple[memoryview, npt.NDArray[np.
     return memoryview(data), places
 
 
-def _content_hashes(events: pa.LargeStringArray) -> npt.NDArray[np.uint64]:
-    data, offsets = text_slices(events)
-    places = offsets.tolist()
-    digests = [blake2b(data[start:end], digest_size=8).digest() for start, end in pairwise(places)]
-    return np.frombuffer(b"".join(digests), "<u8")
+def _content_hashes(events: Sequence[memoryview]) -> npt.NDArray[np.uint64]:
+    return np.frombuffer(b"".join([blake2b(e, digest_size=8).digest() for e in events]), "<u8")
 
 
 def _packed_ids(ids: pa.LargeStringArray) -> npt.NDArray[np.bytes_]:
-    data, offsets = text_slices(ids)
+    data, offsets = _utf8(ids)
     if not (np.diff(offsets) == _ID_LENGTH).all():
         raise StorageError("caliper_events holds an event whose id is no urn:uuid.")
     text = np.frombuffer(data[offsets[0] : offsets[-1]], np.uint8).reshape(len(ids), _ID_LENGTH)

@@ -77,7 +77,7 @@ def sample_problems(events: pa.Table, *, per_type: int | None = 20) -> SampleRep
     rows = np.flatnonzero(pc.is_in(events["outcome"], pa.array(WITH_EVENT)).to_numpy())
     chosen = _chosen(Rows(events, frozenset()), rows, per_type)
     columns = ("log_id", "event_name", "recipe", "json", *_SAME)
-    sample = events.select(columns).take(pa.array(chosen)).to_pylist()
+    sample = _of(events.select(columns), chosen).to_pylist()
     tally: dict[tuple[Problem, str, str], list[int]] = {}
     invalid = 0
     for row in sample:
@@ -89,9 +89,16 @@ def sample_problems(events: pa.Table, *, per_type: int | None = 20) -> SampleRep
         Finding(problem, event_name, recipe, len(logs), logs[0])
         for (problem, event_name, recipe), logs in tally.items()
     ]
-    findings += _id_findings(events["event_id"].take(pa.array(rows)))
+    findings += _id_findings(_of(events.select(["event_id"]), rows)["event_id"])
     findings.sort(key=lambda finding: -finding.rows)
     return SampleReport(len(rows), len(sample), invalid, tuple(findings))
+
+
+def _of(events: pa.Table, rows: Indices) -> pa.Table:
+    """Some rows, in the order of the table; ``take`` would first copy all JSON into one piece."""
+    wanted = np.zeros(events.num_rows, dtype=np.bool_)
+    wanted[rows] = True
+    return events.filter(pa.array(wanted))
 
 
 def _chosen(table: Rows, rows: Indices, per_type: int | None) -> Indices:

@@ -32,7 +32,7 @@ def batch(hour=HOUR, *, events=3, outcome="acknowledged", content="{}", ids=None
         answered_at=1_769_860_800_456,
         error=None,
         fingerprints=fingerprints(
-            pa.array(ids, pa.large_string()), pa.array([content] * len(ids), pa.large_string())
+            pa.array(ids, pa.large_string()), [memoryview(content.encode())] * len(ids)
         ),
     )
 
