@@ -29,6 +29,8 @@ from caliper_dagster_tests.standing import clean_environment
 
 _MODULE = "caliper_dagster.definitions"
 _PATIENCE = 180
+_RUN = b"spawn_main"
+"""In the command line of a process that the code server has started for a run."""
 
 _LOADED = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
 _BACKFILL = """
@@ -77,7 +79,7 @@ class Standing:
     def kill_runs(self) -> int:
         """Kill the processes of the runs that go on; how many there were."""
         sessions = {process.pid for process in self._processes}
-        found = [pid for pid in _of_sessions(sessions) if b"execute_run" in _command(pid)]
+        found = [pid for pid in _of_sessions(sessions) if _RUN in _command(pid)]
         for pid in found:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
