@@ -3,22 +3,23 @@
 Run ``python -m benchmarks.end_to_end --url mysql+pymysql://…/synthetic --from T --to T`` on a site
 that `benchmarks.site` has written. ``caliper-dagster backfill`` sends the hours to an event store
 of this machine: ``sink`` only reads and answers, ``embedded`` keeps everything. Several ``--to``
-make several backfills, each in a folder of its own, and the cost of a row is compared with the
-first one's: it should stay the same, as should the memory.
+(or ``--rows``) make several backfills, each in a folder of its own, and the cost of a row is
+compared with the first one's: it should stay the same, as should the memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dagster as dg
@@ -28,7 +29,7 @@ from benchmarks import sink
 from caliper_dagster.accounting import Delivery
 from caliper_dagster.embedded import event_store
 from caliper_dagster.frames import EMISSION_RESULTS
-from caliper_dagster.hours import HourRange, parse_hour
+from caliper_dagster.hours import Hour, HourRange, parse_hour
 from caliper_dagster.storage import PartitionStorage
 
 STAGES = ("moodle_log", "expanded_log", "caliper_events", "emission_results")
@@ -45,7 +46,8 @@ class Measured:
         seconds: from the start of the command to its end.
         stages: seconds of each asset's step, over all runs.
         statements: what the Moodle database was asked.
-        megabytes: the most memory that the command has had.
+        megabytes: the most memory that a process of the command has had.
+        processors: processor seconds of the command, and of MariaDB where it runs on this machine.
     """
 
     hours: HourRange
@@ -55,9 +57,12 @@ class Measured:
     stages: Mapping[str, float]
     statements: int
     megabytes: float
+    processors: Mapping[str, float]
 
 
-def measure(url: str, hours: HourRange, event_store_url: str, **settings: str) -> Measured:
+def measure(
+    url: str, hours: HourRange, event_store_url: str, processes: int = 1, **settings: str
+) -> Measured:
     """Backfill the hours in an empty folder."""
     with tempfile.TemporaryDirectory() as home:
         given = {
@@ -68,20 +73,36 @@ def measure(url: str, hours: HourRange, event_store_url: str, **settings: str) -
             "CALIPER_START": str(hours.start),
             "DAGSTER_HOME": home,
         }
-        before, began = _statements(url), time.perf_counter()
-        megabytes = _backfill(hours, {**os.environ, **given, **settings}, Path(home))
+        before, worked, began = _statements(url), server_seconds(url), time.perf_counter()
+        environment = {**os.environ, **given, **settings}
+        used = _backfill(hours, environment, Path(home), processes)
         seconds, statements = time.perf_counter() - began, _statements(url) - before
+        processors = {
+            "backfill": used.ru_utime + used.ru_stime,
+            "MariaDB": server_seconds(url) - worked,
+        }
         kept = PartitionStorage(f"{home}/data")
         facts = (Delivery.from_facts(kept.facts(EMISSION_RESULTS, hour)) for hour in hours)
         delivery = sum(facts, Delivery())
         os.environ["DAGSTER_HOME"] = home
         return Measured(
-            hours, _rows(url, hours), delivery, seconds, _stages(), statements, megabytes
+            hours,
+            row_count(url, hours),
+            delivery,
+            seconds,
+            _stages(),
+            statements,
+            used.ru_maxrss / 1024,
+            processors,
         )
 
 
-def _backfill(hours: HourRange, environment: Mapping[str, str], folder: Path) -> float:
+def _backfill(
+    hours: HourRange, environment: Mapping[str, str], folder: Path, processes: int
+) -> resource.struct_rusage:
+    """What the command, and the processes that it has started, have used."""
     command = ["backfill", "--from", str(hours.start), "--to", str(hours.end)]
+    command += ["--processes", str(processes)]
     with (folder / "backfill.log").open("w+") as log:
         process = subprocess.Popen(  # noqa: S603 - this interpreter
             [sys.executable, "-m", "caliper_dagster.cli", *command],
@@ -93,7 +114,7 @@ def _backfill(hours: HourRange, environment: Mapping[str, str], folder: Path) ->
         if status:
             log.seek(0)
             sys.exit(f"The backfill failed: {log.read()[-2000:]}")
-    return used.ru_maxrss / 1024
+    return used
 
 
 def _stages() -> dict[str, float]:
@@ -114,7 +135,30 @@ def _statements(url: str) -> int:
         return int(row[1])
 
 
-def _rows(url: str, hours: HourRange) -> int:
+def server_seconds(url: str) -> float:
+    """Processor time of the database server until now; 0 when it is not on this machine."""
+    with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
+        file = Path(connection.exec_driver_sql("SELECT @@pid_file").scalar_one())
+    with suppress(OSError):
+        fields = Path(f"/proc/{file.read_text().strip()}/stat").read_text().rpartition(")")[2]
+        user, system = fields.split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def hours_of_rows(url: str, start: Hour, rows: int) -> HourRange:
+    """The hours from the first one on that hold so many rows."""
+    last = sa.text(
+        "SELECT timecreated FROM mdl_logstore_standard_log WHERE timecreated >= :start "
+        "ORDER BY timecreated LIMIT 1 OFFSET :rows"
+    )
+    with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
+        found = connection.execute(last, {"start": start.start, "rows": rows - 1}).scalar_one()
+    return HourRange(start, Hour.of(found) + 1)
+
+
+def row_count(url: str, hours: HourRange) -> int:
+    """Log rows of the hours, as the database counts them."""
     count = sa.text(
         "SELECT count(*) FROM mdl_logstore_standard_log WHERE timecreated BETWEEN :first AND :last"
     )
@@ -137,16 +181,20 @@ def _event_store(kind: str) -> Iterator[str]:
 
 
 def show(found: Measured, first: Measured) -> None:
-    """Print a line for the whole, and one for each stage."""
-    rows, sent = max(1, found.rows), found.delivery.sent
+    """Print a line for the whole, one for the processors, and one for each stage."""
+    rows, sent = max(1, found.rows), max(1, found.delivery.sent)
     cost = (found.seconds / rows) / (first.seconds / max(1, first.rows))
     print(
         f"{len(found.hours):,} hours, {found.rows:,} rows, {sent:,} events of "
-        f"{found.delivery.bytes / max(1, sent):,.0f} bytes in {found.seconds:.1f} s: "
+        f"{found.delivery.bytes / sent:,.0f} bytes in {found.seconds:.1f} s: "
         f"{sent / found.seconds:,.0f} events/s, {found.megabytes:,.0f} MB, "
         f"{1000 * found.statements / rows:.1f} statements per 1,000 rows, "
         f"cost of a row {cost:.2f} of the first"
     )
+    worked = ", ".join(
+        f"{name} {1e6 * seconds / sent:.1f}" for name, seconds in found.processors.items()
+    )
+    print(f"  processor time for an event, in µs: {worked}")
     for stage in STAGES:
         seconds = found.stages.get(stage, 0.0)
         print(f"  {stage:<16} {seconds:8.1f} s  {rows / max(seconds, 1e-9):>10,.0f} rows/s")
@@ -161,7 +209,16 @@ def main() -> None:
     )
     parser.add_argument("--url", required=True, help="SQLAlchemy URL of the synthetic site")
     parser.add_argument("--from", dest="start", required=True, help="first hour")
-    parser.add_argument("--to", required=True, action="append", help="first hour that is left out")
+    ends = parser.add_mutually_exclusive_group(required=True)
+    ends.add_argument("--to", action="append", default=[], help="first hour that is left out")
+    ends.add_argument(
+        "--rows",
+        type=int,
+        action="append",
+        default=[],
+        help="instead: so many rows, or an hour's more",
+    )
+    parser.add_argument("--processes", type=int, default=1, help="runs side by side")
     parser.add_argument("--event-store", choices=("sink", "embedded"), default="sink")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a further setting"
@@ -170,12 +227,22 @@ def main() -> None:
     start = parse_hour(given.start, "--from")
     settings = dict(text.split("=", 1) for text in given.set)
     first = None
-    for end in given.to:
-        hours = HourRange(start, parse_hour(end, "--to"))
+    ranges = [HourRange(start, parse_hour(end, "--to")) for end in given.to]
+    ranges += [hours_of_rows(given.url, start, rows) for rows in given.rows]
+    for hours in ranges:
+        before = _children()
         with _event_store(given.event_store) as event_store_url:
-            found = measure(given.url, hours, event_store_url, **settings)
+            found = measure(given.url, hours, event_store_url, given.processes, **settings)
+        others = _children() - before - found.processors["backfill"]
+        found = replace(found, processors={**found.processors, given.event_store: others})
         first = first or found
         show(found, first)
+
+
+def _children() -> float:
+    """Processor time of all processes that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

@@ -1,0 +1,142 @@
+"""How long does the schedule's hour take, from its tick to the event store's answer?
+
+Run ``python -m benchmarks.newest_hour --url mysql+pymysql://…/synthetic --postgres postgresql://…``
+on a site that `benchmarks.site` has written. Rows of the site are added to its log in the hour that
+has just ended, and are taken away again; the schedule, in a daemon as in production, takes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import sqlalchemy as sa
+
+from benchmarks.orchestration import database
+from benchmarks.standing import settings, standing
+from caliper_dagster.accounting import Delivery
+from caliper_dagster.embedded.event_store import running
+from caliper_dagster.frames import EMISSION_RESULTS
+from caliper_dagster.hours import Hour, last_complete_hour
+from caliper_dagster.storage import PartitionStorage
+
+_KEY = "key-of-the-benchmark"
+_LOG = "mdl_logstore_standard_log"
+_PATIENCE = 1800
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """What became of the hour.
+
+    Attributes:
+        seconds: from the schedule's tick to the last answer.
+    """
+
+    events: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"the schedule's hour, {self.events:,} events: acknowledged {self.seconds:.1f} s after "
+            "its tick"
+        )
+
+
+@dataclass
+class NewestHour:
+    """The hour that has just ended, with rows; a context manager, which takes them away again."""
+
+    url: str
+    minute: int
+    rows: int = 2000
+    hour: Hour = field(init=False)
+    _above: int = field(init=False)
+
+    def __enter__(self) -> Self:
+        self.hour = last_complete_hour(self._tick())
+        with self._engine().begin() as connection:
+            self._above = connection.execute(sa.text(f"SELECT max(id) FROM {_LOG}")).scalar_one()
+            found = sa.inspect(connection).get_columns(_LOG)
+            names = [column["name"] for column in found if column["name"] != "id"]
+            times = [n if n != "timecreated" else f"{self.hour.start} + id % 3600" for n in names]
+            first = self._above - self.rows
+            connection.execute(
+                sa.text(
+                    f"INSERT INTO {_LOG} ({', '.join(names)}) SELECT {', '.join(times)} "
+                    f"FROM {_LOG} WHERE id > {first} AND id <= {self._above} ORDER BY id"
+                )
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._engine().begin() as connection:
+            connection.execute(sa.text(f"DELETE FROM {_LOG} WHERE id > {self._above}"))
+
+    def acknowledged(self, kept: PartitionStorage) -> Acknowledged:
+        """Wait until the schedule has taken it."""
+        tick, deadline = self._tick(), time.monotonic() + _PATIENCE
+        while not kept.exists(EMISSION_RESULTS, self.hour):
+            if time.monotonic() > deadline:
+                raise SystemExit("The schedule did not take the hour.")
+            time.sleep(0.1)
+        answers = kept.read(EMISSION_RESULTS, [self.hour], ["answered_at"])["answered_at"]
+        sent = Delivery.from_facts(kept.facts(EMISSION_RESULTS, self.hour)).sent
+        return Acknowledged(sent, (max(answers.to_pylist()) - tick).total_seconds())
+
+    def _tick(self) -> datetime:
+        """The tick nearest to now."""
+        return min(
+            (self._of(Hour.of(time.time()) + by) for by in (-1, 0, 1)),
+            key=lambda moment: abs((moment - datetime.now(UTC)).total_seconds()),
+        )
+
+    def _of(self, hour: Hour) -> datetime:
+        return hour.datetime.replace(minute=self.minute)
+
+    def _engine(self) -> sa.Engine:
+        return sa.create_engine(self.url, poolclass=sa.NullPool)
+
+
+def minute_from_now(minutes: int) -> int:
+    """The minute of the hour that begins after so many whole ones."""
+    return (datetime.now(UTC).minute + 1 + minutes) % 60
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--url", required=True, help="SQLAlchemy URL of the synthetic site")
+    parser.add_argument("--postgres", required=True, help="URL of an account that makes databases")
+    parser.add_argument("--rows", type=int, default=2000)
+    given = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        event_store = stack.enter_context(running(folder / "events.sqlite", _KEY))
+        postgres = stack.enter_context(database(given.postgres))
+        newest = stack.enter_context(NewestHour(given.url, minute_from_now(1), given.rows))
+        more = {
+            "CALIPER_START": str((newest.hour + -24).datetime.strftime("%Y-%m-%dT%H")),
+            "CALIPER_SCHEDULE_LAG": str(newest.minute),
+        }
+        site = stack.enter_context(
+            standing(folder / "home", settings(given.url, event_store, _KEY, postgres, **more))
+        )
+        site.start_schedule()
+        print(newest.acknowledged(PartitionStorage(str(folder / "home" / "data"))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What does an event cost, from Moodle's database to its acknowledgement, stage by stage?
+
+Run ``python -m benchmarks.stages --url mysql+pymysql://…/synthetic --from T --to T`` on a site that
+`benchmarks.site` has written. The hours walk the same parts as in the assets, in one process and
+without Dagster, to a `sink`. What counts is this process's own processor time, all threads
+together: it stays what it is when others keep the machine busy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from benchmarks import sink
+from caliper_dagster.accounting import Account, outstanding
+from caliper_dagster.emitter import EventStore, Ledger, emit
+from caliper_dagster.expander import MoodleDatabase, count_rows, expand_new, read_log
+from caliper_dagster.frames import CALIPER_EVENTS, EMISSION_RESULTS, EXPANDED_LOG, MOODLE_LOG
+from caliper_dagster.hours import Hour, HourRange, parse_hour
+from caliper_dagster.storage import PartitionStorage, split_by_hour
+from caliper_dagster.translator import Translator
+from caliper_dagster.translator.sampling import sample_problems
+
+_SITE = "https://moodle.example.org"
+
+
+class Stages:
+    """Processor time by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._last = time.process_time()
+
+    def lap(self, stage: str) -> None:
+        """What was worked since the last lap was this stage's."""
+        before, self._last = self._last, time.process_time()
+        self.seconds[stage] += self._last - before
+
+
+def walk(url: str, hours: HourRange, folder: str, event_store: str) -> tuple[Stages, int]:
+    """Take the hours through the chain; the stages, and how many events were acknowledged."""
+    kept, stages = PartitionStorage(f"{folder}/data"), Stages()
+    with MoodleDatabase.open(url, pieces=kept.pieces("lifecycle")) as database:
+        counted = count_rows(database, hours)
+        for hour, rows in read_log(database, hours):
+            stages.lap("read from MariaDB")
+            kept.write(MOODLE_LOG, hour, rows, {"counted": counted[hour]})
+            stages.lap("write moodle_log")
+        for group, log in kept.chunks(MOODLE_LOG, hours):
+            stages.lap("read moodle_log")
+            expanded, _ = expand_new(database, log, kept.known(EXPANDED_LOG, group))
+            stages.lap("expand")
+            for hour, rows in split_by_hour(expanded, group):
+                kept.write(EXPANDED_LOG, hour, rows)
+            stages.lap("write expanded_log")
+    translate = Translator(_SITE).translate
+    for group, expanded in kept.chunks(EXPANDED_LOG, hours):
+        stages.lap("read expanded_log")
+        events = translate(expanded)
+        stages.lap("translate")
+        sample_problems(events)
+        stages.lap("check samples and ids")
+        for hour, rows in split_by_hour(events, group):
+            ids = kept.read(MOODLE_LOG, [hour], ["id"])["id"]
+            account = Account.of(counted[hour], ids, rows)
+            stages.lap("account")
+            kept.write(CALIPER_EVENTS, hour, rows, account.as_facts())
+            stages.lap("write caliper_events")
+    return stages, _send(kept, hours, folder, event_store, stages)
+
+
+def _send(
+    kept: PartitionStorage, hours: HourRange, folder: str, event_store: str, stages: Stages
+) -> int:
+    looked: dict[Hour, pa.ChunkedArray] = {}
+
+    def each() -> Iterator[tuple[Hour, pa.Table]]:
+        stages.lap("fingerprints, envelopes, posts, ledger")
+        for hour, table in kept.each(CALIPER_EVENTS, hours):
+            stages.lap("read caliper_events")
+            looked[hour] = table["event_id"]
+            yield hour, table
+            stages.lap("fingerprints, envelopes, posts, ledger")
+
+    sent = 0
+    with EventStore(event_store, None) as target, Ledger(f"sqlite:///{folder}/ledger") as known:
+        for hour, results, counts in emit(
+            each(), target, known, sensor=_SITE, site=_SITE, in_flight=2
+        ):
+            stages.lap("fingerprints, envelopes, posts, ledger")
+            outstanding(looked.pop(hour), results)
+            kept.write(EMISSION_RESULTS, hour, results)
+            stages.lap("write emission_results, with its account")
+            sent += counts.sent
+    return sent
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", required=True, help="SQLAlchemy URL of the synthetic site")
+    parser.add_argument("--from", dest="start", required=True, help="first hour")
+    parser.add_argument("--to", required=True, help="first hour that is left out")
+    given = parser.parse_args()
+    hours = HourRange(parse_hour(given.start, "--from"), parse_hour(given.to, "--to"))
+    with tempfile.TemporaryDirectory() as folder, sink.running() as event_store:
+        stages, sent = walk(given.url, hours, folder, event_store)
+    total = sum(stages.seconds.values())
+    print(f"{sent:,} events in {len(hours):,} hours, {1e6 * total / sent:.1f} µs for each")
+    for stage, seconds in stages.seconds.items():
+        print(f"  {stage:<42} {1e6 * seconds / sent:6.2f} µs {100 * seconds / total:5.1f} %")
+
+
+if __name__ == "__main__":
+    main()
