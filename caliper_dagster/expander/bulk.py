@@ -28,6 +28,10 @@ Flags = npt.NDArray[np.bool_]
 Decoded = TypeVar("Decoded")
 
 
+INSIDE = ("_result", "_rfile", "_force_close")
+"""Private attributes of PyMySQL's connection that are used here."""
+
+
 class Unusual(Exception):  # noqa: N818 - no error: the driver reads it
     """The answer is not what can be decoded here."""
 
@@ -160,8 +164,7 @@ def read_mysql(
         Unusual: the answer is left to the driver.
         pymysql.Error: the database did not answer.
     """
-    if connection.charset not in _UTF8:
-        raise Unusual
+    _require_known(connection)
     # What has few values comes first: all that together has few values, too.
     fields = sorted(schema, key=lambda field: field.name not in few)
     kinds = _execute(connection, f"SELECT {', '.join(field.name for field in fields)} {rest}")
@@ -184,8 +187,7 @@ def read_mysql_rows(connection: Any, statement: str) -> list[tuple[Any, ...]]:  
     Raises:
         Unusual, pymysql.Error: see ``read_mysql``.
     """
-    if connection.charset not in _UTF8:
-        raise Unusual
+    _require_known(connection)
     kinds = _execute(connection, statement)
     usual = all(kind in (*_INTEGERS, *_DECIMALS, *_TEXTS) for kind in kinds)
 
@@ -195,6 +197,13 @@ def read_mysql_rows(connection: Any, statement: str) -> list[tuple[Any, ...]]:  
         return list(zip(*map(decoder.values, kinds), strict=True))
 
     return [row for rows in _decoded(connection, decode, usual=usual) for row in rows]
+
+
+def _require_known(connection: Any) -> None:  # noqa: ANN401
+    """The text is UTF-8, and the driver is one whose inside is known here."""
+    known = all(hasattr(connection, name) for name in INSIDE)
+    if not known or connection.charset not in _UTF8:
+        raise Unusual
 
 
 def _execute(connection: Any, statement: str) -> list[int]:  # noqa: ANN401

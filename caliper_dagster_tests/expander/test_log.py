@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from caliper_dagster.expander import MoodleDatabase, count_rows, read_log
+from caliper_dagster.expander import MoodleDatabase, bulk, count_rows, read_log
 from caliper_dagster.frames import MOODLE_LOG
 from caliper_dagster.hours import Hour, HourRange
 from caliper_dagster_tests.expander.support import (
@@ -237,6 +237,13 @@ def test_a_log_with_other_types_or_in_another_character_set_is_read_all_the_same
         column = "MODIFY contextid" if server == "mariadb" else "ALTER contextid TYPE"
         connection.exec_driver_sql(f"ALTER TABLE mdl_logstore_standard_log {column} numeric(20, 0)")
     assert read(url, HourRange(HOUR, HOUR + 1)) == before
+
+
+def test_with_a_pymysql_of_another_inside_the_driver_reads(mariadb_url, monkeypatch):
+    log(mariadb_url, log_rows(3, other="Zoë"))
+    before = read(mariadb_url, HourRange(HOUR, HOUR + 1))
+    monkeypatch.setattr(bulk, "INSIDE", (*bulk.INSIDE, "_of_another_version"))
+    assert read(mariadb_url, HourRange(HOUR, HOUR + 1)) == before
 
 
 @given(st.lists(st.integers(-2 * 3600, 7 * 3600), max_size=30))
