@@ -100,7 +100,7 @@ def main() -> None:
             standing(folder / "home", settings(given.url, event_store, _KEY, postgres, **more))
         )
         course = Course(hours, PartitionStorage(str(folder / "home" / "data")))
-        began = time.monotonic()
+        began, worked = time.monotonic(), site.processor_seconds()
         backfill = site.launch(hours)
         if given.schedule:
             with NewestHour(given.url, lag) as newest:
@@ -114,6 +114,9 @@ def main() -> None:
         wait(lambda: site.status(backfill) in _DONE, given.minutes)
         seconds = time.monotonic() - began
         show(course, seconds, sent, site.status(backfill))
+        if given.kill != "everything":
+            work = 1000 * (site.processor_seconds() - worked) / len(hours)
+            print(f"  processor time without the databases: {work:.1f} ms/hour")
         arrived = arrivals(folder / "events.sqlite")
         rows = row_count(given.url, hours)
         events = course.kept.read(CALIPER_EVENTS, hours, ["event_id"])["event_id"].drop_null()
