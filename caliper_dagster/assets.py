@@ -8,14 +8,15 @@ numbers are shown. How rows are read, expanded, translated and sent is the busin
 ``translator`` and ``emitter``, which know nothing of Dagster; a body that grows beyond a dozen
 lines has taken over some of theirs. https://docs.dagster.io/guides/build/assets
 
-Everything is built by a function, so that a project can hold several sites under several prefixes.
+Everything is built by a function, so that a project can hold several sites: the keys of each begin
+with its name, and it has pools of its own, so that none waits for another's database.
 The docstrings of the assets are what the web UI shows. (No ``annotations`` from the future here:
 Dagster reads those of the assets.)
 """
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -49,6 +50,7 @@ from caliper_dagster.resources import (
     MoodleResource,
     StorageResource,
     clear_failures,
+    of_site,
 )
 from caliper_dagster.settings import CaliperVersion, Settings
 from caliper_dagster.storage import PartitionStorage, split_by_hour
@@ -63,7 +65,7 @@ else:
 MOODLE_POOL = "moodle_db"
 EVENT_STORE_POOL = "event_store"
 EMISSION = EMISSION_RESULTS.name
-"""Name of the step that sends, and how the assets that it makes begin."""
+"""How the names of the assets begin that are the results of event stores."""
 
 RESEND_ALL_TAG = "caliper_dagster/resend_all"
 """On a run, with the value ``true``: what ``EmissionConfig.resend_all`` says."""
@@ -109,12 +111,14 @@ class _Chain:
     """What the assets share."""
 
     settings: Settings
-    prefix: tuple[str, ...]
     partitions: dg.HourlyPartitionsDefinition
     stores: tuple[EventStoreDefinition, ...]
 
     def key(self, frame: Frame) -> dg.AssetKey:
-        return dg.AssetKey([*self.prefix, frame.name])
+        return asset_key(self.settings, frame)
+
+    def pool(self, name: str) -> str:
+        return "_".join((name, *self.settings.prefix))
 
     def events(self, store: EventStoreDefinition) -> Frame:
         """Where the events of an event store's version are."""
@@ -136,13 +140,13 @@ class _Chain:
             **self._described(frame, code_version, kinds),
             **options,
         )
-        return decorator
+        return lambda function: decorator(of_site(function, self.settings))
 
     def results(self, description: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
         """``dg.multi_asset`` of the results of all event stores."""
         keys = {store: self.key(store.results) for store in self.stores}
-        return dg.multi_asset(
-            name="__".join(self.key(EMISSION_RESULTS).path),
+        decorator = dg.multi_asset(
+            name=emission_step(self.settings),
             specs=[
                 dg.AssetSpec(
                     keys[store],
@@ -158,16 +162,27 @@ class _Chain:
             partitions_def=self.partitions,
             backfill_policy=dg.BackfillPolicy.multi_run(self.settings.hours_per_run),
             # Slots are those of steps: one slow event store would keep the others waiting.
-            pool=EVENT_STORE_POOL if len(self.stores) == 1 else None,
+            pool=self.pool(EVENT_STORE_POOL) if len(self.stores) == 1 else None,
         )
+        return lambda function: decorator(of_site(function, self.settings))
 
     def _described(self, frame: Frame, code_version: str, kinds: set[str]) -> dict[str, Any]:
         return {
-            "group_name": "_".join((*self.prefix, "caliper")),
+            "group_name": self.settings.own_name("caliper"),
             "code_version": code_version,
             "kinds": kinds,
             "metadata": {"row": frame.row, "dagster/column_schema": _column_schema(frame)},
         }
+
+
+def asset_key(settings: Settings, frame: Frame) -> dg.AssetKey:
+    """The key of the asset that a table of a site is."""
+    return dg.AssetKey([*settings.prefix, frame.name])
+
+
+def emission_step(settings: Settings) -> str:
+    """The name of the step that sends."""
+    return "__".join(asset_key(settings, EMISSION_RESULTS).path)
 
 
 def emission(assets: Iterable[object]) -> dg.AssetsDefinition:
@@ -180,18 +195,17 @@ def emission(assets: Iterable[object]) -> dg.AssetsDefinition:
     )
 
 
-def build_assets(settings: Settings, prefix: Sequence[str] = ()) -> list[dg.AssetsDefinition]:
+def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """The assets of one Moodle site.
 
     Args:
         settings: what they are built for. Secrets are not taken from here but from the resources.
-        prefix: what comes before the names of the assets in their keys.
 
     Raises:
         ConfigurationError: see ``event_stores``.
     """
     partitions = hourly_partitions(settings.start, in_progress=settings.send_immediately)
-    chain = _Chain(settings, tuple(prefix), partitions, event_stores(settings))
+    chain = _Chain(settings, partitions, event_stores(settings))
     with warnings.catch_warnings():
         # That the backfill policy is beta is known, and need not be said at every start.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -208,7 +222,7 @@ def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
         MOODLE_LOG,
         code_version="1",
         kinds={"sql", "parquet"},
-        pool=MOODLE_POOL,
+        pool=chain.pool(MOODLE_POOL),
     )
     def moodle_log(
         context: dg.AssetExecutionContext, moodle: MoodleResource, storage: StorageResource
@@ -242,7 +256,7 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         code_version="1",
         kinds={"sql", "parquet"},
         deps=[chain.key(MOODLE_LOG)],
-        pool=MOODLE_POOL,
+        pool=chain.pool(MOODLE_POOL),
     )
     def expanded_log(
         context: dg.AssetExecutionContext,

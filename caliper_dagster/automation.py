@@ -24,9 +24,13 @@ SCHEDULE_PRIORITY = 10
 SENSOR_PRIORITY = 5
 
 
-def name(word: str, prefix: Sequence[str] = ()) -> str:
-    """The name of a job of one site; Dagster wants them to be unique in the project."""
-    return "_".join((*prefix, word))
+SITE_TAG = "caliper_dagster/site"
+"""On every run of a job of a site that is one of several, with its name."""
+
+
+def site_tags(settings: Settings) -> dict[str, str]:
+    """Tags by which runs of one of several sites are known, and their number is bounded."""
+    return {SITE_TAG: settings.site} if settings.site else {}
 
 
 def priority(number: int) -> dict[str, str]:
@@ -39,29 +43,30 @@ def priority(number: int) -> dict[str, str]:
 
 
 def chain_job(
-    assets: Sequence[dg.AssetsDefinition], prefix: Sequence[str] = ()
+    assets: Sequence[dg.AssetsDefinition], settings: Settings
 ) -> dg.UnresolvedAssetJobDefinition:
     """The job over all assets."""
     return dg.define_asset_job(
-        name(CHAIN_JOB, prefix),
+        settings.own_name(CHAIN_JOB),
         selection=dg.AssetSelection.assets(*assets),
         description="Log rows of an hour, to acknowledged events. What is acknowledged already is "
         "not sent again.",
+        tags=site_tags(settings),
         executor_def=dg.in_process_executor,
     )
 
 
 def resend_job(
-    assets: Sequence[dg.AssetsDefinition], prefix: Sequence[str] = ()
+    assets: Sequence[dg.AssetsDefinition], settings: Settings
 ) -> dg.UnresolvedAssetJobDefinition:
     """The job that sends the events of its hours again, all of them."""
     return dg.define_asset_job(
-        name(RESEND_JOB, prefix),
+        settings.own_name(RESEND_JOB),
         selection=dg.AssetSelection.assets(emission(assets)),
         description="Sends all events of the hours again, with the ids they have, also those that "
         "the event store has acknowledged.",
         # A tag is on every run of a job, however it is started; run config is left out of ranges.
-        tags={RESEND_ALL_TAG: "true"},
+        tags={RESEND_ALL_TAG: "true", **site_tags(settings)},
         executor_def=dg.in_process_executor,
     )
 

@@ -13,9 +13,10 @@ from time import time
 import dagster as dg
 
 from caliper_dagster.assets import CATCH_UP_TAG, emission
+from caliper_dagster.automation import site_tags
 from caliper_dagster.hours import Hour, HourRange
 from caliper_dagster.partitions import range_tags
-from caliper_dagster.resources import LedgerResource
+from caliper_dagster.resources import LedgerResource, of_site
 from caliper_dagster.sensors import REASON_TAG, left_over, store_of
 from caliper_dagster.settings import Settings
 
@@ -33,7 +34,6 @@ def catch_up_sensor(
     job: "dg.UnresolvedAssetJobDefinition",
     assets: Sequence[dg.AssetsDefinition],
     settings: Settings,
-    prefix: Sequence[str] = (),
 ) -> dg.SensorDefinition:
     """The sensor for the event stores of one site, of which there are several.
 
@@ -41,19 +41,19 @@ def catch_up_sensor(
         job: the job over all assets.
         assets: its assets.
         settings: what they are built for.
-        prefix: what comes before its name, for projects with several sites.
     """
     keys = {store_of(key): key for key in emission(assets).keys}
     on = settings.automation or settings.send_immediately
 
-    @dg.sensor(
-        name="_".join((*prefix, CATCH_UP)),
+    decorator = dg.sensor(
+        name=settings.own_name(CATCH_UP),
         job=job,
         minimum_interval_seconds=_INTERVAL,
         default_status=dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED,
         description="Sends an event store what was left over while it was slow or down, in runs "
         "of its own, one at a time. While they fail, the next one waits 1 to 15 minutes.",
     )
+
     def event_stores_catch_up(
         context: dg.SensorEvaluationContext, ledger: LedgerResource
     ) -> dg.SensorResult:
@@ -63,7 +63,7 @@ def catch_up_sensor(
         if not left:
             return dg.SensorResult(skip_reason="No event store has been left behind.")
         bury_dead_runs(context.instance)
-        tries = {name: _Tries(context.instance, name) for name in left}
+        tries = {name: _Tries(context.instance, settings, name) for name in left}
         now, room = time(), _AT_ONCE - sum(tried.goes_on for tried in tries.values())
         due = [name for name in left if not tries[name].goes_on and tries[name].next_at <= now]
         due.sort(key=lambda name: tries[name].last_at)
@@ -84,7 +84,7 @@ def catch_up_sensor(
             skip_reason=None if chosen else f"Left behind: {waiting}. None is due now.",
         )
 
-    return event_stores_catch_up
+    return decorator(of_site(event_stores_catch_up, settings))
 
 
 def first_range(hours: Collection[Hour], most: int) -> HourRange:
@@ -97,7 +97,7 @@ def first_range(hours: Collection[Hour], most: int) -> HourRange:
 
 
 class _Tries:
-    """The last runs in which an event store was to catch up.
+    """The last runs in which an event store of a site was to catch up.
 
     Attributes:
         goes_on: one is not at its end.
@@ -105,8 +105,8 @@ class _Tries:
         next_at: when the next one is due; both are Unix times.
     """
 
-    def __init__(self, instance: dg.DagsterInstance, store: str) -> None:
-        wanted = dg.RunsFilter(tags={CATCH_UP_TAG: store})
+    def __init__(self, instance: dg.DagsterInstance, settings: Settings, store: str) -> None:
+        wanted = dg.RunsFilter(tags={CATCH_UP_TAG: store, **site_tags(settings)})
         records = instance.get_run_records(wanted, limit=_FAILURES_THAT_COUNT)
         statuses = [record.dagster_run.status for record in records]
         self.goes_on = any(not record.dagster_run.is_finished for record in records)

@@ -40,6 +40,7 @@ _HOSTILE = (
     "misbehave, for tests: shares of POSTs, events or sizes such as 429=0.1,drop=0.05,400=0.001,"
     "413=100000,until=500,seed=7; docs/reliability.md names them all"
 )
+_ONE_SITE = "this one of the sites that CALIPER_SITES names"
 _ONE_STORE = "only this one of the event stores that CALIPER_EVENT_STORES names"
 _WRONG = 2
 _INTERRUPTED = 130
@@ -118,15 +119,17 @@ def demo(given: argparse.Namespace) -> None:
     out.print("Look at the same hours in the web UI: make dev (or caliper-dagster dev)")
 
 
-def doctor(_given: argparse.Namespace) -> None:
+def doctor(given: argparse.Namespace) -> None:
     """Check everything a run needs, and say what to mend."""
     from caliper_dagster import terminal
     from caliper_dagster.doctor import Verdict, examine
+    from caliper_dagster.sites import all_sites, chosen_site
 
     broken = 0
-    for finding in examine(Settings.from_environment()):
+    for finding in examine([chosen_site(given.site)] if given.site else all_sites()):
         broken += finding.verdict is Verdict.BROKEN
-        line = f"{finding.verdict.value:4}  {finding.subject:16}  {finding.text}"
+        of = f"{finding.site}  " if finding.site else ""
+        line = f"{finding.verdict.value:4}  {of}{finding.subject:16}  {finding.text}"
         terminal.results().print(line, soft_wrap=True, markup=False)
     if broken:
         raise ConfigurationError(f"{broken} thing(s) to mend.")
@@ -134,7 +137,7 @@ def doctor(_given: argparse.Namespace) -> None:
 
 def backfill(given: argparse.Namespace) -> None:
     """Materialize the four assets for the hours."""
-    settings = Settings.from_environment()
+    settings = _settings(given)
     hours = _partitions(given, settings)
     if given.plan:
         _plan(settings, hours)
@@ -155,7 +158,7 @@ def resend(given: argparse.Namespace) -> None:
     from caliper_dagster import runs, terminal
     from caliper_dagster.event_stores import chosen, require_event_stores
 
-    settings = Settings.from_environment()
+    settings = _settings(given)
     hours, stores = _partitions(given, settings), require_event_stores(settings)
     if given.event_store:
         stores = (chosen(stores, given.event_store),)
@@ -184,7 +187,7 @@ def rejected(given: argparse.Namespace) -> None:
     from caliper_dagster.event_stores import chosen, require_event_stores
     from caliper_dagster.rejected import rejected_events
 
-    settings, found = Settings.from_environment(), 0
+    settings, found = _settings(given), 0
     stores = require_event_stores(settings)
     if given.event_store:
         stores = (chosen(stores, given.event_store),)
@@ -200,7 +203,7 @@ def follow(given: argparse.Namespace) -> None:
     from caliper_dagster import runs
     from caliper_dagster.follow import Follower
 
-    settings = Settings.from_environment()
+    settings = _settings(given)
     _require_all(settings)
     with runs.open_instance() as instance:
         follower = Follower(instance, settings, verbose=given.verbose)
@@ -227,7 +230,7 @@ def translate(given: argparse.Namespace) -> None:
     from caliper_dagster import terminal
     from caliper_dagster.translation import translated
 
-    settings, hours = Settings.from_environment(), _hours(given)
+    settings, hours = _settings(given), _hours(given)
     outcomes: Counter[str] = Counter()
     with _output(given.out) as file, terminal.ticking("Translating", len(hours)) as ticker:
         for piece, events, counts in translated(settings, hours):
@@ -243,7 +246,7 @@ def coverage(given: argparse.Namespace) -> None:
     from caliper_dagster import recipe_book, terminal
     from caliper_dagster.translation import recipes
 
-    settings, hours = Settings.from_environment(), _hours(given)
+    settings, hours = _settings(given), _hours(given)
     found = recipe_book.coverage(settings, recipes(settings), hours)
     total = sum(event.rows for event in found)
     by_resolution: Counter[str] = Counter()
@@ -284,7 +287,7 @@ def recipes_show(given: argparse.Namespace) -> None:
     from caliper_dagster.event_stores import caliper_versions
     from caliper_dagster.translation import recipes
 
-    settings = Settings.from_environment()
+    settings = _settings(given)
     name = given.event if given.event.startswith("\\") else f"\\{given.event}"
     shown = recipe_book.show(recipes(settings), name, version=caliper_versions(settings)[0])
     terminal.results().print(shown.why, markup=False, soft_wrap=True)
@@ -297,7 +300,7 @@ def recipes_diff(given: argparse.Namespace) -> None:
     from caliper_dagster import recipe_book, terminal
     from caliper_dagster.storage import PartitionStorage
 
-    settings = Settings.from_environment()
+    settings = _settings(given)
     storage = PartitionStorage(settings.storage_url())
     rows = [
         (
@@ -372,7 +375,7 @@ def dev(given: argparse.Namespace) -> None:
     from caliper_dagster.demo import Demo
 
     with ExitStack() as stack:
-        if not os.environ.get("MOODLE_DB_URL"):
+        if not (os.environ.get("MOODLE_DB_URL") or os.environ.get("CALIPER_SITES")):
             work = Demo(Path(given.folder).absolute())
             if not work.is_there():
                 raise ConfigurationError(
@@ -538,6 +541,13 @@ def _plan(settings: Settings, hours: HourRange) -> None:
     )
 
 
+def _settings(given: argparse.Namespace) -> Settings:
+    """Those of the site that a command is for."""
+    from caliper_dagster.sites import chosen_site
+
+    return chosen_site(given.site)
+
+
 def _several(text: str) -> int:
     if not text.isdigit() or not int(text):
         raise argparse.ArgumentTypeError("must be a number from 1 on")
@@ -584,7 +594,9 @@ def _output(name: str) -> Iterator[BinaryIO]:
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--verbose", action="store_true", help="Dagster's messages, stack traces")
-    ranged = argparse.ArgumentParser(add_help=False)
+    sited = argparse.ArgumentParser(add_help=False)
+    sited.add_argument("--site", metavar="NAME", help=_ONE_SITE)
+    ranged = argparse.ArgumentParser(add_help=False, parents=[sited])
     hour = "hour in UTC, such as 2026-01-31T14:00Z"
     ranged.add_argument("--from", dest="start", metavar="T", required=True, help=f"first {hour}")
     ranged.add_argument("--to", dest="end", metavar="T", required=True, help=f"end, an {hour}")
@@ -617,7 +629,7 @@ def _parser() -> argparse.ArgumentParser:
     added = add(demo, folder)
     added.add_argument("--students", type=int, default=200, help="size of the site (%(default)s)")
 
-    add(doctor)
+    add(doctor, sited)
 
     added = add(backfill, ranged)
     added.add_argument("--plan", action="store_true", help="only say how much there is to do")
@@ -636,7 +648,7 @@ def _parser() -> argparse.ArgumentParser:
         help="runs side by side, one for each processor that is free (%(default)s)",
     )
 
-    add(follow)
+    add(follow, sited)
 
     added = add(translate, ranged)
     added.add_argument("--out", metavar="FILE", required=True, help="- is standard output")
@@ -662,7 +674,7 @@ def _parser() -> argparse.ArgumentParser:
     ).add_subparsers(metavar="WHAT", required=True)
     added = add(recipes_check, to=group)
     added.add_argument("files", metavar="FILE", nargs="+")
-    added = add(recipes_show, to=group)
+    added = add(recipes_show, sited, to=group)
     added.add_argument(
         "event", metavar="EVENTNAME", help=r"such as '\mod_quiz\event\attempt_started'"
     )

@@ -7,7 +7,7 @@ call it with resources of their own. https://docs.dagster.io/guides/build/projec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import dagster as dg
 
@@ -18,38 +18,40 @@ from caliper_dagster.event_stores import event_stores
 from caliper_dagster.resources import resources as default_resources
 from caliper_dagster.sensors import late_rows_sensor
 from caliper_dagster.settings import Settings
+from caliper_dagster.sites import all_sites
 
 
 def build_definitions(
-    settings: Settings | None = None,
-    *,
-    prefix: Sequence[str] = (),
-    resources: Mapping[str, object] | None = None,
+    settings: Settings | None = None, *, resources: Mapping[str, object] | None = None
 ) -> dg.Definitions:
-    """The definitions of one Moodle site and its event stores.
+    """The definitions of a Moodle site and its event stores, or of all sites.
 
     Args:
-        settings: what they are built for; the environment's when not given. Secrets are taken from
-            the environment when a step runs, whatever is given here.
-        prefix: what comes before the names of assets and jobs, for projects with several sites.
-        resources: replace the resources of these names (see ``resources.resources``).
+        settings: of the site that they are built for; all that the environment tells of when not
+            given. Secrets are taken from the environment when a step runs, whatever is given here.
+        resources: replace the resources of these names (see ``resources.resources``), of each site.
 
     Raises:
-        ConfigurationError: a setting in the environment, or the file of event stores, is of the
-            wrong form.
+        ConfigurationError: a setting in the environment, or a file of sites or event stores, is of
+            the wrong form.
     """
-    settings = settings or Settings.from_environment()
-    assets = build_assets(settings, prefix)
-    chain = chain_job(assets, prefix)
-    sensors = [late_rows_sensor(chain, assets, settings, prefix)]
+    sites = (settings,) if settings else all_sites()
+    return dg.Definitions.merge(*(_of_one(site, resources or {}) for site in sites))
+
+
+def _of_one(settings: Settings, replaced: Mapping[str, object]) -> dg.Definitions:
+    assets = build_assets(settings)
+    chain = chain_job(assets, settings)
+    sensors = [late_rows_sensor(chain, assets, settings)]
     if len(event_stores(settings)) > 1:
-        sensors.append(catch_up_sensor(chain, assets, settings, prefix))
+        sensors.append(catch_up_sensor(chain, assets, settings))
+    given = {**default_resources(settings), **replaced}
     return dg.Definitions(
         assets=assets,
-        jobs=[chain, resend_job(assets, prefix)],
+        jobs=[chain, resend_job(assets, settings)],
         schedules=[hourly_schedule(chain, settings)],
         sensors=sensors,
-        resources={**default_resources(settings), **(resources or {})},
+        resources={settings.own_name(name): resource for name, resource in given.items()},
         # Steps of one run pass files to each other; a process for each would only start slowly.
         executor=dg.in_process_executor,
     )

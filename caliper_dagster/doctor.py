@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -44,21 +44,32 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the checklist."""
+    """One line of the checklist.
+
+    Attributes:
+        site: the one of several that it is about; None of all, or of the only one.
+    """
 
     verdict: Verdict
     subject: str
     text: str
+    site: str | None = None
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
-    """Look at everything, in the order in which a log row meets it."""
+def examine(sites: Iterable[Settings]) -> Iterator[Finding]:
+    """Look at everything, site by site, in the order in which a log row meets it."""
+    for settings in sites:
+        for finding in _examine(settings):
+            yield replace(finding, site=settings.site)
+    yield from _guarded("Dagster", _dagster)
+
+
+def _examine(settings: Settings) -> Iterator[Finding]:
     yield from _guarded("Site address", lambda: _site(settings))
     yield from _guarded("Moodle database", lambda: _moodle(settings))
     yield from _guarded("Event store", lambda: _event_stores(settings))
     yield from _guarded("Storage", lambda: _storage(settings))
     yield from _guarded("Ledger", lambda: _ledger(settings))
-    yield from _guarded("Dagster", _dagster)
 
 
 def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

@@ -14,18 +14,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from caliper_dagster.errors import CaliperDagsterError, ConfigurationError
 from caliper_dagster.frames import CALIPER_EVENTS, EMISSION_RESULTS, WITH_EVENT, Frame
-from caliper_dagster.settings import CaliperVersion, Settings
+from caliper_dagster.settings import CaliperVersion, Settings, not_set
+from caliper_dagster.settings_file import SettingsFile, Variable, first_mistake
 
 if TYPE_CHECKING:
     from caliper_dagster.emitter import EventStore
@@ -51,18 +50,10 @@ _KEYS = {
 """What is a setting for a single event store is a key of the file for each of several."""
 
 _SETTING = re.compile(r"(?<![$\w])CALIPER_[A-Z_]+")
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Variable(_Model):
-    """A value that stands in the environment."""
-
-    env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
 class Patterns(_Model):
@@ -150,17 +141,7 @@ class EventStoreDefinition(_Model):
     @field_validator("url", mode="before")
     @classmethod
     def _holds_no_secret(cls, value: object) -> object:
-        if isinstance(value, str):
-            parts = urlsplit(value)
-            if parts.scheme not in {"http", "https"} or not parts.hostname:
-                raise ValueError("must be an http or https URL, or {env: NAME}")
-            if "@" in parts.netloc or parts.query:
-                raise ValueError(
-                    "holds a user, a password or a query, which may be secret: write {env: NAME}"
-                )
-        elif not isinstance(value, dict | Variable):
-            raise ValueError("must be an http or https URL, or {env: NAME}")  # noqa: TRY004
-        return value
+        return value if isinstance(value, dict | Variable) else without_secret(value)
 
     @field_validator("api_key", mode="before")
     @classmethod
@@ -228,9 +209,25 @@ class EventStoreDefinition(_Model):
         if value or (variable.env == API_KEY and not self.name):
             return value or None
         if not self.name:
-            raise ConfigurationError(f"{URL} is not set: where envelopes go.")
+            raise not_set(URL if variable is self.url else API_KEY, variable.env)
         key = "url" if variable is self.url else "api_key"
         raise ConfigurationError(f"The variable ${variable.env} of {key} is not set.")
+
+
+def without_secret(value: object) -> str:
+    """The address of an event store as it may stand in a file.
+
+    Raises:
+        ValueError: it is none, or holds what may be secret.
+    """
+    parts = urlsplit(value) if isinstance(value, str) else urlsplit("")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http or https URL, or {env: NAME}")
+    if "@" in parts.netloc or parts.query:
+        raise ValueError(
+            "holds a user, a password or a query, which may be secret: write {env: NAME}"
+        )
+    return str(value)
 
 
 def event_stores(settings: Settings) -> tuple[EventStoreDefinition, ...]:
@@ -241,14 +238,20 @@ def event_stores(settings: Settings) -> tuple[EventStoreDefinition, ...]:
             names file, event store and key, and repeats no value.
     """
     if settings.event_stores is None:
-        single: dict[str, Any] = {"url": Variable(env=URL), "api_key": Variable(env=API_KEY)}
+        single = {
+            _KEYS[secret]: settings.secrets.get(secret, Variable(env=secret))
+            for secret in (URL, API_KEY)
+        }
         return (EventStoreDefinition.model_validate(_defaults(settings) | single),)
     if settings.event_store_url is not None:
         raise ConfigurationError(
             f"{URL} and {FILE} are both set: the file {settings.event_stores} names all event "
             f"stores, so take {URL} away."
         )
-    return _File(settings.event_stores).read(_defaults(settings))
+    file = SettingsFile(FILE, settings.event_stores, thing="event store", example="url")
+    return tuple(
+        _definition(file, name, said, _defaults(settings)) for name, said in file.read().items()
+    )
 
 
 def require_event_stores(settings: Settings) -> tuple[EventStoreDefinition, ...]:
@@ -317,68 +320,15 @@ def _rules(column: pa.ChunkedArray, patterns: Patterns, name: str) -> pa.Chunked
     return pa.chunked_array([pa.array(named, pa.string()).take(places.combine_chunks())])
 
 
-class _File:
-    """The file, with sentences that name the place of a mistake."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def read(self, defaults: Mapping[str, Any]) -> tuple[EventStoreDefinition, ...]:
-        found = self._load()
-        if not isinstance(found, dict) or not found:
-            raise self._wrong("it must give a name to each event store, and its settings below")
-        for name in found:
-            if not isinstance(name, str) or not _NAME.fullmatch(name):
-                raise self._wrong(
-                    "the name of an event store must be of small letters, digits and _, beginning "
-                    "with a letter"
-                )
-        return tuple(self._definition(name, given, defaults) for name, given in found.items())
-
-    def _load(self) -> object:
-        try:
-            text = Path(self._path).read_text(encoding="utf-8")
-            self._refuse_doubles(yaml.compose(text, Loader=_Loader))
-            return yaml.load(text, Loader=_Loader)  # noqa: S506 - it is the safe one, in C
-        except (OSError, UnicodeDecodeError) as error:
-            what = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-            raise ConfigurationError(f"{FILE}: {self._path} cannot be read ({what}).") from None
-        except (yaml.YAMLError, ValueError) as error:
-            # The words of the parser may repeat what stands there.
-            mark = getattr(error, "problem_mark", None)
-            line = f" (line {mark.line + 1})" if mark else ""
-            raise self._wrong(f"it is no well-formed YAML{line}") from None
-
-    def _refuse_doubles(self, node: yaml.Node | None) -> None:
-        """YAML takes the last of two equal keys without a word."""
-        if not isinstance(node, yaml.MappingNode):
-            return
-        seen: set[str] = set()
-        for key, value in node.value:
-            name, line = str(key.value), key.start_mark.line + 1
-            if name in seen:
-                raise self._wrong(f"{name} stands there twice (line {line})")
-            seen.add(name)
-            self._refuse_doubles(value)
-
-    def _definition(
-        self, name: str, given: object, defaults: Mapping[str, Any]
-    ) -> EventStoreDefinition:
-        if not isinstance(given, dict):
-            raise self._wrong(f"{name} must have settings of its own below it, such as url")
-        for key in given:
-            if key not in _KEYS.values() and key != "filter":
-                known = ", ".join((*_KEYS.values(), "filter"))
-                raise self._wrong(f"event store {name} has a key that is none of {known}")
-        try:
-            return EventStoreDefinition.model_validate({**defaults, **given, "name": name})
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            place = ".".join(str(part) for part in first["loc"] if part not in {"str", "Variable"})
-            what = first["msg"].removeprefix("Value error, ")
-            raise self._wrong(
-                f"event store {name}: {place}: {what[:1].lower()}{what[1:]}"
-            ) from None
-
-    def _wrong(self, what: str) -> ConfigurationError:
-        return ConfigurationError(f"{FILE} is wrong: {self._path}: {what}.")
+def _definition(
+    file: SettingsFile, name: str, said: Mapping[str, object], defaults: Mapping[str, Any]
+) -> EventStoreDefinition:
+    for key in said:
+        if key not in _KEYS.values() and key != "filter":
+            known = ", ".join((*_KEYS.values(), "filter"))
+            raise file.wrong(f"event store {name} has a key that is none of {known}")
+    try:
+        return EventStoreDefinition.model_validate({**defaults, **said, "name": name})
+    except ValidationError as error:
+        place, what = first_mistake(error)
+        raise file.wrong(f"event store {name}: {place}: {what}") from None

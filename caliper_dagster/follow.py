@@ -73,7 +73,7 @@ class Follower:
                 intervals.
         """
         settings, now = self._settings, time.time()
-        note_follower(self._instance, now)
+        note_follower(self._instance, settings, now)
         bounds = bounds_at(now, settings)
         bounds = bounds._replace(start=max(bounds.start, bounds.due), overdue=bounds.start)
         with MoodleDatabase.open(
@@ -99,7 +99,7 @@ class Follower:
             except RunError as error:
                 failures.append(error)
         if done:
-            forget_superseded(self._instance)
+            forget_superseded(self._instance, settings)
         if failures:
             raise failures[0]
         return done

@@ -15,6 +15,7 @@ from caliper_dagster.errors import ConfigurationError
 
 SECONDS = 3600
 KEY_FORMAT = "%Y-%m-%d-%H:%M"
+HOUR_FORM = "a full hour in UTC such as 2026-01-31T14:00Z"
 
 _ISO_HOUR = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}(:00(:00)?)?)?(Z|\+00:00)?")
 
@@ -117,9 +118,7 @@ def parse_hour(text: str, name: str) -> Hour:
             raise ValueError  # noqa: TRY301 - one sentence for both kinds of mistake
         moment = datetime.fromisoformat(text.strip().removesuffix("Z").removesuffix("+00:00"))
     except ValueError:
-        raise ConfigurationError(
-            f"{name} must be a full hour in UTC such as 2026-01-31T14:00Z, not {text!r}."
-        ) from None
+        raise ConfigurationError(f"{name} must be {HOUR_FORM}, not {text!r}.") from None
     return Hour.of(moment.replace(tzinfo=UTC).timestamp())
 
 

@@ -6,22 +6,31 @@ clear sentence. What the plain object can do is written where it lives (``expand
 https://docs.dagster.io/guides/build/external-resources
 
 Secrets stay in the environment: a resource holds the *name* of the variable, so the web UI and the
-logs can only show that. The parts are imported when a step opens them, not when Dagster loads the
+logs can only show that.
+
+Dagster gives a function the resource of its parameter's name, and of each name there is one in a
+project. Of several sites each has its own under names that begin with the site's, and ``of_site``
+gives the functions of a site these parameters.
+
+The parts are imported when a step opens them, not when Dagster loads the
 definitions: the web server and the daemon never need them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
+from inspect import Signature, isgeneratorfunction, signature
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from caliper_dagster.errors import CaliperDagsterError
 from caliper_dagster.event_stores import EventStoreDefinition, event_stores
-from caliper_dagster.settings import Settings
+from caliper_dagster.settings import DB_URL, LEDGER_URL, Settings, not_set
+from caliper_dagster.settings_file import Variable
 from caliper_dagster.storage import PartitionStorage
 
 if TYPE_CHECKING:
@@ -33,6 +42,7 @@ class MoodleResource(dg.ConfigurableResource[Any]):
     """Moodle's database, read-only."""
 
     url: str | None = None
+    variable: str = DB_URL
     prefix: str = "mdl_"
     timeout: int = 300
 
@@ -44,9 +54,10 @@ class MoodleResource(dg.ConfigurableResource[Any]):
         """
         from caliper_dagster.expander import MoodleDatabase
 
-        url = _settings(MOODLE_DB_URL=self.url).require("moodle_db_url")
+        if not self.url:
+            raise not_set(DB_URL, self.variable)
         pieces = kept.pieces("log_lifecycle") if kept else None
-        return MoodleDatabase.open(url, self.prefix, self.timeout, pieces)
+        return MoodleDatabase.open(self.url, self.prefix, self.timeout, pieces)
 
 
 class EventStoresResource(dg.ConfigurableResource[Any]):
@@ -60,13 +71,14 @@ class EventStoresResource(dg.ConfigurableResource[Any]):
 
 
 class StorageResource(dg.ConfigurableResource[Any]):
-    """Where partitions are kept: a folder or an object store."""
+    """Where partitions are kept: a folder or an object store, of several sites a folder of it."""
 
     url: str | None = None
+    folder: str | None = None
 
     def location(self) -> str:
         """The URL; ``data`` under ``DAGSTER_HOME`` when none is given."""
-        return _settings(CALIPER_STORAGE=self.url).storage_url()
+        return _settings(CALIPER_STORAGE=self.url, folder=self.folder).storage_url()
 
     def open(self) -> PartitionStorage:
         """The storage; nothing is touched before something is read or written."""
@@ -77,21 +89,27 @@ class LedgerResource(dg.ConfigurableResource[Any]):
     """The durable record of what each event store has acknowledged."""
 
     url: str | None = None
+    variable: str = LEDGER_URL
     storage_url: str | None = None
 
     def open(self) -> Ledger:
         """The ledger; SQLite beside the storage when no URL is given. A context manager."""
         from caliper_dagster.emitter import Ledger
 
-        given = _settings(CALIPER_LEDGER_URL=self.url, CALIPER_STORAGE=self.storage_url)
+        given = _settings(
+            CALIPER_LEDGER_URL=self.url,
+            CALIPER_STORAGE=self.storage_url,
+            secrets={LEDGER_URL: Variable(env=self.variable)},
+        )
         return Ledger(given.ledger())
 
 
 def resources(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
-    """The resources by the names under which the assets ask for them."""
+    """The resources of a site by the names of the parameters by which functions ask for them."""
     return {
         "moodle": MoodleResource(
-            url=_secret("MOODLE_DB_URL"),
+            url=_secret(settings, DB_URL),
+            variable=settings.variable(DB_URL),
             prefix=settings.moodle_db_prefix,
             timeout=settings.moodle_db_timeout,
         ),
@@ -100,9 +118,44 @@ def resources(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
                 store.model_dump(mode="json", exclude_none=True) for store in event_stores(settings)
             ]
         ),
-        "storage": StorageResource(url=settings.storage),
-        "ledger": LedgerResource(url=_secret("CALIPER_LEDGER_URL"), storage_url=settings.storage),
+        "storage": storage_resource(settings),
+        "ledger": LedgerResource(
+            url=_secret(settings, LEDGER_URL),
+            variable=settings.variable(LEDGER_URL),
+            storage_url=settings.storage,
+        ),
     }
+
+
+def storage_resource(settings: Settings) -> StorageResource:
+    """Where the partitions of a site are kept."""
+    return StorageResource(url=settings.storage, folder=settings.folder)
+
+
+def of_site(function: Callable[..., Any], settings: Settings) -> Callable[..., Any]:
+    """The function with parameters by which Dagster gives it the resources of its site."""
+    if not settings.site:
+        return function
+    told = signature(function)
+    own = {
+        name: settings.own_name(name)
+        for name, parameter in told.parameters.items()
+        if isinstance(parameter.annotation, type)
+        and issubclass(parameter.annotation, dg.ConfigurableResource)
+    }
+    names = {asked: name for name, asked in own.items()}
+
+    @wraps(function)
+    def asks(*given: Any, **named: Any) -> Any:  # noqa: ANN401 - what the function takes and gives
+        return function(*given, **{names.get(asked, asked): named[asked] for asked in named})
+
+    parameters = [
+        parameter.replace(name=own.get(name, name)) for name, parameter in told.parameters.items()
+    ]
+    # Dagster has no use for the type of a generator, which it does not see this to be.
+    gives = Signature.empty if isgeneratorfunction(function) else told.return_annotation
+    asks.__signature__ = Signature(parameters, return_annotation=gives)  # type: ignore[attr-defined]
+    return asks
 
 
 @contextmanager
@@ -114,11 +167,11 @@ def clear_failures() -> Iterator[None]:
         raise dg.Failure(description=str(error), allow_retries=False) from None
 
 
-def _secret(variable: str) -> str | None:
+def _secret(settings: Settings, setting: str) -> str | None:
     """The variable by its name when it is set; unset variables are reported when they are used."""
+    variable = settings.variable(setting)
     return dg.EnvVar(variable) if os.environ.get(variable) else None
 
 
-def _settings(**values: str | None) -> Settings:
-    given: Mapping[str, str] = {name: value for name, value in values.items() if value}
-    return Settings.from_environment(given)
+def _settings(**values: object) -> Settings:
+    return Settings.model_validate({name: value for name, value in values.items() if value})

@@ -26,7 +26,7 @@ BACKFILL_TAG = "caliper_dagster/backfill"
 
 _BEGUN_TAG = "caliper_dagster/begun"
 # What changes neither events nor where they go.
-_NO_MATTER = {"hours_per_run", "start", "automation", "send_immediately", "attempts"}
+_NO_MATTER = {"hours_per_run", "start", "automation", "send_immediately", "attempts", "secrets"}
 
 
 @dataclass(frozen=True, slots=True)

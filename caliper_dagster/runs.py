@@ -22,7 +22,7 @@ import dagster as dg
 import pyarrow as pa
 
 from caliper_dagster.accounting import Account, Delivery
-from caliper_dagster.assets import EMISSION, FRESH_TAG, RESEND_ALL_TAG, SEND_TAG
+from caliper_dagster.assets import FRESH_TAG, RESEND_ALL_TAG, SEND_TAG, asset_key, emission_step
 from caliper_dagster.automation import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.definitions import build_definitions
 from caliper_dagster.emitter import Ledger
@@ -45,7 +45,7 @@ from caliper_dagster.hours import Hour, HourRange, groups
 from caliper_dagster.parallel import side_by_side
 from caliper_dagster.partitions import range_tags
 from caliper_dagster.processes import is_gone, process_name
-from caliper_dagster.resources import StorageResource
+from caliper_dagster.resources import StorageResource, storage_resource
 from caliper_dagster.resume import Task
 from caliper_dagster.settings import Settings
 from caliper_dagster.storage import Facts, PartitionStorage
@@ -281,7 +281,7 @@ def pieces(hours: HourRange, size: int) -> Iterator[HourRange]:
 
 
 def done(
-    kept: PartitionStorage,
+    kept: PartitionStorage | _Watched,
     hours: HourRange,
     results: Mapping[str, Frame] = MappingProxyType({"": EMISSION_RESULTS}),
     left: Mapping[str, Container[Hour]] = MappingProxyType({}),
@@ -307,7 +307,9 @@ def done(
     )
 
 
-def _delivered(kept: PartitionStorage, results: Frame, hours: Iterable[Hour]) -> Delivery:
+def _delivered(
+    kept: PartitionStorage | _Watched, results: Frame, hours: Iterable[Hour]
+) -> Delivery:
     sent = (Delivery.from_facts(kept.facts(results, hour)) for hour in hours)
     return sum(sent, Delivery())
 
@@ -318,7 +320,7 @@ class Runner:
     Args:
         instance: where the runs are recorded.
         settings: what the assets are built for.
-        job: the name of the job.
+        job: the name of the job, without that of the site.
         written: called with every partition that is written, while a run goes on.
         verbose: let Dagster's own messages through to standard error.
         only: send to this event store, and do nothing else.
@@ -336,16 +338,14 @@ class Runner:
     ) -> None:
         self._settings = settings
         self._stores = (only,) if only else event_stores(settings)
-        self._storage = StorageResource(url=settings.storage)
-        self.definitions = build_definitions(
-            settings, resources={"storage": _Watched(self._storage, written)}
-        )
+        self._storage = _Watched(storage_resource(settings), written)
+        self.definitions = build_definitions(settings, resources={"storage": self._storage})
         self._execute = partial(
-            self.definitions.resolve_job_def(job).execute_in_process,
+            self.definitions.resolve_job_def(settings.own_name(job)).execute_in_process,
             instance=instance,
             run_config={} if verbose else _SILENCE,
             raise_on_error=False,
-            asset_selection=[dg.AssetKey(only.results.name)] if only else None,
+            asset_selection=[asset_key(settings, only.results)] if only else None,
         )
 
     def run(self, hours: HourRange, asked: Mapping[str, str]) -> Done:
@@ -360,6 +360,7 @@ class Runner:
             KeyboardInterrupt: it was interrupted.
         """
         own = {_PROCESS_TAG: process_name(), **_LOCATION_TAG, **_NO_RETRY_TAG}
+        self._storage.forget()
         try:
             result = self._execute(tags={**asked, **range_tags(hours), **own})
         except dg.DagsterExecutionInterruptedError:
@@ -369,17 +370,18 @@ class Runner:
         failure = _failure(result)
         by_name = asked.get(RESEND_ALL_TAG) == "true" or SEND_TAG in asked
         several = len(self._stores) > 1 and not by_name
-        if several and isinstance(failure, RunError) and _only_sending_failed(result):
+        only_sending = _only_sending_failed(result, self._settings)
+        if several and isinstance(failure, RunError) and only_sending:
             done = self.done(hours)
             if done.left:
                 return replace(done, failure=str(failure))
         raise failure
 
     def done(self, hours: HourRange) -> Done:
-        """What was done about the hours, by whichever run."""
+        """What was done about the hours: by the last run, else as it stands in the storage."""
         results = {store.name or "": store.results for store in self._stores}
         left = left_over(self._settings) if len(results) > 1 else {}
-        return done(self._storage.open(), hours, results, left)
+        return done(self._storage, hours, results, left)
 
 
 def left_over(settings: Settings) -> Mapping[str, Mapping[Hour, int]]:
@@ -463,23 +465,38 @@ def _catch_up(
 
 
 class _Watched:
-    """The storage resource, telling of every partition that is written."""
+    """The storage resource, telling of every partition that is written, and remembering its facts.
+
+    Another run may write the same hours again before anybody has asked what became of this one's.
+    """
 
     def __init__(self, given: StorageResource, written: Written) -> None:
         self._given, self._written = given, written
+        self._facts: dict[tuple[str, Hour], Facts] = {}
 
     def open(self) -> PartitionStorage:
-        return _WatchedStorage(self._given.location(), self._written)
+        return _WatchedStorage(self._given.location(), self._note)
+
+    def facts(self, frame: Frame, hour: Hour) -> Facts:
+        own = self._facts.get((frame.name, hour))
+        return self._given.open().facts(frame, hour) if own is None else own
+
+    def forget(self) -> None:
+        self._facts = {}
+
+    def _note(self, frame: Frame, hour: Hour, facts: Facts) -> None:
+        self._facts[frame.name, hour] = facts
+        self._written(frame, hour)
 
 
 class _WatchedStorage(PartitionStorage):
-    def __init__(self, url: str, written: Written) -> None:
+    def __init__(self, url: str, note: Callable[[Frame, Hour, Facts], None]) -> None:
         super().__init__(url)
-        self._written = written
+        self._note = note
 
     def write(self, frame: Frame, hour: Hour, table: pa.Table, facts: Facts | None = None) -> int:
         size = super().write(frame, hour, table, facts)
-        self._written(frame, hour)
+        self._note(frame, hour, facts or {})
         return size
 
 
@@ -500,6 +517,6 @@ def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
     return RunError(f"The run {result.run_id} failed: see it in the web UI, or use --verbose.")
 
 
-def _only_sending_failed(result: dg.ExecuteInProcessResult) -> bool:
+def _only_sending_failed(result: dg.ExecuteInProcessResult, settings: Settings) -> bool:
     failed = {event.step_key for event in result.all_events if event.is_step_failure}
-    return failed == {EMISSION}
+    return failed == {emission_step(settings)}

@@ -8,17 +8,19 @@ are of the same job as those of the schedule. https://docs.dagster.io/guides/aut
 
 from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from threading import BoundedSemaphore
 from time import time
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from caliper_dagster.assets import EMISSION, emission
-from caliper_dagster.automation import SCHEDULE_PRIORITY, SENSOR_PRIORITY, priority
+from caliper_dagster.automation import SCHEDULE_PRIORITY, SENSOR_PRIORITY, priority, site_tags
+from caliper_dagster.errors import SourceError
 from caliper_dagster.event_stores import event_stores
 from caliper_dagster.hours import Hour, HourRange, last_complete_hour
 from caliper_dagster.partitions import range_tags
-from caliper_dagster.resources import LedgerResource, MoodleResource, StorageResource
+from caliper_dagster.resources import LedgerResource, MoodleResource, StorageResource, of_site
 from caliper_dagster.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,15 +30,23 @@ LATE_ROWS = "late_rows"
 REASON_TAG = "caliper_dagster/reason"
 """On a run that the sensor asked for: ``late rows``, ``new rows`` or ``unfinished``."""
 
+LATE_ROWS_TAG = "caliper_dagster/late_rows"
+"""On a run for late rows, with its site (``true`` for the only one): one at a time of each."""
+
 NEW_ROWS = "new rows"
 
-_FOLLOWED = "caliper_dagster/followed"
+_GROWN = "late rows"
+
 _FOLLOWER_SILENT = 60
 """Seconds after which a follower that says nothing is taken for gone."""
 _FORGOTTEN_AT_ONCE = 100
 
 _FIRST_LOOK = 86_400
 """So far back, in seconds, the first look goes: rows may have come late before it."""
+
+_LOOKS = 2
+"""Looks of a sensor that go on at a time, at most: one that waits for a database that never answers
+keeps a thread of the code server, which has few, and has them for all sites."""
 
 _INTERVAL = 30
 _SCHEDULE_FIRST = timedelta(minutes=10)
@@ -47,7 +57,6 @@ def late_rows_sensor(
     job: "dg.UnresolvedAssetJobDefinition",
     assets: Sequence[dg.AssetsDefinition],
     settings: Settings,
-    prefix: Sequence[str] = (),
 ) -> dg.SensorDefinition:
     """The sensor over one site's log.
 
@@ -55,13 +64,12 @@ def late_rows_sensor(
         job: the job over the four assets.
         assets: its assets; those of the event stores say which hours are finished.
         settings: what they are built for.
-        prefix: what comes before its name, for projects with several sites.
     """
     results = emission(assets)
     on = settings.automation or settings.send_immediately
 
-    @dg.sensor(
-        name="_".join((*prefix, LATE_ROWS)),
+    decorator = dg.sensor(
+        name=settings.own_name(LATE_ROWS),
         job=job,
         minimum_interval_seconds=settings.send_interval if settings.send_immediately else _INTERVAL,
         default_status=dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED,
@@ -69,7 +77,23 @@ def late_rows_sensor(
         "hours again that failed or that nobody took. What is acknowledged is not sent again."
         + (" Also takes the hour in progress." if settings.send_immediately else ""),
     )
+
+    looking = BoundedSemaphore(_LOOKS)
+
     def late_rows(
+        context: dg.SensorEvaluationContext,
+        moodle: MoodleResource,
+        storage: StorageResource,
+        ledger: LedgerResource,
+    ) -> dg.SensorResult:
+        if not looking.acquire(blocking=False):
+            raise SourceError("Moodle's database has not answered yet to earlier looks.")
+        try:
+            return look(context, moodle, storage, ledger)
+        finally:
+            looking.release()
+
+    def look(
         context: dg.SensorEvaluationContext,
         moodle: MoodleResource,
         storage: StorageResource,
@@ -79,7 +103,7 @@ def late_rows_sensor(
 
         now, ask = time(), Statuses(context.instance, results, left_over(settings, ledger))
         bounds = bounds_at(now, settings)
-        if is_followed(context.instance, now):
+        if is_followed(context.instance, settings, now):
             bounds = bounds._replace(end=bounds.due)
         with moodle.open() as database:
             memory = (
@@ -92,14 +116,14 @@ def late_rows_sensor(
             )
             wanted = watch.look(ask, 60 * settings.late_margin)
         if settings.send_immediately:
-            forget_superseded(context.instance)
+            forget_superseded(context.instance, settings)
         return dg.SensorResult(
-            run_requests=[run_request(asked) for asked in wanted],
+            run_requests=[run_request(asked, settings) for asked in wanted],
             skip_reason=None if wanted else _why_not(memory),
             cursor=memory.model_dump_json(),
         )
 
-    return late_rows
+    return decorator(of_site(late_rows, settings))
 
 
 def bounds_at(now: float, settings: Settings) -> "Bounds":
@@ -117,32 +141,39 @@ def bounds_at(now: float, settings: Settings) -> "Bounds":
     )
 
 
-def run_request(asked: "Wanted") -> dg.RunRequest:
+def run_request(asked: "Wanted", settings: Settings) -> dg.RunRequest:
     """One run over the hours; Dagster makes it once for each key."""
     order = SCHEDULE_PRIORITY if asked.reason == NEW_ROWS else SENSOR_PRIORITY
+    late = {LATE_ROWS_TAG: settings.site or "true"} if asked.reason == _GROWN else {}
     return dg.RunRequest(
         run_key=asked.key,
         tags={
             **range_tags(asked.hours),
             **priority(order),
+            **late,
             REASON_TAG: asked.reason,
         },
     )
 
 
-def note_follower(instance: dg.DagsterInstance, now: float) -> None:
-    """Leave word that ``caliper-dagster follow`` is at work; to be repeated."""
-    instance.daemon_cursor_storage.set_cursor_values({_FOLLOWED: str(now)})
+def note_follower(instance: dg.DagsterInstance, settings: Settings, now: float) -> None:
+    """Leave word that ``caliper-dagster follow`` is at work on a site; to be repeated."""
+    instance.daemon_cursor_storage.set_cursor_values({_followed(settings): str(now)})
 
 
-def is_followed(instance: dg.DagsterInstance, now: float) -> bool:
+def is_followed(instance: dg.DagsterInstance, settings: Settings, now: float) -> bool:
     """Whether ``caliper-dagster follow`` takes the hour in progress, so that nobody else need."""
-    said = instance.daemon_cursor_storage.get_cursor_values({_FOLLOWED}).get(_FOLLOWED, "0")
+    name = _followed(settings)
+    said = instance.daemon_cursor_storage.get_cursor_values({name}).get(name, "0")
     return now - float(said) < _FOLLOWER_SILENT
 
 
-def forget_superseded(instance: dg.DagsterInstance) -> int:
-    """Delete the runs of the hour in progress to which a later one has succeeded.
+def _followed(settings: Settings) -> str:
+    return "/".join(("caliper_dagster/followed", *settings.prefix))
+
+
+def forget_superseded(instance: dg.DagsterInstance, settings: Settings) -> int:
+    """Delete a site's runs of the hour in progress to which a later one has succeeded.
 
     There are hundreds in an hour, and Dagster forgets nothing by itself. What was sent is in the
     ledger, and the last run of each hour stays.
@@ -150,7 +181,9 @@ def forget_superseded(instance: dg.DagsterInstance) -> int:
     Returns:
         How many there were.
     """
-    wanted = dg.RunsFilter(tags={REASON_TAG: NEW_ROWS}, statuses=[dg.DagsterRunStatus.SUCCESS])
+    wanted = dg.RunsFilter(
+        tags={REASON_TAG: NEW_ROWS, **site_tags(settings)}, statuses=[dg.DagsterRunStatus.SUCCESS]
+    )
     covered: set[str] = set()
     gone = 0
     for run in instance.get_runs(wanted, limit=_FORGOTTEN_AT_ONCE):

@@ -24,7 +24,11 @@ from pydantic import (
 )
 
 from caliper_dagster.errors import ConfigurationError
-from caliper_dagster.hours import Hour, parse_hour
+from caliper_dagster.hours import HOUR_FORM, Hour, parse_hour
+from caliper_dagster.settings_file import Variable, first_mistake
+
+DB_URL = "MOODLE_DB_URL"
+LEDGER_URL = "CALIPER_LEDGER_URL"
 
 CaliperVersion = Literal["v1p2", "v1p1"]
 PersonIdentifier = Literal[
@@ -40,7 +44,17 @@ def _http_url(text: str) -> str:
 
 
 class Settings(BaseModel):
-    """The settings of one Moodle site and one event store, by their environment variables."""
+    """The settings of one Moodle site and one event store, by their environment variables.
+
+    Of several sites (``sites``) each has, beside its settings:
+
+    Attributes:
+        site: its name.
+        folder: its folder under ``storage``; None when the storage is its own.
+        secrets: by setting, where its secrets stand: in a variable, or nowhere; the address of an
+            event store may stand there itself. What is not named stands in the variable of the
+            setting's name.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -66,6 +80,11 @@ class Settings(BaseModel):
         None,
         alias="MOODLE_WWWROOT",
         description="the site's address ($CFG->wwwroot), base of all entity IRIs",
+    )
+    sites: str | None = Field(
+        None,
+        alias="CALIPER_SITES",
+        description="file (YAML) that names several Moodle sites, each with settings of its own",
     )
     event_store_url: SecretStr | None = Field(
         None, alias="CALIPER_EVENT_STORE_URL", description="where envelopes go"
@@ -212,10 +231,17 @@ class Settings(BaseModel):
         False, alias="CALIPER_IP_ADDRESSES", description="send the ip address of each log row"
     )
 
+    site: str | None = None
+    folder: str | None = None
+    secrets: Mapping[str, Variable | str | None] = {}
+
     @field_validator("start", mode="before")
     @classmethod
     def _read_start(cls, value: object) -> object:
-        return parse_hour(value, "CALIPER_START") if isinstance(value, str) else value
+        try:
+            return parse_hour(value, "") if isinstance(value, str) else value
+        except ConfigurationError:
+            raise ValueError(f"must be {HOUR_FORM}") from None
 
     @field_validator("person_identifiers", mode="before")
     @classmethod
@@ -243,11 +269,8 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            what = first["msg"].removeprefix("Value error, ")
-            raise ConfigurationError(
-                f"{first['loc'][0]} is wrong: {what[:1].lower()}{what[1:]}."
-            ) from None
+            place, what = first_mistake(error)
+            raise ConfigurationError(f"{place.partition('.')[0]} is wrong: {what}.") from None
 
     def require(self, field: str) -> str:
         """The value of a setting that must be given, a secret in the clear.
@@ -257,16 +280,36 @@ class Settings(BaseModel):
         """
         value = getattr(self, field)
         if value is None:
-            info = type(self).model_fields[field]
-            raise ConfigurationError(f"{info.alias} is not set: {info.description}.")
+            setting = type(self).model_fields[field].alias or field
+            raise not_set(setting, self.variable(setting))
         return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+    def variable(self, setting: str) -> str:
+        """The environment variable in which a secret stands."""
+        named = self.secrets.get(setting)
+        return named.env if isinstance(named, Variable) else setting
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """What the keys of its assets begin with: the site's name, if it is one of several."""
+        return (self.site,) if self.site else ()
+
+    def own_name(self, word: str) -> str:
+        """The name of a job, sensor or resource of this site: no other site has the same."""
+        return "_".join((*self.prefix, word))
 
     def storage_url(self) -> str:
         """Where partitions are kept: the setting, or ``data`` under ``DAGSTER_HOME``.
 
+        Several sites have a folder each there, unless the storage is a site's own.
+
         Raises:
             ConfigurationError: neither is set.
         """
+        base = self._storage_base()
+        return f"{base.rstrip('/')}/{self.folder}" if self.folder else base
+
+    def _storage_base(self) -> str:
         if self.storage:
             return self.storage
         home = os.environ.get("DAGSTER_HOME")
@@ -280,18 +323,30 @@ class Settings(BaseModel):
     def ledger(self) -> str:
         """The ledger's SQLAlchemy URL: the setting, or ``ledger.sqlite`` beside the storage.
 
+        Sites whose partitions are in folders of one storage share the one beside it.
+
         Raises:
-            ConfigurationError: the storage is an object store, beside which SQLite cannot be.
+            ConfigurationError: the storage is an object store, beside which SQLite cannot be, or
+                the variable that the site names is not set.
         """
-        if self.ledger_url is not None:
-            return self.ledger_url.get_secret_value()
-        storage = self.storage_url()
+        if self.ledger_url is not None or self.variable(LEDGER_URL) != LEDGER_URL:
+            return self.require("ledger_url")
+        storage = self._storage_base()
         if "://" in storage and not storage.startswith("file://"):
             raise ConfigurationError(
                 "CALIPER_LEDGER_URL is not set: with CALIPER_STORAGE on an object store the ledger "
                 "needs a database of its own, such as postgresql+psycopg2://…/ledger."
             )
         return f"sqlite:///{Path(storage.removeprefix('file://')) / 'ledger.sqlite'}"
+
+
+def not_set(setting: str, variable: str) -> ConfigurationError:
+    """The sentence about a setting that is needed; another variable than its own is named too."""
+    (meaning,) = (
+        field.description for field in Settings.model_fields.values() if field.alias == setting
+    )
+    named = setting if variable == setting else f"{setting} (${variable})"
+    return ConfigurationError(f"{named} is not set: {meaning}.")
 
 
 def setting_names() -> list[str]:

@@ -51,19 +51,17 @@ class PartitionStorage:
 
     Args:
         url: a folder, or the URL of a folder in an object store that fsspec knows (``s3://…``).
-        prefix: folders between the base and the asset, for projects with several sites.
 
     Raises:
         ConfigurationError: no such kind of storage is known here.
     """
 
-    def __init__(self, url: str, prefix: Sequence[str] = ()) -> None:
+    def __init__(self, url: str) -> None:
         _allocate_from_system()
         self._name = _without_credentials(url)
         base = _base(url)
         self._local = base.protocol in _LOCAL
-        root: UPath | Path = Path(base.path).absolute() if self._local else base
-        self._base: UPath | Path = root.joinpath(*prefix)
+        self._base: UPath | Path = Path(base.path).absolute() if self._local else base
 
     def __repr__(self) -> str:
         return f"PartitionStorage({self._name!r})"
@@ -334,9 +332,11 @@ def _allocate_from_system() -> None:
 
 
 def _with_own_dictionaries(table: pa.Table) -> pa.Table:
-    """The same rows; each dictionary holds only what they refer to.
+    """The same rows; each dictionary holds only what they refer to, and that once.
 
     A slice keeps the dictionary of the table it was cut from, and Parquet would write all of it.
+    For a value that is there twice pyarrow (26) leaves room, which it fills with whatever the
+    process has had in its memory.
     """
     for index, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
@@ -347,8 +347,9 @@ def _with_own_dictionaries(table: pa.Table) -> pa.Table:
 def _compact(column: pa.ChunkedArray) -> pa.Array:
     array = column.combine_chunks()
     used = pc.unique(array.indices).drop_null()
-    indices = pc.index_in(array.indices, used)
-    return pa.DictionaryArray.from_arrays(indices, array.dictionary.take(used))
+    values = array.dictionary.take(used).dictionary_encode()
+    indices = values.indices.take(pc.index_in(array.indices, used))
+    return pa.DictionaryArray.from_arrays(indices, values.dictionary)
 
 
 def _replace(path: Path, content: pa.Buffer) -> None:

@@ -35,8 +35,8 @@ PROGRAMS = Path(sys.executable).parent
 DAEMON = ("dagster-daemon", "run", "-m", "caliper_dagster.definitions")
 
 BACKFILL = """
-mutation($wanted: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $wanted) {
-  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }
+mutation { launchPartitionBackfill(backfillParams: {assetSelection: ASSETS, partitionNames: HOURS})
+  { __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }
 """
 
 
@@ -61,13 +61,21 @@ class Machine:
 def machine(
     folder: Path, name: str, command: Sequence[str], settings: Mapping[str, str]
 ) -> Iterator[Machine]:
+    """Start one, configured as ``deploy/celery`` says."""
     home = folder / name
     (home / "work").mkdir(parents=True)
     shutil.copy(CELERY / "dagster.yaml", home)
-    with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(
+    with process(home, command, {**settings, "DAGSTER_HOME": str(home)}) as started:
+        yield started
+
+
+@contextmanager
+def process(home: Path, command: Sequence[str], settings: Mapping[str, str]) -> Iterator[Machine]:
+    """A program in the folder ``work`` of its home."""
+    with (home.parent / f"{home.name}.log").open("wb") as log:
+        started = subprocess.Popen(
             [str(PROGRAMS / command[0]), *command[1:]],
-            env=clean_environment(dict(os.environ)) | dict(settings) | {"DAGSTER_HOME": str(home)},
+            env=clean_environment(dict(os.environ)) | dict(settings),
             cwd=home / "work",
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -75,11 +83,11 @@ def machine(
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
-    found = Machine(name, home, process)
+    found = Machine(home.name, home, started)
     try:
         yield found
     finally:
-        if process.poll() is None:
+        if started.poll() is None:
             found.kill()
 
 
@@ -87,6 +95,31 @@ def worker(name: str) -> list[str]:
     """The command of a worker that takes one run at a time, of any queue."""
     queues = ["-Q", "hour,backfill", "--concurrency", "1", "--loglevel", "INFO"]
     return ["celery", "-A", "dagster_celery.app", "worker", *queues, "-n", f"{name}@caliper"]
+
+
+def launch_backfill(hours: HourRange, settings: Mapping[str, str], folder: Path) -> None:
+    """Start a backfill of the hours, as the web UI does; the daemon makes its runs."""
+    assets = ", ".join(f'{{path: ["{frame.name}"]}}' for frame in FRAMES)
+    names = json.dumps([hour.key for hour in hours])
+    asked = folder / "backfill.graphql"  # a year is too long for an argument
+    asked.write_text(BACKFILL.replace("ASSETS", f"[{assets}]").replace("HOURS", names))
+    told = dagster(["dagster-graphql", "--file", str(asked)], settings, folder)
+    assert "LaunchBackfillSuccess" in told, told
+
+
+def dagster(command: Sequence[str], settings: Mapping[str, str], folder: Path) -> str:
+    """What one of Dagster's programs says of the project."""
+    done = subprocess.run(
+        [str(PROGRAMS / command[0]), *command[1:], "-m", "caliper_dagster.definitions"],
+        env=clean_environment(dict(os.environ)) | dict(settings),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 @dataclass(frozen=True)
@@ -114,21 +147,8 @@ class Shared:
         return pc.list_flatten(results_table(name, batches)["event_ids"]).to_pylist()
 
     def launch(self) -> None:
-        """Start a backfill of all hours, as the web UI does."""
-        wanted = {
-            "assetSelection": [{"path": [frame.name]} for frame in FRAMES],
-            "partitionNames": [hour.key for hour in self.hours],
-        }
-        graphql = [str(PROGRAMS / "dagster-graphql"), "-m", "caliper_dagster.definitions"]
-        asked = subprocess.run(
-            [*graphql, "-t", BACKFILL, "-v", json.dumps({"wanted": wanted})],
-            env=clean_environment(dict(os.environ)) | dict(self.settings),
-            cwd=self.site.folder,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert "LaunchBackfillSuccess" in asked.stdout, asked.stdout + asked.stderr
+        """Start a backfill of all hours."""
+        launch_backfill(self.hours, self.settings, self.site.folder)
 
     def every_hour_is_sent(self) -> bool:
         """Whether nothing is left to do."""

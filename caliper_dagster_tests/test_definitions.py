@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from caliper_dagster.definitions import build_definitions
 from caliper_dagster.frames import FRAMES
@@ -27,8 +28,13 @@ def python(code: str) -> str:
     return result.stdout
 
 
-def test_dagster_finds_the_definitions_valid(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sites", [(), ("north", "south")])
+def test_dagster_finds_the_definitions_valid(sites: tuple[str, ...], tmp_path: Path) -> None:
     environment = clean_environment(dict(os.environ)) | {"DAGSTER_HOME": str(tmp_path)}
+    if sites:
+        said = "{0}: {{MOODLE_DB_URL: {{env: DB_OF_{0}}}, MOODLE_WWWROOT: 'https://{0}.example'}}\n"
+        (tmp_path / "sites.yaml").write_text("".join(said.format(site) for site in sites))
+        environment["CALIPER_SITES"] = str(tmp_path / "sites.yaml")
     (tmp_path / "dagster.yaml").symlink_to(ROOT / "caliper_dagster" / "dagster.yaml")
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "dagster", "definitions", "validate"],
@@ -87,19 +93,6 @@ def test_the_size_of_a_run_and_the_first_hour_are_settings() -> None:
     node = assets.get(dg.AssetKey("moodle_log"))
     assert node.backfill_policy == dg.BackfillPolicy.multi_run(24)
     assert node.partitions_def.get_first_partition_key() == "2026-01-31-14:00"
-
-
-def test_two_sites_fit_into_one_project() -> None:
-    both = dg.Definitions.merge(
-        build_definitions(Settings(), prefix=["north"]),
-        dg.Definitions(
-            assets=build_definitions(Settings(), prefix=["south"]).assets,
-            jobs=build_definitions(Settings(), prefix=["south"]).jobs,
-        ),
-    )
-    keys = {key.to_user_string() for key in both.resolve_asset_graph().get_all_asset_keys()}
-    assert keys == {f"{site}/{frame.name}" for site in ("north", "south") for frame in FRAMES}
-    assert both.resolve_job_def("south_resend_caliper_events")
 
 
 def test_the_ui_says_what_a_row_is_and_what_can_name_a_person() -> None:

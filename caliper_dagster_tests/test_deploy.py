@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
+from caliper_dagster.automation import SITE_TAG
 from caliper_dagster.celery_launcher import CeleryRunLauncher
 from caliper_dagster.runs import open_instance
 from caliper_dagster.settings import setting_names
@@ -96,7 +98,14 @@ VALUES: dict[str, Any] = {
     },
     "concurrency": {
         "enabled": None,
-        "runs": {"maxConcurrentRuns": None, "tagConcurrencyLimits": {"key", "limit"}},
+        "runs": {
+            "maxConcurrentRuns": None,
+            "tagConcurrencyLimits": {
+                "key": None,
+                "value": {"applyLimitPerUniqueValue"},
+                "limit": None,
+            },
+        },
         "pools": {"defaultLimit"},
     },
     "computeLogManager": {"type"},
@@ -136,7 +145,6 @@ def test_the_values_hold_only_keys_of_the_chart() -> None:
     ]
     schema = os.environ.get("CALIPER_TEST_HELM_SCHEMA")
     if schema:
-        jsonschema = pytest.importorskip("jsonschema")
         # The values are laid over the chart's own, which have what is required.
         relaxed = re.sub(r'"required": \[[^]]*\],?', "", Path(schema).read_text(encoding="utf-8"))
         jsonschema.validate(values, json.loads(relaxed))
@@ -214,4 +222,16 @@ def test_the_configuration_of_celery_is_one_that_dagster_takes(tmp_path: Path) -
         assert instance.run_retries_enabled
         limits = instance.get_concurrency_config().run_queue_config
         assert limits is not None
-        assert limits.max_concurrent_runs == 4
+        assert limits.max_concurrent_runs == 5
+
+
+def test_one_site_cannot_take_all_places() -> None:
+    chart = loaded("kubernetes/values.yaml")["concurrency"]["runs"]
+    places = [(chart["maxConcurrentRuns"], chart["tagConcurrencyLimits"])]
+    for path in ("../caliper_dagster/dagster.yaml", "celery/dagster.yaml"):
+        runs = loaded(path)["concurrency"]["runs"]
+        places.append((runs["max_concurrent_runs"], runs["tag_concurrency_limits"]))
+    for most, limits in places:
+        by_tag = {limit["key"]: limit for limit in limits}
+        assert by_tag[SITE_TAG]["value"] == {"applyLimitPerUniqueValue": True}
+        assert by_tag["dagster/backfill"]["limit"] < by_tag[SITE_TAG]["limit"] < most

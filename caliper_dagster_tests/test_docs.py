@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-import pytest
+import jsonschema
 import yaml
 
 from caliper_dagster.frames import FRAMES
@@ -64,7 +64,6 @@ def test_the_schema_is_what_recipes_are_checked_by() -> None:
 
 
 def test_the_schema_takes_the_recipes_that_are_shipped() -> None:
-    jsonschema = pytest.importorskip("jsonschema")
     folder = ROOT / "caliper_dagster" / "translator" / "recipes"
     for file in sorted(folder.glob("*.yaml")):
         if file.name != "fallback.yaml":

@@ -28,7 +28,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
 
 def findings(environment_: dict[str, str], site: Standing) -> dict[str, Finding]:
     with environment(dict(site.environment) | environment_):
-        return {finding.subject: finding for finding in examine(site.settings)}
+        return {finding.subject: finding for finding in examine([site.settings])}
 
 
 def test_all_is_well_on_a_site_that_is_in_use(

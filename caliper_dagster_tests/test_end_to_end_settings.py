@@ -171,7 +171,7 @@ BEFORE_RUN = {
         {"DAGSTER_POSTGRES_URL": "postgresql://me:hush-dagster%2F5@127.0.0.1:9/dagster"},
     ),
     "nonsense as the start": Wrong(
-        "CALIPER_START must be a full hour in UTC", ALL, {"CALIPER_START": "yesterday"}
+        "CALIPER_START is wrong: must be a full hour in UTC", ALL, {"CALIPER_START": "yesterday"}
     ),
     "start after the hours": Wrong(
         "--from is before the first hour, CALIPER_START ",

@@ -64,7 +64,7 @@ def test_rows_leave_as_they_come_and_one_run_stays(site: Standing, hour: Hour) -
     with open_instance() as instance:
         follower = Follower(instance, site.settings)
         assert follower.look() == []
-        assert is_followed(instance, time.time())
+        assert is_followed(instance, site.settings, time.time())
         for sent in (2, 5, 1):
             log(site, sent)
             (found,) = follower.look()

@@ -14,6 +14,8 @@ SHARED = (
     "garbage",
     "hours",
     "settings",
+    "settings_file",
+    "sites",
     "storage",
     "accounting",
     "translation",

@@ -18,6 +18,7 @@ def settings_table() -> str:
     rows = [
         f"| `{field.alias}` | {_default(field.default)} | {field.description} |\n"
         for field in Settings.model_fields.values()
+        if field.alias
     ]
     return "| Setting | Default | Meaning |\n|---|---|---|\n" + "".join(rows)
 

@@ -9,8 +9,9 @@ import dagster as dg
 import pytest
 
 from caliper_dagster import runs
+from caliper_dagster.accounting import Delivery
 from caliper_dagster.errors import ConfigurationError
-from caliper_dagster.frames import FRAMES, Frame
+from caliper_dagster.frames import EMISSION_RESULTS, FRAMES, Frame
 from caliper_dagster.hours import Hour, HourRange
 from caliper_dagster.processes import process_name
 from caliper_dagster.resume import BACKFILL_TAG, task
@@ -61,6 +62,21 @@ def test_a_backfill_is_runs_of_the_job_that_the_web_ui_shows(site: Standing) -> 
     for run in recorded:
         assert run.job_name == "caliper_events_of_the_hour"
         assert run.tags[".dagster/repository"] == "__repository__@caliper_dagster.definitions"
+
+
+def test_a_run_tells_what_it_has_sent_itself_also_when_another_takes_the_hours_at_once(
+    site: Standing,
+) -> None:
+    nothing = Delivery().as_facts()
+
+    def taken_again(frame: Frame, hour: Hour) -> None:
+        if frame == EMISSION_RESULTS:
+            site.storage.write(frame, hour, site.storage.read(frame, [hour]), nothing)
+
+    with runs.open_instance() as instance:
+        done = list(runs.backfill(instance, site.settings, HOURS, written=taken_again))
+
+    assert sum(run.delivery.sent for run in done) == site.arrived().events > 0
 
 
 def test_resending_sends_what_is_asked_for(site: Standing) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -16,7 +19,7 @@ from caliper_dagster.automation import CHAIN_JOB
 from caliper_dagster.definitions import build_definitions
 from caliper_dagster.frames import EMISSION_RESULTS, MOODLE_LOG
 from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.resources import resources
+from caliper_dagster.resources import MoodleResource, resources
 from caliper_dagster.runs import open_instance
 from caliper_dagster.watch import Memory
 from caliper_dagster_tests.standing import END, HOURS, Standing, environment, standing
@@ -203,3 +206,33 @@ def test_the_hour_in_progress_is_taken_as_it_grows(site: Standing) -> None:
         assert daemon.tick(1) == []
     arrived = site.arrived()
     assert arrived.events == arrived.received
+
+
+def test_looks_at_a_database_that_never_answers_do_not_pile_up(site: Standing) -> None:
+    """Each keeps a thread of the code server, which has few of them for all sites."""
+    outcomes: list[Exception] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent, open_instance() as instance:
+        url = f"mysql+pymysql://u:p@127.0.0.1:{silent.getsockname()[1]}/m"
+        (sensor,) = build_definitions().sensors or []
+        known = resources(site.settings)
+        given = {name: known[name] for name in ("storage", "ledger")}
+
+        def look() -> None:
+            asked = {**given, "moodle": MoodleResource(url=url)}
+            try:
+                with dg.build_sensor_context(instance=instance, resources=asked) as context:
+                    sensor.evaluate_tick(context)
+            except Exception as error:
+                outcomes.append(error)
+
+        looks = [threading.Thread(target=look) for _ in range(5)]
+        for thread in looks:
+            thread.start()
+        deadline = time.monotonic() + 60
+        while len(outcomes) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        told = [str(error) for error in outcomes]
+        assert told == ["Moodle's database has not answered yet to earlier looks."] * 3
+    for thread in looks:
+        thread.join()
+    assert len(outcomes) == len(looks)

@@ -64,8 +64,8 @@ def test_facts_come_back_without_the_rows(storage: PartitionStorage) -> None:
 
 
 def test_a_file_is_named_by_its_hour_for_any_reader(tmp_path: Path) -> None:
-    PartitionStorage(str(tmp_path), ["site"]).write(MOODLE_LOG, FIRST, rows(MOODLE_LOG, [5, 6]))
-    path = tmp_path / "site/moodle_log/date=2026-01-31/2026-01-31T22.parquet"
+    PartitionStorage(str(tmp_path)).write(MOODLE_LOG, FIRST, rows(MOODLE_LOG, [5, 6]))
+    path = tmp_path / "moodle_log/date=2026-01-31/2026-01-31T22.parquet"
     assert pq.ParquetFile(path).read().num_rows == 2
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name]
 
@@ -108,6 +108,26 @@ def test_a_slice_carries_only_its_own_records(tmp_path: Path) -> None:
         read = storage.read(EXPANDED_LOG, [hour], ["user"])["user"]
         assert len(read.chunk(0).dictionary) == 2000
         assert read.to_pylist() == part["user"].to_pylist()
+
+
+def test_a_value_that_is_twice_in_a_dictionary_makes_no_other_file(tmp_path: Path) -> None:
+    """pyarrow would leave room for the second one, and fill it with what was in its memory."""
+    storage, times = PartitionStorage(str(tmp_path)), [FIRST.start] * 3
+    once, twice = (
+        pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), pa.array(texts))
+        for indices, texts in (
+            ([0, 1, 0], ["same", "other"]),
+            ([0, 1, 2], ["same", "other", "same"]),
+        )
+    )
+    files = []
+    for users in (once, twice):
+        table = rows(EXPANDED_LOG, times)
+        table = table.set_column(table.schema.get_field_index("user"), "user", users)
+        storage.write(EXPANDED_LOG, FIRST, table)
+        assert storage.read(EXPANDED_LOG, [FIRST])["user"].to_pylist() == ["same", "other", "same"]
+        files.append(Path(storage.path(EXPANDED_LOG, FIRST)).read_bytes())
+    assert files[0] == files[1]
 
 
 def test_chunks_hold_whole_hours_and_bounded_rows(storage: PartitionStorage) -> None:

@@ -44,6 +44,8 @@ _DRIVERS = {
     "postgresql": "postgresql+psycopg2",
 }
 _WRONG_OPTION = "MOODLE_DB_URL: the driver does not know an option after the ? of the URL."
+_UNTIL_GIVEN_UP = 5
+"""Seconds beyond a statement's time within which the database must say that it gave it up."""
 _SUPPORTED = {"mysql+pymysql", "postgresql+psycopg2", "sqlite"}
 
 _CATALOGUE = {
@@ -333,6 +335,8 @@ def _engine(url: URL, timeout: int) -> Engine:
         return _sqlite_engine(url)
     options: dict[str, Any] = {"connect_args": {"connect_timeout": 10}}
     if url.drivername.startswith("mysql"):
+        # Of a connection that was accepted PyMySQL would wait for the first word for ever.
+        options["connect_args"]["read_timeout"] = timeout + _UNTIL_GIVEN_UP
         commands = [
             "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
             "SET SESSION TRANSACTION READ ONLY",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -123,6 +124,14 @@ def test_a_url_that_cannot_work_is_one_sentence_that_names_the_setting(url):
         MoodleDatabase.open(url)
     assert SECRET not in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_server_that_never_says_a_word_is_given_up():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"mysql+pymysql://user:hush@127.0.0.1:{silent.getsockname()[1]}/moodle"
+        with pytest.raises(ConfigurationError, match="MOODLE_DB_URL") as error:
+            MoodleDatabase.open(url, timeout=1)
+    assert "hush" not in str(error.value)
 
 
 def test_a_file_that_is_no_database_is_refused_by_name(tmp_path):
