@@ -36,15 +36,17 @@ class Renderer:
 
     def fail(self, rows: Indices, slot: str, what: str) -> None:
         """Remember that rows cannot become events."""
-        reason = f"{slot}: {what}"
-        if reason not in self.reasons:
-            self.reasons.append(reason)
-        self.failures[rows] = self.reasons.index(reason)
+        self.failures[rows] = self._code(slot, what)
 
     def blame(self, rows: Indices, slot: str, error: Exception) -> None:
         """Remember that rows cannot become events because of an error, without its values."""
-        told = isinstance(error, InvalidEntityError)
-        self.fail(rows, slot, str(error) if told else type(error).__name__)
+        self.failures[rows] = self._code(slot, _told(error))
+
+    def _code(self, slot: str, what: str) -> int:
+        reason = f"{slot}: {what}"
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+        return self.reasons.index(reason)
 
     def evaluate(
         self,
@@ -68,6 +70,7 @@ class Renderer:
         """
         combinations, inverse = self.rows.distinct(names, rows)
         results = []
+        failed: Codes = np.zeros(len(combinations), dtype=np.int64)
         render = self.render
         for number, values in enumerate(combinations):
             try:
@@ -75,7 +78,10 @@ class Renderer:
                 results.append(then(result) if then is not None and result is not None else result)
             except Exception as error:
                 results.append(None)
-                self.blame(rows[inverse == number], slot, error)
+                failed[number] = self._code(slot, _told(error))
+        if failed.any():
+            codes = failed[inverse]
+            self.failures[rows[codes > 0]] = codes[codes > 0]
         return results, inverse
 
     def entities(
@@ -123,3 +129,7 @@ class Renderer:
 
     def _json(self, entity: dict[str, Any]) -> bytes:
         return dump(finish(entity, self.version))
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, InvalidEntityError) else type(error).__name__
