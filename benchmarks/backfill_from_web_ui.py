@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--kill", choices=("runs", "everything"))
     parser.add_argument("--schedule", action="store_true", help="start it in the middle")
     parser.add_argument("--minutes", type=float, default=60, help="patience")
-    parser.add_argument("--hours-per-run", default="168")
+    parser.add_argument("--hours-per-run", help="instead of the default")
     given = parser.parse_args()
     hours = HourRange(parse_hour(given.start, "--from"), parse_hour(given.to, "--to"))
     with ExitStack() as stack:
@@ -100,9 +100,10 @@ def main() -> None:
         lag = minute_from_now(3 if given.schedule else 30)
         more = {
             "CALIPER_START": str(hours.start),
-            "CALIPER_HOURS_PER_RUN": given.hours_per_run,
             "CALIPER_SCHEDULE_LAG": str(lag),
         }
+        if given.hours_per_run:
+            more["CALIPER_HOURS_PER_RUN"] = given.hours_per_run
         site = stack.enter_context(
             standing(folder / "home", settings(given.url, event_store, _KEY, postgres, **more))
         )
