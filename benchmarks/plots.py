@@ -46,7 +46,7 @@ class Plot:
         parts = [_text(_LEFT, 20, self.title, weight="bold")]
         parts += [self._mark_of_y(top * part / 4, top) for part in range(5)]
         parts += [
-            _text(self._place(x, across), _HEIGHT - _BOTTOM + 18, f"{x:,g}", anchor="middle")
+            _text(self._place(x, across), _HEIGHT - _BOTTOM + 18, f"{x:,.10g}", anchor="middle")
             for x in across
         ]
         middle = (_LEFT + _WIDTH - _RIGHT) / 2

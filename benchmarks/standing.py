@@ -85,6 +85,14 @@ class Standing:
                 os.kill(pid, signal.SIGKILL)
         return len(found)
 
+    def processor_seconds(self) -> float:
+        """What all processes have worked, those of runs that have ended included."""
+        ticks = 0
+        for pid in _of_sessions({process.pid for process in self._processes}):
+            with suppress(OSError):
+                ticks += sum(int(part) for part in _status(Path(f"/proc/{pid}"))[11:15])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def launch(self, hours: HourRange) -> str:
         """Start a backfill of all assets, as the web UI does; its id."""
         wanted = {
@@ -163,7 +171,7 @@ def _of_sessions(leaders: set[int]) -> list[int]:
     parents = {}
     for entry in Path("/proc").iterdir():
         with suppress(OSError, ValueError):
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            fields = _status(entry)
             parents[int(entry.name)] = (int(fields[1]), int(fields[3]))
     found = set(leaders)
     size = 0
@@ -171,6 +179,11 @@ def _of_sessions(leaders: set[int]) -> list[int]:
         size = len(found)
         found |= {pid for pid, above in parents.items() if found & set(above)}
     return sorted(found)
+
+
+def _status(process: Path) -> list[str]:
+    """What the kernel tells of a process, after its name."""
+    return (process / "stat").read_text().rpartition(")")[2].split()
 
 
 def _command(pid: int) -> bytes:

@@ -39,5 +39,5 @@ def range_of_tags(tags: Mapping[str, str]) -> HourRange:
 
 
 def hours_of(context: dg.AssetExecutionContext) -> HourRange:
-    """The hours that a run is asked for: one by the schedule, up to a week in a backfill."""
+    """The hours that a run is asked for: one by the schedule, up to two weeks in a backfill."""
     return HourRange.covering(Hour.from_key(key) for key in context.partition_keys)

@@ -171,7 +171,7 @@ class Settings(BaseModel):
         description="SQLAlchemy URL of the ledger; SQLite beside the storage when unset",
     )
     hours_per_run: int = Field(
-        168,
+        336,
         alias="CALIPER_HOURS_PER_RUN",
         gt=0,
         description="hours that one run of a backfill takes, at most",

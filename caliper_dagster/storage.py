@@ -165,7 +165,7 @@ class PartitionStorage:
             yield hour, table.select(names)
 
     def chunks(
-        self, frame: Frame, hours: Iterable[Hour], rows: int = 200_000
+        self, frame: Frame, hours: Iterable[Hour], rows: int = 100_000
     ) -> Iterator[tuple[list[Hour], pa.Table]]:
         """Groups of whole hours with about ``rows`` rows each, in order: what bounds the memory.
 

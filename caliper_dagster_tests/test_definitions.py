@@ -82,7 +82,7 @@ def test_the_four_assets_are_one_chain() -> None:
     assert parents == [set(), {keys[0]}, {keys[1]}, {keys[2]}]
     assert {graph.get(key).group_name for key in keys} == {"caliper"}
     policies = {graph.get(key).backfill_policy for key in keys}
-    assert policies == {dg.BackfillPolicy.multi_run(168)}
+    assert policies == {dg.BackfillPolicy.multi_run(336)}
 
 
 def test_the_size_of_a_run_and_the_first_hour_are_settings() -> None:
