@@ -92,10 +92,10 @@ def _questions(
     schedule = definitions.resolve_schedule_def(f"{CHAIN_JOB}_schedule")
 
     def tick() -> object:
-        context = dg.build_schedule_context(
+        with dg.build_schedule_context(
             instance, datetime.now(UTC), repository_def=definitions.get_repository_def()
-        )
-        return schedule.evaluate_tick(context)
+        ) as context:
+            return schedule.evaluate_tick(context)
 
     def health() -> object:
         # What the web UI's query of an asset's partition health calls.

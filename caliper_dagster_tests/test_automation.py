@@ -33,10 +33,12 @@ def test_the_schedule_takes_the_hour_that_has_just_ended(immediately: str) -> No
 def requested(definitions: dg.Definitions, time: datetime) -> list[str | None]:
     """The partitions that the schedule asks for at a time."""
     schedule = definitions.resolve_schedule_def(f"{CHAIN_JOB}_schedule")
-    with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_schedule_context(
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        dg.build_schedule_context(
             instance, time, repository_def=definitions.get_repository_def()
-        )
+        ) as context,
+    ):
         return [request.partition_key for request in schedule.evaluate_tick(context).run_requests]
 
 

@@ -59,13 +59,16 @@ class Daemon:
     ) -> list[dg.RunRequest]:
         (sensor,) = definitions.sensors or []
         given = resources(self.site.settings)
-        context = dg.build_sensor_context(
-            instance=instance,
-            cursor=self.cursor,
-            definitions=definitions,
-            resources={name: given[name] for name in ("moodle", "storage", "ledger")},
-        )
-        with pytest.MonkeyPatch.context() as patch:
+        # A context that is left to garbage collection ends what Dagster has opened meanwhile.
+        with (
+            dg.build_sensor_context(
+                instance=instance,
+                cursor=self.cursor,
+                definitions=definitions,
+                resources={name: given[name] for name in ("moodle", "storage", "ledger")},
+            ) as context,
+            pytest.MonkeyPatch.context() as patch,
+        ):
             patch.setattr(sensors, "time", lambda: self.now)
             result = sensor.evaluate_tick(context)
         self.cursor = result.cursor

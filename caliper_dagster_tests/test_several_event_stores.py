@@ -96,12 +96,12 @@ class Stores:
         with open_instance() as instance:
             definitions = build_definitions()
             sensor = next(found for found in definitions.sensors or [] if found.name == CATCH_UP)
-            context = dg.build_sensor_context(
+            with dg.build_sensor_context(
                 instance=instance,
                 definitions=definitions,
                 resources={"ledger": resources(self.site.settings)["ledger"]},
-            )
-            requests = sensor.evaluate_tick(context).run_requests or []
+            ) as context:
+                requests = sensor.evaluate_tick(context).run_requests or []
             job = definitions.resolve_job_def(CHAIN_JOB)
             return [
                 (

@@ -56,11 +56,11 @@ def run_the_schedule(daemon: Daemon, hour: Hour) -> bool:
         open_instance() as instance,
     ):
         definitions = build_definitions()
-        context = dg.build_schedule_context(
-            instance, moment, repository_def=definitions.get_repository_def()
-        )
         schedule = definitions.resolve_schedule_def(f"{CHAIN_JOB}_schedule")
-        (request,) = schedule.evaluate_tick(context).run_requests or []
+        with dg.build_schedule_context(
+            instance, moment, repository_def=definitions.get_repository_def()
+        ) as context:
+            (request,) = schedule.evaluate_tick(context).run_requests or []
         assert request.partition_key == hour.key
         job = definitions.resolve_job_def(CHAIN_JOB)
         return job.execute_in_process(
