@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from caliper_dagster.errors import RunError
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 _BEAT = 0.2
 _run: Callable[[HourRange, Mapping[str, str]], Done]
 """In a process of its own: makes a run."""
+
+_lasting = ExitStack()
+"""In a process of its own: what is open as long as it."""
 
 
 def side_by_side(
@@ -93,8 +97,7 @@ def _begin(settings: Settings, job: str, told: Told, parent: int) -> None:
     def written(frame: Frame, hour: Hour) -> None:
         told.put((frame.name, hour.number))
 
-    # Both last as long as the process.
-    instance = open_instance().__enter__()
+    instance = _lasting.enter_context(open_instance())
     _run = Runner(instance, settings, job, written=written).run
 
 
