@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.end_to_end import row_count
-from benchmarks.newest_hour import NewestHour, minute_from_now
+from benchmarks.newest_hour import minute_from_now, newest_hour
 from benchmarks.orchestration import database
 from benchmarks.standing import Standing, settings, standing
 from caliper_dagster.embedded.event_store import arrivals, running
@@ -111,7 +111,7 @@ def main() -> None:
         began, worked = time.monotonic(), site.processor_seconds()
         backfill = site.launch(hours)
         if given.schedule:
-            with NewestHour(given.url, lag) as newest:
+            with newest_hour(given.url, lag) as newest:
                 site.start_schedule()
                 print(f"  {newest.acknowledged(course.kept)}", flush=True)
         if given.kill:

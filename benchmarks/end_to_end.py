@@ -26,6 +26,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from benchmarks import sink
+from benchmarks.standing import process_facts
 from caliper_dagster.accounting import Delivery
 from caliper_dagster.embedded import event_store
 from caliper_dagster.frames import EMISSION_RESULTS
@@ -140,8 +141,7 @@ def server_seconds(url: str) -> float:
     with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
         file = Path(connection.exec_driver_sql("SELECT @@pid_file").scalar_one())
     with suppress(OSError):
-        fields = Path(f"/proc/{file.read_text().strip()}/stat").read_text().rpartition(")")[2]
-        user, system = fields.split()[11:13]
+        user, system = process_facts(int(file.read_text()))[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
     return 0.0
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import sqlalchemy as sa
 
@@ -50,44 +49,16 @@ class Acknowledged:
         )
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class NewestHour:
-    """The hour that has just ended, with rows; a context manager, which takes them away again."""
+    """The hour that has just ended, which the schedule takes at this minute of the next one."""
 
-    url: str
+    hour: Hour
     minute: int
-    rows: int = 2000
-    hour: Hour = field(init=False)
-    _above: int = field(init=False)
-
-    def __enter__(self) -> Self:
-        self.hour = last_complete_hour(self._tick())
-        with self._engine().begin() as connection:
-            self._above = connection.execute(sa.text(f"SELECT max(id) FROM {_LOG}")).scalar_one()
-            found = sa.inspect(connection).get_columns(_LOG)
-            names = [column["name"] for column in found if column["name"] != "id"]
-            times = [n if n != "timecreated" else f"{self.hour.start} + id % 3600" for n in names]
-            first = self._above - self.rows
-            connection.execute(
-                sa.text(
-                    f"INSERT INTO {_LOG} ({', '.join(names)}) SELECT {', '.join(times)} "
-                    f"FROM {_LOG} WHERE id > {first} AND id <= {self._above} ORDER BY id"
-                )
-            )
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with self._engine().begin() as connection:
-            connection.execute(sa.text(f"DELETE FROM {_LOG} WHERE id > {self._above}"))
 
     def acknowledged(self, kept: PartitionStorage) -> Acknowledged:
         """Wait until the schedule has taken it."""
-        tick, deadline = self._tick(), time.monotonic() + _PATIENCE
+        tick, deadline = nearest(self.minute), time.monotonic() + _PATIENCE
         while not kept.exists(EMISSION_RESULTS, self.hour):
             if time.monotonic() > deadline:
                 raise SystemExit("The schedule did not take the hour.")
@@ -96,18 +67,38 @@ class NewestHour:
         sent = Delivery.from_facts(kept.facts(EMISSION_RESULTS, self.hour)).sent
         return Acknowledged(sent, (max(answers.to_pylist()) - tick).total_seconds())
 
-    def _tick(self) -> datetime:
-        """The tick nearest to now."""
-        return min(
-            (self._of(Hour.of(time.time()) + by) for by in (-1, 0, 1)),
-            key=lambda moment: abs((moment - datetime.now(UTC)).total_seconds()),
+
+@contextmanager
+def newest_hour(url: str, minute: int, rows: int = 2000) -> Iterator[NewestHour]:
+    """The hour that has just ended, with rows of the log, which are taken away again."""
+    newest = NewestHour(last_complete_hour(nearest(minute)), minute)
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        last = connection.execute(sa.text(f"SELECT max(id) FROM {_LOG}")).scalar_one()
+        found = sa.inspect(connection).get_columns(_LOG)
+        names = [column["name"] for column in found if column["name"] != "id"]
+        times = [n if n != "timecreated" else f"{newest.hour.start} + id % 3600" for n in names]
+        connection.execute(
+            sa.text(
+                f"INSERT INTO {_LOG} ({', '.join(names)}) SELECT {', '.join(times)} "
+                f"FROM {_LOG} WHERE id > {last - rows} AND id <= {last} ORDER BY id"
+            )
         )
+    try:
+        yield newest
+    finally:
+        with engine.begin() as connection:
+            connection.execute(sa.text(f"DELETE FROM {_LOG} WHERE id > {last}"))
 
-    def _of(self, hour: Hour) -> datetime:
-        return hour.datetime.replace(minute=self.minute)
 
-    def _engine(self) -> sa.Engine:
-        return sa.create_engine(self.url, poolclass=sa.NullPool)
+def nearest(minute: int) -> datetime:
+    """The time nearest to now at this minute of an hour."""
+    now = datetime.now(UTC)
+    hours = (Hour.of(now.timestamp()) + by for by in (-1, 0, 1))
+    return min(
+        (hour.datetime.replace(minute=minute) for hour in hours),
+        key=lambda moment: abs((moment - now).total_seconds()),
+    )
 
 
 def minute_from_now(minutes: int) -> int:
@@ -126,7 +117,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         event_store = stack.enter_context(running(folder / "events.sqlite", _KEY))
         postgres = stack.enter_context(database(given.postgres))
-        newest = stack.enter_context(NewestHour(given.url, minute_from_now(1), given.rows))
+        newest = stack.enter_context(newest_hour(given.url, minute_from_now(1), given.rows))
         more = {
             "CALIPER_START": str((newest.hour + -24).datetime.strftime("%Y-%m-%dT%H")),
             "CALIPER_SCHEDULE_LAG": str(newest.minute),

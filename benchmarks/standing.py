@@ -21,10 +21,10 @@ from typing import Any
 import requests
 
 from caliper_dagster.automation import CHAIN_JOB
-from caliper_dagster.frames import FRAMES
 from caliper_dagster.hours import HourRange
 from caliper_dagster.runs import STANDING_CONFIGURATION
 from caliper_dagster_tests.servers import die_with_parent, free_port
+from caliper_dagster_tests.several_machines import backfill_of
 from caliper_dagster_tests.standing import clean_environment
 
 _MODULE = "caliper_dagster.definitions"
@@ -33,10 +33,6 @@ _RUN = b"spawn_main"
 """In the command line of a process that the code server has started for a run."""
 
 _LOADED = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
-_BACKFILL = """
-mutation($wanted: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $wanted) {
-  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }
-"""
 _STATUS = """
 query($id: String!) { partitionBackfillOrError(backfillId: $id) {
   ... on PartitionBackfill { status } ... on PythonError { message } } }
@@ -90,16 +86,12 @@ class Standing:
         ticks = 0
         for pid in _of_sessions({process.pid for process in self._processes}):
             with suppress(OSError):
-                ticks += sum(int(part) for part in _status(Path(f"/proc/{pid}"))[11:15])
+                ticks += sum(int(part) for part in process_facts(pid)[11:15])
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def launch(self, hours: HourRange) -> str:
         """Start a backfill of all assets, as the web UI does; its id."""
-        wanted = {
-            "assetSelection": [{"path": [frame.name]} for frame in FRAMES],
-            "partitionNames": [hour.key for hour in hours],
-        }
-        found = self.ask(_BACKFILL, wanted=wanted)["launchPartitionBackfill"]
+        found = self.ask(backfill_of(hours))["launchPartitionBackfill"]
         return str(found["backfillId"])
 
     def status(self, backfill: str) -> str:
@@ -171,7 +163,7 @@ def _of_sessions(leaders: set[int]) -> list[int]:
     parents = {}
     for entry in Path("/proc").iterdir():
         with suppress(OSError, ValueError):
-            fields = _status(entry)
+            fields = process_facts(int(entry.name))
             parents[int(entry.name)] = (int(fields[1]), int(fields[3]))
     found = set(leaders)
     size = 0
@@ -181,9 +173,9 @@ def _of_sessions(leaders: set[int]) -> list[int]:
     return sorted(found)
 
 
-def _status(process: Path) -> list[str]:
+def process_facts(pid: int) -> list[str]:
     """What the kernel tells of a process, after its name."""
-    return (process / "stat").read_text().rpartition(")")[2].split()
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _command(pid: int) -> bytes:

@@ -45,8 +45,6 @@ _ONE_STORE = "only this one of the event stores that CALIPER_EVENT_STORES names"
 _WRONG = 2
 _INTERRUPTED = 130
 
-# Measured on two cores with SQLite storage, and meant as no more than an order of magnitude.
-
 
 class _InvalidError(Exception):
     """What was looked at is not valid; it has been said why."""

@@ -415,7 +415,9 @@ def _start_mariadb(home: Path) -> tuple[subprocess.Popen[bytes], sa.URL]:
         f"CREATE USER '{url.username}'@'%' IDENTIFIED BY '{url.password}';\n"
         f"GRANT ALL ON *.* TO '{url.username}'@'%' WITH GRANT OPTION;\n"
     )
-    common = ["--no-defaults", f"--datadir={data}", "--innodb-use-native-aio=0"]
+    # In a folder that it shares, a server removes the temporary tables of others when it starts.
+    temporary = f"--tmpdir={data.parent}"
+    common = ["--no-defaults", f"--datadir={data}", temporary, "--innodb-use-native-aio=0"]
     _run([install, *common, "--auth-root-authentication-method=normal", "--skip-test-db"], home)
     return _spawn(
         [

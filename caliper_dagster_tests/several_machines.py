@@ -97,12 +97,17 @@ def worker(name: str) -> list[str]:
     return ["celery", "-A", "dagster_celery.app", "worker", *queues, "-n", f"{name}@caliper"]
 
 
-def launch_backfill(hours: HourRange, settings: Mapping[str, str], folder: Path) -> None:
-    """Start a backfill of the hours, as the web UI does; the daemon makes its runs."""
+def backfill_of(hours: HourRange) -> str:
+    """What the web UI asks for in GraphQL, for a backfill of all assets."""
     assets = ", ".join(f'{{path: ["{frame.name}"]}}' for frame in FRAMES)
     names = json.dumps([hour.key for hour in hours])
+    return BACKFILL.replace("ASSETS", f"[{assets}]").replace("HOURS", names)
+
+
+def launch_backfill(hours: HourRange, settings: Mapping[str, str], folder: Path) -> None:
+    """Start a backfill of the hours, as the web UI does; the daemon makes its runs."""
     asked = folder / "backfill.graphql"  # a year is too long for an argument
-    asked.write_text(BACKFILL.replace("ASSETS", f"[{assets}]").replace("HOURS", names))
+    asked.write_text(backfill_of(hours))
     told = dagster(["dagster-graphql", "--file", str(asked)], settings, folder)
     assert "LaunchBackfillSuccess" in told, told
 
