@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ import pytest
 
 from caliper_dagster.automation import CHAIN_JOB, SITE_TAG
 from caliper_dagster.definitions import build_definitions
-from caliper_dagster.embedded.event_store import running
+from caliper_dagster.embedded.event_store import last_events, running
 from caliper_dagster.emitter import Ledger
 from caliper_dagster.frames import CALIPER_EVENTS, EMISSION_RESULTS, FRAMES
 from caliper_dagster.hours import Hour, HourRange
@@ -90,10 +89,9 @@ class Sites:
 
     def arrived(self, site: str) -> dict[str, str]:
         """What is at the event store of a site, each event once."""
-        with closing(sqlite3.connect(self.folder / f"{site}.sqlite")) as connection:
-            found = list(connection.execute("SELECT id, json, received FROM events"))
-        assert {received for *_, received in found} <= {1}
-        return {event_id: json for event_id, json, _ in found}
+        found = last_events(self.folder / f"{site}.sqlite", 10**9)
+        assert {event.received for event in found} <= {1}
+        return {event.id: event.json for event in found}
 
 
 def sent(events: pa.Table) -> dict[str, str]:

@@ -12,8 +12,11 @@ one sender's key. What a browser shows of it is in `event_store_page`.
 
 Bodies may be compressed with gzip. With `faults` it misbehaves as it is asked to.
 
-Tables of the SQLite file: ``envelopes`` (each as it came) and ``events`` (each once, by its id,
-with how often it was received). An envelope is kept whole, and on disk, before it is answered.
+Tables of the SQLite file: ``envelopes`` (each as it came), ``received_events`` (where in which
+envelope) and the view ``events`` (each once, by its id, with how often it was received, and what it
+was the last time). An envelope is kept whole, and on disk, before it is answered; what it takes is
+appended, with no index: ids are random, and one of them would change pages all over the file for
+every envelope. Counting is left to those who ask.
 """
 
 from __future__ import annotations
@@ -52,6 +55,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from caliper_dagster.embedded.event_store_page import CONTENT_SECURITY_POLICY, page
 from caliper_dagster.embedded.faults import DROP, DROP_LATE, LOSE, RESTART, SLOW, Faults
 from caliper_dagster.errors import ConfigurationError
+from caliper_dagster.garbage import not_collected
 
 ENDPOINT = "/caliper"
 CONTEXTS = (
@@ -77,20 +81,23 @@ CREATE TABLE IF NOT EXISTS envelopes (
     data_version TEXT NOT NULL,
     events INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
-    body BLOB NOT NULL
+    body TEXT NOT NULL
 );
-CREATE TABLE IF NOT EXISTS events (
+CREATE TABLE IF NOT EXISTS received_events (
     number INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
+    id TEXT NOT NULL,
     type TEXT NOT NULL,
     action TEXT,
     event_time TEXT,
-    received INTEGER NOT NULL,
     envelope INTEGER NOT NULL REFERENCES envelopes (id),
-    json TEXT NOT NULL
+    place INTEGER NOT NULL
 );
-CREATE INDEX IF NOT EXISTS events_type ON events (type);
+CREATE VIEW IF NOT EXISTS events AS
+    SELECT max(number) AS number, id, type, action, event_time, count(*) AS received, envelope, place
+    FROM received_events GROUP BY id;
 """
+# Beside max(), the columns of a group are those of the row that has it: SQLite, "Bare columns in an
+# aggregate query".
 
 _ADD_ENVELOPE = """
 INSERT INTO envelopes (received_at, sensor, send_time, data_version, events, bytes, body)
@@ -98,11 +105,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 
 _ADD_EVENT = """
-INSERT INTO events (id, type, action, event_time, json, envelope, received)
-VALUES (?, ?, ?, ?, ?, ?, 1)
-ON CONFLICT (id) DO UPDATE SET
-    type = excluded.type, action = excluded.action, event_time = excluded.event_time,
-    received = received + 1, envelope = excluded.envelope, json = excluded.json
+INSERT INTO received_events (id, type, action, event_time, place, envelope)
+VALUES (?, ?, ?, ?, ?, ?)
 """
 
 
@@ -175,14 +179,23 @@ def arrivals(db_path: str | Path) -> Arrivals:
 
 
 def last_events(db_path: str | Path, limit: int) -> list[Event]:
-    """The events that are newest to the event store, newest first."""
+    """The events that came last, newest first."""
     with closing(_reader(db_path)) as connection:
         rows = connection.execute(
-            "SELECT id, type, action, event_time, received, json FROM events "
+            "SELECT id, type, action, event_time, received, envelope, place FROM events "
             "ORDER BY number DESC LIMIT ?",
             (limit,),
         ).fetchall()
-    return [Event(*row) for row in rows]
+        bodies = dict.fromkeys(envelope for *_, envelope, _ in rows)
+        for envelope in bodies:
+            (body,) = connection.execute(
+                "SELECT body FROM envelopes WHERE id = ?", (envelope,)
+            ).fetchone()
+            bodies[envelope] = orjson.loads(body)["data"]
+    return [
+        Event(*columns, orjson.dumps(bodies[envelope][place]).decode())
+        for *columns, envelope, place in rows
+    ]
 
 
 @dataclass(slots=True)
@@ -204,10 +217,7 @@ class _Store:
         self._lock = threading.Lock()
         self._waiting: deque[_Arrival] = deque()
         self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
-        # Large pages hold whole events. Ids are random, so that an envelope changes pages all over
-        # their index: rarer checkpoints write each of these less often.
         self._connection.execute("PRAGMA page_size=16384")
-        self._connection.execute("PRAGMA wal_autocheckpoint=8000")
         self._connection.execute("PRAGMA journal_mode=WAL")
         # An event that was answered with 200 must survive a power failure: no one sends it again.
         self._connection.execute("PRAGMA synchronous=FULL")
@@ -222,6 +232,16 @@ class _Store:
         Raises:
             _RefusedError: it is not an envelope that the specification allows; nothing was kept.
         """
+        arrival = self._arrival(body)
+        self._waiting.append(arrival)
+        with self._lock:
+            if not arrival.kept:
+                self._write([self._waiting.popleft() for _ in range(len(self._waiting))])
+        if not arrival.kept:
+            raise sqlite3.OperationalError("The transaction that held the envelope failed.")
+
+    @not_collected()
+    def _arrival(self, body: bytes) -> _Arrival:
         envelope = _checked(body)
         events = envelope["data"]
         for event in events:
@@ -236,15 +256,9 @@ class _Store:
             envelope["dataVersion"],
             len(events),
             len(body),
-            body,
+            body.decode(),
         )
-        arrival = _Arrival(row, [_columns(event) for event in events])
-        self._waiting.append(arrival)
-        with self._lock:
-            if not arrival.kept:
-                self._write([self._waiting.popleft() for _ in range(len(self._waiting))])
-        if not arrival.kept:
-            raise sqlite3.OperationalError("The transaction that held the envelope failed.")
+        return _Arrival(row, [_columns(event, place) for place, event in enumerate(events)])
 
     def _write(self, arrivals: list[_Arrival]) -> None:
         """Keep envelopes, all or none of them."""
@@ -722,10 +736,10 @@ def _malformed(detail: str) -> _RefusedError:
     return _RefusedError(400, "Malformed envelope", detail)
 
 
-def _columns(event: dict[str, Any]) -> tuple[object, ...]:
+def _columns(event: dict[str, Any], place: int) -> tuple[object, ...]:
     """An event as a row, but for its envelope."""
     action, time = _text(event.get("action")), _text(event.get("eventTime"))
-    return event["id"], event["type"], action, time, orjson.dumps(event).decode()
+    return event["id"], event["type"], action, time, place
 
 
 def _text(value: object) -> str | None:

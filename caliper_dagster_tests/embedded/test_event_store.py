@@ -76,7 +76,7 @@ def test_an_envelope_is_answered_with_an_empty_200_and_kept(own):
     assert [json.loads(kept.json) for kept in last_events(path, 9)] == body["data"][::-1]
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT body FROM envelopes").fetchall() == [
-            (json.dumps(body).encode(),)
+            (json.dumps(body),)
         ]
 
 
