@@ -283,11 +283,13 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
                 known = kept.known(EXPANDED_LOG, [] if fresh else hours)
                 expanded, new = expand_new(database, log, known)
                 per_row = clock.lap() / max(1, log.num_rows)
+                del log, known
                 for hour, rows in split_by_hour(expanded.append_column(_NEW, new), hours):
                     size = kept.write(EXPANDED_LOG, hour, rows)
                     seconds = per_row * rows.num_rows + clock.lap()
                     numbers = {"rows expanded now": pc.sum(rows[_NEW], min_count=0).as_py()}
                     _show(context, hour, rows, seconds, numbers | {"bytes": size})
+                del expanded, rows
         return dg.MaterializeResult()
 
     return expanded_log
@@ -322,12 +324,15 @@ def _caliper_events(chain: _Chain, version: CaliperVersion) -> dg.AssetsDefiniti
             kept, translate = storage.open(), translator(settings, version).translate
             for hours, expanded in kept.chunks(EXPANDED_LOG, hours_of(context)):
                 events, per_row = translate(expanded), clock.lap() / max(1, expanded.num_rows)
+                # Nothing of a chunk is kept while the next one is read.
+                del expanded
                 reports.append(sample_problems(events))
                 for hour, rows in split_by_hour(events, hours):
                     accounts[hour] = account = _account(kept, hour, rows)
                     size = kept.write(frame, hour, rows, account.as_facts())
                     seconds = per_row * account.rows + clock.lap()
                     _show(context, hour, rows, seconds, _numbers(account) | {"bytes": size})
+                del events, rows
         return dg.MaterializeResult(
             check_results=[checks.explained(key, accounts), checks.valid(key, reports)]
         )

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from dotenv import load_dotenv
 
 from caliper_dagster.errors import CaliperDagsterError, ConfigurationError
+from caliper_dagster.garbage import collect_rarely
 from caliper_dagster.hours import Hour, HourRange, last_complete_hour, parse_hour
 from caliper_dagster.settings import Settings
 
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 when a file is not valid, 2 for anything that went wrong, 130 when
         interrupted.
     """
+    collect_rarely()
     load_dotenv(Path.cwd() / ".env", override=False)
     given = _parser().parse_args(arguments)
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from caliper_dagster.errors import RunError
 from caliper_dagster.frames import Frame
+from caliper_dagster.garbage import collect_rarely
 from caliper_dagster.hours import Hour, HourRange
 from caliper_dagster.settings import Settings
 
@@ -90,6 +91,7 @@ def side_by_side(
 def _begin(settings: Settings, job: str, told: Told, parent: int) -> None:
     """Make a process ready for runs."""
     global _run
+    collect_rarely()
     from caliper_dagster.runs import Runner, open_instance
 
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

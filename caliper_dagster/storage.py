@@ -32,6 +32,7 @@ from upath import UPath
 
 from caliper_dagster.errors import ConfigurationError, StorageError
 from caliper_dagster.frames import Frame
+from caliper_dagster.garbage import collect_rarely
 from caliper_dagster.hours import SECONDS, Hour
 
 Facts = Mapping[str, object]
@@ -58,6 +59,7 @@ class PartitionStorage:
 
     def __init__(self, url: str) -> None:
         _allocate_from_system()
+        collect_rarely()
         self._name = _without_credentials(url)
         base = _base(url)
         self._local = base.protocol in _LOCAL
@@ -173,14 +175,22 @@ class PartitionStorage:
         """
         group: list[Hour] = []
         tables: list[pa.Table] = []
+
+        def chunk() -> tuple[list[Hour], pa.Table]:
+            """The group, of which nothing is kept here while somebody works on it."""
+            nonlocal group, tables
+            found = group, pa.concat_tables(tables).unify_dictionaries()
+            group, tables = [], []
+            return found
+
         for hour, table in self.each(frame, hours):
             group.append(hour)
             tables.append(table)
+            del table
             if sum(part.num_rows for part in tables) >= rows:
-                yield group, pa.concat_tables(tables).unify_dictionaries()
-                group, tables = [], []
+                yield chunk()
         if group:
-            yield group, pa.concat_tables(tables).unify_dictionaries()
+            yield chunk()
 
     def facts(self, frame: Frame, hour: Hour) -> dict[str, object]:
         """The facts that were written with the hour; only the file's footer is read.

@@ -23,6 +23,11 @@ def integers(column: pa.ChunkedArray) -> Integers:
     return values
 
 
+def once(record: Any) -> orjson.Fragment:  # noqa: ANN401 - any JSON value
+    """A record that is part of several others: its JSON, made once."""
+    return orjson.Fragment(orjson.dumps(record))
+
+
 def dump(record: Any) -> str:  # noqa: ANN401 - any JSON value
     """JSON text of a record, the same for equal records."""
     return orjson.dumps(record).decode()
@@ -65,8 +70,8 @@ class RecordColumn:
             self._texts.append(text)
         return code
 
-    def put(self, rows: Sequence[int], codes: Sequence[int]) -> None:
-        """Put records, by their codes, into rows."""
+    def put(self, rows: Sequence[int] | Integers, codes: Sequence[int] | Integers) -> None:
+        """Put records, by their codes, into rows; those with a negative code stay null."""
         self._codes[np.array(rows, dtype=np.int64)] = codes
 
     def array(self) -> pa.DictionaryArray:

@@ -38,7 +38,7 @@ def expand(database: MoodleDatabase, log: pa.Table, *, beside: pa.Table | None =
         return EXPANDED_LOG.empty()
     other, undecodable = decode_column(log["other"])
     rows = LogRows.of(log, other)
-    rows.note_unresolved("other", undecodable.to_numpy(zero_copy_only=False))
+    rows.note_unresolved("other", np.flatnonzero(undecodable.to_numpy(zero_copy_only=False)))
     columns = {"other": other}
     site = people.Site.read(database)
     for place in (_place_people, _place_course, _place_module, _place_object):
@@ -80,7 +80,7 @@ def _place_people(
     for name, users in rows.users.items():
         columns[name] = RecordColumn(len(users))
         unknown = columns[name].place(chosen[name], users, records)
-        rows.note_unresolved("user", unknown, users)
+        rows.note_unresolved("user", np.flatnonzero(unknown), users[unknown])
         columns[f"{name}_membership"] = RecordColumn(len(users))
         memberships.place(
             columns[f"{name}_membership"],
@@ -99,7 +99,8 @@ def _place_course(
     chosen = rows.courses > 0
     column = RecordColumn(len(rows.ids))
     records = activities.courses(database, distinct(rows.courses, chosen))
-    rows.note_unresolved("course", column.place(chosen, rows.courses, records), rows.courses)
+    unknown = column.place(chosen, rows.courses, records)
+    rows.note_unresolved("course", np.flatnonzero(unknown), rows.courses[unknown])
     return {"course": column}
 
 
@@ -111,7 +112,7 @@ def _place_module(
     chosen = rows.modules > 0
     records = activities.course_modules(database, references.contexts(rows))
     gone = chosen & ~np.isin(rows.modules, list(records))
-    rows.note_unresolved("course_modules", gone, rows.modules)
+    rows.note_unresolved("course_modules", np.flatnonzero(gone), rows.modules[gone])
     records.update(references.gone_modules(database, rows, gone))
     column = RecordColumn(len(rows.ids))
     column.place(chosen, rows.modules, records)
@@ -124,8 +125,15 @@ def _place_object(
 ) -> dict[str, RecordColumn]:
     column = RecordColumn(len(rows.ids))
     source = objects.Source(database, site)
-    for row, reference in objects.place(source, column, references.of_objects(rows)):
-        rows.note_reference(row, reference)
+    for kind, positions in references.kinds(rows):
+        if kind.records is None:
+            found = references.of_objects(rows, positions)
+            rows.note_references(objects.place(source, column, kind, positions, found))
+        else:
+            ids = references.objectids(rows, positions)
+            missing = objects.place_by_id(source, column, kind, positions, ids)
+            missing &= rows.named[positions] & (ids > 0)
+            rows.note_unresolved(kind.reference or kind.table, positions[missing], ids[missing])
     return {"object": column}
 
 

@@ -16,7 +16,7 @@ from caliper_dagster.expander import activities
 from caliper_dagster.expander.columns import NOTHING, Flags, Integers, integers
 from caliper_dagster.expander.database import MoodleDatabase, Record
 from caliper_dagster.expander.lifecycle import MODULE_EVENTS
-from caliper_dagster.expander.objects import Row, kind_of
+from caliper_dagster.expander.objects import Kind, Row, kind_of
 from caliper_dagster.expander.objects.rows import number
 from caliper_dagster.expander.other import decode
 from caliper_dagster.expander.rows import MODULE_LEVEL, LogRows
@@ -103,52 +103,48 @@ def _told(other: Any) -> Record:  # noqa: ANN401 - any JSON value
     return told
 
 
-def of_objects(rows: LogRows) -> Iterator[tuple[int, Row]]:
-    """Position and references of the rows that may have an object."""
+def kinds(rows: LogRows) -> Iterator[tuple[Kind, Integers]]:
+    """The kinds of objects, each with the positions of the rows that may have one."""
     events, event_codes = rows.texts("eventname")
     tables, table_codes = rows.texts("objecttable")
-    pairs = event_codes * len(tables) + table_codes
-    distinct = np.unique(pairs)
-    chosen = np.array(
-        [
-            kind_of(events[pair // len(tables)], tables[pair % len(tables)]) is not None
-            for pair in distinct
-        ]
+    pairs, codes = np.unique(event_codes * len(tables) + table_codes, return_inverse=True)
+    positions = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes, minlength=len(pairs)))
+    found: dict[int, tuple[Kind, list[Integers]]] = {}
+    for pair, of_pair in zip(pairs.tolist(), np.split(positions, ends[:-1]), strict=True):
+        kind = kind_of(events[pair // len(tables)], tables[pair % len(tables)])
+        if kind is not None:
+            found.setdefault(id(kind), (kind, []))[1].append(of_pair)
+    for kind, parts in found.values():
+        yield kind, np.sort(np.concatenate(parts))
+
+
+def objectids(rows: LogRows, positions: Integers) -> Integers:
+    """Ids that rows have as ``objectid``; 0 where it names nothing."""
+    ids: Integers = integers(rows.log["objectid"])[positions].clip(min=0)
+    return ids
+
+
+def of_objects(rows: LogRows, positions: Integers) -> list[Row]:
+    """References of some rows."""
+    events, event_codes = rows.texts("eventname")
+    tables, table_codes = rows.texts("objecttable")
+    named, modules = rows.named[positions], rows.found_modules
+    users, related = (
+        np.where(named, rows.users[name][positions].clip(min=0), 0)
+        for name in ("user", "relateduser")
     )
-    positions = np.flatnonzero(np.isin(pairs, distinct[chosen]))
-    named = rows.named[positions]
-
-    def ids(column: Integers, of: Flags | bool = True) -> list[int]:
-        found: list[int] = np.where(of, column[positions].clip(min=0), 0).tolist()
-        return found
-
-    modules, others = rows.found_modules, rows.others(positions)
-    for row, event, table, id_, log_id, time, user, related, is_named, other, module in zip(
-        positions.tolist(),
-        event_codes[positions].tolist(),
-        table_codes[positions].tolist(),
-        ids(integers(rows.log["objectid"])),
+    columns = zip(
+        map(events.__getitem__, event_codes[positions].tolist()),
+        map(tables.__getitem__, table_codes[positions].tolist()),
+        objectids(rows, positions).tolist(),
         rows.ids[positions].tolist(),
         rows.times[positions].tolist(),
-        ids(rows.users["user"], named),
-        ids(rows.users["relateduser"], named),
-        named.tolist(),
-        others,
-        rows.modules[positions].tolist(),
+        users.tolist(),
+        related.tolist(),
+        (~named).tolist(),
+        rows.others(positions),
+        (modules.get(module, _NO_MODULE) for module in rows.modules[positions].tolist()),
         strict=True,
-    ):
-        yield (
-            row,
-            Row(
-                events[event],
-                tables[table],
-                id_,
-                log_id,
-                time,
-                user,
-                related,
-                not is_named,
-                other,
-                modules.get(module, _NO_MODULE),
-            ),
-        )
+    )
+    return list(map(Row._make, columns))

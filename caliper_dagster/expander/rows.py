@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,6 @@ class LogRows:
         modules: course module ids, where the row's context is one (more are found later).
         named: rows that are not anonymous.
         found_modules: records of the column ``module``, once it is there.
-        missing: references of each row that lead nowhere.
     """
 
     log: pa.Table
@@ -42,7 +42,8 @@ class LogRows:
     _others: list[dict[str, Any]]
     _other_codes: Integers
     found_modules: dict[int, Record] = field(default_factory=dict)
-    missing: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    _missing: list[tuple[Integers, Integers]] = field(default_factory=list)
+    _names: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, log: pa.Table, other: pa.DictionaryArray) -> LogRows:
@@ -83,26 +84,49 @@ class LogRows:
         codes = encoded.indices.fill_null(len(values)).to_numpy().astype(np.int64)
         return [*values, ""], codes
 
-    def note_unresolved(self, reference: str, rows: Flags, ids: Integers | None = None) -> None:
-        """Remember a reference that leads nowhere, as ``table:id``."""
-        positions = np.flatnonzero(rows)
-        if ids is None:
-            codes, names = np.zeros(len(positions), dtype=np.int64), [reference]
-        else:
-            found, codes = np.unique(ids[positions], return_inverse=True)
-            names = [f"{reference}:{id_}" for id_ in found.tolist()]
-        for row, code in zip(positions.tolist(), codes.tolist(), strict=True):
-            self.note_reference(row, names[code])
+    def note_unresolved(
+        self, reference: str, positions: Integers, ids: Integers | None = None
+    ) -> None:
+        """Remember a reference of some rows that leads nowhere.
 
-    def note_reference(self, row: int, reference: str) -> None:
-        """Remember one reference of one row that leads nowhere."""
-        names = self.missing.get(row, ())
-        if reference not in names:
-            self.missing[row] = (*names, reference)
+        Args:
+            reference: what was not found; with ids the table, and ``table:id`` is remembered.
+            positions: which rows.
+            ids: of each of these rows.
+        """
+        if ids is None:
+            codes = np.full(len(positions), self._name(reference))
+        else:
+            found, places = np.unique(ids, return_inverse=True)
+            names = [self._name(f"{reference}:{id_}") for id_ in found.tolist()]
+            codes = np.array(names, dtype=np.int64)[places]
+        self._missing.append((positions, codes))
+
+    def note_references(self, references: Sequence[tuple[int, str]]) -> None:
+        """Remember references that lead nowhere, each of one row."""
+        positions = np.array([row for row, _ in references], dtype=np.int64)
+        codes = np.array([self._name(name) for _, name in references], dtype=np.int64)
+        self._missing.append((positions, codes))
+
+    def _name(self, reference: str) -> int:
+        return self._names.setdefault(reference, len(self._names))
 
     def unresolved(self) -> pa.DictionaryArray:
-        """The column ``unresolved``."""
-        column = RecordColumn(len(self.ids))
-        codes = {names: column.add(names) for names in dict.fromkeys(self.missing.values())}
-        column.put(list(self.missing), [codes[names] for names in self.missing.values()])
+        """The column ``unresolved``: the references of each row in the order of the looking up."""
+        column, names = RecordColumn(len(self.ids)), list(self._names)
+        positions = np.concatenate([NO_ROWS, *(rows for rows, _ in self._missing)])
+        codes = np.concatenate([NO_ROWS, *(codes for _, codes in self._missing)])
+        order = np.argsort(positions, kind="stable")
+        positions, codes = positions[order], codes[order]
+        rows, firsts, counts = np.unique(positions, return_index=True, return_counts=True)
+        alone, several = np.flatnonzero(counts == 1), np.flatnonzero(counts > 1)
+        used, places = np.unique(codes[firsts[alone]], return_inverse=True)
+        texts = np.array([column.add([names[code]]) for code in used.tolist()], dtype=np.int64)
+        column.put(rows[alone], texts[places])
+        for row in several.tolist():
+            found = codes[firsts[row] : firsts[row] + counts[row]].tolist()
+            column.put([rows[row]], [column.add([names[code] for code in dict.fromkeys(found)])])
         return column.array()
+
+
+NO_ROWS = np.zeros(0, dtype=np.int64)

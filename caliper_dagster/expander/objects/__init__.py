@@ -12,9 +12,11 @@ say what the row is about, else by ``objecttable``. Activities have no kind: the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
-from caliper_dagster.expander.columns import RecordColumn
+import numpy as np
+
+from caliper_dagster.expander.columns import Flags, Integers, RecordColumn
 from caliper_dagster.expander.objects import (
     assign,
     competencies,
@@ -30,7 +32,7 @@ from caliper_dagster.expander.objects import (
 )
 from caliper_dagster.expander.objects.rows import Kind, Row, Source
 
-__all__ = ["Row", "Source", "kind_of", "place"]
+__all__ = ["Kind", "Row", "Source", "kind_of", "place", "place_by_id"]
 
 _SUBJECTS = (assign, competencies, grades, lesson, quiz, scorm, social, surveys, tables, workshop)
 
@@ -58,37 +60,56 @@ def kind_of(event: str, table: str) -> Kind | None:
 
 
 def place(
-    source: Source, column: RecordColumn, rows: Iterable[tuple[int, Row]]
+    source: Source, column: RecordColumn, kind: Kind, positions: Integers, rows: Sequence[Row]
 ) -> list[tuple[int, str]]:
-    """Fill the column ``object``.
+    """Put objects of one kind into the column ``object``.
 
     Args:
         source: where objects are looked up.
         column: the column.
-        rows: position and references of each row that may have an object.
+        kind: a kind with ``find``.
+        positions: where in the column each row is.
+        rows: references of each row.
 
     Returns:
         Position and ``table:id`` of each row that names an object which was not found.
     """
-    by_kind: dict[int, tuple[Kind, list[tuple[int, Row]]]] = {}
-    for position, row in rows:
-        kind = kind_of(row.event, row.table)
-        if kind is not None:
-            by_kind.setdefault(id(kind), (kind, []))[1].append((position, row))
+    if kind.find is None:
+        raise TypeError(f"{kind.table} is found by ids.")
+    codes: dict[int, int] = {}
+    placed: list[int] = []
     missing = []
-    for kind, members in by_kind.values():
-        found = kind.find(source, [row for _, row in members])
-        codes: dict[int, int] = {}
-        positions: list[int] = []
-        placed: list[int] = []
-        for (position, row), record in zip(members, found, strict=True):
-            if record is not None:
-                code = codes.get(id(record))
-                if code is None:
-                    code = codes[id(record)] = column.add({"table": kind.table, **record})
-                positions.append(position)
-                placed.append(code)
-            elif not row.anonymous and (reference := kind.unresolved(row)):
-                missing.append((position, reference))
-        column.put(positions, placed)
+    found = kind.find(source, rows)
+    for position, row, record in zip(positions.tolist(), rows, found, strict=True):
+        code = -1
+        if record is not None:
+            code = codes.get(id(record), -1)
+            if code < 0:
+                code = codes[id(record)] = column.add({"table": kind.table, **record})
+        elif not row.anonymous and (reference := kind.unresolved(row)):
+            missing.append((position, reference))
+        placed.append(code)
+    column.put(positions, placed)
     return missing
+
+
+def place_by_id(
+    source: Source, column: RecordColumn, kind: Kind, positions: Integers, ids: Integers
+) -> Flags:
+    """Like :func:`place` for a kind with ``records``, by the ``objectid`` of each row.
+
+    Returns:
+        The rows for which there is no record.
+    """
+    if kind.records is None:
+        raise TypeError(f"{kind.table} is not found by ids alone.")
+    wanted, places = np.unique(ids, return_inverse=True)
+    records = kind.records(source, wanted[wanted > 0].tolist())
+    codes = np.array(
+        [
+            column.add({"table": kind.table, **records[id_]}) if id_ in records else -1
+            for id_ in wanted.tolist()
+        ]
+    )[places]
+    column.put(positions, codes)
+    return codes < 0

@@ -6,11 +6,15 @@ valid then, the activity, and the attempt that the learner had made by then.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import orjson
 
 from caliper_dagster.expander import activities
-from caliper_dagster.expander.columns import group_by
-from caliper_dagster.expander.database import Record
+from caliper_dagster.expander.columns import once
+from caliper_dagster.expander.database import MoodleDatabase, Record
 from caliper_dagster.expander.objects import assign, h5p, lesson, quiz, scorm, workshop
 from caliper_dagster.expander.objects.rows import Found, Kind, Latest, Row, Source, number
 
@@ -19,6 +23,9 @@ _ITEM = (
     "scaleid",
 )  # fmt: skip
 _GRADED = r"\core\event\user_graded"
+_NO_GRADE: Record = {"itemid": 0}
+_BEYOND_TIME = 2**40
+"""More than any Unix time."""
 
 _LATEST = {
     "assign": assign.latest,
@@ -32,45 +39,87 @@ _LATEST = {
 assessing, a forum the whole discussion."""
 
 
-class _Items:
-    """Grade items as of a time: from ``grade_items_history``, else as they are today.
+class _Item(NamedTuple):
+    """A grade item as it was for some time.
 
-    The history is kept unless the site turned it off or cleared it; deleted items are in it too.
+    Attributes:
+        record: see :func:`items`.
+        json: the record as part of others.
+        activity: module and id of the activity that it grades; None for items of no activity.
+        of_attempts: whether it is the activity's first item, and this has attempts.
     """
 
-    def __init__(self, source: Source, ids: Iterable[int]) -> None:
-        ids = set(ids)
-        self._today = source.by_id("grade_items", ("id", *_ITEM), ids)
-        history = source.database.records(
-            "grade_items_history", ("id", "oldid", "timemodified", *_ITEM), {"oldid": ids}
-        )
-        self._history = group_by(
-            sorted(history, key=lambda row: (row["timemodified"] or 0, row["id"])), "oldid"
-        )
-        used = {row["scaleid"] for row in (*history, *self._today.values()) if row["scaleid"]}
-        scales = source.by_id("scale", ("id", "scale"), used)
-        self._scale_items = {
-            id_: len((scale["scale"] or "").split(",")) for id_, scale in scales.items()
-        }
-        self._records: dict[tuple[int, int | None], Record] = {}
+    record: Record
+    json: orjson.Fragment
+    activity: tuple[str, int] | None
+    of_attempts: bool
 
-    def as_of(self, item: int, time: int) -> Record | None:
-        """The item at a time, the same object while it does not change."""
-        past = self._history.get(item, [])
-        before = [version for version in past if (version["timemodified"] or 0) <= time]
-        today = self._today.get(item)
-        version = before[-1] if before else today or (past[0] if past else None)
-        if version is None:
-            return None
-        key = (item, version["id"] if version is not today else None)
-        if key not in self._records:
-            self._records[key] = self._record(item, version)
-        return self._records[key]
 
-    def _record(self, item: int, version: Record) -> Record:
-        record = {"id": item, **{name: version[name] for name in _ITEM}}
-        items = self._scale_items.get(version["scaleid"])
-        return {**record, "scale_items": items} if items else record
+def _items(source: Source, ids: Sequence[int], times: Sequence[int]) -> list[_Item | None]:
+    """Grade items as of times: from ``grade_items_history``, else as they are today.
+
+    The history is kept unless the site turned it off or cleared it; deleted items are in it too.
+    A table has many versions of an item, of which a few are asked for: only those are read whole.
+    """
+    today = source.by_id("grade_items", ("id", *_ITEM), ids)
+    versions = _versions(source.database, ids, times, today)
+    past = source.by_id("grade_items_history", ("id", *_ITEM), set(versions))
+    used = {row["scaleid"] for row in (*past.values(), *today.values()) if row["scaleid"]}
+    scales = source.by_id("scale", ("id", "scale"), used)
+    found: dict[tuple[int, int], _Item | None] = {}
+    chosen = []
+    for key in zip(ids, versions, strict=True):
+        if key not in found:
+            id_, version = key
+            as_of = past.get(version) if version else today.get(id_)
+            found[key] = as_of and _item(id_, as_of, scales)
+        chosen.append(found[key])
+    return chosen
+
+
+def _versions(
+    database: MoodleDatabase, ids: Sequence[int], times: Sequence[int], today: Container[int]
+) -> list[int]:
+    """The version of ``grade_items_history`` that held of each item at a time.
+
+    That is the last one that had been written by then. Where none had been, it is 0, today's item;
+    and where that is gone, the first version.
+    """
+    history = database.integers(
+        "grade_items_history", ("id", "oldid", "timemodified"), {"oldid": ids}
+    )
+    version, item, since = (column.fill_null(0).to_numpy() for column in history.columns)
+    order = np.lexsort((version, since, item))
+    version, item, since = version[order], item[order], since[order]
+    items, first = np.unique(item, return_index=True)
+    last = np.append(first[1:], len(item)) - 1
+    if not len(items):
+        return [0] * len(ids)
+    wanted = np.array(ids, dtype=np.int64)
+    place = np.searchsorted(items, wanted).clip(max=len(items) - 1)
+    known = items[place] == wanted
+    # Items come one after the other: within each, times do.
+    ordered = np.repeat(np.arange(len(items)), last - first + 1) * _BEYOND_TIME + since
+    held = np.searchsorted(ordered, place * _BEYOND_TIME + np.array(times), side="right") - 1
+    begun = known & (held >= first[place])
+    gone = known & ~begun & ~np.fromiter((id_ in today for id_ in ids), np.bool_, len(ids))
+    found: list[int] = np.where(
+        begun, version[held], np.where(gone, version[first[place]], 0)
+    ).tolist()
+    return found
+
+
+def _item(id_: int, version: Record, scales: Mapping[int, Record]) -> _Item:
+    record: Record = {"id": id_, **{name: version[name] for name in _ITEM}}
+    if version["scaleid"] in scales:
+        record["scale_items"] = len((scales[version["scaleid"]]["scale"] or "").split(","))
+    activity = None
+    if version["itemtype"] == "mod" and version["itemmodule"]:
+        activity = version["itemmodule"], number(version["iteminstance"])
+    of_attempts = (
+        activity is not None and activity[0] in _LATEST and version["itemnumber"] == 0
+    )
+    return _Item(record, once(record), activity, of_attempts)
 
 
 def items(source: Source, rows: Sequence[Row]) -> Found:
@@ -79,8 +128,8 @@ def items(source: Source, rows: Sequence[Row]) -> Found:
     Records: ``id``, ``itemtype``, ``itemmodule``, ``iteminstance``, ``itemnumber``, ``itemname``,
     ``gradetype``, ``grademax``, ``scaleid``, ``scale_items`` (how many the scale has).
     """
-    found = _Items(source, {row.id for row in rows})
-    return [found.as_of(row.id, row.time) for row in rows]
+    found = _items(source, [row.id for row in rows], [row.time for row in rows])
+    return [item and item.record for item in found]
 
 
 def grades(source: Source, rows: Sequence[Row]) -> Found:
@@ -91,32 +140,26 @@ def grades(source: Source, rows: Sequence[Row]) -> Found:
     (a record of its kind, which begins with ``table``); ``finalgrade`` as of the row is there only
     where ``other`` does not say it. A grade that is gone is told by the item that ``other`` names.
     """
-    listed = source.by_id("grade_grades", ("id", "itemid"), [row.id for row in rows])
-    named = [
-        number(row.other.get("itemid")) or listed.get(row.id, {}).get("itemid", 0) for row in rows
-    ]
-    found = _Items(source, named)
-    chosen = [found.as_of(id_, row.time) for id_, row in zip(named, rows, strict=True)]
-    modules = activities.modules_of(source.database, filter(None, map(_activity, chosen)))
-    attempts = _Attempts(
-        source,
-        (
-            (item, row.learner)
-            for row, item in zip(rows, chosen, strict=True)
-            if item and row.event == _GRADED
-        ),
-    )
+    named = _item_ids(source, rows)
+    chosen = _items(source, named, [row.time for row in rows])
+    modules: dict[tuple[str, int] | None, orjson.Fragment] = {
+        activity: once(module)
+        for activity, module in activities.modules_of(
+            source.database, {item.activity for item in chosen if item and item.activity}
+        ).items()
+    }
+    attempts = _Attempts(source, zip(rows, chosen, strict=True))
     history = _History(source, zip(rows, named, strict=True))
     records: list[Record | None] = []
-    for row, item in zip(rows, chosen, strict=True):
+    for row, id_, item in zip(rows, named, chosen, strict=True):
         if item is None:
             records.append(None)
             continue
         record: Record = {
             "id": row.id,
-            "itemid": item["id"],
-            "item": item,
-            "module": modules.get(_activity(item) or ("", 0)),
+            "itemid": id_,
+            "item": item.json,
+            "module": modules.get(item.activity),
         }
         if row.event == _GRADED:
             record["attempt"] = attempts.newest(item, row)
@@ -124,32 +167,35 @@ def grades(source: Source, rows: Sequence[Row]) -> Found:
     return records
 
 
-def _activity(item: Record | None) -> tuple[str, int] | None:
-    if item is None or item["itemtype"] != "mod" or not item["itemmodule"]:
-        return None
-    return item["itemmodule"], number(item["iteminstance"])
+def _item_ids(source: Source, rows: Sequence[Row]) -> list[int]:
+    """The item of each grade, as the event data names it, else as the grade itself does."""
+    named = [number(row.other.get("itemid")) for row in rows]
+    silent = [row.id for row, id_ in zip(rows, named, strict=True) if not id_]
+    listed = source.by_id("grade_grades", ("id", "itemid"), silent)
+    return [
+        id_ or listed.get(row.id, _NO_GRADE)["itemid"] for row, id_ in zip(rows, named, strict=True)
+    ]
 
 
 class _Attempts:
     """Newest attempts of the learners of grades, in every activity that has attempts."""
 
-    def __init__(self, source: Source, graded: Iterable[tuple[Record, int]]) -> None:
+    def __init__(self, source: Source, graded: Iterable[tuple[Row, _Item | None]]) -> None:
         wanted: dict[str, set[tuple[int, int]]] = {}
-        for item, user in graded:
-            module, instance = _activity(item) or ("", 0)
-            if module in _LATEST and item["itemnumber"] == 0 and user:
-                wanted.setdefault(module, set()).add((instance, user))
+        for row, item in graded:
+            if item and item.of_attempts and item.activity and row.event == _GRADED and row.learner:
+                module, instance = item.activity
+                wanted.setdefault(module, set()).add((instance, row.learner))
         self._latest: dict[str, Latest] = {
             module: _LATEST[module](source, pairs) for module, pairs in sorted(wanted.items())
         }
 
-    def newest(self, item: Record, row: Row) -> Record | None:
+    def newest(self, item: _Item, row: Row) -> Record | None:
         """The attempt that the learner of the row had made in the item's activity by then."""
-        module, instance = _activity(item) or ("", 0)
-        latest = self._latest.get(module)
-        if latest is None or item["itemnumber"] != 0 or not row.learner:
+        if not item.of_attempts or item.activity is None or not row.learner:
             return None
-        return latest(instance, row.learner, row.time)
+        module, instance = item.activity
+        return self._latest[module](instance, row.learner, row.time)
 
 
 class _History:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -73,6 +73,7 @@ class Source:
 
 Found = Sequence[Record | None]
 Finder = Callable[[Source, Sequence[Row]], Found]
+Records = Callable[[Source, Iterable[int]], Mapping[int, Record]]
 Latest = Callable[[int, int, int], Record | None]
 """Newest attempt of (instance of the activity, user) at a time."""
 
@@ -90,14 +91,16 @@ class Kind:
         table: what its records call themselves.
         find: gives the record of each row, None where there is none. The same object for rows that
             share a record; it is neither copied nor changed afterwards.
+        records: in its place where ``objectid`` is all that a record is found by: records by id.
         key: id that the row names; 0 where it names none, which is then nothing unresolved.
         reference: table of that id, where it is not ``table``.
     """
 
     table: str
-    find: Finder
+    find: Finder | None = None
     key: Callable[[Row], int] = by_objectid
     reference: str = ""
+    records: Records | None = None
 
     def unresolved(self, row: Row) -> str | None:
         """What a row names when nothing was found, as ``table:id``."""

@@ -5,11 +5,11 @@ Never here: what persons wrote (bodies of messages, posts, notes and comments) a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from caliper_dagster.expander.database import Record
-from caliper_dagster.expander.objects.rows import Finder, Found, Kind, Row, Source, from_other
+from caliper_dagster.expander.objects.rows import Found, Kind, Records, Row, Source, from_other
 
 
 class Table(NamedTuple):
@@ -112,20 +112,28 @@ TABLES: Mapping[str, Table] = {
 }
 
 
-def table_finder(table: str, of: Table, key: str | None = None) -> Finder:
-    """A finder of the records of one table by ``objectid``, or by a member of the event data."""
+def table_records(table: str) -> Records:
+    """The records of one table by their ids."""
+    of = TABLES[table]
     columns = ("id", *((of.name,) if of.name else ()), *of.columns)
-    wanted = from_other(key) if key else None
+
+    def records(source: Source, ids: Iterable[int]) -> Mapping[int, Record]:
+        found = source.by_id(table, columns, ids)
+        return {id_: _renamed(record, of.name) for id_, record in found.items()}
+
+    return records
+
+
+def _named_by_other(table: str, key: str) -> Kind:
+    """The records of one table by a member of the event data."""
+    wanted, records = from_other(key), table_records(table)
 
     def find(source: Source, rows: Sequence[Row]) -> Found:
-        ids = [wanted(row) if wanted else row.id for row in rows]
-        found = {
-            id_: _renamed(record, of.name)
-            for id_, record in source.by_id(table, columns, ids).items()
-        }
+        ids = [wanted(row) for row in rows]
+        found = records(source, ids)
         return [found.get(id_) for id_ in ids]
 
-    return find
+    return Kind(table, find, wanted)
 
 
 def _renamed(record: Record, name: str | None) -> Record:
@@ -135,9 +143,9 @@ def _renamed(record: Record, name: str | None) -> Record:
 
 
 KINDS: Mapping[str, Kind] = {
-    **{table: Kind(table, table_finder(table, of)) for table, of in TABLES.items()},
+    **{table: Kind(table, records=table_records(table)) for table in TABLES},
     # The row's objectid is the role, not the record of role_capabilities.
-    "role_capabilities": Kind("role", table_finder("role", TABLES["role"])),
+    "role_capabilities": Kind("role", records=table_records("role")),
 }
 """Kinds by ``objecttable``."""
 
@@ -151,7 +159,6 @@ _NAMED_BY_OTHER = {
 }  # fmt: skip
 
 EVENT_KINDS: Mapping[str, Kind] = {
-    event: Kind(table, table_finder(table, TABLES[table], key), from_other(key))
-    for event, (table, key) in _NAMED_BY_OTHER.items()
+    event: _named_by_other(table, key) for event, (table, key) in _NAMED_BY_OTHER.items()
 }
 """Kinds by event, where only the event data names the object."""
