@@ -12,7 +12,7 @@ from contextlib import suppress
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg2
@@ -227,6 +227,7 @@ class MoodleDatabase:
         where: Mapping[str, Iterable[int | None]] | None = None,
         condition: str = "",
         conditional: Sequence[str] = (),
+        among: Mapping[str, Iterable[int]] | None = None,
         **values: object,
     ) -> list[Record]:
         """Read records by sets of integer keys, one statement for every 10,000 of the first set.
@@ -237,6 +238,8 @@ class MoodleDatabase:
             where: column → keys; all must match. Without it the whole table is read.
             condition: further SQL, with ``:name`` for each of ``values``.
             conditional: the columns that the condition names.
+            among: like ``where``, for columns by whose index the database is not to look: where
+                each key has many records of which few are wanted, it cannot know that.
             values: the values of the condition.
 
         Returns:
@@ -249,7 +252,7 @@ class MoodleDatabase:
             return []
         select = f"SELECT {', '.join(map(self._quote, chosen))}"
         records: list[Record] = []
-        for rest in self._restricted(table, where or {}, condition):
+        for rest in self._restricted(table, where or {}, condition, among or {}):
             rows = self._rows(f"{select} {rest}", values)
             if len(chosen) == len(wanted):
                 records.extend([dict(zip(chosen, row, strict=True)) for row in rows])
@@ -277,13 +280,20 @@ class MoodleDatabase:
         return pa.concat_tables([schema.empty_table(), *parts])
 
     def _restricted(
-        self, table: str, where: Mapping[str, Iterable[int | None]], condition: str = ""
+        self,
+        table: str,
+        where: Mapping[str, Iterable[int | None]],
+        condition: str = "",
+        among: Mapping[str, Iterable[int]] = MappingProxyType({}),
     ) -> Iterator[str]:
         """From ``FROM`` on, the statements that ask for the records with these keys."""
-        keys = {column: _integers(ids) for column, ids in where.items()}
-        if not self.columns(table).issuperset(keys) or not all(keys.values()):
+        keys = {self._quote(column): _integers(ids) for column, ids in where.items()}
+        # An index is of a column, not of a sum.
+        keys |= {f"{self._quote(column)} + 0": _integers(ids) for column, ids in among.items()}
+        available = self.columns(table).issuperset([*where, *among])
+        if not available or not all(keys.values()):
             return
-        for restriction in _restrictions({self._quote(name): ids for name, ids in keys.items()}):
+        for restriction in _restrictions(keys):
             terms = [term for term in (*restriction, condition) if term]
             where_ = f" WHERE {' AND '.join(terms)}" if terms else ""
             yield f"FROM {self.quoted(table)}{where_}"

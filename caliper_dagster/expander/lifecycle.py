@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from random import SystemRandom
 from typing import Protocol
 
 import pyarrow as pa
@@ -120,20 +121,27 @@ class Lifecycle:
         return pa.concat_tables([SCHEMA.empty_table(), *self._all_pieces()])
 
     def _all_pieces(self) -> Iterator[pa.Table]:
-        covered, kept = 0, self._pieces
-        for after, to in kept.ranges() if kept is not None else ():
-            if kept is not None and after == covered:
-                yield kept.read(after, to)
+        covered, last = 0, self._last()
+        if self._pieces is not None:
+            self._keep(self._pieces, last)
+            for after, to in self._pieces.ranges():
+                yield self._pieces.read(after, to)
                 covered = to
-        last = self._last()
-        settled = id_before(self._database, int(time.time()) - _UNSETTLED)
-        while covered < last:
-            to = min(covered + _IDS, last)
-            table = self._read(covered, to)
-            if kept is not None and to - covered == _IDS and to <= settled:
-                kept.write(covered, to, table)
-            yield table
-            covered = to
+        for after in range(covered, last, _IDS):
+            yield self._read(after, min(after + _IDS, last))
+
+    def _keep(self, pieces: Pieces, last: int) -> None:
+        """Read what is not kept yet, and keep it.
+
+        In no order: processes that begin at the same time then share the work, each leaving out
+        what another one has written meanwhile.
+        """
+        settled = min(last, id_before(self._database, int(time.time()) - _UNSETTLED))
+        ranges = [(after, after + _IDS) for after in range(0, settled - _IDS + 1, _IDS)]
+        SystemRandom().shuffle(ranges)
+        for after, to in ranges:
+            if (after, to) not in pieces.ranges():
+                pieces.write(after, to, self._read(after, to))
 
     def _read(self, after: int, to: int) -> pa.Table:
         log = self._database.quoted("logstore_standard_log")

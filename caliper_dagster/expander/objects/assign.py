@@ -183,9 +183,10 @@ class _GradeHistory:
         for row in database.records(
             "grade_grades_history",
             ("id", "itemid", "userid", "timemodified", "loggeduser", "rawgrade", "rawgrademax"),
-            {"userid": {grade["userid"] for grade in grades}, "itemid": assignments},
+            {"userid": {grade["userid"] for grade in grades}},
             "source = 'mod/assign' AND timemodified IS NOT NULL",
             ("source", "timemodified"),
+            {"itemid": assignments},
         ):
             key = (assignments[row["itemid"]], row["userid"])
             self._changes.setdefault(key, []).append(row)

@@ -207,10 +207,8 @@ class _History:
         for change in source.database.records(
             "grade_grades_history",
             ("id", "itemid", "userid", "timemodified", "finalgrade"),
-            {
-                "userid": {row.learner for row, _ in silent if row.learner},
-                "itemid": {item for _, item in silent},
-            },
+            {"userid": {row.learner for row, _ in silent if row.learner}},
+            among={"itemid": {item for _, item in silent}},
         ):
             self._changes.setdefault((change["itemid"], change["userid"]), []).append(change)
         for changes in self._changes.values():
