@@ -445,7 +445,15 @@ def _backfill(
     # An hour costs something without rows too.
     weights = {hour: number + 100 for hour, number in rows.items()}
     with runs.open_instance() as instance:
-        work = task(instance, settings, hours, fresh=fresh, again=again, newest_first=newest_first)
+        work = task(
+            instance,
+            settings,
+            hours,
+            fresh=fresh,
+            again=again,
+            newest_first=newest_first,
+            processes=processes,
+        )
         if work.before:
             taken = len(hours) - sum(map(len, work.left))
             print(

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from urllib.parse import urlsplit
 
 import dagster as dg
 from pydantic import SecretStr
 
-from caliper_dagster.hours import Hour, HourRange, groups
+from caliper_dagster.hours import HourRange, groups
 from caliper_dagster.partitions import range_of_tags
 from caliper_dagster.settings import Settings
 from caliper_dagster.translation import read_file
@@ -24,6 +25,8 @@ from caliper_dagster.translation import read_file
 BACKFILL_TAG = "caliper_dagster/backfill"
 """On a run of the command line: which backfill it belongs to, the same for the same command."""
 
+_RUNS_FOR_EACH = 4
+_FEWEST_HOURS = 24
 _BEGUN_TAG = "caliper_dagster/begun"
 # What changes neither events nor where they go.
 _NO_MATTER = {"hours_per_run", "start", "automation", "send_immediately", "attempts", "secrets"}
@@ -52,6 +55,7 @@ def task(
     fresh: bool = False,
     again: bool = False,
     newest_first: bool = False,
+    processes: int = 1,
 ) -> Task:
     """What is left of the backfill of these hours.
 
@@ -65,6 +69,7 @@ def task(
         fresh: whether rows are to be expanded anew.
         again: begin anew in any case.
         newest_first: take the newest hours first.
+        processes: how many runs are made side by side.
     """
     name = _name(settings, hours, fresh)
     runs = instance.get_runs(dg.RunsFilter(tags={BACKFILL_TAG: name}))
@@ -77,16 +82,20 @@ def task(
     done = {hour for part in finished for hour in part}
     if again or len(done) == len(hours) or not begun:
         done, begun = set(), f"{time.time():.3f}"
-    left = _ranges((hour for hour in hours if hour not in done), settings.hours_per_run)
+    undone = [hour for hour in hours if hour not in done]
+    left = groups(undone, _hours_per_run(len(undone), settings.hours_per_run, processes))
     return Task(
-        left=left[::-1] if newest_first else left,
-        before=_ranges(done, settings.hours_per_run),
+        left=tuple(left[::-1] if newest_first else left),
+        before=tuple(groups(done, settings.hours_per_run)),
         tags={BACKFILL_TAG: name, _BEGUN_TAG: begun},
     )
 
 
-def _ranges(hours: Iterable[Hour], size: int) -> tuple[HourRange, ...]:
-    return tuple(groups(hours, size))
+def _hours_per_run(hours: int, most: int, processes: int) -> int:
+    """Of several processes each gets some runs, lest one works on when the others are done."""
+    if processes == 1:
+        return most
+    return min(most, max(_FEWEST_HOURS, ceil(hours / (processes * _RUNS_FOR_EACH))))
 
 
 def _name(settings: Settings, hours: HourRange, fresh: bool) -> str:

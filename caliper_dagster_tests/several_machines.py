@@ -91,10 +91,10 @@ def process(home: Path, command: Sequence[str], settings: Mapping[str, str]) -> 
             found.kill()
 
 
-def worker(name: str) -> list[str]:
-    """The command of a worker that takes one run at a time, of any queue."""
-    queues = ["-Q", "hour,backfill", "--concurrency", "1", "--loglevel", "INFO"]
-    return ["celery", "-A", "dagster_celery.app", "worker", *queues, "-n", f"{name}@caliper"]
+def worker(name: str, queues: str = "hour,backfill") -> list[str]:
+    """The command of a worker that takes one run at a time, of any of its queues."""
+    options = ["-Q", queues, "--concurrency", "1", "--loglevel", "INFO"]
+    return ["celery", "-A", "dagster_celery.app", "worker", *options, "-n", f"{name}@caliper"]
 
 
 def backfill_of(hours: HourRange) -> str:

@@ -1,8 +1,9 @@
 """The hour of the schedule in the middle of a backfill, with Dagster's own daemon and processes."""
 
+import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,54 +15,106 @@ from caliper_dagster.automation import CHAIN_JOB
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.hours import Hour, HourRange
 from caliper_dagster.runs import STANDING_CONFIGURATION, done, open_instance
+from caliper_dagster.storage import PartitionStorage
+from caliper_dagster_tests import services
 from caliper_dagster_tests.installation import Installation, installation
 from caliper_dagster_tests.several_machines import (
     DAEMON,
+    Machine,
     dagster,
     launch_backfill,
+    machine,
     process,
+    shared,
     wait_until,
+    worker,
 )
+from caliper_dagster_tests.servers import Server
 from caliper_dagster_tests.standing import environment
 
 BACKFILL_HOURS = 60
 SCHEDULE = f"{CHAIN_JOB}_schedule"
 PATIENCE = 300
+RECEIVED = re.compile(r"execute_job\[\S+\] received")
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Installation]:
-    """A site whose log ends now, and the project's own configuration of Dagster."""
+    """A site whose log ends now."""
     end = Hour.of(time.time()) + 1
     sample = write_sample(tmp_path / "moodle.sqlite", students=3, hours=BACKFILL_HOURS + 2, end=end)
     settings = {"CALIPER_START": str(sample.hours.start), "CALIPER_HOURS_PER_RUN": "1"}
     url = f"sqlite:///{sample.path}"
     with installation(tmp_path, url, sample.wwwroot, **settings) as found:
-        (found.home / "work").mkdir(parents=True)
-        shutil.copy(STANDING_CONFIGURATION, found.home)
         yield found
+
+
+def backfilled() -> HourRange:
+    """All hours of the site but the last ones."""
+    start = Hour.of(time.time()) + -BACKFILL_HOURS
+    return HourRange(start, start + BACKFILL_HOURS + -2)
+
+
+def runs(settings: Mapping[str, str], tag: str, status: Status) -> list[dg.DagsterRun]:
+    with environment(settings), open_instance() as instance:
+        found = instance.get_runs(dg.RunsFilter(statuses=[status]))
+    return [run for run in found if tag in run.tags]
+
+
+def lag(seconds: float) -> tuple[Hour, dict[str, str]]:
+    """The hour that the schedule makes then or up to a minute earlier, and how it is told to."""
+    tick = datetime.fromtimestamp(time.time() + seconds, UTC).replace(second=0)
+    return Hour.of(tick.timestamp()) + -1, {"CALIPER_SCHEDULE_LAG": str(tick.minute)}
+
+
+def wait_for_the_hour(settings: Mapping[str, str], machines: Sequence[Machine]) -> None:
+    """Wait until the schedule's run is done; most of the backfill has to be waiting then."""
+
+    def seen(tag: str, status: Status) -> Callable[[], bool]:
+        return lambda: bool(runs(settings, tag, status))
+
+    wait_until(seen("dagster/backfill", Status.STARTED), machines, PATIENCE)
+    wait_until(seen("dagster/schedule_name", Status.SUCCESS), machines, PATIENCE)
+    assert len(runs(settings, "dagster/backfill", Status.QUEUED)) > 10
+
+
+def assert_acknowledged(kept: PartitionStorage, hour: Hour) -> None:
+    delivery = done(kept, HourRange(hour, hour + 1)).delivery
+    assert delivery.acknowledged == delivery.events > 0
 
 
 def test_the_schedule_has_its_hour_acknowledged_while_a_backfill_goes_on(
     site: Installation,
 ) -> None:
-    start = Hour.of(time.time()) + -BACKFILL_HOURS
-    launch_backfill(HourRange(start, start + BACKFILL_HOURS + -2), site.settings, site.folder)
-    tick = datetime.fromtimestamp(time.time() + 80, UTC).replace(second=0)
-    settings = {**site.settings, "CALIPER_SCHEDULE_LAG": str(tick.minute)}
+    (site.home / "work").mkdir(parents=True)
+    shutil.copy(STANDING_CONFIGURATION, site.home)
+    launch_backfill(backfilled(), site.settings, site.folder)
+    hour, asked = lag(80)
+    settings = {**site.settings, **asked}
     dagster(["dagster", "schedule", "start", SCHEDULE], settings, site.folder)
-
-    def runs(tag: str, status: Status) -> list[dg.DagsterRun]:
-        with environment(settings), open_instance() as instance:
-            found = instance.get_runs(dg.RunsFilter(statuses=[status]))
-        return [run for run in found if tag in run.tags]
-
     with process(site.home, DAEMON, settings) as daemon:
-        wait_until(lambda: bool(runs("dagster/backfill", Status.STARTED)), [daemon], PATIENCE)
-        wait_until(lambda: bool(runs("dagster/schedule_name", Status.SUCCESS)), [daemon], PATIENCE)
-        waiting = runs("dagster/backfill", Status.QUEUED)
+        wait_for_the_hour(settings, [daemon])
+    assert_acknowledged(site.storage, hour)
 
-    assert len(waiting) > 10
-    hour = Hour.of(tick.timestamp()) + -1
-    delivery = done(site.storage, HourRange(hour, hour + 1)).delivery
-    assert delivery.acknowledged == delivery.events > 0
+
+def test_a_celery_worker_of_the_queue_of_hours_is_not_held_up_by_a_backfill(
+    site: Installation,
+    tmp_path: Path,
+    postgres_server: Server,
+    object_store: services.ObjectStore,
+    bucket: str,
+) -> None:
+    with shared(site, backfilled(), postgres_server, object_store, bucket) as machines:
+        hour, asked = lag(100)
+        settings = {**machines.settings, **asked}
+        with (
+            machine(tmp_path, "patient", worker("patient", "backfill"), settings) as patient,
+            machine(tmp_path, "punctual", worker("punctual", "hour"), settings) as punctual,
+            machine(tmp_path, "daemon", DAEMON, settings) as daemon,
+        ):
+            machines.launch()
+            dagster(["dagster", "schedule", "start", SCHEDULE], settings, site.folder)
+            wait_for_the_hour(settings, [patient, punctual, daemon])
+            taken = [len(RECEIVED.findall(one.log())) for one in (punctual, patient)]
+            assert taken[0] == 1 <= taken[1]
+        assert_acknowledged(machines.storage, hour)
