@@ -64,7 +64,7 @@ class SampleReport:
     findings: tuple[Finding, ...]
 
 
-def sample_problems(events: pa.Table, *, per_type: int | None = 20) -> SampleReport:
+def sample_problems(events: pa.Table, *, per_type: int | None = 10) -> SampleReport:
     """Validate events of a table, strictly: the ids of all, and a sample of whole events.
 
     Args:

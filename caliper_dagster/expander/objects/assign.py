@@ -6,6 +6,7 @@ reach, today's grade is given and marked with ``asof`` = ``export``.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
 from caliper_dagster.expander.columns import group_by
@@ -156,6 +157,11 @@ def _only(found: list[Record]) -> Record | None:
     return found[0] if len(found) == 1 else None
 
 
+def _modified(row: Record) -> int:
+    time: int = row["timemodified"]
+    return time
+
+
 def _is_changed(grade: Record | None, time: int) -> bool:
     """Whether the grade may have been another one at a time."""
     return grade is not None and (grade["timemodified"] or 0) > time
@@ -179,7 +185,9 @@ class _GradeHistory:
             ("itemtype", "itemmodule", "itemnumber"),
         )
         assignments = {item["id"]: item["iteminstance"] for item in items}
-        self._changes: dict[tuple[int, int], list[Record]] = {}
+        self._changes: dict[tuple[int, int], list[Record]] = {
+            (grade["assignment"], grade["userid"]): [] for grade in grades
+        }
         for row in database.records(
             "grade_grades_history",
             ("id", "itemid", "userid", "timemodified", "loggeduser", "rawgrade", "rawgrademax"),
@@ -189,7 +197,8 @@ class _GradeHistory:
             {"itemid": assignments},
         ):
             key = (assignments[row["itemid"]], row["userid"])
-            self._changes.setdefault(key, []).append(row)
+            if key in self._changes:
+                self._changes[key].append(row)
         for changes in self._changes.values():
             changes.sort(key=lambda row: (row["timemodified"], row["id"]))
 
@@ -204,15 +213,13 @@ class _GradeHistory:
         record = {key: value for key, value in grade.items() if key != "timemodified"}
         if not _is_changed(grade, time):
             return record
-        changes = self._changes.get((grade["assignment"], grade["userid"]), [])
-        before = [change for change in changes if change["timemodified"] <= time]
-        in_this_act = [
-            change
-            for change in before
-            if change["loggeduser"] == user and time - change["timemodified"] <= SAME_ACT
-        ]
+        changes = self._changes[grade["assignment"], grade["userid"]]
+        first, end = (
+            bisect_right(changes, moment, key=_modified) for moment in (time - SAME_ACT - 1, time)
+        )
+        in_this_act = [change for change in changes[first:end] if change["loggeduser"] == user]
         # A grade that is given again as it was leaves no trace: then the last one holds.
-        written = (in_this_act or before)[-1:]
+        written = in_this_act[-1:] or changes[:end][-1:]
         if written and written[0]["rawgrade"] is not None:
             return {
                 **record,
