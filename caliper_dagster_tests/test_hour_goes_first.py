@@ -18,6 +18,7 @@ from caliper_dagster.runs import STANDING_CONFIGURATION, done, open_instance
 from caliper_dagster.storage import PartitionStorage
 from caliper_dagster_tests import services
 from caliper_dagster_tests.installation import Installation, installation
+from caliper_dagster_tests.servers import Server
 from caliper_dagster_tests.several_machines import (
     DAEMON,
     Machine,
@@ -29,7 +30,6 @@ from caliper_dagster_tests.several_machines import (
     wait_until,
     worker,
 )
-from caliper_dagster_tests.servers import Server
 from caliper_dagster_tests.standing import environment
 
 BACKFILL_HOURS = 60

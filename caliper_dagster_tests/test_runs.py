@@ -246,6 +246,20 @@ def test_an_interrupted_backfill_goes_on_where_it_was(site: Standing) -> None:
         assert [len(finished.left), finished.before] == [len(HOURS), ()]
 
 
+@pytest.mark.parametrize(
+    ("hours", "processes", "runs_of"),
+    [(1000, 1, [336, 336, 328]), (1000, 2, [125] * 8), (30, 2, [24, 6]), (8760, 2, [336] * 26)],
+)
+def test_processes_get_even_shares(
+    site: Standing, hours: int, processes: int, runs_of: list[int]
+) -> None:
+    wanted = HourRange(HOURS.start, HOURS.start + hours)
+    with environment(site.environment), runs.open_instance() as instance:
+        work = task(instance, site.settings, wanted, processes=processes)
+    assert [len(part) for part in work.left][: len(runs_of)] == runs_of
+    assert sum(map(len, work.left)) == hours
+
+
 def test_other_settings_or_the_wish_begin_a_backfill_anew(site: Standing) -> None:
     given = dict(site.environment) | {"CALIPER_HOURS_PER_RUN": "1"}
     with environment(given), runs.open_instance() as instance:

@@ -220,7 +220,11 @@ def test_each_has_its_version_and_its_filter(stores: Stores) -> None:
             "SELECT group_concat(DISTINCT data_version), max(events) FROM envelopes"
         )
     (event,) = last_events(stores.site.folder / "slow.sqlite", 1)
-    assert versions == json.loads(event.json)["@context"] == "http://purl.imsglobal.org/ctx/caliper/v1p1"
+    assert (
+        versions
+        == json.loads(event.json)["@context"]
+        == "http://purl.imsglobal.org/ctx/caliper/v1p1"
+    )
     assert most <= 20
     fine, down = (stores.delivery(name, HOURS) for name in ("fine", "down"))
     assert down.filtered == {"moodle_events: exclude *_viewed": down.events - down.acknowledged}

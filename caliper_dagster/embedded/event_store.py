@@ -93,7 +93,8 @@ CREATE TABLE IF NOT EXISTS received_events (
     place INTEGER NOT NULL
 );
 CREATE VIEW IF NOT EXISTS events AS
-    SELECT max(number) AS number, id, type, action, event_time, count(*) AS received, envelope, place
+    SELECT
+        max(number) AS number, id, type, action, event_time, count(*) AS received, envelope, place
     FROM received_events GROUP BY id;
 """
 # Beside max(), the columns of a group are those of the row that has it: SQLite, "Bare columns in an
@@ -186,15 +187,13 @@ def last_events(db_path: str | Path, limit: int) -> list[Event]:
             "ORDER BY number DESC LIMIT ?",
             (limit,),
         ).fetchall()
-        bodies = dict.fromkeys(envelope for *_, envelope, _ in rows)
-        for envelope in bodies:
-            (body,) = connection.execute(
-                "SELECT body FROM envelopes WHERE id = ?", (envelope,)
-            ).fetchone()
-            bodies[envelope] = orjson.loads(body)["data"]
+        sent: dict[int, list[Any]] = {}
+        for envelope in {envelope for *_, envelope, _ in rows}:
+            found = connection.execute("SELECT body FROM envelopes WHERE id = ?", (envelope,))
+            sent[envelope] = orjson.loads(found.fetchone()[0])["data"]
     return [
-        Event(*columns, orjson.dumps(bodies[envelope][place]).decode())
-        for *columns, envelope, place in rows
+        Event(id_, kind, action, moment, received, orjson.dumps(sent[envelope][place]).decode())
+        for id_, kind, action, moment, received, envelope, place in rows
     ]
 
 

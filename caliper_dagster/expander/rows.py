@@ -14,6 +14,7 @@ from caliper_dagster.expander.columns import NOTHING, Flags, Integers, RecordCol
 from caliper_dagster.expander.database import Record
 
 MODULE_LEVEL = 70
+_NO_ROWS = np.zeros(0, dtype=np.int64)
 _USER_COLUMNS = ("user", "realuser", "relateduser")
 
 
@@ -114,8 +115,8 @@ class LogRows:
     def unresolved(self) -> pa.DictionaryArray:
         """The column ``unresolved``: the references of each row in the order of the looking up."""
         column, names = RecordColumn(len(self.ids)), list(self._names)
-        positions = np.concatenate([NO_ROWS, *(rows for rows, _ in self._missing)])
-        codes = np.concatenate([NO_ROWS, *(codes for _, codes in self._missing)])
+        positions = np.concatenate([_NO_ROWS, *(rows for rows, _ in self._missing)])
+        codes = np.concatenate([_NO_ROWS, *(codes for _, codes in self._missing)])
         order = np.argsort(positions, kind="stable")
         positions, codes = positions[order], codes[order]
         rows, firsts, counts = np.unique(positions, return_index=True, return_counts=True)
@@ -127,6 +128,3 @@ class LogRows:
             found = codes[firsts[row] : firsts[row] + counts[row]].tolist()
             column.put([rows[row]], [column.add([names[code] for code in dict.fromkeys(found)])])
         return column.array()
-
-
-NO_ROWS = np.zeros(0, dtype=np.int64)

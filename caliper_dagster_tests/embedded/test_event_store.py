@@ -75,9 +75,7 @@ def test_an_envelope_is_answered_with_an_empty_200_and_kept(own):
     assert found.by_type == {"GradeEvent": 1, "ViewEvent": 1}
     assert [json.loads(kept.json) for kept in last_events(path, 9)] == body["data"][::-1]
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT body FROM envelopes").fetchall() == [
-            (json.dumps(body),)
-        ]
+        assert connection.execute("SELECT body FROM envelopes").fetchall() == [(json.dumps(body),)]
 
 
 def test_an_event_that_comes_again_is_kept_once_and_counted(own):

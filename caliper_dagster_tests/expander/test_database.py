@@ -15,6 +15,7 @@ from caliper_dagster.expander import MoodleDatabase, read_log
 from caliper_dagster.hours import HourRange
 from caliper_dagster_tests.expander.support import (
     HOUR,
+    LOG_ROW,
     Site,
     log_rows,
     server_tables,
@@ -222,6 +223,27 @@ def test_more_keys_than_fit_into_one_statement_are_asked_in_pieces(empty_url):
         found = database.records("user", ["id"], {"id": range(3, 25_000), "order": [1, 2]})
         assert database.statements - before == 3
     assert [row["id"] for row in found] == [key for key in range(3, 20_003) if key % 3]
+
+
+def test_records_are_chosen_among_keys_as_by_keys(empty_url):
+    fill(empty_url)
+    with MoodleDatabase.open(empty_url) as database:
+        for orders in ([1], [2, 9], [1, 2], [9], []):
+            found = database.records("user", ["id"], {"id": [1, 2]}, among={"order": orders})
+            assert found == database.records("user", ["id"], {"id": [1, 2], "order": orders})
+        assert database.records("user", ["id"], {"id": [1]}, among={"no_such_column": [1]}) == []
+
+
+def test_integers_of_records_come_as_columns(empty_url):
+    metadata = fill(empty_url)
+    rows = [{"id": key, "objectid": key % 2 or None} for key in range(10, 15_000)]
+    write(empty_url, metadata, f"mdl_{LOG}", [LOG_ROW | row for row in rows])
+    with MoodleDatabase.open(empty_url) as database:
+        found = database.integers(LOG, ["id", "objectid"], {"id": [*range(10, 20_000), None]})
+        assert found.sort_by("id").to_pylist() == rows
+        for table, column, keys in ((LOG, "icq", [1]), ("icq", "id", [1]), (LOG, "id", [])):
+            none = database.integers(table, [column], {"id": keys})
+            assert (none.num_rows, none.column_names) == (0, [column])
 
 
 def test_what_this_moodle_lacks_is_empty_and_not_an_error(empty_url):

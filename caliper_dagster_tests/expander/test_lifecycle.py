@@ -81,6 +81,19 @@ def test_what_was_read_stays_when_the_log_is_pruned_and_new_rows_are_seen(tmp_pa
     assert told(log, storage) == ([*modules, (700_001, DELETED, "new")], roles, components)
 
 
+def test_what_another_process_has_read_is_left_to_it(tmp_path, log) -> None:
+    storage = PartitionStorage(str(tmp_path))
+    assert told(log, storage) == EVERYTHING
+    (tmp_path / "log_lifecycle" / "0-250000.parquet").unlink()
+    engine = sa.create_engine(log, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM mdl_logstore_standard_log WHERE id > 250000"))
+        connection.execute(sa.text("UPDATE mdl_logstore_standard_log SET objectid = 8"))
+    modules, roles, components = told(log, storage)
+    assert [row[0] for row in modules] == [300_000]
+    assert (roles, components) == ([], [(7, "mod_quiz")])
+
+
 def test_ids_of_the_last_day_are_looked_at_again(tmp_path, log) -> None:
     """A transaction that is still open may have lower ids than rows that can be seen."""
     add(log, {"id": 600_000, "timecreated": int(time.time())})

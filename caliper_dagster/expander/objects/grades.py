@@ -72,7 +72,7 @@ def _items(source: Source, ids: Sequence[int], times: Sequence[int]) -> list[_It
         if key not in found:
             id_, version = key
             as_of = past.get(version) if version else today.get(id_)
-            found[key] = as_of and _item(id_, as_of, scales)
+            found[key] = _item(id_, as_of, scales) if as_of else None
         chosen.append(found[key])
     return chosen
 
@@ -116,9 +116,7 @@ def _item(id_: int, version: Record, scales: Mapping[int, Record]) -> _Item:
     activity = None
     if version["itemtype"] == "mod" and version["itemmodule"]:
         activity = version["itemmodule"], number(version["iteminstance"])
-    of_attempts = (
-        activity is not None and activity[0] in _LATEST and version["itemnumber"] == 0
-    )
+    of_attempts = activity is not None and activity[0] in _LATEST and version["itemnumber"] == 0
     return _Item(record, once(record), activity, of_attempts)
 
 
