@@ -167,7 +167,7 @@ class PartitionStorage:
             yield hour, table.select(names)
 
     def chunks(
-        self, frame: Frame, hours: Iterable[Hour], rows: int = 70_000
+        self, frame: Frame, hours: Iterable[Hour], rows: int = 60_000
     ) -> Iterator[tuple[list[Hour], pa.Table]]:
         """Groups of whole hours with about ``rows`` rows each, in order: what bounds the memory.
 

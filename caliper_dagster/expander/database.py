@@ -261,23 +261,34 @@ class MoodleDatabase:
         return records
 
     def integers(
-        self, table: str, columns: Sequence[str], where: Mapping[str, Iterable[int | None]]
+        self,
+        table: str,
+        columns: Sequence[str],
+        where: Mapping[str, Iterable[int | None]],
+        condition: str = "",
+        conditional: Sequence[str] = (),
+        among: Mapping[str, Iterable[int]] | None = None,
     ) -> pa.Table:
         """Read integer columns of records, where there are many records of which few are used.
 
         Args:
             table: name without prefix.
             columns: the columns, no words of SQL among them.
-            where: as for :meth:`records`.
+            where: as for :meth:`records`, like all that follows.
+            condition: further SQL, without values.
+            conditional: the columns that it names.
+            among: columns by whose index the database is not to look.
 
         Returns:
             ``int64`` columns. Empty as :meth:`records` is, and where one of the columns is absent.
         """
         schema = pa.schema([(column, pa.int64()) for column in columns])
-        if not self.columns(table).issuperset(columns):
+        if not self.columns(table).issuperset([*columns, *conditional]):
             return schema.empty_table()
-        parts = [self.table(schema, rest) for rest in self._restricted(table, where)]
-        return pa.concat_tables([schema.empty_table(), *parts])
+        rests = self._restricted(table, where, condition, among or {})
+        return pa.concat_tables(
+            [schema.empty_table(), *(self.table(schema, rest) for rest in rests)]
+        )
 
     def _restricted(
         self,

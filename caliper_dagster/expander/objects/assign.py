@@ -6,8 +6,12 @@ reach, today's grade is given and marked with ``asof`` = ``export``.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from caliper_dagster.expander.columns import group_by
 from caliper_dagster.expander.database import MoodleDatabase, Record
@@ -59,18 +63,41 @@ def grades(source: Source, rows: Sequence[Row]) -> Found:
     submitted = _AssignSubmissions(source.database, found.values())
     changed = {row.id for row in rows if _is_changed(found.get(row.id), row.time)}
     history = _GradeHistory(source.database, [found[id_] for id_ in sorted(changed)])
-    versions: dict[tuple[int, int, int], Record] = {}
-    records: list[Record | None] = []
-    for row in rows:
-        grade = found.get(row.id)
-        version = (row.id, row.time, row.user)
-        if grade is not None and version not in versions:
-            versions[version] = {
-                **history.as_of(grade, row.time, row.user),
-                "submission": submitted.of(grade),
-            }
-        records.append(versions.get(version))
-    return records
+    versions = {(row.id, row.time, row.user): found[row.id] for row in rows if row.id in found}
+    acts = {
+        version: history.act(grade, *version[1:])
+        for version, grade in versions.items()
+        if _is_changed(grade, version[1])
+    }
+    written = source.by_id(
+        "grade_grades_history",
+        ("id", "rawgrade", "rawgrademax"),
+        {act.change for act in acts.values()},
+    )
+    records = {
+        version: {**_as_of(grade, acts.get(version), written), "submission": submitted.of(grade)}
+        for version, grade in versions.items()
+    }
+    return [records.get((row.id, row.time, row.user)) for row in rows]
+
+
+def _as_of(grade: Record, act: _Act | None, written: Mapping[int, Record]) -> Record:
+    """The grade record with ``grade`` as of a time, ``asof`` = ``export`` where it is not known.
+
+    Args:
+        grade: the record as it is now.
+        act: what the history tells; None when the grade is the one of that time.
+        written: the records of the history.
+    """
+    record = {key: value for key, value in grade.items() if key != "timemodified"}
+    if act is None:
+        return record
+    change = written.get(act.change)
+    if change is not None and change["rawgrade"] is not None:
+        return {**record, "grade": change["rawgrade"], "grademax": change["rawgrademax"]}
+    if act.same:
+        return {**record, "grade": _REMOVED}
+    return {**record, "asof": "export"}
 
 
 def latest(source: Source, wanted: Iterable[tuple[int, int]]) -> Latest:
@@ -157,11 +184,6 @@ def _only(found: list[Record]) -> Record | None:
     return found[0] if len(found) == 1 else None
 
 
-def _modified(row: Record) -> int:
-    time: int = row["timemodified"]
-    return time
-
-
 def _is_changed(grade: Record | None, time: int) -> bool:
     """Whether the grade may have been another one at a time."""
     return grade is not None and (grade["timemodified"] or 0) > time
@@ -185,47 +207,63 @@ class _GradeHistory:
             ("itemtype", "itemmodule", "itemnumber"),
         )
         assignments = {item["id"]: item["iteminstance"] for item in items}
-        self._changes: dict[tuple[int, int], list[Record]] = {
-            (grade["assignment"], grade["userid"]): [] for grade in grades
-        }
-        for row in database.records(
+        found = database.integers(
             "grade_grades_history",
-            ("id", "itemid", "userid", "timemodified", "loggeduser", "rawgrade", "rawgrademax"),
+            ("id", "itemid", "userid", "timemodified", "loggeduser"),
             {"userid": {grade["userid"] for grade in grades}},
             "source = 'mod/assign' AND timemodified IS NOT NULL",
-            ("source", "timemodified"),
+            ("source",),
             {"itemid": assignments},
-        ):
-            key = (assignments[row["itemid"]], row["userid"])
-            if key in self._changes:
-                self._changes[key].append(row)
-        for changes in self._changes.values():
-            changes.sort(key=lambda row: (row["timemodified"], row["id"]))
+        )
+        # Of all these users in all these assignments few have one of the grades.
+        pairs = pa.array(map(_pair, grades), pa.string())
+        graded = pc.index_in(found["itemid"], pa.array(list(assignments), pa.int64()))
+        found = found.append_column(
+            "pair",
+            pc.binary_join_element_wise(
+                pa.array(list(assignments.values()), pa.int64()).take(graded).cast(pa.string()),
+                found["userid"].cast(pa.string()),
+                " ",
+            ),
+        )
+        found = found.filter(pc.is_in(found["pair"], pairs))
+        found = found.sort_by([(name, "ascending") for name in ("pair", "timemodified", "id")])
+        self._ids, self._times, self._users = (
+            found[name].to_pylist() for name in ("id", "timemodified", "loggeduser")
+        )
+        pairs, counts = pc.value_counts(found["pair"]).flatten()  # in the order of the rows
+        ends = pc.cumulative_sum(counts)
+        spans = zip(pc.subtract(ends, counts).to_pylist(), ends.to_pylist(), strict=True)
+        self._spans = dict(zip(pairs.to_pylist(), spans, strict=True))
 
-    def as_of(self, grade: Record, time: int, user: int) -> Record:
-        """The grade record with ``grade`` as of the time, ``asof`` = ``export`` where unknown.
+    def act(self, grade: Record, time: int, user: int) -> _Act:
+        """What the history tells of a grade at a time.
 
         Args:
-            grade: the record as it is now; one of those given, where it was changed since.
+            grade: one of those given.
             time: Unix time of the event.
             user: user of the event's log row, who gave the grade.
         """
-        record = {key: value for key, value in grade.items() if key != "timemodified"}
-        if not _is_changed(grade, time):
-            return record
-        changes = self._changes[grade["assignment"], grade["userid"]]
-        first, end = (
-            bisect_right(changes, moment, key=_modified) for moment in (time - SAME_ACT - 1, time)
-        )
-        in_this_act = [change for change in changes[first:end] if change["loggeduser"] == user]
+        start, end = self._spans.get(_pair(grade), (0, 0))
+        end = bisect_right(self._times, time, start, end)
+        first = bisect_left(self._times, time - SAME_ACT, start, end)
+        same = [place for place in range(first, end) if self._users[place] == user]
         # A grade that is given again as it was leaves no trace: then the last one holds.
-        written = in_this_act[-1:] or changes[:end][-1:]
-        if written and written[0]["rawgrade"] is not None:
-            return {
-                **record,
-                "grade": written[0]["rawgrade"],
-                "grademax": written[0]["rawgrademax"],
-            }
-        if in_this_act:
-            return {**record, "grade": _REMOVED}
-        return {**record, "asof": "export"}
+        place = same[-1] if same else end - 1
+        return _Act(self._ids[place] if place >= start else 0, same=bool(same))
+
+
+def _pair(grade: Record) -> str:
+    return f"{grade['assignment']} {grade['userid']}"
+
+
+class _Act(NamedTuple):
+    """A change of a grade that the history tells of.
+
+    Attributes:
+        change: id of its record; 0 when the history tells of none.
+        same: whether the row's own request wrote it.
+    """
+
+    change: int
+    same: bool
