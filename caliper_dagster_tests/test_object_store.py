@@ -77,8 +77,9 @@ class HalfWay:
             sent += len(part)
         if sent >= self._most:
             self.stuck.set()
-            while client.recv(65536):
-                pass
+            with suppress(ConnectionResetError):  # the writer is killed
+                while client.recv(65536):
+                    pass
         server.close()
 
     def _back(self, client: socket.socket, server: socket.socket) -> None:
