@@ -175,22 +175,14 @@ class PartitionStorage:
         """
         group: list[Hour] = []
         tables: list[pa.Table] = []
-
-        def chunk() -> tuple[list[Hour], pa.Table]:
-            """The group, of which nothing is kept here while somebody works on it."""
-            nonlocal group, tables
-            found = group, pa.concat_tables(tables).unify_dictionaries()
-            group, tables = [], []
-            return found
-
         for hour, table in self.each(frame, hours):
             group.append(hour)
             tables.append(table)
             del table
             if sum(part.num_rows for part in tables) >= rows:
-                yield chunk()
+                yield _emptied(group, tables)
         if group:
-            yield chunk()
+            yield _emptied(group, tables)
 
     def facts(self, frame: Frame, hour: Hour) -> dict[str, object]:
         """The facts that were written with the hour; only the file's footer is read.
@@ -329,6 +321,14 @@ def split_by_hour(table: pa.Table, hours: Iterable[Hour]) -> Iterator[tuple[Hour
         raise StorageError(
             f"{table.num_rows - seen} row(s) belong to none of the hours that are being written."
         )
+
+
+def _emptied(group: list[Hour], tables: list[pa.Table]) -> tuple[list[Hour], pa.Table]:
+    """The hours and their tables as one, of which the lists keep nothing."""
+    chunk = group.copy(), pa.concat_tables(tables).unify_dictionaries()
+    group.clear()
+    tables.clear()
+    return chunk
 
 
 def _allocate_from_system() -> None:

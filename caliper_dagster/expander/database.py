@@ -12,7 +12,7 @@ from contextlib import suppress
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg2
@@ -294,8 +294,8 @@ class MoodleDatabase:
         self,
         table: str,
         where: Mapping[str, Iterable[int | None]],
-        condition: str = "",
-        among: Mapping[str, Iterable[int]] = MappingProxyType({}),
+        condition: str,
+        among: Mapping[str, Iterable[int]],
     ) -> Iterator[str]:
         """From ``FROM`` on, the statements that ask for the records with these keys."""
         keys = {self._quote(column): _integers(ids) for column, ids in where.items()}

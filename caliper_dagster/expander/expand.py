@@ -126,14 +126,14 @@ def _place_object(
     column = RecordColumn(len(rows.ids))
     source = objects.Source(database, site)
     for kind, positions in references.kinds(rows):
-        if kind.records is None:
-            found = references.of_objects(rows, positions)
-            rows.note_references(objects.place(source, column, kind, positions, found))
-        else:
-            ids = references.objectids(rows, positions)
+        if isinstance(kind, objects.KindById):
+            ids = rows.objects[positions]
             missing = objects.place_by_id(source, column, kind, positions, ids)
             missing &= rows.named[positions] & (ids > 0)
-            rows.note_unresolved(kind.reference or kind.table, positions[missing], ids[missing])
+            rows.note_unresolved(kind.table, positions[missing], ids[missing])
+        else:
+            found = references.of_objects(rows, positions)
+            rows.note_references(objects.place(source, column, kind, positions, found))
     return {"object": column}
 
 

@@ -137,9 +137,10 @@ class Lifecycle:
         what another one has written meanwhile.
         """
         settled = min(last, id_before(self._database, int(time.time()) - _UNSETTLED))
-        ranges = [(after, after + _IDS) for after in range(0, settled - _IDS + 1, _IDS)]
-        SystemRandom().shuffle(ranges)
-        for after, to in ranges:
+        wanted = {(after, after + _IDS) for after in range(0, settled - _IDS + 1, _IDS)}
+        missing = sorted(wanted.difference(pieces.ranges()))
+        SystemRandom().shuffle(missing)
+        for after, to in missing:
             if (after, to) not in pieces.ranges():
                 pieces.write(after, to, self._read(after, to))
 

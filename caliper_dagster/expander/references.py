@@ -16,7 +16,7 @@ from caliper_dagster.expander import activities
 from caliper_dagster.expander.columns import NOTHING, Flags, Integers, integers
 from caliper_dagster.expander.database import MoodleDatabase, Record
 from caliper_dagster.expander.lifecycle import MODULE_EVENTS
-from caliper_dagster.expander.objects import Kind, Row, kind_of
+from caliper_dagster.expander.objects import Kind, KindById, Row, kind_of
 from caliper_dagster.expander.objects.rows import number
 from caliper_dagster.expander.other import decode
 from caliper_dagster.expander.rows import MODULE_LEVEL, LogRows
@@ -29,10 +29,9 @@ _MODULE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 def complete(database: MoodleDatabase, rows: LogRows) -> None:
     """Find the course modules of rows whose context is none, and note them in ``rows.modules``."""
     tables, table_codes = rows.texts("objecttable")
-    objects = integers(rows.log["objectid"])
     outside = rows.modules <= 0
-    named = outside & _is(tables, table_codes, {_COURSE_MODULES}) & (objects > 0)
-    rows.modules[named] = objects[named]
+    named = outside & _is(tables, table_codes, {_COURSE_MODULES}) & (rows.objects > 0)
+    rows.modules[named] = rows.objects[named]
     wanted = {}
     components, component_codes = rows.texts("component")
     modules = [activities.module_of_component(component) for component in components]
@@ -40,7 +39,7 @@ def complete(database: MoodleDatabase, rows: LogRows) -> None:
     for row in np.flatnonzero(of_module).tolist():
         name = modules[component_codes[row]] or ""
         is_object = tables[table_codes[row]] == name
-        instance = _instance(name, rows.other(row), int(objects[row]) if is_object else 0)
+        instance = _instance(name, rows.other(row), int(rows.objects[row]) if is_object else 0)
         if instance:
             wanted[row] = (name, instance)
     found = activities.find_modules(database, wanted.values())
@@ -54,7 +53,7 @@ def _is(values: list[str], codes: Integers, wanted: set[str]) -> Any:  # noqa: A
 
 def _instance(name: str, other: dict[str, Any], objectid: int) -> int:
     named = (number(other.get(key)) for key in (f"{name}id", "instanceid"))
-    return max(objectid, 0) or next(filter(None, named), 0)
+    return objectid or next(filter(None, named), 0)
 
 
 def contexts(rows: LogRows) -> dict[int, int | None]:
@@ -103,26 +102,20 @@ def _told(other: Any) -> Record:  # noqa: ANN401 - any JSON value
     return told
 
 
-def kinds(rows: LogRows) -> Iterator[tuple[Kind, Integers]]:
+def kinds(rows: LogRows) -> Iterator[tuple[Kind | KindById, Integers]]:
     """The kinds of objects, each with the positions of the rows that may have one."""
     events, event_codes = rows.texts("eventname")
     tables, table_codes = rows.texts("objecttable")
     pairs, codes = np.unique(event_codes * len(tables) + table_codes, return_inverse=True)
     positions = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes, minlength=len(pairs)))
-    found: dict[int, tuple[Kind, list[Integers]]] = {}
+    found: dict[int, tuple[Kind | KindById, list[Integers]]] = {}
     for pair, of_pair in zip(pairs.tolist(), np.split(positions, ends[:-1]), strict=True):
         kind = kind_of(events[pair // len(tables)], tables[pair % len(tables)])
         if kind is not None:
             found.setdefault(id(kind), (kind, []))[1].append(of_pair)
     for kind, parts in found.values():
         yield kind, np.sort(np.concatenate(parts))
-
-
-def objectids(rows: LogRows, positions: Integers) -> Integers:
-    """Ids that rows have as ``objectid``; 0 where it names nothing."""
-    ids: Integers = integers(rows.log["objectid"])[positions].clip(min=0)
-    return ids
 
 
 def of_objects(rows: LogRows, positions: Integers) -> list[Row]:
@@ -137,7 +130,7 @@ def of_objects(rows: LogRows, positions: Integers) -> list[Row]:
     columns = zip(
         map(events.__getitem__, event_codes[positions].tolist()),
         map(tables.__getitem__, table_codes[positions].tolist()),
-        objectids(rows, positions).tolist(),
+        rows.objects[positions].tolist(),
         rows.ids[positions].tolist(),
         rows.times[positions].tolist(),
         users.tolist(),

@@ -28,6 +28,7 @@ class LogRows:
         times: Unix times.
         users: ids of users, by the name of their record column.
         courses: course ids.
+        objects: ids that rows have as ``objectid``; 0 where it names nothing.
         modules: course module ids, where the row's context is one (more are found later).
         named: rows that are not anonymous.
         found_modules: records of the column ``module``, once it is there.
@@ -38,6 +39,7 @@ class LogRows:
     times: Integers
     users: dict[str, Integers]
     courses: Integers
+    objects: Integers
     modules: Integers
     named: Flags
     _others: list[dict[str, Any]]
@@ -45,6 +47,7 @@ class LogRows:
     found_modules: dict[int, Record] = field(default_factory=dict)
     _missing: list[tuple[Integers, Integers]] = field(default_factory=list)
     _names: dict[str, int] = field(default_factory=dict)
+    _texts: dict[str, tuple[list[str], Integers]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, log: pa.Table, other: pa.DictionaryArray) -> LogRows:
@@ -57,6 +60,7 @@ class LogRows:
             integers(log["timecreated"]),
             {name: integers(log[f"{name}id"]) for name in _USER_COLUMNS},
             integers(log["courseid"]),
+            integers(log["objectid"]).clip(min=0),
             modules,
             integers(log["anonymous"]) != 1,
             # The last one is that of rows without, whose code is -1.
@@ -78,12 +82,14 @@ class LogRows:
 
     def texts(self, column: str) -> tuple[list[str], Integers]:
         """A text column as its distinct values and the code of each row; null is empty text."""
-        encoded = self.log[column].combine_chunks()
-        if isinstance(encoded, pa.ChunkedArray):
-            encoded = encoded.combine_chunks()
-        values = [value or "" for value in encoded.dictionary.to_pylist()]
-        codes = encoded.indices.fill_null(len(values)).to_numpy().astype(np.int64)
-        return [*values, ""], codes
+        if column not in self._texts:
+            encoded = self.log[column].combine_chunks()
+            if isinstance(encoded, pa.ChunkedArray):
+                encoded = encoded.combine_chunks()
+            values = [value or "" for value in encoded.dictionary.to_pylist()]
+            codes = encoded.indices.fill_null(len(values)).to_numpy().astype(np.int64)
+            self._texts[column] = [*values, ""], codes
+        return self._texts[column]
 
     def note_unresolved(
         self, reference: str, positions: Integers, ids: Integers | None = None

@@ -30,13 +30,13 @@ from caliper_dagster.expander.objects import (
     tables,
     workshop,
 )
-from caliper_dagster.expander.objects.rows import Kind, Row, Source
+from caliper_dagster.expander.objects.rows import Kind, KindById, Row, Source
 
-__all__ = ["Kind", "Row", "Source", "kind_of", "place", "place_by_id"]
+__all__ = ["Kind", "KindById", "Row", "Source", "kind_of", "place", "place_by_id"]
 
 _SUBJECTS = (assign, competencies, grades, lesson, quiz, scorm, social, surveys, tables, workshop)
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, Kind | KindById] = {
     table: kind for subject in _SUBJECTS for table, kind in subject.KINDS.items()
 }
 EVENT_KINDS: Mapping[str, Kind] = {
@@ -54,7 +54,7 @@ EVENT_KINDS: Mapping[str, Kind] = {
 }
 
 
-def kind_of(event: str, table: str) -> Kind | None:
+def kind_of(event: str, table: str) -> Kind | KindById | None:
     """The kind of object of rows with this event and ``objecttable``; None where they have none."""
     return EVENT_KINDS.get(event) or KINDS.get(table)
 
@@ -67,15 +67,13 @@ def place(
     Args:
         source: where objects are looked up.
         column: the column.
-        kind: a kind with ``find``.
+        kind: the kind.
         positions: where in the column each row is.
         rows: references of each row.
 
     Returns:
         Position and ``table:id`` of each row that names an object which was not found.
     """
-    if kind.find is None:
-        raise TypeError(f"{kind.table} is found by ids.")
     codes: dict[int, int] = {}
     placed: list[int] = []
     missing = []
@@ -94,15 +92,13 @@ def place(
 
 
 def place_by_id(
-    source: Source, column: RecordColumn, kind: Kind, positions: Integers, ids: Integers
+    source: Source, column: RecordColumn, kind: KindById, positions: Integers, ids: Integers
 ) -> Flags:
-    """Like :func:`place` for a kind with ``records``, by the ``objectid`` of each row.
+    """Like :func:`place`, by the ``objectid`` of each row.
 
     Returns:
         The rows for which there is no record.
     """
-    if kind.records is None:
-        raise TypeError(f"{kind.table} is not found by ids alone.")
     wanted, places = np.unique(ids, return_inverse=True)
     records = kind.records(source, wanted[wanted > 0].tolist())
     codes = np.array(

@@ -215,18 +215,17 @@ class _GradeHistory:
             ("source",),
             {"itemid": assignments},
         )
-        # Of all these users in all these assignments few have one of the grades.
-        pairs = pa.array(map(_pair, grades), pa.string())
-        graded = pc.index_in(found["itemid"], pa.array(list(assignments), pa.int64()))
+        named = pc.index_in(found["itemid"], pa.array(list(assignments), pa.int64()))
         found = found.append_column(
             "pair",
             pc.binary_join_element_wise(
-                pa.array(list(assignments.values()), pa.int64()).take(graded).cast(pa.string()),
+                pa.array(list(assignments.values()), pa.int64()).take(named).cast(pa.string()),
                 found["userid"].cast(pa.string()),
                 " ",
             ),
         )
-        found = found.filter(pc.is_in(found["pair"], pairs))
+        # Of all these users in all these assignments few have one of the grades.
+        found = found.filter(pc.is_in(found["pair"], pa.array(map(_pair, grades), pa.string())))
         found = found.sort_by([(name, "ascending") for name in ("pair", "timemodified", "id")])
         self._ids, self._times, self._users = (
             found[name].to_pylist() for name in ("id", "timemodified", "loggeduser")

@@ -15,6 +15,7 @@ from caliper_dagster.expander.objects.rows import (
     WRITTEN_LATER,
     Found,
     Kind,
+    KindById,
     Latest,
     Row,
     Source,
@@ -124,10 +125,9 @@ def latest(source: Source, wanted: Iterable[_Pair]) -> Latest:
     return find
 
 
-def pages(source: Source, rows: Sequence[Row]) -> Found:
+def pages(source: Source, ids: Iterable[int]) -> Mapping[int, Record]:
     """Pages: ``id``, ``lessonid``, ``qtype``, ``title``."""
-    found = source.by_id("lesson_pages", _PAGE, [row.id for row in rows])
-    return [found.get(row.id) for row in rows]
+    return source.by_id("lesson_pages", _PAGE, ids)
 
 
 def answered_pages(source: Source, rows: Sequence[Row]) -> Found:
@@ -223,8 +223,8 @@ def _score(stored: str | None) -> float | None:
         return None
 
 
-KINDS: Mapping[str, Kind] = {
-    "lesson_pages": Kind("lesson_pages", pages),
+KINDS: Mapping[str, Kind | KindById] = {
+    "lesson_pages": KindById("lesson_pages", pages),
     "lesson_attempts": Kind("lesson_attempts", essays),
 }
 EVENT_KINDS: Mapping[str, Kind] = {

@@ -17,6 +17,7 @@ from caliper_dagster.expander.objects.rows import (
     WRITTEN_LATER,
     Found,
     Kind,
+    KindById,
     Latest,
     Row,
     Source,
@@ -239,11 +240,6 @@ def questions(source: Source, ids: Iterable[int]) -> dict[int, Record]:
     return found
 
 
-def _questions_of_rows(source: Source, rows: Sequence[Row]) -> Found:
-    found = questions(source, [row.id for row in rows])
-    return [found.get(row.id) for row in rows]
-
-
 class _Usages:
     """Question attempts of usages with their steps and questions."""
 
@@ -332,9 +328,9 @@ def _outcome(steps: list[Record]) -> Record:
     }
 
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, Kind | KindById] = {
     "quiz_attempts": Kind("quiz_attempts", attempts),
-    "question": Kind("question", _questions_of_rows),
+    "question": KindById("question", questions),
 }
 EVENT_KINDS: Mapping[str, Kind] = {
     r"\mod_quiz\event\attempt_submitted": Kind("quiz_attempts", submitted_attempts),

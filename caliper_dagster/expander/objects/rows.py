@@ -79,8 +79,21 @@ Latest = Callable[[int, int, int], Record | None]
 
 
 def by_objectid(row: Row) -> int:
-    """The key that most kinds are found by."""
+    """The key that most rows name."""
     return row.id
+
+
+@dataclass(frozen=True, slots=True)
+class KindById:
+    """One kind of object whose records are found by ``objectid`` and nothing else.
+
+    Attributes:
+        table: what its records call themselves.
+        records: gives records by id.
+    """
+
+    table: str
+    records: Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +104,14 @@ class Kind:
         table: what its records call themselves.
         find: gives the record of each row, None where there is none. The same object for rows that
             share a record; it is neither copied nor changed afterwards.
-        records: in its place where ``objectid`` is all that a record is found by: records by id.
         key: id that the row names; 0 where it names none, which is then nothing unresolved.
         reference: table of that id, where it is not ``table``.
     """
 
     table: str
-    find: Finder | None = None
+    find: Finder
     key: Callable[[Row], int] = by_objectid
     reference: str = ""
-    records: Records | None = None
 
     def unresolved(self, row: Row) -> str | None:
         """What a row names when nothing was found, as ``table:id``."""

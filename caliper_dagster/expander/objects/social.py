@@ -9,6 +9,7 @@ from caliper_dagster.expander.database import Record
 from caliper_dagster.expander.objects.rows import (
     Found,
     Kind,
+    KindById,
     Row,
     Source,
     from_other,
@@ -91,41 +92,38 @@ def message_actions(source: Source, rows: Sequence[Row]) -> Found:
     return records
 
 
-def taggings(source: Source, rows: Sequence[Row]) -> Found:
+def taggings(source: Source, ids: Iterable[int]) -> Mapping[int, Record]:
     """Tags on things: ``tag_instance`` with the ``name`` of the tag."""
     found = source.by_id(
         "tag_instance",
         ("id", "tagid", "component", "itemtype", "itemid", "contextid"),
-        [row.id for row in rows],
+        ids,
     )
     names = source.by_id("tag", ("id", "name"), {row["tagid"] for row in found.values()})
-    records = {
+    return {
         id_: {**record, "name": names.get(record["tagid"], {}).get("name")}
         for id_, record in found.items()
     }
-    return [records.get(row.id) for row in rows]
 
 
-def posts(source: Source, rows: Sequence[Row]) -> Found:
+def posts(source: Source, ids: Iterable[int]) -> Mapping[int, Record]:
     """Blog entries with ``subject``, and notes about users without: only ``publishstate``."""
-    found = source.by_id(
-        "post", ("id", "module", "publishstate", "subject"), [row.id for row in rows]
-    )
+    found = source.by_id("post", ("id", "module", "publishstate", "subject"), ids)
     for post in found.values():
         if post["module"] != "blog":
             del post["subject"]
-    return [found.get(row.id) for row in rows]
+    return found
 
 
-def wiki_versions(source: Source, rows: Sequence[Row]) -> Found:
+def wiki_versions(source: Source, ids: Iterable[int]) -> Mapping[int, Record]:
     """Versions of wiki pages: ``id``, ``pageid``, ``version``, ``name`` (title of the page)."""
-    found = source.by_id("wiki_versions", ("id", "pageid", "version"), [row.id for row in rows])
+    found = source.by_id("wiki_versions", ("id", "pageid", "version"), ids)
     pages = source.by_id(
         "wiki_pages", ("id", "title"), {version["pageid"] for version in found.values()}
     )
     for version in found.values():
         version["name"] = pages.get(version["pageid"], {}).get("title")
-    return [found.get(row.id) for row in rows]
+    return found
 
 
 def awards(source: Source, rows: Sequence[Row]) -> Found:
@@ -211,19 +209,19 @@ def _account(row: Row) -> int:
 _DISCUSSIONS = Kind("forum_discussions", discussions, _discussion)
 _MESSAGE = Kind("messages", messages, _message)
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, Kind | KindById] = {
     "forum_discussions": _DISCUSSIONS,
     "forum_discussion_subs": _DISCUSSIONS,
     "message": _MESSAGE,
     "message_read": _MESSAGE,
     "messages": _MESSAGE,
     "message_user_actions": Kind("message_user_actions", message_actions, _message, "messages"),
-    "post": Kind("post", posts),
-    "tag_instance": Kind("tag_instance", taggings),
+    "post": KindById("post", posts),
+    "tag_instance": KindById("tag_instance", taggings),
     "tool_policy_acceptances": Kind("tool_policy_acceptances", acceptances),
     "user": Kind("user", accounts, _account),
     "user_enrolments": Kind("user_enrolments", enrolments),
-    "wiki_versions": Kind("wiki_versions", wiki_versions),
+    "wiki_versions": KindById("wiki_versions", wiki_versions),
 }
 EVENT_KINDS: Mapping[str, Kind] = {
     r"\core\event\badge_awarded": Kind("badge", awards),

@@ -9,7 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from caliper_dagster.expander.database import Record
-from caliper_dagster.expander.objects.rows import Found, Kind, Records, Row, Source, from_other
+from caliper_dagster.expander.objects.rows import (
+    Found,
+    Kind,
+    KindById,
+    Records,
+    Row,
+    Source,
+    from_other,
+)
 
 
 class Table(NamedTuple):
@@ -142,10 +150,10 @@ def _renamed(record: Record, name: str | None) -> Record:
     return {("name" if column == name else column): value for column, value in record.items()}
 
 
-KINDS: Mapping[str, Kind] = {
-    **{table: Kind(table, records=table_records(table)) for table in TABLES},
+KINDS: Mapping[str, KindById] = {
+    **{table: KindById(table, table_records(table)) for table in TABLES},
     # The row's objectid is the role, not the record of role_capabilities.
-    "role_capabilities": Kind("role", records=table_records("role")),
+    "role_capabilities": KindById("role", table_records("role")),
 }
 """Kinds by ``objecttable``."""
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from caliper_dagster.expander.database import Record
-from caliper_dagster.expander.objects.rows import Found, Kind, Latest, Row, Source
+from caliper_dagster.expander.objects.rows import KindById, Latest, Source
 
 _SUBMISSION = (
     "id", "workshopid", "authorid", "title", "grade", "gradeover", "timecreated", "timemodified",
 )  # fmt: skip
 
 
-def submissions(source: Source, rows: Sequence[Row]) -> Found:
+def submissions(source: Source, ids: Iterable[int]) -> Mapping[int, Record]:
     """Submissions: ``workshop_submissions`` without what was submitted."""
-    found = source.by_id("workshop_submissions", _SUBMISSION, [row.id for row in rows])
-    return [found.get(row.id) for row in rows]
+    return source.by_id("workshop_submissions", _SUBMISSION, ids)
 
 
-def assessments(source: Source, rows: Sequence[Row]) -> Found:
+def assessments(source: Source, ids: Iterable[int]) -> Mapping[int, Record]:
     """Assessments: ``workshop_assessments`` with the ``authorid`` of the submission.
 
     The grades are today's: of 100, whatever the workshop counts in.
@@ -29,7 +28,7 @@ def assessments(source: Source, rows: Sequence[Row]) -> Found:
             "id", "submissionid", "reviewerid", "grade", "gradinggrade", "timecreated",
             "timemodified",
         ),
-        [row.id for row in rows],
+        ids,
     )  # fmt: skip
     submitted = source.by_id(
         "workshop_submissions",
@@ -39,7 +38,7 @@ def assessments(source: Source, rows: Sequence[Row]) -> Found:
     for assessment in found.values():
         author = submitted.get(assessment["submissionid"], {}).get("authorid")
         assessment["authorid"] = author
-    return [found.get(row.id) for row in rows]
+    return found
 
 
 def latest(source: Source, wanted: Iterable[tuple[int, int]]) -> Latest:
@@ -68,7 +67,7 @@ def latest(source: Source, wanted: Iterable[tuple[int, int]]) -> Latest:
     return find
 
 
-KINDS: Mapping[str, Kind] = {
-    "workshop_submissions": Kind("workshop_submissions", submissions),
-    "workshop_assessments": Kind("workshop_assessments", assessments),
+KINDS: Mapping[str, KindById] = {
+    "workshop_submissions": KindById("workshop_submissions", submissions),
+    "workshop_assessments": KindById("workshop_assessments", assessments),
 }
