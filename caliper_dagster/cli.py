@@ -179,7 +179,7 @@ def resend(given: argparse.Namespace) -> None:
         )
         total = _total(done, ticker)
     terminal.show_numbers([("Hours", len(hours)), *terminal.delivered(total.deliveries)])
-    total.complain()
+    total.complain(settings)
 
 
 def rejected(given: argparse.Namespace) -> None:
@@ -480,7 +480,7 @@ def _backfill(
             f"{total.account.unexplained} log row(s) are unexplained: the check "
             "every_row_explained of caliper_events names the hours."
         )
-    total.complain()
+    total.complain(settings)
 
 
 def _require_all(settings: Settings) -> None:

@@ -120,7 +120,29 @@ def _columns(
 # --- PostgreSQL ---------------------------------------------------------------------------------
 
 
-class _PostgresEvents(_BulkEvents, PostgresEventLogStorage):
+def _kept_postgres(url: str) -> sa.Engine:
+    """An engine that keeps a few connections.
+
+    Dagster itself opens one for each statement, except in the web server.
+    """
+    return sa.create_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        pool_size=2,
+        # Whoever needs more at once gets them, as from Dagster, and gives them back.
+        max_overflow=-1,
+        pool_recycle=_LONGEST_IDLE,
+        pool_pre_ping=True,
+    )
+
+
+class PostgresEvents(_BulkEvents, PostgresEventLogStorage):
+    """Dagster's events in PostgreSQL, over a few connections that are kept."""
+
+    def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(postgres_url, inst_data=inst_data)
+        self._engine = _kept_postgres(postgres_url)
+
     def _insert(self, connection: sa.Connection, rows: list[dict[str, Any]]) -> Sequence[int]:
         inserted = sa.insert(SqlEventLogStorageTable).returning(
             SqlEventLogStorageTable.c.id, sort_by_parameter_order=True
@@ -158,25 +180,13 @@ class _PostgresEvents(_BulkEvents, PostgresEventLogStorage):
 
 
 class PostgresStorage(DagsterPostgresStorage):
-    """Dagster's storage in PostgreSQL, with a few connections that are kept.
-
-    Dagster itself opens a connection for each statement, except in the web server.
-    """
+    """Dagster's storage in PostgreSQL, all of it over the few connections of its events."""
 
     def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(postgres_url, inst_data=inst_data)
-        self._event_log_storage = _PostgresEvents(postgres_url)
-        kept = sa.create_engine(
-            postgres_url,
-            isolation_level="AUTOCOMMIT",
-            pool_size=2,
-            # Whoever needs more at once gets them, as from Dagster, and gives them back.
-            max_overflow=-1,
-            pool_recycle=_LONGEST_IDLE,
-            pool_pre_ping=True,
-        )
-        for part in (self._run_storage, self._event_log_storage, self._schedule_storage):
-            part._engine = kept  # noqa: SLF001 - as its optimize_for_webserver does
+        self._event_log_storage = events = PostgresEvents(postgres_url)
+        for part in (self._run_storage, self._schedule_storage):
+            part._engine = events._engine  # noqa: SLF001 - as its optimize_for_webserver does
 
 
 # --- SQLite -------------------------------------------------------------------------------------

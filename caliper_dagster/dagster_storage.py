@@ -2,9 +2,10 @@
 
 ``dagster.yaml`` names ``StandingStorage``, which looks at ``DAGSTER_POSTGRES_URL``: unset, it is
 SQLite under ``DAGSTER_HOME``; set, PostgreSQL. One file serves both, because ``dagster.yaml``
-itself knows no condition.
+itself knows no condition. ``StandingEvents`` is for a ``dagster.yaml`` that is given, such as that
+of the Helm chart: it takes the place of the storage of events only.
 
-With the versions of Dagster that it was tested with, either is Dagster's own with events written in
+With the versions of Dagster that it was tested with, each is Dagster's own with events written in
 bulk (``dagster_bulk``), which decides what a run over many hours costs; with any other, Dagster's
 as it is. These two modules are the only ones that may use what Dagster does not document
 (``dagster._core`` and the like).
@@ -23,6 +24,7 @@ from typing import Any
 import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.event_log.base import EventLogStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
@@ -69,6 +71,40 @@ class StandingStorage(DagsterStorage[Any], ConfigurableClass):
         os.environ.setdefault(BATCH_SIZE, _EVENTS_AT_ONCE)
         url = os.environ.get(POSTGRES_URL)
         return _in_postgres(_with_driver(url), inst_data) if url else _in_sqlite(inst_data)
+
+
+class StandingEvents(EventLogStorage, ConfigurableClass):
+    """What ``event_log_storage:`` names where the other storages are set by someone else.
+
+    There are no instances of this class itself.
+    """
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        """That of Dagster's storage of events in PostgreSQL."""
+        from dagster_postgres import PostgresEventLogStorage
+
+        return PostgresEventLogStorage.config_type()
+
+    @classmethod
+    def from_config_value(  # type: ignore[override]
+        cls,
+        inst_data: ConfigurableClassData | None,
+        config_value: Mapping[str, Any],
+    ) -> EventLogStorage:
+        """The storage of events in the PostgreSQL database that is configured.
+
+        As with :class:`StandingStorage`, events are stored in batches from then on.
+        """
+        from dagster_postgres import PostgresEventLogStorage
+
+        os.environ.setdefault(BATCH_SIZE, _EVENTS_AT_ONCE)
+        stock = PostgresEventLogStorage.from_config_value(inst_data, config_value)
+        if not is_tested():
+            return stock
+        from caliper_dagster.dagster_bulk import PostgresEvents
+
+        return PostgresEvents(stock.postgres_url, inst_data)
 
 
 def _in_sqlite(inst_data: ConfigurableClassData | None) -> DagsterStorage[Any]:

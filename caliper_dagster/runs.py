@@ -24,6 +24,7 @@ import pyarrow as pa
 from caliper_dagster.accounting import Account, Delivery
 from caliper_dagster.assets import FRESH_TAG, RESEND_ALL_TAG, SEND_TAG, asset_key, emission_step
 from caliper_dagster.automation import CHAIN_JOB, RESEND_JOB
+from caliper_dagster.catch_up import CATCH_UP
 from caliper_dagster.definitions import build_definitions
 from caliper_dagster.emitter import Ledger
 from caliper_dagster.errors import CaliperDagsterError, ConfigurationError, RunError
@@ -106,8 +107,8 @@ class Done:
             failure=other.failure or self.failure,
         )
 
-    def complain(self) -> None:
-        """Say which hours event stores are still to get, if there are any.
+    def complain(self, settings: Settings) -> None:
+        """Say which hours event stores of this site are still to get, if there are any.
 
         Raises:
             RunError: there are.
@@ -116,9 +117,8 @@ class Done:
         if stores:
             told = ", ".join(f"{hours:,} hour(s) of {name}" for name, hours in stores.items())
             why = f"{self.failure} " if self.failure else ""
-            raise RunError(
-                f"{why}Left over: {told}; the sensor event_stores_catch_up sends them, or `resend`."
-            )
+            sensor = settings.own_name(CATCH_UP)
+            raise RunError(f"{why}Left over: {told}; the sensor {sensor} sends them, or `resend`.")
 
 
 def dagster_home() -> Path:

@@ -230,6 +230,7 @@ def test_a_site_may_have_several_event_stores_and_the_other_one(sites: Sites) ->
     told = sites.run("backfill", *between(HOURS), "--site", NORTH)
     assert told.status == 2
     assert f"Left over: {len(HOURS)} hour(s) of down" in told.err
+    assert "the sensor north_event_stores_catch_up sends them" in told.err
     assert sites.arrived(NORTH) == sites.events(NORTH) != {}
     with environment(sites.settings):
         sensors = {sensor.name for sensor in build_definitions().sensors or []}
