@@ -40,10 +40,10 @@ from datetime import UTC, datetime
 from http.client import HTTPConnection
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-import orjson
+import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -55,7 +55,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from caliper_dagster.embedded.event_store_page import CONTENT_SECURITY_POLICY, page
 from caliper_dagster.embedded.faults import DROP, DROP_LATE, LOSE, RESTART, SLOW, Faults
 from caliper_dagster.errors import ConfigurationError
-from caliper_dagster.garbage import not_collected
 
 ENDPOINT = "/caliper"
 CONTEXTS = (
@@ -64,7 +63,6 @@ CONTEXTS = (
 )
 MAXIMUM_PAYLOAD_KILOBYTES = 10_000
 
-_ENVELOPE = {"sensor", "sendTime", "dataVersion", "data"}
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
 _DISCARDED = 8
 """Of a body that is too large, so many times the limit is read and thrown away, so that the client
@@ -109,6 +107,37 @@ _ADD_EVENT = """
 INSERT INTO received_events (id, type, action, event_time, place, envelope)
 VALUES (?, ?, ?, ?, ?, ?)
 """
+
+
+_Filled = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _Document(msgspec.Struct, gc=False):
+    """What is wanted of an event or entity; the rest of it is only read over."""
+
+    id: _Filled
+    type: _Filled
+    context: Any = msgspec.field(name="@context")
+    action: Any = None
+    event_time: Any = msgspec.field(name="eventTime", default=None)
+
+
+class _Envelope(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """An envelope: exactly these properties (Caliper 1.2, Envelope)."""
+
+    sensor: _Filled
+    send_time: str
+    data_version: Any
+    data: Annotated[list[_Document], msgspec.Meta(min_length=1)]
+
+
+class _Sent(msgspec.Struct):
+    """The events of an envelope, as they were sent."""
+
+    data: list[msgspec.Raw]
+
+
+_ENVELOPES = msgspec.json.Decoder(_Envelope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +216,12 @@ def last_events(db_path: str | Path, limit: int) -> list[Event]:
             "ORDER BY number DESC LIMIT ?",
             (limit,),
         ).fetchall()
-        sent: dict[int, list[Any]] = {}
+        sent: dict[int, list[msgspec.Raw]] = {}
         for envelope in {envelope for *_, envelope, _ in rows}:
             found = connection.execute("SELECT body FROM envelopes WHERE id = ?", (envelope,))
-            sent[envelope] = orjson.loads(found.fetchone()[0])["data"]
+            sent[envelope] = msgspec.json.decode(found.fetchone()[0], type=_Sent).data
     return [
-        Event(id_, kind, action, moment, received, orjson.dumps(sent[envelope][place]).decode())
+        Event(id_, kind, action, moment, received, bytes(sent[envelope][place]).decode())
         for id_, kind, action, moment, received, envelope, place in rows
     ]
 
@@ -239,25 +268,31 @@ class _Store:
         if not arrival.kept:
             raise sqlite3.OperationalError("The transaction that held the envelope failed.")
 
-    @not_collected()
     def _arrival(self, body: bytes) -> _Arrival:
-        envelope = _checked(body)
-        events = envelope["data"]
-        for event in events:
-            status = self._faults.refusal(event["id"], event["type"])
+        try:
+            text = body.decode()
+        except UnicodeDecodeError:
+            raise _malformed("The body is no UTF-8.") from None
+        envelope = _checked(text)
+        for event in envelope.data:
+            status = self._faults.refusal(event.id, event.type)
             if status is not None:
                 # Which of the events it is a real event store need not say either.
-                raise _RefusedError(status, "Refused", f"A {event['type']} is not taken here.")
+                raise _RefusedError(status, "Refused", f"A {event.type} is not taken here.")
         row = (
             datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            envelope["sensor"],
-            envelope["sendTime"],
-            envelope["dataVersion"],
-            len(events),
+            envelope.sensor,
+            envelope.send_time,
+            envelope.data_version,
+            len(envelope.data),
             len(body),
-            body.decode(),
+            text,
         )
-        return _Arrival(row, [_columns(event, place) for place, event in enumerate(events)])
+        events: list[tuple[object, ...]] = [
+            (event.id, event.type, _text(event.action), _text(event.event_time), place)
+            for place, event in enumerate(envelope.data)
+        ]
+        return _Arrival(row, events)
 
     def _write(self, arrivals: list[_Arrival]) -> None:
         """Keep envelopes, all or none of them."""
@@ -375,7 +410,7 @@ class _Endpoint:
             "caliperSupportedVersions": list(CONTEXTS),
             "caliperSupportedExtensions": {},
         }
-        return Response(orjson.dumps(offered), media_type="application/json")
+        return Response(msgspec.json.encode(offered), media_type="application/json")
 
     async def front(self, request: Request) -> Response:
         """``GET /``: the page for a browser on this machine, the configuration for any other."""
@@ -651,7 +686,10 @@ def _problem(refused: _RefusedError) -> Response:
     if refused.retry_after is not None and refused.status in {429, 503}:
         headers["Retry-After"] = str(refused.retry_after)
     return Response(
-        orjson.dumps(document), refused.status, headers, media_type="application/problem+json"
+        msgspec.json.encode(document),
+        refused.status,
+        headers,
+        media_type="application/problem+json",
     )
 
 
@@ -694,51 +732,30 @@ def _too_large(limit: int) -> _RefusedError:
     return _RefusedError(413, "Too large", f"An envelope may have {limit:,} bytes.")
 
 
-def _checked(body: bytes) -> dict[str, Any]:
+def _checked(text: str) -> _Envelope:
     """The envelope of a body, when it is one that the specification allows."""
     try:
-        envelope = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        envelope = _ENVELOPES.decode(text)
+    except msgspec.ValidationError as error:
+        raise _malformed(f"{error}.") from None
+    except (msgspec.DecodeError, RecursionError):
         raise _malformed("The body is no JSON.") from None
-    if not isinstance(envelope, dict) or set(envelope) != _ENVELOPE:
-        raise _malformed("An envelope has exactly sensor, sendTime, dataVersion and data.")
-    sensor, version = envelope["sensor"], envelope["dataVersion"]
-    if not isinstance(sensor, str) or not sensor:
-        raise _malformed("sensor must be an id.")
-    if not isinstance(envelope["sendTime"], str) or not _TIME.fullmatch(envelope["sendTime"]):
+    if not _TIME.fullmatch(envelope.send_time):
         raise _malformed("sendTime must have the form 2026-01-31T14:00:00.000Z.")
+    version = envelope.data_version
     if version not in CONTEXTS:
         raise _RefusedError(
             422, "Unsupported version", f"dataVersion must be {' or '.join(CONTEXTS)}."
         )
-    if not isinstance(envelope["data"], list) or not envelope["data"]:
-        raise _malformed("data must be an array of at least one event or entity.")
-    for place, item in enumerate(envelope["data"]):
-        if not _is_document(item, version):
-            raise _malformed(
-                f"data[{place}] must be an object with id, type, and @context as in dataVersion."
-            )
+    for place, item in enumerate(envelope.data):
+        context = item.context
+        if (context[-1:] if isinstance(context, list) else [context]) != [version]:
+            raise _malformed(f"data[{place}] must have the @context that dataVersion has.")
     return envelope
-
-
-def _is_document(item: object, version: str) -> bool:
-    if not isinstance(item, dict):
-        return False
-    context = item.get("@context")
-    if isinstance(context, list) and context:
-        context = context[-1]
-    named = all(isinstance(item.get(key), str) and item[key] for key in ("id", "type"))
-    return named and context == version
 
 
 def _malformed(detail: str) -> _RefusedError:
     return _RefusedError(400, "Malformed envelope", detail)
-
-
-def _columns(event: dict[str, Any], place: int) -> tuple[object, ...]:
-    """An event as a row, but for its envelope."""
-    action, time = _text(event.get("action")), _text(event.get("eventTime"))
-    return event["id"], event["type"], action, time, place
 
 
 def _text(value: object) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-import orjson
+import msgspec
 
 if TYPE_CHECKING:
     from caliper_dagster.embedded.event_store import Arrivals, Event
@@ -130,7 +130,7 @@ def _type(name: str, events: int, total: int) -> str:
 
 
 def _event(event: Event) -> str:
-    text = orjson.dumps(orjson.loads(event.json), option=orjson.OPT_INDENT_2).decode()
+    text = msgspec.json.format(event.json)
     return (
         f'<tr><td class="time">{escape(_time(event.event_time))}</td><td>{escape(event.type)}</td>'
         f'<td>{escape(event.action or "")}</td><td class="number">{event.received:,}</td>'

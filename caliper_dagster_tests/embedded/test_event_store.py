@@ -43,6 +43,11 @@ def envelope(*events, **more):
     } | more
 
 
+def with_property(value):
+    """An envelope whose event has one more property, which the store only reads over."""
+    return json.dumps(envelope(event(name=0))).encode().replace(b'"name": 0', b'"name": ' + value)
+
+
 def post(url, body, key=KEY, **headers):
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     given = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"} | headers
@@ -112,6 +117,10 @@ def test_what_is_accepted_beside_the_plain_form(own):
         b"{",
         b"[]",
         b"\xff\xfe",
+        with_property(b'"View\xff"'),
+        with_property(b'"no end'),
+        with_property(b"00"),
+        with_property(b"[" * 99_999 + b"]" * 99_999),
         envelope(extra=1),
         {name: value for name, value in envelope().items() if name != "sendTime"},
         envelope(sensor=""),
