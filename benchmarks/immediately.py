@@ -76,7 +76,8 @@ def measure(site: Installation, way: str, seconds: float, per_second: int) -> Ti
     with _sender(site, way):
         row, moment = _add(engine, rows)
         _wait_for(site, row, moment)
-        inserted, began = {}, time.monotonic()
+        inserted: dict[int, float] = {}
+        began = time.monotonic()
         while time.monotonic() < began + seconds:
             time.sleep(max(0.0, began + len(inserted) / per_second - time.monotonic()))
             row, moment = _add(engine, rows)

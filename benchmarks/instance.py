@@ -68,8 +68,11 @@ def main() -> None:
             runner.run(last, {})
             engine = sa.create_engine(url)
             with engine.begin() as connection:
-                values = {"key": last.start.key, "first": hours.start.start, "last": end.start}
-                values["last"] -= 7200
+                values = {
+                    "key": last.start.key,
+                    "first": hours.start.start,
+                    "last": end.start - 7200,
+                }
                 rows = connection.execute(sa.text(_COPY), values).rowcount
             print(f"{len(hours):,} hours, {rows:,} rows of events")
             _questions(instance, engine, settings, hours)
@@ -84,7 +87,7 @@ def _questions(
         for asset in definitions.assets or []
         if isinstance(asset, dg.AssetsDefinition) and asset.key.path[-1] == "emission_results"
     )
-    partitions, ask = emission.partitions_def, Statuses(instance, emission)
+    partitions, ask = emission.partitions_def, Statuses(instance, emission, {})
     if partitions is None:
         raise TypeError("The assets are partitioned by the hour.")
     with engine.begin() as connection:

@@ -21,6 +21,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from caliper_dagster import dagster_storage, runs
+from caliper_dagster.automation import CHAIN_JOB
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.frames import Frame
@@ -82,7 +83,7 @@ def _measure(hours: int, ours: bool, postgres: str | None) -> tuple[float, float
         os.environ[dagster_storage.BATCH_SIZE] = "2000" if ours else "0"
         settings = Settings.from_environment()
         with runs.open_instance() as instance:
-            runner = runs.Runner(instance, settings, runs.CHAIN_JOB, written=ignore)
+            runner = runs.Runner(instance, settings, CHAIN_JOB, written=ignore)
             runner.run(HourRange(END, END + 1), {})
             began, worked = time.perf_counter(), time.process_time()
             runner.run(HourRange(END + -hours, END), {})

@@ -173,7 +173,7 @@ class Pattern:
             f"OR contextlevel = {_COURSE} AND instanceid = {_FRONT_PAGE} "
             f"OR contextlevel = {_USER} AND instanceid IN ({_GUEST}, {_ADMIN})",
         )
-        self._contexts = [int(row[0]) for row in contexts]
+        self._contexts = [int(key) for key, *_ in contexts if key]
         self.tables = {table: self._table(table) for table in [*self.repeated, LOG]}
         highest = max(
             int(column.integers[column.ids].max(initial=0))
@@ -415,6 +415,8 @@ def _moved(
             of_time = column.times[row]
             values[of_time] = spread.moved(repetition[of_time], values[of_time])
         return pa.array(values)
+    if column.texts is None:
+        raise TypeError(f"{column.name} has neither integers nor texts.")
     if (table, column.name) == ("context", "path"):
         paths = column.texts.take(pa.array(row)).to_pylist()
         return pa.array(

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -242,11 +243,11 @@ def against_dicts(translator: Translator, expanded: pa.Table, repeats: int) -> N
     for new in (0.0, 0.5, 1.0):
         rows = longer(expanded, CHUNK, new)
         events = [orjson.loads(text) for text in translator.translate(rows)["json"].to_pylist()]
-        dicts = seconds(lambda events=events: one_dict_each(events), repeats)
+        dicts = seconds(partial(one_dict_each, events), repeats)
         size = sum(map(len, one_dict_each(events))) / len(events)
         number = len(events)
         del events
-        ours = seconds(lambda rows=rows: translator.translate(rows), repeats)
+        ours = seconds(partial(translator.translate, rows), repeats)
         print(
             f"{new:>10.0%} {number / ours:>10,.0f} {number / dicts:>16,.0f} "
             f"{dicts / ours:>7.2f} {size:>17,.0f}"
