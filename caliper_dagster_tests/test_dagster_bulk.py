@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from dagster import EventLogEntry
 from dagster._core.storage.event_log.base import EventLogStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
-from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 
 from caliper_dagster import dagster_storage, runs
 from caliper_dagster.automation import CHAIN_JOB
@@ -145,27 +145,38 @@ def test_a_database_that_was_away_for_a_moment_is_reached_again(
     storage.event_log_storage.dispose()
 
 
+@pytest.fixture
+def another_version(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(dg, "__version__", "1.13.99")
+    dagster_storage.is_tested.cache_clear()
+    yield
+    dagster_storage.is_tested.cache_clear()
+
+
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
 def test_another_version_of_dagster_gets_its_own_storage(
     kind: str,
     tmp_path: Path,
     request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
+    another_version: None,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(dg, "__version__", "1.13.99")
     given = {"DAGSTER_HOME": str(tmp_path)}
     if kind == "postgresql":
         given["DAGSTER_POSTGRES_URL"] = request.getfixturevalue("postgres_url")
-    dagster_storage.is_tested.cache_clear()
-    try:
-        with environment(given):
-            found = [dagster_storage.StandingStorage.from_config_value(None, {}) for _ in range(2)]
-    finally:
-        dagster_storage.is_tested.cache_clear()
+    with environment(given):
+        found = [dagster_storage.StandingStorage.from_config_value(None, {}) for _ in range(2)]
     stock = {"postgresql": DagsterPostgresStorage, "sqlite": DagsterSqliteStorage}[kind]
     assert [type(storage) for storage in found] == [stock, stock]
     assert caplog.text.count("1.13.99") == 1
+
+
+def test_another_version_gets_its_own_storage_of_events(
+    postgres_url: str, another_version: None
+) -> None:
+    given = {"postgres_url": postgres_url, "should_autocreate_tables": True}
+    storage = dagster_storage.StandingEvents.from_config_value(None, given)
+    assert type(storage) is PostgresEventLogStorage
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
