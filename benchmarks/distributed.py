@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -31,7 +32,7 @@ from caliper_dagster.emitter import Ledger
 from caliper_dagster.emitter.fingerprints import FINGERPRINT
 from caliper_dagster.emitter.ledger import ACKNOWLEDGED, Batch
 from caliper_dagster.frames import FRAMES
-from caliper_dagster.hours import HourRange
+from caliper_dagster.hours import HourRange, last_complete_hour
 from caliper_dagster.runs import backfill, open_instance
 from caliper_dagster.settings import Settings
 from caliper_dagster.storage import PartitionStorage
@@ -59,7 +60,10 @@ def main() -> None:
             os.environ.update(objects.environment)
             postgres = servers.connect("postgres", run.folder)
             sample = write_sample(
-                folder / "moodle.sqlite", students=given.students, hours=given.hours
+                folder / "moodle.sqlite",
+                students=given.students,
+                hours=given.hours,
+                end=last_complete_hour(datetime.now(UTC)) + 1,  # an hour that goes on has no run
             )
             url, rows = f"sqlite:///{sample.path}", sum(sample.rows.values())
             print(f"{rows:,} log rows in {len(sample.hours)} hours")
