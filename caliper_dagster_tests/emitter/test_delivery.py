@@ -297,13 +297,15 @@ def test_a_refused_key_ends_the_run_at_once_and_marks_nothing(ledger, status):
 
 def test_what_is_answered_while_another_fails_is_recorded(ledger):
     """Of two envelopes in flight one is refused for good: the other's answer still counts."""
-    refused = threading.Event()
+    both_came, refused = threading.Event(), threading.Event()
 
     def behave(handler):
         if ids(0)[0] in sent_in(handler):
+            both_came.wait(10)
             answer(403)(handler)
             refused.set()
         else:
+            both_came.set()
             refused.wait(10)
             time.sleep(0.1)
             OK(handler)
