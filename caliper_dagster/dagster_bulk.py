@@ -139,8 +139,13 @@ def _kept_postgres(url: str) -> sa.Engine:
 class PostgresEvents(_BulkEvents, PostgresEventLogStorage):
     """Dagster's events in PostgreSQL, over a few connections that are kept."""
 
-    def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__(postgres_url, inst_data=inst_data)
+    def __init__(
+        self,
+        postgres_url: str,
+        should_autocreate_tables: bool = True,
+        inst_data: ConfigurableClassData | None = None,
+    ) -> None:
+        super().__init__(postgres_url, should_autocreate_tables, inst_data)
         self._engine = _kept_postgres(postgres_url)
 
     def _insert(self, connection: sa.Connection, rows: list[dict[str, Any]]) -> Sequence[int]:

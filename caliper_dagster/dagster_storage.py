@@ -97,14 +97,15 @@ class StandingEvents(EventLogStorage, ConfigurableClass):
         As with :class:`StandingStorage`, events are stored in batches from then on.
         """
         from dagster_postgres import PostgresEventLogStorage
+        from dagster_postgres.utils import pg_url_from_config
 
         os.environ.setdefault(BATCH_SIZE, _EVENTS_AT_ONCE)
-        stock = PostgresEventLogStorage.from_config_value(inst_data, config_value)
         if not is_tested():
-            return stock
+            return PostgresEventLogStorage.from_config_value(inst_data, config_value)
         from caliper_dagster.dagster_bulk import PostgresEvents
 
-        return PostgresEvents(stock.postgres_url, inst_data)
+        creates = config_value.get("should_autocreate_tables", True)
+        return PostgresEvents(pg_url_from_config(config_value), creates, inst_data)
 
 
 def _in_sqlite(inst_data: ConfigurableClassData | None) -> DagsterStorage[Any]:
