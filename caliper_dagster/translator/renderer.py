@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from caliper_dagster.caliper.vocabulary import Version
 from caliper_dagster.translator.entities.registry import Render
-from caliper_dagster.translator.finishing import InvalidEntityError, finish
+from caliper_dagster.translator.entity_output import InvalidEntityError, finish
 from caliper_dagster.translator.fragments import Fragments, dump
 from caliper_dagster.translator.rows import Codes, Indices, Rows
-from caliper_dagster.translator.vocabulary import Version
 
 
 class Renderer:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from caliper_dagster.translator import vocabulary
+from caliper_dagster.caliper import vocabulary
 from caliper_dagster.translator.entities.activities import activity_iri
 from caliper_dagster.translator.entities.organisation import group_membership
 from caliper_dagster.translator.entities.registry import (

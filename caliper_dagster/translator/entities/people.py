@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from caliper_dagster.caliper.vocabulary import TERM
 from caliper_dagster.translator.entities.registry import Entity, Record, Render, for_recipes, time
 from caliper_dagster.translator.identity import ANONYMOUS_PERSON
 from caliper_dagster.translator.roles import caliper_roles
-from caliper_dagster.translator.vocabulary import TERM
 
 
 @for_recipes

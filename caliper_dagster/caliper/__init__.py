@@ -1,0 +1,1 @@
+"""The Caliper standard, without Moodle: vocabulary, rules and contexts."""
