@@ -1,4 +1,4 @@
-"""``docs/architecture.md`` and CONTRIBUTING.md name modules and functions that exist."""
+"""Documents name modules and functions that exist, and their links lead somewhere."""
 
 import ast
 import re
@@ -10,6 +10,7 @@ import caliper_dagster
 
 PACKAGE = Path(caliper_dagster.__file__).parent
 ROOT = PACKAGE.parent
+DOCS = ROOT / "docs"
 DOCUMENTS = ("docs/architecture.md", "docs/decisions.md", "CONTRIBUTING.md")
 
 _CODE = re.compile(r"`([^`\s]+)`")
@@ -62,3 +63,23 @@ def test_the_walk_shows_the_recipe_of_its_event() -> None:
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
     assert example in (PACKAGE / "translator/recipes/assessment.yaml").read_text(encoding="utf-8")
+
+
+def anchors(file: Path) -> set[str]:
+    """The fragments by which GitHub links to the headings of a document."""
+    text = _FENCES.sub("", file.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "document", sorted(str(f.relative_to(ROOT)) for f in (*ROOT.glob("*.md"), *DOCS.glob("*.md")))
+)
+def test_its_links_lead_somewhere(document: str) -> None:
+    file = ROOT / document
+    text = _FENCES.sub("", file.read_text(encoding="utf-8"))
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        path, _, fragment = link.partition("#")
+        target = (file.parent / path).resolve() if path else file
+        assert target.exists(), link
+        assert not fragment or fragment in anchors(target), link
