@@ -39,7 +39,7 @@ dev: .venv/ready
 	@$(BIN)/caliper-dagster dev
 
 test: .venv/ready-dev
-	@$(BIN)/python -m caliper_dagster_tests.servers ensure
+	@$(BIN)/python -m caliper_dagster_tests.harness.servers ensure
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 lint: .venv/ready-dev
@@ -50,14 +50,14 @@ lint: .venv/ready-dev
 venv: .venv/ready-dev
 
 readme: .venv/ready-dev
-	@$(BIN)/python -m caliper_dagster_tests.test_readme
+	@$(BIN)/python -m caliper_dagster_tests.unit.docs.test_readme
 
 screenshots: .venv/ready-dev
-	@$(BIN)/python -m caliper_dagster_tests.servers ensure
-	@CALIPER_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q caliper_dagster_tests/test_web_ui.py
+	@$(BIN)/python -m caliper_dagster_tests.harness.servers ensure
+	@CALIPER_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q caliper_dagster_tests/end_to_end/test_web_ui.py
 
 docs: .venv/ready-dev
-	@$(BIN)/python -m caliper_dagster_tests.test_docs
+	@$(BIN)/python -m caliper_dagster_tests.unit.docs.test_reference
 
 constraints: .venv/ready-dev
 	@$(PIP) install --upgrade uv

@@ -23,9 +23,9 @@ import requests
 from caliper_dagster.core.hours import HourRange
 from caliper_dagster.dagster.instance.open import DEFAULT_DAGSTER_YAML
 from caliper_dagster.dagster.jobs import CHAIN_JOB
-from caliper_dagster_tests.servers import die_with_parent, free_port
-from caliper_dagster_tests.several_machines import backfill_of
-from caliper_dagster_tests.standing import clean_environment
+from caliper_dagster_tests.harness.environment import clean_environment
+from caliper_dagster_tests.harness.servers import die_with_parent, free_port
+from caliper_dagster_tests.harness.several_machines import backfill_of
 
 _MODULE = "caliper_dagster.definitions"
 _PATIENCE = 180
@@ -44,7 +44,7 @@ mutation($schedule: ScheduleSelector!) { startSchedule(scheduleSelector: $schedu
 
 
 @dataclass
-class Standing:
+class SampleInstallation:
     """The processes, and where they are asked."""
 
     home: Path
@@ -129,11 +129,11 @@ class Standing:
 
 
 @contextmanager
-def standing(home: Path, settings: Mapping[str, str]) -> Iterator[Standing]:
+def sample_installation(home: Path, settings: Mapping[str, str]) -> Iterator[SampleInstallation]:
     """An installation that runs, with the project's own ``dagster.yaml``."""
     home.mkdir(parents=True, exist_ok=True)
     shutil.copy(DEFAULT_DAGSTER_YAML, home)
-    found = Standing(home, {**settings, "DAGSTER_HOME": str(home)})
+    found = SampleInstallation(home, {**settings, "DAGSTER_HOME": str(home)})
     try:
         found.start()
         yield found

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from selenium import webdriver
 
-from caliper_dagster_tests import servers
+from caliper_dagster_tests.harness import servers
 
 WINDOW = (1600, 1000)
 

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster_tests.installation import Way, between, installation
-from caliper_dagster_tests.servers import Server
+from caliper_dagster_tests.harness.installation import Way, between, installation
+from caliper_dagster_tests.harness.servers import Server
 
 END = Hour.from_key("2026-03-02-12:00")
 HOURS = HourRange(END + -2, END)
@@ -63,7 +63,7 @@ def logged_statements(server: Server, account: str) -> Iterator[Counter[str]]:
     engine = sa.create_engine(server.url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         run = connection.exec_driver_sql
-        before = run("SELECT @@GLOBAL.log_output, @@GLOBAL.general_log").one()
+        before = run("SELECT GLOBAL.log_output, GLOBAL.general_log").one()
         run("SET GLOBAL log_output = 'TABLE', GLOBAL general_log = 1")
         try:
             yield statements

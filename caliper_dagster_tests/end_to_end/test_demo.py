@@ -15,9 +15,8 @@ from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.frames import FRAMES
 from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster.operations.demo import Demo
-from caliper_dagster_tests.standing import clean_environment, environment
-
-ROOT = Path(__file__).parents[1]
+from caliper_dagster_tests.harness.environment import clean_environment, environment
+from caliper_dagster_tests.harness.paths import ROOT
 
 
 def command(*arguments: str) -> list[str]:

@@ -26,8 +26,9 @@ from caliper_dagster.dagster.instance.bulk_storage import PostgresEvents
 from caliper_dagster.dagster.instance.celery_launcher import CeleryRunLauncher
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB, SITE_TAG
-from caliper_dagster_tests.servers import ROOT
-from caliper_dagster_tests.standing import HOURS, environment, standing
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.sample_installation import HOURS, sample_installation
 
 DEPLOY = ROOT / "deploy"
 PROGRAMS = Path(sys.executable).parent
@@ -297,7 +298,7 @@ def test_runs_in_kubernetes_store_their_events_in_bulk(
     tmp_path: Path, charts_home: dict[str, str]
 ) -> None:
     with (
-        standing(tmp_path) as site,
+        sample_installation(tmp_path) as site,
         environment(dict(site.environment) | charts_home),
     ):
         for _ in range(2):  # Dagster's own has failed at the pools of a second run

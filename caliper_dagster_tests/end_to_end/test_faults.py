@@ -13,21 +13,20 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from benchmarks import kills
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, Frame
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.dagster.instance.open import open_instance
-from caliper_dagster_tests import commands
-from caliper_dagster_tests.commands import Command
-from caliper_dagster_tests.emitter.support import Behaviour, answer, drop
-from caliper_dagster_tests.installation import (
+from caliper_dagster_tests.harness import commands, kills
+from caliper_dagster_tests.harness.commands import Command
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.hostile_store import Behaviour, answer, drop
+from caliper_dagster_tests.harness.installation import (
     Installation,
     Way,
     between,
     dump_installation,
     killing,
 )
-from caliper_dagster_tests.standing import environment
 
 HOURS = HourRange(Hour.from_key("2026-03-25-17:00"), Hour.from_key("2026-03-26-02:00"))
 BACKFILL = ("backfill", *between(HOURS))

@@ -22,19 +22,24 @@ from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.operations import backfill
 from caliper_dagster.operations.follow import Follower
 from caliper_dagster.operations.run_outcome import read_outcome
-from caliper_dagster_tests.expander.support import LOG_ROW
-from caliper_dagster_tests.standing import Standing, copy_site, environment, standing
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.handmade_site import LOG_ROW
+from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.sample_installation import (
+    SampleInstallation,
+    copy_site,
+    sample_installation,
+)
 
-ROOT = Path(__file__).parents[1]
 NOWHERE = "http://127.0.0.1:9/caliper"
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Standing]:
-    with standing(tmp_path) as found:
+def site(tmp_path: Path) -> Iterator[SampleInstallation]:
+    with sample_installation(tmp_path) as found:
         now = dict(found.environment) | {"CALIPER_SEND_IMMEDIATELY": "true"}
         with environment(now):
-            yield Standing(found.folder, now)
+            yield SampleInstallation(found.folder, now)
 
 
 @pytest.fixture
@@ -46,7 +51,7 @@ def hour() -> Hour:
     return Hour.of(time.time())
 
 
-def log(site: Standing, number: int) -> None:
+def log(site: SampleInstallation, number: int) -> None:
     """Log rows of this moment."""
     names = ", ".join(LOG_ROW)
     rows = [{**LOG_ROW, "userid": 3, "timecreated": int(time.time())}] * number
@@ -61,7 +66,7 @@ def statuses(instance: dg.DagsterInstance) -> list[str]:
     return [run.status.value for run in instance.get_runs()]
 
 
-def test_rows_leave_as_they_come_and_one_run_stays(site: Standing, hour: Hour) -> None:
+def test_rows_leave_as_they_come_and_one_run_stays(site: SampleInstallation, hour: Hour) -> None:
     with open_instance() as instance:
         follower = Follower(instance, site.settings)
         assert follower.look() == []
@@ -81,7 +86,7 @@ def test_rows_leave_as_they_come_and_one_run_stays(site: Standing, hour: Hour) -
 
 
 def test_a_store_that_is_down_is_tried_at_growing_intervals(
-    site: Standing, monkeypatch: pytest.MonkeyPatch
+    site: SampleInstallation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [time.time()]
     monkeypatch.setattr("caliper_dagster.operations.follow.time.time", lambda: now[0])
@@ -99,13 +104,13 @@ def test_a_store_that_is_down_is_tried_at_growing_intervals(
     assert site.arrived().events == 3
 
 
-def test_it_needs_the_setting(site: Standing, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_needs_the_setting(site: SampleInstallation, capsys: pytest.CaptureFixture[str]) -> None:
     with environment(dict(site.environment) | {"CALIPER_SEND_IMMEDIATELY": "false"}):
         assert main(["follow"]) == 2
     assert capsys.readouterr().err.startswith("CALIPER_SEND_IMMEDIATELY is not true")
 
 
-def test_the_command_follows_until_it_is_ended(site: Standing, tmp_path: Path) -> None:
+def test_the_command_follows_until_it_is_ended(site: SampleInstallation, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "caliper_dagster.cli", "follow"]
     environment = os.environ | {"CALIPER_SEND_INTERVAL": "1", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
@@ -119,13 +124,13 @@ def test_the_command_follows_until_it_is_ended(site: Standing, tmp_path: Path) -
     assert site.arrived().events == 4
 
 
-def test_on_mariadb(site: Standing, mariadb_url: str) -> None:
+def test_on_mariadb(site: SampleInstallation, mariadb_url: str) -> None:
     """What the follower and the sensor ask is the same on a server."""
     sample = site.folder / "now.sqlite"
     write_sample(sample, students=5, hours=1, seed=2, end=Hour.of(time.time()))
     copy_site(f"sqlite:///{sample}", mariadb_url)
     with environment(dict(site.environment) | {"MOODLE_DB_URL": mariadb_url}):
-        at_server = Standing(site.folder, dict(os.environ))
+        at_server = SampleInstallation(site.folder, dict(os.environ))
         log(at_server, 3)
         with open_instance() as instance:
             follower = Follower(instance, at_server.settings)

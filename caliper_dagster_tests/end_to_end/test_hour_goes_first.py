@@ -17,10 +17,11 @@ from caliper_dagster.dagster.instance.open import DEFAULT_DAGSTER_YAML, open_ins
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.operations.run_outcome import read_outcome
-from caliper_dagster_tests import services
-from caliper_dagster_tests.installation import Installation, installation
-from caliper_dagster_tests.servers import Server
-from caliper_dagster_tests.several_machines import (
+from caliper_dagster_tests.harness import services
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.installation import Installation, installation
+from caliper_dagster_tests.harness.servers import Server
+from caliper_dagster_tests.harness.several_machines import (
     DAEMON,
     Machine,
     dagster,
@@ -31,7 +32,6 @@ from caliper_dagster_tests.several_machines import (
     wait_until,
     worker,
 )
-from caliper_dagster_tests.standing import environment
 
 BACKFILL_HOURS = 60
 SCHEDULE = f"{CHAIN_JOB}_schedule"

@@ -13,26 +13,30 @@ from caliper_dagster.cli.main import main
 from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.operations.run_outcome import read_outcome
-from caliper_dagster_tests.standing import HOURS, Standing, standing
+from caliper_dagster_tests.harness.sample_installation import (
+    HOURS,
+    SampleInstallation,
+    sample_installation,
+)
 
 RANGE = ["--from", str(HOURS.start), "--to", str(HOURS.end)]
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Standing]:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SampleInstallation]:
     monkeypatch.chdir(tmp_path)
-    with standing(tmp_path) as found:
+    with sample_installation(tmp_path) as found:
         assert found.run(CHAIN_JOB, HOURS).success
         yield found
 
 
-def execute(site: Standing, *statements: str) -> None:
+def execute(site: SampleInstallation, *statements: str) -> None:
     with closing(sqlite3.connect(site.folder / "moodle.sqlite")) as connection, connection:
         for statement in statements:
             connection.execute(statement)
 
 
-def test_a_rerun_sends_only_the_rows_that_are_new(site: Standing) -> None:
+def test_a_rerun_sends_only_the_rows_that_are_new(site: SampleInstallation) -> None:
     before = site.arrived()
     columns = ", ".join(name for name in MOODLE_LOG.schema.names if name != "id")
     execute(
@@ -52,7 +56,9 @@ def test_a_rerun_sends_only_the_rows_that_are_new(site: Standing) -> None:
     assert fresh.received > after.received  # the courses have another name now
 
 
-def test_rows_that_vanished_leave_the_hour_and_what_was_sent_stays(site: Standing) -> None:
+def test_rows_that_vanished_leave_the_hour_and_what_was_sent_stays(
+    site: SampleInstallation,
+) -> None:
     before = site.arrived()
     rows = read_outcome(site.storage, HOURS).account.rows
     execute(site, "DELETE FROM mdl_logstore_standard_log WHERE id % 3 = 0")
@@ -64,7 +70,7 @@ def test_rows_that_vanished_leave_the_hour_and_what_was_sent_stays(site: Standin
     assert site.arrived() == before
 
 
-def test_a_file_of_another_version_is_expanded_anew(site: Standing) -> None:
+def test_a_file_of_another_version_is_expanded_anew(site: SampleInstallation) -> None:
     path = Path(site.storage.path(EXPANDED_LOG, HOURS.start))
     path.write_bytes(b"not Parquet")
     before = site.arrived()

@@ -12,17 +12,23 @@ from fsspec.core import url_to_fs
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.frames import FRAMES
 from caliper_dagster.core.partition_store import PartitionStore
-from caliper_dagster_tests import commands
-from caliper_dagster_tests.installation import between
-from caliper_dagster_tests.standing import HOURS, Standing, copy_site, environment, standing
+from caliper_dagster_tests.harness import commands
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.installation import between
+from caliper_dagster_tests.harness.sample_installation import (
+    HOURS,
+    SampleInstallation,
+    copy_site,
+    sample_installation,
+)
 
 BACKFILL = ("backfill", *between(HOURS))
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleInstallation]:
     """An installation that has taken its hours: from SQLite, together, into a folder."""
-    with standing(tmp_path_factory.mktemp("first")) as site:
+    with sample_installation(tmp_path_factory.mktemp("first")) as site:
         done = commands.run(BACKFILL, site.environment, site.folder)
         assert done.status == 0, done.err
         yield site
@@ -44,7 +50,7 @@ def contents(settings: dict[str, str]) -> dict[tuple[str, str], bytes]:
     "way", ["an hour in each run", "two processes", "MariaDB", "PostgreSQL", "object store"]
 )
 def test_the_stored_hours_are_the_same_bytes(
-    first: Standing, tmp_path: Path, request: pytest.FixtureRequest, way: str
+    first: SampleInstallation, tmp_path: Path, request: pytest.FixtureRequest, way: str
 ) -> None:
     settings = {**first.environment, "DAGSTER_HOME": str(tmp_path / "dagster")}
     options: tuple[str, ...] = ()

@@ -22,7 +22,13 @@ from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.resources import MoodleResource, resources
 from caliper_dagster.dagster.sensors import late_rows
 from caliper_dagster.delivery.log_watch import WatchCursor
-from caliper_dagster_tests.standing import END, HOURS, Standing, environment, standing
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.sample_installation import (
+    END,
+    HOURS,
+    SampleInstallation,
+    sample_installation,
+)
 
 LOG = "mdl_logstore_standard_log"
 COLUMNS = ", ".join(name for name in MOODLE_LOG.schema.names if name not in ("id", "timecreated"))
@@ -32,7 +38,7 @@ NOWHERE = {"CALIPER_EVENT_STORE_URL": "http://127.0.0.1:9/caliper"}
 class Daemon:
     """Stands for Dagster's daemon: ticks the sensor and makes the runs that it asks for."""
 
-    def __init__(self, site: Standing, now: float, **settings: str) -> None:
+    def __init__(self, site: SampleInstallation, now: float, **settings: str) -> None:
         self.site, self.now, self.settings = site, now, settings
         self.cursor: str | None = None
         self.keys: set[str] = set()
@@ -87,17 +93,17 @@ def _short(tags: dict[str, str]) -> str:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Standing]:
-    with standing(tmp_path) as found:
+def site(tmp_path: Path) -> Iterator[SampleInstallation]:
+    with sample_installation(tmp_path) as found:
         yield found
 
 
-def execute(site: Standing, statement: str, *values: object) -> None:
+def execute(site: SampleInstallation, statement: str, *values: object) -> None:
     with closing(sqlite3.connect(site.folder / "moodle.sqlite")) as connection, connection:
         connection.execute(statement, values)
 
 
-def restore(site: Standing, *hours: Hour, rows: int = 3) -> None:
+def restore(site: SampleInstallation, *hours: Hour, rows: int = 3) -> None:
     """Copy rows into the hours, under new ids: what a restored course does."""
     for hour in hours:
         execute(
@@ -109,7 +115,7 @@ def restore(site: Standing, *hours: Hour, rows: int = 3) -> None:
         )
 
 
-def test_only_hours_that_grew_are_opened_and_only_once(site: Standing) -> None:
+def test_only_hours_that_grew_are_opened_and_only_once(site: SampleInstallation) -> None:
     assert site.run(CHAIN_JOB, HOURS).success
     daemon = Daemon(site, END.start + 700, CALIPER_LATE_MARGIN="1")
     assert daemon.tick() == []
@@ -125,13 +131,13 @@ def test_only_hours_that_grew_are_opened_and_only_once(site: Standing) -> None:
     assert daemon.memory.reopened == set()
 
 
-def test_rows_that_came_late_before_the_first_look_are_found(site: Standing) -> None:
+def test_rows_that_came_late_before_the_first_look_are_found(site: SampleInstallation) -> None:
     assert site.run(CHAIN_JOB, HOURS).success
     restore(site, HOURS.start + 2)
     assert Daemon(site, END.end).tick() == ["2+1"]
 
 
-def test_hours_that_were_never_taken_are_not_opened(site: Standing) -> None:
+def test_hours_that_were_never_taken_are_not_opened(site: SampleInstallation) -> None:
     assert site.run(CHAIN_JOB, HourRange(HOURS.start + 2, HOURS.end)).success
     daemon = Daemon(site, END.end)
     assert daemon.tick() == []
@@ -139,7 +145,7 @@ def test_hours_that_were_never_taken_are_not_opened(site: Standing) -> None:
     assert daemon.tick() == ["2+1"]
 
 
-def test_hours_that_nobody_took_are_taken_after_a_while(site: Standing) -> None:
+def test_hours_that_nobody_took_are_taken_after_a_while(site: SampleInstallation) -> None:
     """The daemon was down when they were due: the schedule does not come back to all of them."""
     assert site.run(CHAIN_JOB, HourRange(HOURS.start, HOURS.start + 1)).success
     daemon = Daemon(site, END.start + 60)
@@ -151,7 +157,7 @@ def test_hours_that_nobody_took_are_taken_after_a_while(site: Standing) -> None:
     assert daemon.memory.frontier == END.number
 
 
-def test_a_store_that_was_down_gets_every_hour_when_it_is_back(site: Standing) -> None:
+def test_a_store_that_was_down_gets_every_hour_when_it_is_back(site: SampleInstallation) -> None:
     assert site.run(CHAIN_JOB, HourRange(HOURS.start, HOURS.start + 1)).success
     before = site.arrived()
     down = Daemon(site, END.start + 1300, **NOWHERE)
@@ -174,7 +180,7 @@ def test_a_store_that_was_down_gets_every_hour_when_it_is_back(site: Standing) -
     assert site.arrived() == arrived
 
 
-def test_one_bad_hour_holds_up_no_other(site: Standing) -> None:
+def test_one_bad_hour_holds_up_no_other(site: SampleInstallation) -> None:
     assert site.run(CHAIN_JOB, HourRange(HOURS.start, HOURS.start + 1)).success
     bad = Path(site.storage.path(MOODLE_LOG, HOURS.start + 2))
     bad.mkdir(parents=True)
@@ -189,7 +195,7 @@ def test_one_bad_hour_holds_up_no_other(site: Standing) -> None:
     assert daemon.tick() == []
 
 
-def test_the_hour_in_progress_is_taken_as_it_grows(site: Standing) -> None:
+def test_the_hour_in_progress_is_taken_as_it_grows(site: SampleInstallation) -> None:
     at_once = {"CALIPER_SEND_IMMEDIATELY": "true"}
     with environment({**site.environment, **at_once}):
         assert site.run(CHAIN_JOB, HOURS).success
@@ -211,7 +217,7 @@ def test_the_hour_in_progress_is_taken_as_it_grows(site: Standing) -> None:
     assert arrived.events == arrived.received
 
 
-def test_looks_at_a_database_that_never_answers_do_not_pile_up(site: Standing) -> None:
+def test_looks_at_a_database_that_never_answers_do_not_pile_up(site: SampleInstallation) -> None:
     """Each keeps a thread of the code server, which has few of them for all sites."""
     outcomes: list[Exception] = []
     with socket.create_server(("127.0.0.1", 0)) as silent, open_instance() as instance:

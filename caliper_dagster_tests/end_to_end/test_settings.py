@@ -14,9 +14,10 @@ from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster_tests.commands import Done
-from caliper_dagster_tests.installation import KEY, Installation, between, installation
-from caliper_dagster_tests.standing import RANGE_END, RANGE_START, environment
+from caliper_dagster_tests.harness.commands import CommandResult
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.installation import KEY, Installation, between, installation
+from caliper_dagster_tests.harness.sample_installation import RANGE_END, RANGE_START
 
 END = Hour.from_key("2026-03-02-12:00")
 HOURS = HourRange(END + -1, END)
@@ -234,7 +235,7 @@ def assert_no_secret(site: Installation, *texts: str) -> None:
             assert [form for form in FORMS if form.encode() in kept] == [], path
 
 
-def sentences(command: str, told: Done) -> list[str]:
+def sentences(command: str, told: CommandResult) -> list[str]:
     """What the command found wrong; the doctor says it in its list."""
     if command == "doctor" and told.out:
         assert re.fullmatch(r"\d+ thing\(s\) to mend\.\n", told.err)

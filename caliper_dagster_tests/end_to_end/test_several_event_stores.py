@@ -35,9 +35,15 @@ from caliper_dagster.embedded.arrivals import Arrivals, arrivals, last_events
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.emitter import Ledger
 from caliper_dagster.operations import backfill
-from caliper_dagster_tests.emitter.support import closed_port
-from caliper_dagster_tests.servers import ROOT
-from caliper_dagster_tests.standing import HOURS, KEY, Standing, environment, standing
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.hostile_store import closed_port
+from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.sample_installation import (
+    HOURS,
+    KEY,
+    SampleInstallation,
+    sample_installation,
+)
 
 FIRST = HourRange(HOURS.start, HOURS.start + 1)
 REST = HourRange(HOURS.start + 1, HOURS.end)
@@ -48,7 +54,7 @@ NAMES = ("fine", "slow", "down")
 class Stores:
     """Three event stores of their own kind, and the site whose events they are to get."""
 
-    site: Standing
+    site: SampleInstallation
     stack: ExitStack
     port: int
 
@@ -125,7 +131,7 @@ class Stores:
 @pytest.fixture
 def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
     monkeypatch.setattr(fan_out, "GRACE", 1)
-    with standing(tmp_path) as site, ExitStack() as stack:
+    with sample_installation(tmp_path) as site, ExitStack() as stack:
         found = Stores(site, stack, closed_port())
         key = {"api_key": {"env": "KEY_OF_ALL"}}
         found.file = {
@@ -274,7 +280,7 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.delivery import fan_out
 from caliper_dagster.operations import backfill
-from caliper_dagster_tests.standing import HOURS
+from caliper_dagster_tests.harness.sample_installation import HOURS
 
 seen = []
 fan_out.GRACE = 1

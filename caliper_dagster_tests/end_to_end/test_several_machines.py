@@ -1,7 +1,7 @@
 """A backfill on two Celery workers that share nothing but servers, one of which is killed.
 
-The real site's database (a sample site's when it is not there) gets further hours of a few rows
-before its own: one day before two. ``CALIPER_TEST_YEAR=1`` makes that a year, before all there are.
+The real site's database gets further hours of a few rows before its own: one day before two.
+``CALIPER_TEST_YEAR=1`` makes that a year, before all there are.
 """
 
 import os
@@ -14,13 +14,13 @@ from dagster import DagsterRunStatus as Status
 from fsspec.core import url_to_fs
 
 from caliper_dagster.core.frames import CALIPER_EVENTS, FRAMES
-from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.hours import HourRange
 from caliper_dagster.core.partition_store import PartitionStore
-from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster_tests import commands, moodle_dump, services
-from caliper_dagster_tests.installation import DUMP_HOURS, DUMP_SITE, between, installation
-from caliper_dagster_tests.servers import Server
-from caliper_dagster_tests.several_machines import (
+from caliper_dagster_tests.harness import commands, moodle_dump, services
+from caliper_dagster_tests.harness.installation import between, installation
+from caliper_dagster_tests.harness.moodle_dump import DUMP_HOURS, DUMP_SITE
+from caliper_dagster_tests.harness.servers import Server
+from caliper_dagster_tests.harness.several_machines import (
     DAEMON,
     Shared,
     machine,
@@ -40,10 +40,6 @@ BATCH_SIZE, IN_FLIGHT = 200, 2
 @pytest.fixture
 def moodle(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str, HourRange]:
     """Moodle's database, its address, and its hours."""
-    if not moodle_dump.DUMP.exists():
-        end = Hour.from_key("2026-03-02-12:00")
-        site = write_sample(tmp_path / "moodle.sqlite", students=40, hours=FURTHER_HOURS, end=end)
-        return f"sqlite:///{site.path}", site.wwwroot, site.hours
     url = request.getfixturevalue("mariadb_url")
     moodle_dump.load_dump(url)
     first, log = DUMP_HOURS.start + -FURTHER_HOURS, moodle_dump.LOG_TABLE

@@ -32,12 +32,13 @@ from caliper_dagster.dagster.partitions import range_tags
 from caliper_dagster.embedded.arrivals import last_events
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.emitter import Ledger
-from caliper_dagster.operations.run_outcome import RunOutcome
-from caliper_dagster_tests import commands
-from caliper_dagster_tests.emitter.support import closed_port
-from caliper_dagster_tests.installation import DUMP_SITE, between
-from caliper_dagster_tests.servers import ROOT
-from caliper_dagster_tests.standing import clean_environment, environment
+from caliper_dagster_tests.harness import commands
+from caliper_dagster_tests.harness.commands import CommandResult
+from caliper_dagster_tests.harness.environment import clean_environment, environment
+from caliper_dagster_tests.harness.hostile_store import closed_port
+from caliper_dagster_tests.harness.installation import between
+from caliper_dagster_tests.harness.moodle_dump import DUMP_SITE
+from caliper_dagster_tests.harness.paths import ROOT
 
 HOURS = HourRange(Hour.from_key("2026-03-26-03:00"), Hour.from_key("2026-03-26-07:00"))
 NORTH, SOUTH = "north", "south"
@@ -60,7 +61,7 @@ class Sites:
     settings: dict[str, str]
     stores: dict[str, str]
 
-    def run(self, *arguments: str, **changes: str) -> RunOutcome:
+    def run(self, *arguments: str, **changes: str) -> CommandResult:
         return commands.run(arguments, self.settings | changes, self.folder)
 
     def alone(self, site: str) -> dict[str, str]:
@@ -250,7 +251,7 @@ HANGS = """
 from caliper_dagster.config.sites import chosen_site
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.operations.backfill import backfill
-from caliper_dagster_tests.test_end_to_end_sites import HOURS
+from caliper_dagster_tests.end_to_end.test_sites import HOURS
 
 with open_instance() as instance:
     list(backfill(instance, chosen_site("north"), HOURS, written=lambda *_: None))

@@ -23,16 +23,17 @@ from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.operations.run_outcome import read_outcome
-from caliper_dagster_tests.standing import HOURS as COUNTED_FROM
-from caliper_dagster_tests.standing import KEY, Standing, copy_site, environment
-from caliper_dagster_tests.test_sensors import COLUMNS, LOG, NOWHERE, Daemon
+from caliper_dagster_tests.end_to_end.test_sensors import COLUMNS, LOG, NOWHERE, Daemon
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.sample_installation import HOURS as COUNTED_FROM
+from caliper_dagster_tests.harness.sample_installation import KEY, SampleInstallation, copy_site
 
 DAY = HourRange(Hour.from_key("2026-03-01-12:00"), Hour.from_key("2026-03-02-13:00"))
 """An hour in which all is well, and the 24 in which the event store is down."""
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Standing]:
+def site(tmp_path: Path) -> Iterator[SampleInstallation]:
     sample = tmp_path / "moodle.sqlite"
     summary = write_sample(sample, students=5, hours=len(DAY), seed=7, end=DAY.end)
     with running(tmp_path / "event_store.sqlite", KEY) as url:
@@ -46,7 +47,7 @@ def site(tmp_path: Path) -> Iterator[Standing]:
             "DAGSTER_HOME": str(tmp_path / "dagster"),
         }
         with environment(settings):
-            yield Standing(tmp_path, settings)
+            yield SampleInstallation(tmp_path, settings)
 
 
 def run_the_schedule(daemon: Daemon, hour: Hour) -> bool:
@@ -72,7 +73,9 @@ def run_the_schedule(daemon: Daemon, hour: Hour) -> bool:
         ).success
 
 
-def test_a_store_that_was_down_for_a_day_gets_every_hour_without_a_person(site: Standing) -> None:
+def test_a_store_that_was_down_for_a_day_gets_every_hour_without_a_person(
+    site: SampleInstallation,
+) -> None:
     daemon = Daemon(site, DAY.start.end + 600)
     assert run_the_schedule(daemon, DAY.start)
     assert daemon.tick() == []
@@ -101,7 +104,7 @@ def test_a_store_that_was_down_for_a_day_gets_every_hour_without_a_person(site: 
 
 
 @pytest.fixture
-def old(tmp_path: Path, mariadb_url: str) -> Iterator[Standing]:
+def old(tmp_path: Path, mariadb_url: str) -> Iterator[SampleInstallation]:
     """A site on MariaDB whose hours of two years ago were sent, and the last complete one."""
     now = Hour.of(time.time())
     morning = now + (9 - 17_520 - now.number % 24)  # at night an hour may have no row
@@ -119,20 +122,22 @@ def old(tmp_path: Path, mariadb_url: str) -> Iterator[Standing]:
             "DAGSTER_HOME": str(tmp_path / "dagster"),
         }
         with environment(settings):
-            found = Standing(tmp_path, settings)
+            found = SampleInstallation(tmp_path, settings)
             assert found.run(CHAIN_JOB, then).success
             assert found.run(CHAIN_JOB, HourRange(now + -1, now)).success
             yield found
 
 
-def change(site: Standing, statement: str, **values: object) -> int:
+def change(site: SampleInstallation, statement: str, **values: object) -> int:
     """Change the log; how many rows were."""
     engine = sa.create_engine(site.environment["MOODLE_DB_URL"], poolclass=sa.NullPool)
     with engine.begin() as connection:
         return connection.execute(sa.text(statement), values).rowcount
 
 
-def test_a_restored_course_reopens_only_its_hours_and_sends_only_its_rows(old: Standing) -> None:
+def test_a_restored_course_reopens_only_its_hours_and_sends_only_its_rows(
+    old: SampleInstallation,
+) -> None:
     daemon = Daemon(old, Hour.of(time.time()).start + 700)
     assert daemon.tick() == []
     first = old.settings.start

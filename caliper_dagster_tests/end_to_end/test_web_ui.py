@@ -37,8 +37,9 @@ from selenium.webdriver.support.wait import WebDriverWait
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster.operations.demo import Demo
-from caliper_dagster_tests.servers import ROOT, die_with_parent, free_port
-from caliper_dagster_tests.standing import clean_environment
+from caliper_dagster_tests.harness.environment import clean_environment
+from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.servers import die_with_parent, free_port
 
 CHAIN = ("moodle_log", "expanded_log", "caliper_events", "emission_results")
 LINEAGE = "/locations/caliper_dagster.definitions/asset-groups/caliper/lineage"

@@ -7,12 +7,8 @@ import pytest
 
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.operations.run_outcome import read_outcome
-from caliper_dagster_tests.installation import (
-    DUMP_HOURS,
-    Installation,
-    between,
-    dump_installation,
-)
+from caliper_dagster_tests.harness.installation import Installation, between, dump_installation
+from caliper_dagster_tests.harness.moodle_dump import DUMP_HOURS
 
 DAY = HourRange(Hour.from_key("2026-03-26-02:00"), Hour.from_key("2026-03-26-08:00"))
 MORNING = HourRange(Hour.from_key("2026-03-26-04:00"), Hour.from_key("2026-03-26-07:00"))

@@ -19,8 +19,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from caliper_dagster.cli.main import main
-from caliper_dagster_tests.servers import ROOT
-from caliper_dagster_tests.standing import clean_environment
+from caliper_dagster_tests.harness.environment import clean_environment
+from caliper_dagster_tests.harness.paths import ROOT
 
 _FORKING = multiprocessing.get_context("forkserver")
 _FORKING.set_forkserver_preload(
@@ -29,7 +29,7 @@ _FORKING.set_forkserver_preload(
         "caliper_dagster.operations.backfill",
         "caliper_dagster.cli.terminal",
         "caliper_dagster.operations.translate",
-        "caliper_dagster_tests.commands",
+        "caliper_dagster_tests.harness.commands",
     ]
 )
 _PATIENCE = 300
@@ -37,7 +37,7 @@ _PATIENCE = 300
 
 
 @dataclass(frozen=True)
-class Done:
+class CommandResult:
     """How a command has ended: exit status (negative: the signal that killed it) and words."""
 
     status: int
@@ -88,11 +88,11 @@ class Command:
         self._process.join(seconds)
         return not self._process.is_alive()
 
-    def finish(self) -> Done:
+    def finish(self) -> CommandResult:
         """Wait for its end."""
         status = self._wait()
         out, err = (path.read_text() for path in self._files)
-        return Done(status, out, err)
+        return CommandResult(status, out, err)
 
 
 def start(arguments: Sequence[str], settings: Mapping[str, str], folder: Path) -> Command:
@@ -100,12 +100,12 @@ def start(arguments: Sequence[str], settings: Mapping[str, str], folder: Path) -
     return Command(arguments, settings, folder)
 
 
-def run(arguments: Sequence[str], settings: Mapping[str, str], folder: Path) -> Done:
+def run(arguments: Sequence[str], settings: Mapping[str, str], folder: Path) -> CommandResult:
     """Run a command in a folder, with these settings and no others."""
     return Command(arguments, settings, folder).finish()
 
 
-def run_anew(arguments: Sequence[str], settings: Mapping[str, str], folder: Path) -> Done:
+def run_anew(arguments: Sequence[str], settings: Mapping[str, str], folder: Path) -> CommandResult:
     """Run a command from nothing, as a shell would."""
     done = subprocess.run(
         [sys.executable, "-m", "caliper_dagster.cli", *arguments],
@@ -115,7 +115,7 @@ def run_anew(arguments: Sequence[str], settings: Mapping[str, str], folder: Path
         text=True,
         timeout=_PATIENCE,
     )
-    return Done(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
 def _become(

@@ -21,7 +21,7 @@ from caliper_dagster.embedded.faults import Faults
 from caliper_dagster.emitter import EmissionCounts, EventStore, Ledger, Patience, emit
 from caliper_dagster.emitter.envelopes import context_iri, envelope_overhead
 from caliper_dagster.emitter.ledger import ACKNOWLEDGED, REJECTED
-from caliper_dagster_tests.emitter.support import KEY, SENSOR, SITE
+from caliper_dagster_tests.harness.hostile_store import KEY, SENSOR, SITE
 
 Hours = Sequence[tuple[Hour, pa.Table]]
 

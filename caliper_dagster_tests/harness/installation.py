@@ -19,18 +19,15 @@ import requests
 import sqlalchemy as sa
 
 from caliper_dagster.core.frames import CALIPER_EVENTS, Frame
-from caliper_dagster.core.hours import Hour, HourRange
-from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
+from caliper_dagster.core.hours import HourRange
+from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.embedded.arrivals import Arrivals, arrivals
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.emitter import EventStore, Ledger
 from caliper_dagster.emitter.ledger import ACKNOWLEDGED, results_table
-from caliper_dagster.expander import MoodleDatabase, expand, read_log
-from caliper_dagster.operations.run_outcome import RunOutcome
-from caliper_dagster.translator import Translator
-from caliper_dagster_tests import commands
-from caliper_dagster_tests.commands import Command
-from caliper_dagster_tests.emitter.support import (
+from caliper_dagster_tests.harness import commands
+from caliper_dagster_tests.harness.commands import Command, CommandResult
+from caliper_dagster_tests.harness.hostile_store import (
     Behaviour,
     HostileStore,
     answer,
@@ -38,12 +35,9 @@ from caliper_dagster_tests.emitter.support import (
     drop,
     sent_in,
 )
+from caliper_dagster_tests.harness.moodle_dump import DUMP_SITE
 
 KEY = "key-of-the-end-to-end-tests"
-
-DUMP_SITE = "http://127.0.0.1:8088"
-DUMP_HOURS = HourRange(Hour.from_key("2026-03-24-05:00"), Hour.from_key("2026-03-29-02:00"))
-"""All hours of the real site's log: 31,101 rows, 93 of the hours have some."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +59,11 @@ class Installation:
         """Begin a command; ``changes`` are other settings for it, None for unset ones."""
         return commands.start(arguments, self._with(changes), self.folder)
 
-    def run(self, *arguments: str, **changes: str | None) -> RunOutcome:
+    def run(self, *arguments: str, **changes: str | None) -> CommandResult:
         """Run a command, forked (see ``commands``)."""
         return commands.run(arguments, self._with(changes), self.folder)
 
-    def run_anew(self, *arguments: str) -> RunOutcome:
+    def run_anew(self, *arguments: str) -> CommandResult:
         """Run a command from nothing."""
         return commands.run_anew(arguments, self.settings, self.folder)
 
@@ -118,14 +112,6 @@ class Installation:
         """Files of an asset, and when each was written."""
         found = (self.home / "data" / frame.name).rglob("date=*/[!.]*")
         return {path: path.stat().st_mtime_ns for path in found}
-
-
-def dump_events(url: str) -> list[tuple[Hour, pa.Table]]:
-    """All hours of the real site's log with their ``CALIPER_EVENTS`` tables."""
-    with MoodleDatabase.open(url) as database:
-        log = pa.concat_tables(table for _, table in read_log(database, DUMP_HOURS))
-        expanded = expand(database, log.unify_dictionaries())
-    return list(split_by_hour(Translator(DUMP_SITE).translate(expanded), list(DUMP_HOURS)))
 
 
 def between(hours: HourRange) -> tuple[str, ...]:

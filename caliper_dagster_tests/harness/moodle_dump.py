@@ -1,4 +1,4 @@
-"""The database of the real Moodle site that lies beside the checkout, and its copy in PostgreSQL.
+"""The database of the real Moodle site, and its copy in PostgreSQL.
 
 The dump is MariaDB's. Its PostgreSQL twin is made here, table by table, with the types that Moodle
 itself gives these columns in PostgreSQL.
@@ -14,12 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg2
+import pyarrow as pa
 import pymysql
 import sqlalchemy as sa
 
-DUMP = (
-    Path(__file__).resolve().parents[2] / "shared" / "moodle" / "data" / "moodle45_mariadb.sql.gz"
-)
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.partition_store import split_by_hour
+from caliper_dagster.expander import MoodleDatabase, expand, read_log
+from caliper_dagster.translator import Translator
+from caliper_dagster_tests.harness.paths import DUMP
+
+DUMP_SITE = "http://127.0.0.1:8088"
+DUMP_HOURS = HourRange(Hour.from_key("2026-03-24-05:00"), Hour.from_key("2026-03-29-02:00"))
+"""All hours of the real site's log: 31,101 rows, 93 of the hours have some."""
+
 LOG_TABLE = "mdl_logstore_standard_log"
 
 
@@ -133,3 +141,15 @@ def _copy_text(rows: Sequence[Sequence[str | None]]) -> io.StringIO:
             for row in rows
         )
     )
+
+
+def expand_dump(url: str) -> pa.Table:
+    """All rows of the real site's log, expanded together."""
+    with MoodleDatabase.open(url) as database:
+        log = pa.concat_tables(table for _, table in read_log(database, DUMP_HOURS))
+        return expand(database, log.unify_dictionaries())
+
+
+def dump_events(url: str) -> list[tuple[Hour, pa.Table]]:
+    """All hours of the real site's log with their ``CALIPER_EVENTS`` tables."""
+    return list(split_by_hour(Translator(DUMP_SITE).translate(expand_dump(url)), list(DUMP_HOURS)))

@@ -1,8 +1,7 @@
-"""A standing installation for tests: sample site, event store and Dagster home, all private."""
+"""An installation on the sample site: its database, an event store and a Dagster home."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import sqlalchemy as sa
 
-from caliper_dagster.config.settings import Settings, setting_names
+from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.dagster.build import build_definitions
@@ -19,6 +18,7 @@ from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.embedded.arrivals import Arrivals, arrivals
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.sample import write_sample
+from caliper_dagster_tests.harness.environment import environment
 
 END = Hour.from_key("2026-03-02-12:00")
 HOURS = HourRange(END + -4, END)
@@ -29,8 +29,8 @@ RANGE_END = "dagster/asset_partition_range_end"
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What a test finds."""
+class SampleInstallation:
+    """Where it keeps its files, and its settings; they are set in this process, too."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -63,27 +63,8 @@ class Standing:
             )
 
 
-def clean_environment(environment: dict[str, str]) -> dict[str, str]:
-    """The environment without any setting of this project."""
-    ours = {*setting_names(), "DAGSTER_HOME", "DAGSTER_POSTGRES_URL"}
-    return {name: value for name, value in environment.items() if name not in ours}
-
-
 @contextmanager
-def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Exactly these settings, and afterwards what was there before."""
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(clean_environment(before) | dict(values))
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@contextmanager
-def standing(folder: Path, students: int = 30) -> Iterator[Standing]:
+def sample_installation(folder: Path, students: int = 30) -> Iterator[SampleInstallation]:
     """The sample site of a few hours, an event store that answers, and the settings for both."""
     sample = folder / "moodle.sqlite"
     summary = write_sample(sample, students=students, hours=len(HOURS), seed=7, end=END)
@@ -98,7 +79,7 @@ def standing(folder: Path, students: int = 30) -> Iterator[Standing]:
             "DAGSTER_HOME": str(folder / "dagster"),
         }
         with environment(settings):
-            yield Standing(folder, settings)
+            yield SampleInstallation(folder, settings)
 
 
 def copy_site(source: str, target: str) -> None:

@@ -1,7 +1,7 @@
 """Private MariaDB and PostgreSQL servers for the tests.
 
-``python -m caliper_dagster_tests.servers ensure`` makes sure that the programs are there; it
-installs Debian's packages where it may, and otherwise says what is missing. The tests only start
+``python -m caliper_dagster_tests.harness.servers ensure`` makes sure that the programs are there:
+it installs Debian's packages where it may, and otherwise says what is missing. The tests only start
 servers, each at its first use, once for a whole test run also when several processes share it.
 
 A server named by ``CALIPER_TEST_MARIADB_URL`` or ``CALIPER_TEST_POSTGRES_URL`` (SQLAlchemy URL of
@@ -35,7 +35,8 @@ from typing import IO, ClassVar
 
 import sqlalchemy as sa
 
-ROOT = Path(__file__).resolve().parents[1]
+from caliper_dagster_tests.harness.paths import ROOT
+
 START_SECONDS = 90
 STOP_SECONDS = 20
 UNPRIVILEGED_USER = "nobody"
@@ -562,7 +563,7 @@ def main(arguments: Sequence[str]) -> int:
         case ["keep", kind, folder]:
             keep(kind, Path(folder))
         case _:
-            sys.stderr.write("usage: python -m caliper_dagster_tests.servers ensure\n")
+            sys.stderr.write("usage: python -m caliper_dagster_tests.harness.servers ensure\n")
             return 2
     return 0
 

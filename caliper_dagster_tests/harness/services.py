@@ -22,8 +22,8 @@ import requests
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import run_simple
 
-from caliper_dagster_tests.servers import (
-    ROOT,
+from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.servers import (
     START_SECONDS,
     ServerError,
     die_with_parent,

@@ -25,10 +25,11 @@ from caliper_dagster.dagster.assets import EVENT_STORE_POOL, MOODLE_POOL
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.emitter import EventStore, Ledger
 from caliper_dagster.emitter.ledger import results_table
-from caliper_dagster_tests import services
-from caliper_dagster_tests.installation import Installation
-from caliper_dagster_tests.servers import ROOT, Server, die_with_parent
-from caliper_dagster_tests.standing import clean_environment, environment
+from caliper_dagster_tests.harness import services
+from caliper_dagster_tests.harness.environment import clean_environment, environment
+from caliper_dagster_tests.harness.installation import Installation
+from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.servers import Server, die_with_parent
 
 CELERY = ROOT / "deploy" / "celery"
 PROGRAMS = Path(sys.executable).parent

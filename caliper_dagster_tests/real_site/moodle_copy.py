@@ -15,8 +15,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from caliper_dagster.expander import MoodleDatabase
+from caliper_dagster_tests.harness.paths import DATA
 
-OBJECT_TABLES = Path(__file__).resolve().parents[3] / "shared" / "moodle" / "object_tables.csv"
+OBJECT_TABLES = DATA / "object_tables.csv"
 
 _NEVER_READ = ("sessions", "cache", "task", "upgrade", "mnet", "tool_brickfield", "stats", "backup")
 

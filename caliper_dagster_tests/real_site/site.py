@@ -14,14 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from caliper_dagster.core.hours import HourRange, parse_hour
-from caliper_dagster_tests.moodle_dump import DUMP
+from caliper_dagster_tests.harness.moodle_dump import DUMP_HOURS, DUMP_SITE
+from caliper_dagster_tests.harness.paths import DATA
 
-WWWROOT = "http://127.0.0.1:8088"
-HOURS = HourRange(parse_hour("2026-03-24T05", "start"), parse_hour("2026-03-29T02", "end"))
+WWWROOT = DUMP_SITE
+HOURS = DUMP_HOURS
 VERSIONS = ("v1p2", "v1p1")
 GUEST = 1
-SHARED = DUMP.parents[2]
 
 ACTIVITIES = (
     "book chat choice data facetoface feedback folder forum glossary imscp lesson lti page quiz "
@@ -180,7 +179,7 @@ def _is_derived(row: Mapping[str, Any]) -> bool:
 
 def mapping() -> dict[str, dict[str, str]]:
     """The rows of ``mapping.csv`` by event name."""
-    with (SHARED / "moodle" / "mapping.csv").open(encoding="utf-8", newline="") as file:
+    with (DATA / "mapping.csv").open(encoding="utf-8", newline="") as file:
         return {row["eventname"]: row for row in csv.DictReader(file)}
 
 

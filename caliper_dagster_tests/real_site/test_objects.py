@@ -15,14 +15,13 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 
-from caliper_dagster.core.hours import HourRange, parse_hour
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
 from caliper_dagster.expander.lookups.activities import ACTIVITY_COLUMNS
 from caliper_dagster.expander.objects import EVENT_KINDS, KINDS
 from caliper_dagster.expander.objects.tables import TABLES
-from caliper_dagster_tests.expander import moodle_copy
+from caliper_dagster_tests.harness.moodle_dump import DUMP_HOURS
+from caliper_dagster_tests.real_site import moodle_copy
 
-RANGE = HourRange(parse_hour("2026-03-24T05", "START"), parse_hour("2026-03-29T02", "END"))
 RECORDS = ("object", "module", "other", "user_membership", "relateduser_membership", "unresolved")
 MODULES = {row["objecttable"] for row in moodle_copy.object_tables()} & {
     *ACTIVITY_COLUMNS, "book", "folder", "page", "resource", "subsection"
@@ -30,7 +29,9 @@ MODULES = {row["objecttable"] for row in moodle_copy.object_tables()} & {
 
 
 def whole_log(database):
-    return pa.concat_tables([table for _, table in read_log(database, RANGE)]).unify_dictionaries()
+    return pa.concat_tables(
+        [table for _, table in read_log(database, DUMP_HOURS)]
+    ).unify_dictionaries()
 
 
 def events(expanded):
@@ -552,7 +553,7 @@ def test_statements_do_not_grow_with_rows(moodle_dump_mariadb, log):
 
 
 def test_an_hour_alone_and_all_hours_give_the_same(site, log, real):
-    busiest = max(read_log(site, RANGE), key=lambda part: part[1].num_rows)[1]
+    busiest = max(read_log(site, DUMP_HOURS), key=lambda part: part[1].num_rows)[1]
     alone = {row["id"]: row for rows in events(expand(site, busiest)).values() for row in rows}
     together = {row["id"]: row for row in rows_of(real) if row["id"] in alone}
     assert alone == together

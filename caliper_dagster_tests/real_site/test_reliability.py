@@ -1,7 +1,6 @@
 """The contract of ``docs/reliability.md``: whatever goes wrong, one more run brings all there.
 
-The events are those of the real site where its dump is, a few of each hour; ``benchmarks.faults``
-takes all of them.
+The events are a few of each hour of the real site; ``benchmarks.faults`` takes all of them.
 """
 
 from __future__ import annotations
@@ -13,22 +12,18 @@ import pytest
 from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.emitter import EventStore, Ledger, Send, emit
-from caliper_dagster_tests.emitter.hostile import FAULTS, UNHEARD, Hours, deliver, mixture
-from caliper_dagster_tests.emitter.support import HOUR, KEY, SENSOR, SITE, events_table
-from caliper_dagster_tests.installation import dump_events
-from caliper_dagster_tests.moodle_dump import DUMP
+from caliper_dagster_tests.harness.hostile_delivery import FAULTS, UNHEARD, Hours, deliver, mixture
+from caliper_dagster_tests.harness.hostile_store import HOUR, KEY, SENSOR, SITE, events_table
+from caliper_dagster_tests.harness.moodle_dump import dump_events
 
 BATCH = 10
 PER_HOUR = 15
 
 
 @pytest.fixture(scope="module")
-def hours(request: pytest.FixtureRequest) -> Hours:
+def hours(moodle_dump_mariadb: str) -> Hours:
     """More than a thousand events in many hours."""
-    if not DUMP.exists():
-        return [(HOUR + n, events_table(HOUR + n, PER_HOUR, text="x" * 999)) for n in range(60)]
-    url = request.getfixturevalue("moodle_dump_mariadb")
-    return [(hour, table.slice(0, PER_HOUR)) for hour, table in dump_events(url)]
+    return [(hour, table.slice(0, PER_HOUR)) for hour, table in dump_events(moodle_dump_mariadb)]
 
 
 CASES = FAULTS | {f"mixture {seed}": mixture(seed) for seed in range(1, 4)}

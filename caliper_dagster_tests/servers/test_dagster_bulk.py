@@ -20,8 +20,9 @@ from caliper_dagster.dagster.instance.open import (
     open_instance,
 )
 from caliper_dagster.dagster.jobs import CHAIN_JOB
-from caliper_dagster_tests.servers import Server
-from caliper_dagster_tests.standing import HOURS, environment, standing
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.sample_installation import HOURS, sample_installation
+from caliper_dagster_tests.harness.servers import Server
 
 IN_BATCHES = {
     "ASSET_MATERIALIZATION",
@@ -37,7 +38,7 @@ def events(
 ) -> Sequence[EventLogEntry]:
     """All events of a run of the chain over some hours, one that failed at its end too."""
     folder = tmp_path_factory.mktemp("site")
-    with standing(folder) as site:
+    with sample_installation(folder) as site:
         down = {} if request.param == "success" else {"CALIPER_EVENT_STORE_URL": "http://[::1]:9"}
         with environment(dict(site.environment) | down):
             result = site.run(CHAIN_JOB, HOURS)

@@ -8,9 +8,9 @@ from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.dagster.instance.open import DEFAULT_DAGSTER_YAML, open_instance
 from caliper_dagster.dagster.instance.storage import DagsterStorageFromEnv
 from caliper_dagster.dagster.jobs import CHAIN_JOB
-from caliper_dagster_tests.standing import HOURS, environment, standing
-
-ROOT = Path(__file__).parents[1]
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.sample_installation import HOURS, sample_installation
 
 
 def test_the_version_of_dagster_is_the_one_this_was_written_for() -> None:
@@ -40,7 +40,7 @@ def test_the_standing_configuration_is_what_dagster_uses(tmp_path: Path) -> None
 
 def test_with_the_switch_runs_are_kept_in_postgresql(tmp_path: Path, postgres_url: str) -> None:
     bare = postgres_url.replace("postgresql+psycopg2://", "postgresql://")
-    with standing(tmp_path) as site:
+    with sample_installation(tmp_path) as site:
         with environment(dict(site.environment) | {"DAGSTER_POSTGRES_URL": bare}):
             result = site.run(CHAIN_JOB, HOURS)
             assert result.success
@@ -52,7 +52,7 @@ def test_with_the_switch_runs_are_kept_in_postgresql(tmp_path: Path, postgres_ur
 
 
 def test_a_failed_range_shows_its_hours_as_failed(tmp_path: Path, postgres_url: str) -> None:
-    with standing(tmp_path) as site:
+    with sample_installation(tmp_path) as site:
         down = {
             "DAGSTER_POSTGRES_URL": postgres_url,
             "CALIPER_EVENT_STORE_URL": "http://127.0.0.1:9",

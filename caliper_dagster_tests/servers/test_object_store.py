@@ -15,10 +15,11 @@ from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.embedded.arrivals import arrivals
-from caliper_dagster_tests.servers import free_port
-from caliper_dagster_tests.services import ObjectStore
-from caliper_dagster_tests.standing import HOURS, environment, standing
-from caliper_dagster_tests.test_storage import rows
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.sample_installation import HOURS, sample_installation
+from caliper_dagster_tests.harness.servers import free_port
+from caliper_dagster_tests.harness.services import ObjectStore
+from caliper_dagster_tests.unit.core.test_partition_store import rows
 
 HOUR = Hour.from_key("2026-01-31-22:00")
 
@@ -34,7 +35,7 @@ def test_the_chain_leaves_the_same_hours_as_in_a_folder(
     tmp_path: Path, bucket: str, postgres_url: str
 ) -> None:
     shared = {"CALIPER_STORAGE": bucket, "CALIPER_LEDGER_URL": postgres_url}
-    with standing(tmp_path) as site:
+    with sample_installation(tmp_path) as site:
         assert site.run(CHAIN_JOB, HOURS).success
         in_folder = site.storage
         with environment(dict(site.environment) | shared | {"DAGSTER_HOME": str(tmp_path / "2")}):

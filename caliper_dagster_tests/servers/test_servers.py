@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from caliper_dagster_tests import servers
+from caliper_dagster_tests.harness import servers
+from caliper_dagster_tests.harness.paths import ROOT
 
 LOG_TABLE = "mdl_logstore_standard_log"
 
@@ -91,14 +92,14 @@ def test_given_server_is_used_and_left_clean(
 def test_server_ends_with_a_killed_run() -> None:
     script = (
         "import time\n"
-        "from caliper_dagster_tests import servers\n"
+        "from caliper_dagster_tests.harness import servers\n"
         "run = servers.begin_run()\n"
         "url = servers.connect('postgres', run.folder).url\n"
         "print(run.folder, url.render_as_string(hide_password=False), flush=True)\n"
         "time.sleep(600)\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script], cwd=servers.ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as run:
         assert run.stdout is not None
         folder, url = run.stdout.readline().split()

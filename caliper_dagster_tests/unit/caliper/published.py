@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-CALIPER = Path(__file__).resolve().parents[3] / "shared" / "caliper"
+from caliper_dagster_tests.harness.paths import ROOT
+
+CALIPER = Path(os.environ.get("CALIPER_TEST_PUBLISHED") or ROOT.parent / "shared" / "caliper")
 
 WITHOUT = pytest.mark.skipif(
     not CALIPER.is_dir(), reason=f"1EdTech's fixtures are not there: no folder {CALIPER}"

@@ -12,7 +12,7 @@ from caliper_dagster.caliper.document_rules import parse, validate
 from caliper_dagster.caliper.problems import RULES
 from caliper_dagster.caliper.ruleset import dialect
 from caliper_dagster.caliper.vocabulary import CONTEXT, EXTENSION_CONTEXTS
-from caliper_dagster_tests.translator import published
+from caliper_dagster_tests.unit.caliper import published
 
 V1P1, V1P2 = CONTEXT["v1p1"], CONTEXT["v1p2"]
 ANONYMOUS = "http://purl.imsglobal.org/caliper/Person"

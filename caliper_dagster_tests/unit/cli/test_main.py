@@ -17,9 +17,15 @@ from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster.embedded.event_store import running
-from caliper_dagster_tests.standing import HOURS, KEY, Standing, environment, standing
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.sample_installation import (
+    HOURS,
+    KEY,
+    SampleInstallation,
+    sample_installation,
+)
 
-ROOT = Path(__file__).parents[1]
 RANGE = ["--from", str(HOURS.start), "--to", str(HOURS.end)]
 
 WRONG = {
@@ -54,19 +60,19 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Standing]:
-    with standing(tmp_path) as found:
+def site(tmp_path: Path) -> Iterator[SampleInstallation]:
+    with sample_installation(tmp_path) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleInstallation]:
     """For tests that get nowhere: one site for all of them."""
-    with standing(tmp_path_factory.mktemp("shared")) as found:
+    with sample_installation(tmp_path_factory.mktemp("shared")) as found:
         yield found
 
 
-def changed(site: Standing, changes: dict[str, str]) -> dict[str, str]:
+def changed(site: SampleInstallation, changes: dict[str, str]) -> dict[str, str]:
     file = site.folder / "file"
     file.write_text("")
     return dict(site.environment) | {k: v.format(file=file) for k, v in changes.items()}
@@ -74,7 +80,7 @@ def changed(site: Standing, changes: dict[str, str]) -> dict[str, str]:
 
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_setting_is_one_sentence_and_status_2(
-    case: str, shared: Standing, capsys: pytest.CaptureFixture[str]
+    case: str, shared: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changes, sentence = WRONG[case]
     with environment(changed(shared, changes)):
@@ -88,7 +94,9 @@ def test_a_wrong_setting_is_one_sentence_and_status_2(
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_setting_is_the_same_sentence_in_a_failed_run(case: str, shared: Standing) -> None:
+def test_a_wrong_setting_is_the_same_sentence_in_a_failed_run(
+    case: str, shared: SampleInstallation
+) -> None:
     changes, sentence = WRONG[case]
     with environment(changed(shared, changes)):
         result = shared.run(CHAIN_JOB, HOURS)
@@ -106,7 +114,7 @@ def test_a_wrong_setting_is_the_same_sentence_in_a_failed_run(case: str, shared:
 @pytest.mark.parametrize("server", ["mariadb_url", "postgres_url"])
 def test_a_refused_password_is_one_sentence_without_it(
     server: str,
-    shared: Standing,
+    shared: SampleInstallation,
     request: pytest.FixtureRequest,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -121,7 +129,7 @@ def test_a_refused_password_is_one_sentence_without_it(
 
 
 def test_a_setting_of_the_wrong_form_is_one_sentence(
-    shared: Standing, capsys: pytest.CaptureFixture[str]
+    shared: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with environment(changed(shared, {"CALIPER_BATCH_SIZE": "many"})):
         assert main(["backfill", *RANGE]) == 2
@@ -142,7 +150,11 @@ def test_a_setting_of_the_wrong_form_is_one_sentence(
     ],
 )
 def test_hours_that_cannot_be_are_told(
-    start: str, end: str, sentence: str, shared: Standing, capsys: pytest.CaptureFixture[str]
+    start: str,
+    end: str,
+    sentence: str,
+    shared: SampleInstallation,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["backfill", "--from", start, "--to", end]) == 2
     assert sentence in capsys.readouterr().err
@@ -154,7 +166,7 @@ def numbers_in(table: str) -> dict[str, int]:
 
 
 def test_a_backfill_tells_its_progress_and_its_numbers(
-    site: Standing, capsys: pytest.CaptureFixture[str]
+    site: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["backfill", *RANGE]) == 0
     told = capsys.readouterr()
@@ -175,7 +187,7 @@ def test_a_backfill_tells_its_progress_and_its_numbers(
 
 
 def test_a_plan_sends_nothing_and_says_what_a_backfill_will_be(
-    site: Standing, capsys: pytest.CaptureFixture[str]
+    site: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["backfill", *RANGE, "--plan"]) == 0
     planned = numbers_in(capsys.readouterr().out)
@@ -191,7 +203,7 @@ def test_a_plan_sends_nothing_and_says_what_a_backfill_will_be(
 
 
 def test_resending_sends_what_is_asked_for(
-    site: Standing, capsys: pytest.CaptureFixture[str]
+    site: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["resend", *RANGE]) == 2
     assert "caliper_events has not been materialized" in capsys.readouterr().err
@@ -205,7 +217,7 @@ def test_resending_sends_what_is_asked_for(
 
 
 def test_rejected_events_are_listed_and_sent_again_when_the_store_is_mended(
-    site: Standing, capsys: pytest.CaptureFixture[str]
+    site: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = site.folder / "hostile.sqlite"
     with running(file, KEY, hostile="400=0.05") as url:
@@ -240,7 +252,7 @@ def rejected_by(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
     return listed
 
 
-def test_translate_writes_what_would_be_sent(site: Standing, tmp_path: Path) -> None:
+def test_translate_writes_what_would_be_sent(site: SampleInstallation, tmp_path: Path) -> None:
     out = tmp_path / "events.ndjson"
     with environment({k: v for k, v in site.environment.items() if k != "DAGSTER_HOME"}):
         assert main(["translate", *RANGE, "--out", str(out)]) == 0
@@ -250,7 +262,9 @@ def test_translate_writes_what_would_be_sent(site: Standing, tmp_path: Path) -> 
     assert out.read_text().splitlines() == stored
 
 
-def test_translate_writes_to_standard_output_and_needs_no_dagster(shared: Standing) -> None:
+def test_translate_writes_to_standard_output_and_needs_no_dagster(
+    shared: SampleInstallation,
+) -> None:
     program = (
         "import sys; from caliper_dagster.cli import main; status = main();"
         "print('dagster' in sys.modules, file=sys.stderr); sys.exit(status)"
@@ -270,7 +284,7 @@ def test_translate_writes_to_standard_output_and_needs_no_dagster(shared: Standi
     assert sum(int(number.replace(",", "")) for number in told) == len(events)
 
 
-def test_a_reader_that_stops_reading_is_no_error(shared: Standing) -> None:
+def test_a_reader_that_stops_reading_is_no_error(shared: SampleInstallation) -> None:
     command = (
         f"{sys.executable} -m caliper_dagster.cli translate {' '.join(RANGE)} --out - | head -1"
     )
@@ -287,7 +301,7 @@ def test_a_reader_that_stops_reading_is_no_error(shared: Standing) -> None:
 
 
 def test_output_that_cannot_be_written_is_one_sentence(
-    shared: Standing, capsys: pytest.CaptureFixture[str]
+    shared: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["translate", *RANGE, "--out", "/nowhere/events"]) == 2
     assert capsys.readouterr().err.startswith("--out cannot be written to: /nowhere/events (")
@@ -322,7 +336,7 @@ def test_an_event_store_needs_a_key(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_defect_is_one_sentence_that_says_nothing_secret(
-    shared: Standing, capsys: pytest.CaptureFixture[str]
+    shared: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with environment(changed(shared, {"CALIPER_STORAGE": "secret-scheme://bucket"})):
         assert main(["backfill", *RANGE]) == 2

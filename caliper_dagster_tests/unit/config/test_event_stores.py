@@ -20,7 +20,7 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.frames import CALIPER_EVENTS
 from caliper_dagster.dagster.build import build_definitions
-from caliper_dagster_tests.standing import environment
+from caliper_dagster_tests.harness.environment import environment
 
 SECRET = "secret-that-nobody-may-see"
 TWO = """

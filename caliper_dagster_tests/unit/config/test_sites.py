@@ -32,8 +32,8 @@ from caliper_dagster.dagster.sensors.late_rows import (
 from caliper_dagster.dagster.tags import BACKLOG_TAG, LATE_ROWS_TAG, NEW_ROWS, REASON_TAG
 from caliper_dagster.delivery.log_watch import Wanted
 from caliper_dagster.operations.backfill_plan import _name
-from caliper_dagster_tests.servers import ROOT
-from caliper_dagster_tests.standing import environment
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.paths import ROOT
 
 README = ROOT / "README.md"
 SECRET = "secret-that-nobody-may-see"

@@ -11,8 +11,8 @@ import pytest
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, Frame
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore
-from caliper_dagster_tests.servers import ROOT
-from caliper_dagster_tests.test_storage import rows
+from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.unit.core.test_partition_store import rows
 
 MONTH = HourRange(Hour.from_key("2026-03-01-00:00"), Hour.from_key("2026-04-01-00:00"))
 LINES = re.findall(r"```python\n(.*?)\n```", (ROOT / "docs" / "data.md").read_text("utf-8"))

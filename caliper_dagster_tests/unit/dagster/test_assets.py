@@ -14,7 +14,12 @@ from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.dagster.metadata import _shortened
 from caliper_dagster.dagster.tags import SEND_TAG
 from caliper_dagster.operations.run_outcome import read_outcome
-from caliper_dagster_tests.standing import HOURS, Standing, environment, standing
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.sample_installation import (
+    HOURS,
+    SampleInstallation,
+    sample_installation,
+)
 
 FIRST = HourRange(HOURS.start, HOURS.start + 1)
 CHECKS = {
@@ -25,8 +30,8 @@ CHECKS = {
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Standing]:
-    with standing(tmp_path) as found:
+def site(tmp_path: Path) -> Iterator[SampleInstallation]:
+    with sample_installation(tmp_path) as found:
         yield found
 
 
@@ -42,7 +47,7 @@ def numbers(asset: str, hour: Hour) -> dict[str, object]:
     return {name: value.value for name, value in records[0].asset_materialization.metadata.items()}
 
 
-def test_a_range_is_materialized_hour_by_hour_and_arrives(site: Standing) -> None:
+def test_a_range_is_materialized_hour_by_hour_and_arrives(site: SampleInstallation) -> None:
     result = site.run(CHAIN_JOB, HOURS)
 
     assert result.success
@@ -59,7 +64,7 @@ def test_a_range_is_materialized_hour_by_hour_and_arrives(site: Standing) -> Non
             assert len(json.dumps(shown)) < 1000
 
 
-def test_an_hour_by_itself_is_the_same_as_in_a_range(site: Standing) -> None:
+def test_an_hour_by_itself_is_the_same_as_in_a_range(site: SampleInstallation) -> None:
     assert site.run(CHAIN_JOB, HOURS).success
     in_range = site.storage.read(CALIPER_EVENTS, FIRST)
     shown = numbers("caliper_events", FIRST.start)
@@ -76,7 +81,7 @@ def test_an_hour_by_itself_is_the_same_as_in_a_range(site: Standing) -> None:
 
 
 def test_a_rerun_sends_nothing_and_resending_sends_everything_with_the_same_ids(
-    site: Standing,
+    site: SampleInstallation,
 ) -> None:
     assert site.run(CHAIN_JOB, HOURS).success
     first = site.arrived()
@@ -98,7 +103,7 @@ def test_a_rerun_sends_nothing_and_resending_sends_everything_with_the_same_ids(
     assert site.arrived().received == 3 * first.received
 
 
-def test_a_row_that_goes_missing_is_told(site: Standing) -> None:
+def test_a_row_that_goes_missing_is_told(site: SampleInstallation) -> None:
     assert site.run(CHAIN_JOB, HOURS).success
     hour = HOURS.start + 2
     kept = site.storage.read(MOODLE_LOG, [hour])
@@ -125,7 +130,7 @@ def test_a_row_that_goes_missing_is_told(site: Standing) -> None:
     assert numbers("caliper_events", hour)["unexplained rows"] == 3
 
 
-def test_what_was_acknowledged_before_a_failure_stays_so(site: Standing) -> None:
+def test_what_was_acknowledged_before_a_failure_stays_so(site: SampleInstallation) -> None:
     with environment(dict(site.environment) | {"CALIPER_EVENT_STORE_URL": "http://127.0.0.1:9/x"}):
         failed = site.run(CHAIN_JOB, HOURS)
     assert not failed.success

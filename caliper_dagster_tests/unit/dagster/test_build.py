@@ -10,9 +10,8 @@ import pytest
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.frames import FRAMES
 from caliper_dagster.dagster.build import build_definitions
-from caliper_dagster_tests.standing import clean_environment
-
-ROOT = Path(__file__).parents[1]
+from caliper_dagster_tests.harness.environment import clean_environment
+from caliper_dagster_tests.harness.paths import ROOT
 
 
 def python(code: str) -> str:

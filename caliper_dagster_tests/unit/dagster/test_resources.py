@@ -4,7 +4,7 @@ import pytest
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import DeliveryError
 from caliper_dagster.dagster.resources import as_dagster_failure, resources
-from caliper_dagster_tests.standing import environment
+from caliper_dagster_tests.harness.environment import environment
 
 SECRETS = {
     "MOODLE_DB_URL": "mysql+pymysql://moodle:pass-of-moodle@db/moodle",

@@ -21,7 +21,7 @@ from caliper_dagster.delivery.log_watch import (
     first_cursor,
 )
 from caliper_dagster.expander import MoodleDatabase, read_log
-from caliper_dagster_tests.expander.support import HOUR, log_rows, server_tables, write
+from caliper_dagster_tests.harness.handmade_site import HOUR, log_rows, server_tables, write
 
 DUE = HOUR + 10
 BOUNDS = HourWindow(start=HOUR, due=DUE, end=DUE, overdue=DUE + -1)

@@ -6,7 +6,7 @@ import re
 
 from caliper_dagster.config.settings import Settings, setting_names
 from caliper_dagster.core.hours import Hour
-from caliper_dagster_tests.servers import ROOT
+from caliper_dagster_tests.harness.paths import ROOT
 
 README = ROOT / "README.md"
 _BETWEEN_MARKERS = re.compile(

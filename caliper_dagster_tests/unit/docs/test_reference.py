@@ -17,7 +17,7 @@ from caliper_dagster.translator.derived import DERIVED_EVENTS
 from caliper_dagster.translator.entities.generic import PATH_COLUMNS
 from caliper_dagster.translator.extensions import EXTENSION_FUNCTIONS
 from caliper_dagster.translator.recipes import schema
-from caliper_dagster_tests.servers import ROOT
+from caliper_dagster_tests.harness.paths import ROOT
 
 DATA = ROOT / "docs" / "data.md"
 EVENTS = ROOT / "docs" / "events.md"

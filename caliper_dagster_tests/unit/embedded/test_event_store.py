@@ -18,9 +18,9 @@ import requests
 from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.embedded.arrivals import arrivals, last_events
 from caliper_dagster.embedded.event_store import create_app, running
+from caliper_dagster_tests.harness.paths import ROOT
 
 KEY = "key-of-the-store"
-ROOT = Path(__file__).parents[2]
 V1P2 = "http://purl.imsglobal.org/ctx/caliper/v1p2"
 V1P1 = "http://purl.imsglobal.org/ctx/caliper/v1p1"
 

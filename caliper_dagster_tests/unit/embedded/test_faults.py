@@ -8,7 +8,7 @@ from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.faults import Faults
-from caliper_dagster_tests.embedded.test_event_store import KEY, envelope, event, post
+from caliper_dagster_tests.unit.embedded.test_event_store import KEY, envelope, event, post
 
 
 def test_faults_are_read_from_a_line():

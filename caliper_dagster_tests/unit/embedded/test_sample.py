@@ -17,10 +17,8 @@ from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.embedded.sample.journal import php_json, php_serialize
+from caliper_dagster_tests.harness.paths import DUMP
 
-DUMP = (
-    Path(__file__).resolve().parents[3] / "shared" / "moodle" / "data" / "moodle45_mariadb.sql.gz"
-)
 END = datetime(2026, 3, 27, 14, 20, 5, tzinfo=UTC)
 HOURS = 48
 START = int(END.timestamp()) - HOURS * 3600
@@ -614,7 +612,6 @@ def dumped_tables():
     return tables
 
 
-@pytest.mark.skipif(not DUMP.is_file(), reason=f"the real site's dump is not at {DUMP}")
 def test_tables_columns_and_indexes_are_moodles(db):
     real = dumped_tables()
     tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]

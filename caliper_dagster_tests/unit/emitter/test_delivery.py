@@ -13,7 +13,7 @@ from caliper_dagster.core.errors import DeliveryError
 from caliper_dagster.core.hours import HourRange
 from caliper_dagster.emitter import EventStore, Ledger, Patience, Send, emit
 from caliper_dagster.emitter.ledger import REJECTED
-from caliper_dagster_tests.emitter.support import (
+from caliper_dagster_tests.harness.hostile_store import (
     HOUR,
     KEY,
     OK,

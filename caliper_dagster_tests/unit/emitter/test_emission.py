@@ -4,7 +4,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +15,7 @@ from caliper_dagster.core.frames import EMISSION_RESULTS
 from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.emitter import EventStore, Ledger, Patience, Send, emit
-from caliper_dagster_tests.emitter.support import (
+from caliper_dagster_tests.harness.hostile_store import (
     HOUR,
     KEY,
     OK,
@@ -30,6 +29,7 @@ from caliper_dagster_tests.emitter.support import (
     events_table,
     send,
 )
+from caliper_dagster_tests.harness.paths import ROOT
 
 
 def kept_by(ledger, store, hours=(HOUR,)):
@@ -217,7 +217,7 @@ def test_events_that_break_the_contract_are_not_sent(ledger):
 CHILD = """
 import sys
 from caliper_dagster.emitter import EventStore, Ledger, emit
-from caliper_dagster_tests.emitter.support import HOUR, SENSOR, SITE, events_table
+from caliper_dagster_tests.harness.hostile_store import HOUR, SENSOR, SITE, events_table
 hours = [(HOUR + n, events_table(HOUR + n, 10)) for n in range(4)]
 with EventStore(sys.argv[1], "key-of-the-store") as event_store, Ledger(sys.argv[2]) as ledger:
     list(emit(hours, event_store, ledger, sensor=SENSOR, site=SITE, batch_size=4))
@@ -226,9 +226,7 @@ with EventStore(sys.argv[1], "key-of-the-store") as event_store, Ledger(sys.argv
 
 def kill_while(url, ledger_url, reached):
     """Emit 4 hours of 10 events in envelopes of 4, in a process that is killed at a point."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, url, ledger_url], cwd=Path(__file__).parents[2]
-    )
+    child = subprocess.Popen([sys.executable, "-c", CHILD, url, ledger_url], cwd=ROOT)
     try:
         assert reached.wait(60)
     finally:

@@ -14,7 +14,7 @@ import pytest
 from caliper_dagster.core.errors import ConfigurationError, DeliveryError
 from caliper_dagster.emitter import EventStore
 from caliper_dagster.emitter.http_destination import EndpointConfiguration
-from caliper_dagster_tests.emitter.support import (
+from caliper_dagster_tests.harness.hostile_store import (
     HostileStore,
     answer,
     break_off,

@@ -4,14 +4,13 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from caliper_dagster.core.errors import DeliveryError
 from caliper_dagster.emitter import EventStore, Ledger, emit
 from caliper_dagster.emitter.leases import is_gone
-from caliper_dagster_tests.emitter.support import (
+from caliper_dagster_tests.harness.hostile_store import (
     HOUR,
     KEY,
     SENSOR,
@@ -21,9 +20,9 @@ from caliper_dagster_tests.emitter.support import (
     events_table,
     send,
 )
+from caliper_dagster_tests.harness.paths import ROOT
 
 STORE = "https://store.example.org/caliper"
-ROOT = Path(__file__).parents[2]
 
 
 def lease(ledger, hours=(HOUR,), site=SITE, **options):
@@ -70,8 +69,8 @@ def test_a_lease_that_is_kept_does_not_end(ledger):
 HOLD = """
 import sys
 from caliper_dagster.emitter import Ledger
-from caliper_dagster_tests.emitter.support import HOUR, SITE
-from caliper_dagster_tests.emitter.test_leases import STORE
+from caliper_dagster_tests.harness.hostile_store import HOUR, SITE
+from caliper_dagster_tests.unit.emitter.test_leases import STORE
 with Ledger(sys.argv[1]) as ledger, ledger.lease(STORE, [HOUR], site=SITE) as lease:
     print(lease._owner, flush=True)
     sys.stdin.read()

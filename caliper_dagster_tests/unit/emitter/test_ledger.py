@@ -2,7 +2,6 @@ import subprocess
 import sys
 import traceback
 import uuid
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +13,8 @@ from caliper_dagster.core.frames import EMISSION_RESULTS
 from caliper_dagster.emitter import Ledger
 from caliper_dagster.emitter.fingerprints import FINGERPRINT, fingerprints
 from caliper_dagster.emitter.ledger import Batch, results_table
-from caliper_dagster_tests.emitter.support import HOUR, SITE
+from caliper_dagster_tests.harness.hostile_store import HOUR, SITE
+from caliper_dagster_tests.harness.paths import ROOT
 
 STORE = "https://store.example.org/caliper"
 
@@ -127,11 +127,10 @@ with Ledger(sys.argv[1]) as ledger:
 
 
 def test_two_processes_can_create_it_at_once(ledger_url):
-    root = Path(__file__).parents[2]
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", OPEN_AT_ONCE, ledger_url],
-            cwd=root,
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from caliper_dagster_tests.expander.support import Site
+from caliper_dagster_tests.harness.handmade_site import Site
 
 
 @pytest.fixture

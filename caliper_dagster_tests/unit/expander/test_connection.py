@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from caliper_dagster.core.errors import ConfigurationError, SourceError
 from caliper_dagster.core.hours import HourRange
 from caliper_dagster.expander import MoodleDatabase, read_log
-from caliper_dagster_tests.expander.support import (
+from caliper_dagster_tests.harness.handmade_site import (
     HOUR,
     LOG_ROW,
     Site,

@@ -16,7 +16,7 @@ from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.expander import expand
 from caliper_dagster.expander.lookups.sessions import LOGGED_IN, LOGGED_OUT
-from caliper_dagster_tests.expander.support import (
+from caliper_dagster_tests.harness.handmade_site import (
     HOUR,
     LOG_ROW,
     NOW,

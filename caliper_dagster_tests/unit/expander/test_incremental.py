@@ -9,7 +9,7 @@ import pytest
 
 from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.expander import MoodleDatabase, expand_new
-from caliper_dagster_tests.expander.support import (
+from caliper_dagster_tests.harness.handmade_site import (
     HOUR,
     NOW,
     Site,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from caliper_dagster.core.frames import MOODLE_LOG
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.expander import MoodleDatabase, bulk_read, count_rows, read_log
-from caliper_dagster_tests.expander.support import (
+from caliper_dagster_tests.harness.handmade_site import (
     HOUR,
     LOG_ROW,
     NOW,

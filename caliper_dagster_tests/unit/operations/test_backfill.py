@@ -22,14 +22,18 @@ from caliper_dagster.dagster.orphaned_runs import fail_orphaned_runs
 from caliper_dagster.operations import backfill
 from caliper_dagster.operations.backfill_plan import BACKFILL_TAG, plan_backfill
 from caliper_dagster.operations.resend import resend
-from caliper_dagster_tests.standing import HOURS, Standing, environment, standing
-
-ROOT = Path(__file__).parents[1]
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.sample_installation import (
+    HOURS,
+    SampleInstallation,
+    sample_installation,
+)
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Standing]:
-    with standing(tmp_path) as found:
+def site(tmp_path: Path) -> Iterator[SampleInstallation]:
+    with sample_installation(tmp_path) as found:
         yield found
 
 
@@ -47,7 +51,7 @@ def test_a_range_is_cut_into_pieces_of_whole_hours() -> None:
     assert list(backfill.split_range(HourRange(Hour(3), Hour(3)), 3)) == []
 
 
-def test_a_backfill_is_runs_of_the_job_that_the_web_ui_shows(site: Standing) -> None:
+def test_a_backfill_is_runs_of_the_job_that_the_web_ui_shows(site: SampleInstallation) -> None:
     written = []
     given = dict(site.environment) | {"CALIPER_HOURS_PER_RUN": "3"}
     with environment(given), open_instance() as instance:
@@ -72,7 +76,7 @@ def test_a_backfill_is_runs_of_the_job_that_the_web_ui_shows(site: Standing) -> 
 
 
 def test_a_run_tells_what_it_has_sent_itself_also_when_another_takes_the_hours_at_once(
-    site: Standing,
+    site: SampleInstallation,
 ) -> None:
     nothing = DeliveryCounts().as_footer_stats()
 
@@ -86,7 +90,7 @@ def test_a_run_tells_what_it_has_sent_itself_also_when_another_takes_the_hours_a
     assert sum(run.delivery.sent for run in done) == site.arrived().events > 0
 
 
-def test_resending_sends_what_is_asked_for(site: Standing) -> None:
+def test_resending_sends_what_is_asked_for(site: SampleInstallation) -> None:
     with open_instance() as instance:
         settings = site.settings
         list(backfill.backfill(instance, settings, HOURS, written=ignore))
@@ -98,7 +102,7 @@ def test_resending_sends_what_is_asked_for(site: Standing) -> None:
     assert site.arrived().events == before.events
 
 
-def test_a_failed_run_says_the_sentence_of_its_step(site: Standing) -> None:
+def test_a_failed_run_says_the_sentence_of_its_step(site: SampleInstallation) -> None:
     given = dict(site.environment) | {"MOODLE_DB_PREFIX": "other_"}
     with environment(given), open_instance() as instance:
         done = backfill.backfill(instance, site.settings, HOURS, written=ignore)
@@ -107,7 +111,7 @@ def test_a_failed_run_says_the_sentence_of_its_step(site: Standing) -> None:
     assert "other_logstore_standard_log" in str(error.value)
 
 
-def test_a_defect_says_where_to_look_and_not_its_words(site: Standing) -> None:
+def test_a_defect_says_where_to_look_and_not_its_words(site: SampleInstallation) -> None:
     def broken(_frame: Frame, _hour: Hour) -> None:
         raise RuntimeError("the password is secret")
 
@@ -125,7 +129,7 @@ import os, sys
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.operations import backfill
 from caliper_dagster.config.settings import Settings
-from caliper_dagster_tests.standing import HOURS
+from caliper_dagster_tests.harness.sample_installation import HOURS
 
 asset, number, signal = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 seen = []
@@ -146,7 +150,7 @@ def stopped(asset: str, number: int, signal: Signals) -> int:
     return subprocess.run(arguments, cwd=ROOT, env=os.environ, capture_output=True).returncode
 
 
-def test_what_a_killed_process_left_is_taken_up_by_the_next(site: Standing) -> None:
+def test_what_a_killed_process_left_is_taken_up_by_the_next(site: SampleInstallation) -> None:
     """`kill -9` in the middle: its run is ended, its pool freed, each event arrives in the end."""
     assert stopped("moodle_log", 3, Signals.SIGKILL) == -Signals.SIGKILL
     with open_instance() as instance:
@@ -162,7 +166,7 @@ def test_what_a_killed_process_left_is_taken_up_by_the_next(site: Standing) -> N
     assert site.arrived().events == site.arrived().received > 0
 
 
-def test_what_a_killed_sender_has_sent_is_not_sent_again(site: Standing) -> None:
+def test_what_a_killed_sender_has_sent_is_not_sent_again(site: SampleInstallation) -> None:
     assert stopped("emission_results", 2, Signals.SIGKILL) == -Signals.SIGKILL
     sent = site.arrived().events
     assert sent > 0
@@ -176,7 +180,7 @@ def test_what_a_killed_sender_has_sent_is_not_sent_again(site: Standing) -> None
     assert done.delivery.acknowledged == site.arrived().events
 
 
-def test_an_interrupted_backfill_ends_its_run_and_frees_its_pool(site: Standing) -> None:
+def test_an_interrupted_backfill_ends_its_run_and_frees_its_pool(site: SampleInstallation) -> None:
     assert stopped("moodle_log", 3, Signals.SIGINT) != 0
     with open_instance() as instance:
         (run,) = instance.get_runs()
@@ -231,7 +235,7 @@ def test_a_dagster_database_that_does_not_answer_is_one_sentence(tmp_path: Path)
     assert "secret" not in str(error.value)
 
 
-def test_an_interrupted_backfill_goes_on_where_it_was(site: Standing) -> None:
+def test_an_interrupted_backfill_goes_on_where_it_was(site: SampleInstallation) -> None:
     """The same command takes what is left; numbers are those of the whole, none is sent twice."""
     given = dict(site.environment) | {"CALIPER_HOURS_PER_RUN": "1"}
     with environment(given), open_instance() as instance:
@@ -259,7 +263,7 @@ def test_an_interrupted_backfill_goes_on_where_it_was(site: Standing) -> None:
     [(1000, 1, [336, 336, 328]), (1000, 2, [125] * 8), (30, 2, [24, 6]), (8760, 2, [336] * 26)],
 )
 def test_processes_get_even_shares(
-    site: Standing, hours: int, processes: int, runs_of: list[int]
+    site: SampleInstallation, hours: int, processes: int, runs_of: list[int]
 ) -> None:
     wanted = HourRange(HOURS.start, HOURS.start + hours)
     with environment(site.environment), open_instance() as instance:
@@ -268,7 +272,7 @@ def test_processes_get_even_shares(
     assert sum(map(len, work.left)) == hours
 
 
-def test_other_settings_or_the_wish_begin_a_backfill_anew(site: Standing) -> None:
+def test_other_settings_or_the_wish_begin_a_backfill_anew(site: SampleInstallation) -> None:
     given = dict(site.environment) | {"CALIPER_HOURS_PER_RUN": "1"}
     with environment(given), open_instance() as instance:
         work = plan_backfill(instance, site.settings, HOURS)

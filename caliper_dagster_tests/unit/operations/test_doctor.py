@@ -8,7 +8,11 @@ from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.expander import MoodleDatabase
 from caliper_dagster.operations import doctor
 from caliper_dagster.operations.doctor import Finding, Verdict, examine
-from caliper_dagster_tests.standing import Standing, environment, standing
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.sample_installation import (
+    SampleInstallation,
+    sample_installation,
+)
 
 LOG = """
 CREATE TABLE mdl_logstore_standard_log (
@@ -19,20 +23,20 @@ INDEX = "CREATE INDEX mdl_logsstanlog_tim_ix ON mdl_logstore_standard_log (timec
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleInstallation]:
     folder = tmp_path_factory.mktemp("doctor")
-    with standing(folder) as found:
+    with sample_installation(folder) as found:
         write_sample(folder / "now.sqlite", students=5, hours=2, seed=1)
         yield found
 
 
-def findings(environment_: dict[str, str], site: Standing) -> dict[str, Finding]:
+def findings(environment_: dict[str, str], site: SampleInstallation) -> dict[str, Finding]:
     with environment(dict(site.environment) | environment_):
         return {finding.subject: finding for finding in examine([site.settings])}
 
 
 def test_all_is_well_on_a_site_that_is_in_use(
-    site: Standing, capsys: pytest.CaptureFixture[str]
+    site: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = dict(site.environment) | {"MOODLE_DB_URL": f"sqlite:///{site.folder}/now.sqlite"}
     with environment(given):
@@ -56,7 +60,7 @@ def test_all_is_well_on_a_site_that_is_in_use(
     ],
 )
 def test_what_is_broken_is_told_with_its_setting(
-    changes: dict[str, str], subject: str, words: str, site: Standing
+    changes: dict[str, str], subject: str, words: str, site: SampleInstallation
 ) -> None:
     found = findings(changes, site)[subject]
     assert found.verdict is Verdict.BROKEN
@@ -64,7 +68,7 @@ def test_what_is_broken_is_told_with_its_setting(
 
 
 def test_the_rest_is_looked_at_whatever_is_broken(
-    site: Standing, capsys: pytest.CaptureFixture[str]
+    site: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with environment(dict(site.environment) | {"MOODLE_DB_URL": ""}):
         assert main(["doctor"]) == 2
@@ -73,13 +77,13 @@ def test_the_rest_is_looked_at_whatever_is_broken(
     assert told.err == "1 thing(s) to mend.\n"
 
 
-def test_a_log_that_has_stopped_is_a_warning(site: Standing) -> None:
+def test_a_log_that_has_stopped_is_a_warning(site: SampleInstallation) -> None:
     found = findings({}, site)["Newest log row"]
     assert found.verdict is Verdict.WARNING
     assert "2026-03-02" in found.text
 
 
-def test_without_a_dagster_home_there_is_a_warning(site: Standing) -> None:
+def test_without_a_dagster_home_there_is_a_warning(site: SampleInstallation) -> None:
     found = findings({"DAGSTER_HOME": "", "CALIPER_STORAGE": str(site.folder)}, site)
     assert found["Dagster"].verdict is Verdict.WARNING
 

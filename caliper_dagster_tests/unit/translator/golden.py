@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from caliper_dagster_tests.translator.support import ADA, MATHS, STUDENT, TEACHER, TIME, member
+from caliper_dagster_tests.unit.translator.support import ADA, MATHS, STUDENT, TEACHER, TIME, member
 
 W = "https://moodle.example.org"
 

@@ -8,8 +8,8 @@ import pytest
 
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.example import example_row, example_table
-from caliper_dagster_tests.translator.golden import ROWS
-from caliper_dagster_tests.translator.support import (
+from caliper_dagster_tests.unit.translator.golden import ROWS
+from caliper_dagster_tests.unit.translator.support import (
     ADA,
     RECIPES,
     STUDENT,

@@ -21,9 +21,9 @@ from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.example import example_row
-from caliper_dagster_tests.expander.support import LOG_ROW, expand_at_once
-from caliper_dagster_tests.translator.golden import ROWS
-from caliper_dagster_tests.translator.support import (
+from caliper_dagster_tests.harness.handmade_site import LOG_ROW, expand_at_once
+from caliper_dagster_tests.unit.translator.golden import ROWS
+from caliper_dagster_tests.unit.translator.support import (
     ADA,
     RECIPES,
     RECORDS,

@@ -1,10 +1,9 @@
-"""Every event of Moodle's catalogue becomes what ``moodle/mapping.csv`` says, in both versions."""
+"""Every event of Moodle's catalogue becomes what ``data/mapping.csv`` says, in both versions."""
 
 from __future__ import annotations
 
 import csv
 import json
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,8 +13,8 @@ from caliper_dagster.caliper import vocabulary
 from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.translator import Translator, load_recipes
 from caliper_dagster.translator.entities.activities import MODULE_TYPES
+from caliper_dagster_tests.harness.paths import DATA
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "moodle"
 TIME = 1_774_000_000
 LEARNER, TEACHER = 21, 51
 
@@ -30,10 +29,7 @@ ROW_LEVEL = {
 
 
 def mapping() -> list[dict[str, str]]:
-    file = SHARED / "mapping.csv"
-    if not file.exists():
-        pytest.skip(f"the mapping of Moodle's events is not there: {file}")
-    with file.open(encoding="utf-8", newline="") as lines:
+    with (DATA / "mapping.csv").open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines))
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from caliper_dagster.caliper.document_rules import validate
 from caliper_dagster.translator.conditions import CONDITIONS
-from caliper_dagster_tests.translator.golden import IN_ASSIGN, ROWS
-from caliper_dagster_tests.translator.support import RECIPES, translate
+from caliper_dagster_tests.unit.translator.golden import IN_ASSIGN, ROWS
+from caliper_dagster_tests.unit.translator.support import RECIPES, translate
 
 COMPLETION = {
     **IN_ASSIGN, "eventname": r"\core\event\course_module_completion_updated",

@@ -10,8 +10,8 @@ import pytest
 from caliper_dagster.caliper import vocabulary
 from caliper_dagster.caliper.document_rules import validate
 from caliper_dagster.translator.derived import DERIVED_EVENTS
-from caliper_dagster_tests.translator.golden import LOGIN, ROWS
-from caliper_dagster_tests.translator.support import (
+from caliper_dagster_tests.unit.translator.golden import LOGIN, ROWS
+from caliper_dagster_tests.unit.translator.support import (
     ADA,
     RECIPES,
     STUDENT,

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caliper_dagster.translator.extensions import NEVER, filtered_other
-from caliper_dagster_tests.translator.support import W as SITE
-from caliper_dagster_tests.translator.support import event
+from caliper_dagster_tests.unit.translator.support import W as SITE
+from caliper_dagster_tests.unit.translator.support import event
 
 SECRETS = (
     "sessionid username email idnumber content value oldvalue search replace token extrauserinfo "

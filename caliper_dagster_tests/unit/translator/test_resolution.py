@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import re
 
 import pytest
 
 from caliper_dagster.translator.recipes import action_of, load_recipes, read_recipes
-from caliper_dagster_tests.translator.support import RECIPES, W, event, translate
-from caliper_dagster_tests.translator.test_catalogue import SHARED
+from caliper_dagster_tests.harness.paths import DATA
+from caliper_dagster_tests.unit.translator.support import RECIPES, W, event, translate
+from caliper_dagster_tests.unit.translator.test_catalogue import mapping
 
 ZOOM = {
     "component": "mod_zoom",
@@ -302,34 +302,24 @@ def test_what_is_viewed_or_done_by_the_site_is_a_plain_event():
 # Against the mapping
 
 
-def sections() -> str:
-    file = SHARED / "mapping.md"
-    if not file.exists():
-        pytest.skip(f"the mapping of Moodle's events is not there: {file}")
-    return file.read_text(encoding="utf-8")
-
-
 def test_every_verb_of_the_mapping_has_its_action():
-    table = sections().partition("## 12.")[2]
-    rows = re.findall(r"^\| ([A-Z]\w+) \| ([a-z, ]+) \|$", table, re.M)
+    with (DATA / "verbs.csv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
     assert len(rows) == 38
-    for action, verbs in rows:
-        for verb in verbs.split(", "):
+    for row in rows:
+        action = row["action"]
+        for verb in row["verbs"].split(", "):
             assert action_of(rf"\x\event\thing_{verb}", "c") == action
             assert action_of(rf"\x\event\{verb}", None) == action
 
 
 def test_the_fallback_alone_comes_close_to_the_mapping():
     levels = {"system": 10, "user": 30, "coursecat": 40, "course": 50, "module": 70, "any": 70}
-    sections()
-    with (SHARED / "moodle_events.csv").open(encoding="utf-8", newline="") as lines:
-        contexts = {row["eventname"]: row["contextlevel"] for row in csv.DictReader(lines)}
-    with (SHARED / "mapping.csv").open(encoding="utf-8", newline="") as lines:
-        entries = list(csv.DictReader(lines))
+    entries = mapping()
     bare = type(RECIPES)({}, RECIPES.families)
     same = 0
     for entry in entries:
-        level = levels.get(contexts[entry["eventname"]].strip("~").split("|")[0])
+        level = levels.get(entry["moodle_contextlevel"].strip("~").split("|")[0])
         found = bare.find(
             entry["eventname"], entry["moodle_crud"], entry["moodle_objecttable"], level
         )

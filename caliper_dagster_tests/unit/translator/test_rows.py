@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caliper_dagster.translator.rows import NOTHING, Rows, first_of_each, grouped, without_empty
-from caliper_dagster_tests.translator.support import RECORDS, expanded
+from caliper_dagster_tests.unit.translator.support import RECORDS, expanded
 
 NAMES = ("component", "objectid", "ip", "other")
 some = st.fixed_dictionaries(

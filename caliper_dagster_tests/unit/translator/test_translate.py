@@ -12,9 +12,9 @@ from caliper_dagster.core.hours import Hour
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.event_shape import IllegalEventError, head
-from caliper_dagster_tests.expander.support import expand_at_once
-from caliper_dagster_tests.translator.golden import ATTEMPT, EVENTS_1_1, EVENTS_1_2, ROWS
-from caliper_dagster_tests.translator.support import (
+from caliper_dagster_tests.harness.handmade_site import expand_at_once
+from caliper_dagster_tests.unit.translator.golden import ATTEMPT, EVENTS_1_1, EVENTS_1_2, ROWS
+from caliper_dagster_tests.unit.translator.support import (
     ADA,
     RECIPES,
     TIME,

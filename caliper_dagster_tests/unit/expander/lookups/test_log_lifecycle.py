@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.expander import MoodleDatabase
 from caliper_dagster.expander.lookups.log_lifecycle import MODULE_EVENTS, ROLE_GIVEN
-from caliper_dagster_tests.expander.support import LOG_ROW, server_tables, write
+from caliper_dagster_tests.harness.handmade_site import LOG_ROW, server_tables, write
 
 CREATED, _, DELETED = MODULE_EVENTS
 OF_QUIZ = {"component": "mod_quiz", "contextlevel": 70, "contextinstanceid": 7}
