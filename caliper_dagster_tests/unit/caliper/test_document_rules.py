@@ -165,7 +165,7 @@ def test_exceptions_are_few_and_there():
 @published.WITHOUT
 @pytest.mark.parametrize("version", ["v1p1", "v1p2"])
 def test_the_contexts_in_the_package_are_the_published_ones(version):
-    ours = resources.files("caliper_dagster.translator") / "contexts"
+    ours = resources.files("caliper_dagster.caliper") / "contexts"
     files = list((published.CALIPER / "contexts" / version).glob("*.jsonld"))
     assert files
     for file in files:

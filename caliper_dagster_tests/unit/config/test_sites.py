@@ -30,7 +30,7 @@ from caliper_dagster.dagster.sensors.late_rows import (
     run_request,
 )
 from caliper_dagster.dagster.tags import BACKLOG_TAG, LATE_ROWS_TAG, NEW_ROWS, REASON_TAG
-from caliper_dagster.delivery.log_watch import Wanted
+from caliper_dagster.delivery.log_watch import RunWanted
 from caliper_dagster.operations.backfill_plan import _name
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.paths import ROOT
@@ -281,7 +281,7 @@ def test_resources_hold_the_names_of_variables_only(two: tuple[Settings, Setting
 
 
 def test_runs_for_late_rows_are_counted_by_site(two: tuple[Settings, Settings]) -> None:
-    late, again = (Wanted(HOURS, reason, "key") for reason in ("late rows", "unfinished"))
+    late, again = (RunWanted(HOURS, reason, "key") for reason in ("late rows", "unfinished"))
     counted = [run_request(late, site).tags[LATE_ROWS_TAG] for site in (*two, Settings())]
     assert counted == ["north", "south", "true"]
     assert LATE_ROWS_TAG not in run_request(again, two[0]).tags
