@@ -19,9 +19,22 @@ from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.sample_installation import HOURS, sample_installation
 from caliper_dagster_tests.harness.servers import free_port
 from caliper_dagster_tests.harness.services import ObjectStore
-from caliper_dagster_tests.unit.core.test_partition_store import rows
+from caliper_dagster_tests.unit.core.test_partition_store import (  # noqa: F401
+    rows,
+    test_a_probe_leaves_nothing,
+    test_an_hour_that_is_missing_is_named,
+    test_chunks_hold_whole_hours_and_bounded_rows,
+    test_facts_come_back_without_the_rows,
+    test_hours_without_rows_are_kept_too,
+    test_what_is_written_is_read,
+)
 
 HOUR = Hour.from_key("2026-01-31-22:00")
+
+
+@pytest.fixture
+def storage(bucket: str) -> PartitionStore:
+    return PartitionStore(bucket)
 
 
 def log_of(number: int) -> pa.Table:

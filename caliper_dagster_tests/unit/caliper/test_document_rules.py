@@ -1,6 +1,5 @@
 import copy
 import json
-from importlib import resources
 from typing import Any
 
 import pytest
@@ -12,164 +11,23 @@ from caliper_dagster.caliper.document_rules import parse, validate
 from caliper_dagster.caliper.problems import RULES
 from caliper_dagster.caliper.ruleset import dialect
 from caliper_dagster.caliper.vocabulary import CONTEXT, EXTENSION_CONTEXTS
-from caliper_dagster_tests.unit.caliper import published
-
-V1P1, V1P2 = CONTEXT["v1p1"], CONTEXT["v1p2"]
-ANONYMOUS = "http://purl.imsglobal.org/caliper/Person"
-
-ASSIGNMENT = "https://moodle.example/mod/assign/view.php?id=7"
-EVENT: dict[str, Any] = {
-    "@context": V1P2,
-    "id": "urn:uuid:0a1b2c3d-4e5f-5a6b-8c7d-9e0f1a2b3c4d",
-    "type": "GradeEvent",
-    "profile": "GradingProfile",
-    "actor": {
-        "id": "https://moodle.example/user/profile.php?id=3",
-        "type": "Person",
-        "name": "Jane Doe",
-        "otherIdentifiers": [
-            {
-                "type": "SystemIdentifier",
-                "identifierType": "SystemId",
-                "identifier": "3",
-                "source": "https://moodle.example",
-            }
-        ],
-    },
-    "action": "Graded",
-    "object": {
-        "id": f"{ASSIGNMENT}#submission-12",
-        "type": "Attempt",
-        "assignee": "https://moodle.example/user/profile.php?id=4",
-        "assignable": {
-            "id": ASSIGNMENT,
-            "type": "AssignableDigitalResource",
-            "dateToSubmit": "2026-02-01T22:00:00.000Z",
-            "maxScore": 100.0,
-            "maxAttempts": 2,
-        },
-        "count": 1,
-        "duration": "PT30M54S",
-    },
-    "eventTime": "2026-01-31T14:05:00.000Z",
-    "edApp": {"id": "https://moodle.example", "type": "SoftwareApplication", "version": "4.5"},
-    "generated": {
-        "id": f"{ASSIGNMENT}#grade-9",
-        "type": "Score",
-        "attempt": f"{ASSIGNMENT}#submission-12",
-        "maxScore": 100.0,
-        "scoreGiven": 87.5,
-    },
-    "group": {"id": "https://moodle.example/course/view.php?id=2", "type": "CourseSection"},
-    "membership": {
-        "id": "https://moodle.example/user/view.php?id=3&course=2",
-        "type": "Membership",
-        "member": "https://moodle.example/user/profile.php?id=3",
-        "organization": "https://moodle.example/course/view.php?id=2",
-        "roles": ["Instructor", "Instructor#TeachingAssistant"],
-        "status": "Active",
-    },
-    "extensions": {"moodle": {"logId": 1}},
-}
-
-VIEW = EVENT | {
-    "type": "ViewEvent",
-    "profile": "ReadingProfile",
-    "action": "Viewed",
-    "object": {"id": "https://moodle.example/mod/page/view.php?id=1", "type": "WebPage"},
-}
-del VIEW["generated"]
-
-LAUNCH = EVENT | {
-    "type": "ToolLaunchEvent",
-    "profile": "ToolLaunchProfile",
-    "action": "Launched",
-    "object": {"id": "https://tool.example", "type": "SoftwareApplication"},
-    "federatedSession": {"id": "https://moodle.example/lti/1", "type": "LtiSession"},
-}
-del LAUNCH["generated"]
-
-ENVELOPE: dict[str, Any] = {
-    "sensor": "https://moodle.example",
-    "sendTime": "2026-01-31T14:06:00.000Z",
-    "dataVersion": V1P2,
-    "data": [EVENT],
-}
-
-DESCRIBE = {"@context": V1P2, **EVENT["actor"]}
-
-
-def in_1_1(event: dict[str, Any], context: str = V1P1) -> dict[str, Any]:
-    older = copy.deepcopy(event) | {"@context": context}
-    older.pop("profile")
-    older["actor"].pop("otherIdentifiers", None)
-    return older
-
-
-def changed(document: dict[str, Any], path: str, value: object = None) -> dict[str, Any]:
-    """A copy with another value at a path, or without it when there is no value."""
-    copied = copy.deepcopy(document)
-    *parents, last = path.split("/")
-    place: Any = copied
-    for key in parents:
-        place = place[int(key) if isinstance(place, list) else key]
-    key = int(last) if isinstance(place, list) else last
-    if value is None:
-        del place[key]
-    else:
-        place[key] = value
-    return copied
+from caliper_dagster_tests.unit.caliper.documents import (
+    ANONYMOUS,
+    ASSIGNMENT,
+    DESCRIBE,
+    ENVELOPE,
+    EVENT,
+    LAUNCH,
+    V1P1,
+    V1P2,
+    VIEW,
+    changed,
+    in_1_1,
+)
 
 
 def seen(document: object, *, strict: bool = False) -> list[tuple[str, str]]:
     return [(problem.path, problem.rule) for problem in validate(document, strict=strict)]
-
-
-# What 1EdTech publishes
-
-
-@published.WITHOUT
-@pytest.mark.parametrize("name", published.fixtures("v1p2"))
-def test_published_documents_of_1_2_are_valid(name):
-    problems = validate(published.fixtures("v1p2")[name])
-    assert bool(problems) == (name in published.NOT_VALID), problems
-
-
-@published.WITHOUT
-@pytest.mark.parametrize("name", published.fixtures("v1p1"))
-def test_published_documents_of_1_1_are_valid(name):
-    problems = validate(published.fixtures("v1p1")[name])
-    assert bool(problems) == (name in published.NOT_VALID_IN_1_1), problems
-
-
-@published.WITHOUT
-@pytest.mark.parametrize("name", published.fixtures("v1p2-errors"))
-def test_published_errors_are_found_where_their_name_says(name):
-    problems = validate(published.fixtures("v1p2-errors")[name])
-    assert problems
-    fault = name.partition("-")[2].lower().removeprefix("malformed").removeprefix("malfromed")
-    places = [problem.path.strip("/").split("/")[0].lower().strip("@") for problem in problems]
-    # The names abbreviate: Date for dateCreated, Generatable, IsTimeDependant; two are no JSON.
-    known = {"creationdate": "datecreated", "modifieddate": "datemodified"}
-    fault = known.get(fault, fault)
-    assert any(not place or place[:5] in fault for place in places), (fault, places)
-
-
-@published.WITHOUT
-def test_exceptions_are_few_and_there():
-    assert len(published.NOT_VALID) <= 5
-    assert published.NOT_VALID.keys() <= published.fixtures("v1p2").keys()
-    assert published.NOT_VALID_IN_1_1.keys() <= published.fixtures("v1p1").keys()
-
-
-@published.WITHOUT
-@pytest.mark.parametrize("version", ["v1p1", "v1p2"])
-def test_the_contexts_in_the_package_are_the_published_ones(version):
-    ours = resources.files("caliper_dagster.caliper") / "contexts"
-    files = list((published.CALIPER / "contexts" / version).glob("*.jsonld"))
-    assert files
-    for file in files:
-        assert (ours / file.name).read_bytes() == file.read_bytes()
 
 
 # The tables against the contexts

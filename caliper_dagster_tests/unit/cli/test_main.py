@@ -9,7 +9,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from sqlalchemy.engine import make_url
 
 from caliper_dagster.cli.main import main
 from caliper_dagster.core.frames import CALIPER_EVENTS
@@ -109,23 +108,6 @@ def test_a_wrong_setting_is_the_same_sentence_in_a_failed_run(
     assert sentence in said
     assert "secret" not in said
     assert KEY not in said
-
-
-@pytest.mark.parametrize("server", ["mariadb_url", "postgres_url"])
-def test_a_refused_password_is_one_sentence_without_it(
-    server: str,
-    shared: SampleInstallation,
-    request: pytest.FixtureRequest,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    url = make_url(request.getfixturevalue(server)).set(password="secret-password")
-    given = {"MOODLE_DB_URL": url.render_as_string(hide_password=False)}
-    with environment(changed(shared, given)):
-        assert main(["backfill", *RANGE]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("MOODLE_DB_URL: the database at")
-    assert told.count("\n") == 1
-    assert "secret" not in told
 
 
 def test_a_setting_of_the_wrong_form_is_one_sentence(

@@ -27,10 +27,8 @@ def rows(frame: Frame, times: list[int]) -> pa.Table:
     return pa.table(columns)
 
 
-@pytest.fixture(params=["folder", "memory", "S3"])
+@pytest.fixture(params=["folder", "memory"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> PartitionStore:
-    if request.param == "S3":
-        return PartitionStore(request.getfixturevalue("bucket"))
     url = {"folder": str(tmp_path), "memory": f"memory://partitions/{tmp_path.name}"}
     return PartitionStore(url[request.param])
 

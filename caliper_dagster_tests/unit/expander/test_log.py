@@ -5,17 +5,14 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from caliper_dagster.core.frames import MOODLE_LOG
 from caliper_dagster.core.hours import Hour, HourRange
-from caliper_dagster.expander import MoodleDatabase, bulk_read, count_rows, read_log
+from caliper_dagster.expander import MoodleDatabase, count_rows, read_log
 from caliper_dagster_tests.harness.handmade_site import (
     HOUR,
     LOG_ROW,
     NOW,
-    Site,
     log_rows,
     server_tables,
     write,
@@ -63,11 +60,6 @@ def test_a_range_without_rows_gives_all_its_hours_empty(empty_url):
     log(empty_url, [])
     assert ids(empty_url) == [[]] * 5
     assert all(table.schema.equals(MOODLE_LOG.schema) for _, table in read(empty_url))
-
-
-def test_an_empty_range_gives_nothing(site):
-    site.log({})
-    assert ids(site.url, HourRange(HOUR, HOUR)) == []
 
 
 def test_late_rows_are_ordered_by_time_and_then_by_id(empty_url):
@@ -149,113 +141,3 @@ def test_an_hour_of_many_statements_is_one_table_with_one_dictionary(
 @pytest.fixture
 def few_rows_per_statement(monkeypatch):
     monkeypatch.setattr("caliper_dagster.expander.log.ROWS_PER_STATEMENT", 4)
-
-
-WILD = [
-    *(
-        None,
-        "",
-        "NULL",
-        "null",
-        "N;",
-        r"\N",
-        "\\",
-        "\\\\n",
-        "\n",
-        "\r\n",
-        "\t",
-        '"',
-        '""',
-        "'",
-        ",",
-        " ",
-        " x ",
-    ),
-    *(
-        '{"a":"\\u0000"}',
-        "a\\\tb\\nc",
-        "\b\f\v\x01\x1f\x7f",
-        "😀 Zoë \u202e عربي 日本",
-        "\ufeff",
-        "\x85\u2028",
-    ),
-    *(
-        "x" * 250,
-        "x" * 251,
-        "é" * 200,
-        "y" * 65_535,
-        "z" * 65_536,
-        "w" * 200_000,
-        "-1",
-        "1e5",
-        "%s %(x)s :start",
-    ),
-]
-NUMBERS = [
-    *(0, 1, -1, 9, 10, 99_999_999, 100_000_000, -99_999_999, 2**31, 2**53 + 1),
-    *(10**16 - 1, -(10**15), 10**16, 2**63 - 1, -(2**63), None),
-]
-
-
-def wild_rows() -> list[dict]:
-    """Every kind of text and number in every column that may hold it."""
-    rows = []
-    for nth, text in enumerate(WILD):
-        short = text if text is None or len(text) <= 250 else text[:250]
-        texts = {"eventname": short, "origin": short, "ip": short, "other": text}
-        number = NUMBERS[nth % len(NUMBERS)]
-        numbers = {"objectid": number, "userid": number, "edulevel": number, "realuserid": None}
-        rows.append({"id": nth + 1, **LOG_ROW, **texts, **numbers})
-    return rows
-
-
-@pytest.mark.parametrize("server", ["mariadb", "postgres"])
-def test_whatever_is_in_the_log_is_read_as_it_is_and_as_the_driver_reads_it(server, request):
-    url = request.getfixturevalue(f"{server}_url")
-    rows = wild_rows()
-    # PostgreSQL has no NUL in texts.
-    nul = {"id": 1000, **LOG_ROW, "other": "a\0b\\0", "ip": "\0"}
-    rows += [nul] if server == "mariadb" else []
-    log(url, rows)
-    with MoodleDatabase.open(url) as database:
-        ((_, fast),) = read_log(database, HourRange(HOUR, HOUR + 1))
-        ((_, plain),) = read_log(database, HourRange(HOUR, HOUR + 1), fast=False)
-    assert fast.to_pylist() == [{name: row[name] for name in fast.column_names} for row in rows]
-    assert fast.equals(plain)
-
-
-@pytest.mark.parametrize("server", ["mariadb", "postgres"])
-def test_a_log_with_other_types_or_in_another_character_set_is_read_all_the_same(server, request):
-    url = request.getfixturevalue(f"{server}_url")
-    log(url, log_rows(3, other="Zoë"))
-    latin = {"mariadb": {"charset": "latin1"}, "postgres": {"client_encoding": "latin1"}}[server]
-    other = sa.make_url(url).update_query_dict(latin).render_as_string(hide_password=False)
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
-    before = read(url, HourRange(HOUR, HOUR + 1))
-    assert read(other, HourRange(HOUR, HOUR + 1)) == before
-    with engine.begin() as connection:
-        column = "MODIFY contextid" if server == "mariadb" else "ALTER contextid TYPE"
-        connection.exec_driver_sql(f"ALTER TABLE mdl_logstore_standard_log {column} numeric(20, 0)")
-    assert read(url, HourRange(HOUR, HOUR + 1)) == before
-
-
-def test_with_a_pymysql_of_another_inside_the_driver_reads(mariadb_url, monkeypatch):
-    log(mariadb_url, log_rows(3, other="Zoë"))
-    before = read(mariadb_url, HourRange(HOUR, HOUR + 1))
-    monkeypatch.setattr(bulk_read, "INSIDE", (*bulk_read.INSIDE, "_of_another_version"))
-    assert read(mariadb_url, HourRange(HOUR, HOUR + 1)) == before
-
-
-@given(st.lists(st.integers(-2 * 3600, 7 * 3600), max_size=30))
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_rows_and_counts_agree_whatever_the_times(tmp_path_factory, times):
-    site = Site(tmp_path_factory.mktemp("log") / "moodle.sqlite")
-    site.add("logstore_standard_log", *at(*times))
-    found = read(site.url)
-    with site.open() as database:
-        assert {hour: table.num_rows for hour, table in found} == count_rows(database, HOURS)
-    expected = sorted((time, number) for number, time in enumerate(times, 1))
-    inside = [number for time, number in expected if 0 <= time < 5 * 3600]
-    assert [key for _, table in found for key in table["id"].to_pylist()] == inside
-    for hour, table in found:
-        assert {Hour.of(time) for time in table["timecreated"].to_pylist()} <= {hour}

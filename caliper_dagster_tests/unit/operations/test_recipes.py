@@ -26,7 +26,7 @@ from caliper_dagster.expander import MoodleDatabase, expand, read_log
 from caliper_dagster.operations import recipes
 from caliper_dagster.translator import load_recipes
 from caliper_dagster_tests.harness.environment import environment
-from caliper_dagster_tests.unit.caliper.test_document_rules import EVENT, changed
+from caliper_dagster_tests.unit.caliper.documents import EVENT, changed
 
 END = Hour.from_key("2026-03-02-12:00")
 HOURS = HourRange(END + -3, END)

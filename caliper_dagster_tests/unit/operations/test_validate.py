@@ -6,7 +6,7 @@ import pytest
 
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.operations.validate import validate_file
-from caliper_dagster_tests.unit.caliper.test_document_rules import (
+from caliper_dagster_tests.unit.caliper.documents import (
     DESCRIBE,
     ENVELOPE,
     EVENT,

@@ -10,7 +10,7 @@ from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.sampling import Finding, sample_problems
-from caliper_dagster_tests.unit.caliper.test_document_rules import EVENT, VIEW
+from caliper_dagster_tests.unit.caliper.documents import EVENT, VIEW
 
 
 def row(number: int, event: dict[str, Any] | None = None, **other: object) -> dict[str, Any]:
