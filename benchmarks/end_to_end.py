@@ -26,7 +26,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from benchmarks import sink
-from benchmarks.standing import process_facts
+from benchmarks.dagster_services import process_facts
 from caliper_dagster.core.frames import EMISSION_RESULTS
 from caliper_dagster.core.hours import Hour, HourRange, parse_hour
 from caliper_dagster.core.partition_store import PartitionStore

@@ -7,15 +7,16 @@ import socket
 import ssl
 import threading
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pyarrow as pa
 
+from caliper_dagster.caliper.vocabulary import Version
 from caliper_dagster.core.frames import CALIPER_EVENTS
 from caliper_dagster.core.hours import Hour
-from caliper_dagster.emitter import EventStore, Patience, emit
+from caliper_dagster.emitter import EmissionCounts, EventStore, Ledger, Patience, emit
 from caliper_dagster.emitter.envelopes import CONTEXTS
 
 KEY = "key-of-the-store"
@@ -30,7 +31,7 @@ def event_id(hour: Hour, number: int) -> str:
     return f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, f'{hour}/{number}')}"
 
 
-def event(hour: Hour, number: int, text: str = "", version: str = "v1p2") -> dict:
+def event(hour: Hour, number: int, text: str = "", version: Version = "v1p2") -> dict[str, Any]:
     return {
         "@context": CONTEXTS[version],
         "id": event_id(hour, number),
@@ -46,7 +47,7 @@ def events_table(
     *,
     text: str | Callable[[int], str] = "",
     outcomes: Sequence[str] | None = None,
-    version: str | Callable[[int], str] = "v1p2",
+    version: Version | Callable[[int], Version] = "v1p2",
 ) -> pa.Table:
     """A ``CALIPER_EVENTS`` table; rows whose outcome is no event have neither id nor JSON."""
     rows = []
@@ -103,7 +104,8 @@ def break_off(handler: BaseHTTPRequestHandler) -> None:
 
 def body_of(handler: BaseHTTPRequestHandler) -> bytes:
     """The envelope that a behaviour is to answer; others may come at the same time."""
-    return handler.body
+    body: bytes = handler.body  # type: ignore[attr-defined]  # HostileStore sets it
+    return body
 
 
 def sent_in(handler: BaseHTTPRequestHandler) -> list[str]:
@@ -147,6 +149,13 @@ class Clock:
 
 OK = answer(200)
 NO_GET = answer(405)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Connections that are cut off are what this server is for."""
 
 
 class HostileStore:
@@ -194,9 +203,7 @@ class HostileStore:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.handle_error = lambda *_: None
+        self._server = _Server(("127.0.0.1", 0), Handler)
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.netloc = f"127.0.0.1:{self._server.server_port}"
@@ -216,10 +223,13 @@ class HostileStore:
 
 def closed_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+        port: int = listener.getsockname()[1]
+        return port
 
 
-def send(hours, store, ledger, **options):
+def send(
+    hours: Iterable[tuple[Hour, pa.Table]], store: HostileStore, ledger: Ledger, **options: Any
+) -> dict[Hour, tuple[pa.Table, EmissionCounts]]:
     """Emit to the end; what it yielded, by hour."""
     with EventStore(store.url, KEY) as event_store:
         emitted = emit(hours, event_store, ledger, **({"sensor": SENSOR, "site": SITE} | options))

@@ -83,7 +83,8 @@ class Installation:
     def events(self, hours: HourRange) -> list[str]:
         """Ids of the events in the storage."""
         ids = self.storage.read(CALIPER_EVENTS, hours, ["event_id"])["event_id"]
-        return ids.drop_null().to_pylist()
+        found: list[str] = ids.drop_null().to_pylist()
+        return found
 
     def batches(self, hours: HourRange) -> pa.Table:
         """The ledger as an ``EMISSION_RESULTS`` table."""
@@ -96,7 +97,8 @@ class Installation:
         """Ids in the ledger, as often as they were acknowledged."""
         found = self.batches(hours)
         found = found.filter(pc.equal(found["outcome"], ACKNOWLEDGED))
-        return pc.list_flatten(found["event_ids"]).to_pylist()
+        ids: list[str] = pc.list_flatten(found["event_ids"]).to_pylist()
+        return ids
 
     def arrived(self) -> Arrivals:
         """Numbers of the event store."""

@@ -504,10 +504,9 @@ def _data_folder(home: Path) -> Path:
     return data
 
 
-def _account() -> dict[str, object]:
-    if os.geteuid() != 0:
-        return {}
-    return {"user": UNPRIVILEGED_USER, "group": "nogroup", "extra_groups": []}
+def _account() -> tuple[str, str, list[str]] | tuple[None, None, None]:
+    """User, group and further groups of a server, which must not run as root."""
+    return (UNPRIVILEGED_USER, "nogroup", []) if os.geteuid() == 0 else (None, None, None)
 
 
 def free_port() -> int:
@@ -526,6 +525,7 @@ def _run(command: Sequence[str | Path], home: Path) -> None:
 def _spawn(
     command: Sequence[str | Path], home: Path, at_parents_death: signal.Signals
 ) -> subprocess.Popen[bytes]:
+    user, group, extra_groups = _account()
     with (home / "server.log").open("ab") as log:
         return subprocess.Popen(
             [str(part) for part in command],
@@ -535,7 +535,9 @@ def _spawn(
             stdout=log,
             stderr=log,
             preexec_fn=lambda: die_with_parent(at_parents_death),
-            **_account(),
+            user=user,
+            group=group,
+            extra_groups=extra_groups,
         )
 
 

@@ -5,22 +5,18 @@ Each is a process of its own on a free port of loopback, which the kernel ends w
 
 from __future__ import annotations
 
-import io
 import os
 import secrets
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import requests
-from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import run_simple
 
 from caliper_dagster_tests.harness.paths import ROOT
 from caliper_dagster_tests.harness.servers import (
@@ -59,7 +55,7 @@ class ObjectStore:
 def object_store(folder: Path) -> Iterator[ObjectStore]:
     """An S3-compatible store, which keeps what it has in memory."""
     port = free_port()
-    command = [sys.executable, "-m", __spec__.name, str(port)]
+    command = [sys.executable, "-m", f"{__package__}.s3_server", str(port)]
     with _running(command, port, folder / "object_store.log"):
         yield ObjectStore(f"http://127.0.0.1:{port}")
 
@@ -106,24 +102,3 @@ def _running(command: Sequence[str], port: int, log: Path) -> Iterator[None]:
 def _listens(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _whole_requests_only(application: Callable[..., Iterable[bytes]]) -> Callable[..., Any]:
-    """Refuse a request that was cut off, as S3 does."""
-
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-        body = environ["wsgi.input"].read(length) if length else b""
-        if len(body) < length:
-            start_response("400 Bad Request", [("Content-Length", "0")])
-            return []
-        if length:
-            environ["wsgi.input"] = io.BytesIO(body)
-        return application(environ, start_response)
-
-    return answer
-
-
-if __name__ == "__main__":
-    store = _whole_requests_only(DomainDispatcherApplication(create_backend_app))
-    run_simple("127.0.0.1", int(sys.argv[1]), store, threaded=True)

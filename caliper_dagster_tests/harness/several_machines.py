@@ -150,7 +150,8 @@ class Shared:
         with Ledger(self.settings["CALIPER_LEDGER_URL"]) as ledger:
             found = ledger.batches(name, list(self.hours), site=self.settings["MOODLE_WWWROOT"])
         batches = [batch for of_hour in found.values() for batch in of_hour]
-        return pc.list_flatten(results_table(name, batches)["event_ids"]).to_pylist()
+        ids: list[str] = pc.list_flatten(results_table(name, batches)["event_ids"]).to_pylist()
+        return ids
 
     def launch(self) -> None:
         """Start a backfill of all hours."""

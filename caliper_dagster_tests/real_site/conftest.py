@@ -11,7 +11,7 @@ from caliper_dagster.translator import Translator
 from caliper_dagster_tests.harness.moodle_dump import expand_dump
 from caliper_dagster_tests.real_site.memberships import Standing
 from caliper_dagster_tests.real_site.prescription import Prescription
-from caliper_dagster_tests.real_site.site import VERSIONS, WWWROOT, Site, Translation
+from caliper_dagster_tests.real_site.site import VERSIONS, WWWROOT, Event, Site, Translation
 from caliper_dagster_tests.server_fixtures import (
     mariadb_server,
     moodle_dump_mariadb,
@@ -54,7 +54,7 @@ def translation(
 
 
 @pytest.fixture
-def events(translations: dict[str, Translation]) -> dict[int, dict]:
+def events(translations: dict[str, Translation]) -> dict[int, Event]:
     """The events of version 1.2 by log id."""
     return translations["v1p2"].events
 

@@ -106,9 +106,9 @@ def changed(document: dict[str, Any], path: str, value: object = None) -> dict[s
     place: Any = copied
     for key in parents:
         place = place[int(key) if isinstance(place, list) else key]
-    key = int(last) if isinstance(place, list) else last
+    position: Any = int(last) if isinstance(place, list) else last
     if value is None:
-        del place[key]
+        del place[position]
     else:
-        place[key] = value
+        place[position] = value
     return copied

@@ -92,7 +92,8 @@ def event(row: Mapping[str, Any], **options: Any) -> dict[str, Any]:
     """The event that one row becomes, without those derived from it."""
     (outcome,) = (found for found in translate(row, **options) if found["outcome"] != "derived")
     assert outcome["outcome"] == "event", outcome["reason"]
-    return outcome["json"]
+    document: dict[str, Any] = outcome["json"]
+    return document
 
 
 def derived(row: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A standing installation for benchmarks: web server and daemon, on PostgreSQL, as in production.
+"""Web server and daemon of an installation for benchmarks, on PostgreSQL, as in production.
 
 What is asked of it goes over the web UI's own GraphQL. All processes are in sessions of their own,
 so that they can be killed with everything that they have started, as by a power failure.
@@ -44,7 +44,7 @@ mutation($schedule: ScheduleSelector!) { startSchedule(scheduleSelector: $schedu
 
 
 @dataclass
-class SampleInstallation:
+class DagsterServices:
     """The processes, and where they are asked."""
 
     home: Path
@@ -129,11 +129,11 @@ class SampleInstallation:
 
 
 @contextmanager
-def sample_installation(home: Path, settings: Mapping[str, str]) -> Iterator[SampleInstallation]:
+def dagster_services(home: Path, settings: Mapping[str, str]) -> Iterator[DagsterServices]:
     """An installation that runs, with the project's own ``dagster.yaml``."""
     home.mkdir(parents=True, exist_ok=True)
     shutil.copy(DEFAULT_DAGSTER_YAML, home)
-    found = SampleInstallation(home, {**settings, "DAGSTER_HOME": str(home)})
+    found = DagsterServices(home, {**settings, "DAGSTER_HOME": str(home)})
     try:
         found.start()
         yield found
