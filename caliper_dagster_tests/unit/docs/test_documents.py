@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-import caliper_dagster
+from caliper_dagster_tests.harness.paths import ROOT
 
-PACKAGE = Path(caliper_dagster.__file__).parent
-ROOT = PACKAGE.parent
+PACKAGE = ROOT / "caliper_dagster"
 DOCS = ROOT / "docs"
 DOCUMENTS = ("docs/architecture.md", "docs/decisions.md", "CONTRIBUTING.md")
 
