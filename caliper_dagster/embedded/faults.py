@@ -74,7 +74,7 @@ class Faults:
         number = next(self._posts)
         if self.until is not None and number >= self.until:
             return None
-        drawn = random.Random(f"{self.seed}/{number}").random()  # noqa: S311 - no secret
+        drawn = random.Random(f"{self.seed}/{number}").random()  # noqa: S311 - not a secret
         for fault, share in self.shares.items():
             drawn -= share
             if drawn < 0:

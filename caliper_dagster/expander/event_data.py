@@ -180,24 +180,24 @@ class _PhpReader:
     def _value(self, depth: int) -> Any:  # noqa: ANN401 - any JSON value
         if depth > _MAX_DEPTH:
             raise ValueError("nested too deeply")
-        kind = self._data[self._position : self._position + 2]
+        type_ = self._data[self._position : self._position + 2]
         self._position += 2
-        if kind == b"N;":
+        if type_ == b"N;":
             return None
-        if kind == b"i:":
+        if type_ == b"i:":
             return int(self._until(b";"))
-        if kind == b"b:":
+        if type_ == b"b:":
             return self._until(b";") == b"1"
-        if kind == b"d:":
+        if type_ == b"d:":
             return float(self._until(b";"))
-        if kind == b"s:":
+        if type_ == b"s:":
             text = self._text()
             self._expect(b";")
             return text
-        if kind == b"a:":
+        if type_ == b"a:":
             entries = self._entries(depth)
             return _array([key for key, _ in entries], [value for _, value in entries])
-        if kind == b"O:":
+        if type_ == b"O:":
             self._text()
             self._expect(b":")
             # Private and protected properties carry their class between NUL bytes.

@@ -390,11 +390,11 @@ class SiteBuilder:
 
     def _categories(self) -> list[tuple[int, int]]:
         """Ids of the categories and of their contexts."""
-        made: list[tuple[int, int]] = []
+        categories: list[tuple[int, int]] = []
         paths: list[str] = []
         for name, idnumber, parent in names.CATEGORIES:
             category = self._tables.reserve("course_categories")
-            above = (0, SYSTEM_CONTEXT) if parent is None else made[parent]
+            above = (0, SYSTEM_CONTEXT) if parent is None else categories[parent]
             paths.append(f"{'' if parent is None else paths[parent]}/{category}")
             self._tables.add(
                 "course_categories",
@@ -407,8 +407,8 @@ class SiteBuilder:
                 sortorder=category * 10000,
                 timemodified=self._created,
             )
-            made.append((category, self._context(40, category, above[1])))
-        return made
+            categories.append((category, self._context(40, category, above[1])))
+        return categories
 
     def _course(
         self, number: int, learners: list[User], categories: list[tuple[int, int]], site: Site
@@ -542,7 +542,7 @@ class SiteBuilder:
             self._files(activity.context.contextid, *FILES[turn % len(FILES)])
 
     def _grade_item(
-        self, course: int, activity: Activity | None, kind: str, grade: float, number: int = 0
+        self, course: int, activity: Activity | None, itemtype: str, grade: float, number: int = 0
     ) -> GradeItem:
         scaleid = int(-grade) if grade < 0 else None
         maximum = float(SCALE_SIZES[scaleid]) if scaleid else grade
@@ -550,7 +550,7 @@ class SiteBuilder:
             "grade_items",
             courseid=course,
             itemname=activity.columns["name"] if activity else None,
-            itemtype=kind,
+            itemtype=itemtype,
             itemmodule=activity.module if activity else None,
             iteminstance=activity.id if activity else course,
             itemnumber=number if activity else None,
@@ -712,8 +712,8 @@ def _rosters(students: list[User], courses: int) -> list[list[User]]:
     # A stride that divides the number of courses would skip some courses.
     stride = 7 if courses % 7 else 1
     for position, student in enumerate(students):
-        chosen = [(position * stride + step * step * 3 + step) % courses for step in range(4)]
-        for course in (*chosen, 0) if position < 20 else chosen:
+        own_courses = [(position * stride + step * step * 3 + step) % courses for step in range(4)]
+        for course in (*own_courses, 0) if position < 20 else own_courses:
             rosters[course][student.id] = student
     return [list(roster.values()) for roster in rosters]
 

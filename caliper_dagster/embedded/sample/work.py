@@ -554,8 +554,8 @@ class Assignments:
         grade.modified, grade.grader = visit.second, visit.user.id
         grade.value = self._draw(assignment)
         visit.log(GRADED, assignment.context, objectid=grade.id, relateduserid=member)
-        given = None if grade.value < 0 else grade.value
-        self._gradebook.set(assignment, member, given, visit.second, visit.user.id)
+        value = None if grade.value < 0 else grade.value
+        self._gradebook.set(assignment, member, value, visit.second, visit.user.id)
 
     def _draw(self, assignment: Activity) -> float:
         """A grade in points or by scale; -1 for "no grade", which teachers may also save."""

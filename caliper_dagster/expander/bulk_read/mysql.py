@@ -295,9 +295,9 @@ class _Decoder:
             return self._views(begin, length, null).cast(pa.string()).cast("int64")
         negative = (self._bytes[begin] == ord("-")) & ~null
         end, digits = begin + length, length - negative
-        values = _number(self._eight_bytes[end - 8], digits.clip(max=8))
+        values = _parse_digits(self._eight_bytes[end - 8], digits.clip(max=8))
         if digits.max(initial=0) > 8:
-            values += 10**8 * _number(self._eight_bytes[end - 16], (digits - 8).clip(min=0))
+            values += 10**8 * _parse_digits(self._eight_bytes[end - 16], (digits - 8).clip(min=0))
         values[negative] *= -1
         return pa.array(values, mask=null) if null.any() else pa.array(values)
 
@@ -352,7 +352,7 @@ def _overlapping(answer: bytearray, dtype: str) -> npt.NDArray[Any]:
     return np.ndarray((len(answer) - size + 1,), dtype, answer, 0, (1,))
 
 
-def _number(words: npt.NDArray[np.uint64], digits: Offsets) -> npt.NDArray[np.int64]:
+def _parse_digits(words: npt.NDArray[np.uint64], digits: Offsets) -> npt.NDArray[np.int64]:
     """Numbers of up to eight digits, whose last digit is the last byte of each word.
 
     Neighbouring digits are added up in parallel: pairs, then groups of four, then all eight.

@@ -174,11 +174,11 @@ class _Submissions:
 
     def latest(self, assignment: int, user: int, time: int) -> Record | None:
         """The newest submission begun by a time; None without one, or if the team is uncertain."""
-        begun = [
+        started = [
             row for row in self._candidates(assignment, user) if (row["timecreated"] or 0) <= time
         ]
-        newest = max((row["attemptnumber"] or 0 for row in begun), default=0)
-        return _only([row for row in begun if (row["attemptnumber"] or 0) == newest])
+        newest = max((row["attemptnumber"] or 0 for row in started), default=0)
+        return _only([row for row in started if (row["attemptnumber"] or 0) == newest])
 
     def _candidates(self, assignment: int, user: int) -> list[Record]:
         if assignment not in self._team_assignments:

@@ -181,9 +181,9 @@ def _item_ids(lookup: Lookup, rows: Sequence[LogReference]) -> list[int]:
     """The item of each grade, from the event data, else from the grade itself."""
     item_ids = [as_id(row.other.get("itemid")) for row in rows]
     without_item = [row.id for row, id_ in zip(rows, item_ids, strict=True) if not id_]
-    grades = lookup.by_id("grade_grades", ("id", "itemid"), without_item)
+    by_id = lookup.by_id("grade_grades", ("id", "itemid"), without_item)
     return [
-        id_ or grades.get(row.id, _NO_GRADE)["itemid"]
+        id_ or by_id.get(row.id, _NO_GRADE)["itemid"]
         for row, id_ in zip(rows, item_ids, strict=True)
     ]
 

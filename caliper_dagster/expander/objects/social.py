@@ -156,10 +156,10 @@ def _award(issued: Iterable[Record], row: LogReference) -> Record | None:
     own = sorted(
         (award for award in issued if award["userid"] == row.learner), key=lambda award: award["id"]
     )
-    chosen = [award for award in own if award["id"] == issued_id] or own[-1:]
-    return (
-        {name: chosen[0][name] for name in ("id", "dateissued", "dateexpire")} if chosen else None
-    )
+    candidates = [award for award in own if award["id"] == issued_id] or own[-1:]
+    if not candidates:
+        return None
+    return {name: candidates[0][name] for name in ("id", "dateissued", "dateexpire")}
 
 
 def acceptances(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:

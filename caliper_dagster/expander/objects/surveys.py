@@ -94,12 +94,12 @@ def _survey_item(answer: Record, texts: Mapping[int, Record]) -> Record:
 
 def choices(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Answers of choices: ``options``, the chosen texts, and ``id`` where the row has one."""
-    chosen = [_options(row) for row in rows]
+    options_of_rows = [_options(row) for row in rows]
     texts = lookup.by_id(
-        "choice_options", ("id", "text"), {id_ for options in chosen for id_ in options}
+        "choice_options", ("id", "text"), {id_ for options in options_of_rows for id_ in options}
     )
     records: list[Record | None] = []
-    for row, options in zip(rows, chosen, strict=True):
+    for row, options in zip(rows, options_of_rows, strict=True):
         option_texts = [texts[id_]["text"] for id_ in options if id_ in texts]
         answer_id = {"id": row.id} if row.table == "choice_answers" and row.id else {}
         records.append({**answer_id, "options": option_texts} if option_texts else None)
