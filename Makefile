@@ -29,7 +29,7 @@ help:
 	@echo "make venv         only set up .venv, with the tools for development"
 	@echo "make readme       write the settings into README.md"
 	@echo "make screenshots  take the pictures of the web UI in docs/images"
-	@echo "make docs         write the tables of events and columns and the schema of recipes into docs"
+	@echo "make docs         write the tables and the schema of recipes into docs"
 	@echo "make constraints  pin the newest versions that pyproject.toml allows"
 	@echo "make clean        remove .venv and all that was made beside it"
 
@@ -59,7 +59,8 @@ readme: .venv/ready-dev
 
 screenshots: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.harness.servers ensure
-	@CALIPER_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q caliper_dagster_tests/end_to_end/test_web_ui.py
+	@CALIPER_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q \
+		caliper_dagster_tests/end_to_end/test_web_ui.py
 
 docs: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.unit.docs.test_reference
