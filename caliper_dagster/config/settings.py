@@ -151,6 +151,12 @@ class Settings(BaseModel):
         gt=1000,
         description="bytes per envelope, at most (a single larger event goes alone)",
     )
+    resend_changed: bool = Field(
+        False,
+        alias="CALIPER_RESEND_CHANGED",
+        description="send acknowledged events again when a newer release makes other content of "
+        "them; an event store that does not de-duplicate by id then holds both",
+    )
     caliper_version: CaliperVersion = Field(
         "v1p2", alias="CALIPER_VERSION", description="Caliper version of the events: v1p2 or v1p1"
     )

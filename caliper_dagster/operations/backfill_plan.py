@@ -30,6 +30,9 @@ _FEWEST_HOURS = 24
 _BEGUN_TAG = "caliper_dagster/begun"
 # What changes neither events nor where they go.
 _NO_MATTER = {"hours_per_run", "start", "automation", "send_immediately", "attempts", "secrets"}
+# Settings that releases have added: at their default they leave the name of a backfill as it was,
+# so that one begun under an earlier release goes on.
+_ADDED = {"resend_changed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,9 @@ def _name(settings: Settings, hours: HourRange, fresh: bool) -> str:
     given = {
         name: repr(value)
         for name, value in settings
-        if name not in _NO_MATTER and not isinstance(value, SecretStr)
+        if name not in _NO_MATTER
+        and not isinstance(value, SecretStr)
+        and not (name in _ADDED and value == type(settings).model_fields[name].default)
     }
     store = urlsplit(
         settings.event_store_url.get_secret_value() if settings.event_store_url else ""

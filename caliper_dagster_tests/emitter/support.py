@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from caliper_dagster.core.frames import CALIPER_EVENTS
 from caliper_dagster.core.hours import Hour
-from caliper_dagster.emitter import EventStore, Patience, emit
+from caliper_dagster.emitter import HourOfEvents, HttpDestination, RetryPolicy, emit
 from caliper_dagster.emitter.envelopes import CONTEXTS
 
 KEY = "key-of-the-store"
@@ -140,9 +140,9 @@ class Clock:
         self.slept.append(seconds)
         self.now += seconds
 
-    def patience(self, **options: Any) -> Patience:
+    def retry_policy(self, **options: Any) -> RetryPolicy:
         given = {"clock": lambda: self.now, "sleep": self.sleep, "chance": lambda: 1.0}
-        return Patience(**(given | options))
+        return RetryPolicy(**(given | options))
 
 
 OK = answer(200)
@@ -219,8 +219,14 @@ def closed_port() -> int:
         return listener.getsockname()[1]
 
 
+def as_hours(hours):
+    """Pairs of hour and table, as events of the present mapping revision."""
+    return [HourOfEvents(*hour) for hour in hours]
+
+
 def send(hours, store, ledger, **options):
-    """Emit to the end; what it yielded, by hour."""
-    with EventStore(store.url, KEY) as event_store:
-        emitted = emit(hours, event_store, ledger, **({"sensor": SENSOR, "site": SITE} | options))
+    """Emit to the end; what it yielded, by hour. A third element of an hour is its revision."""
+    with HttpDestination(store.url, KEY) as event_store:
+        options = {"sensor": SENSOR, "site": SITE} | options
+        emitted = emit(as_hours(hours), event_store, ledger, **options)
         return {hour: (table, counts) for hour, table, counts in emitted}

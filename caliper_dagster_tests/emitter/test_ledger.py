@@ -11,17 +11,26 @@ import sqlalchemy as sa
 
 from caliper_dagster.core.errors import ConfigurationError, StorageError
 from caliper_dagster.core.frames import EMISSION_RESULTS
+from caliper_dagster.core.revisions import MAPPING_REVISION
 from caliper_dagster.emitter import Ledger
-from caliper_dagster.emitter.fingerprints import FINGERPRINT, fingerprints
-from caliper_dagster.emitter.ledger import Batch, results_table
+from caliper_dagster.emitter.ledger import BatchRecord, results_table
+from caliper_dagster.emitter.ledger.fingerprints import FINGERPRINT, fingerprints
 from caliper_dagster_tests.emitter.support import HOUR, SITE
 
 STORE = "https://store.example.org/caliper"
 
 
-def batch(hour=HOUR, *, events=3, outcome="acknowledged", content="{}", ids=None):
+def batch(
+    hour=HOUR,
+    *,
+    events=3,
+    outcome="acknowledged",
+    content="{}",
+    ids=None,
+    revision=MAPPING_REVISION,
+):
     ids = ids or [f"urn:uuid:{uuid.uuid4()}" for _ in range(events)]
-    return Batch(
+    return BatchRecord(
         hour=hour,
         batch_id=f"urn:uuid:{uuid.uuid4()}",
         outcome=outcome,
@@ -31,6 +40,7 @@ def batch(hour=HOUR, *, events=3, outcome="acknowledged", content="{}", ids=None
         sent_at=1_769_860_800_123,
         answered_at=1_769_860_800_456,
         error=None,
+        mapping_revision=revision,
         fingerprints=fingerprints(
             pa.array(ids, pa.large_string()), [memoryview(content.encode())] * len(ids)
         ),
@@ -78,8 +88,8 @@ def test_acknowledged_is_the_last_acknowledged_content_only(ledger_url):
         ledger.record(STORE, batch(ids=ids, content="bad", outcome="rejected"), site=SITE)
         found = ledger.acknowledged(STORE, [HOUR, HOUR + 1], site=SITE)
     expected = np.concatenate([batch(ids=ids[:1], content="old").fingerprints, newer.fingerprints])
-    assert (found[HOUR] == expected).all()
-    assert len(found[HOUR + 1]) == 0
+    assert (found[HOUR].fingerprints == expected).all()
+    assert len(found[HOUR + 1].fingerprints) == 0
 
 
 def test_many_hours_are_one_query(ledger):
@@ -98,7 +108,9 @@ def test_an_event_costs_well_under_50_bytes(tmp_path):
         for n in range(200):
             found = np.frombuffer(np.random.default_rng(n).bytes(24 * 500), FINGERPRINT)
             given = batch(HOUR + n, events=0)
-            ledger.record(STORE, Batch(**(fields(given) | {"fingerprints": found})), site=SITE)
+            ledger.record(
+                STORE, BatchRecord(**(fields(given) | {"fingerprints": found})), site=SITE
+            )
     assert path.stat().st_size / (200 * 500) < 35
 
 
