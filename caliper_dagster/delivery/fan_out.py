@@ -88,9 +88,9 @@ class DeliveryRequest:
         site: address of the site whose events they are.
         open_ledger: opens a handle for each thread.
         send: which events.
-        resend_changed: whether runs that send what is not acknowledged also send events whose
-            content another mapping revision has changed (``CALIPER_RESEND_CHANGED``).
         left: marks of the hours that were in a backlog before, by event store (see `Backlog`).
+        resend_changed: whether a run that sends what is not acknowledged also sends events whose
+            content another mapping revision has changed (``CALIPER_RESEND_CHANGED``).
     """
 
     events: Callable[[EventStoreDefinition], Frame]
@@ -99,8 +99,8 @@ class DeliveryRequest:
     site: str
     open_ledger: Callable[[], Ledger]
     send: Send
-    resend_changed: bool
     left: Mapping[str, Mapping[Hour, int]]
+    resend_changed: bool = False
 
     def deliver(self, store: EventStoreDefinition, stopped: Callable[[], bool]) -> Iterator[Sent]:
         """Send to one event store; hours that it has received leave its backlog."""

@@ -270,9 +270,9 @@ def _older_events(older: OlderEvents) -> str:
     mixed = f"; it has events of several revisions in {_hours(older.mixed)}" if older.mixed else ""
     return (
         f"revision {MAPPING_REVISION}; the event store has {_count(older.total, 'event')} in "
-        f"{_count(len(older.counts), 'hour')} as an older revision made them. They are sent again "
-        "only by `resend --changed` or with CALIPER_RESEND_CHANGED=true, and an event store that "
-        f"does not de-duplicate by id then holds both{mixed}"
+        f"{_count(len(older.counts), 'hour')} as an older revision made them. The new content of "
+        "these events is sent only by `resend --changed` or with CALIPER_RESEND_CHANGED=true, and "
+        f"an event store that does not de-duplicate by id then holds both{mixed}"
     )
 
 
