@@ -175,6 +175,7 @@ def resend(given: argparse.Namespace) -> None:
             hours,
             everything=given.all,
             rejected=given.rejected,
+            changed=given.changed,
             event_store=given.event_store,
             written=_advancing(ticker, dict.fromkeys(hours, 1), results),
             verbose=given.verbose,
@@ -549,6 +550,7 @@ def _plan(settings: Settings, hours: HourRange) -> None:
             ("Events, about", found.events),
             ("Batches, about", found.batches),
             ("Megabytes of events, about", ceil(found.bytes / 1e6)),
+            ("Acknowledged under an older mapping, not sent again", found.older_events),
             ("Minutes beside the event store's own, about", max(1, round(found.seconds / 60))),
         ]
     )
@@ -673,6 +675,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     which.add_argument(
         "--rejected", action="store_true", help="only what the event store has refused"
+    )
+    which.add_argument(
+        "--changed",
+        action="store_true",
+        help="also acknowledged events of which a newer release makes other content",
     )
 
     added.add_argument("--event-store", metavar="NAME", help=_ONE_STORE)

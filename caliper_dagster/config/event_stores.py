@@ -47,7 +47,7 @@ from caliper_dagster.core.errors import (
 from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, WITH_EVENT, Frame
 
 if TYPE_CHECKING:
-    from caliper_dagster.emitter import EventStore
+    from caliper_dagster.emitter import HttpDestination
 
 FILE = "CALIPER_EVENT_STORES"
 _URL = declared()["CALIPER_EVENT_STORE_URL"]
@@ -132,15 +132,15 @@ class EventStoreDefinition(EventStoreSettings):
         suffix = f"_{self.name}" if self.name else ""
         return replace(EMISSION_RESULTS, name=f"{EMISSION_RESULTS.name}{suffix}")
 
-    def open(self) -> EventStore:
+    def open(self) -> HttpDestination:
         """Its endpoint; a context manager.
 
         Raises:
             ConfigurationError: a variable is not set, or its value cannot be used.
         """
-        from caliper_dagster.emitter import EventStore
+        from caliper_dagster.emitter import HttpDestination
 
-        return EventStore(
+        return HttpDestination(
             self._url(),
             self._api_key(),
             auth_scheme=self.auth_scheme,
@@ -157,9 +157,9 @@ class EventStoreDefinition(EventStoreSettings):
         Raises:
             ConfigurationError: the ledger knows it by its URL, which is not set or malformed.
         """
-        from caliper_dagster.emitter import EventStore
+        from caliper_dagster.emitter import HttpDestination
 
-        return self.name or EventStore(self._url(), None).name
+        return self.name or HttpDestination(self._url(), None).name
 
     def has_key(self) -> bool:
         """Whether a key is sent."""

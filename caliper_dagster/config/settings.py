@@ -167,6 +167,12 @@ class Settings(Model):
         "file (YAML) that names several event stores, instead of CALIPER_EVENT_STORE_URL and "
         "CALIPER_API_KEY",
     )
+    resend_changed: bool = setting(
+        "CALIPER_RESEND_CHANGED",
+        False,
+        "send acknowledged events again when a newer release changes their content; an event "
+        "store that does not de-duplicate by id then holds both",
+    )
     start: Hour = setting(
         "CALIPER_START", Hour.from_key("2025-01-01-00:00"), "first hour of the partitions, UTC"
     )

@@ -32,6 +32,8 @@ _BEGUN_TAG = "caliper_dagster/begun"
 _NO_MATTER = {"hours_per_run", "start", "automation", "send_immediately", "attempts"}
 # Backfills that are under way are known by a digest in which these settings have these names.
 _DIGEST_NAMES = {"url": "event_store_url", "timeout": "event_store_timeout"}
+# Settings that later releases have added are part of it only when they are not at their default.
+_ADDED = {"resend_changed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,5 +121,5 @@ def _not_secret(settings: Settings) -> Iterator[tuple[str, object]]:
             value = value.value() if isinstance(value, Reference) else value
             if value is None:
                 yield _DIGEST_NAMES.get(key, key), None
-        elif not isinstance(value, EventStoreSettings):
+        elif not isinstance(value, EventStoreSettings) and not (key in _ADDED and not value):
             yield _DIGEST_NAMES.get(key, key), value

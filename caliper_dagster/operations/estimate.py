@@ -20,6 +20,7 @@ from caliper_dagster.config.event_stores import event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.translator import build_translator
 from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.delivery.revisions import older_events
 from caliper_dagster.expander import MoodleDatabase, count_rows, expand, read_log
 
 _PLACES = 3
@@ -43,6 +44,8 @@ class Estimate:
         events: events, by the share of the sample.
         batches: envelopes for all event stores, at most.
         bytes: JSON of the events, by the sample.
+        older_events: events that event stores have acknowledged as an older mapping revision made
+            them: they are not sent again unless CALIPER_RESEND_CHANGED is set.
         seconds: how long it may take, without the event store's own time.
     """
 
@@ -53,6 +56,7 @@ class Estimate:
     events: int
     batches: int
     bytes: int
+    older_events: int
     seconds: float
 
 
@@ -93,6 +97,7 @@ def estimate(settings: Settings, hours: HourRange) -> Estimate:
             for number in counted.values()
         ),
         bytes=round(rows * sum(sample.bytes for sample in samples) / seen),
+        older_events=sum(older_events(settings, store, hours).total for store in stores),
         seconds=rows * (seconds + per_row * len(stores) / _EVENTS_PER_SECOND)
         + len(hours) * _SECONDS_PER_HOUR
         + runs * _SECONDS_PER_RUN,
