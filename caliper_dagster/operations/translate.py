@@ -12,7 +12,7 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.translator import build_translator
 from caliper_dagster.core.frames import WITH_EVENT
 from caliper_dagster.core.hours import Hour, HourRange
-from caliper_dagster.expander import count_rows, expand, read_log
+from caliper_dagster.expander import LogLifecycle, count_rows, expand, read_log
 
 _ROWS = 50_000
 
@@ -27,9 +27,10 @@ def translated(
     """
     translate = build_translator(settings).translate
     with open_moodle(settings) as database:
+        lifecycle = LogLifecycle(database)
         for piece in _pieces(count_rows(database, hours)):
             log = pa.concat_tables(rows for _, rows in read_log(database, piece))
-            outcomes = translate(expand(database, log.unify_dictionaries()))
+            outcomes = translate(expand(database, log.unify_dictionaries(), lifecycle))
             yield piece, _lines(outcomes), _counts(outcomes)
 
 
