@@ -1,0 +1,1 @@
+"""The Caliper standard, without Moodle: versions, vocabulary, entities, rules for documents."""
