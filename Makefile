@@ -24,7 +24,7 @@ help:
 	@echo "make demo         the last day of a sample Moodle site, through the whole chain"
 	@echo "make dev          Dagster's web UI and daemon on this project"
 	@echo "make test         all tests, with their own database servers and browser"
-	@echo "make lint         ruff and mypy"
+	@echo "make lint         ruff, import-linter and mypy"
 	@echo "make venv         only set up .venv, with the tools for development"
 	@echo "make readme       write the settings into README.md"
 	@echo "make screenshots  take the pictures of the web UI in docs/images"
@@ -45,6 +45,7 @@ test: .venv/ready-dev
 lint: .venv/ready-dev
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 
 venv: .venv/ready-dev

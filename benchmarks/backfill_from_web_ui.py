@@ -27,10 +27,11 @@ from benchmarks.end_to_end import row_count
 from benchmarks.newest_hour import minute_from_now, newest_hour
 from benchmarks.orchestration import database
 from benchmarks.standing import Standing, settings, standing
-from caliper_dagster.embedded.event_store import arrivals, running
-from caliper_dagster.frames import CALIPER_EVENTS, EMISSION_RESULTS
-from caliper_dagster.hours import Hour, HourRange, parse_hour
-from caliper_dagster.storage import PartitionStorage
+from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS
+from caliper_dagster.core.hours import Hour, HourRange, parse_hour
+from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.embedded.arrivals import arrivals
+from caliper_dagster.embedded.event_store import running
 
 _KEY = "key-of-the-benchmark"
 _DONE = ("COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED")
@@ -41,7 +42,7 @@ class Course:
     """A backfill while it goes on."""
 
     hours: HourRange
-    kept: PartitionStorage
+    kept: PartitionStore
     _left: deque[Hour] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
@@ -107,7 +108,7 @@ def main() -> None:
         site = stack.enter_context(
             standing(folder / "home", settings(given.url, event_store, _KEY, postgres, **more))
         )
-        course = Course(hours, PartitionStorage(str(folder / "home" / "data")))
+        course = Course(hours, PartitionStore(str(folder / "home" / "data")))
         began, worked = time.monotonic(), site.processor_seconds()
         backfill = site.launch(hours)
         if given.schedule:

@@ -26,16 +26,17 @@ import dagster as dg
 import numpy as np
 from upath import UPath
 
-from caliper_dagster.automation import CHAIN_JOB
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.frames import FRAMES
+from caliper_dagster.core.hours import HourRange, last_complete_hour
+from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.emitter import Ledger
 from caliper_dagster.emitter.fingerprints import FINGERPRINT
 from caliper_dagster.emitter.ledger import ACKNOWLEDGED, Batch
-from caliper_dagster.frames import FRAMES
-from caliper_dagster.hours import HourRange, last_complete_hour
-from caliper_dagster.runs import backfill, open_instance
-from caliper_dagster.settings import Settings
-from caliper_dagster.storage import PartitionStorage
+from caliper_dagster.operations.backfill import backfill
 from caliper_dagster_tests import servers, services
 from caliper_dagster_tests.installation import Installation, installation
 from caliper_dagster_tests.several_machines import DAEMON, machine, shared, wait_until, worker
@@ -114,13 +115,13 @@ def _storage(alone: Installation, hours: HourRange, bucket: str, repeats: int) -
             pass
         seconds = time.perf_counter() - began
     print(f"one process, everything on this machine ({CHAIN_JOB}): {seconds:.0f} s")
-    again = PartitionStorage(str(UPath(alone.folder) / "again"))
-    found = {"folder": again, "object store": PartitionStorage(bucket)}
+    again = PartitionStore(str(UPath(alone.folder) / "again"))
+    found = {"folder": again, "object store": PartitionStore(bucket)}
     some = list(hours)[: 2 * 24]
     costs: dict[str, list[float]] = {name: [] for name in found}
     tables = {(f.name, h): alone.storage.read(f, [h]) for f in FRAMES for h in some}
 
-    def move(storage: PartitionStorage) -> None:
+    def move(storage: PartitionStore) -> None:
         for frame in FRAMES:
             for hour in some:
                 storage.write(frame, hour, tables[frame.name, hour])

@@ -27,11 +27,11 @@ import sqlalchemy as sa
 
 from benchmarks import sink
 from benchmarks.standing import process_facts
-from caliper_dagster.accounting import Delivery
+from caliper_dagster.core.frames import EMISSION_RESULTS
+from caliper_dagster.core.hours import Hour, HourRange, parse_hour
+from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.core.row_accounting import DeliveryCounts
 from caliper_dagster.embedded import event_store
-from caliper_dagster.frames import EMISSION_RESULTS
-from caliper_dagster.hours import Hour, HourRange, parse_hour
-from caliper_dagster.storage import PartitionStorage
 
 STAGES = ("moodle_log", "expanded_log", "caliper_events", "emission_results")
 _KEY = "key-of-the-benchmark"
@@ -53,7 +53,7 @@ class Measured:
 
     hours: HourRange
     rows: int
-    delivery: Delivery
+    delivery: DeliveryCounts
     seconds: float
     stages: Mapping[str, float]
     statements: int
@@ -82,9 +82,12 @@ def measure(
             "backfill": used.ru_utime + used.ru_stime,
             "MariaDB": server_seconds(url) - worked,
         }
-        kept = PartitionStorage(f"{home}/data")
-        facts = (Delivery.from_facts(kept.facts(EMISSION_RESULTS, hour)) for hour in hours)
-        delivery = sum(facts, Delivery())
+        kept = PartitionStore(f"{home}/data")
+        facts = (
+            DeliveryCounts.from_footer_stats(kept.footer_stats(EMISSION_RESULTS, hour))
+            for hour in hours
+        )
+        delivery = sum(facts, DeliveryCounts())
         os.environ["DAGSTER_HOME"] = home
         return Measured(
             hours,

@@ -19,16 +19,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from caliper_dagster.dispatch import Ended, Task, dispatch
+from caliper_dagster.config.event_stores import EventStoreDefinition, event_stores
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.frames import CALIPER_EVENTS
+from caliper_dagster.core.hours import Hour
+from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
+from caliper_dagster.delivery.fan_out import DeliveryRequest, Ended, fan_out
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.emitter import Ledger, Send
-from caliper_dagster.event_stores import EventStoreDefinition, event_stores
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
-from caliper_dagster.frames import CALIPER_EVENTS
-from caliper_dagster.hours import Hour
-from caliper_dagster.settings import Settings
-from caliper_dagster.storage import PartitionStorage, split_by_hour
 from caliper_dagster.translator import Translator
 
 _FILE = """
@@ -48,7 +48,7 @@ def main() -> None:
     os.environ["KEY_OF_THE_BENCHMARK"] = "key"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        storage = PartitionStorage(str(folder / "data"))
+        storage = PartitionStore(str(folder / "data"))
         hours, events = _prepare(folder, storage, given.students, given.hours)
         with (
             running(folder / "fine.sqlite", "key") as fine,
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def _prepare(
-    folder: Path, storage: PartitionStorage, students: int, hours: int
+    folder: Path, storage: PartitionStore, students: int, hours: int
 ) -> tuple[tuple[Hour, ...], int]:
     """Keep the events of a sample site; its hours, and the number of events."""
     site = write_sample(folder / "moodle.sqlite", students=students, hours=hours)
@@ -82,12 +82,12 @@ def _prepare(
 
 
 def _until_the_fine_one_has_all(
-    storage: PartitionStorage,
+    storage: PartitionStore,
     hours: tuple[Hour, ...],
     stores: Sequence[EventStoreDefinition],
     ledger: str,
 ) -> float:
-    task = Task(
+    task = DeliveryRequest(
         events=lambda _: CALIPER_EVENTS,
         storage=storage,
         hours=hours,
@@ -97,7 +97,7 @@ def _until_the_fine_one_has_all(
         left={},
     )
     began = time.perf_counter()
-    with closing(dispatch(task, stores)) as told:
+    with closing(fan_out(task, stores)) as told:
         for store, message in told:
             if store.name == "fine" and message == Ended(None):
                 return time.perf_counter() - began

@@ -14,8 +14,8 @@ import time
 import pyarrow as pa
 import sqlalchemy as sa
 
+from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
-from caliper_dagster.hours import Hour, HourRange
 
 
 def main() -> None:

@@ -27,11 +27,11 @@ import numpy as np
 import sqlalchemy as sa
 
 from benchmarks.databases import mariadb
+from caliper_dagster.core.frames import CALIPER_EVENTS
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.dagster.instance.open import DEFAULT_DAGSTER_YAML
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.emitter.ledger import ACKNOWLEDGED
-from caliper_dagster.frames import CALIPER_EVENTS
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.runs import STANDING_CONFIGURATION
 from caliper_dagster_tests.installation import Installation, installation
 from caliper_dagster_tests.moodle_dump import LOG_TABLE
 from caliper_dagster_tests.standing import clean_environment, copy_site
@@ -134,7 +134,7 @@ def _add(engine: sa.Engine, rows: list[dict[str, object]]) -> tuple[int, float]:
 def _sender(site: Installation, way: str) -> Iterator[None]:
     environment = clean_environment(dict(os.environ)) | {"PYTHONPATH": str(ROOT)}
     site.home.mkdir()
-    shutil.copy(STANDING_CONFIGURATION, site.home)
+    shutil.copy(DEFAULT_DAGSTER_YAML, site.home)
     with (site.folder / "sender.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - this interpreter, fixed arguments
             WAYS[way],

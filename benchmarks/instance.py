@@ -21,12 +21,14 @@ import sqlalchemy as sa
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from benchmarks.orchestration import database, ignore, site
-from caliper_dagster import dagster_storage, runs
-from caliper_dagster.automation import CHAIN_JOB
-from caliper_dagster.definitions import build_definitions
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.sensors import Statuses
-from caliper_dagster.settings import Settings
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.instance import storage
+from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.dagster.jobs import CHAIN_JOB
+from caliper_dagster.dagster.run_status import Statuses
+from caliper_dagster.operations.runner import Runner
 
 _COPY = """
 INSERT INTO event_logs
@@ -58,12 +60,12 @@ def main() -> None:
     ):
         os.environ |= {
             "DAGSTER_HOME": folder,
-            dagster_storage.POSTGRES_URL: url,
+            storage.POSTGRES_URL: url,
             "CALIPER_START": hours.start.datetime.strftime("%Y-%m-%dT%H"),
         }
         settings = Settings.from_environment()
-        with runs.open_instance() as instance:
-            runner = runs.Runner(instance, settings, CHAIN_JOB, written=ignore)
+        with open_instance() as instance:
+            runner = Runner(instance, settings, CHAIN_JOB, written=ignore)
             last = HourRange(end + -1, end)
             runner.run(last, {})
             engine = sa.create_engine(url)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.databases import dump_database
-from caliper_dagster.hours import Hour, HourRange, parse_hour
+from caliper_dagster.core.hours import Hour, HourRange, parse_hour
 from caliper_dagster_tests.commands import Command
 from caliper_dagster_tests.installation import (
     Installation,

@@ -16,10 +16,10 @@ from uuid import uuid4
 import numpy as np
 import sqlalchemy as sa
 
+from caliper_dagster.core.hours import Hour
 from caliper_dagster.emitter import Ledger
 from caliper_dagster.emitter.fingerprints import FINGERPRINT
 from caliper_dagster.emitter.ledger import ACKNOWLEDGED, Batch
-from caliper_dagster.hours import Hour
 
 STORE, SITE = "https://store.example.org/caliper", "https://moodle.example.org"
 PER_HOUR = 2_000

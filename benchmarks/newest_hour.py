@@ -20,11 +20,11 @@ import sqlalchemy as sa
 
 from benchmarks.orchestration import database
 from benchmarks.standing import settings, standing
-from caliper_dagster.accounting import Delivery
+from caliper_dagster.core.frames import EMISSION_RESULTS
+from caliper_dagster.core.hours import Hour, last_complete_hour
+from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.core.row_accounting import DeliveryCounts
 from caliper_dagster.embedded.event_store import running
-from caliper_dagster.frames import EMISSION_RESULTS
-from caliper_dagster.hours import Hour, last_complete_hour
-from caliper_dagster.storage import PartitionStorage
 
 _KEY = "key-of-the-benchmark"
 _LOG = "mdl_logstore_standard_log"
@@ -56,7 +56,7 @@ class NewestHour:
     hour: Hour
     minute: int
 
-    def acknowledged(self, kept: PartitionStorage) -> Acknowledged:
+    def acknowledged(self, kept: PartitionStore) -> Acknowledged:
         """Wait until the schedule has taken it."""
         tick, deadline = nearest(self.minute), time.monotonic() + _PATIENCE
         while not kept.exists(EMISSION_RESULTS, self.hour):
@@ -64,7 +64,7 @@ class NewestHour:
                 raise SystemExit("The schedule did not take the hour.")
             time.sleep(0.1)
         answers = kept.read(EMISSION_RESULTS, [self.hour], ["answered_at"])["answered_at"]
-        sent = Delivery.from_facts(kept.facts(EMISSION_RESULTS, self.hour)).sent
+        sent = DeliveryCounts.from_footer_stats(kept.footer_stats(EMISSION_RESULTS, self.hour)).sent
         return Acknowledged(sent, (max(answers.to_pylist()) - tick).total_seconds())
 
 
@@ -126,7 +126,7 @@ def main() -> None:
             standing(folder / "home", settings(given.url, event_store, _KEY, postgres, **more))
         )
         site.start_schedule()
-        print(newest.acknowledged(PartitionStorage(str(folder / "home" / "data"))))
+        print(newest.acknowledged(PartitionStore(str(folder / "home" / "data"))))
 
 
 if __name__ == "__main__":

@@ -20,16 +20,18 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from caliper_dagster import dagster_storage, runs
-from caliper_dagster.automation import CHAIN_JOB
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.frames import Frame
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.dagster.instance import storage
+from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster.frames import Frame
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.settings import Settings
+from caliper_dagster.operations.runner import Runner
 
 END = Hour.from_key("2026-01-01-00:00")
-_TESTED = dagster_storage.TESTED_WITH
+_TESTED = storage.TESTED_WITH
 
 
 def main() -> None:
@@ -75,15 +77,15 @@ def site(folder: Path) -> Iterator[None]:
 
 def _measure(hours: int, ours: bool, postgres: str | None) -> tuple[float, float]:
     """Milliseconds per hour that pass, and of this process's own work, of the second run."""
-    dagster_storage.TESTED_WITH = _TESTED if ours else frozenset()
-    dagster_storage.is_tested.cache_clear()
+    storage.TESTED_WITH = _TESTED if ours else frozenset()
+    storage.is_tested.cache_clear()
     with tempfile.TemporaryDirectory() as home, database(postgres) as url:
-        os.environ |= {"DAGSTER_HOME": home, dagster_storage.POSTGRES_URL: url}
-        # What the stock storage does without us; and what StandingStorage sets.
-        os.environ[dagster_storage.BATCH_SIZE] = "2000" if ours else "0"
+        os.environ |= {"DAGSTER_HOME": home, storage.POSTGRES_URL: url}
+        # What the stock storage does without us; and what DagsterStorageFromEnv sets.
+        os.environ[storage.BATCH_SIZE] = "2000" if ours else "0"
         settings = Settings.from_environment()
-        with runs.open_instance() as instance:
-            runner = runs.Runner(instance, settings, CHAIN_JOB, written=ignore)
+        with open_instance() as instance:
+            runner = Runner(instance, settings, CHAIN_JOB, written=ignore)
             runner.run(HourRange(END, END + 1), {})
             began, worked = time.perf_counter(), time.process_time()
             runner.run(HourRange(END + -hours, END), {})

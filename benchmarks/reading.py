@@ -14,9 +14,9 @@ from collections.abc import Callable
 import pandas as pd
 import sqlalchemy as sa
 
+from caliper_dagster.core.frames import MOODLE_LOG
+from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.expander import MoodleDatabase, read_log
-from caliper_dagster.frames import MOODLE_LOG
-from caliper_dagster.hours import Hour, HourRange
 
 
 def main() -> None:

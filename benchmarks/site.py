@@ -35,8 +35,8 @@ import pyarrow.compute as pc
 import pymysql
 import sqlalchemy as sa
 
+from caliper_dagster.core.hours import SECONDS, Hour, HourRange, parse_hour
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster.hours import SECONDS, Hour, HourRange, parse_hour
 from caliper_dagster_tests.moodle_dump import DUMP, load_dump
 
 Integers = npt.NDArray[np.int64]

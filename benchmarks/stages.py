@@ -17,12 +17,12 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from benchmarks import sink
-from caliper_dagster.accounting import Account, outstanding
+from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, EXPANDED_LOG, MOODLE_LOG
+from caliper_dagster.core.hours import Hour, HourRange, parse_hour
+from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
+from caliper_dagster.core.row_accounting import Account, outstanding
 from caliper_dagster.emitter import EventStore, Ledger, emit
 from caliper_dagster.expander import MoodleDatabase, count_rows, expand_new, read_log
-from caliper_dagster.frames import CALIPER_EVENTS, EMISSION_RESULTS, EXPANDED_LOG, MOODLE_LOG
-from caliper_dagster.hours import Hour, HourRange, parse_hour
-from caliper_dagster.storage import PartitionStorage, split_by_hour
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.sampling import sample_problems
 
@@ -44,7 +44,7 @@ class Stages:
 
 def walk(url: str, hours: HourRange, folder: str, event_store: str) -> tuple[Stages, int]:
     """Take the hours through the chain; the stages, and how many events were acknowledged."""
-    kept, stages = PartitionStorage(f"{folder}/data"), Stages()
+    kept, stages = PartitionStore(f"{folder}/data"), Stages()
     with MoodleDatabase.open(url, pieces=kept.pieces("lifecycle")) as database:
         counted = count_rows(database, hours)
         for hour, rows in read_log(database, hours):
@@ -69,13 +69,13 @@ def walk(url: str, hours: HourRange, folder: str, event_store: str) -> tuple[Sta
             ids = kept.read(MOODLE_LOG, [hour], ["id"])["id"]
             account = Account.of(counted[hour], ids, rows)
             stages.lap("account")
-            kept.write(CALIPER_EVENTS, hour, rows, account.as_facts())
+            kept.write(CALIPER_EVENTS, hour, rows, account.as_footer_stats())
             stages.lap("write caliper_events")
     return stages, _send(kept, hours, folder, event_store, stages)
 
 
 def _send(
-    kept: PartitionStorage, hours: HourRange, folder: str, event_store: str, stages: Stages
+    kept: PartitionStore, hours: HourRange, folder: str, event_store: str, stages: Stages
 ) -> int:
     looked: dict[Hour, pa.ChunkedArray] = {}
 

@@ -20,9 +20,9 @@ from typing import Any
 
 import requests
 
-from caliper_dagster.automation import CHAIN_JOB
-from caliper_dagster.hours import HourRange
-from caliper_dagster.runs import STANDING_CONFIGURATION
+from caliper_dagster.core.hours import HourRange
+from caliper_dagster.dagster.instance.open import DEFAULT_DAGSTER_YAML
+from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster_tests.servers import die_with_parent, free_port
 from caliper_dagster_tests.several_machines import backfill_of
 from caliper_dagster_tests.standing import clean_environment
@@ -132,7 +132,7 @@ class Standing:
 def standing(home: Path, settings: Mapping[str, str]) -> Iterator[Standing]:
     """An installation that runs, with the project's own ``dagster.yaml``."""
     home.mkdir(parents=True, exist_ok=True)
-    shutil.copy(STANDING_CONFIGURATION, home)
+    shutil.copy(DEFAULT_DAGSTER_YAML, home)
     found = Standing(home, {**settings, "DAGSTER_HOME": str(home)})
     try:
         found.start()

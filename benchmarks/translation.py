@@ -28,10 +28,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from caliper_dagster.core.frames import EXPANDED_LOG, REPEATED
+from caliper_dagster.core.hours import HourRange
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
-from caliper_dagster.frames import EXPANDED_LOG, REPEATED
-from caliper_dagster.hours import HourRange
 from caliper_dagster.translator import Translator
 
 WWWROOT = "https://moodle.example.org"

@@ -18,17 +18,17 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from caliper_dagster.cli import main
+from caliper_dagster.cli.main import main
 from caliper_dagster_tests.servers import ROOT
 from caliper_dagster_tests.standing import clean_environment
 
 _FORKING = multiprocessing.get_context("forkserver")
 _FORKING.set_forkserver_preload(
     [
-        "caliper_dagster.doctor",
-        "caliper_dagster.runs",
-        "caliper_dagster.terminal",
-        "caliper_dagster.translation",
+        "caliper_dagster.operations.doctor",
+        "caliper_dagster.operations.backfill",
+        "caliper_dagster.cli.terminal",
+        "caliper_dagster.operations.translate",
         "caliper_dagster_tests.commands",
     ]
 )

@@ -18,16 +18,18 @@ import pyarrow.compute as pc
 import requests
 import sqlalchemy as sa
 
-from caliper_dagster.embedded.event_store import Arrivals, arrivals, running
+from caliper_dagster.core.frames import CALIPER_EVENTS, Frame
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
+from caliper_dagster.embedded.arrivals import Arrivals, arrivals
+from caliper_dagster.embedded.event_store import running
 from caliper_dagster.emitter import EventStore, Ledger
 from caliper_dagster.emitter.ledger import ACKNOWLEDGED, results_table
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
-from caliper_dagster.frames import CALIPER_EVENTS, Frame
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.storage import PartitionStorage, split_by_hour
+from caliper_dagster.operations.run_outcome import RunOutcome
 from caliper_dagster.translator import Translator
 from caliper_dagster_tests import commands
-from caliper_dagster_tests.commands import Command, Done
+from caliper_dagster_tests.commands import Command
 from caliper_dagster_tests.emitter.support import (
     Behaviour,
     HostileStore,
@@ -56,18 +58,18 @@ class Installation:
         return Path(self.settings["DAGSTER_HOME"])
 
     @property
-    def storage(self) -> PartitionStorage:
-        return PartitionStorage(str(self.home / "data"))
+    def storage(self) -> PartitionStore:
+        return PartitionStore(str(self.home / "data"))
 
     def start(self, *arguments: str, **changes: str | None) -> Command:
         """Begin a command; ``changes`` are other settings for it, None for unset ones."""
         return commands.start(arguments, self._with(changes), self.folder)
 
-    def run(self, *arguments: str, **changes: str | None) -> Done:
+    def run(self, *arguments: str, **changes: str | None) -> RunOutcome:
         """Run a command, forked (see ``commands``)."""
         return commands.run(arguments, self._with(changes), self.folder)
 
-    def run_anew(self, *arguments: str) -> Done:
+    def run_anew(self, *arguments: str) -> RunOutcome:
         """Run a command from nothing."""
         return commands.run_anew(arguments, self.settings, self.folder)
 

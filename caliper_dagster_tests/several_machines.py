@@ -18,13 +18,13 @@ import dagster as dg
 import pyarrow.compute as pc
 from dagster import DagsterRunStatus as Status
 
-from caliper_dagster.assets import EVENT_STORE_POOL, MOODLE_POOL
+from caliper_dagster.core.frames import EMISSION_RESULTS, FRAMES
+from caliper_dagster.core.hours import HourRange
+from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.dagster.assets import EVENT_STORE_POOL, MOODLE_POOL
+from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.emitter import EventStore, Ledger
 from caliper_dagster.emitter.ledger import results_table
-from caliper_dagster.frames import EMISSION_RESULTS, FRAMES
-from caliper_dagster.hours import HourRange
-from caliper_dagster.runs import open_instance
-from caliper_dagster.storage import PartitionStorage
 from caliper_dagster_tests import services
 from caliper_dagster_tests.installation import Installation
 from caliper_dagster_tests.servers import ROOT, Server, die_with_parent
@@ -136,8 +136,8 @@ class Shared:
     hours: HourRange
 
     @property
-    def storage(self) -> PartitionStorage:
-        return PartitionStorage(self.settings["CALIPER_STORAGE"])
+    def storage(self) -> PartitionStore:
+        return PartitionStore(self.settings["CALIPER_STORAGE"])
 
     def runs(self, *statuses: Status) -> list[dg.DagsterRun]:
         with environment(self.settings), open_instance() as instance:

@@ -11,13 +11,14 @@ from pathlib import Path
 import dagster as dg
 import sqlalchemy as sa
 
-from caliper_dagster.definitions import build_definitions
-from caliper_dagster.embedded.event_store import Arrivals, arrivals, running
+from caliper_dagster.config.settings import Settings, setting_names
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.embedded.arrivals import Arrivals, arrivals
+from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.runs import open_instance
-from caliper_dagster.settings import Settings, setting_names
-from caliper_dagster.storage import PartitionStorage
 
 END = Hour.from_key("2026-03-02-12:00")
 HOURS = HourRange(END + -4, END)
@@ -39,8 +40,8 @@ class Standing:
         return Settings.from_environment()
 
     @property
-    def storage(self) -> PartitionStorage:
-        return PartitionStorage(self.settings.storage_url())
+    def storage(self) -> PartitionStore:
+        return PartitionStore(self.settings.storage_url())
 
     def arrived(self) -> Arrivals:
         return arrivals(self.folder / "event_store.sqlite")

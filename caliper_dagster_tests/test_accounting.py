@@ -4,8 +4,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caliper_dagster.accounting import Account, Delivery, outstanding
-from caliper_dagster.frames import CALIPER_EVENTS, EMISSION_RESULTS, Frame
+from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, Frame
+from caliper_dagster.core.row_accounting import Account, DeliveryCounts, outstanding
 
 
 def table(frame: Frame, records: list[dict[str, object]]) -> pa.Table:
@@ -56,7 +56,7 @@ def test_every_row_is_explained_by_exactly_one_outcome(
         == account.events + sum(account.filtered.values()) + sum(account.failed.values())
     )
     assert sum(account.by_type.values()) == account.events + account.derived
-    assert Account.from_facts(json.loads(json.dumps(account.as_facts()))) == account
+    assert Account.from_footer_stats(json.loads(json.dumps(account.as_footer_stats()))) == account
 
 
 def test_rows_that_are_not_accounted_for_are_counted() -> None:
@@ -83,12 +83,12 @@ def test_accounts_add_up() -> None:
     assert sum([one, two], Account()) == Account(
         5, 4, 2, 1, {"A": 2, "B": 1}, {"n": 2}, {"exact": 1, "family": 1}, {"x": 2}, {}, 1
     )
-    sent = Delivery(
+    sent = DeliveryCounts(
         events=4, already_acknowledged=1, sent=2, outstanding=1, envelopes=1, bytes=9, rejected=1
     )
-    assert sum([sent, sent], Delivery()) == Delivery(8, 2, 4, 2, 2, 18, 2)
+    assert sum([sent, sent], DeliveryCounts()) == DeliveryCounts(8, 2, 4, 2, 2, 18, 2)
     assert sent.acknowledged == 2
-    assert Delivery.from_facts(json.loads(json.dumps(sent.as_facts()))) == sent
+    assert DeliveryCounts.from_footer_stats(json.loads(json.dumps(sent.as_footer_stats()))) == sent
 
 
 def test_events_are_outstanding_until_they_are_acknowledged_or_rejected() -> None:

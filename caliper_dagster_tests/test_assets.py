@@ -5,12 +5,15 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from caliper_dagster.assets import SEND_TAG, EmissionConfig, _send, _shortened
-from caliper_dagster.automation import CHAIN_JOB, RESEND_JOB
-from caliper_dagster.errors import ConfigurationError
-from caliper_dagster.frames import CALIPER_EVENTS, EMISSION_RESULTS, FRAMES, MOODLE_LOG
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.runs import done, open_instance
+from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, FRAMES, MOODLE_LOG
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.dagster.assets import EmissionConfig, _send
+from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
+from caliper_dagster.dagster.metadata import _shortened
+from caliper_dagster.dagster.tags import SEND_TAG
+from caliper_dagster.operations.run_outcome import read_outcome
 from caliper_dagster_tests.standing import HOURS, Standing, environment, standing
 
 FIRST = HourRange(HOURS.start, HOURS.start + 1)
@@ -44,7 +47,7 @@ def test_a_range_is_materialized_hour_by_hour_and_arrives(site: Standing) -> Non
 
     assert result.success
     assert checks(result) == CHECKS
-    total = done(site.storage, HOURS)
+    total = read_outcome(site.storage, HOURS)
     assert total.account.rows > 100
     assert total.account.unexplained == 0
     assert total.delivery.acknowledged == total.delivery.events == site.arrived().events
@@ -102,7 +105,7 @@ def test_a_row_that_goes_missing_is_told(site: Standing) -> None:
     site.storage.write(MOODLE_LOG, hour, kept, {"counted": kept.num_rows + 3})
 
     with open_instance() as instance:
-        from caliper_dagster.definitions import build_definitions
+        from caliper_dagster.dagster.build import build_definitions
 
         result = (
             build_definitions()

@@ -3,12 +3,12 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from caliper_dagster.assets import RESEND_ALL_TAG
-from caliper_dagster.automation import CHAIN_JOB, RESEND_JOB
-from caliper_dagster.definitions import build_definitions
-from caliper_dagster.hours import Hour
-from caliper_dagster.partitions import hourly_partitions
-from caliper_dagster.settings import Settings
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.hours import Hour
+from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
+from caliper_dagster.dagster.partitions import hourly_partitions
+from caliper_dagster.dagster.tags import RESEND_ALL_TAG
 
 
 @pytest.mark.parametrize("immediately", ["false", "true"])

@@ -2,9 +2,9 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from caliper_dagster.accounting import Account, Delivery
-from caliper_dagster.checks import acknowledged, explained, valid
-from caliper_dagster.hours import Hour, HourRange
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.row_accounting import Account, DeliveryCounts
+from caliper_dagster.dagster.asset_checks import acknowledged, explained, valid
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.example import example_row, example_table
 from caliper_dagster.translator.sampling import sample_problems
@@ -34,7 +34,10 @@ def test_only_the_first_hours_are_named() -> None:
 
 
 def test_events_that_have_not_arrived_are_named() -> None:
-    delivered = {FIRST: Delivery(events=2), FIRST + 1: Delivery(events=2, outstanding=1)}
+    delivered = {
+        FIRST: DeliveryCounts(events=2),
+        FIRST + 1: DeliveryCounts(events=2, outstanding=1),
+    }
     result = acknowledged(dg.AssetKey("emission_results"), delivered)
     assert not result.passed
     assert result.description == "outstanding events in 1 of 2 hour(s): 2026-01-31T23:00Z: 1"
@@ -87,7 +90,7 @@ def test_hours_without_events_pass() -> None:
 
 
 def test_rejected_events_are_a_warning_that_names_the_hours() -> None:
-    delivered = {FIRST: Delivery(events=2), FIRST + 1: Delivery(events=2, rejected=1)}
+    delivered = {FIRST: DeliveryCounts(events=2), FIRST + 1: DeliveryCounts(events=2, rejected=1)}
     result = acknowledged(dg.AssetKey("emission_results"), delivered)
     assert not result.passed
     assert result.severity is dg.AssetCheckSeverity.WARN
@@ -95,7 +98,7 @@ def test_rejected_events_are_a_warning_that_names_the_hours() -> None:
 
 
 def test_events_that_have_not_arrived_weigh_more_than_rejected_ones() -> None:
-    delivered = {FIRST: Delivery(events=2, rejected=1, outstanding=1)}
+    delivered = {FIRST: DeliveryCounts(events=2, rejected=1, outstanding=1)}
     result = acknowledged(dg.AssetKey("emission_results"), delivered)
     assert result.severity is dg.AssetCheckSeverity.ERROR
     assert "outstanding" in str(result.description)

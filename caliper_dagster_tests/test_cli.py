@@ -11,11 +11,12 @@ import dagster as dg
 import pytest
 from sqlalchemy.engine import make_url
 
-from caliper_dagster.automation import CHAIN_JOB
-from caliper_dagster.cli import main
-from caliper_dagster.embedded.event_store import arrivals, running
-from caliper_dagster.frames import CALIPER_EVENTS
-from caliper_dagster.runs import open_instance
+from caliper_dagster.cli.main import main
+from caliper_dagster.core.frames import CALIPER_EVENTS
+from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.dagster.jobs import CHAIN_JOB
+from caliper_dagster.embedded.arrivals import arrivals
+from caliper_dagster.embedded.event_store import running
 from caliper_dagster_tests.standing import HOURS, KEY, Standing, environment, standing
 
 ROOT = Path(__file__).parents[1]

@@ -12,9 +12,14 @@ from dagster._core.storage.event_log.base import EventLogStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 
-from caliper_dagster import dagster_storage, runs
-from caliper_dagster.automation import CHAIN_JOB
-from caliper_dagster.dagster_bulk import PostgresStorage, SqliteStorage
+from caliper_dagster.dagster.instance import storage
+from caliper_dagster.dagster.instance.bulk_storage import PostgresStorage, SqliteStorage
+from caliper_dagster.dagster.instance.open import (
+    DEFAULT_DAGSTER_YAML,
+    dagster_home,
+    open_instance,
+)
+from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster_tests.servers import Server
 from caliper_dagster_tests.standing import HOURS, environment, standing
 
@@ -37,7 +42,7 @@ def events(
         with environment(dict(site.environment) | down):
             result = site.run(CHAIN_JOB, HOURS)
             assert result.success == (request.param == "success")
-            with runs.open_instance() as instance:
+            with open_instance() as instance:
                 return instance.all_logs(result.run_id)
 
 
@@ -148,9 +153,9 @@ def test_a_database_that_was_away_for_a_moment_is_reached_again(
 @pytest.fixture
 def another_version(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(dg, "__version__", "1.13.99")
-    dagster_storage.is_tested.cache_clear()
+    storage.is_tested.cache_clear()
     yield
-    dagster_storage.is_tested.cache_clear()
+    storage.is_tested.cache_clear()
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
@@ -165,7 +170,7 @@ def test_another_version_of_dagster_gets_its_own_storage(
     if kind == "postgresql":
         given["DAGSTER_POSTGRES_URL"] = request.getfixturevalue("postgres_url")
     with environment(given):
-        found = [dagster_storage.StandingStorage.from_config_value(None, {}) for _ in range(2)]
+        found = [storage.DagsterStorageFromEnv.from_config_value(None, {}) for _ in range(2)]
     stock = {"postgresql": DagsterPostgresStorage, "sqlite": DagsterSqliteStorage}[kind]
     assert [type(storage) for storage in found] == [stock, stock]
     assert caplog.text.count("1.13.99") == 1
@@ -175,8 +180,8 @@ def test_another_version_gets_its_own_storage_of_events(
     postgres_url: str, another_version: None
 ) -> None:
     given = {"postgres_url": postgres_url, "should_autocreate_tables": True}
-    storage = dagster_storage.StandingEvents.from_config_value(None, given)
-    assert type(storage) is PostgresEventLogStorage
+    events = storage.BulkPostgresEventLog.from_config_value(None, given)
+    assert type(events) is PostgresEventLogStorage
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
@@ -188,11 +193,11 @@ def test_the_places_of_a_pool_follow_the_configuration(
     if kind == "postgresql":
         given["DAGSTER_POSTGRES_URL"] = request.getfixturevalue("postgres_url")
     with environment(given):
-        file = runs.dagster_home() / "dagster.yaml"
+        file = dagster_home() / "dagster.yaml"
         for limit in (4, 2, 3):
-            text = runs.STANDING_CONFIGURATION.read_text()
+            text = DEFAULT_DAGSTER_YAML.read_text()
             file.write_text(text.replace("default_limit: 4", f"default_limit: {limit}"))
-            with runs.open_instance() as instance:
+            with open_instance() as instance:
                 storage = instance.event_log_storage
                 for _ in range(2):
                     assert storage.initialize_concurrency_limit_to_default("moodle_db")

@@ -8,9 +8,9 @@ import fsspec
 import pandas as pd
 import pytest
 
-from caliper_dagster.frames import CALIPER_EVENTS, EXPANDED_LOG, Frame
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.storage import PartitionStorage
+from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, Frame
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster_tests.servers import ROOT
 from caliper_dagster_tests.test_storage import rows
 
@@ -24,7 +24,7 @@ def test_a_month_is_one_dataset(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str, frame: Frame
 ) -> None:
     url = str(tmp_path) if kind == "folder" else request.getfixturevalue("bucket")
-    storage = PartitionStorage(url)
+    storage = PartitionStore(url)
     taken = [MONTH.start + -1, *list(MONTH)[::11], MONTH.end + -1, MONTH.end]
     for place, hour in enumerate(taken):
         # No rows, one whose texts are all missing, and a few.

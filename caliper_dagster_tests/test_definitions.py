@@ -7,9 +7,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from caliper_dagster.definitions import build_definitions
-from caliper_dagster.frames import FRAMES
-from caliper_dagster.settings import Settings
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.frames import FRAMES
+from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster_tests.standing import clean_environment
 
 ROOT = Path(__file__).parents[1]

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from caliper_dagster.cli import main
-from caliper_dagster.demo import Demo
-from caliper_dagster.embedded.event_store import arrivals
-from caliper_dagster.errors import ConfigurationError
-from caliper_dagster.frames import FRAMES
+from caliper_dagster.cli.main import main
+from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.core.frames import FRAMES
+from caliper_dagster.embedded.arrivals import arrivals
+from caliper_dagster.operations.demo import Demo
 from caliper_dagster_tests.standing import clean_environment, environment
 
 ROOT = Path(__file__).parents[1]

@@ -21,11 +21,11 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from caliper_dagster.automation import CHAIN_JOB, SITE_TAG
-from caliper_dagster.celery_launcher import CeleryRunLauncher
-from caliper_dagster.dagster_bulk import PostgresEvents
-from caliper_dagster.runs import open_instance
-from caliper_dagster.settings import setting_names
+from caliper_dagster.config.settings import setting_names
+from caliper_dagster.dagster.instance.bulk_storage import PostgresEvents
+from caliper_dagster.dagster.instance.celery_launcher import CeleryRunLauncher
+from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.dagster.jobs import CHAIN_JOB, SITE_TAG
 from caliper_dagster_tests.servers import ROOT
 from caliper_dagster_tests.standing import HOURS, environment, standing
 

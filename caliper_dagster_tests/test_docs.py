@@ -8,8 +8,8 @@ import re
 import jsonschema
 import yaml
 
-from caliper_dagster.frames import FRAMES
-from caliper_dagster.recipe_book import reference
+from caliper_dagster.core.frames import FRAMES
+from caliper_dagster.operations.recipes import reference
 from caliper_dagster.translator import load_recipes, read_recipes
 from caliper_dagster.translator.actors import USER_IDS
 from caliper_dagster.translator.conditions import CONDITIONS

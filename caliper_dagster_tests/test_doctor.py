@@ -3,11 +3,11 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from caliper_dagster import doctor
-from caliper_dagster.cli import main
-from caliper_dagster.doctor import Finding, Verdict, examine
+from caliper_dagster.cli.main import main
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.expander import MoodleDatabase
+from caliper_dagster.operations import doctor
+from caliper_dagster.operations.doctor import Finding, Verdict, examine
 from caliper_dagster_tests.standing import Standing, environment, standing
 
 LOG = """

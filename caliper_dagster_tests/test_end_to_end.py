@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.runs import done
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.operations.run_outcome import read_outcome
 from caliper_dagster_tests.installation import (
     DUMP_HOURS,
     Installation,
@@ -29,7 +29,7 @@ def test_the_whole_log_of_a_real_site_arrives_once_and_not_again(site: Installat
     told = site.run_anew(*backfill)
 
     assert told.status == 0, told.err
-    total = done(site.storage, DUMP_HOURS)
+    total = read_outcome(site.storage, DUMP_HOURS)
     account, rows = total.account, site.log_rows(DUMP_HOURS)
     assert account.rows == account.counted == rows
     assert account.events + sum(account.filtered.values()) + sum(account.failed.values()) == rows

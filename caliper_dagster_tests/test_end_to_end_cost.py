@@ -15,8 +15,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster.hours import Hour, HourRange
 from caliper_dagster_tests.installation import Way, between, installation
 from caliper_dagster_tests.servers import Server
 

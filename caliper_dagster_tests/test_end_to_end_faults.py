@@ -14,9 +14,9 @@ import dagster as dg
 import pytest
 
 from benchmarks import kills
-from caliper_dagster.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, Frame
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.runs import open_instance
+from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, Frame
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster_tests import commands
 from caliper_dagster_tests.commands import Command
 from caliper_dagster_tests.emitter.support import Behaviour, answer, drop

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from caliper_dagster.automation import CHAIN_JOB, RESEND_JOB
-from caliper_dagster.definitions import build_definitions
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.runs import open_instance
 from caliper_dagster_tests.commands import Done
 from caliper_dagster_tests.installation import KEY, Installation, between, installation
 from caliper_dagster_tests.standing import RANGE_END, RANGE_START, environment

@@ -21,18 +21,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from caliper_dagster.automation import CHAIN_JOB, SITE_TAG
-from caliper_dagster.definitions import build_definitions
-from caliper_dagster.embedded.event_store import last_events, running
+from caliper_dagster.config.sites import all_sites, chosen_site
+from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, FRAMES
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.dagster.jobs import CHAIN_JOB, SITE_TAG
+from caliper_dagster.dagster.partitions import range_tags
+from caliper_dagster.embedded.arrivals import last_events
+from caliper_dagster.embedded.event_store import running
 from caliper_dagster.emitter import Ledger
-from caliper_dagster.frames import CALIPER_EVENTS, EMISSION_RESULTS, FRAMES
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.partitions import range_tags
-from caliper_dagster.runs import open_instance
-from caliper_dagster.sites import all_sites, chosen_site
-from caliper_dagster.storage import PartitionStorage
+from caliper_dagster.operations.run_outcome import RunOutcome
 from caliper_dagster_tests import commands
-from caliper_dagster_tests.commands import Done
 from caliper_dagster_tests.emitter.support import closed_port
 from caliper_dagster_tests.installation import DUMP_SITE, between
 from caliper_dagster_tests.servers import ROOT
@@ -59,7 +60,7 @@ class Sites:
     settings: dict[str, str]
     stores: dict[str, str]
 
-    def run(self, *arguments: str, **changes: str) -> Done:
+    def run(self, *arguments: str, **changes: str) -> RunOutcome:
         return commands.run(arguments, self.settings | changes, self.folder)
 
     def alone(self, site: str) -> dict[str, str]:
@@ -80,8 +81,8 @@ class Sites:
     def data(self) -> Path:
         return Path(self.settings["DAGSTER_HOME"]) / "data"
 
-    def storage(self, site: str) -> PartitionStorage:
-        return PartitionStorage(str(self.data / site))
+    def storage(self, site: str) -> PartitionStore:
+        return PartitionStore(str(self.data / site))
 
     def events(self, site: str) -> dict[str, str]:
         """The events in the storage of a site, as they are sent."""
@@ -166,7 +167,7 @@ def test_nothing_of_one_site_is_the_others_and_all_is_as_for_a_single_site(sites
         alone = sites.alone(site)
         told = commands.run(("backfill", *between(HOURS)), alone, sites.folder)
         assert told.status == 0, told.err
-        storage = PartitionStorage(str(Path(alone["DAGSTER_HOME"]) / "data"))
+        storage = PartitionStore(str(Path(alone["DAGSTER_HOME"]) / "data"))
         for frame in FRAMES[:3]:
             one, other = (kept.read(frame, HOURS) for kept in (storage, sites.storage(site)))
             assert one.to_pylist() == other.to_pylist()
@@ -242,16 +243,17 @@ def test_a_site_may_have_several_event_stores_and_the_other_one(sites: Sites) ->
         assert told.status == 0, told.err
     assert sites.arrived("down") == sites.events(NORTH)
     with environment(sites.settings), Ledger(chosen_site(NORTH).ledger()) as ledger:
-        assert ledger.left_over(ADDRESSES[NORTH]).all() == {}
+        assert ledger.backlog(ADDRESSES[NORTH]).all() == {}
 
 
 HANGS = """
-from caliper_dagster import runs
-from caliper_dagster.sites import chosen_site
+from caliper_dagster.config.sites import chosen_site
+from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.operations.backfill import backfill
 from caliper_dagster_tests.test_end_to_end_sites import HOURS
 
-with runs.open_instance() as instance:
-    list(runs.backfill(instance, chosen_site("north"), HOURS, written=lambda *_: None))
+with open_instance() as instance:
+    list(backfill(instance, chosen_site("north"), HOURS, written=lambda *_: None))
 """
 
 

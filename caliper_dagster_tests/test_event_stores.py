@@ -8,9 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from caliper_dagster.definitions import build_definitions
-from caliper_dagster.errors import ConfigurationError
-from caliper_dagster.event_stores import (
+from caliper_dagster.config.event_stores import (
     EventFilter,
     EventStoreDefinition,
     caliper_versions,
@@ -18,8 +16,10 @@ from caliper_dagster.event_stores import (
     events_frame,
     require_event_stores,
 )
-from caliper_dagster.frames import CALIPER_EVENTS
-from caliper_dagster.settings import Settings
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.core.frames import CALIPER_EVENTS
+from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster_tests.standing import environment
 
 SECRET = "secret-that-nobody-may-see"

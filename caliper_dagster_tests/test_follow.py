@@ -14,13 +14,14 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from caliper_dagster import runs
-from caliper_dagster.cli import main
+from caliper_dagster.cli.main import main
+from caliper_dagster.core.hours import Hour
+from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.dagster.sensors.late_rows import is_followed
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster.follow import Follower
-from caliper_dagster.hours import Hour
-from caliper_dagster.runs import done, open_instance
-from caliper_dagster.sensors import is_followed
+from caliper_dagster.operations import backfill
+from caliper_dagster.operations.follow import Follower
+from caliper_dagster.operations.run_outcome import read_outcome
 from caliper_dagster_tests.expander.support import LOG_ROW
 from caliper_dagster_tests.standing import Standing, copy_site, environment, standing
 
@@ -73,7 +74,7 @@ def test_rows_leave_as_they_come_and_one_run_stays(site: Standing, hour: Hour) -
         assert statuses(instance) == ["SUCCESS"]
         emission = dg.AssetKey("emission_results")
         assert instance.get_materialized_partitions(emission) == {hour.key}
-    kept = done(site.storage, runs.HourRange(hour, hour + 1))
+    kept = read_outcome(site.storage, backfill.HourRange(hour, hour + 1))
     assert kept.account.rows == 8
     assert kept.account.unexplained == 0
     assert site.arrived().events == site.arrived().received == 8
@@ -83,13 +84,13 @@ def test_a_store_that_is_down_is_tried_at_growing_intervals(
     site: Standing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [time.time()]
-    monkeypatch.setattr("caliper_dagster.follow.time.time", lambda: now[0])
+    monkeypatch.setattr("caliper_dagster.operations.follow.time.time", lambda: now[0])
     log(site, 3)
     with open_instance() as instance:
         with environment(dict(site.environment) | {"CALIPER_EVENT_STORE_URL": NOWHERE}):
             follower = Follower(instance, site.settings)
             for _ in range(2):
-                with pytest.raises(runs.RunError, match="check CALIPER_EVENT_STORE_URL"):
+                with pytest.raises(backfill.RunError, match="check CALIPER_EVENT_STORE_URL"):
                     follower.look()
             assert [follower.look() for _ in range(3)] == [[]] * 3
         assert statuses(instance) == ["FAILURE"] * 2

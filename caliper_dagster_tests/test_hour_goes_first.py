@@ -11,11 +11,12 @@ import dagster as dg
 import pytest
 from dagster import DagsterRunStatus as Status
 
-from caliper_dagster.automation import CHAIN_JOB
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.dagster.instance.open import DEFAULT_DAGSTER_YAML, open_instance
+from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.runs import STANDING_CONFIGURATION, done, open_instance
-from caliper_dagster.storage import PartitionStorage
+from caliper_dagster.operations.run_outcome import read_outcome
 from caliper_dagster_tests import services
 from caliper_dagster_tests.installation import Installation, installation
 from caliper_dagster_tests.servers import Server
@@ -78,8 +79,8 @@ def wait_for_the_hour(settings: Mapping[str, str], machines: Sequence[Machine]) 
     assert len(runs(settings, "dagster/backfill", Status.QUEUED)) > 10
 
 
-def assert_acknowledged(kept: PartitionStorage, hour: Hour) -> None:
-    delivery = done(kept, HourRange(hour, hour + 1)).delivery
+def assert_acknowledged(kept: PartitionStore, hour: Hour) -> None:
+    delivery = read_outcome(kept, HourRange(hour, hour + 1)).delivery
     assert delivery.acknowledged == delivery.events > 0
 
 
@@ -87,7 +88,7 @@ def test_the_schedule_has_its_hour_acknowledged_while_a_backfill_goes_on(
     site: Installation,
 ) -> None:
     (site.home / "work").mkdir(parents=True)
-    shutil.copy(STANDING_CONFIGURATION, site.home)
+    shutil.copy(DEFAULT_DAGSTER_YAML, site.home)
     launch_backfill(backfilled(), site.settings, site.folder)
     hour, asked = lag(80)
     settings = {**site.settings, **asked}

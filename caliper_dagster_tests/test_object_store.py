@@ -9,12 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from caliper_dagster.automation import CHAIN_JOB
-from caliper_dagster.embedded.event_store import arrivals
-from caliper_dagster.errors import ConfigurationError, StorageError
-from caliper_dagster.frames import FRAMES, MOODLE_LOG
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.storage import PartitionStorage
+from caliper_dagster.core.errors import ConfigurationError, StorageError
+from caliper_dagster.core.frames import FRAMES, MOODLE_LOG
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.dagster.jobs import CHAIN_JOB
+from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster_tests.servers import free_port
 from caliper_dagster_tests.services import ObjectStore
 from caliper_dagster_tests.standing import HOURS, environment, standing
@@ -90,13 +90,13 @@ class HalfWay:
 
 def _write(settings: dict[str, str], storage: str, number: int) -> None:
     with environment(settings):
-        PartitionStorage(storage).write(MOODLE_LOG, HOUR, log_of(number))
+        PartitionStore(storage).write(MOODLE_LOG, HOUR, log_of(number))
 
 
 def test_a_write_that_is_killed_half_way_leaves_the_hour_as_it_was(
     object_store: ObjectStore, bucket: str
 ) -> None:
-    storage = PartitionStorage(bucket)
+    storage = PartitionStore(bucket)
     storage.write(MOODLE_LOG, HOUR, log_of(3))
     way = HalfWay(object_store.endpoint, 100_000)
     settings = {**object_store.environment, "AWS_ENDPOINT_URL": way.endpoint}
@@ -126,7 +126,7 @@ def test_a_store_that_does_not_answer_names_the_setting_and_no_hour_passes_for_d
     from s3fs import S3FileSystem
 
     S3FileSystem.clear_instance_cache()
-    storage = PartitionStorage("s3://bucket/data")
+    storage = PartitionStore("s3://bucket/data")
     for attempt in (lambda: storage.known(MOODLE_LOG, [HOUR]), storage.probe):
         with pytest.raises(ConfigurationError, match=r"^CALIPER_STORAGE cannot be") as error:
             attempt()
@@ -137,14 +137,14 @@ def test_a_store_that_does_not_answer_names_the_setting_and_no_hour_passes_for_d
 
 def test_a_bucket_that_is_missing_names_the_setting(bucket: str) -> None:
     with pytest.raises(ConfigurationError) as error:
-        PartitionStorage("s3://no-such-bucket/data").probe()
+        PartitionStore("s3://no-such-bucket/data").probe()
     assert str(error.value) == (
         "CALIPER_STORAGE cannot be written to: s3://no-such-bucket/data (there is no such bucket)."
     )
 
 
 def test_an_hour_that_is_damaged_is_named(bucket: str) -> None:
-    storage = PartitionStorage(bucket)
+    storage = PartitionStore(bucket)
     storage.write(MOODLE_LOG, HOUR, log_of(2))
     from fsspec.core import url_to_fs
 
@@ -156,7 +156,7 @@ def test_an_hour_that_is_damaged_is_named(bucket: str) -> None:
 
 
 def test_many_hours_come_back_in_their_order(bucket: str) -> None:
-    storage, hours = PartitionStorage(bucket), HourRange(HOUR, HOUR + 30)
+    storage, hours = PartitionStore(bucket), HourRange(HOUR, HOUR + 30)
     for hour in hours:
         storage.write(MOODLE_LOG, hour, rows(MOODLE_LOG, [hour.start]))
     assert [hour for hour, _ in storage.each(MOODLE_LOG, hours)] == list(hours)

@@ -2,8 +2,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.partitions import hourly_partitions, hours_of
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.dagster.partitions import hourly_partitions, hours_of
 
 START = Hour.from_key("2026-03-29-00:00")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from caliper_dagster.hours import Hour
-from caliper_dagster.settings import Settings, setting_names
+from caliper_dagster.config.settings import Settings, setting_names
+from caliper_dagster.core.hours import Hour
 from caliper_dagster_tests.servers import ROOT
 
 README = ROOT / "README.md"

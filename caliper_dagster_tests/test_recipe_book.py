@@ -13,18 +13,18 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pytest
 
-from caliper_dagster import recipe_book
-from caliper_dagster.cli import main
+from caliper_dagster.caliper.document_rules import validate
+from caliper_dagster.cli.main import main
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.config.translator import build_translator, configured_recipes
+from caliper_dagster.core.errors import ConfigurationError, RecipeError, StorageError
+from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster.errors import ConfigurationError, RecipeError, StorageError
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
-from caliper_dagster.frames import CALIPER_EVENTS, EXPANDED_LOG
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.settings import Settings
-from caliper_dagster.storage import PartitionStorage
-from caliper_dagster.translation import recipes, translator
+from caliper_dagster.operations import recipes
 from caliper_dagster.translator import load_recipes
-from caliper_dagster.translator.validation import validate
 from caliper_dagster_tests.standing import environment
 from caliper_dagster_tests.translator.test_validation import EVENT, changed
 
@@ -72,11 +72,11 @@ class Site:
         return {"CALIPER_RECIPES": ", ".join(names)} if names else {}
 
     @property
-    def storage(self) -> PartitionStorage:
-        return PartitionStorage(self.variables["CALIPER_STORAGE"])
+    def storage(self) -> PartitionStore:
+        return PartitionStore(self.variables["CALIPER_STORAGE"])
 
-    def changes(self, settings: Settings) -> dict[str, recipe_book.Changes]:
-        return dict(recipe_book.differences(settings, self.storage, HOURS))
+    def changes(self, settings: Settings) -> dict[str, recipes.Changes]:
+        return dict(recipes.differences(settings, self.storage, HOURS))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
         "CALIPER_STORAGE": str(folder / "data"),
     }
     found = Site(folder, variables)
-    translate = translator(found.settings()).translate
+    translate = build_translator(found.settings()).translate
     with MoodleDatabase.open(variables["MOODLE_DB_URL"]) as database:
         for hour, log in read_log(database, HOURS):
             expanded = expand(database, log)
@@ -119,30 +119,30 @@ def names_in(site: Site) -> Counter[str]:
 
 
 def test_the_files_of_the_setting_are_read_in_their_order(site: Site) -> None:
-    assert recipes(site.settings()).find(PAGE).resolution == "exact"
+    assert configured_recipes(site.settings()).find(PAGE).resolution == "exact"
     later = OWN.replace("pattern: own", "pattern: later")
     for own, pattern in (((OWN,), "own"), ((OWN, later), "later"), ((later, OWN), "own")):
-        found = recipes(site.settings(*own)).find(PAGE)
+        found = configured_recipes(site.settings(*own)).find(PAGE)
         assert (found.pattern, found.resolution) == (pattern, "user")
 
 
 def test_a_file_that_is_wrong_is_one_sentence(site: Site) -> None:
     with pytest.raises(RecipeError, match=r"own-0\.yaml, line 8: ViewEvent has no action Graded\."):
-        recipes(site.settings(WRONG))
+        configured_recipes(site.settings(WRONG))
     missing = str(site.folder / "missing.yaml")
     with pytest.raises(ConfigurationError, match=r"CALIPER_RECIPES: .*missing\.yaml.*No such file"):
-        recipes(site.settings(CALIPER_RECIPES=missing))
+        configured_recipes(site.settings(CALIPER_RECIPES=missing))
     binary = site.folder / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigurationError, match=r"binary\.yaml.*no text in UTF-8"):
-        recipes(site.settings(CALIPER_RECIPES=str(binary)))
+        configured_recipes(site.settings(CALIPER_RECIPES=str(binary)))
 
 
 # Coverage
 
 
 def test_coverage_counts_every_row_of_the_log_by_its_recipe(site: Site) -> None:
-    found = recipe_book.coverage(site.settings(), load_recipes(), HOURS)
+    found = recipes.coverage(site.settings(), load_recipes(), HOURS)
     assert {event.event_name: event.rows for event in found} == names_in(site)
     assert [event.rows for event in found] == sorted((e.rows for e in found), reverse=True)
     by_name = {event.event_name: event for event in found}
@@ -154,13 +154,15 @@ def test_coverage_counts_every_row_of_the_log_by_its_recipe(site: Site) -> None:
 
 def test_coverage_knows_the_sites_own_recipes_and_only_the_hours(site: Site) -> None:
     settings = site.settings(OWN)
-    found = {e.event_name: e for e in recipe_book.coverage(settings, recipes(settings), HOURS)}
+    found = {
+        e.event_name: e for e in recipes.coverage(settings, configured_recipes(settings), HOURS)
+    }
     assert (found[PAGE].resolution, found[PAGE].pattern) == ("user", "own")
     first = HourRange(HOURS.start, HOURS.start + 1)
     rows = site.storage.read(EXPANDED_LOG, [HOURS.start]).num_rows
-    assert sum(e.rows for e in recipe_book.coverage(settings, load_recipes(), first)) == rows
+    assert sum(e.rows for e in recipes.coverage(settings, load_recipes(), first)) == rows
     nothing = HourRange(HOURS.end + 5, HOURS.end + 6)
-    assert recipe_book.coverage(settings, load_recipes(), nothing) == []
+    assert recipes.coverage(settings, load_recipes(), nothing) == []
 
 
 # Which recipe wins, and why
@@ -179,7 +181,7 @@ def test_coverage_knows_the_sites_own_recipes_and_only_the_hours(site: Site) -> 
 def test_the_winning_recipe_is_shown_with_the_event_of_an_example(
     name: str, why: str, version: str
 ) -> None:
-    shown = recipe_book.show(load_recipes(), name, version=version)
+    shown = recipes.show(load_recipes(), name, version=version)
     assert shown.why.startswith(f"{name}: ")
     assert why in shown.why
     assert validate(shown.event, strict=True) == []
@@ -188,7 +190,7 @@ def test_the_winning_recipe_is_shown_with_the_event_of_an_example(
 
 
 def test_a_recipe_of_the_site_is_shown_as_such(site: Site) -> None:
-    shown = recipe_book.show(recipes(site.settings(OWN)), PAGE)
+    shown = recipes.show(configured_recipes(site.settings(OWN)), PAGE)
     assert "own-0.yaml, the site's own recipes, has one for it (own)" in shown.why
     assert shown.recipe == {
         "pattern": "own", "type": "Event", "action": "Linked", "actor": "user", "object": "course"
@@ -227,7 +229,7 @@ def test_further_events_of_a_changed_recipe_would_be_new(site: Site) -> None:
     changes = site.changes(site.settings(own))
     number = names_in(site)[name]
     assert number
-    assert changes == {name: recipe_book.Changes(0, number, 0, Counter())}
+    assert changes == {name: recipes.Changes(0, number, 0, Counter())}
 
 
 def test_events_that_would_not_be_made_any_more_are_gone(site: Site) -> None:
@@ -240,7 +242,7 @@ def test_events_that_would_not_be_made_any_more_are_gone(site: Site) -> None:
 """
     assert names_in(site)[name]
     changes = site.changes(site.settings(own))
-    assert changes == {name: recipe_book.Changes(0, 0, names_in(site)[name], Counter())}
+    assert changes == {name: recipes.Changes(0, 0, names_in(site)[name], Counter())}
 
 
 def test_a_setting_changes_what_it_is_about_in_all_events(site: Site) -> None:
@@ -252,7 +254,7 @@ def test_a_setting_changes_what_it_is_about_in_all_events(site: Site) -> None:
 def test_hours_that_are_not_stored_cannot_be_compared(site: Site) -> None:
     later = HourRange(HOURS.start, HOURS.end + 1)
     with pytest.raises(StorageError):
-        list(recipe_book.differences(site.settings(), site.storage, later))
+        list(recipes.differences(site.settings(), site.storage, later))
 
 
 # The command line
@@ -364,7 +366,7 @@ def test_what_recipes_would_change_is_told_before_anything_is_sent(
 @pytest.mark.usefixtures("at_home")
 def test_table_and_schema_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes", "table"]) == 0
-    assert capsys.readouterr().out == recipe_book.reference()
+    assert capsys.readouterr().out == recipes.reference()
     assert main(["recipes", "schema"]) == 0
     assert json.loads(capsys.readouterr().out)["title"] == "Recipes of caliper_dagster"
 

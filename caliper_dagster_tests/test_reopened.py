@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from caliper_dagster.automation import CHAIN_JOB
-from caliper_dagster.cli import main
-from caliper_dagster.frames import EXPANDED_LOG, MOODLE_LOG
-from caliper_dagster.runs import done
+from caliper_dagster.cli.main import main
+from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG
+from caliper_dagster.dagster.jobs import CHAIN_JOB
+from caliper_dagster.operations.run_outcome import read_outcome
 from caliper_dagster_tests.standing import HOURS, Standing, standing
 
 RANGE = ["--from", str(HOURS.start), "--to", str(HOURS.end)]
@@ -54,10 +54,10 @@ def test_a_rerun_sends_only_the_rows_that_are_new(site: Standing) -> None:
 
 def test_rows_that_vanished_leave_the_hour_and_what_was_sent_stays(site: Standing) -> None:
     before = site.arrived()
-    rows = done(site.storage, HOURS).account.rows
+    rows = read_outcome(site.storage, HOURS).account.rows
     execute(site, "DELETE FROM mdl_logstore_standard_log WHERE id % 3 = 0")
     assert site.run(CHAIN_JOB, HOURS).success
-    total = done(site.storage, HOURS)
+    total = read_outcome(site.storage, HOURS)
     assert 0 < total.account.rows < rows
     assert total.account.unexplained == 0
     assert total.account.rows == site.storage.read(EXPANDED_LOG, HOURS).num_rows

@@ -1,9 +1,9 @@
 import dagster as dg
 import pytest
 
-from caliper_dagster.errors import DeliveryError
-from caliper_dagster.resources import clear_failures, resources
-from caliper_dagster.settings import Settings
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.errors import DeliveryError
+from caliper_dagster.dagster.resources import as_dagster_failure, resources
 from caliper_dagster_tests.standing import environment
 
 SECRETS = {
@@ -32,7 +32,7 @@ def test_nothing_is_needed_before_it_is_opened() -> None:
 
 
 def test_our_errors_become_failures_with_the_same_sentence_and_no_history() -> None:
-    with pytest.raises(dg.Failure) as failure, clear_failures():
+    with pytest.raises(dg.Failure) as failure, as_dagster_failure():
         raise DeliveryError("The event store is down.", transient=True)
     assert failure.value.description == "The event store is down."
     assert failure.value.allow_retries is False
@@ -41,5 +41,5 @@ def test_our_errors_become_failures_with_the_same_sentence_and_no_history() -> N
 
 
 def test_other_errors_pass() -> None:
-    with pytest.raises(KeyError), clear_failures():
+    with pytest.raises(KeyError), as_dagster_failure():
         raise KeyError("a defect")

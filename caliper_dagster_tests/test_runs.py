@@ -8,13 +8,20 @@ from signal import Signals
 import dagster as dg
 import pytest
 
-from caliper_dagster import runs
-from caliper_dagster.accounting import Delivery
-from caliper_dagster.errors import ConfigurationError
-from caliper_dagster.frames import EMISSION_RESULTS, FRAMES, Frame
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.processes import process_name
-from caliper_dagster.resume import BACKFILL_TAG, task
+from caliper_dagster.core.errors import ConfigurationError, RunError
+from caliper_dagster.core.frames import EMISSION_RESULTS, FRAMES, Frame
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.process_identity import process_name
+from caliper_dagster.core.row_accounting import DeliveryCounts
+from caliper_dagster.dagster.instance.open import (
+    DEFAULT_DAGSTER_YAML,
+    dagster_home,
+    open_instance,
+)
+from caliper_dagster.dagster.orphaned_runs import fail_orphaned_runs
+from caliper_dagster.operations import backfill
+from caliper_dagster.operations.backfill_plan import BACKFILL_TAG, plan_backfill
+from caliper_dagster.operations.resend import resend
 from caliper_dagster_tests.standing import HOURS, Standing, environment, standing
 
 ROOT = Path(__file__).parents[1]
@@ -31,21 +38,21 @@ def ignore(_frame: Frame, _hour: Hour) -> None:
 
 
 def test_a_range_is_cut_into_pieces_of_whole_hours() -> None:
-    cut = list(runs.pieces(HourRange(Hour(0), Hour(7)), 3))
+    cut = list(backfill.split_range(HourRange(Hour(0), Hour(7)), 3))
     assert cut == [
         HourRange(Hour(0), Hour(3)),
         HourRange(Hour(3), Hour(6)),
         HourRange(Hour(6), Hour(7)),
     ]
-    assert list(runs.pieces(HourRange(Hour(3), Hour(3)), 3)) == []
+    assert list(backfill.split_range(HourRange(Hour(3), Hour(3)), 3)) == []
 
 
 def test_a_backfill_is_runs_of_the_job_that_the_web_ui_shows(site: Standing) -> None:
     written = []
     given = dict(site.environment) | {"CALIPER_HOURS_PER_RUN": "3"}
-    with environment(given), runs.open_instance() as instance:
+    with environment(given), open_instance() as instance:
         done = list(
-            runs.backfill(
+            backfill.backfill(
                 instance,
                 site.settings,
                 HOURS,
@@ -67,25 +74,25 @@ def test_a_backfill_is_runs_of_the_job_that_the_web_ui_shows(site: Standing) -> 
 def test_a_run_tells_what_it_has_sent_itself_also_when_another_takes_the_hours_at_once(
     site: Standing,
 ) -> None:
-    nothing = Delivery().as_facts()
+    nothing = DeliveryCounts().as_footer_stats()
 
     def taken_again(frame: Frame, hour: Hour) -> None:
         if frame == EMISSION_RESULTS:
             site.storage.write(frame, hour, site.storage.read(frame, [hour]), nothing)
 
-    with runs.open_instance() as instance:
-        done = list(runs.backfill(instance, site.settings, HOURS, written=taken_again))
+    with open_instance() as instance:
+        done = list(backfill.backfill(instance, site.settings, HOURS, written=taken_again))
 
     assert sum(run.delivery.sent for run in done) == site.arrived().events > 0
 
 
 def test_resending_sends_what_is_asked_for(site: Standing) -> None:
-    with runs.open_instance() as instance:
+    with open_instance() as instance:
         settings = site.settings
-        list(runs.backfill(instance, settings, HOURS, written=ignore))
+        list(backfill.backfill(instance, settings, HOURS, written=ignore))
         before = site.arrived()
         for everything, sent in ((False, 0), (True, before.events)):
-            (done,) = runs.resend(instance, settings, HOURS, everything=everything, written=ignore)
+            (done,) = resend(instance, settings, HOURS, everything=everything, written=ignore)
             assert done.delivery.sent == sent
             assert done.delivery.acknowledged == before.events
     assert site.arrived().events == before.events
@@ -93,9 +100,9 @@ def test_resending_sends_what_is_asked_for(site: Standing) -> None:
 
 def test_a_failed_run_says_the_sentence_of_its_step(site: Standing) -> None:
     given = dict(site.environment) | {"MOODLE_DB_PREFIX": "other_"}
-    with environment(given), runs.open_instance() as instance:
-        done = runs.backfill(instance, site.settings, HOURS, written=ignore)
-        with pytest.raises(runs.RunError) as error:
+    with environment(given), open_instance() as instance:
+        done = backfill.backfill(instance, site.settings, HOURS, written=ignore)
+        with pytest.raises(RunError) as error:
             list(done)
     assert "other_logstore_standard_log" in str(error.value)
 
@@ -104,9 +111,9 @@ def test_a_defect_says_where_to_look_and_not_its_words(site: Standing) -> None:
     def broken(_frame: Frame, _hour: Hour) -> None:
         raise RuntimeError("the password is secret")
 
-    with runs.open_instance() as instance:
-        done = runs.backfill(instance, site.settings, HOURS, written=broken)
-        with pytest.raises(runs.RunError) as error:
+    with open_instance() as instance:
+        done = backfill.backfill(instance, site.settings, HOURS, written=broken)
+        with pytest.raises(RunError) as error:
             list(done)
     assert "The step moodle_log failed (" in str(error.value)
     assert "in the web UI" in str(error.value)
@@ -115,8 +122,9 @@ def test_a_defect_says_where_to_look_and_not_its_words(site: Standing) -> None:
 
 STOPS_ITSELF = """
 import os, sys
-from caliper_dagster import runs
-from caliper_dagster.settings import Settings
+from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.operations import backfill
+from caliper_dagster.config.settings import Settings
 from caliper_dagster_tests.standing import HOURS
 
 asset, number, signal = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -127,8 +135,8 @@ def written(frame, hour):
     if seen.count(asset) == number:
         os.kill(os.getpid(), signal)
 
-with runs.open_instance() as instance:
-    list(runs.backfill(instance, Settings.from_environment(), HOURS, written=written))
+with open_instance() as instance:
+    list(backfill.backfill(instance, Settings.from_environment(), HOURS, written=written))
 """
 
 
@@ -141,12 +149,12 @@ def stopped(asset: str, number: int, signal: Signals) -> int:
 def test_what_a_killed_process_left_is_taken_up_by_the_next(site: Standing) -> None:
     """`kill -9` in the middle: its run is ended, its pool freed, each event arrives in the end."""
     assert stopped("moodle_log", 3, Signals.SIGKILL) == -Signals.SIGKILL
-    with runs.open_instance() as instance:
+    with open_instance() as instance:
         (dead,) = instance.get_runs()
         assert dead.status == dg.DagsterRunStatus.STARTED
         assert instance.event_log_storage.get_concurrency_run_ids() == {dead.run_id}
 
-        list(runs.backfill(instance, site.settings, HOURS, written=ignore))
+        list(backfill.backfill(instance, site.settings, HOURS, written=ignore))
 
         statuses = [run.status for run in instance.get_runs()]
         assert instance.event_log_storage.get_concurrency_run_ids() == set()
@@ -158,8 +166,8 @@ def test_what_a_killed_sender_has_sent_is_not_sent_again(site: Standing) -> None
     assert stopped("emission_results", 2, Signals.SIGKILL) == -Signals.SIGKILL
     sent = site.arrived().events
     assert sent > 0
-    with runs.open_instance() as instance:
-        (done,) = runs.backfill(instance, site.settings, HOURS, written=ignore)
+    with open_instance() as instance:
+        (done,) = backfill.backfill(instance, site.settings, HOURS, written=ignore)
     # The hours of the site have an envelope each.
     in_flight = site.settings.envelopes_in_flight
     assert site.arrived().envelopes <= len(HOURS) + in_flight
@@ -170,7 +178,7 @@ def test_what_a_killed_sender_has_sent_is_not_sent_again(site: Standing) -> None
 
 def test_an_interrupted_backfill_ends_its_run_and_frees_its_pool(site: Standing) -> None:
     assert stopped("moodle_log", 3, Signals.SIGINT) != 0
-    with runs.open_instance() as instance:
+    with open_instance() as instance:
         (run,) = instance.get_runs()
         assert run.is_finished
         assert instance.event_log_storage.get_concurrency_run_ids() == set()
@@ -187,23 +195,23 @@ def test_runs_of_other_machines_and_living_processes_are_left_alone(tmp_path: Pa
             run = instance.create_run_for_job(nothing, tags={"caliper_dagster/process": process})
             assert not run.is_finished
         instance.create_run_for_job(nothing)
-        assert runs.bury_dead_runs(instance) == 0
+        assert fail_orphaned_runs(instance) == 0
         gone = process_name().rpartition("/")[0] + "/0"
         dead = instance.create_run_for_job(nothing, tags={"caliper_dagster/process": gone})
-        assert runs.bury_dead_runs(instance) == 1
+        assert fail_orphaned_runs(instance) == 1
         assert instance.get_run_by_id(dead.run_id).status == dg.DagsterRunStatus.FAILURE
-        assert runs.bury_dead_runs(instance) == 0
+        assert fail_orphaned_runs(instance) == 0
 
 
 def test_dagster_home_is_needed_and_gets_the_standing_configuration(tmp_path: Path) -> None:
     with environment({}), pytest.raises(ConfigurationError, match=r"^DAGSTER_HOME is not set"):
-        runs.dagster_home()
+        dagster_home()
     with environment({"DAGSTER_HOME": str(tmp_path / "new")}):
-        home = runs.dagster_home()
-    assert (home / "dagster.yaml").read_bytes() == runs.STANDING_CONFIGURATION.read_bytes()
+        home = dagster_home()
+    assert (home / "dagster.yaml").read_bytes() == DEFAULT_DAGSTER_YAML.read_bytes()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     with environment({"DAGSTER_HOME": str(home)}):
-        runs.dagster_home()
+        dagster_home()
     assert (home / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
 
 
@@ -211,13 +219,13 @@ def test_a_dagster_home_that_cannot_be_written_to_is_one_sentence(tmp_path: Path
     (tmp_path / "file").write_text("")
     wanted = pytest.raises(ConfigurationError, match=r"^DAGSTER_HOME cannot be written to")
     with environment({"DAGSTER_HOME": str(tmp_path / "file" / "home")}), wanted:
-        runs.dagster_home()
+        dagster_home()
 
 
 def test_a_dagster_database_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
     url = "postgresql://dagster:secret@127.0.0.1:9/dagster"
     given = {"DAGSTER_HOME": str(tmp_path), "DAGSTER_POSTGRES_URL": url}
-    with environment(given), pytest.raises(ConfigurationError) as error, runs.open_instance():
+    with environment(given), pytest.raises(ConfigurationError) as error, open_instance():
         pass
     assert "DAGSTER_POSTGRES_URL" in str(error.value)
     assert "secret" not in str(error.value)
@@ -226,23 +234,23 @@ def test_a_dagster_database_that_does_not_answer_is_one_sentence(tmp_path: Path)
 def test_an_interrupted_backfill_goes_on_where_it_was(site: Standing) -> None:
     """The same command takes what is left; numbers are those of the whole, none is sent twice."""
     given = dict(site.environment) | {"CALIPER_HOURS_PER_RUN": "1"}
-    with environment(given), runs.open_instance() as instance:
-        work = task(instance, site.settings, HOURS, newest_first=True)
+    with environment(given), open_instance() as instance:
+        work = plan_backfill(instance, site.settings, HOURS, newest_first=True)
         assert [part.start for part in work.left] == sorted(HOURS, reverse=True)
-        begun = runs.backfill(instance, site.settings, HOURS, task=work, written=ignore)
+        begun = backfill.backfill(instance, site.settings, HOURS, plan=work, written=ignore)
         for _ in range(2):
             next(begun)
         begun.close()
 
-        rest = task(instance, site.settings, HOURS)
+        rest = plan_backfill(instance, site.settings, HOURS)
         assert [hour for part in rest.left for hour in part] == list(HOURS)[:2]
         assert [hour for part in rest.before for hour in part] == list(HOURS)[2:]
-        done = list(runs.backfill(instance, site.settings, HOURS, task=rest, written=ignore))
+        done = list(backfill.backfill(instance, site.settings, HOURS, plan=rest, written=ignore))
         assert sum(run.delivery.sent for run in done) == site.arrived().events
         assert site.arrived().received == site.arrived().events
         assert len(instance.get_runs()) == len(HOURS)
 
-        finished = task(instance, site.settings, HOURS)
+        finished = plan_backfill(instance, site.settings, HOURS)
         assert [len(finished.left), finished.before] == [len(HOURS), ()]
 
 
@@ -254,23 +262,23 @@ def test_processes_get_even_shares(
     site: Standing, hours: int, processes: int, runs_of: list[int]
 ) -> None:
     wanted = HourRange(HOURS.start, HOURS.start + hours)
-    with environment(site.environment), runs.open_instance() as instance:
-        work = task(instance, site.settings, wanted, processes=processes)
+    with environment(site.environment), open_instance() as instance:
+        work = plan_backfill(instance, site.settings, wanted, processes=processes)
     assert [len(part) for part in work.left][: len(runs_of)] == runs_of
     assert sum(map(len, work.left)) == hours
 
 
 def test_other_settings_or_the_wish_begin_a_backfill_anew(site: Standing) -> None:
     given = dict(site.environment) | {"CALIPER_HOURS_PER_RUN": "1"}
-    with environment(given), runs.open_instance() as instance:
-        work = task(instance, site.settings, HOURS)
-        begun = runs.backfill(instance, site.settings, HOURS, task=work, written=ignore)
+    with environment(given), open_instance() as instance:
+        work = plan_backfill(instance, site.settings, HOURS)
+        begun = backfill.backfill(instance, site.settings, HOURS, plan=work, written=ignore)
         next(begun)
         begun.close()
-        assert len(task(instance, site.settings, HOURS).left) == len(HOURS) - 1
-        assert len(task(instance, site.settings, HOURS, again=True).left) == len(HOURS)
-        assert len(task(instance, site.settings, HOURS, fresh=True).left) == len(HOURS)
+        assert len(plan_backfill(instance, site.settings, HOURS).left) == len(HOURS) - 1
+        assert len(plan_backfill(instance, site.settings, HOURS, again=True).left) == len(HOURS)
+        assert len(plan_backfill(instance, site.settings, HOURS, fresh=True).left) == len(HOURS)
         other = site.settings.model_copy(update={"caliper_version": "v1p1"})
-        assert len(task(instance, other, HOURS).left) == len(HOURS)
+        assert len(plan_backfill(instance, other, HOURS).left) == len(HOURS)
         (tag,) = {run.tags[BACKFILL_TAG] for run in instance.get_runs()}
         assert len(tag) == 16

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from fsspec.core import url_to_fs
 
-from caliper_dagster.frames import FRAMES
-from caliper_dagster.settings import Settings
-from caliper_dagster.storage import PartitionStorage
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.frames import FRAMES
+from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster_tests import commands
 from caliper_dagster_tests.installation import between
 from caliper_dagster_tests.standing import HOURS, Standing, copy_site, environment, standing
@@ -31,7 +31,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
 def contents(settings: dict[str, str]) -> dict[tuple[str, str], bytes]:
     """The files of log rows, expanded rows and events, by asset and hour."""
     with environment(settings):
-        storage = PartitionStorage(Settings.from_environment().storage_url())
+        storage = PartitionStore(Settings.from_environment().storage_url())
         found = {}
         for frame in FRAMES[:3]:
             for hour in HOURS:

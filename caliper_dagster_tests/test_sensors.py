@@ -14,14 +14,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from caliper_dagster import sensors
-from caliper_dagster.automation import CHAIN_JOB
-from caliper_dagster.definitions import build_definitions
-from caliper_dagster.frames import EMISSION_RESULTS, MOODLE_LOG
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.resources import MoodleResource, resources
-from caliper_dagster.runs import open_instance
-from caliper_dagster.watch import Memory
+from caliper_dagster.core.frames import EMISSION_RESULTS, MOODLE_LOG
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.dagster.jobs import CHAIN_JOB
+from caliper_dagster.dagster.resources import MoodleResource, resources
+from caliper_dagster.dagster.sensors import late_rows
+from caliper_dagster.delivery.log_watch import WatchCursor
 from caliper_dagster_tests.standing import END, HOURS, Standing, environment, standing
 
 LOG = "mdl_logstore_standard_log"
@@ -69,14 +69,14 @@ class Daemon:
             ) as context,
             pytest.MonkeyPatch.context() as patch,
         ):
-            patch.setattr(sensors, "time", lambda: self.now)
+            patch.setattr(late_rows, "time", lambda: self.now)
             result = sensor.evaluate_tick(context)
         self.cursor = result.cursor
         return result.run_requests or []
 
     @property
-    def memory(self) -> Memory:
-        return Memory.model_validate_json(self.cursor or "")
+    def memory(self) -> WatchCursor:
+        return WatchCursor.model_validate_json(self.cursor or "")
 
 
 def _short(tags: dict[str, str]) -> str:
@@ -197,7 +197,7 @@ def test_the_hour_in_progress_is_taken_as_it_grows(site: Standing) -> None:
     hour = Hour.of(daemon.now)
     with closing(sqlite3.connect(site.folder / "moodle.sqlite")) as connection:
         ((low,),) = connection.execute(f"SELECT MAX(id) FROM {LOG}").fetchall()
-    daemon.cursor = Memory(
+    daemon.cursor = WatchCursor(
         low=low, high=low, high_since=daemon.now, frontier=hour.number
     ).model_dump_json()
     here = hour.number - HOURS.start.number

@@ -17,21 +17,24 @@ import dagster as dg
 import pytest
 import yaml
 
-from caliper_dagster import dispatch, runs
-from caliper_dagster.accounting import Delivery
-from caliper_dagster.assets import CATCH_UP_TAG, build_assets, emission
-from caliper_dagster.automation import CHAIN_JOB
-from caliper_dagster.catch_up import CATCH_UP
-from caliper_dagster.cli import main
-from caliper_dagster.definitions import build_definitions
-from caliper_dagster.embedded.event_store import Arrivals, arrivals, last_events, running
+from caliper_dagster.cli.main import main
+from caliper_dagster.config.event_stores import event_store_named, event_stores
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.row_accounting import DeliveryCounts
+from caliper_dagster.dagster.assets import build_assets, emission
+from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.dagster.jobs import CHAIN_JOB
+from caliper_dagster.dagster.resources import resources
+from caliper_dagster.dagster.run_status import Statuses
+from caliper_dagster.dagster.tags import BACKLOG_SENSOR, BACKLOG_TAG
+from caliper_dagster.delivery import fan_out
+from caliper_dagster.delivery.backlog import deferred_hours
+from caliper_dagster.delivery.log_watch import Status
+from caliper_dagster.embedded.arrivals import Arrivals, arrivals, last_events
+from caliper_dagster.embedded.event_store import running
 from caliper_dagster.emitter import Ledger
-from caliper_dagster.event_stores import chosen, event_stores
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.resources import resources
-from caliper_dagster.runs import open_instance
-from caliper_dagster.sensors import Statuses, left_over
-from caliper_dagster.watch import Status
+from caliper_dagster.operations import backfill
 from caliper_dagster_tests.emitter.support import closed_port
 from caliper_dagster_tests.servers import ROOT
 from caliper_dagster_tests.standing import HOURS, KEY, Standing, environment, standing
@@ -83,19 +86,21 @@ class Stores:
 
     def left(self) -> dict[str, list[Hour]]:
         with Ledger(self.site.settings.ledger()) as ledger:
-            found = ledger.left_over(self.site.settings.moodle_wwwroot).all()
+            found = ledger.backlog(self.site.settings.moodle_wwwroot).all()
         return {name: sorted(hours) for name, hours in found.items()}
 
-    def delivery(self, name: str, hours: HourRange) -> Delivery:
-        store = chosen(event_stores(self.site.settings), name)
-        facts = (self.site.storage.facts(store.results, hour) for hour in hours)
-        return sum((Delivery.from_facts(fact) for fact in facts), Delivery())
+    def delivery(self, name: str, hours: HourRange) -> DeliveryCounts:
+        store = event_store_named(event_stores(self.site.settings), name)
+        facts = (self.site.storage.footer_stats(store.results, hour) for hour in hours)
+        return sum((DeliveryCounts.from_footer_stats(fact) for fact in facts), DeliveryCounts())
 
     def catch_up(self) -> list[tuple[str, bool]]:
         """One tick of the sensor, and the runs that it asks for: which store, and whether well."""
         with open_instance() as instance:
             definitions = build_definitions()
-            sensor = next(found for found in definitions.sensors or [] if found.name == CATCH_UP)
+            sensor = next(
+                found for found in definitions.sensors or [] if found.name == BACKLOG_SENSOR
+            )
             with dg.build_sensor_context(
                 instance=instance,
                 definitions=definitions,
@@ -105,7 +110,7 @@ class Stores:
             job = definitions.resolve_job_def(CHAIN_JOB)
             return [
                 (
-                    request.tags[CATCH_UP_TAG],
+                    request.tags[BACKLOG_TAG],
                     job.execute_in_process(
                         instance=instance,
                         raise_on_error=False,
@@ -119,7 +124,7 @@ class Stores:
 
 @pytest.fixture
 def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
-    monkeypatch.setattr(dispatch, "GRACE", 1)
+    monkeypatch.setattr(fan_out, "GRACE", 1)
     with standing(tmp_path) as site, ExitStack() as stack:
         found = Stores(site, stack, closed_port())
         key = {"api_key": {"env": "KEY_OF_ALL"}}
@@ -162,7 +167,7 @@ def test_one_fine_one_slow_one_down_and_the_others_catch_up_by_themselves(stores
         ask = Statuses(
             instance,
             emission(build_assets(settings)),
-            left_over(settings, resources(settings)["ledger"]),
+            deferred_hours(settings, resources(settings)["ledger"].open),
         )
         # What was left over is looked after, and is nothing for the sensor over the log.
         assert set(ask(set(HOURS)).values()) == {Status.DONE}
@@ -174,7 +179,7 @@ def test_one_fine_one_slow_one_down_and_the_others_catch_up_by_themselves(stores
 
     stores.come_back()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("caliper_dagster.catch_up.time", lambda: 4e9)
+        patch.setattr("caliper_dagster.dagster.sensors.backlog.time", lambda: 4e9)
         for _ in range(3):
             stores.catch_up()
     assert stores.left() == {}
@@ -199,7 +204,7 @@ def test_one_that_is_behind_is_passed_over_until_it_has_caught_up(stores: Stores
     assert stores.left()["down"] == list(HOURS)
     stores.come_back()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("caliper_dagster.catch_up.time", lambda: 4e9)
+        patch.setattr("caliper_dagster.dagster.sensors.backlog.time", lambda: 4e9)
         while stores.catch_up():
             pass
     assert stores.left() == {}
@@ -213,7 +218,7 @@ def test_each_has_its_version_and_its_filter(stores: Stores) -> None:
         down={"filter": {"moodle_events": {"exclude": ["*_viewed"]}}},
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dispatch, "GRACE", 100)
+        patch.setattr(fan_out, "GRACE", 100)
         assert stores.site.run(CHAIN_JOB, HOURS).success
     with closing(sqlite3.connect(stores.site.folder / "slow.sqlite")) as connection:
         ((versions, most),) = connection.execute(
@@ -265,20 +270,22 @@ def test_the_commands_work_for_several(stores: Stores, capsys: pytest.CaptureFix
 
 STOPS_ITSELF = """
 import os
-from caliper_dagster import dispatch, runs
-from caliper_dagster.settings import Settings
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.delivery import fan_out
+from caliper_dagster.operations import backfill
 from caliper_dagster_tests.standing import HOURS
 
 seen = []
-dispatch.GRACE = 1
+fan_out.GRACE = 1
 
 def written(frame, hour):
     seen.append(frame.name)
     if seen.count("emission_results_fine") == 3:
         os.kill(os.getpid(), 9)
 
-with runs.open_instance() as instance:
-    list(runs.backfill(instance, Settings.from_environment(), HOURS, written=written))
+with open_instance() as instance:
+    list(backfill.backfill(instance, Settings.from_environment(), HOURS, written=written))
 """
 
 
@@ -288,7 +295,9 @@ def test_what_a_killed_run_has_sent_to_whom_is_not_sent_again(stores: Stores) ->
     assert killed.returncode == -Signals.SIGKILL
     stores.come_back()
     with open_instance() as instance:
-        for done in runs.backfill(instance, stores.site.settings, HOURS, written=lambda *_: None):
+        for done in backfill.backfill(
+            instance, stores.site.settings, HOURS, written=lambda *_: None
+        ):
             assert done.failure is None
     assert stores.left() == {}
     for name in NAMES:

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from dagster import DagsterRunStatus as Status
 from fsspec.core import url_to_fs
 
+from caliper_dagster.core.frames import CALIPER_EVENTS, FRAMES
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster.frames import CALIPER_EVENTS, FRAMES
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.storage import PartitionStorage
 from caliper_dagster_tests import commands, moodle_dump, services
 from caliper_dagster_tests.installation import DUMP_HOURS, DUMP_SITE, between, installation
 from caliper_dagster_tests.servers import Server
@@ -126,7 +126,7 @@ def test_two_workers_share_a_backfill_and_one_makes_good_what_the_other_leaves(
     settings = {**machines.site.settings, "DAGSTER_HOME": str(alone / "dagster")}
     done = commands.run(["backfill", *between(machines.hours)], settings, alone)
     assert done.status == 0, done.err
-    folder = PartitionStorage(str(alone / "dagster" / "data"))
+    folder = PartitionStore(str(alone / "dagster" / "data"))
     files, _ = url_to_fs(machines.settings["CALIPER_STORAGE"])
     for frame in FRAMES[:3]:
         for hour in machines.hours:

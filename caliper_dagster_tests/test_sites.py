@@ -9,31 +9,29 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from caliper_dagster.assets import CATCH_UP_TAG, build_assets
-from caliper_dagster.automation import SITE_TAG
-from caliper_dagster.catch_up import _Tries
-from caliper_dagster.cli import main
-from caliper_dagster.definitions import build_definitions
-from caliper_dagster.errors import ConfigurationError
-from caliper_dagster.event_stores import event_stores
-from caliper_dagster.frames import FRAMES
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.partitions import range_tags
-from caliper_dagster.resources import resources
-from caliper_dagster.resume import _name
-from caliper_dagster.runs import open_instance
-from caliper_dagster.sensors import (
-    LATE_ROWS_TAG,
-    NEW_ROWS,
-    REASON_TAG,
-    forget_superseded,
+from caliper_dagster.cli.main import main
+from caliper_dagster.config.event_stores import event_stores
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.config.sites import all_sites, chosen_site
+from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.core.frames import FRAMES
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.dagster.assets import build_assets
+from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.dagster.jobs import SITE_TAG
+from caliper_dagster.dagster.partitions import range_tags
+from caliper_dagster.dagster.resources import resources
+from caliper_dagster.dagster.sensors.backlog import _Tries
+from caliper_dagster.dagster.sensors.late_rows import (
+    delete_superseded_runs,
     is_followed,
     note_follower,
     run_request,
 )
-from caliper_dagster.settings import Settings
-from caliper_dagster.sites import all_sites, chosen_site
-from caliper_dagster.watch import Wanted
+from caliper_dagster.dagster.tags import BACKLOG_TAG, LATE_ROWS_TAG, NEW_ROWS, REASON_TAG
+from caliper_dagster.delivery.log_watch import Wanted
+from caliper_dagster.operations.backfill_plan import _name
 from caliper_dagster_tests.servers import ROOT
 from caliper_dagster_tests.standing import environment
 
@@ -102,7 +100,7 @@ def test_without_the_file_there_is_one_site_without_a_name() -> None:
     with environment({"MOODLE_WWWROOT": "https://one.example.org", "DAGSTER_HOME": "/home"}):
         (only,) = all_sites()
         assert only == chosen_site(None) == Settings.from_environment()
-        assert (only.site, only.own_name("late_rows")) == (None, "late_rows")
+        assert (only.site, only.site_name("late_rows")) == (None, "late_rows")
         assert only.storage_url() == "/home/data"
         with pytest.raises(ConfigurationError, match="--site x is not known: CALIPER_SITES names"):
             chosen_site("x")
@@ -316,10 +314,13 @@ def test_what_is_remembered_of_one_site_is_not_taken_for_the_other(
 
         hour = {REASON_TAG: NEW_ROWS, **range_tags(HourRange(HOURS.start, HOURS.start + 1))}
         runs = [had(site, dg.DagsterRunStatus.SUCCESS, hour) for site in (north, south, south)]
-        assert (forget_superseded(instance, north), forget_superseded(instance, south)) == (0, 1)
+        assert (
+            delete_superseded_runs(instance, north),
+            delete_superseded_runs(instance, south),
+        ) == (0, 1)
         assert {run.run_id for run in instance.get_runs()} == {runs[0], runs[2]}
 
-        had(north, dg.DagsterRunStatus.STARTED, {CATCH_UP_TAG: "warehouse"})
+        had(north, dg.DagsterRunStatus.STARTED, {BACKLOG_TAG: "warehouse"})
         assert _Tries(instance, north, "warehouse").goes_on
         assert not _Tries(instance, south, "warehouse").goes_on
 

@@ -15,13 +15,14 @@ import pyarrow.compute as pc
 import pytest
 import sqlalchemy as sa
 
-from caliper_dagster.automation import CHAIN_JOB
-from caliper_dagster.definitions import build_definitions
+from caliper_dagster.core.frames import CALIPER_EVENTS, MOODLE_LOG
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster.frames import CALIPER_EVENTS, MOODLE_LOG
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.runs import done, open_instance
+from caliper_dagster.operations.run_outcome import read_outcome
 from caliper_dagster_tests.standing import HOURS as COUNTED_FROM
 from caliper_dagster_tests.standing import KEY, Standing, copy_site, environment
 from caliper_dagster_tests.test_sensors import COLUMNS, LOG, NOWHERE, Daemon
@@ -92,7 +93,7 @@ def test_a_store_that_was_down_for_a_day_gets_every_hour_without_a_person(site: 
         assert hours < 200, "it does not come to an end"
         daemon.tick(60)
     assert all(daemon.succeeded[tries:])
-    total, arrived = done(site.storage, DAY), site.arrived()
+    total, arrived = read_outcome(site.storage, DAY), site.arrived()
     assert total.account.unexplained == 0
     assert arrived.events == arrived.received == total.delivery.acknowledged
     assert arrived.events == total.delivery.events > before.events
@@ -168,7 +169,7 @@ def test_a_restored_course_reopens_only_its_hours_and_sends_only_its_rows(old: S
     assert [daemon.tick(seconds) for seconds in (30, 600, 600, 600)] == [[]] * 4
     assert old.arrived() == after
     for nth in (1, 4):
-        hour = done(old.storage, HourRange(first + nth, first + nth + 1))
+        hour = read_outcome(old.storage, HourRange(first + nth, first + nth + 1))
         assert hour.account.unexplained == 0
     with open_instance() as instance:
         found = [

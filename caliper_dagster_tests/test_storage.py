@@ -5,10 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from caliper_dagster.errors import ConfigurationError, StorageError
-from caliper_dagster.frames import EXPANDED_LOG, INTEGER, MOODLE_LOG, Frame
-from caliper_dagster.hours import Hour, HourRange
-from caliper_dagster.storage import PartitionStorage, split_by_hour
+from caliper_dagster.core.errors import ConfigurationError, StorageError
+from caliper_dagster.core.frames import EXPANDED_LOG, INTEGER, MOODLE_LOG, Frame
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
 
 FIRST = Hour.from_key("2026-01-31-22:00")
 HOURS = HourRange(FIRST, FIRST + 4)
@@ -28,14 +28,14 @@ def rows(frame: Frame, times: list[int]) -> pa.Table:
 
 
 @pytest.fixture(params=["folder", "memory", "S3"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> PartitionStorage:
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> PartitionStore:
     if request.param == "S3":
-        return PartitionStorage(request.getfixturevalue("bucket"))
+        return PartitionStore(request.getfixturevalue("bucket"))
     url = {"folder": str(tmp_path), "memory": f"memory://partitions/{tmp_path.name}"}
-    return PartitionStorage(url[request.param])
+    return PartitionStore(url[request.param])
 
 
-def test_what_is_written_is_read(storage: PartitionStorage) -> None:
+def test_what_is_written_is_read(storage: PartitionStore) -> None:
     tables = {hour: rows(EXPANDED_LOG, [hour.start, hour.start + 9]) for hour in HOURS}
     for hour in reversed(tuple(HOURS)):
         storage.write(EXPANDED_LOG, hour, tables[hour])
@@ -47,7 +47,7 @@ def test_what_is_written_is_read(storage: PartitionStorage) -> None:
     assert storage.read(EXPANDED_LOG, [FIRST], ["other", "id"]).column_names == ["other", "id"]
 
 
-def test_hours_without_rows_are_kept_too(storage: PartitionStorage) -> None:
+def test_hours_without_rows_are_kept_too(storage: PartitionStore) -> None:
     assert not storage.exists(MOODLE_LOG, FIRST)
     storage.write(MOODLE_LOG, FIRST, MOODLE_LOG.empty())
     assert storage.exists(MOODLE_LOG, FIRST)
@@ -55,22 +55,22 @@ def test_hours_without_rows_are_kept_too(storage: PartitionStorage) -> None:
     assert storage.read(MOODLE_LOG, []).schema == MOODLE_LOG.schema
 
 
-def test_facts_come_back_without_the_rows(storage: PartitionStorage) -> None:
+def test_facts_come_back_without_the_rows(storage: PartitionStore) -> None:
     facts = {"counted": 3, "by_type": {"ViewEvent": 2}, "name": "ä"}
     storage.write(MOODLE_LOG, FIRST, rows(MOODLE_LOG, [FIRST.start]), facts)
     storage.write(MOODLE_LOG, FIRST + 1, MOODLE_LOG.empty())
-    assert storage.facts(MOODLE_LOG, FIRST) == facts
-    assert storage.facts(MOODLE_LOG, FIRST + 1) == {}
+    assert storage.footer_stats(MOODLE_LOG, FIRST) == facts
+    assert storage.footer_stats(MOODLE_LOG, FIRST + 1) == {}
 
 
 def test_a_file_is_named_by_its_hour_for_any_reader(tmp_path: Path) -> None:
-    PartitionStorage(str(tmp_path)).write(MOODLE_LOG, FIRST, rows(MOODLE_LOG, [5, 6]))
+    PartitionStore(str(tmp_path)).write(MOODLE_LOG, FIRST, rows(MOODLE_LOG, [5, 6]))
     path = tmp_path / "moodle_log/date=2026-01-31/2026-01-31T22.parquet"
     assert pq.ParquetFile(path).read().num_rows == 2
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name]
 
 
-def test_an_hour_that_is_missing_is_named(storage: PartitionStorage) -> None:
+def test_an_hour_that_is_missing_is_named(storage: PartitionStore) -> None:
     storage.write(MOODLE_LOG, FIRST, MOODLE_LOG.empty())
     with pytest.raises(StorageError) as error:
         storage.read(MOODLE_LOG, HOURS)
@@ -81,15 +81,15 @@ def test_an_hour_that_is_missing_is_named(storage: PartitionStorage) -> None:
 
 
 def test_a_file_that_is_no_partition_is_named(tmp_path: Path) -> None:
-    storage = PartitionStorage(str(tmp_path))
+    storage = PartitionStore(str(tmp_path))
     storage.write(MOODLE_LOG, FIRST, MOODLE_LOG.empty())
     Path(storage.path(MOODLE_LOG, FIRST)).write_bytes(b"torn")
     with pytest.raises(StorageError, match="moodle_log of 2026-01-31T22:00Z cannot be read"):
-        storage.facts(MOODLE_LOG, FIRST)
+        storage.footer_stats(MOODLE_LOG, FIRST)
 
 
 def test_a_partition_of_another_version_is_named(tmp_path: Path) -> None:
-    storage = PartitionStorage(str(tmp_path))
+    storage = PartitionStore(str(tmp_path))
     older = Frame("moodle_log", "", tuple(c for c in MOODLE_LOG.columns if c.name != "other"))
     storage.write(older, FIRST, older.empty())
     with pytest.raises(StorageError, match="lacks other: materialize moodle_log again"):
@@ -102,7 +102,7 @@ def test_a_slice_carries_only_its_own_records(tmp_path: Path) -> None:
     table = every_hour.set_column(
         every_hour.schema.get_field_index("user"), "user", records.dictionary_encode()
     )
-    storage = PartitionStorage(str(tmp_path))
+    storage = PartitionStore(str(tmp_path))
     for hour, part in split_by_hour(table, [FIRST, FIRST + 1]):
         storage.write(EXPANDED_LOG, hour, part)
         read = storage.read(EXPANDED_LOG, [hour], ["user"])["user"]
@@ -112,7 +112,7 @@ def test_a_slice_carries_only_its_own_records(tmp_path: Path) -> None:
 
 def test_a_value_that_is_twice_in_a_dictionary_makes_no_other_file(tmp_path: Path) -> None:
     """pyarrow would leave room for the second one, and fill it with what was in its memory."""
-    storage, times = PartitionStorage(str(tmp_path)), [FIRST.start] * 3
+    storage, times = PartitionStore(str(tmp_path)), [FIRST.start] * 3
     once, twice = (
         pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), pa.array(texts))
         for indices, texts in (
@@ -130,7 +130,7 @@ def test_a_value_that_is_twice_in_a_dictionary_makes_no_other_file(tmp_path: Pat
     assert files[0] == files[1]
 
 
-def test_chunks_hold_whole_hours_and_bounded_rows(storage: PartitionStorage) -> None:
+def test_chunks_hold_whole_hours_and_bounded_rows(storage: PartitionStore) -> None:
     for hour, number in zip(HOURS, (2, 0, 3, 1), strict=True):
         storage.write(MOODLE_LOG, hour, rows(MOODLE_LOG, [hour.start] * number))
     chunks = list(storage.chunks(MOODLE_LOG, HOURS, rows=2))
@@ -151,14 +151,14 @@ def test_a_row_outside_the_hours_is_never_dropped() -> None:
 
 
 def test_a_table_that_breaks_the_contract_is_not_written(tmp_path: Path) -> None:
-    storage = PartitionStorage(str(tmp_path))
+    storage = PartitionStore(str(tmp_path))
     with pytest.raises(StorageError, match=r"moodle_log lacks the column\(s\) other"):
         storage.write(MOODLE_LOG, FIRST, rows(MOODLE_LOG, [1]).drop_columns(["other"]))
     assert not storage.exists(MOODLE_LOG, FIRST)
 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
-    storage = PartitionStorage(str(tmp_path))
+    storage = PartitionStore(str(tmp_path))
     path = Path(storage.path(MOODLE_LOG, FIRST))
     path.mkdir(parents=True)
     with pytest.raises(ConfigurationError, match="CALIPER_STORAGE cannot be written to"):
@@ -168,24 +168,24 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_storage_that_is_not_writable_names_the_setting(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    storage = PartitionStorage(str(tmp_path / "file" / "data"))
+    storage = PartitionStore(str(tmp_path / "file" / "data"))
     with pytest.raises(ConfigurationError, match=r"^CALIPER_STORAGE cannot be written to: .*file"):
         storage.probe()
 
 
-def test_a_probe_leaves_nothing(storage: PartitionStorage, tmp_path: Path) -> None:
+def test_a_probe_leaves_nothing(storage: PartitionStore, tmp_path: Path) -> None:
     storage.probe()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_credentials_in_the_url_are_not_shown() -> None:
-    storage = PartitionStorage("memory://user:secret@bucket/data")
+    storage = PartitionStore("memory://user:secret@bucket/data")
     assert "secret" not in repr(storage) + storage.path(MOODLE_LOG, FIRST)
 
 
 def test_a_week_is_read_in_the_order_of_the_hours(tmp_path: Path) -> None:
     week = HourRange(FIRST, FIRST + 168)
-    storage = PartitionStorage(str(tmp_path))
+    storage = PartitionStore(str(tmp_path))
     for hour in sorted(week, key=lambda hour: hour.number % 7):
         storage.write(MOODLE_LOG, hour, rows(MOODLE_LOG, [hour.start, hour.start + 1]))
     times = storage.read(MOODLE_LOG, week, ["timecreated"])["timecreated"].to_numpy()
@@ -204,7 +204,7 @@ def test_a_kind_of_storage_that_is_not_known_here_names_the_setting(
     url: str, sentence: str
 ) -> None:
     with pytest.raises(ConfigurationError) as error:
-        PartitionStorage(url)
+        PartitionStore(url)
     assert str(error.value).startswith(sentence)
     assert "hush" not in str(error.value)
 
@@ -212,4 +212,4 @@ def test_a_kind_of_storage_that_is_not_known_here_names_the_setting(
 def test_a_folder_that_cannot_be_read_names_the_setting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match=r"^CALIPER_STORAGE cannot be read: .* \(Not a d"):
-        PartitionStorage(str(tmp_path / "file" / "data")).read(MOODLE_LOG, HOURS)
+        PartitionStore(str(tmp_path / "file" / "data")).read(MOODLE_LOG, HOURS)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from caliper_dagster.errors import CaliperDagsterError
-from caliper_dagster.validate_command import validate_file
+from caliper_dagster.core.errors import CaliperDagsterError
+from caliper_dagster.operations.validate import validate_file
 from caliper_dagster_tests.translator.test_validation import (
     DESCRIBE,
     ENVELOPE,

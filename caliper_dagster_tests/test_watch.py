@@ -8,15 +8,23 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from caliper_dagster.core.frames import MOODLE_LOG
+from caliper_dagster.core.hours import Hour, HourRange, groups
+from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.delivery.log_watch import (
+    MOST_RUNS,
+    HourWindow,
+    LogWatch,
+    RunWanted,
+    Status,
+    WatchCursor,
+    first_cursor,
+)
 from caliper_dagster.expander import MoodleDatabase, read_log
-from caliper_dagster.frames import MOODLE_LOG
-from caliper_dagster.hours import Hour, HourRange, groups
-from caliper_dagster.storage import PartitionStorage
-from caliper_dagster.watch import MOST_RUNS, Bounds, Memory, Status, Wanted, Watch, first_memory
 from caliper_dagster_tests.expander.support import HOUR, log_rows, server_tables, write
 
 DUE = HOUR + 10
-BOUNDS = Bounds(start=HOUR, due=DUE, end=DUE, overdue=DUE + -1)
+BOUNDS = HourWindow(start=HOUR, due=DUE, end=DUE, overdue=DUE + -1)
 MARGIN = 600
 LOG = "mdl_logstore_standard_log"
 
@@ -26,12 +34,12 @@ class Site:
 
     def __init__(self, url: str, folder: Path) -> None:
         self.url, self.now = url, float(DUE.start + 900)
-        self.storage = PartitionStorage(str(folder / "data"))
+        self.storage = PartitionStore(str(folder / "data"))
         self.metadata = server_tables("mdl_")
         self.engine = sa.create_engine(url, poolclass=sa.NullPool)
         self.metadata.create_all(self.engine)
         self.statuses: dict[Hour, Status] = {}
-        self.memory: Memory | None = None
+        self.memory: WatchCursor | None = None
         self.bounds = BOUNDS
         self.statements = 0
 
@@ -50,18 +58,20 @@ class Site:
                 self.storage.write(MOODLE_LOG, hour, rows)
                 self.statuses[hour] = Status.DONE
 
-    def look(self, seconds: float = 30) -> list[Wanted]:
+    def look(self, seconds: float = 30) -> list[RunWanted]:
         self.now += seconds
         with MoodleDatabase.open(self.url) as database:
             if self.memory is None:
                 newest = max(self.statuses, default=None)
-                self.memory = first_memory(
+                self.memory = first_cursor(
                     database, newest, self.bounds, self.now, since=int(self.now) - 86_400
                 )
             else:  # what is remembered is remembered as text
-                self.memory = Memory.model_validate_json(self.memory.model_dump_json())
+                self.memory = WatchCursor.model_validate_json(self.memory.model_dump_json())
             before = database.statements
-            watch = Watch(database, self.storage, self.memory, self.bounds, now=self.now, most=168)
+            watch = LogWatch(
+                database, self.storage, self.memory, self.bounds, now=self.now, most=168
+            )
             wanted = watch.look(self.status, MARGIN)
             self.statements = database.statements - before
             return wanted
@@ -217,7 +227,7 @@ def test_many_scattered_hours_are_taken_in_several_looks(tmp_path: Path) -> None
     (tmp_path / "moodle.sqlite").touch()
     site = Site(f"sqlite:///{tmp_path / 'moodle.sqlite'}", tmp_path)
     number = 2 * MOST_RUNS + 20
-    site.bounds = Bounds(HOUR, HOUR + number, HOUR + number, HOUR)
+    site.bounds = HourWindow(HOUR, HOUR + number, HOUR + number, HOUR)
     site.now = float((HOUR + number).start)
     site.take(HourRange(HOUR, HOUR + number))
     site.hours()

@@ -34,9 +34,9 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.color import Color
 from selenium.webdriver.support.wait import WebDriverWait
 
-from caliper_dagster.demo import Demo
-from caliper_dagster.embedded.event_store import arrivals
-from caliper_dagster.hours import Hour
+from caliper_dagster.core.hours import Hour
+from caliper_dagster.embedded.arrivals import arrivals
+from caliper_dagster.operations.demo import Demo
 from caliper_dagster_tests.servers import ROOT, die_with_parent, free_port
 from caliper_dagster_tests.standing import clean_environment
 

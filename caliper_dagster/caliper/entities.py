@@ -3,11 +3,11 @@
 A class repeats what the tables of ``vocabulary`` say of its type; a test compares the two. Where a
 type has two supertypes, its class has the first one that makes it a resource and repeats the
 properties of the other: whether a type is a subtype is a question to
-:func:`~caliper_dagster.translator.vocabulary.is_a`, never to the classes.
+:func:`~caliper_dagster.caliper.vocabulary.is_a`, never to the classes.
 
 Building an object checks nothing. A property that is None is not written; there is no property that
 is a list by default, and 0 and False are written. What is built is checked once, before it is
-written, by :func:`~caliper_dagster.translator.checking.is_certainly_valid`.
+written, by :func:`~caliper_dagster.caliper.entity_rules.is_certainly_valid`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from hashlib import blake2b
 from itertools import count
 from typing import Any
 
-from caliper_dagster.errors import ConfigurationError
+from caliper_dagster.core.errors import ConfigurationError
 
 DROP = "drop"
 DROP_LATE = "drop-late"

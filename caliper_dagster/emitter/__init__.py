@@ -9,7 +9,7 @@ loop around them.
 
 from caliper_dagster.emitter.delivery import StoppedError
 from caliper_dagster.emitter.emission import EmissionCounts, Send, emit
-from caliper_dagster.emitter.event_store import EventStore
+from caliper_dagster.emitter.http_destination import EventStore
 from caliper_dagster.emitter.ledger import Ledger
 from caliper_dagster.emitter.retries import Patience
 

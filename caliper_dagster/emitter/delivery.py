@@ -18,17 +18,13 @@ from uuid import uuid4
 
 import numpy as np
 
+from caliper_dagster.core.errors import DeliveryError
+from caliper_dagster.core.hours import Hour
 from caliper_dagster.emitter.envelopes import batches, context_iri, envelope, envelope_overhead
-from caliper_dagster.emitter.event_store import (
-    EndpointConfiguration,
-    EventStore,
-    RefusalError,
-)
 from caliper_dagster.emitter.fingerprints import Fingerprints
+from caliper_dagster.emitter.http_destination import EndpointConfiguration, EventStore, RefusalError
 from caliper_dagster.emitter.ledger import ACKNOWLEDGED, REJECTED, Batch, Ledger
 from caliper_dagster.emitter.retries import Courier, GivenUpError, Patience, Posted
-from caliper_dagster.errors import DeliveryError
-from caliper_dagster.hours import Hour
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CONTENT = frozenset({400, 422})

@@ -19,14 +19,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from caliper_dagster.core.errors import StorageError
+from caliper_dagster.core.frames import WITH_EVENT
+from caliper_dagster.core.hours import Hour
 from caliper_dagster.emitter.delivery import Delivery, Errand, Limits, Parcel
-from caliper_dagster.emitter.event_store import EventStore
 from caliper_dagster.emitter.fingerprints import (
     Fingerprints,
     fingerprints,
     text_slices,
     unacknowledged,
 )
+from caliper_dagster.emitter.http_destination import EventStore
 from caliper_dagster.emitter.ledger import (
     Batch,
     Ledger,
@@ -35,9 +38,6 @@ from caliper_dagster.emitter.ledger import (
     results_table,
 )
 from caliper_dagster.emitter.retries import Patience
-from caliper_dagster.errors import StorageError
-from caliper_dagster.frames import WITH_EVENT
-from caliper_dagster.hours import Hour
 
 HoursAndEvents = Iterable[tuple[Hour, pa.Table]]
 Emitted = tuple[Hour, pa.Table, "EmissionCounts"]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from caliper_dagster.errors import StorageError
+from caliper_dagster.core.errors import StorageError
 
 CONTEXTS = {
     "v1p2": "http://purl.imsglobal.org/ctx/caliper/v1p2",

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from caliper_dagster.errors import StorageError
+from caliper_dagster.core.errors import StorageError
 
 FINGERPRINT = np.dtype([("id", "S16"), ("content", "<u8")])
 """One event: the 16 bytes of its uuid, and 8 bytes of BLAKE2b over its JSON.

@@ -18,9 +18,9 @@ from uuid import uuid4
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from caliper_dagster import processes
-from caliper_dagster.errors import DeliveryError
-from caliper_dagster.hours import Hour
+from caliper_dagster.core import process_identity
+from caliper_dagster.core.errors import DeliveryError
+from caliper_dagster.core.hours import Hour
 
 SECONDS = 120
 """A lease ends so long after its owner was last heard of."""
@@ -104,7 +104,7 @@ class Lease:
         self._seconds = seconds
         self._patience = patience
         self._waiting = waiting
-        self._owner = f"{processes.process_name()} {uuid4()}"
+        self._owner = f"{process_identity.process_name()} {uuid4()}"
         self._kept_at = 0.0
 
     def __enter__(self) -> Lease:
@@ -184,4 +184,4 @@ class Lease:
 
 def is_gone(owner: str) -> bool:
     """Whether the owner of a lease was a process of this machine that does not run any more."""
-    return processes.is_gone(owner.rpartition(" ")[0])
+    return process_identity.is_gone(owner.rpartition(" ")[0])

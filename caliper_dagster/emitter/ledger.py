@@ -30,6 +30,10 @@ from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from caliper_dagster.core.errors import ConfigurationError, StorageError
+from caliper_dagster.core.frames import EMISSION_RESULTS
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.emitter.backlog import Backlog, backlog_table
 from caliper_dagster.emitter.fingerprints import (
     FINGERPRINT,
     Fingerprints,
@@ -38,10 +42,6 @@ from caliper_dagster.emitter.fingerprints import (
     unpacked,
 )
 from caliper_dagster.emitter.leases import Lease, among, leases_table
-from caliper_dagster.emitter.left_over import LeftOver, left_over_table
-from caliper_dagster.errors import ConfigurationError, StorageError
-from caliper_dagster.frames import EMISSION_RESULTS
-from caliper_dagster.hours import Hour, HourRange
 
 ACKNOWLEDGED = "acknowledged"
 REJECTED = "rejected"
@@ -79,7 +79,7 @@ _BATCHES = sa.Table(
 )
 _FIRST_ID = sa.type_coerce(sa.func.substr(_BATCHES.c.fingerprints, 1, 16), sa.LargeBinary)
 _LEASES = leases_table(_TABLES)
-_LEFT_OVER = left_over_table(_TABLES)
+_LEFT_OVER = backlog_table(_TABLES)
 _BY_HOUR = sa.Index("caliper_batch_hour", _BATCHES.c.site, _BATCHES.c.event_store, _BATCHES.c.hour)
 
 
@@ -234,9 +234,9 @@ class Ledger:
         """The right to send events of these hours, not taken yet: see `Lease`."""
         return Lease(self._transaction, _LEASES, site, event_store, hours, waiting=waiting)
 
-    def left_over(self, site: str) -> LeftOver:
+    def backlog(self, site: str) -> Backlog:
         """The hours of a site that event stores are still to get in runs of their own."""
-        return LeftOver(self._transaction, _LEFT_OVER, site)
+        return Backlog(self._transaction, _LEFT_OVER, site)
 
     def acknowledged(
         self, event_store: str, hours: Sequence[Hour], *, site: str

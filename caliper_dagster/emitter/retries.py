@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from caliper_dagster.emitter.event_store import EventStore, RefusalError
-from caliper_dagster.errors import DeliveryError
+from caliper_dagster.core.errors import DeliveryError
+from caliper_dagster.emitter.http_destination import EventStore, RefusalError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

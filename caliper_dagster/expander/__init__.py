@@ -5,9 +5,9 @@ asked), ``log`` (the log itself), ``expand`` (what is joined to a row), ``known`
 joining any more), and then the lookups.
 """
 
-from caliper_dagster.expander.database import MoodleDatabase
+from caliper_dagster.expander.connection import MoodleDatabase
 from caliper_dagster.expander.expand import expand
-from caliper_dagster.expander.known import expand_new
+from caliper_dagster.expander.incremental import expand_new
 from caliper_dagster.expander.log import (
     RowsAbove,
     count_rows,

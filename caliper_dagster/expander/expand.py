@@ -9,18 +9,19 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from caliper_dagster.expander import activities, objects, people, references, sessions
+from caliper_dagster.core.frames import EXPANDED_LOG
+from caliper_dagster.core.gc_tuning import gc_paused
+from caliper_dagster.expander import objects, references
 from caliper_dagster.expander.columns import RecordColumn, distinct, distinct_pairs, integers
-from caliper_dagster.expander.database import MoodleDatabase
-from caliper_dagster.expander.other import decode_column
+from caliper_dagster.expander.connection import MoodleDatabase
+from caliper_dagster.expander.event_data import decode_column
+from caliper_dagster.expander.lookups import activities, people, sessions
 from caliper_dagster.expander.rows import LogRows
-from caliper_dagster.frames import EXPANDED_LOG
-from caliper_dagster.garbage import not_collected
 
 _FRONT_PAGE = 1
 
 
-@not_collected()
+@gc_paused()
 def expand(database: MoodleDatabase, log: pa.Table, *, beside: pa.Table | None = None) -> pa.Table:
     """Join to each log row what the database knows about it.
 

@@ -9,8 +9,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 
-from caliper_dagster.expander.database import MoodleDatabase, Record
-from caliper_dagster.expander.lifecycle import ENROLLED, ROLE_GIVEN, ROLE_TAKEN, UNENROLLED
+from caliper_dagster.expander.connection import MoodleDatabase, Record
+from caliper_dagster.expander.lookups.log_lifecycle import (
+    ENROLLED,
+    ROLE_GIVEN,
+    ROLE_TAKEN,
+    UNENROLLED,
+)
 
 _COURSE_LEVEL = 50
 _FIRST = -1

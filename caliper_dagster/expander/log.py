@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
-from caliper_dagster.expander.database import MoodleDatabase
-from caliper_dagster.frames import MOODLE_LOG
-from caliper_dagster.hours import SECONDS, Hour, HourRange
+from caliper_dagster.core.frames import MOODLE_LOG
+from caliper_dagster.core.hours import SECONDS, Hour, HourRange
+from caliper_dagster.expander.connection import MoodleDatabase
 
 # Integer division is spelled differently everywhere; this form is the same in all dialects.
 _STARTED = f"(timecreated - timecreated % {SECONDS})"

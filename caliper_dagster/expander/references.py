@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from caliper_dagster.expander import activities
 from caliper_dagster.expander.columns import NOTHING, Flags, Integers, integers
-from caliper_dagster.expander.database import MoodleDatabase, Record
-from caliper_dagster.expander.lifecycle import MODULE_EVENTS
+from caliper_dagster.expander.connection import MoodleDatabase, Record
+from caliper_dagster.expander.event_data import decode
+from caliper_dagster.expander.lookups import activities
+from caliper_dagster.expander.lookups.log_lifecycle import MODULE_EVENTS
 from caliper_dagster.expander.objects import Kind, KindById, Row, kind_of
 from caliper_dagster.expander.objects.rows import number
-from caliper_dagster.expander.other import decode
 from caliper_dagster.expander.rows import MODULE_LEVEL, LogRows
 
 _COURSE_MODULES = "course_modules"

@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 
 from caliper_dagster.expander.columns import NOTHING, Flags, Integers, RecordColumn, integers
-from caliper_dagster.expander.database import Record
+from caliper_dagster.expander.connection import Record
 
 MODULE_LEVEL = 70
 _NO_ROWS = np.zeros(0, dtype=np.int64)

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from caliper_dagster.frames import EXPANDED_LOG
+from caliper_dagster.core.frames import EXPANDED_LOG
 
 LEARNER, TEACHER = 21, 51
 _TIME = 1_774_000_000

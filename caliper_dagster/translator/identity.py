@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.caliper.entities import Person
+from caliper_dagster.caliper.vocabulary import TERM
 from caliper_dagster.translator.rows import Codes
-from caliper_dagster.translator.vocabulary import TERM
 
 ANONYMOUS_PERSON = Person(id=f"{TERM}Person")
 

@@ -26,9 +26,9 @@ from pydantic import (
     field_validator,
 )
 
+from caliper_dagster.caliper import vocabulary
 from caliper_dagster.caliper.versions import NEWEST, V1P1
-from caliper_dagster.errors import RecipeError
-from caliper_dagster.translator import vocabulary
+from caliper_dagster.core.errors import RecipeError
 from caliper_dagster.translator.conditions import CONDITIONS
 from caliper_dagster.translator.derived import DERIVED_EVENTS
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS

@@ -14,7 +14,7 @@ import numpy as np
 from caliper_dagster.caliper.entities import Entity
 from caliper_dagster.caliper.versions import Version
 from caliper_dagster.translator.entities.registry import Render
-from caliper_dagster.translator.finishing import InvalidEntityError, dump, to_json
+from caliper_dagster.translator.entity_output import InvalidEntityError, dump, to_json
 from caliper_dagster.translator.fragments import Fragments
 from caliper_dagster.translator.rows import Codes, Indices, Rows
 

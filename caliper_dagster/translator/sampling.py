@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from caliper_dagster.frames import WITH_EVENT
-from caliper_dagster.translator.dialect import EVENT_ID
-from caliper_dagster.translator.problems import Problem, found
+from caliper_dagster.caliper.document_rules import parse, validate
+from caliper_dagster.caliper.problems import Problem, found
+from caliper_dagster.caliper.ruleset import EVENT_ID
+from caliper_dagster.core.frames import WITH_EVENT
 from caliper_dagster.translator.rows import Indices, Rows
-from caliper_dagster.translator.validation import parse, validate
 
 _COMBINATION = (
     "event_name", "event_type", "action", "profile", "recipe", "outcome", "caliper_version",

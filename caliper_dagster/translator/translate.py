@@ -15,18 +15,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from caliper_dagster.caliper import versions
+from caliper_dagster.caliper import versions, vocabulary
 from caliper_dagster.caliper.entities import Entity
 from caliper_dagster.caliper.versions import VersionName
-from caliper_dagster.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, RECORD
-from caliper_dagster.garbage import not_collected
-from caliper_dagster.translator import conditions, vocabulary
+from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, RECORD
+from caliper_dagster.core.gc_tuning import gc_paused
+from caliper_dagster.translator import conditions
 from caliper_dagster.translator.actors import APPLICATION, USER_IDS, USER_LEVEL, Actors
 from caliper_dagster.translator.derived import DERIVED_EVENTS, DerivedEvent
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS, Render, activities, people
 from caliper_dagster.translator.entities.generic import path_function
 from caliper_dagster.translator.entities.registry import PersonOptions
-from caliper_dagster.translator.finishing import InvalidEntityError, dump
+from caliper_dagster.translator.entity_output import InvalidEntityError, dump
+from caliper_dagster.translator.event_extensions import RawFacts
+from caliper_dagster.translator.event_shape import Head, IllegalEventError, head
 from caliper_dagster.translator.fragments import (
     Fragments,
     Pieces,
@@ -35,9 +37,7 @@ from caliper_dagster.translator.fragments import (
     joined,
     times,
 )
-from caliper_dagster.translator.heads import Head, IllegalEventError, head
 from caliper_dagster.translator.identity import ANONYMOUS_PERSON, Iris
-from caliper_dagster.translator.raw_facts import RawFacts
 from caliper_dagster.translator.recipes import (
     EntitySource,
     PathEntity,
@@ -116,7 +116,7 @@ class Translator:
         """
         if not expanded.num_rows:
             return CALIPER_EVENTS.empty()
-        with not_collected():
+        with gc_paused():
             return _Translation(self, expanded).table()
 
 

@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from caliper_dagster.embedded.event_store import arrivals, create_app, last_events, running
-from caliper_dagster.errors import ConfigurationError
+from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.embedded.arrivals import arrivals, last_events
+from caliper_dagster.embedded.event_store import create_app, running
 
 KEY = "key-of-the-store"
 ROOT = Path(__file__).parents[2]

@@ -4,9 +4,10 @@ import json
 import pytest
 import requests
 
-from caliper_dagster.embedded.event_store import arrivals, running
+from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.embedded.arrivals import arrivals
+from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.faults import Faults
-from caliper_dagster.errors import ConfigurationError
 from caliper_dagster_tests.embedded.test_event_store import KEY, envelope, event, post
 
 

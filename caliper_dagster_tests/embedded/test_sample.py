@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.core.hours import Hour
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.embedded.sample.journal import php_json, php_serialize
-from caliper_dagster.errors import ConfigurationError
-from caliper_dagster.hours import Hour
 
 DUMP = (
     Path(__file__).resolve().parents[3] / "shared" / "moodle" / "data" / "moodle45_mariadb.sql.gz"

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from caliper_dagster.embedded.event_store import arrivals, last_events, running
+from caliper_dagster.core.errors import DeliveryError
+from caliper_dagster.core.hours import Hour
+from caliper_dagster.embedded.arrivals import arrivals, last_events
+from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.faults import Faults
 from caliper_dagster.emitter import EmissionCounts, EventStore, Ledger, Patience, emit
 from caliper_dagster.emitter.envelopes import context_iri, envelope_overhead
 from caliper_dagster.emitter.ledger import ACKNOWLEDGED, REJECTED
-from caliper_dagster.errors import DeliveryError
-from caliper_dagster.hours import Hour
 from caliper_dagster_tests.emitter.support import KEY, SENSOR, SITE
 
 Hours = Sequence[tuple[Hour, pa.Table]]

@@ -13,10 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from caliper_dagster.core.frames import CALIPER_EVENTS
+from caliper_dagster.core.hours import Hour
 from caliper_dagster.emitter import EventStore, Patience, emit
 from caliper_dagster.emitter.envelopes import CONTEXTS
-from caliper_dagster.frames import CALIPER_EVENTS
-from caliper_dagster.hours import Hour
 
 KEY = "key-of-the-store"
 SENSOR = "https://moodle.example.org/#caliper"

@@ -9,10 +9,10 @@ from math import log2
 
 import pytest
 
+from caliper_dagster.core.errors import DeliveryError
+from caliper_dagster.core.hours import HourRange
 from caliper_dagster.emitter import EventStore, Ledger, Patience, Send, emit
 from caliper_dagster.emitter.ledger import REJECTED
-from caliper_dagster.errors import DeliveryError
-from caliper_dagster.hours import HourRange
 from caliper_dagster_tests.emitter.support import (
     HOUR,
     KEY,

@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caliper_dagster.embedded.event_store import arrivals, running
+from caliper_dagster.core.errors import DeliveryError, StorageError
+from caliper_dagster.core.frames import EMISSION_RESULTS
+from caliper_dagster.embedded.arrivals import arrivals
+from caliper_dagster.embedded.event_store import running
 from caliper_dagster.emitter import EventStore, Ledger, Patience, Send, emit
-from caliper_dagster.errors import DeliveryError, StorageError
-from caliper_dagster.frames import EMISSION_RESULTS
 from caliper_dagster_tests.emitter.support import (
     HOUR,
     KEY,

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caliper_dagster.core.errors import StorageError
 from caliper_dagster.emitter.envelopes import (
     batches,
     caliper_time,
@@ -14,7 +15,6 @@ from caliper_dagster.emitter.envelopes import (
     envelope,
     envelope_overhead,
 )
-from caliper_dagster.errors import StorageError
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, 7999, tzinfo=UTC)
 V1P2 = "http://purl.imsglobal.org/ctx/caliper/v1p2"

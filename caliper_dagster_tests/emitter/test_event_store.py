@@ -11,9 +11,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from caliper_dagster.core.errors import ConfigurationError, DeliveryError
 from caliper_dagster.emitter import EventStore
-from caliper_dagster.emitter.event_store import EndpointConfiguration
-from caliper_dagster.errors import ConfigurationError, DeliveryError
+from caliper_dagster.emitter.http_destination import EndpointConfiguration
 from caliper_dagster_tests.emitter.support import (
     HostileStore,
     answer,

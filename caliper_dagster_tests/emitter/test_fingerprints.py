@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caliper_dagster.core.errors import StorageError
 from caliper_dagster.emitter.fingerprints import (
     event_ids,
     fingerprints,
@@ -14,7 +15,6 @@ from caliper_dagster.emitter.fingerprints import (
     unacknowledged,
     unpacked,
 )
-from caliper_dagster.errors import StorageError
 
 ids = st.lists(st.uuids().map(lambda found: f"urn:uuid:{found}"), unique=True, max_size=30)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from caliper_dagster.core.errors import DeliveryError
 from caliper_dagster.emitter import EventStore, Ledger, emit
 from caliper_dagster.emitter.leases import is_gone
-from caliper_dagster.errors import DeliveryError
 from caliper_dagster_tests.emitter.support import (
     HOUR,
     KEY,

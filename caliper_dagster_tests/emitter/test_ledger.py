@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
+from caliper_dagster.core.errors import ConfigurationError, StorageError
+from caliper_dagster.core.frames import EMISSION_RESULTS
 from caliper_dagster.emitter import Ledger
 from caliper_dagster.emitter.fingerprints import FINGERPRINT, fingerprints
 from caliper_dagster.emitter.ledger import Batch, results_table
-from caliper_dagster.errors import ConfigurationError, StorageError
-from caliper_dagster.frames import EMISSION_RESULTS
 from caliper_dagster_tests.emitter.support import HOUR, SITE
 
 STORE = "https://store.example.org/caliper"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from caliper_dagster.embedded.event_store import arrivals, running
+from caliper_dagster.embedded.arrivals import arrivals
+from caliper_dagster.embedded.event_store import running
 from caliper_dagster.emitter import EventStore, Ledger, Send, emit
 from caliper_dagster_tests.emitter.hostile import FAULTS, UNHEARD, Hours, deliver, mixture
 from caliper_dagster_tests.emitter.support import HOUR, KEY, SENSOR, SITE, events_table

@@ -14,10 +14,10 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects.mysql import LONGTEXT
 
+from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG, RECORD
+from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.embedded.sample.schema import table_statements
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
-from caliper_dagster.frames import EXPANDED_LOG, MOODLE_LOG, RECORD
-from caliper_dagster.hours import Hour, HourRange
 
 HOUR = Hour.from_key("2026-01-31-14:00")
 NOW = HOUR.start + 600

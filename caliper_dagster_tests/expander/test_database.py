@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from caliper_dagster.errors import ConfigurationError, SourceError
+from caliper_dagster.core.errors import ConfigurationError, SourceError
+from caliper_dagster.core.hours import HourRange
 from caliper_dagster.expander import MoodleDatabase, read_log
-from caliper_dagster.hours import HourRange
 from caliper_dagster_tests.expander.support import (
     HOUR,
     LOG_ROW,

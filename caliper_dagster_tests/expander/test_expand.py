@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG
+from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.expander import expand
-from caliper_dagster.expander.sessions import LOGGED_IN, LOGGED_OUT
-from caliper_dagster.frames import EXPANDED_LOG, MOODLE_LOG
-from caliper_dagster.hours import Hour, HourRange
+from caliper_dagster.expander.lookups.sessions import LOGGED_IN, LOGGED_OUT
 from caliper_dagster_tests.expander.support import (
     HOUR,
     LOG_ROW,

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.expander import MoodleDatabase, expand_new
-from caliper_dagster.frames import EXPANDED_LOG
 from caliper_dagster_tests.expander.support import (
     HOUR,
     NOW,

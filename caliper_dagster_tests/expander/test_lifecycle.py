@@ -7,9 +7,9 @@ import time
 import pytest
 import sqlalchemy as sa
 
+from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.expander import MoodleDatabase
-from caliper_dagster.expander.lifecycle import MODULE_EVENTS, ROLE_GIVEN
-from caliper_dagster.storage import PartitionStorage
+from caliper_dagster.expander.lookups.log_lifecycle import MODULE_EVENTS, ROLE_GIVEN
 from caliper_dagster_tests.expander.support import LOG_ROW, server_tables, write
 
 CREATED, _, DELETED = MODULE_EVENTS
@@ -37,7 +37,7 @@ def log(empty_url: str) -> str:
     return empty_url
 
 
-def told(url: str, storage: PartitionStorage | None = None) -> tuple[object, ...]:
+def told(url: str, storage: PartitionStore | None = None) -> tuple[object, ...]:
     pieces = storage.pieces("log_lifecycle") if storage else None
     with MoodleDatabase.open(url, pieces=pieces) as database:
         modules = database.lifecycle.rows(MODULE_EVENTS, {"objectid": {7, 8}})
@@ -69,7 +69,7 @@ def test_nothing_is_asked_for_nobody(log: str) -> None:
 
 
 def test_what_was_read_stays_when_the_log_is_pruned_and_new_rows_are_seen(tmp_path, log) -> None:
-    storage = PartitionStorage(str(tmp_path))
+    storage = PartitionStore(str(tmp_path))
     assert told(log, storage) == EVERYTHING
     engine = sa.create_engine(log, poolclass=sa.NullPool)
     with engine.begin() as connection:
@@ -82,7 +82,7 @@ def test_what_was_read_stays_when_the_log_is_pruned_and_new_rows_are_seen(tmp_pa
 
 
 def test_what_another_process_has_read_is_left_to_it(tmp_path, log) -> None:
-    storage = PartitionStorage(str(tmp_path))
+    storage = PartitionStore(str(tmp_path))
     assert told(log, storage) == EVERYTHING
     (tmp_path / "log_lifecycle" / "0-250000.parquet").unlink()
     engine = sa.create_engine(log, poolclass=sa.NullPool)
@@ -97,7 +97,7 @@ def test_what_another_process_has_read_is_left_to_it(tmp_path, log) -> None:
 def test_ids_of_the_last_day_are_looked_at_again(tmp_path, log) -> None:
     """A transaction that is still open may have lower ids than rows that can be seen."""
     add(log, {"id": 600_000, "timecreated": int(time.time())})
-    storage = PartitionStorage(str(tmp_path))
+    storage = PartitionStore(str(tmp_path))
     assert told(log, storage) == EVERYTHING
     add(log, {"id": 600_001, "eventname": DELETED, "objectid": 8, "other": "late"})
     assert (600_001, DELETED, "late") in told(log, storage)[0]

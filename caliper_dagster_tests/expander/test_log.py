@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from caliper_dagster.expander import MoodleDatabase, bulk, count_rows, read_log
-from caliper_dagster.frames import MOODLE_LOG
-from caliper_dagster.hours import Hour, HourRange
+from caliper_dagster.core.frames import MOODLE_LOG
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.expander import MoodleDatabase, bulk_read, count_rows, read_log
 from caliper_dagster_tests.expander.support import (
     HOUR,
     LOG_ROW,
@@ -242,7 +242,7 @@ def test_a_log_with_other_types_or_in_another_character_set_is_read_all_the_same
 def test_with_a_pymysql_of_another_inside_the_driver_reads(mariadb_url, monkeypatch):
     log(mariadb_url, log_rows(3, other="Zoë"))
     before = read(mariadb_url, HourRange(HOUR, HOUR + 1))
-    monkeypatch.setattr(bulk, "INSIDE", (*bulk.INSIDE, "_of_another_version"))
+    monkeypatch.setattr(bulk_read, "INSIDE", (*bulk_read.INSIDE, "_of_another_version"))
     assert read(mariadb_url, HourRange(HOUR, HOUR + 1)) == before
 
 

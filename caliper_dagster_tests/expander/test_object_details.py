@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
+from caliper_dagster.core.hours import HourRange, parse_hour
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
-from caliper_dagster.hours import HourRange, parse_hour
 
 HOURS = HourRange(parse_hour("2026-03-24T05", "START"), parse_hour("2026-03-24T06", "END"))
 NOW = HOURS.start.start + 1000

@@ -15,11 +15,11 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 
+from caliper_dagster.core.hours import HourRange, parse_hour
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
-from caliper_dagster.expander.activities import ACTIVITY_COLUMNS
+from caliper_dagster.expander.lookups.activities import ACTIVITY_COLUMNS
 from caliper_dagster.expander.objects import EVENT_KINDS, KINDS
 from caliper_dagster.expander.objects.tables import TABLES
-from caliper_dagster.hours import HourRange, parse_hour
 from caliper_dagster_tests.expander import moodle_copy
 
 RANGE = HourRange(parse_hour("2026-03-24T05", "START"), parse_hour("2026-03-29T02", "END"))

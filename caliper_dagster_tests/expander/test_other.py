@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caliper_dagster.expander.other import UNDECODABLE, decode, decode_column
+from caliper_dagster.expander.event_data import UNDECODABLE, decode, decode_column
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 integers = st.integers(-(2**63), 2**63 - 1)

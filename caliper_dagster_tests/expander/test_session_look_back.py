@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from caliper_dagster.core.frames import MOODLE_LOG
+from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
-from caliper_dagster.frames import MOODLE_LOG
-from caliper_dagster.hours import Hour, HourRange
 
 FIRST = Hour(492_000)
 HOURS = HourRange(FIRST, FIRST + 2)

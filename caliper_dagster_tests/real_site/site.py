@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from caliper_dagster.hours import HourRange, parse_hour
+from caliper_dagster.core.hours import HourRange, parse_hour
 from caliper_dagster_tests.moodle_dump import DUMP
 
 WWWROOT = "http://127.0.0.1:8088"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from caliper_dagster.expander.other import decode
+from caliper_dagster.expander.event_data import decode
 from caliper_dagster_tests.real_site.prescription import ANONYMOUS, SITE, Prescription
 from caliper_dagster_tests.real_site.site import (
     GUEST,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from caliper_dagster.frames import EXPANDED_LOG, MOODLE_LOG, RECORD
+from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG, RECORD
 from caliper_dagster.translator import Translator, load_recipes
 
 RECIPES = load_recipes()

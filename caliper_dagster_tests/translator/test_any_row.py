@@ -15,12 +15,12 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from caliper_dagster.caliper.document_rules import validate
+from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG
+from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster.frames import CALIPER_EVENTS, EXPANDED_LOG
-from caliper_dagster.hours import Hour, HourRange
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.example import example_row
-from caliper_dagster.translator.validation import validate
 from caliper_dagster_tests.expander.support import LOG_ROW, expand_at_once
 from caliper_dagster_tests.translator.golden import ROWS
 from caliper_dagster_tests.translator.support import (

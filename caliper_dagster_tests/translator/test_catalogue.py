@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from caliper_dagster.frames import EXPANDED_LOG
-from caliper_dagster.translator import Translator, load_recipes, vocabulary
+from caliper_dagster.caliper import vocabulary
+from caliper_dagster.core.frames import EXPANDED_LOG
+from caliper_dagster.translator import Translator, load_recipes
 from caliper_dagster.translator.entities.activities import MODULE_TYPES
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "moodle"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from caliper_dagster.caliper.document_rules import validate
 from caliper_dagster.translator.conditions import CONDITIONS
-from caliper_dagster.translator.validation import validate
 from caliper_dagster_tests.translator.golden import IN_ASSIGN, ROWS
 from caliper_dagster_tests.translator.support import RECIPES, translate
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from caliper_dagster.translator import vocabulary
+from caliper_dagster.caliper import vocabulary
+from caliper_dagster.caliper.document_rules import validate
 from caliper_dagster.translator.derived import DERIVED_EVENTS
-from caliper_dagster.translator.validation import validate
 from caliper_dagster_tests.translator.golden import LOGIN, ROWS
 from caliper_dagster_tests.translator.support import (
     ADA,

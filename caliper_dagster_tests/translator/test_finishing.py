@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from caliper_dagster.translator.finishing import InvalidEntityError, finish
+from caliper_dagster.translator.entity_output import InvalidEntityError, finish
 
 QUIZ = {"id": "https://m.example/mod/quiz/view.php?id=1", "type": "Assessment"}
 IDENTIFIER = {"type": "SystemIdentifier", "identifierType": "SystemId", "identifier": "3"}

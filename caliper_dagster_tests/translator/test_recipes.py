@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from caliper_dagster.errors import RecipeError
-from caliper_dagster.translator import vocabulary
+from caliper_dagster.caliper import vocabulary
+from caliper_dagster.core.errors import RecipeError
 from caliper_dagster.translator.recipes import (
     PathEntity,
     Recipes,

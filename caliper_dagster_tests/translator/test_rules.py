@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from caliper_dagster.frames import EXPANDED_LOG
+from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.roles import caliper_roles
 

@@ -5,9 +5,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from caliper_dagster.core.frames import CALIPER_EVENTS
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
-from caliper_dagster.frames import CALIPER_EVENTS
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.sampling import Finding, sample_problems
 from caliper_dagster_tests.translator.test_validation import EVENT, VIEW

@@ -7,11 +7,11 @@ import json
 import pyarrow as pa
 import pytest
 
+from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG
+from caliper_dagster.core.hours import Hour
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster.frames import CALIPER_EVENTS, EXPANDED_LOG
-from caliper_dagster.hours import Hour
 from caliper_dagster.translator import Translator
-from caliper_dagster.translator.heads import IllegalEventError, head
+from caliper_dagster.translator.event_shape import IllegalEventError, head
 from caliper_dagster_tests.expander.support import expand_at_once
 from caliper_dagster_tests.translator.golden import ATTEMPT, EVENTS_1_1, EVENTS_1_2, ROWS
 from caliper_dagster_tests.translator.support import (

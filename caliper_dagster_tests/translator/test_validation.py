@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caliper_dagster.translator import jsonld, vocabulary
-from caliper_dagster.translator.dialect import dialect
-from caliper_dagster.translator.problems import RULES
-from caliper_dagster.translator.validation import parse, validate
-from caliper_dagster.translator.vocabulary import CONTEXT, EXTENSION_CONTEXTS
+from caliper_dagster.caliper import jsonld, vocabulary
+from caliper_dagster.caliper.document_rules import parse, validate
+from caliper_dagster.caliper.problems import RULES
+from caliper_dagster.caliper.ruleset import dialect
+from caliper_dagster.caliper.vocabulary import CONTEXT, EXTENSION_CONTEXTS
 from caliper_dagster_tests.translator import published
 
 V1P1, V1P2 = CONTEXT["v1p1"], CONTEXT["v1p2"]
@@ -165,7 +165,7 @@ def test_exceptions_are_few_and_there():
 @published.WITHOUT
 @pytest.mark.parametrize("version", ["v1p1", "v1p2"])
 def test_the_contexts_in_the_package_are_the_published_ones(version):
-    ours = resources.files("caliper_dagster.translator") / "contexts"
+    ours = resources.files("caliper_dagster.caliper") / "contexts"
     files = list((published.CALIPER / "contexts" / version).glob("*.jsonld"))
     assert files
     for file in files:

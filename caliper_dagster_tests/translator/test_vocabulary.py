@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from caliper_dagster.translator import vocabulary
-from caliper_dagster.translator.vocabulary import (
+from caliper_dagster.caliper import vocabulary
+from caliper_dagster.caliper.vocabulary import (
     ACTIONS,
     ENTITY_TYPES,
     EVENT_TYPES,

@@ -9,8 +9,8 @@ import json
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
+from caliper_dagster.core.hours import SECONDS
 from caliper_dagster.embedded.sample.tables import Tables, Value
-from caliper_dagster.hours import SECONDS
 
 Other = dict[str, int | str | bool | list[str] | None]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from random import Random
 
+from caliper_dagster.core.hours import SECONDS, Hour
 from caliper_dagster.embedded.sample.journal import (
     COURSE_VIEWED,
     FORUM_REPORT_VIEWED,
@@ -21,7 +22,6 @@ from caliper_dagster.embedded.sample.journal import (
 from caliper_dagster.embedded.sample.site import NETWORKS, Activity, Course, Site, User
 from caliper_dagster.embedded.sample.tables import Tables
 from caliper_dagster.embedded.sample.work import Assignments, Quizzes, Visit
-from caliper_dagster.hours import SECONDS, Hour
 
 # Share of an average hour's traffic, by hour of the day in UTC.
 RHYTHM = (

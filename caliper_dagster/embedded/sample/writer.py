@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
+from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.core.hours import SECONDS, Hour, HourRange
 from caliper_dagster.embedded.sample.journal import EVENT_NAMES, Journal
 from caliper_dagster.embedded.sample.schema import index_statements, table_statements
 from caliper_dagster.embedded.sample.site import WWWROOT, SiteBuilder
 from caliper_dagster.embedded.sample.tables import Tables
 from caliper_dagster.embedded.sample.traffic import SHOWCASE_HOURS, Traffic
 from caliper_dagster.embedded.sample.work import Assignments, Gradebook, Quizzes
-from caliper_dagster.errors import ConfigurationError
-from caliper_dagster.hours import SECONDS, Hour, HourRange
 
 _UNTIL_JSON = 0.75
 _FAST = ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE")

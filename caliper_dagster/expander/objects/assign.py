@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.expander.columns import group_by
-from caliper_dagster.expander.database import MoodleDatabase, Record
+from caliper_dagster.expander.connection import MoodleDatabase, Record
 from caliper_dagster.expander.objects.rows import (
     SAME_ACT,
     Found,

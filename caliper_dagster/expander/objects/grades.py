@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from caliper_dagster.expander import activities
 from caliper_dagster.expander.columns import once
-from caliper_dagster.expander.database import MoodleDatabase, Record
+from caliper_dagster.expander.connection import MoodleDatabase, Record
+from caliper_dagster.expander.lookups import activities
 from caliper_dagster.expander.objects import assign, h5p, lesson, quiz, scorm, workshop
 from caliper_dagster.expander.objects.rows import Found, Kind, Latest, Row, Source, number
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from caliper_dagster.expander.columns import group_by
-from caliper_dagster.expander.database import Record
+from caliper_dagster.expander.connection import Record
 from caliper_dagster.expander.objects.rows import SAME_ACT, Found, Kind, Latest, Row, Source
 
 _ATTEMPT = (

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from caliper_dagster.expander.database import Record
+from caliper_dagster.expander.connection import Record
+from caliper_dagster.expander.event_data import decode
 from caliper_dagster.expander.objects.rows import (
     SAME_ACT,
     WRITTEN_LATER,
@@ -21,7 +22,6 @@ from caliper_dagster.expander.objects.rows import (
     Source,
     from_other,
 )
-from caliper_dagster.expander.other import decode
 
 _ENDED = r"\mod_lesson\event\lesson_ended"
 _PAGE = ("id", "lessonid", "qtype", "title")

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from caliper_dagster.expander.activities import find_modules
 from caliper_dagster.expander.columns import group_by
-from caliper_dagster.expander.database import Record
-from caliper_dagster.expander.lifecycle import ATTEMPT_DELETED, ATTEMPT_SUBMITTED
+from caliper_dagster.expander.connection import Record
+from caliper_dagster.expander.lookups.activities import find_modules
+from caliper_dagster.expander.lookups.log_lifecycle import ATTEMPT_DELETED, ATTEMPT_SUBMITTED
 from caliper_dagster.expander.objects.rows import (
     WRITTEN_LATER,
     Found,

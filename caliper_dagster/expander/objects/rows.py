@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from caliper_dagster.expander.database import MoodleDatabase, Record
-from caliper_dagster.expander.people import Site
+from caliper_dagster.expander.connection import MoodleDatabase, Record
+from caliper_dagster.expander.lookups.people import Site
 
 SAME_ACT = 60
 """Seconds that may lie between a log row and the record that the same request wrote before it."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from caliper_dagster.expander.columns import group_by
-from caliper_dagster.expander.database import Record
+from caliper_dagster.expander.connection import Record
 from caliper_dagster.expander.objects.rows import (
     WRITTEN_LATER,
     Found,

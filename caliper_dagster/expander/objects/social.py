@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from caliper_dagster.expander.columns import group_by
-from caliper_dagster.expander.database import Record
+from caliper_dagster.expander.connection import Record
+from caliper_dagster.expander.lookups.people import users
 from caliper_dagster.expander.objects.rows import (
     Found,
     Kind,
@@ -15,7 +16,6 @@ from caliper_dagster.expander.objects.rows import (
     from_other,
     number,
 )
-from caliper_dagster.expander.people import users
 
 _DISCUSSION = ("id", "forum", "name", "firstpost", "userid")
 _ENROLMENT = ("id", "enrolid", "status", "timestart", "timeend")

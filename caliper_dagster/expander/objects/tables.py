@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from caliper_dagster.expander.database import Record
+from caliper_dagster.expander.connection import Record
 from caliper_dagster.expander.objects.rows import (
     Found,
     Kind,

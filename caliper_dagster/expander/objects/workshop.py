@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from caliper_dagster.expander.database import Record
+from caliper_dagster.expander.connection import Record
 from caliper_dagster.expander.objects.rows import KindById, Latest, Source
 
 _SUBMISSION = (

@@ -13,6 +13,7 @@ from caliper_dagster.caliper.entities import (
     SoftwareApplication,
     SystemIdentifier,
 )
+from caliper_dagster.caliper.vocabulary import TERM
 from caliper_dagster.translator.entities.registry import (
     Record,
     Render,
@@ -23,7 +24,6 @@ from caliper_dagster.translator.entities.registry import (
 )
 from caliper_dagster.translator.identity import ANONYMOUS_PERSON
 from caliper_dagster.translator.roles import caliper_roles
-from caliper_dagster.translator.vocabulary import TERM
 
 
 @for_recipes(texts={"version": "institutional"})

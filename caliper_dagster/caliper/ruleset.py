@@ -1,0 +1,316 @@
+"""What the ``@context`` of a document makes available: types, properties and terms of a version.
+
+The tables are ``vocabulary``'s; here they are made ready for checking, once for each dialect.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cache, lru_cache
+from math import isfinite
+from typing import Any
+
+from caliper_dagster.caliper import jsonld, vocabulary
+from caliper_dagster.caliper.entities import Entity
+from caliper_dagster.caliper.problems import article
+from caliper_dagster.caliper.versions import VERSIONS, Version
+from caliper_dagster.caliper.vocabulary import SENT_ALTHOUGH_UNDEFINED
+
+Holds = Callable[[Any], bool]
+
+_ACTIONS_NAMED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a property may hold.
+
+    Attributes:
+        what: how a sentence says it.
+        many: whether it is a list of that.
+        holds: whether a plain value is right; None for objects.
+        entity: types of the entity or reference, as ``A|B``.
+        value: the type among ``VALUE_TYPES``.
+        rule: the rule that a wrong value breaks.
+        plain: ``holds`` where nothing else is to be asked of a value that is not empty.
+    """
+
+    what: str
+    many: bool = False
+    holds: Holds | None = None
+    entity: str = ""
+    value: str = ""
+    rule: str = "value"
+    plain: Holds | None = None
+
+
+Kinds = Mapping[str, Kind]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dialect:
+    """One version of Caliper as a document speaks it; made by :func:`dialect`.
+
+    Attributes:
+        version: the version.
+        terms: what the Caliper contexts define.
+        foreign: whether other contexts define further types and properties.
+        strict: whether what only should not be counts as a problem, too: null or empty values,
+            what the context does not define, blank nodes, events without profile.
+        tests: by class, tests of :func:`checking.is_certainly_valid`.
+    """
+
+    version: Version
+    terms: frozenset[str]
+    foreign: bool = False
+    strict: bool = False
+    tests: dict[type[Entity], Sequence[Holds]] = field(default_factory=dict)
+    _entities: dict[str, Kinds | None] = field(default_factory=dict)
+    _values: dict[str, Kinds] = field(default_factory=dict)
+    _events: dict[tuple[str, str], Kinds] = field(default_factory=dict)
+
+    def has(self, name: str, since: str | None = None) -> bool:
+        """Whether a name of the text's tables exists here.
+
+        What a later version brought exists where an extension context defines it. Strictly, only
+        what the context defines exists, as everything else is lost by a JSON-LD consumer.
+        """
+        if name in self.terms:
+            return True
+        if since is not None and not self.version.has(since):
+            return False
+        return not self.strict or name in SENT_ALTHOUGH_UNDEFINED
+
+    def has_event_type(self, name: object) -> bool:
+        """Whether this is an event type."""
+        known = vocabulary.EVENT_TYPES.get(name) if isinstance(name, str) else None
+        return known is not None and self.has(str(name), known.since)
+
+    def actions(self, event_type: str) -> frozenset[str]:
+        """The actions of an event type."""
+        actions = vocabulary.event_actions(event_type, self.version, strict=self.strict)
+        return frozenset(action for action in actions if self.has_action(action))
+
+    def has_action(self, name: object) -> bool:
+        """Whether this is an action of any event."""
+        if not isinstance(name, str) or name not in vocabulary.ACTIONS:
+            return False
+        return self.has(name, vocabulary.ACTIONS[name])
+
+    def entity(self, name: object) -> Kinds | None:
+        """The properties of an entity type; None when it does not exist here."""
+        if not isinstance(name, str):
+            return None
+        if name not in self._entities:
+            if name not in vocabulary.ENTITY_TYPES:
+                return None
+            since = vocabulary.ENTITY_TYPES[name].since
+            self._entities[name] = (
+                self._kinds(vocabulary.properties(name)) if self.has(name, since) else None
+            )
+        return self._entities[name]
+
+    def value_type(self, name: str) -> Kinds:
+        """The properties of an object that is no entity."""
+        if name not in self._values:
+            self._values[name] = self._kinds(vocabulary.VALUE_TYPES[name])
+        return self._values[name]
+
+    def event(self, event_type: str, action: object) -> Kinds:
+        """The properties of an event of this type with this action."""
+        key = (event_type, str(action) if self.has_action(action) else "")
+        if key not in self._events:
+            self._events[key] = self._event(*key)
+        return self._events[key]
+
+    def _event(self, event_type: str, action: str) -> Kinds:
+        named = {
+            name: "@" + vocabulary.slot(event_type, action, name, self.version)
+            for name in ("actor", "object", "generated", "target", "referrer")
+        }
+        kinds = {
+            key: kind
+            for key, kind in self._kinds(vocabulary.EVENT_PROPERTIES | named).items()
+            if vocabulary.has_event_property(key, self.version)
+        }
+        for name in named:
+            kinds[name] = replace(kinds[name], rule="slot")
+        kinds["id"] = replace(kinds["id"], rule="id")
+        legal = self.actions(event_type)
+        kinds["action"] = Kind(
+            self._what_action(event_type, legal),
+            holds=lambda value: isinstance(value, str) and value in legal,
+            rule="action",
+        )
+        return kinds
+
+    def _what_action(self, event_type: str, legal: frozenset[str]) -> str:
+        if len(legal) > _ACTIONS_NAMED:
+            return f"one of the {len(legal)} actions of {event_type} in {self.version}"
+        return " or ".join(sorted(legal))
+
+    def _kinds(self, properties: Mapping[str, str]) -> Kinds:
+        kinds = {}
+        for name, text in properties.items():
+            if not vocabulary.has_property(name, self.version):
+                continue
+            if not self.strict or name in self.terms:
+                kinds[name] = self._kind(text)
+        return kinds
+
+    def _kind(self, text: str) -> Kind:
+        many = text.startswith("[")
+        text = text.strip("[]")
+        if text.startswith("@"):
+            what = f"{article(text[1:])} or an IRI"
+            return Kind(what, many, entity=text[1:])
+        if text.startswith("="):
+            return Kind(article(text[1:]), many, value=text[1:])
+        if text in vocabulary.TERMS:
+            allowed = frozenset(filter(self.has, vocabulary.TERMS[text]))
+            what = f"{article(_TERMS[text])} of the vocabulary"
+            return Kind(what, many, lambda value: isinstance(value, str) and value in allowed)
+        what, holds = PLAIN_KINDS[text]
+        return Kind(what, many, holds, plain=None if many or text == "map" else holds)
+
+
+@cache
+def dialect(
+    version: Version,
+    extensions: frozenset[str] = frozenset(),
+    *,
+    foreign: bool = False,
+    strict: bool = False,
+) -> Dialect:
+    """The dialect of a version, the same object every time.
+
+    Args:
+        version: Caliper version.
+        extensions: IRIs of extension contexts.
+        foreign: whether other contexts define further types and properties.
+        strict: see :class:`Dialect`.
+    """
+    terms = frozenset().union(*map(jsonld.terms, {version.context, *extensions}))
+    return Dialect(version, terms, foreign, strict)
+
+
+_VERSIONS = {
+    context: version
+    for version in VERSIONS
+    for context in (version.context, *version.extension_contexts.values())
+}
+
+
+def of_context(context: object, *, strict: bool) -> Dialect | str:
+    """The dialect that the ``@context`` of a document asks for.
+
+    Args:
+        context: value of ``@context``.
+        strict: see :class:`Dialect`; then only the plain IRI of a context will do.
+
+    Returns:
+        The dialect, or a sentence that says what is wrong.
+    """
+    parts = context if isinstance(context, list) else [context]
+    if isinstance(context, dict):
+        return "@context must be the IRI of Caliper's context, not a context in line"
+    last = parts[-1] if parts else None
+    if not isinstance(last, str) or last not in _VERSIONS:
+        place = "end with" if isinstance(context, list) else "be"
+        return f"@context must {place} the IRI of a Caliper context"
+    if strict and isinstance(context, list):
+        return "@context must be the IRI of Caliper's context alone"
+    if not all(isinstance(part, str | dict) for part in parts):
+        return "@context must be a list of IRIs and contexts"
+    ours = [part for part in parts if isinstance(part, str) and part in _VERSIONS]
+    return dialect(
+        _VERSIONS[last],
+        frozenset(ours) - {version.context for version in VERSIONS},
+        foreign=len(ours) < len(parts),
+        strict=strict,
+    )
+
+
+# Plain values
+
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+_DURATION = re.compile(
+    r"P(?=[0-9T])([0-9]+W|([0-9]+Y)?([0-9]+M)?([0-9]+D)?"
+    r"(T(?=[0-9])([0-9]+H)?([0-9]+M)?([0-9]+(\.[0-9]+)?S)?)?)"
+)
+EVENT_ID = "urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+"""Pattern of an event's id, in either case: a UUID of any version of RFC 9562 (1.2 Event)."""
+
+_EVENT_ID = re.compile(EVENT_ID, re.IGNORECASE | re.ASCII)
+_WEB = re.compile(r"https?://[^/?#]")
+_NEVER_IN_IRI = bytes(range(0x21)) + b'\x7f<>"{}|\\^`'
+_IRI = re.compile(r"(?!https?:(?!//[^/?#]))[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x20\x7f<>\"{}|\\^`]+")
+_BLANK_NODE = re.compile(r"_:[^\s:/]+")
+
+
+def _is_time(value: object) -> bool:
+    """A time that exists, in UTC with exactly three digits of a second."""
+    return isinstance(value, str) and _says_time(value)
+
+
+@lru_cache(maxsize=20_000)
+def _says_time(text: str) -> bool:
+    if not _TIME.fullmatch(text):
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, str) and _DURATION.fullmatch(value) is not None
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_event_id(value: object) -> bool:
+    return isinstance(value, str) and _EVENT_ID.fullmatch(value) is not None
+
+
+def is_iri(value: object) -> bool:
+    """Whether this is an absolute IRI; one of the web must name its host."""
+    if not isinstance(value, str):
+        return False
+    if value.isascii() and _WEB.match(value):  # most are: the same rule without going by character
+        return len(value.encode().translate(None, _NEVER_IN_IRI)) == len(value)
+    return _IRI.fullmatch(value) is not None
+
+
+def is_blank_node(value: object) -> bool:
+    """Whether this is the identifier of a blank node, such as ``_:b0``."""
+    return isinstance(value, str) and _BLANK_NODE.fullmatch(value) is not None
+
+
+PLAIN_KINDS: dict[str, tuple[str, Holds]] = {
+    "str": ("text", lambda value: isinstance(value, str)),
+    "dec": (
+        "a number with a fraction, such as 10.0",
+        lambda value: isinstance(value, float) and isfinite(value),
+    ),
+    "int": ("an integer", _is_integer),
+    "nonneg": ("an integer from 0", lambda value: _is_integer(value) and value >= 0),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "dt": ("a time in UTC with milliseconds, such as 2026-01-31T14:05:00.000Z", _is_time),
+    "dur": ("an ISO 8601 duration, such as PT30M54S", _is_duration),
+    "eventid": ("urn:uuid: and a UUID", _is_event_id),
+    "map": ("a map", lambda value: isinstance(value, dict)),
+}
+"""How a sentence names each kind, and whether a value is of it. JSON's 10.0 is a float, 10 an int;
+the difference is Caliper's, too (1.2, Score: "a number with a fractional part")."""
+
+_TERMS = {name: name for name in vocabulary.TERMS} | {
+    "messagetype": "message type",
+    "identifiertype": "identifier type",
+}

@@ -1,0 +1,1 @@
+"""Words that all parts share; imports nothing else of this package."""

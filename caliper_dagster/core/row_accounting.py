@@ -1,0 +1,185 @@
+"""Accounting: what became of every log row of an hour, in numbers.
+
+Here belongs the arithmetic of ``rows = events + filtered + failed``, as plain functions on tables.
+That it is checked and shown is the business of ``checks`` and ``assets``; nothing here knows
+Dagster. Numbers only: nothing in an account can name a person.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from caliper_dagster.core.frames import WITH_EVENT
+
+_OWN = ("event", "filtered", "failed")
+"""Outcomes of which every row has exactly one."""
+_FINAL = pa.array(["acknowledged", "rejected"])
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of the log rows of an hour, or of several.
+
+    Attributes:
+        counted: rows as the database counts them, independently of reading them.
+        rows: rows that were read.
+        events: rows that became an event.
+        derived: events that were made in addition.
+        by_type: events and derived events by Caliper type.
+        by_name: rows by Moodle event.
+        by_resolution: events by how their recipe was found: exact, family, fallback, user.
+        filtered: rows without an event, by the rule that filtered them.
+        failed: rows without an event, by what failed.
+        unexplained: rows that were counted and not read, or read and not found with exactly one
+            outcome, and outcomes of rows that were not read. 0, or something is broken.
+    """
+
+    counted: int = 0
+    rows: int = 0
+    events: int = 0
+    derived: int = 0
+    by_type: Mapping[str, int] = field(default_factory=dict)
+    by_name: Mapping[str, int] = field(default_factory=dict)
+    by_resolution: Mapping[str, int] = field(default_factory=dict)
+    filtered: Mapping[str, int] = field(default_factory=dict)
+    failed: Mapping[str, int] = field(default_factory=dict)
+    unexplained: int = 0
+
+    @classmethod
+    def of(cls, counted: int, log_ids: pa.ChunkedArray, outcomes: pa.Table) -> Self:
+        """The account of one hour.
+
+        Args:
+            counted: rows as the database counted them.
+            log_ids: ids of the rows that were read.
+            outcomes: ``CALIPER_EVENTS`` rows of the hour.
+        """
+        primary = outcomes.filter(pc.not_equal(outcomes["outcome"].cast(pa.string()), "derived"))
+        return cls(
+            counted=counted,
+            rows=len(log_ids),
+            events=_number(outcomes, "event"),
+            derived=_number(outcomes, "derived"),
+            by_type=_counts(outcomes, WITH_EVENT, "event_type"),
+            by_name=_counts(primary, _OWN, "event_name"),
+            by_resolution=_counts(primary, _OWN, "resolution"),
+            filtered=_counts(outcomes, ("filtered",), "reason"),
+            failed=_counts(outcomes, ("failed",), "reason"),
+            unexplained=abs(counted - len(log_ids)) + _unmatched(log_ids, primary["log_id"]),
+        )
+
+    def __add__(self, other: Account) -> Account:
+        return Account(
+            counted=self.counted + other.counted,
+            rows=self.rows + other.rows,
+            events=self.events + other.events,
+            derived=self.derived + other.derived,
+            by_type=_sum(self.by_type, other.by_type),
+            by_name=_sum(self.by_name, other.by_name),
+            by_resolution=_sum(self.by_resolution, other.by_resolution),
+            filtered=_sum(self.filtered, other.filtered),
+            failed=_sum(self.failed, other.failed),
+            unexplained=self.unexplained + other.unexplained,
+        )
+
+    @classmethod
+    def from_footer_stats(cls, facts: Mapping[str, Any]) -> Self:
+        """The account as it was kept with the hour (see ``as_footer_stats``)."""
+        return cls(**{name: facts[name] for name in cls.__dataclass_fields__ if name in facts})
+
+    def as_footer_stats(self) -> dict[str, Any]:
+        """The account as it is kept with the hour: numbers, and numbers by word."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryCounts:
+    """What the emitter did for an hour, or for several.
+
+    Attributes:
+        events: events to be sent, derived ones included.
+        already_acknowledged: of these, acknowledged by an earlier run.
+        sent: of these, acknowledged by this run.
+        outstanding: of these, without an answer: neither acknowledged nor rejected. 0, or the run
+            has failed or was asked to send less.
+        envelopes: envelopes of this run.
+        bytes: their size.
+        rejected: of the events, refused by the event store for what they are.
+        filtered: of the events, those that the event store is not to get, by the rule of its
+            filter.
+    """
+
+    events: int = 0
+    already_acknowledged: int = 0
+    sent: int = 0
+    outstanding: int = 0
+    envelopes: int = 0
+    bytes: int = 0
+    rejected: int = 0
+    filtered: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def acknowledged(self) -> int:
+        """Events that the event store has acknowledged, now or earlier."""
+        return self.events - self.outstanding - self.rejected - sum(self.filtered.values())
+
+    def __add__(self, other: DeliveryCounts) -> DeliveryCounts:
+        mine, theirs = self.as_footer_stats(), other.as_footer_stats()
+        del mine["filtered"]
+        return DeliveryCounts(
+            **{name: mine[name] + theirs[name] for name in mine},
+            filtered=_sum(self.filtered, other.filtered),
+        )
+
+    @classmethod
+    def from_footer_stats(cls, facts: Mapping[str, Any]) -> Self:
+        """The delivery as it was kept with the hour (see ``as_footer_stats``)."""
+        return cls(**{name: facts[name] for name in cls.__dataclass_fields__ if name in facts})
+
+    def as_footer_stats(self) -> dict[str, Any]:
+        """The delivery as it is kept with the hour: numbers, and numbers by word."""
+        return asdict(self)
+
+
+def outstanding(event_ids: pa.ChunkedArray, results: pa.Table) -> int:
+    """How many of the events are neither in an acknowledged envelope nor rejected.
+
+    Args:
+        event_ids: ids of the hour's events; null where a row has none.
+        results: ``EMISSION_RESULTS`` of the hour.
+    """
+    final = pc.is_in(results["outcome"].cast(pa.string()), _FINAL)
+    arrived = pc.list_flatten(results.filter(final)["event_ids"])
+    return int(pc.sum(pc.invert(pc.is_in(event_ids.drop_null(), arrived))).as_py() or 0)
+
+
+def _sum(some: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]:
+    """The numbers by name, added; the largest first."""
+    return dict((Counter(some) + Counter(others)).most_common())
+
+
+def _unmatched(log_ids: pa.ChunkedArray, outcome_ids: pa.ChunkedArray) -> int:
+    """Ids that are not on both sides exactly once."""
+    ids = np.concatenate([log_ids.to_numpy(), outcome_ids.to_numpy()])
+    distinct, places = np.unique(ids, return_inverse=True)
+    rows = np.bincount(places[: len(log_ids)], minlength=len(distinct))
+    outcomes = np.bincount(places[len(log_ids) :], minlength=len(distinct))
+    return int(((rows != 1) | (outcomes != 1)).sum())
+
+
+def _number(outcomes: pa.Table, outcome: str) -> int:
+    return int(pc.sum(pc.equal(outcomes["outcome"].cast(pa.string()), outcome)).as_py() or 0)
+
+
+def _counts(outcomes: pa.Table, wanted: tuple[str, ...], column: str) -> dict[str, int]:
+    chosen = pc.is_in(outcomes["outcome"].cast(pa.string()), pa.array(wanted))
+    counts = pc.value_counts(outcomes[column].filter(chosen).cast(pa.string()))
+    found = {str(entry["values"]): int(entry["counts"]) for entry in counts.to_pylist()}
+    return dict(sorted(found.items(), key=lambda entry: (-entry[1], entry[0])))

@@ -1,0 +1,1 @@
+"""The Dagster side: definitions, assets, sensors, checks and the instance."""

@@ -1,0 +1,80 @@
+"""The Dagster instance of ``DAGSTER_HOME``, for commands."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+import caliper_dagster
+from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
+
+HOME = "DAGSTER_HOME"
+
+
+DEFAULT_DAGSTER_YAML = Path(caliper_dagster.__file__).with_name("dagster.yaml")
+
+
+def dagster_home() -> Path:
+    """``DAGSTER_HOME`` as a folder that is there, with the project's ``dagster.yaml`` in it.
+
+    A ``dagster.yaml`` that is there already stays as it is.
+
+    Raises:
+        ConfigurationError: it is not set, or cannot be written to.
+    """
+    given = os.environ.get(HOME)
+    if not given:
+        raise ConfigurationError(
+            f"{HOME} is not set: the folder in which Dagster keeps its runs and events."
+        )
+    home = Path(given).expanduser().absolute()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / DEFAULT_DAGSTER_YAML.name).exists():
+            shutil.copy(DEFAULT_DAGSTER_YAML, home)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{HOME} cannot be written to: {home} ({error.strerror})."
+        ) from None
+    os.environ[HOME] = str(home)
+    return home
+
+
+@contextmanager
+def _no_warnings_logged() -> Iterator[None]:
+    """Dagster tells of each of its attempts to reach its PostgreSQL; ours is one sentence."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def open_instance() -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance of ``DAGSTER_HOME``.
+
+    Raises:
+        ConfigurationError: it cannot be opened.
+    """
+    home = dagster_home()
+    try:
+        with _no_warnings_logged():
+            instance = dg.DagsterInstance.get()
+    except CaliperDagsterError:
+        raise
+    except Exception as error:
+        # Drivers and Dagster repeat addresses and passwords in their words.
+        raise ConfigurationError(
+            f"Dagster's own storage cannot be opened ({type(error).__name__}): check "
+            f"DAGSTER_POSTGRES_URL and {home / DEFAULT_DAGSTER_YAML.name}."
+        ) from None
+    with instance:
+        yield instance

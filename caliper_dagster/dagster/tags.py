@@ -1,0 +1,29 @@
+"""Tags on runs and names that Dagster stores: their strings never change."""
+
+BACKLOG_SENSOR = "event_stores_catch_up"
+"""The name of the sensor that sends the backlogs of event stores; Dagster keeps its switch and its
+cursor by this name."""
+
+REASON_TAG = "caliper_dagster/reason"
+"""On a run that a sensor requested: ``late rows``, ``new rows``, ``unfinished``, ``left over``."""
+
+NEW_ROWS = "new rows"
+"""The value of `REASON_TAG` on a run that takes the hour in progress."""
+
+LATE_ROWS_TAG = "caliper_dagster/late_rows"
+"""On a run for late rows, with its site (``true`` for the only one): one at a time of each."""
+
+RESEND_ALL_TAG = "caliper_dagster/resend_all"
+"""On a run, with the value ``true``: the same as ``EmissionConfig.resend_all``."""
+
+SEND_TAG = "caliper_dagster/send"
+"""On a run, with a value of ``emitter.Send``: which events of its hours are sent."""
+
+BACKLOG_TAG = "caliper_dagster/event_store"
+"""On a run that sends the backlog of one event store, with the name of that event store."""
+
+FRESH_TAG = "caliper_dagster/fresh"
+"""On a run, with the value ``true``: the same as ``ExpansionConfig.fresh``."""
+
+PROCESS_TAG = "caliper_dagster/process"
+"""On a run of the command line: the process that executes it (``core.process_identity``)."""

@@ -1,0 +1,1 @@
+"""Policy between the parts and Dagster, in plain Python."""

@@ -1,0 +1,34 @@
+"""The backlog: the hours that event stores have yet to receive in runs of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from caliper_dagster.config.event_stores import event_stores
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.hours import Hour
+
+if TYPE_CHECKING:
+    from caliper_dagster.emitter import Ledger
+
+
+def deferred_hours(
+    settings: Settings, open_ledger: Callable[[], Ledger] | None = None
+) -> Mapping[str, Mapping[Hour, int]]:
+    """The deferred hours of each event store, with the mark of each; empty for a single store.
+
+    Args:
+        settings: the site.
+        open_ledger: opens its ledger; the one that the settings name when not given.
+
+    Raises:
+        ConfigurationError: a setting is missing.
+        StorageError: the ledger cannot be read.
+    """
+    from caliper_dagster.emitter import Ledger
+
+    if len(event_stores(settings)) == 1:
+        return {}
+    with open_ledger() if open_ledger else Ledger(settings.ledger()) as ledger:
+        return ledger.backlog(settings.require("moodle_wwwroot")).all()

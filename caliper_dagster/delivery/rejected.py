@@ -1,0 +1,101 @@
+"""Rejected events: what the event store refused, and which log rows it came from.
+
+The ledger knows the event ids and the store's words, the stored ``caliper_events`` know the log
+rows. Nothing is sent and nothing is changed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from caliper_dagster.config.event_stores import EventStoreDefinition, events_frame
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.errors import StorageError
+from caliper_dagster.core.frames import Frame
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.emitter import Ledger
+
+_UNKNOWN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedEvent:
+    """One event whose last answer is a rejection.
+
+    Attributes:
+        event_store: which of several refused it; None for a single one.
+        log_id: id of Moodle's log row; None when ``caliper_events`` has the event no more.
+        event_name: class name of the Moodle event; None in the same case.
+        status: the answer's HTTP status.
+        words: what the event store said.
+    """
+
+    event_store: str | None
+    hour: Hour
+    event_id: str
+    log_id: int | None
+    event_name: str | None
+    status: int | None
+    words: str | None
+
+    def columns(self) -> tuple[str, ...]:
+        """The event as texts, in the order of the attributes; a single event store is not named."""
+        values = (self.log_id, self.event_name, self.status, self.words)
+        known = (_UNKNOWN if value is None else str(value) for value in values)
+        by = (self.event_store,) if self.event_store else ()
+        return (*by, str(self.hour), self.event_id, *known)
+
+
+def rejected_events(
+    settings: Settings, stores: Iterable[EventStoreDefinition], hours: HourRange
+) -> Iterator[RejectedEvent]:
+    """The rejected events of the hours, by event store, hour and log row.
+
+    Raises:
+        ConfigurationError: a setting that is needed is missing or wrong.
+        StorageError: the ledger could not be read.
+    """
+    for store in stores:
+        yield from _rejected(settings, store, hours)
+
+
+def _rejected(
+    settings: Settings, store: EventStoreDefinition, hours: HourRange
+) -> Iterator[RejectedEvent]:
+    site, kept = settings.require("moodle_wwwroot"), PartitionStore(settings.storage_url())
+    events = events_frame(settings, store.caliper_version)
+    with Ledger(settings.ledger()) as ledger:
+        found = ledger.rejected(store.ledger_name(), hours, site=site)
+    for hour, batches in groupby(found, lambda batch: batch.hour):
+        refused = {event_id: batch for batch in batches for event_id in batch.event_ids()}
+        origins = _origins(kept, events, hour, list(refused))
+        listed = [
+            RejectedEvent(
+                store.name,
+                hour,
+                event_id,
+                *origins.get(event_id, (None, None)),
+                status=batch.http_status,
+                words=batch.error,
+            )
+            for event_id, batch in refused.items()
+        ]
+        yield from sorted(listed, key=lambda event: (event.log_id or 0, event.event_id))
+
+
+def _origins(
+    kept: PartitionStore, frame: Frame, hour: Hour, ids: list[str]
+) -> dict[str, tuple[int | None, str | None]]:
+    """Log id and event name of each event that the stored hour still has."""
+    try:
+        events = kept.read(frame, [hour], ["event_id", "log_id", "event_name"])
+    except StorageError:
+        return {}
+    wanted = events.filter(pc.is_in(events["event_id"], pa.array(ids, pa.string())))
+    return {row["event_id"]: (row["log_id"], row["event_name"]) for row in wanted.to_pylist()}

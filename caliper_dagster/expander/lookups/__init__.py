@@ -1,0 +1,1 @@
+"""Lookups: what is joined to log rows, one query per table."""

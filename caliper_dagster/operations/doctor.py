@@ -1,0 +1,247 @@
+"""The doctor: looks at everything a run needs, and says what to mend.
+
+Here belong questions that change nothing: the database is read, the event store is asked for its
+configuration and sent no events, the storage gets a file of a few bytes that is removed again.
+What goes wrong in a run is said by the part that meets it; here it is met before.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from caliper_dagster.config.event_stores import EventStoreDefinition, require_event_stores
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.errors import CaliperDagsterError
+from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.dagster.instance.open import HOME, open_instance
+from caliper_dagster.emitter import Ledger
+from caliper_dagster.emitter.envelopes import context_iri
+from caliper_dagster.expander import MoodleDatabase
+
+LOG = "logstore_standard_log"
+
+_DAY = 86_400
+_CLOCKS_AGREE = 120
+_ROWS_LOOKED_AT = 500
+_WRITES = ("ALL PRIVILEGES", "INSERT", "UPDATE", "DELETE", "DROP", "CREATE", "ALTER")
+
+
+class Verdict(Enum):
+    """How a finding is to be taken."""
+
+    FINE = "ok"
+    WARNING = "warn"
+    BROKEN = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the checklist.
+
+    Attributes:
+        site: the one of several that it is about; None of all, or of the only one.
+    """
+
+    verdict: Verdict
+    subject: str
+    text: str
+    site: str | None = None
+
+
+def examine(sites: Iterable[Settings]) -> Iterator[Finding]:
+    """Look at everything, site by site, in the order in which a log row meets it."""
+    for settings in sites:
+        for finding in _examine(settings):
+            yield replace(finding, site=settings.site)
+    yield from _guarded("Dagster", _dagster)
+
+
+def _examine(settings: Settings) -> Iterator[Finding]:
+    yield from _guarded("Site address", lambda: _site(settings))
+    yield from _guarded("Moodle database", lambda: _moodle(settings))
+    yield from _guarded("Event store", lambda: _event_stores(settings))
+    yield from _guarded("Storage", lambda: _storage(settings))
+    yield from _guarded("Ledger", lambda: _ledger(settings))
+
+
+def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """What is found, up to the first error, which is a finding too."""
+    try:
+        yield from look()
+    except CaliperDagsterError as error:
+        yield Finding(Verdict.BROKEN, subject, str(error))
+
+
+def _fine(subject: str, text: str) -> Finding:
+    return Finding(Verdict.FINE, subject, text)
+
+
+def _warn(subject: str, text: str) -> Finding:
+    return Finding(Verdict.WARNING, subject, text)
+
+
+def _site(settings: Settings) -> Iterator[Finding]:
+    yield _fine("Site address", settings.require("moodle_wwwroot"))
+
+
+def _moodle(settings: Settings) -> Iterator[Finding]:
+    url = settings.require("moodle_db_url")
+    with MoodleDatabase.open(
+        url, settings.moodle_db_prefix, settings.moodle_db_timeout
+    ) as database:
+        yield _fine("Moodle database", f"{database.dialect} answers")
+        yield _fine("Tables", f"the log is in {settings.moodle_db_prefix}{LOG}")
+        yield _account(database)
+        yield _index(database)
+        yield from _newest(database)
+        yield _formats(database)
+
+
+def _account(database: MoodleDatabase) -> Finding:
+    """Whether the account could write; this project never does, but a secret that leaks can."""
+    if _may_write(database):
+        return _warn(
+            "Account",
+            "may write to Moodle's database; give MOODLE_DB_URL one that may only SELECT",
+        )
+    return _fine("Account", "may only read")
+
+
+def _may_write(database: MoodleDatabase) -> bool:
+    if database.dialect == "mysql":
+        grants = [str(row[0]).upper() for row in database.execute(sa.text("SHOW GRANTS"))]
+        given = [grant.removeprefix("GRANT ").partition(" ON ")[0] for grant in grants]
+        return any(word.startswith(_WRITES) for words in given for word in words.split(", "))
+    if database.dialect == "postgresql":
+        statement = sa.text("SELECT has_table_privilege(:log, 'INSERT, UPDATE, DELETE')")
+        return bool(database.execute(statement, log=database.quoted(LOG))[0][0])
+    return False
+
+
+def _index(database: MoodleDatabase) -> Finding:
+    """Whether hours are found by an index; without one every hour reads the whole log."""
+    if _uses_index(database):
+        return _fine("Index", "hours are found by an index on timecreated")
+    return _warn(
+        "Index",
+        f"the query planner uses no index for timecreated of {LOG}; Moodle creates one, restore it "
+        "or every run reads the whole log",
+    )
+
+
+def _uses_index(database: MoodleDatabase) -> bool:
+    query = f"SELECT id FROM {database.quoted(LOG)} WHERE timecreated >= 0 AND timecreated < 3600"
+    if database.dialect == "mysql":
+        return any(row[5] for row in database.execute(sa.text(f"EXPLAIN {query}")))
+    if database.dialect == "postgresql":
+        # Small tables are read whole whatever indexes they have.
+        database.execute(sa.text("SELECT set_config('enable_seqscan', 'off', true)"))
+        plan = database.execute(sa.text(f"EXPLAIN {query}"))
+        return any("Index Cond" in str(row[0]) for row in plan)
+    plan = database.execute(sa.text(f"EXPLAIN QUERY PLAN {query}"))
+    return any("USING" in str(row[-1]) and "timecreated" in str(row[-1]) for row in plan)
+
+
+def _newest(database: MoodleDatabase) -> Iterator[Finding]:
+    newest = database.execute(sa.text(f"SELECT MAX(timecreated) FROM {database.quoted(LOG)}"))[0][0]
+    if newest is None:
+        yield _warn("Newest log row", "the log is empty; is the standard log store switched on?")
+        return
+    age = time.time() - int(newest)
+    when = datetime.fromtimestamp(int(newest), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    if age > _DAY:
+        yield _warn(
+            "Newest log row", f"{when}, {age / _DAY:.0f} day(s) ago: does Moodle still log?"
+        )
+    else:
+        yield _fine("Newest log row", when)
+    yield _clock(database, ahead=-age)
+
+
+def _clock(database: MoodleDatabase, ahead: float) -> Finding:
+    """Hours are UTC: a clock or time zone that is off would put rows into the wrong ones."""
+    asked = {
+        "mysql": "SELECT UNIX_TIMESTAMP()",
+        "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
+        "sqlite": "SELECT strftime('%s', 'now')",
+    }[database.dialect]
+    difference = float(database.execute(sa.text(asked))[0][0]) - time.time()
+    if abs(difference) > _CLOCKS_AGREE:
+        return _warn("Clock", f"the database's clock is {difference:+.0f} s from this machine's")
+    if ahead > _CLOCKS_AGREE:
+        return _warn("Clock", f"the newest log row is {ahead:.0f} s in the future")
+    return _fine("Clock", "the database and this machine agree")
+
+
+def _formats(database: MoodleDatabase) -> Finding:
+    statement = f"SELECT other FROM {database.quoted(LOG)} ORDER BY id DESC LIMIT {_ROWS_LOOKED_AT}"
+    found = [str(row[0] or "").strip() for row in database.execute(sa.text(statement))]
+    seen = {_format(text) for text in found} - {""}
+    return _fine(
+        "Event data", f"`other` is stored as {' and '.join(sorted(seen)) or 'nothing yet'}"
+    )
+
+
+def _format(other: str) -> str:
+    if other in {"", "N;", "null"}:
+        return ""
+    return "JSON" if other[0] in '{["' else "PHP serialize"
+
+
+def _event_stores(settings: Settings) -> Iterator[Finding]:
+    for store in require_event_stores(settings):
+        subject = f"Event store {store.name}" if store.name else "Event store"
+        try:
+            yield from _event_store(store, subject)
+        except CaliperDagsterError as error:
+            yield Finding(Verdict.BROKEN, subject, store.sentence(error))
+
+
+def _event_store(store: EventStoreDefinition, subject: str) -> Iterator[Finding]:
+    of = f" {store.name}" if store.name else ""
+    with store.open() as endpoint:
+        offered = endpoint.configuration()
+        if offered is None:
+            yield _warn(subject, f"{endpoint.address} answers, but says nothing of itself")
+        else:
+            yield _fine(subject, f"{endpoint.address} answers")
+        if store.has_key():
+            yield _fine(f"Key{of}", "not refused")
+        else:
+            what = f"{subject} has no api_key" if of else "CALIPER_API_KEY is not set"
+            yield _warn(f"Key{of}", f"{what}; the event store answers without one")
+        if offered and context_iri(store.caliper_version) not in offered.versions:
+            where = "its caliper_version" if of else "CALIPER_VERSION"
+            yield _warn(
+                f"Caliper version{of}",
+                f"the event store does not name {store.caliper_version} among its versions; "
+                f"check {where}",
+            )
+
+
+def _storage(settings: Settings) -> Iterator[Finding]:
+    storage = PartitionStore(settings.storage_url())
+    storage.probe()
+    yield _fine("Storage", "can be written to")
+
+
+def _ledger(settings: Settings) -> Iterator[Finding]:
+    with Ledger(settings.ledger()):
+        yield _fine("Ledger", "answers")
+
+
+def _dagster() -> Iterator[Finding]:
+    if not os.environ.get(HOME):
+        yield _warn("Dagster", f"{HOME} is not set; `translate` works, `backfill` needs it")
+        return
+    with open_instance():
+        kind = "PostgreSQL" if os.environ.get("DAGSTER_POSTGRES_URL") else "SQLite"
+        yield _fine("Dagster", f"keeps its runs in {kind}, home {Path(os.environ[HOME])}")

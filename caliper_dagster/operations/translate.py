@@ -1,0 +1,59 @@
+"""Translation without Dagster: hours of the log straight to events; nothing is stored or sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.config.translator import build_translator
+from caliper_dagster.core.frames import WITH_EVENT
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.expander import MoodleDatabase, count_rows, expand, read_log
+
+_ROWS = 50_000
+
+
+def translated(
+    settings: Settings, hours: HourRange
+) -> Iterator[tuple[HourRange, Iterator[bytes], dict[str, int]]]:
+    """Translate the hours, about 50,000 rows at a time.
+
+    Yields:
+        Some of the hours; a line of JSON for each of their events; how many rows had which outcome.
+    """
+    translate = build_translator(settings).translate
+    url = settings.require("moodle_db_url")
+    with MoodleDatabase.open(
+        url, settings.moodle_db_prefix, settings.moodle_db_timeout
+    ) as database:
+        for piece in _pieces(count_rows(database, hours)):
+            log = pa.concat_tables(rows for _, rows in read_log(database, piece))
+            outcomes = translate(expand(database, log.unify_dictionaries()))
+            yield piece, _lines(outcomes), _counts(outcomes)
+
+
+def _pieces(rows: dict[Hour, int]) -> Iterator[HourRange]:
+    """Ranges of hours with about so many rows as fit into memory at ease."""
+    first, waiting = min(rows), 0
+    for hour, number in rows.items():
+        waiting += number
+        if waiting >= _ROWS:
+            yield HourRange(first, hour + 1)
+            first, waiting = hour + 1, 0
+    if first <= max(rows):
+        yield HourRange(first, max(rows) + 1)
+
+
+def _lines(outcomes: pa.Table) -> Iterator[bytes]:
+    chosen = pc.is_in(outcomes["outcome"].cast(pa.string()), pa.array(WITH_EVENT))
+    for batch in outcomes["json"].filter(chosen).chunks:
+        for text in batch.to_pylist():
+            yield f"{text}\n".encode()
+
+
+def _counts(outcomes: pa.Table) -> dict[str, int]:
+    counts = pc.value_counts(outcomes["outcome"].cast(pa.string()))
+    return {str(entry["values"]): int(entry["counts"]) for entry in counts.to_pylist()}

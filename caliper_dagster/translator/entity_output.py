@@ -1,0 +1,57 @@
+"""From what an entity function returns to JSON: in the wanted version, and checked."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from caliper_dagster.caliper import vocabulary
+from caliper_dagster.caliper.entities import Entity
+from caliper_dagster.caliper.entity_rules import entity_problems, is_certainly_valid
+from caliper_dagster.caliper.ruleset import Dialect, dialect
+from caliper_dagster.caliper.versions import NEWEST, Version
+from caliper_dagster.translator.rows import without_empty
+
+_encode = msgspec.json.Encoder().encode
+
+
+class InvalidEntityError(ValueError):
+    """An entity that Caliper does not allow; the message holds types and properties, no values."""
+
+
+def to_json(entity: Entity, version: Version) -> tuple[bytes, str]:
+    """The JSON of an entity as it is sent, and its type in that version.
+
+    Raises:
+        InvalidEntityError: it is not valid in this version.
+    """
+    if is_certainly_valid(entity, _strict(version)):  # no problem, nothing empty, nothing newer
+        return dump(entity), type(entity).__name__
+    plain = finalize(entity, version)
+    return dump(plain), plain["type"]
+
+
+def finalize(entity: Entity, version: Version) -> dict[str, Any]:
+    """The entity as it is sent, by the same rules as a whole document.
+
+    Raises:
+        InvalidEntityError: it is not valid in this version.
+    """
+    plain = without_empty(msgspec.to_builtins(entity))
+    if version is not NEWEST:
+        plain = vocabulary.entity_in(version, plain)
+    for problem in entity_problems(plain, _strict(version)):
+        raise InvalidEntityError(problem.sentence)
+    return plain
+
+
+def dump(value: object) -> bytes:
+    """JSON text of a value that consists of JSON values and entities."""
+    return bytes(memoryview(_encode(value)))  # a copy: what the encoder gives keeps a kilobyte
+
+
+@cache
+def _strict(version: Version) -> Dialect:
+    return dialect(version, strict=True)

@@ -1,0 +1,197 @@
+"""The ``extensions`` of events: raw facts of their rows (rule R6), and what fits nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from caliper_dagster.translator import extensions
+from caliper_dagster.translator.actors import USER_LEVEL, Actors
+from caliper_dagster.translator.entities.people import person_reference
+from caliper_dagster.translator.entities.registry import ENTITY_FUNCTIONS, EntityFunction, Render
+from caliper_dagster.translator.entity_output import dump
+from caliper_dagster.translator.fragments import Fragments, Numbers, Pieces
+from caliper_dagster.translator.recipes import EntitySource, Recipe
+from caliper_dagster.translator.renderer import Renderer
+from caliper_dagster.translator.rows import NOTHING, Codes, Flags, Indices, grouped, parameters
+
+_SLOT = "extensions"
+
+_FACTS = {
+    "eventName": "eventname", "component": "component", "crud": "crud", "eduLevel": "edulevel",
+    "contextLevel": "contextlevel", "origin": "origin", "objectTable": "objecttable",
+}  # fmt: skip
+
+
+class RawFacts:
+    """Renders the extensions of all rows once; see :meth:`columns`.
+
+    Args:
+        renderer: renders, and knows the rows.
+        recipes: the recipes in use.
+        recipe: code of each row's recipe.
+        actors: who acted.
+        ip_addresses: whether the address of a row may be sent.
+    """
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        recipes: Sequence[Recipe],
+        recipe: Codes,
+        actors: Actors,
+        *,
+        ip_addresses: bool,
+    ) -> None:
+        self._renderer = renderer
+        self._rows = renderer.rows
+        self._recipes = recipes
+        self._recipe = recipe
+        self._named: Flags = self._rows.integers("anonymous") != 1
+        self._named_context = self._named | (self._rows.integers("contextlevel") != USER_LEVEL)
+        everything = np.arange(self._rows.number)
+        self._facts = Fragments.empty(self._rows.number)
+        results, inverse = renderer.evaluate(_plain_facts, [*_FACTS.values()], everything, _SLOT)
+        self._facts.place(everything, results, inverse)
+        self._other = self._allowed_other()
+        shown = np.flatnonzero(self._named) if ip_addresses else everything[:0]
+        self._ip = self._values("ip", lambda _, ip: ip or None, ("ip",), shown)
+        self._extras = Fragments.merged(self._all_extras(actors, everything))
+
+    def columns(self, rows: Indices, derived_from: Fragments) -> list[Pieces | str]:
+        """The ``extensions`` of events, with their key before them.
+
+        Args:
+            rows: row of each event.
+            derived_from: for derived events the id of their row's own event, with its key.
+        """
+        return [
+            ',"extensions":{"moodle":{',
+            self._facts.taken(rows),
+            self._integers("logId", "id", rows, self._named),
+            self._integers("contextId", "contextid", rows),
+            self._integers("contextInstanceId", "contextinstanceid", rows, self._named_context),
+            self._integers("objectId", "objectid", rows, self._named),
+            self._other.taken(rows),
+            self._ip.taken(rows),
+            "}",
+            self._extras.taken(rows),
+            derived_from,
+            "}",
+        ]
+
+    def _integers(
+        self, key: str, column: str, rows: Indices, shown: Flags | None = None
+    ) -> Numbers:
+        values = self._rows.integers(column)[rows]
+        return Numbers(f',"{key}":', values, None if shown is None else shown[rows])
+
+    def _values(
+        self, key: str, function: Callable[..., Any], names: Sequence[str], rows: Indices
+    ) -> Fragments:
+        fragments = Fragments.empty(self._rows.number, f',"{key}":'.encode())
+        self._renderer.place_values(fragments, function, names, rows, _SLOT)
+        return fragments
+
+    def _of_recipes(self, holds: Sequence[bool]) -> Indices:
+        return np.flatnonzero(np.array(holds, dtype=bool)[self._recipe])
+
+    def _allowed_other(self) -> Fragments:
+        fragments = Fragments.empty(self._rows.number, b',"other":')
+        allowed = list({recipe.other: None for recipe in self._recipes})
+        codes = np.array([allowed.index(recipe.other) for recipe in self._recipes])[self._recipe]
+        for code, rows in grouped(codes, len(allowed)):
+            kept = partial(_kept, allowed[code])
+            self._renderer.place_values(fragments, kept, ("other",), rows, _SLOT)
+        return fragments
+
+    def _all_extras(self, actors: Actors, everything: Indices) -> list[Fragments]:
+        self._rows.derive("assignee", self._assignees())
+        graded = self._of_recipes(
+            [
+                any(_registered(entity).tells_grade for entity in (recipe.object, recipe.generated))
+                for recipe in self._recipes
+            ]
+        )
+        given = np.flatnonzero((actors.actor != actors.trigger) & (actors.actor > 0))
+        wanted: list[tuple[str, Callable[..., Any], Sequence[str], Indices]] = [
+            ("actingAs", _person, ("userid",), np.flatnonzero(actors.acting_as)),
+            ("runAs", _person, ("userid",), np.flatnonzero(actors.run_as)),
+            ("triggeredBy", extensions.triggered_by, ("trigger",), given),
+            (
+                "relatedUser",
+                extensions.related_user,
+                ("relateduserid", "actor", "assignee"),
+                everything,
+            ),
+            ("asOf", lambda _, record: (record or {}).get("asof"), ("object",), graded),
+            ("unresolved", _unresolved, ("unresolved",), everything),
+        ]
+        for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
+            rows = self._of_recipes([name in recipe.extensions for recipe in self._recipes])
+            wanted.append((key, function, parameters(function)[1:], rows))
+        return [self._values(key, function, names, rows) for key, function, names, rows in wanted]
+
+    def _assignees(self) -> Codes:
+        """The user whom an entity of the event names, where the related user goes by it."""
+        assigned = np.array(
+            [
+                any(
+                    _registered(entity).names_related_user
+                    for entity in (recipe.object, recipe.generated, recipe.target)
+                )
+                for recipe in self._recipes
+            ]
+        )[self._recipe]
+        codes, records = self._rows.column("object")
+        owners = np.array([_owner(record) for record in records], dtype=np.int64)
+        related = np.where(self._named, self._rows.integers("relateduserid"), NOTHING)
+        owner = owners[codes]
+        return np.where(assigned, np.where(owner == NOTHING, related, owner), NOTHING)
+
+
+def _registered(source: EntitySource | None) -> EntityFunction:
+    """What is registered of a recipe's entity; nothing is of one that is only a path."""
+    return ENTITY_FUNCTIONS[source] if isinstance(source, str) else _UNREGISTERED
+
+
+_UNREGISTERED = EntityFunction(lambda _: None, ())
+
+
+def _owner(record: Any) -> int:  # noqa: ANN401 - a record or None
+    """The learner whom an attempt or submission belongs to."""
+    owner = record.get("userid") if isinstance(record, dict) else None
+    return owner if isinstance(owner, int) and abs(owner) < 2**63 else int(NOTHING)
+
+
+def _kept(allowed: frozenset[str], _: Render, other: object) -> object:
+    return extensions.filtered_other(other, allowed)
+
+
+def _plain_facts(_: Render, *values: object) -> bytes:
+    known = {
+        key: value
+        for key, value in zip(_FACTS, values, strict=True)
+        if value is not None and value != ""
+    }
+    return dump(known)[1:-1]
+
+
+def _unresolved(render: Render, names: Sequence[str] | None) -> Sequence[str] | None:
+    """What could not be found, as ``table:id``."""
+    if names is None:
+        return None
+    return [
+        render.iris.of_user(name.removeprefix(_USER), _USER) if name.startswith(_USER) else name
+        for name in names
+    ]
+
+
+_USER = "user:"
+
+
+def _person(render: Render, user: int | None) -> object:
+    return person_reference(render, user) if user else None

@@ -1,0 +1,72 @@
+"""Type, action and profile of events: rule R2, the downgrade to 1.1, and what is legal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from caliper_dagster.caliper import vocabulary
+from caliper_dagster.caliper.versions import NEWEST, V1P1, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Type, profile and action of an event."""
+
+    event_type: str = ""
+    action: str = ""
+    profile: str = ""
+    version: Version = NEWEST
+
+    @property
+    def opening(self) -> str:
+        """The JSON between id and actor."""
+        named = vocabulary.has_event_property("profile", self.version)
+        profile = f',"profile":"{self.profile}"' if named else ""
+        return f'","type":"{self.event_type}"{profile},"actor":'
+
+    @property
+    def middle(self) -> str:
+        """The JSON between actor and object."""
+        return f',"action":"{self.action}","object":'
+
+
+class IllegalEventError(ValueError):
+    """No event of this version may have this action and object."""
+
+
+def head(
+    event_type: str,
+    action: str,
+    object_type: str,
+    *,
+    by_site: bool,
+    version: Version,
+    action_1_1: str | None = None,
+) -> Head:
+    """The head of an event.
+
+    An event type that wants a person as actor, or another type of object than it gets, becomes the
+    generic Event with the same action (R2; the General Profile is for what no other models).
+
+    Args:
+        event_type: Caliper 1.2 event type.
+        action: Caliper 1.2 action.
+        object_type: type of the object, as it is rendered in this version.
+        by_site: whether the actor is a SoftwareApplication.
+        version: Caliper version.
+        action_1_1: action in 1.1, where the general rule does not give it.
+
+    Raises:
+        IllegalEventError: not even the generic Event may be so.
+    """
+    event_type, action = vocabulary.event_in(version, event_type, action)
+    if action_1_1 and version is V1P1:
+        action = action_1_1
+    if by_site and "SoftwareApplication" not in vocabulary.EVENT_TYPES[event_type].actors:
+        event_type = "Event"
+    if vocabulary.illegal(event_type, action, object_type, version):
+        event_type = "Event"
+    wrong = vocabulary.illegal(event_type, action, object_type, version)
+    if wrong:
+        raise IllegalEventError(wrong)
+    return Head(event_type, action, vocabulary.profile(event_type, object_type), version)
