@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 from msgspec.structs import astuple
@@ -52,6 +53,8 @@ def is_certainly_valid(entity: Entity, dialect: Dialect) -> bool:
     False says nothing: then :func:`entity_problems` decides.
     """
     cls = type(entity)
+    if entity.id is None:
+        return False
     tests = dialect.tests.get(cls)
     if tests is None:
         tests = dialect.tests[cls] = _tests(cls, dialect)
@@ -108,10 +111,7 @@ def _filled(holds: Holds) -> Holds:
     """A term, or a map of plain values that is not empty."""
     return lambda value: (
         holds(value)
-        and (
-            type(value) is not dict
-            or (bool(value) and all(type(item) in _PLAIN and item != "" for item in value.values()))
-        )
+        and (type(value) is not dict or (bool(value) and all(map(_is_plain, value.values()))))
     )
 
 
@@ -130,6 +130,10 @@ def _value_type_test(name: str, dialect: Dialect) -> Holds:
             for item, (test, optional) in zip(astuple(value), tests, strict=True)
         )
     )
+
+
+def _is_plain(item: object) -> bool:
+    return type(item) in _PLAIN and item != "" and not _is_no_number(item)
 
 
 def _reference_test(types: str, dialect: Dialect) -> Holds:
@@ -311,9 +315,14 @@ def value_type_problems(where: str, value: object, name: str, dialect: Dialect) 
     return problems
 
 
+def _is_no_number(value: object) -> bool:
+    """Whether this is a float that JSON cannot hold; it would be written as null."""
+    return type(value) is float and not isfinite(value)
+
+
 def _empty(where: str, value: object) -> Problems:
     """What is null or empty in a text or map, at any depth; list items have their meaning."""
-    if value is None:
+    if value is None or _is_no_number(value):
         return found("empty", f"something in {where} is null")
     if value == "" or value == [] or value == {}:
         return found("empty", f"something in {where} is empty")

@@ -599,13 +599,20 @@ def entity_in(version: Version, entity: Mapping[str, Any]) -> dict[str, Any]:
     entity_type = entity_type_in(version, entity["type"])
     allowed = {"id", "type", *properties(entity_type)}
     for key, value in entity.items():
-        if key == "extensions":
+        if key == "extensions" and isinstance(value, dict):
             moved = {**value, **moved}
         elif not has_property(key, version):
             moved[key] = value
         else:
             place = found if key in allowed else moved
-            nested = isinstance(value, dict) and "type" in value
-            place[key] = entity_in(version, value) if nested else value
+            place[key] = _value_in(version, value)
     found["type"] = entity_type
     return {**found, "extensions": moved} if moved else found
+
+
+def _value_in(version: Version, value: object) -> object:
+    if isinstance(value, list):
+        return [_value_in(version, item) for item in value]
+    if isinstance(value, dict) and value.get("type") in ENTITY_TYPES:
+        return entity_in(version, value)
+    return value

@@ -21,7 +21,7 @@ from caliper_dagster.translator.entities.registry import (
     Record,
     Render,
     below,
-    decimal,
+    decimal_or_none,
     for_recipes,
     integer,
     of_other,
@@ -130,9 +130,9 @@ def grade_score(
     """The grade in the gradebook at that time, as ``other`` says; each change has its own score."""
     record = object or {}
     item = integer(of_other(other, "itemid")) or record.get("itemid")
-    grade = decimal(of_other(other, "finalgrade"))
+    grade = decimal_or_none(of_other(other, "finalgrade"))
     if grade is None and not isinstance(other, dict):
-        grade = decimal(record.get("finalgrade"))
+        grade = decimal_or_none(record.get("finalgrade"))
     return Score(
         id=f"{_report_iri(render, courseid, relateduserid)}#grade-{objectid}-{log_mark}",
         attempt=_attempt_iri(render, record, courseid, relateduserid, item),

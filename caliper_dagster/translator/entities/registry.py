@@ -164,17 +164,22 @@ def integer(value: object) -> int | None:
         return None
 
 
-def decimal(value: object) -> Decimal | None:
-    """A number with a fraction, which PHP often stores as text; ``NaN`` and the like are none.
+def decimal(value: float | str | None) -> Decimal | None:
+    """A number with a fraction: ``10`` becomes ``10.0``. The one place where decimals are made.
 
-    The one place where Caliper's decimals are made: ``10`` becomes ``10.0``.
+    Raises:
+        ValueError: the text is no number.
     """
-    if type(value) is not float:
-        try:
-            value = float(str(value)) if value is not None and not isinstance(value, bool) else None
-        except ValueError:
-            return None
-    return Decimal(value) if value is not None and isfinite(value) else None
+    return None if value is None else Decimal(float(value))
+
+
+def decimal_or_none(value: object) -> Decimal | None:
+    """Likewise of what PHP may have stored as text; None for what is no finite number."""
+    try:
+        number = decimal(str(value)) if value is not None and not isinstance(value, bool) else None
+    except ValueError:
+        return None
+    return number if number is not None and isfinite(number) else None
 
 
 def is_course(courseid: int | None) -> bool:

@@ -12,6 +12,7 @@ from caliper_dagster.translator.entities.registry import (
     Render,
     below,
     decimal,
+    decimal_or_none,
     for_recipes,
     integer,
     of_other,
@@ -72,10 +73,10 @@ def scorm_score(
     record = object or {}
     number = record.get("attempt") or integer(of_other(other, "attemptid"))
     attempt = scorm_attempt_iri(render, cmid, relateduserid or userid, number)
-    given = decimal(of_other(other, "cmivalue"))
-    maximum = decimal(record.get("scoremax"))
+    given = decimal_or_none(of_other(other, "cmivalue"))
+    maximum = decimal_or_none(record.get("scoremax"))
     if maximum is None:
-        maximum = decimal(((module or {}).get("activity") or {}).get("maxgrade"))
+        maximum = decimal_or_none(((module or {}).get("activity") or {}).get("maxgrade"))
     return Score(
         id=f"{attempt}-score-{log_mark}",
         attempt=attempt,
@@ -166,10 +167,10 @@ def workshop_score(
 ) -> Score:
     """The score that a reviewer gave: per cent of the workshop's grade for submissions."""
     record, workshop = object or {}, (module or {}).get("activity") or {}
-    given = decimal(of_other(other, "currentgrade"))
+    given = decimal_or_none(of_other(other, "currentgrade"))
     if given is None:
-        given = decimal(record.get("grade"))
-    maximum = decimal(workshop.get("grade"))
+        given = decimal_or_none(record.get("grade"))
+    maximum = decimal_or_none(workshop.get("grade"))
     number = integer(of_other(other, "submissionid")) or record.get("submissionid")
     scored = given is not None and maximum is not None
     return Score(
@@ -221,10 +222,10 @@ def workshop_assessing_score(
     log_mark: str | None,
 ) -> Score:
     """The grade for assessing."""
-    given = decimal(of_other(other, "finalgrade"))
+    given = decimal_or_none(of_other(other, "finalgrade"))
     if given is None:
-        given = decimal(of_other(other, "currentgrade"))
-    maximum = decimal(((module or {}).get("activity") or {}).get("gradinggrade"))
+        given = decimal_or_none(of_other(other, "currentgrade"))
+    maximum = decimal_or_none(((module or {}).get("activity") or {}).get("gradinggrade"))
     attempt = _assessments_iri(render, cmid, relateduserid, log_mark)
     return Score(
         id=f"{attempt}-score-{log_mark}",
