@@ -142,6 +142,7 @@ def _is_answered(state: str | None) -> bool:
 @derived(
     {
         "object.name": "institutional",
+        "object.version": "institutional",
         "generated.value": "personal",
         "generated.values": "personal",
     }
