@@ -235,6 +235,13 @@ def _place(
     return _front(render)
 
 
+def _record_iri(render: Render, before: str, objecttable: str | None, objectid: int | None) -> str:
+    """What a record of a table is named by, below ``before``."""
+    if objecttable == "user" and objectid:
+        return render.iris.of_user(objectid, before)
+    return f"{before}{objectid}"
+
+
 def _front(render: Render) -> str:
     return f"{render.iris.site}/"
 
@@ -258,10 +265,7 @@ def page(
     start = f"{whole}#page-{render.iris.quoted(name)}"
     if not objectid:
         return WebPage(id=start)
-    start += "-" if name else ""
-    if objecttable == "user":
-        return WebPage(id=render.iris.of_user(objectid, start))
-    return WebPage(id=f"{start}{objectid}")
+    return WebPage(id=_record_iri(render, start + ("-" if name else ""), objecttable, objectid))
 
 
 @for_recipes(names_related_user=True, personal_record=True)
@@ -282,10 +286,10 @@ def part_attempt(
 ) -> Attempt:
     """An attempt at an activity of an unknown plugin."""
     whole = _place(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
-    name = f"{objecttable or target}-{objectid}"
+    start = f"{whole}#{render.iris.quoted(str(objecttable or target))}-"
     learner = relateduserid or userid
     return Attempt(
-        id=f"{whole}#{render.iris.quoted(name)}",
+        id=_record_iri(render, start, objecttable, objectid),
         assignee=person_reference(render, learner) if learner and learner > 0 else None,
         assignable=whole if cmid else None,
     )

@@ -14,7 +14,7 @@ from caliper_dagster.translator import Translator
 from caliper_dagster.translator.example import example_table
 from caliper_dagster.translator.identity import Iris
 from caliper_dagster_tests.unit.translator.support import W
-from caliper_dagster_tests.unit.translator.variations import rows
+from caliper_dagster_tests.unit.translator.variations import UNKNOWN, rows
 
 RAISED = 77_000_000_000
 """Added to every user id, so that none is mistaken for another number."""
@@ -30,6 +30,19 @@ ALLOWED = {
     "extensions.moodle.other.itemid",
 }  # fmt: skip
 """Raw facts of the log row, which are numbers and no ids of the event's."""
+
+
+OF_ACCOUNTS = {
+    *UNKNOWN,
+    *(
+        rf"\core\event\user_{verb}"
+        for verb in (
+            "created", "deleted", "loggedin", "loggedinas", "loggedout", "password_updated",
+            "profile_viewed", "updated",
+        )
+    ),
+}  # fmt: skip
+"""Events whose ``objectid`` is a user's id, when their ``objecttable`` is ``user``."""
 
 
 class Marked(Iris):
@@ -64,12 +77,16 @@ def tainted() -> list[dict[str, Any]]:
     found = []
     for row in rows():
         row = {name: raised(value, name) for name, value in row.items()}
+        of_user = row["eventname"] in OF_ACCOUNTS
         if row.get("objecttable") == "user" and row.get("objectid"):
+            if not of_user:
+                continue  # what such an event is about has a table of its own
             row["objectid"] += RAISED
         if row.get("contextlevel") == 30 and row.get("contextinstanceid"):
             row["contextinstanceid"] += RAISED
         other = row.get("other")
-        if isinstance(other, dict) and other.get("itemtype") == "user":
+        tag = row["eventname"] in {r"\core\event\tag_added", r"\core\event\tag_removed"}
+        if tag and isinstance(other, dict) and other.get("itemtype") == "user":
             row["other"] = {**other, "itemid": other["itemid"] + RAISED}
         found.append(row)
     return found
