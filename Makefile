@@ -6,8 +6,8 @@
 
 # The Python that creates .venv; choose another one with PYTHON=…
 ifndef PYTHON
-PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
-	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
 		2>/dev/null && echo "$$python" && break; done)
 endif
 
@@ -90,7 +90,7 @@ clean:
 # Debian has venv in a separate package.
 .venv/bin/python:
 	@if [ -z "$(PYTHON)" ]; then \
-		echo "Python 3.11, 3.12 or 3.13 is required but was not found; name one: make PYTHON=/path/to/python" >&2; \
+		echo "Python 3.11 to 3.14 is required but was not found; name one: make PYTHON=/path/to/python" >&2; \
 		exit 1; \
 	fi
 	@if ! "$(PYTHON)" -c 'import ensurepip' 2>/dev/null; then \
