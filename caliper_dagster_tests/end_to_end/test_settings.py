@@ -13,11 +13,11 @@ from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
+from caliper_dagster.dagster.partitions import range_tags
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster_tests.harness.commands import CommandResult
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.installation import KEY, Installation, between, installation
-from caliper_dagster_tests.harness.sample_installation import RANGE_END, RANGE_START
 
 END = Hour.from_key("2026-03-02-12:00")
 HOURS = HourRange(END + -1, END)
@@ -265,7 +265,7 @@ def test_a_wrong_setting_is_a_failed_run_with_the_same_sentence(
 ) -> None:
     """As the daemon would have it: the run begins, and what Dagster stores of it says why."""
     job = RESEND_JOB if "resend" in wrong.commands else CHAIN_JOB
-    tags = {RANGE_START: HOURS.start.key, RANGE_END: (HOURS.end + -1).key}
+    tags = range_tags(HOURS)
     given = {**site.settings, **wrong.settings}
     with (
         environment({name: value for name, value in given.items() if value}),

@@ -35,7 +35,7 @@ from caliper_dagster.operations.backfill_plan import _name
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.paths import ROOT
 
-README = ROOT / "README.md"
+DEPLOYMENT = ROOT / "docs" / "deployment.md"
 SECRET = "secret-that-nobody-may-see"
 HOURS = HourRange(Hour.from_key("2026-03-01-00:00"), Hour.from_key("2026-03-01-02:00"))
 NORTH = """
@@ -303,8 +303,8 @@ def test_runs_for_late_rows_are_counted_by_site(two: tuple[Settings, Settings]) 
     assert LATE_ROWS_TAG not in run_request(again, two[0]).tags
 
 
-def test_the_example_of_the_readme_is_one(tmp_path: Path) -> None:
-    text = README.read_text(encoding="utf-8").partition("## Several Moodle sites")[2]
+def test_the_example_in_the_docs_is_one(tmp_path: Path) -> None:
+    text = DEPLOYMENT.read_text(encoding="utf-8").partition("## Several Moodle sites")[2]
     example = text.partition("```yaml")[2].partition("```")[0]
     with environment(written(tmp_path, example)):
         assert [site.site for site in all_sites()] == ["north", "south"]

@@ -97,7 +97,7 @@ def test_what_is_no_json_is_told_with_its_place(tmp_path, text, place):
 
 
 def test_a_mistake_in_json_is_told_with_its_line(tmp_path):
-    assert "line 7, column 1" in validated(tmp_path, '\n\n[\n\n  "a",\n\n]')[1]
+    assert "line 7, column 3" in validated(tmp_path, '\n\n[\n\n  "a"\n\n  "b"]')[1]
 
 
 def test_strictly_more_is_not_valid(tmp_path):
