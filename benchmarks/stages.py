@@ -45,7 +45,7 @@ class Stages:
 def walk(url: str, hours: HourRange, folder: str, event_store: str) -> tuple[Stages, int]:
     """Take the hours through the chain; the stages, and how many events were acknowledged."""
     kept, stages = PartitionStore(f"{folder}/data"), Stages()
-    with MoodleDatabase.open(url, pieces=kept.pieces("lifecycle")) as database:
+    with MoodleDatabase.open(url, pieces=kept.id_range_tables("lifecycle")) as database:
         counted = count_rows(database, hours)
         for hour, rows in read_log(database, hours):
             stages.lap("read from MariaDB")

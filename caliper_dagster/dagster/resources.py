@@ -56,7 +56,7 @@ class MoodleResource(dg.ConfigurableResource[Any]):
 
         if not self.url:
             raise not_set(DB_URL, self.variable)
-        pieces = kept.pieces("log_lifecycle") if kept else None
+        pieces = kept.id_range_tables("log_lifecycle") if kept else None
         return MoodleDatabase.open(self.url, self.prefix, self.timeout, pieces)
 
 

@@ -38,7 +38,7 @@ def log(empty_url: str) -> str:
 
 
 def told(url: str, storage: PartitionStore | None = None) -> tuple[object, ...]:
-    pieces = storage.pieces("log_lifecycle") if storage else None
+    pieces = storage.id_range_tables("log_lifecycle") if storage else None
     with MoodleDatabase.open(url, pieces=pieces) as database:
         modules = database.lifecycle.rows(MODULE_EVENTS, {"objectid": {7, 8}})
         roles = database.lifecycle.rows((ROLE_GIVEN,), {"relateduserid": {9}, "courseid": {2}})
@@ -101,4 +101,4 @@ def test_ids_of_the_last_day_are_looked_at_again(tmp_path, log) -> None:
     assert told(log, storage) == EVERYTHING
     add(log, {"id": 600_001, "eventname": DELETED, "objectid": 8, "other": "late"})
     assert (600_001, DELETED, "late") in told(log, storage)[0]
-    assert storage.pieces("log_lifecycle").ranges() == [(0, 250_000), (250_000, 500_000)]
+    assert storage.id_range_tables("log_lifecycle").ranges() == [(0, 250_000), (250_000, 500_000)]
