@@ -213,7 +213,7 @@ class PartitionStore:
             return _footer_stats(file)
 
     def id_range_tables(self, name: str) -> IdRangeTables:
-        """Tables for ranges of ids, in a folder beside the assets."""
+        """Tables by ranges of log ids, in the folder ``name`` next to those of the assets."""
         return IdRangeTables(self._base / name, self._put)
 
     def probe(self) -> None:
@@ -288,9 +288,10 @@ class PartitionStore:
 
 
 class IdRangeTables:
-    """Tables for ranges of ids ``(after, to]``, each a file that is written once.
+    """Tables by ranges of ids: each covers the ids above ``after`` and up to ``to``.
 
-    Processes need no lock: two that write the same range write the same table.
+    Each table is a file ``<after>-<to>.parquet`` that is written once. Processes that write the
+    same range write the same content, so they need no lock.
     """
 
     def __init__(
@@ -299,7 +300,7 @@ class IdRangeTables:
         self._folder, self._put = folder, put
 
     def ranges(self) -> list[tuple[int, int]]:
-        """The ranges that have been written, in order."""
+        """The stored ranges ``(after, to)``, in order."""
         with suppress(FileNotFoundError, NotADirectoryError):
             names = [path.name for path in self._folder.iterdir()]
             return sorted((int(m[1]), int(m[2])) for m in map(_RANGE.fullmatch, names) if m)
@@ -311,7 +312,7 @@ class IdRangeTables:
             return pq.read_table(file)
 
     def write(self, after: int, to: int, table: pa.Table) -> None:
-        """Write the table of a range."""
+        """Store the table of a range."""
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         self._put(self._path(after, to), sink.getvalue())

@@ -263,15 +263,16 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         Moodle is now, use `backfill --fresh`, the run config `fresh`, or the tag
         `caliper_dagster/fresh: true` on a run: events whose content changes by it are sent again.
         """
-        from caliper_dagster.expander import expand_new
+        from caliper_dagster.expander import LogLifecycle, expand_new
 
         clock = Stopwatch()
         kept = storage.open()
-        with as_dagster_failure(), moodle.open(kept) as database:
+        with as_dagster_failure(), moodle.open() as database:
+            lifecycle = LogLifecycle(database, kept.id_range_tables("log_lifecycle"))
             for hours, log in kept.chunks(MOODLE_LOG, hours_of(context)):
                 fresh = config.fresh or context.run.tags.get(FRESH_TAG) == "true"
                 existing, footers = kept.existing(EXPANDED_LOG, [] if fresh else hours)
-                expanded, new = expand_new(database, log, existing)
+                expanded, new = expand_new(database, log, existing, lifecycle)
                 per_row = clock.lap() / max(1, log.num_rows)
                 del log, existing
                 for hour, rows in split_by_hour(expanded.append_column(_NEW, new), hours):

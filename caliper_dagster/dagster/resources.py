@@ -46,18 +46,13 @@ class MoodleResource(dg.ConfigurableResource[Any]):
     prefix: str = "mdl_"
     timeout: int = 300
 
-    def open(self, kept: PartitionStore | None = None) -> AbstractContextManager[MoodleDatabase]:
-        """Connect; the connection is one read-only snapshot.
-
-        Args:
-            kept: where what the log tells of things that are gone is kept for the next time.
-        """
+    def open(self) -> AbstractContextManager[MoodleDatabase]:
+        """Connect; the connection is one read-only snapshot."""
         from caliper_dagster.expander import MoodleDatabase
 
         if not self.url:
             raise not_set(DB_URL, self.variable)
-        pieces = kept.id_range_tables("log_lifecycle") if kept else None
-        return MoodleDatabase.open(self.url, self.prefix, self.timeout, pieces)
+        return MoodleDatabase.open(self.url, self.prefix, self.timeout)
 
 
 class EventStoresResource(dg.ConfigurableResource[Any]):

@@ -11,7 +11,7 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.translator import build_translator
 from caliper_dagster.core.frames import WITH_EVENT
 from caliper_dagster.core.hours import Hour, HourRange
-from caliper_dagster.expander import MoodleDatabase, count_rows, expand, read_log
+from caliper_dagster.expander import LogLifecycle, MoodleDatabase, count_rows, expand, read_log
 
 _ROWS = 50_000
 
@@ -29,9 +29,10 @@ def translated(
     with MoodleDatabase.open(
         url, settings.moodle_db_prefix, settings.moodle_db_timeout
     ) as database:
+        lifecycle = LogLifecycle(database)
         for piece in _pieces(count_rows(database, hours)):
             log = pa.concat_tables(rows for _, rows in read_log(database, piece))
-            outcomes = translate(expand(database, log.unify_dictionaries()))
+            outcomes = translate(expand(database, log.unify_dictionaries(), lifecycle))
             yield piece, _lines(outcomes), _counts(outcomes)
 
 
