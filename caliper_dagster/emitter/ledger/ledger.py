@@ -83,6 +83,14 @@ class Ledger:
     ) -> None:
         self.close()
 
+    def exists(self) -> bool:
+        """Whether there is a ledger to read; looking does not create one.
+
+        Only the file of an SQLite ledger is looked for. A PostgreSQL database is taken to have one.
+        """
+        path = self._url.database
+        return self._url.get_backend_name() != "sqlite" or bool(path and Path(path).exists())
+
     def close(self) -> None:
         """Close all connections; the ledger can be used again and then opens new ones."""
         self._engine.dispose()
