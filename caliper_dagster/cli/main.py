@@ -303,11 +303,11 @@ def recipes_show(given: argparse.Namespace) -> None:
 def recipes_diff(given: argparse.Namespace) -> None:
     """Say which stored events would change under the recipes of now, before anything is sent."""
     from caliper_dagster.cli import terminal
-    from caliper_dagster.core.partition_store import PartitionStore
+    from caliper_dagster.config.connections import open_store
     from caliper_dagster.operations import recipes
 
     settings = _settings(given)
-    storage = PartitionStore(settings.storage_url())
+    storage = open_store(settings)
     rows = [
         (
             name,
@@ -529,12 +529,10 @@ def _advancing(ticker: Ticker, weights: dict[Hour, int], frames: tuple[Frame, ..
 
 
 def _count(settings: Settings, hours: HourRange) -> dict[Hour, int]:
-    from caliper_dagster.expander import MoodleDatabase, count_rows
+    from caliper_dagster.config.connections import open_moodle
+    from caliper_dagster.expander import count_rows
 
-    url = settings.require("moodle_db_url")
-    with MoodleDatabase.open(
-        url, settings.moodle_db_prefix, settings.moodle_db_timeout
-    ) as database:
+    with open_moodle(settings) as database:
         return count_rows(database, hours)
 
 

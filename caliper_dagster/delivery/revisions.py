@@ -10,18 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from caliper_dagster.config.connections import open_ledger, open_store
 from caliper_dagster.config.event_stores import EventStoreDefinition
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.core.hours import Hour, HourRange
-from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.revisions import (
     EXPANSION_REVISION,
     MAPPING_REVISION,
     expansion_revisions,
 )
-from caliper_dagster.emitter import Ledger
 
 _MAX_FOOTERS = 1_000
 """Footers that are read; in an object store each is a request."""
@@ -60,7 +59,7 @@ def older_events(
         ConfigurationError: a setting that is needed is missing or wrong.
         StorageError: the ledger could not be read.
     """
-    ledger = Ledger(settings.ledger())
+    ledger = open_ledger(settings)
     if not ledger.exists():
         return OlderEvents({}, ())
     site, name = settings.require("moodle_wwwroot"), store.ledger_name()
@@ -84,7 +83,7 @@ def hours_of_older_facts(settings: Settings, hours: Iterable[Hour]) -> Iterator[
     Raises:
         ConfigurationError: the storage cannot be read.
     """
-    storage = PartitionStore(settings.storage_url())
+    storage = open_store(settings)
     for hour in sorted(hours, reverse=True)[:_MAX_FOOTERS]:
         with suppress(StorageError):
             stats = storage.footer_stats(EXPANDED_LOG, hour)

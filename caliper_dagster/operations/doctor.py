@@ -17,11 +17,11 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from caliper_dagster.config.connections import open_ledger, open_moodle, open_store
 from caliper_dagster.config.event_stores import EventStoreDefinition, require_event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.hours import Hour
-from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.revisions import MAPPING_REVISION
 from caliper_dagster.dagster.instance.open import HOME, open_instance
 from caliper_dagster.delivery.revisions import (
@@ -29,7 +29,6 @@ from caliper_dagster.delivery.revisions import (
     hours_of_older_facts,
     older_events,
 )
-from caliper_dagster.emitter import Ledger
 from caliper_dagster.emitter.envelopes import context_iri
 from caliper_dagster.expander import MoodleDatabase
 
@@ -102,10 +101,7 @@ def _site(settings: Settings) -> Iterator[Finding]:
 
 
 def _moodle(settings: Settings) -> Iterator[Finding]:
-    url = settings.require("moodle_db_url")
-    with MoodleDatabase.open(
-        url, settings.moodle_db_prefix, settings.moodle_db_timeout
-    ) as database:
+    with open_moodle(settings) as database:
         yield _fine("Moodle database", f"{database.dialect} answers")
         yield _fine("Tables", f"the log is in {settings.moodle_db_prefix}{LOG}")
         yield _account(database)
@@ -237,13 +233,12 @@ def _event_store(store: EventStoreDefinition, subject: str) -> Iterator[Finding]
 
 
 def _storage(settings: Settings) -> Iterator[Finding]:
-    storage = PartitionStore(settings.storage_url())
-    storage.probe()
+    open_store(settings).probe()
     yield _fine("Storage", "can be written to")
 
 
 def _ledger(settings: Settings) -> Iterator[Finding]:
-    with Ledger(settings.ledger()):
+    with open_ledger(settings):
         yield _fine("Ledger", "answers")
 
 

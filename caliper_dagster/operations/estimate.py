@@ -15,6 +15,7 @@ from math import ceil
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from caliper_dagster.config.connections import open_moodle
 from caliper_dagster.config.event_stores import event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.translator import build_translator
@@ -74,9 +75,7 @@ def estimate(settings: Settings, hours: HourRange) -> Estimate:
         ConfigurationError: a setting is missing or wrong.
         SourceError: the database did not answer.
     """
-    with MoodleDatabase.open(
-        settings.require("moodle_db_url"), settings.moodle_db_prefix, settings.moodle_db_timeout
-    ) as database:
+    with open_moodle(settings) as database:
         counted = count_rows(database, hours)
         samples = list(_samples(database, settings, counted))
     rows, runs = sum(counted.values()), ceil(len(hours) / settings.hours_per_run)
