@@ -21,8 +21,8 @@ from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, EXPAND
 from caliper_dagster.core.hours import Hour, HourRange, parse_hour
 from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
 from caliper_dagster.core.row_accounting import Account, outstanding
-from caliper_dagster.emitter import EventStore, Ledger, emit
-from caliper_dagster.expander import MoodleDatabase, count_rows, expand_new, read_log
+from caliper_dagster.emitter import HourOfEvents, HttpDestination, Ledger, emit
+from caliper_dagster.expander import LogLifecycle, MoodleDatabase, count_rows, expand_new, read_log
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.sampling import sample_problems
 
@@ -45,7 +45,8 @@ class Stages:
 def walk(url: str, hours: HourRange, folder: str, event_store: str) -> tuple[Stages, int]:
     """Take the hours through the chain; the stages, and how many events were acknowledged."""
     kept, stages = PartitionStore(f"{folder}/data"), Stages()
-    with MoodleDatabase.open(url, pieces=kept.pieces("lifecycle")) as database:
+    with MoodleDatabase.open(url) as database:
+        lifecycle = LogLifecycle(database, kept.id_range_tables("lifecycle"))
         counted = count_rows(database, hours)
         for hour, rows in read_log(database, hours):
             stages.lap("read from MariaDB")
@@ -53,7 +54,8 @@ def walk(url: str, hours: HourRange, folder: str, event_store: str) -> tuple[Sta
             stages.lap("write moodle_log")
         for group, log in kept.chunks(MOODLE_LOG, hours):
             stages.lap("read moodle_log")
-            expanded, _ = expand_new(database, log, kept.known(EXPANDED_LOG, group))
+            existing, _ = kept.existing(EXPANDED_LOG, group)
+            expanded, _ = expand_new(database, log, existing, lifecycle)
             stages.lap("expand")
             for hour, rows in split_by_hour(expanded, group):
                 kept.write(EXPANDED_LOG, hour, rows)
@@ -79,16 +81,19 @@ def _send(
 ) -> int:
     looked: dict[Hour, pa.ChunkedArray] = {}
 
-    def each() -> Iterator[tuple[Hour, pa.Table]]:
+    def each() -> Iterator[HourOfEvents]:
         stages.lap("fingerprints, envelopes, posts, ledger")
         for hour, table in kept.each(CALIPER_EVENTS, hours):
             stages.lap("read caliper_events")
             looked[hour] = table["event_id"]
-            yield hour, table
+            yield HourOfEvents(hour, table)
             stages.lap("fingerprints, envelopes, posts, ledger")
 
     sent = 0
-    with EventStore(event_store, None) as target, Ledger(f"sqlite:///{folder}/ledger") as known:
+    with (
+        HttpDestination(event_store, None) as target,
+        Ledger(f"sqlite:///{folder}/ledger") as known,
+    ):
         for hour, results, counts in emit(
             each(), target, known, sensor=_SITE, site=_SITE, in_flight=2
         ):

@@ -175,6 +175,7 @@ def resend(given: argparse.Namespace) -> None:
             hours,
             everything=given.all,
             rejected=given.rejected,
+            changed=given.changed,
             event_store=given.event_store,
             written=_advancing(ticker, dict.fromkeys(hours, 1), results),
             verbose=given.verbose,
@@ -302,11 +303,11 @@ def recipes_show(given: argparse.Namespace) -> None:
 def recipes_diff(given: argparse.Namespace) -> None:
     """Say which stored events would change under the recipes of now, before anything is sent."""
     from caliper_dagster.cli import terminal
-    from caliper_dagster.core.partition_store import PartitionStore
+    from caliper_dagster.config.connections import open_store
     from caliper_dagster.operations import recipes
 
     settings = _settings(given)
-    storage = PartitionStore(settings.storage_url())
+    storage = open_store(settings)
     rows = [
         (
             name,
@@ -528,12 +529,10 @@ def _advancing(ticker: Ticker, weights: dict[Hour, int], frames: tuple[Frame, ..
 
 
 def _count(settings: Settings, hours: HourRange) -> dict[Hour, int]:
-    from caliper_dagster.expander import MoodleDatabase, count_rows
+    from caliper_dagster.config.connections import open_moodle
+    from caliper_dagster.expander import count_rows
 
-    url = settings.require("moodle_db_url")
-    with MoodleDatabase.open(
-        url, settings.moodle_db_prefix, settings.moodle_db_timeout
-    ) as database:
+    with open_moodle(settings) as database:
         return count_rows(database, hours)
 
 
@@ -551,6 +550,7 @@ def _plan(settings: Settings, hours: HourRange) -> None:
             ("Events, about", found.events),
             ("Batches, about", found.batches),
             ("Megabytes of events, about", ceil(found.bytes / 1e6)),
+            ("Acknowledged under an older mapping, not sent again", found.older_events),
             ("Minutes beside the event store's own, about", max(1, round(found.seconds / 60))),
         ]
     )
@@ -675,6 +675,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     which.add_argument(
         "--rejected", action="store_true", help="only what the event store has refused"
+    )
+    which.add_argument(
+        "--changed",
+        action="store_true",
+        help="also acknowledged events of which a newer release makes other content",
     )
 
     added.add_argument("--event-store", metavar="NAME", help=_ONE_STORE)

@@ -30,15 +30,16 @@ import pyarrow.parquet as pq
 from fsspec import get_filesystem_class
 from upath import UPath
 
-from caliper_dagster.core.errors import ConfigurationError, StorageError
+from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, StorageError
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.gc_tuning import raise_gc_threshold
 from caliper_dagster.core.hours import SECONDS, Hour
 
 FooterStats = Mapping[str, object]
 
+_SETTING = SettingName("CALIPER_STORAGE")
 _RANGE = re.compile(r"(\d+)-(\d+)\.parquet")
-_FACTS = b"caliper_dagster.facts"
+_STATS_KEY = b"caliper_dagster.facts"
 _LOCAL = {"", "file", "local"}
 # A record's text is written once per file, not once per page: dictionaries of records are large.
 _DICTIONARY_BYTES = 64 * 1024 * 1024
@@ -105,7 +106,7 @@ class PartitionStore:
             ConfigurationError: the storage cannot be written to.
         """
         table = _with_own_dictionaries(frame.conform(table))
-        table = table.replace_schema_metadata({_FACTS: json.dumps(dict(stats or {})).encode()})
+        table = table.replace_schema_metadata({_STATS_KEY: json.dumps(dict(stats or {})).encode()})
         sink = pa.BufferOutputStream()
         repeated = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
         pq.write_table(
@@ -135,21 +136,35 @@ class PartitionStore:
             return empty.select(list(columns)) if columns else empty
         return pa.concat_tables(tables).unify_dictionaries()
 
-    def known(self, frame: Frame, hours: Iterable[Hour]) -> pa.Table:
-        """The rows of those hours that have been written and can be read, for who makes them anew.
+    def existing(
+        self, frame: Frame, hours: Iterable[Hour]
+    ) -> tuple[pa.Table, dict[Hour, FooterStats]]:
+        """The rows and footer stats of those hours that have been written and can be read.
 
         An hour whose file is damaged or of another version counts as not written.
         """
-        tables = [frame.empty()]
+        tables, stats = [frame.empty()], dict[Hour, FooterStats]()
         for hour in hours:
             with suppress(StorageError):
-                tables.extend(table for _, table in self.each(frame, [hour]))
-        return pa.concat_tables(tables).unify_dictionaries()
+                for _, table, of_hour in self.each_with_stats(frame, [hour]):
+                    tables.append(table)
+                    stats[hour] = of_hour
+        return pa.concat_tables(tables).unify_dictionaries(), stats
 
     def each(
         self, frame: Frame, hours: Iterable[Hour], columns: Sequence[str] | None = None
     ) -> Iterator[tuple[Hour, pa.Table]]:
-        """The hours one after the other, each read when it is asked for.
+        """The hours in the order given, each read when it is asked for.
+
+        Raises:
+            StorageError: see ``read``.
+        """
+        return ((hour, table) for hour, table, _ in self.each_with_stats(frame, hours, columns))
+
+    def each_with_stats(
+        self, frame: Frame, hours: Iterable[Hour], columns: Sequence[str] | None = None
+    ) -> Iterator[tuple[Hour, pa.Table, FooterStats]]:
+        """The hours as `each` yields them, each with the stats of its footer.
 
         Raises:
             StorageError: see ``read``.
@@ -157,6 +172,7 @@ class PartitionStore:
         names = list(columns) if columns else frame.schema.names
         for hour, opened in self._opened(frame, hours):
             with opened as file:
+                stats = _footer_stats(file)
                 # An hour is small: to share it among threads costs more than it gains.
                 table = file.read(columns=names, use_threads=False)
             table = table.replace_schema_metadata(None)
@@ -166,7 +182,7 @@ class PartitionStore:
                     f"{frame.name} of {hour} was written by another version and lacks "
                     f"{', '.join(missing)}: materialize {frame.name} again."
                 )
-            yield hour, table.select(names)
+            yield hour, table.select(names), stats
 
     def chunks(
         self, frame: Frame, hours: Iterable[Hour], rows: int = 60_000
@@ -193,12 +209,11 @@ class PartitionStore:
             StorageError: the hour has not been written.
         """
         with self._open(frame, hour) as file:
-            metadata = file.metadata.metadata or {}
-        return dict(json.loads(metadata.get(_FACTS, b"{}")))
+            return _footer_stats(file)
 
-    def pieces(self, name: str) -> Pieces:
-        """Tables for ranges of ids, beside the assets."""
-        return Pieces(self._base / name, self._put)
+    def id_range_tables(self, name: str) -> IdRangeTables:
+        """Tables by ranges of log ids, in the folder ``name`` next to those of the assets."""
+        return IdRangeTables(self._base / name, self._put)
 
     def probe(self) -> None:
         """Write and remove a file of a few bytes.
@@ -252,7 +267,7 @@ class PartitionStore:
     def _unreadable(self, error: Exception) -> ConfigurationError:
         # Object stores have exceptions of their own, whose words may hold credentials.
         words = _system_words(error) if isinstance(error, OSError) else type(error).__name__
-        return ConfigurationError(f"CALIPER_STORAGE cannot be read: {self._name} ({words}).")
+        return ConfigurationError(Sentence(_SETTING, f" cannot be read: {self._name} ({words})."))
 
     def _put(self, path: UPath | Path, content: pa.Buffer) -> None:
         try:
@@ -266,15 +281,18 @@ class PartitionStore:
             if isinstance(error, FileNotFoundError) and not self._local:
                 what = "there is no such bucket"
             raise ConfigurationError(
-                f"CALIPER_STORAGE cannot be written to: {self._name} "
-                f"({what or type(error).__name__})."
+                Sentence(
+                    _SETTING,
+                    f" cannot be written to: {self._name} ({what or type(error).__name__}).",
+                )
             ) from None
 
 
-class Pieces:
-    """Tables for ranges of ids ``(after, to)``, each a file that is written once.
+class IdRangeTables:
+    """Tables by ranges of ids: each covers the ids above ``after`` and up to ``to``.
 
-    Who writes a range twice writes the same, so nobody need wait for anybody.
+    Each table is a file ``<after>-<to>.parquet`` that is written once. Processes that write the
+    same range write the same content, so they need no lock.
     """
 
     def __init__(
@@ -283,7 +301,7 @@ class Pieces:
         self._folder, self._put = folder, put
 
     def ranges(self) -> list[tuple[int, int]]:
-        """The ranges that are kept, in order."""
+        """The stored ranges ``(after, to)``, in order."""
         with suppress(FileNotFoundError, NotADirectoryError):
             names = [path.name for path in self._folder.iterdir()]
             return sorted((int(m[1]), int(m[2])) for m in map(_RANGE.fullmatch, names) if m)
@@ -295,7 +313,7 @@ class Pieces:
             return pq.read_table(file)
 
     def write(self, after: int, to: int, table: pa.Table) -> None:
-        """Keep the table of a range."""
+        """Store the table of a range."""
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         self._put(self._path(after, to), sink.getvalue())
@@ -323,6 +341,11 @@ def split_by_hour(table: pa.Table, hours: Iterable[Hour]) -> Iterator[tuple[Hour
         raise StorageError(
             f"{table.num_rows - seen} row(s) belong to none of the hours that are being written."
         )
+
+
+def _footer_stats(file: pq.ParquetFile) -> dict[str, object]:
+    metadata = file.metadata.metadata or {}
+    return dict(json.loads(metadata.get(_STATS_KEY, b"{}")))
 
 
 def _emptied(group: list[Hour], tables: list[pa.Table]) -> tuple[list[Hour], pa.Table]:
@@ -386,13 +409,16 @@ def _base(url: str) -> UPath:
         get_filesystem_class(base.protocol or "file")
     except ValueError:
         raise ConfigurationError(
-            "CALIPER_STORAGE must be a folder or a URL that fsspec knows, such as s3://…, not "
-            f"{urlsplit(url).scheme}://…."
+            Sentence(
+                _SETTING,
+                " must be a folder or a URL that fsspec knows, such as s3://…, not "
+                f"{urlsplit(url).scheme}://….",
+            )
         ) from None
     except ImportError as error:
         # The words are fsspec's own: which package to install for which kind of storage.
         raise ConfigurationError(
-            f"CALIPER_STORAGE needs a Python package that is not here: {error}."
+            Sentence(_SETTING, f" needs a Python package that is not here: {error}.")
         ) from None
     return base
 

@@ -36,6 +36,7 @@ from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
 from caliper_dagster.core.frames import EMISSION_RESULTS, EXPANDED_LOG, MOODLE_LOG, Frame
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
+from caliper_dagster.core.revisions import expansion_stats, mapping_stats
 from caliper_dagster.core.row_accounting import Account, DeliveryCounts
 from caliper_dagster.dagster import asset_checks
 from caliper_dagster.dagster.metadata import (
@@ -262,21 +263,26 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         Moodle is now, use `backfill --fresh`, the run config `fresh`, or the tag
         `caliper_dagster/fresh: true` on a run: events whose content changes by it are sent again.
         """
-        from caliper_dagster.expander import expand_new
+        from caliper_dagster.expander import LogLifecycle, expand_new
 
         clock = Stopwatch()
         kept = storage.open()
-        with as_dagster_failure(), moodle.open(kept) as database:
+        with as_dagster_failure(), moodle.open() as database:
+            lifecycle = LogLifecycle(database, kept.id_range_tables("log_lifecycle"))
             for hours, log in kept.chunks(MOODLE_LOG, hours_of(context)):
                 fresh = config.fresh or context.run.tags.get(FRESH_TAG) == "true"
-                known = kept.known(EXPANDED_LOG, [] if fresh else hours)
-                expanded, new = expand_new(database, log, known)
+                existing, footers = kept.existing(EXPANDED_LOG, [] if fresh else hours)
+                expanded, new = expand_new(database, log, existing, lifecycle)
                 per_row = clock.lap() / max(1, log.num_rows)
-                del log, known
+                del log, existing
                 for hour, rows in split_by_hour(expanded.append_column(_NEW, new), hours):
-                    size = kept.write(EXPANDED_LOG, hour, rows)
+                    count = pc.sum(rows[_NEW], min_count=0).as_py()
+                    stats = expansion_stats(
+                        footers.get(hour), kept=rows.num_rows - count, expanded=count
+                    )
+                    size = kept.write(EXPANDED_LOG, hour, rows, stats)
                     seconds = per_row * rows.num_rows + clock.lap()
-                    numbers = {"rows expanded now": pc.sum(rows[_NEW], min_count=0).as_py()}
+                    numbers = {"rows expanded now": count}
                     show(context, hour, rows, seconds, numbers | {"bytes": size})
                 del expanded, rows
         return dg.MaterializeResult()
@@ -318,7 +324,9 @@ def _caliper_events(chain: _Chain, version: CaliperVersion) -> dg.AssetsDefiniti
                 reports.append(sample_problems(events))
                 for hour, rows in split_by_hour(events, hours):
                     accounts[hour] = account = _account(kept, hour, rows)
-                    size = kept.write(frame, hour, rows, account.as_footer_stats())
+                    size = kept.write(
+                        frame, hour, rows, account.as_footer_stats() | mapping_stats()
+                    )
                     seconds = per_row * account.rows + clock.lap()
                     show(context, hour, rows, seconds, numbers(account) | {"bytes": size})
                 del events, rows
@@ -366,6 +374,7 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
                 site=site,
                 open_ledger=ledger.open,
                 send=_send(config, context.run.tags),
+                resend_changed=settings.resend_changed,
                 left=left,
             )
             limit = _CATCH_UP_SECONDS if BACKLOG_TAG in context.run.tags else None
@@ -442,10 +451,10 @@ def _send(config: EmissionConfig, tags: Mapping[str, str]) -> "Send":
 
     if config.resend_all or tags.get(RESEND_ALL_TAG) == "true":
         return Send.ALL
-    asked = tags.get(SEND_TAG, Send.UNACKNOWLEDGED)
-    if asked not in set(Send):
+    requested = tags.get(SEND_TAG, Send.UNACKNOWLEDGED)
+    if requested not in set(Send):
         raise ConfigurationError(f"The tag {SEND_TAG} must be one of {', '.join(Send)}.")
-    return Send(asked)
+    return Send(requested)
 
 
 def _account(kept: PartitionStore, hour: Hour, outcomes: pa.Table) -> Account:

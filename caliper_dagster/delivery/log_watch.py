@@ -21,7 +21,7 @@ from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.frames import MOODLE_LOG
 from caliper_dagster.core.hours import Hour, HourRange, groups
 from caliper_dagster.core.partition_store import PartitionStore
-from caliper_dagster.expander import MoodleDatabase, RowsAbove, id_before, ids_above, rows_above
+from caliper_dagster.expander import IdStats, MoodleDatabase, id_before, id_stats_above, ids_above
 
 MOST_RUNS = 100
 """Runs that one look asks for, at most; the next one asks for the rest."""
@@ -156,7 +156,7 @@ class LogWatch:
             statuses: what Dagster says of some hours.
             margin: seconds for which ids that were passed are looked at again.
         """
-        found = rows_above(self._database, self._memory.low)
+        found = id_stats_above(self._database, self._memory.low)
         grown = self._grown(found)
         known = statuses({*grown, *self._memory.own(self._bounds)})
         short = self._advance_frontier(known)
@@ -166,7 +166,7 @@ class LogWatch:
         self._advance_watermark(found, margin, left)
         return [*wanted, *again]
 
-    def _grown(self, found: Mapping[Hour, RowsAbove]) -> list[Hour]:
+    def _grown(self, found: Mapping[Hour, IdStats]) -> list[Hour]:
         """The hours with rows that are not kept. What needs nothing is remembered as seen."""
         looked = [
             hour
@@ -196,7 +196,7 @@ class LogWatch:
             return frozenset() if self._storage.exists(MOODLE_LOG, hour) else None
         return frozenset(ids[ids > low].tolist())
 
-    def _has_grown(self, hour: Hour, rows: RowsAbove, kept: frozenset[int] | None) -> bool:
+    def _has_grown(self, hour: Hour, rows: IdStats, kept: frozenset[int] | None) -> bool:
         if kept is None:
             # A complete hour that was never taken is the schedule's, or nobody's.
             return hour >= self._bounds.due
@@ -207,13 +207,13 @@ class LogWatch:
         # Some were deleted. That alone changes nothing; others may have come.
         return not ids_above(self._database, self._memory.low, hour) <= kept
 
-    def _remember(self, hour: Hour, rows: RowsAbove) -> None:
+    def _remember(self, hour: Hour, rows: IdStats) -> None:
         self._memory.seen[hour.number] = (rows.number, rows.total)
 
     def _request_grown(
         self,
         grown: Iterable[Hour],
-        found: Mapping[Hour, RowsAbove],
+        found: Mapping[Hour, IdStats],
         known: Mapping[Hour, Status],
     ) -> tuple[list[RunWanted], bool]:
         """Ask for the hours that have grown; and whether some must be asked for later.
@@ -239,7 +239,7 @@ class LogWatch:
         busy = any(known[hour] is Status.BUSY for hour in grown)
         return wanted, busy or len(ranges) > MOST_RUNS
 
-    def _open(self, hour: Hour, rows: RowsAbove) -> None:
+    def _open(self, hour: Hour, rows: IdStats) -> None:
         self._remember(hour, rows)
         self._memory.reopened.add(hour.number)
 
@@ -319,9 +319,7 @@ class LogWatch:
     def _is_kept(self, hour: Hour) -> bool:
         return ids_above(self._database, -1, hour) <= (self._kept(hour, -1) or frozenset())
 
-    def _advance_watermark(
-        self, found: Mapping[Hour, RowsAbove], margin: float, left: bool
-    ) -> None:
+    def _advance_watermark(self, found: Mapping[Hour, IdStats], margin: float, left: bool) -> None:
         memory = self._memory
         last = max((rows.last for rows in found.values()), default=memory.high)
         if left or self._now - memory.high_since < margin:

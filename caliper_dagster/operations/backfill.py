@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import dagster as dg
 
+from caliper_dagster.config.connections import open_store
 from caliper_dagster.config.event_stores import (
     EventStoreDefinition,
     caliper_versions,
@@ -25,7 +26,6 @@ from caliper_dagster.core.frames import (
     Frame,
 )
 from caliper_dagster.core.hours import Hour, HourRange, groups
-from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.row_accounting import Account
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.orphaned_runs import fail_orphaned_runs
@@ -150,7 +150,7 @@ def send_backlog(
         except RunError as error:
             failure = str(error)
         got = wanted - set(deferred_hours(settings).get(store.ledger_name(), {}))
-        delivery = deliveries_of(PartitionStore(settings.storage_url()), store.results, got)
+        delivery = deliveries_of(open_store(settings), store.results, got)
         yield RunOutcome(
             HourRange.covering(wanted),
             Account(),

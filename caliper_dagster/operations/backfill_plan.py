@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from urllib.parse import urlsplit
 
 import dagster as dg
-from pydantic import SecretStr
 
-from caliper_dagster.config.settings import Settings
+from caliper_dagster.config.declaration import Reference
+from caliper_dagster.config.settings import EventStoreSettings, Settings, declared
 from caliper_dagster.config.translator import read_file
 from caliper_dagster.core.hours import HourRange, groups
 from caliper_dagster.dagster.partitions import range_of_tags
@@ -29,7 +29,11 @@ _RUNS_FOR_EACH = 4
 _FEWEST_HOURS = 24
 _BEGUN_TAG = "caliper_dagster/begun"
 # What changes neither events nor where they go.
-_NO_MATTER = {"hours_per_run", "start", "automation", "send_immediately", "attempts", "secrets"}
+_NO_MATTER = {"hours_per_run", "start", "automation", "send_immediately", "attempts"}
+# Backfills that are under way are known by a digest in which these settings have these names.
+_DIGEST_NAMES = {"url": "event_store_url", "timeout": "event_store_timeout"}
+# Settings that later releases have added are part of it only when they are not at their default.
+_ADDED = {"resend_changed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +104,22 @@ def _hours_per_run(hours: int, most: int, processes: int) -> int:
 
 def _name(settings: Settings, hours: HourRange, fresh: bool) -> str:
     """The same for the same hours, settings and recipes; no secret goes into it."""
-    given = {
-        name: repr(value)
-        for name, value in settings
-        if name not in _NO_MATTER and not isinstance(value, SecretStr)
-    }
-    store = urlsplit(
-        settings.event_store_url.get_secret_value() if settings.event_store_url else ""
-    )
+    given = {name: repr(value) for name, value in _not_secret(settings) if name not in _NO_MATTER}
+    store = urlsplit(settings.event_store.address() or "")
     files = f"{settings.recipes or ''},{settings.event_stores or ''}".split(",")
     names = [name.strip() for name in files if name.strip()]
     told = [str(hours), str(fresh), str(store.hostname), store.path, *map(read_file, names)]
     text = "\n".join([*told, *(f"{name}={value}" for name, value in sorted(given.items()))])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _not_secret(settings: Settings) -> Iterator[tuple[str, object]]:
+    """All settings but secrets that are set."""
+    secrets = {setting.key for setting in declared().values() if setting.secret}
+    for key, value in [*settings, *settings.event_store]:
+        if key in secrets:
+            value = value.value() if isinstance(value, Reference) else value
+            if value is None:
+                yield _DIGEST_NAMES.get(key, key), None
+        elif not isinstance(value, EventStoreSettings) and not (key in _ADDED and not value):
+            yield _DIGEST_NAMES.get(key, key), value

@@ -15,11 +15,13 @@ from math import ceil
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from caliper_dagster.config.connections import open_moodle
 from caliper_dagster.config.event_stores import event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.translator import build_translator
 from caliper_dagster.core.hours import Hour, HourRange
-from caliper_dagster.expander import MoodleDatabase, count_rows, expand, read_log
+from caliper_dagster.delivery.revisions import older_events
+from caliper_dagster.expander import LogLifecycle, MoodleDatabase, count_rows, expand, read_log
 
 _PLACES = 3
 _ROWS = 5_000
@@ -42,6 +44,8 @@ class Estimate:
         events: events, by the share of the sample.
         batches: envelopes for all event stores, at most.
         bytes: JSON of the events, by the sample.
+        older_events: events that event stores have acknowledged as an older mapping revision made
+            them: they are not sent again unless CALIPER_RESEND_CHANGED is set.
         seconds: how long it may take, without the event store's own time.
     """
 
@@ -52,6 +56,7 @@ class Estimate:
     events: int
     batches: int
     bytes: int
+    older_events: int
     seconds: float
 
 
@@ -70,9 +75,7 @@ def estimate(settings: Settings, hours: HourRange) -> Estimate:
         ConfigurationError: a setting is missing or wrong.
         SourceError: the database did not answer.
     """
-    with MoodleDatabase.open(
-        settings.require("moodle_db_url"), settings.moodle_db_prefix, settings.moodle_db_timeout
-    ) as database:
+    with open_moodle(settings) as database:
         counted = count_rows(database, hours)
         samples = list(_samples(database, settings, counted))
     rows, runs = sum(counted.values()), ceil(len(hours) / settings.hours_per_run)
@@ -94,6 +97,7 @@ def estimate(settings: Settings, hours: HourRange) -> Estimate:
             for number in counted.values()
         ),
         bytes=round(rows * sum(sample.bytes for sample in samples) / seen),
+        older_events=sum(older_events(settings, store, hours).total for store in stores),
         seconds=rows * (seconds + per_row * len(stores) / _EVENTS_PER_SECOND)
         + len(hours) * _SECONDS_PER_HOUR
         + runs * _SECONDS_PER_RUN,
@@ -103,11 +107,11 @@ def estimate(settings: Settings, hours: HourRange) -> Estimate:
 def _samples(
     database: MoodleDatabase, settings: Settings, counted: Mapping[Hour, int]
 ) -> Iterator[_Sample]:
-    translate = build_translator(settings).translate
+    translate, lifecycle = build_translator(settings).translate, LogLifecycle(database)
     for hours in _places(counted):
         began = time.perf_counter()
         log = pa.concat_tables(rows for _, rows in read_log(database, hours)).unify_dictionaries()
-        texts = translate(expand(database, log))["json"].drop_null()
+        texts = translate(expand(database, log, lifecycle))["json"].drop_null()
         seconds = time.perf_counter() - began
         size = pc.sum(pc.binary_length(texts), min_count=0).as_py()
         yield _Sample(log.num_rows, len(texts), size, seconds)

@@ -12,11 +12,11 @@ import time
 
 import dagster as dg
 
+from caliper_dagster.config.connections import open_moodle, open_store
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import ConfigurationError, RunError
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.hours import Hour
-from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.dagster.assets import emission
 from caliper_dagster.dagster.jobs import CHAIN_JOB, SCHEDULE_PRIORITY, priority
 from caliper_dagster.dagster.orphaned_runs import fail_orphaned_runs
@@ -30,7 +30,6 @@ from caliper_dagster.dagster.sensors.late_rows import (
 from caliper_dagster.dagster.tags import REASON_TAG
 from caliper_dagster.delivery.backlog import deferred_hours
 from caliper_dagster.delivery.log_watch import LogWatch, WatchCursor, first_cursor
-from caliper_dagster.expander import MoodleDatabase
 from caliper_dagster.operations.run_outcome import RunOutcome
 from caliper_dagster.operations.runner import Runner
 
@@ -56,8 +55,8 @@ class Follower:
             )
         fail_orphaned_runs(instance)
         self._instance, self._settings = instance, settings
-        self._url = settings.require("moodle_db_url")
-        self._storage = PartitionStore(settings.storage_url())
+        settings.require("moodle_db_url")
+        self._storage = open_store(settings)
         self._ledger = settings.ledger()
         self._runner = Runner(instance, settings, CHAIN_JOB, written=_ignore, verbose=verbose)
         self._results = emission(self._runner.definitions.assets or [])
@@ -78,9 +77,7 @@ class Follower:
         note_follower(self._instance, settings, now)
         bounds = bounds_at(now, settings)
         bounds = bounds._replace(start=max(bounds.start, bounds.due), overdue=bounds.start)
-        with MoodleDatabase.open(
-            self._url, settings.moodle_db_prefix, settings.moodle_db_timeout
-        ) as database:
+        with open_moodle(settings) as database:
             if self._memory is None:
                 self._memory = first_cursor(database, None, bounds, now, since=bounds.due.start)
             self._memory.frontier = bounds.due.number

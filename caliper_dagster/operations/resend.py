@@ -27,26 +27,40 @@ def resend(
     everything: bool,
     written: Written,
     rejected: bool = False,
+    changed: bool = False,
     event_store: str | None = None,
     verbose: bool = False,
 ) -> Iterator[RunOutcome]:
-    """Send the events of the hours again: those that are not acknowledged, or all.
+    """Send the events of the hours again: by default those that are not acknowledged.
 
-    Takes, yields and raises what ``backfill`` does; ``everything`` means all, ``rejected`` only
-    those that the event store has refused, ``event_store`` only those of this one.
+    Args:
+        instance: see ``backfill``.
+        settings: see ``backfill``.
+        hours: see ``backfill``.
+        everything: send all events.
+        written: see ``backfill``.
+        rejected: send only events that the event store has rejected.
+        changed: also send events whose content a newer mapping revision has changed since they
+            were acknowledged.
+        event_store: send only to the event store of this name.
+        verbose: see ``backfill``.
+
+    Yields:
+        what each run has done, after it.
 
     Raises:
         ConfigurationError: there is no such event store.
+        RunError: see ``backfill``.
     """
-    asked = {RESEND_ALL_TAG: str(everything).lower()}
-    if rejected:
-        asked[SEND_TAG] = "rejected"
+    tags = {RESEND_ALL_TAG: str(everything).lower()}
+    if rejected or changed:
+        tags[SEND_TAG] = "rejected" if rejected else "changed"
     plan = BackfillPlan(tuple(split_range(hours, settings.hours_per_run)))
     stores = event_stores(settings)
     only = event_store_named(stores, event_store) if event_store else None
     left: set[tuple[str, Hour]] = set()
-    for done in run_ranges(instance, settings, RESEND_JOB, plan, asked, written, verbose, only):
+    for done in run_ranges(instance, settings, RESEND_JOB, plan, tags, written, verbose, only):
         left |= done.left
         yield done
-    if not (everything or rejected):
+    if not (everything or rejected or changed):
         yield from send_backlog(instance, settings, left, written, verbose)
