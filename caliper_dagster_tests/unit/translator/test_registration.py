@@ -22,6 +22,7 @@ from caliper_dagster.translator.entities.registry import (
 )
 from caliper_dagster.translator.identity import Iris
 from caliper_dagster_tests.unit.translator.support import ADA, W, member
+from caliper_dagster_tests.unit.translator.test_derived import EVERY
 from caliper_dagster_tests.unit.translator.variations import rows
 
 EVERYTHING = Render(
@@ -69,7 +70,7 @@ def arguments() -> list[dict[str, Any]]:
             "record": {**member(3), "guest": 0},
             "user": ADA,
         }
-        for row in rows(few=True)
+        for row in rows(EVERY.values(), few=True)
     ]
 
 

@@ -14,6 +14,7 @@ from caliper_dagster.translator import Translator
 from caliper_dagster.translator.example import example_table
 from caliper_dagster.translator.identity import Iris
 from caliper_dagster_tests.unit.translator.support import W
+from caliper_dagster_tests.unit.translator.test_derived import EVERY
 from caliper_dagster_tests.unit.translator.variations import UNKNOWN, rows
 
 RAISED = 77_000_000_000
@@ -75,7 +76,7 @@ def raised(value: Any, key: str = "") -> Any:
 
 def tainted() -> list[dict[str, Any]]:
     found = []
-    for row in rows():
+    for row in rows(EVERY.values()):
         row = {name: raised(value, name) for name, value in row.items()}
         of_user = row["eventname"] in OF_ACCOUNTS
         if row.get("objecttable") == "user" and row.get("objectid"):

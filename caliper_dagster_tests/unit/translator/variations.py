@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from caliper_dagster.translator.example import example_row
 from caliper_dagster_tests.unit.translator.golden import ROWS
 from caliper_dagster_tests.unit.translator.support import RECIPES, ROW
-from caliper_dagster_tests.unit.translator.test_derived import EVERY
 
 UNKNOWN = (
     r"\mod_zoom\event\attempt_submitted", r"\mod_zoom\event\thing_viewed",
@@ -81,13 +80,13 @@ DIFFERENCES: tuple[dict[str, Any], ...] = (
 )
 
 
-def rows(*, few: bool = False) -> Iterator[dict[str, Any]]:
-    """Each row as values of columns, with an id of its own; few are of some events only."""
+def rows(more: Iterable[Mapping[str, Any]], *, few: bool = False) -> Iterator[dict[str, Any]]:
+    """Each row as values of columns, with an id of its own, and more such; few are of some events."""
     number = 0
     for name in SOME if few else (*sorted(RECIPES.exact), *UNKNOWN):
         for difference in DIFFERENCES:
             number += 1
             yield {**example_row(name, **difference), "id": number}
-    for row in (*ROWS.values(), *EVERY.values()):
+    for row in (*ROWS.values(), *more):
         number += 1
         yield {**ROW, **row, "id": number}
