@@ -99,7 +99,7 @@ def test_a_demo_of_an_earlier_hour_begins_anew_unless_it_is_in_use(tmp_path: Pat
     with demo.event_store():
         first = demo.settings()
         os.utime(demo.sample, (0, 0))
-        with pytest.raises(ConfigurationError, match="of an earlier hour and still running"):
+        with pytest.raises(ConfigurationError, match="from an earlier hour and still running"):
             demo.prepare(students=5)
     assert demo.prepare(students=5)
     assert demo.settings()["CALIPER_API_KEY"] != first["CALIPER_API_KEY"]

@@ -25,7 +25,8 @@ from caliper_dagster.config.settings import setting_names
 from caliper_dagster.dagster.instance.bulk_storage import PostgresEvents
 from caliper_dagster.dagster.instance.celery_launcher import CeleryRunLauncher
 from caliper_dagster.dagster.instance.open import open_instance
-from caliper_dagster.dagster.jobs import CHAIN_JOB, SITE_TAG
+from caliper_dagster.dagster.jobs import CHAIN_JOB
+from caliper_dagster.dagster.tags import SITE_TAG
 from caliper_dagster_tests.servers import ROOT
 from caliper_dagster_tests.standing import HOURS, environment, standing
 

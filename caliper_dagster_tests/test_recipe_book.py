@@ -190,7 +190,7 @@ def test_the_winning_recipe_is_shown_with_the_event_of_an_example(
 
 
 def test_a_recipe_of_the_site_is_shown_as_such(site: Site) -> None:
-    shown = recipes.show(configured_recipes(site.settings(OWN)), PAGE)
+    shown = recipes.show(configured_recipes(site.settings(OWN)), PAGE, "v1p2")
     assert "own-0.yaml, the site's own recipes, has one for it (own)" in shown.why
     assert shown.recipe == {
         "pattern": "own", "type": "Event", "action": "Linked", "actor": "user", "object": "course"
