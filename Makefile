@@ -1,8 +1,8 @@
-# One command each: demo, dev, test, lint. They set up what they need in .venv, from nothing but
-# Python and make, and reach no network once that is done.
+# One command each: demo, dev, unit, test, lint. They set up what they need in .venv, from nothing
+# but Python and make, and reach no network once that is done.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint venv readme docs screenshots constraints clean
+.PHONY: help demo dev unit test lint venv readme docs screenshots constraints clean
 
 # The Python to make .venv with; give PYTHON=… for another.
 ifndef PYTHON
@@ -23,6 +23,7 @@ PINNED := pyproject.toml constraints.txt
 help:
 	@echo "make demo         the last day of a sample Moodle site, through the whole chain"
 	@echo "make dev          Dagster's web UI and daemon on this project"
+	@echo "make unit         the tests that need no server and no browser"
 	@echo "make test         all tests, with their own database servers and browser"
 	@echo "make lint         ruff, import-linter and mypy"
 	@echo "make venv         only set up .venv, with the tools for development"
@@ -38,8 +39,11 @@ demo: .venv/ready
 dev: .venv/ready
 	@$(BIN)/caliper-dagster dev
 
+unit: .venv/ready-dev
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS) caliper_dagster_tests/unit
+
 test: .venv/ready-dev
-	@$(BIN)/python -m caliper_dagster_tests.servers ensure
+	@$(BIN)/python -m caliper_dagster_tests.harness.servers ensure
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 lint: .venv/ready-dev
@@ -51,14 +55,14 @@ lint: .venv/ready-dev
 venv: .venv/ready-dev
 
 readme: .venv/ready-dev
-	@$(BIN)/python -m caliper_dagster_tests.test_readme
+	@$(BIN)/python -m caliper_dagster_tests.unit.docs.test_readme
 
 screenshots: .venv/ready-dev
-	@$(BIN)/python -m caliper_dagster_tests.servers ensure
-	@CALIPER_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q caliper_dagster_tests/test_web_ui.py
+	@$(BIN)/python -m caliper_dagster_tests.harness.servers ensure
+	@CALIPER_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q caliper_dagster_tests/end_to_end/test_web_ui.py
 
 docs: .venv/ready-dev
-	@$(BIN)/python -m caliper_dagster_tests.test_docs
+	@$(BIN)/python -m caliper_dagster_tests.unit.docs.test_reference
 
 constraints: .venv/ready-dev
 	@$(PIP) install --upgrade uv

@@ -23,10 +23,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.dagster_services import DagsterServices, dagster_services, settings
 from benchmarks.end_to_end import row_count
 from benchmarks.newest_hour import minute_from_now, newest_hour
 from benchmarks.orchestration import database
-from benchmarks.standing import Standing, settings, standing
 from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS
 from caliper_dagster.core.hours import Hour, HourRange, parse_hour
 from caliper_dagster.core.partition_store import PartitionStore
@@ -69,7 +69,7 @@ def wait(condition: Callable[[], bool], minutes: float) -> None:
         time.sleep(0.5)
 
 
-def interrupt(site: Standing, what: str) -> None:
+def interrupt(site: DagsterServices, what: str) -> None:
     """Kill, and start again what does not start again by itself."""
     killed = site.kill_runs()
     print(f"  in the middle: {killed} processes of runs killed", flush=True)
@@ -106,7 +106,9 @@ def main() -> None:
         if given.hours_per_run:
             more["CALIPER_HOURS_PER_RUN"] = given.hours_per_run
         site = stack.enter_context(
-            standing(folder / "home", settings(given.url, event_store, _KEY, postgres, **more))
+            dagster_services(
+                folder / "home", settings(given.url, event_store, _KEY, postgres, **more)
+            )
         )
         course = Course(hours, PartitionStore(str(folder / "home" / "data")))
         began, worked = time.monotonic(), site.processor_seconds()

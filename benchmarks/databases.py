@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from caliper_dagster_tests import moodle_dump, servers
+from caliper_dagster_tests.harness import moodle_dump, servers
 
 
 @contextmanager

@@ -38,10 +38,16 @@ from caliper_dagster.emitter.fingerprints import FINGERPRINT
 from caliper_dagster.emitter.ledger import ACKNOWLEDGED, Batch
 from caliper_dagster.operations.backfill import backfill
 from caliper_dagster.operations.runner import RunContext
-from caliper_dagster_tests import servers, services
-from caliper_dagster_tests.installation import Installation, installation
-from caliper_dagster_tests.several_machines import DAEMON, machine, shared, wait_until, worker
-from caliper_dagster_tests.standing import environment
+from caliper_dagster_tests.harness import servers, services
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.installation import Installation, installation
+from caliper_dagster_tests.harness.several_machines import (
+    DAEMON,
+    machine,
+    shared,
+    wait_until,
+    worker,
+)
 
 PATIENCE = 3600
 

@@ -26,7 +26,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from benchmarks import sink
-from benchmarks.standing import process_facts
+from benchmarks.dagster_services import process_facts
 from caliper_dagster.core.frames import EMISSION_RESULTS
 from caliper_dagster.core.hours import Hour, HourRange, parse_hour
 from caliper_dagster.core.partition_store import PartitionStore
@@ -142,7 +142,7 @@ def _statements(url: str) -> int:
 def server_seconds(url: str) -> float:
     """Processor time of the database server until now; 0 when it is not on this machine."""
     with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
-        file = Path(connection.exec_driver_sql("SELECT @@pid_file").scalar_one())
+        file = Path(connection.exec_driver_sql("SELECT pid_file").scalar_one())
     with suppress(OSError):
         user, system = process_facts(int(file.read_text()))[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")

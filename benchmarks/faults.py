@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from benchmarks.databases import dump_database
-from caliper_dagster_tests.emitter.hostile import FAULTS, deliver, mixture
-from caliper_dagster_tests.installation import dump_events
+from caliper_dagster_tests.harness.hostile_delivery import FAULTS, deliver, mixture
+from caliper_dagster_tests.harness.moodle_dump import dump_events
 
 
 def main() -> None:

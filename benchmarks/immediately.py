@@ -32,9 +32,10 @@ from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.dagster.instance.open import DEFAULT_DAGSTER_YAML
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.emitter.ledger import ACKNOWLEDGED
-from caliper_dagster_tests.installation import Installation, installation
-from caliper_dagster_tests.moodle_dump import LOG_TABLE
-from caliper_dagster_tests.standing import clean_environment, copy_site
+from caliper_dagster_tests.harness.environment import clean_environment
+from caliper_dagster_tests.harness.installation import Installation, installation
+from caliper_dagster_tests.harness.moodle_dump import LOG_TABLE
+from caliper_dagster_tests.harness.sample_installation import copy_site
 
 ROOT = Path(__file__).resolve().parents[1]
 WAYS = {

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from benchmarks.dagster_services import dagster_services, settings
 from benchmarks.orchestration import database
-from benchmarks.standing import settings, standing
 from caliper_dagster.core.frames import EMISSION_RESULTS
 from caliper_dagster.core.hours import Hour, last_complete_hour
 from caliper_dagster.core.partition_store import PartitionStore
@@ -123,7 +123,9 @@ def main() -> None:
             "CALIPER_SCHEDULE_LAG": str(newest.minute),
         }
         site = stack.enter_context(
-            standing(folder / "home", settings(given.url, event_store, _KEY, postgres, **more))
+            dagster_services(
+                folder / "home", settings(given.url, event_store, _KEY, postgres, **more)
+            )
         )
         site.start_schedule()
         print(newest.acknowledged(PartitionStore(str(folder / "home" / "data"))))

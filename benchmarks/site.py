@@ -37,7 +37,8 @@ import sqlalchemy as sa
 
 from caliper_dagster.core.hours import SECONDS, Hour, HourRange, parse_hour
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster_tests.moodle_dump import DUMP, load_dump
+from caliper_dagster_tests.harness.moodle_dump import load_dump
+from caliper_dagster_tests.harness.paths import DUMP
 
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]

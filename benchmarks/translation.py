@@ -143,15 +143,15 @@ def _shifted(value: Any, faculty: int, thing: int, key: str = "") -> Any:  # noq
 @contextmanager
 def _dump() -> Iterator[pa.Table]:
     """The rows of the real site."""
-    from caliper_dagster_tests import moodle_dump, servers
-    from caliper_dagster_tests.real_site.conftest import expand_all
+    from caliper_dagster_tests.harness import moodle_dump, servers
+    from caliper_dagster_tests.harness.moodle_dump import expand_dump
 
     run = servers.begin_run()
     try:
         server = servers.connect("mariadb", run.folder)
         url = server.create_database()
         moodle_dump.load_dump(url)
-        yield expand_all(server.create_reader(url))
+        yield expand_dump(server.create_reader(url))
     finally:
         run.end()
 

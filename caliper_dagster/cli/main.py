@@ -316,7 +316,7 @@ def recipes_diff(options: argparse.Namespace) -> None:
             name,
             f"{changes.changed:,}",
             f"{changes.added:,}",
-            f"{changes.gone:,}",
+            f"{changes.removed:,}",
             ", ".join(f"{path} ({number:,})" for path, number in changes.where.most_common(5)),
         )
         for name, changes in recipes.differences(settings, storage, _hours(options))
@@ -324,7 +324,7 @@ def recipes_diff(options: argparse.Namespace) -> None:
     if not rows:
         print("Nothing would change.")
         return
-    terminal.show_table(("Moodle event", "Changed", "New", "Gone", "Where"), rows)
+    terminal.show_table(("Moodle event", "Changed", "New", "Removed", "Where"), rows)
 
 
 def recipes_table(_options: argparse.Namespace) -> None:

@@ -159,7 +159,7 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; columns of numbers are aligned to the right."""
     table = Table(box=None, pad_edge=False, show_header=any(headings))
     for heading in headings:
-        is_number = heading in {"Rows", "Changed", "New", "Gone"}
+        is_number = heading in {"Rows", "Changed", "New", "Removed"}
         # Long text is wrapped; numbers are not.
         table.add_column(
             heading, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold"

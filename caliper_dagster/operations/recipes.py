@@ -158,13 +158,13 @@ class Changes:
     Attributes:
         changed: number of events whose content would differ; they would be sent again.
         added: number of new events.
-        gone: number of events that would no longer exist; event stores keep those already sent.
+        removed: number of events that would no longer exist; event stores keep those already sent.
         where: paths of the properties that differ, with the number of events.
     """
 
     changed: int
     added: int
-    gone: int
+    removed: int
     where: Counter[str]
 
 
@@ -209,7 +209,7 @@ def _compare(
     changes[name] = Changes(
         before.changed + bool(stored and translated),
         before.added + (stored is None),
-        before.gone + (translated is None),
+        before.removed + (translated is None),
         where,
     )
 

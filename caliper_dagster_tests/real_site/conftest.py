@@ -7,11 +7,19 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pytest
 
-from caliper_dagster.expander import MoodleDatabase, expand, read_log
 from caliper_dagster.translator import Translator
+from caliper_dagster_tests.harness.moodle_dump import expand_dump
 from caliper_dagster_tests.real_site.memberships import Standing
 from caliper_dagster_tests.real_site.prescription import Prescription
-from caliper_dagster_tests.real_site.site import HOURS, VERSIONS, WWWROOT, Site, Translation
+from caliper_dagster_tests.real_site.site import VERSIONS, WWWROOT, Event, Site, Translation
+from caliper_dagster_tests.server_fixtures import (
+    mariadb_server,
+    moodle_dump_mariadb,
+    moodle_dump_postgres,
+    postgres_server,
+)
+
+__all__ = ["mariadb_server", "moodle_dump_mariadb", "moodle_dump_postgres", "postgres_server"]
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +33,7 @@ def site(moodle_dump_mariadb: str) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def expanded(moodle_dump_mariadb: str) -> pa.Table:
     """All rows of the site's log, expanded together."""
-    return expand_all(moodle_dump_mariadb)
+    return expand_dump(moodle_dump_mariadb)
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +54,7 @@ def translation(
 
 
 @pytest.fixture
-def events(translations: dict[str, Translation]) -> dict[int, dict]:
+def events(translations: dict[str, Translation]) -> dict[int, Event]:
     """The events of version 1.2 by log id."""
     return translations["v1p2"].events
 
@@ -61,10 +69,3 @@ def prescription(site: Site) -> Prescription:
 def standing(site: Site) -> Standing:
     """What each person was in each course."""
     return Standing(site)
-
-
-def expand_all(url: str) -> pa.Table:
-    """All rows of the log in the database, expanded."""
-    with MoodleDatabase.open(url) as database:
-        log = pa.concat_tables(table for _, table in read_log(database, HOURS))
-        return expand(database, log.unify_dictionaries())

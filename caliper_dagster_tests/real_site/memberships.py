@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import cached_property
 
-import sqlalchemy as sa
-
-from caliper_dagster_tests.real_site.site import Site
+from caliper_dagster_tests.real_site.site import Row, Site
 
 ROLES = {
     "student": {"Learner"},
@@ -93,7 +91,7 @@ class Standing:
         return found
 
     @cached_property
-    def _enrolments(self) -> list[sa.Row]:
+    def _enrolments(self) -> list[Row]:
         return self._site.rows(
             "SELECT ue.userid, e.courseid, ue.timestart, ue.timeend, ue.timecreated, "
             "ue.status = 0 AND e.status = 0 AS holds "
@@ -116,7 +114,7 @@ class Standing:
     # The log
 
     @cached_property
-    def _told(self) -> dict[tuple[int, int], list[sa.Row]]:
+    def _told(self) -> dict[tuple[int, int], list[Row]]:
         """Rows that gave or took a role or an enrolment in a course itself."""
         found = defaultdict(list)
         for row in self._site.log:

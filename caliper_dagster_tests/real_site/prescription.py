@@ -7,11 +7,10 @@ from collections import defaultdict
 from functools import cached_property
 from typing import Any
 
-import sqlalchemy as sa
-
 from caliper_dagster_tests.real_site.site import (
     GUEST,
     WWWROOT,
+    Row,
     Site,
     activity,
     course,
@@ -37,7 +36,7 @@ class Prescription:
 
     # Rules R1 and R2
 
-    def trigger(self, row: sa.Row) -> str:
+    def trigger(self, row: Row) -> str:
         """Who acted by rule R1."""
         if row.anonymous:
             return ANONYMOUS
@@ -47,7 +46,7 @@ class Prescription:
             return SITE
         return self._person(row.userid)
 
-    def actor(self, row: sa.Row) -> str:
+    def actor(self, row: Row) -> str:
         """Who acted, after what the map says of the event."""
         if row.anonymous:
             return ANONYMOUS
@@ -64,7 +63,7 @@ class Prescription:
 
     # Shape
 
-    def shape(self, row: sa.Row, version: str) -> tuple[str, str, str | None]:
+    def shape(self, row: Row, version: str) -> tuple[str, str, str | None]:
         """Type, action, and (in 1.2) profile."""
         rule = self.mapping[row.eventname]
         kind, action, profile = rule["event_type"], rule["action"], rule["profile"]
@@ -78,7 +77,7 @@ class Prescription:
             profile = "MediaProfile"
         return kind, action, profile if version == "v1p2" else None
 
-    def object(self, row: sa.Row, version: str) -> tuple[str, str]:
+    def object(self, row: Row, version: str) -> tuple[str, str]:
         """Type and id of the object."""
         if self.is_removal(row):
             return self.score(row)
@@ -92,7 +91,7 @@ class Prescription:
             kind = rule["caliper_1_1"].split()[-1]
         return kind, self._filled(rule["object_iri"], row)
 
-    def _media(self, row: sa.Row) -> str | None:
+    def _media(self, row: Row) -> str | None:
         if not row.eventname.startswith(r"\mod_resource"):
             return None
         kind = (self._mimetypes.get(row.contextid) or "").split("/")[0]
@@ -109,7 +108,7 @@ class Prescription:
         }
 
     @staticmethod
-    def _filled(template: str, row: sa.Row) -> str:
+    def _filled(template: str, row: Row) -> str:
         values: dict[str, Any] = {
             "cmid": row.contextinstanceid,
             "objectid": row.objectid,
@@ -120,7 +119,7 @@ class Prescription:
         filled = re.sub(r"\{([\w.]+)\}", lambda match: str(values[match[1]]), template)
         return re.sub(r"^W", WWWROOT, filled)
 
-    def generated(self, row: sa.Row) -> tuple[str, str] | None:
+    def generated(self, row: Row) -> tuple[str, str] | None:
         """Type and id of what the event made."""
         if self.is_removal(row):
             return None
@@ -129,11 +128,11 @@ class Prescription:
             return self.score(row)
         if name in {"attempt_started", "attempt_submitted", "assessable_submitted"}:
             template = self.mapping[row.eventname]["generated"]
-            iri = re.match(r"Attempt\((W[^,]+), ", template)
-            return "Attempt", self._filled(iri[1], row)
+            (iri,) = re.findall(r"^Attempt\((W[^,]+), ", template)
+            return "Attempt", self._filled(iri, row)
         return None
 
-    def target(self, row: sa.Row) -> tuple[str, str, int] | None:
+    def target(self, row: Row) -> tuple[str, str, int] | None:
         """Type, id and index of the page of a quiz or of a course that was opened."""
         other = decoded(row.other)
         if row.eventname.endswith("attempt_viewed"):
@@ -147,11 +146,11 @@ class Prescription:
 
     # Context
 
-    def group(self, row: sa.Row) -> str | None:
+    def group(self, row: Row) -> str | None:
         """The course (rule R4)."""
         return course(row.courseid) if row.courseid > 1 else None
 
-    def membership(self, row: sa.Row) -> tuple[str, str, str] | None:
+    def membership(self, row: Row) -> tuple[str, str, str] | None:
         """Id, member and organization of the actor's membership."""
         actor = self.actor(row)
         if row.courseid <= 1 or row.anonymous or actor == SITE:
@@ -165,10 +164,10 @@ class Prescription:
         return iri, actor, course(row.courseid)
 
     @cached_property
-    def log_ins(self) -> dict[int, sa.Row]:
+    def log_ins(self) -> dict[int, Row]:
         """The log-in row that each row's session began with (§9): same person, same address."""
-        found: dict[int, sa.Row] = {}
-        current: dict[tuple[int, str], sa.Row] = {}
+        found: dict[int, Row] = {}
+        current: dict[tuple[int, str], Row] = {}
         for row in self._site.log:
             person = row.realuserid or row.userid
             if row.origin != "web" or row.anonymous or person <= 0 or person == GUEST or not row.ip:
@@ -183,7 +182,7 @@ class Prescription:
                 current.pop(key, None)
         return found
 
-    def log_in(self, row: sa.Row) -> sa.Row | None:
+    def log_in(self, row: Row) -> Row | None:
         """The log-in of the event's session: none when another acted than who was logged in."""
         begin = self.log_ins.get(row.id)
         return begin if begin is not None and self.actor(row) == user(begin.userid) else None
@@ -191,16 +190,16 @@ class Prescription:
     # Grades
 
     @cached_property
-    def grades(self) -> dict[int, sa.Row]:
+    def grades(self) -> dict[int, Row]:
         """``assign_grades`` by id."""
         return self._site.table("assign_grades")
 
     @cached_property
-    def _assignments(self) -> dict[int, sa.Row]:
+    def _assignments(self) -> dict[int, Row]:
         return self._site.table("assign")
 
     @cached_property
-    def _gradebook(self) -> dict[tuple[int, int], list[tuple[sa.Row, float | None]]]:
+    def _gradebook(self) -> dict[tuple[int, int], list[tuple[Row, float | None]]]:
         """What the log says of each learner's grade in each assignment, in the order of the log."""
         items = {
             item.id: item.iteminstance
@@ -209,18 +208,18 @@ class Prescription:
                 "WHERE itemmodule = 'assign' AND itemnumber = 0"
             )
         }
-        found = defaultdict(list)
+        found: dict[tuple[int, int], list[tuple[Row, float | None]]] = defaultdict(list)
         for row in sorted(self._site.log, key=lambda row: row.id):
             if row.eventname == r"\core\event\user_graded":
                 other = decoded(row.other)
-                assignment = items.get(int(other["itemid"]))
+                assignment = items[int(other["itemid"])]
                 final = other["finalgrade"]
                 found[assignment, row.relateduserid].append(
                     (row, None if final is None else float(final))
                 )
         return found
 
-    def grade_as_of(self, row: sa.Row) -> tuple[bool, float | None]:
+    def grade_as_of(self, row: Row) -> tuple[bool, float | None]:
         """Whether the grade that a row speaks of is known, and that grade (None: taken away).
 
         A grade that nobody changed since is what the table says. Of an older one the log itself
@@ -248,17 +247,17 @@ class Prescription:
             return True, own[-1]
         return True, before[-1][1] if before else None
 
-    def is_removal(self, row: sa.Row) -> bool:
+    def is_removal(self, row: Row) -> bool:
         """Whether the row takes a grade away."""
         if not row.eventname.endswith("submission_graded"):
             return False
         return self.grade_as_of(row) == (True, None)
 
-    def score(self, row: sa.Row) -> tuple[str, str]:
+    def score(self, row: Row) -> tuple[str, str]:
         """Type and id of the score."""
         return "Score", f"{activity('assign', row.contextinstanceid)}#grade-{row.objectid}"
 
-    def graded_attempt(self, row: sa.Row) -> str:
+    def graded_attempt(self, row: Row) -> str:
         """Id of the attempt that was graded: the submission's, or one made up of the learner."""
         grade = self.grades.get(row.objectid)
         page = activity("assign", row.contextinstanceid)
@@ -269,7 +268,7 @@ class Prescription:
             return f"{page}#submission-{submission.id}"
         return f"{page}#user-{row.relateduserid}-attempt-{grade.attemptnumber + 1}"
 
-    def submission(self, grade: sa.Row) -> sa.Row | None:
+    def submission(self, grade: Row) -> Row | None:
         """The submission that a grade is for: the learner's own, or that of the team."""
         found = self._submissions[grade.assignment, grade.attemptnumber]
         assignment = self._assignments[grade.assignment]
@@ -281,7 +280,7 @@ class Prescription:
         return next((row for row in found if not row.userid and row.groupid == team), None)
 
     @cached_property
-    def _submissions(self) -> dict[tuple[int, int], list[sa.Row]]:
+    def _submissions(self) -> dict[tuple[int, int], list[Row]]:
         found = defaultdict(list)
         for row in self._site.rows("SELECT * FROM [assign_submission] ORDER BY id"):
             found[row.assignment, row.attemptnumber].append(row)

@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from caliper_dagster.core.hours import HourRange, parse_hour
-from caliper_dagster_tests.moodle_dump import DUMP
+from caliper_dagster.caliper.vocabulary import Version
+from caliper_dagster_tests.harness.moodle_dump import DUMP_HOURS, DUMP_SITE
+from caliper_dagster_tests.harness.paths import DATA
 
-WWWROOT = "http://127.0.0.1:8088"
-HOURS = HourRange(parse_hour("2026-03-24T05", "start"), parse_hour("2026-03-29T02", "end"))
-VERSIONS = ("v1p2", "v1p1")
+WWWROOT = DUMP_SITE
+HOURS = DUMP_HOURS
+VERSIONS: tuple[Version, ...] = ("v1p2", "v1p1")
 GUEST = 1
-SHARED = DUMP.parents[2]
 
 ACTIVITIES = (
     "book chat choice data facetoface feedback folder forum glossary imscp lesson lti page quiz "
@@ -43,6 +43,7 @@ NAMES = {
 """The 30 names of the original plugin."""
 
 Event = dict[str, Any]
+Row = sa.Row[Any]
 
 _PHP_ENTRY = re.compile(
     r's:\d+:"([^"]+)";(?:s:\d+:"([^"]*)"|i:(-?\d+)|d:([^;]+)|b:([01])|(N));', re.ASCII
@@ -60,26 +61,26 @@ class Site:
         self._connection.close()
         self._engine.dispose()
 
-    def rows(self, statement: str, **values: object) -> list[sa.Row]:
+    def rows(self, statement: str, **values: object) -> list[Row]:
         """All rows of a statement; ``[table]`` is the table's full name."""
         statement = re.sub(r"\[(\w+)\]", r"mdl_\1", statement)
         return list(self._connection.execute(sa.text(statement), values))
 
-    def table(self, name: str, key: str = "id") -> dict[Any, sa.Row]:
+    def table(self, name: str, key: str = "id") -> dict[Any, Row]:
         """A whole table by one of its columns."""
         return {getattr(row, key): row for row in self.rows(f"SELECT * FROM [{name}]")}
 
     @cached_property
-    def log(self) -> list[sa.Row]:
+    def log(self) -> list[Row]:
         """All rows of the log in the order of time, then id."""
         return self.rows("SELECT * FROM [logstore_standard_log] ORDER BY timecreated, id")
 
     @cached_property
-    def named(self) -> list[sa.Row]:
+    def named(self) -> list[Row]:
         """The rows of the 30 names."""
         return [row for row in self.log if row.eventname in NAMES]
 
-    def of_name(self, *endings: str) -> Iterator[sa.Row]:
+    def of_name(self, *endings: str) -> Iterator[Row]:
         """The rows of those of the 30 names that end so."""
         return (row for row in self.named if row.eventname.endswith(endings))
 
@@ -94,7 +95,7 @@ class Site:
         }
 
     @cached_property
-    def activities(self) -> dict[int, sa.Row]:
+    def activities(self) -> dict[int, Row]:
         """The activity's own row of each course module that there still is."""
         tables = {name: self.table(name) for name in set(self.module_names.values())}
         return {
@@ -129,7 +130,7 @@ class Site:
         }
 
     @cached_property
-    def scorm_attempts(self) -> dict[int, sa.Row]:
+    def scorm_attempts(self) -> dict[int, Row]:
         """``scorm_attempt`` by id."""
         return self.table("scorm_attempt")
 
@@ -175,12 +176,12 @@ class Translation:
 
 
 def _is_derived(row: Mapping[str, Any]) -> bool:
-    return row["outcome"] == "derived"
+    return bool(row["outcome"] == "derived")
 
 
 def mapping() -> dict[str, dict[str, str]]:
     """The rows of ``mapping.csv`` by event name."""
-    with (SHARED / "moodle" / "mapping.csv").open(encoding="utf-8", newline="") as file:
+    with (DATA / "mapping.csv").open(encoding="utf-8", newline="") as file:
         return {row["eventname"]: row for row in csv.DictReader(file)}
 
 

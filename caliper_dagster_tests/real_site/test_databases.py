@@ -6,14 +6,14 @@ import pyarrow as pa
 
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
 from caliper_dagster.translator import Translator
-from caliper_dagster_tests.real_site.conftest import expand_all
+from caliper_dagster_tests.harness.moodle_dump import expand_dump
 from caliper_dagster_tests.real_site.site import HOURS, WWWROOT, Translation
 
 
 def test_postgres_gives_the_same_bytes(
     moodle_dump_postgres: str, expanded: pa.Table, translations: dict[str, Translation]
 ) -> None:
-    other = expand_all(moodle_dump_postgres)
+    other = expand_dump(moodle_dump_postgres)
 
     assert_equal(other, expanded)
     for version, translation in translations.items():

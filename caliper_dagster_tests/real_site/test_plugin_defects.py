@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
+from caliper_dagster_tests.harness.paths import DATA
 from caliper_dagster_tests.real_site.prescription import ANONYMOUS, Prescription
 from caliper_dagster_tests.real_site.site import (
     HOURS,
-    SHARED,
     WWWROOT,
     Event,
     Site,
@@ -24,8 +24,6 @@ from caliper_dagster_tests.real_site.site import (
     entities,
     user,
 )
-
-DATA = SHARED / "moodle" / "data"
 
 
 def of_name(ending: str) -> Callable[[sa.Row], bool]:

@@ -1,7 +1,8 @@
-"""Every event is Caliper: held against the tables of ``caliper.md``, not the project's own."""
+"""Every event is Caliper: held against ``data/caliper_entities.csv``, not our vocabulary."""
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections import defaultdict
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from caliper_dagster_tests.real_site.site import SHARED, Event, Translation, entities
+from caliper_dagster_tests.harness.paths import DATA
+from caliper_dagster_tests.real_site.site import Event, Translation, entities
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 DURATION = re.compile(r"P(T(\d+H)?(\d+M)?\d+S)")
@@ -44,18 +46,15 @@ class EntityType:
 @cache
 def vocabulary() -> dict[str, EntityType]:
     """The table of entities."""
-    text = (SHARED / "caliper" / "caliper.md").read_text(encoding="utf-8")
-    section = text.partition("\n## 6. Entities")[2].partition("\n## 7.")[0]
-    types = {}
-    for name, star, supertypes, properties in re.findall(
-        r"^\| (\w+)( \*)? \| ([^|]+) \| ([^|]+) \|$", section, re.MULTILINE
-    ):
-        types[name] = EntityType(
-            tuple(supertypes.split(", ")) if supertypes != "-" else (),
-            dict(re.findall(r"(\w+): ([^\s,]+)", properties)),
-            bool(star),
-        )
-    return types
+    with (DATA / "caliper_entities.csv").open(encoding="utf-8", newline="") as lines:
+        return {
+            row["entity"]: EntityType(
+                tuple(row["supertypes"].split(", ")) if row["supertypes"] else (),
+                dict(re.findall(r"(\w+): ([^\s,]+)", row["properties"])),
+                row["since"] == "1.2",
+            )
+            for row in csv.DictReader(lines)
+        }
 
 
 def is_a(name: str, ancestor: str) -> bool:

@@ -1,0 +1,40 @@
+"""Fixtures of the end-to-end tests: servers, the real site's database, a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import Chrome
+
+from caliper_dagster_tests.end_to_end.browser import open_browser
+from caliper_dagster_tests.server_fixtures import (
+    bucket,
+    mariadb_server,
+    mariadb_url,
+    moodle_dump_mariadb,
+    moodle_dump_postgres,
+    object_store,
+    postgres_server,
+    postgres_url,
+)
+
+__all__ = [
+    "bucket",
+    "mariadb_server",
+    "mariadb_url",
+    "moodle_dump_mariadb",
+    "moodle_dump_postgres",
+    "object_store",
+    "postgres_server",
+    "postgres_url",
+]
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Chrome]:
+    """A headless Chromium with an empty profile."""
+    driver = open_browser(tmp_path / "browser-profile")
+    yield driver
+    driver.quit()

@@ -1,0 +1,362 @@
+"""What a person sees: an hour of the demo, materialized in the real web UI with a real browser.
+
+With ``CALIPER_SCREENSHOTS`` set to a folder (``make screenshots``) the pictures of the
+documentation are taken on the way; the other hours of the demo are then filled beforehand.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import requests
+from selenium.common.exceptions import (
+    NoSuchElementException,
+    StaleElementReferenceException,
+    TimeoutException,
+)
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.color import Color
+from selenium.webdriver.support.wait import WebDriverWait
+
+from caliper_dagster.core.hours import Hour
+from caliper_dagster.embedded.arrivals import arrivals
+from caliper_dagster.operations.demo import Demo
+from caliper_dagster_tests.harness.environment import clean_environment
+from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.servers import die_with_parent, free_port
+
+CHAIN = ("moodle_log", "expanded_log", "caliper_events", "emission_results")
+LINEAGE = "/locations/caliper_dagster.definitions/asset-groups/caliper/lineage"
+PICTURES = os.environ.get("CALIPER_SCREENSHOTS")
+
+# Much more than it takes: other work may keep the processors.
+START_SECONDS = 150
+RUN_SECONDS = 150
+PAGE_SECONDS = 60
+STOP_SECONDS = 60
+
+T = TypeVar("T")
+
+
+def test_an_hour_materialized_in_the_web_ui_turns_green_and_arrives(
+    browser: Chrome, tmp_path: Path
+) -> None:
+    demo = Demo(tmp_path / "demo")
+    hour = demo.hours().end + -1
+    demo.prepare(students=200)
+    if PICTURES:
+        fill_earlier_hours(demo, hour)
+    expected, before = log_rows(demo, hour), arrived(demo)
+
+    with web_ui(demo, tmp_path / "dev.log") as address:
+        person = Person(browser, address, tmp_path)
+        person.opens(LINEAGE)
+        person.sees("the four assets, each leading to the next", is_one_lineage)
+
+        launch_from_the_web_ui(person, hour)
+
+        numbers = {asset: numbers_of(person, asset, hour) for asset in CHAIN}
+        assert numbers["moodle_log"]["rows counted by the database"] == str(expected)
+        assert numbers["caliper_events"]["log rows"] == str(expected)
+        assert numbers["caliper_events"]["unexplained rows"] == "0"
+        assert '"ViewEvent"' in numbers["caliper_events"]["events by type"]
+        acknowledged = int(numbers["emission_results"]["acknowledged"])
+        made = numbers["caliper_events"]
+        assert acknowledged == int(made["events"]) + int(made["derived events"]) > 0
+
+        person.opens(LINEAGE)
+        person.sees("a latest event and filled partitions on all four assets", is_filled)
+        person.pictures("lineage", height=520)
+
+        now = arrived(demo)
+        assert now.events - before.events == acknowledged
+        person.opens(demo.page())
+        person.sees("the number of events", lambda page: f"{now.events:,}" in text_of(page))
+        assert set(now.by_type) <= set(text_of(browser).split())
+        person.pictures("event-store", height=900)
+
+    # The last of them notices by itself that the others are gone.
+    deadline = time.monotonic() + STOP_SECONDS
+    while left_over(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left_over(tmp_path)
+
+
+def test_a_port_that_is_taken_is_told_before_anything_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = subprocess.run(
+            [*COMMAND, "dev", "--port", str(port)],
+            cwd=tmp_path,
+            env=environment({"MOODLE_DB_URL": "sqlite:///x", "DAGSTER_HOME": str(tmp_path)}),
+            capture_output=True,
+            text=True,
+        )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"--port {port} cannot be used on 127.0.0.1 (")
+    assert ended.stderr.count("\n") == 1
+
+
+def launch_from_the_web_ui(person: Person, hour: Hour) -> None:
+    """Materialize the hour by clicking, starting on the page of the group."""
+    person.clicks("Materialize all…")
+    field = person.finds(
+        "the field for partitions", "//input[starts-with(@placeholder,'No matching partitions')]"
+    )
+    field.send_keys(hour.key, Keys.ENTER)
+    person.clicks("Launch 1 run")
+    # The notice of the launch has a button that leads to the run.
+    person.clicks("View")
+    outcome = person.sees("the end of the run", end_of_run, RUN_SECONDS)
+    assert outcome == "Success", person.tells(f"the run ended with {outcome}")
+
+
+def numbers_of(person: Person, asset: str, hour: Hour) -> dict[str, str]:
+    """What the page of the asset's partition tells, once it shows it in green."""
+    person.opens(f"/assets/{asset}?view=partitions&partition={hour.key}")
+    tag = person.finds(f"{asset} of {hour}, materialized", "//*[text()='Materialized']")
+    color = Color.from_string(tag.value_of_css_property("color"))
+    assert color.green > max(color.red, color.blue), color.rgb
+    person.sees("its numbers", lambda page: "seconds" in metadata(page))
+    if asset == "caliper_events":
+        person.pictures("partition", height=900)
+    return metadata(person.browser)
+
+
+# --- What is on a page --------------------------------------------------------------------------
+
+
+def text_of(browser: Chrome) -> str:
+    return browser.find_element(By.TAG_NAME, "body").text
+
+
+def metadata(browser: Chrome) -> dict[str, str]:
+    rows = [
+        [cell.text.strip() for cell in row.find_elements(By.TAG_NAME, "td")]
+        for row in browser.find_elements(By.CSS_SELECTOR, "table tr")
+    ]
+    return {row[0]: row[1] for row in rows if len(row) > 1}
+
+
+def boxes(browser: Chrome) -> dict[str, tuple[str, float, float]]:
+    """The assets in the picture of the lineage: what each says, its left and its right side."""
+    found = browser.execute_script(
+        """return [...document.querySelectorAll('foreignObject')].map(box => {
+            const {left, right} = box.getBoundingClientRect();
+            return [box.textContent, left, right];
+        })"""
+    )
+    return {name: tuple(box) for name in CHAIN for box in found if box[0].startswith(name)}
+
+
+def arrows(browser: Chrome) -> list[tuple[float, float]]:
+    """Where each arrow of the lineage begins and ends."""
+    found = browser.execute_script(
+        """return [...document.querySelectorAll('path[marker-end]')].map(arrow => {
+            const {left, right} = arrow.getBoundingClientRect();
+            return [left, right];
+        })"""
+    )
+    return [tuple(arrow) for arrow in found]
+
+
+def is_one_lineage(browser: Chrome) -> bool:
+    found, drawn = boxes(browser), arrows(browser)
+    if len(found) != len(CHAIN) or len(drawn) != len(CHAIN) - 1:
+        return False
+    gaps = [(found[first][2], found[second][1]) for first, second in pairwise(CHAIN)]
+    return all(
+        abs(left - start) < 10 and abs(right - end) < 10
+        for (start, end), (left, right) in zip(gaps, sorted(drawn), strict=True)
+    )
+
+
+def is_filled(browser: Chrome) -> bool:
+    said = [box[0] for box in boxes(browser).values()]
+    return len(said) == len(CHAIN) and all(
+        re.search(r" ago.*Partitions[1-9]\d*% filled", words) for words in said
+    )
+
+
+def end_of_run(browser: Chrome) -> str | None:
+    words = text_of(browser).splitlines()
+    return next((word for word in ("Success", "Failure", "Canceled") if word in words), None)
+
+
+# --- Who looks ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Person:
+    """Someone at the browser, who waits for what is to come and tells what came instead."""
+
+    browser: Chrome
+    address: str
+    folder: Path
+
+    def opens(self, page: str) -> None:
+        self.browser.get(self.address + page if page.startswith("/") else page)
+
+    def sees(
+        self, what: str, condition: Callable[[Chrome], T | None], seconds: float = PAGE_SECONDS
+    ) -> T:
+        """Wait for a condition, and return what it returns.
+
+        The browser draws a page anew at any time, so elements may be gone when they are looked at.
+        """
+        waiting = WebDriverWait(
+            self.browser,
+            seconds,
+            poll_frequency=0.2,
+            ignored_exceptions=(NoSuchElementException, StaleElementReferenceException),
+        )
+        try:
+            return waiting.until(condition)
+        except TimeoutException:
+            pytest.fail(self.tells(f"not seen in {seconds} s: {what}"), pytrace=True)
+
+    def finds(self, what: str, path: str) -> WebElement:
+        def shown(browser: Chrome) -> WebElement | None:
+            found = browser.find_elements(By.XPATH, path)
+            return next((element for element in found if element.is_displayed()), None)
+
+        return self.sees(what, shown)
+
+    def clicks(self, button: str) -> None:
+        path = f"//*[self::button[not(@disabled)] or self::a][normalize-space()='{button}']"
+        # By a script: a notice slides in, and the mouse would miss it.
+        self.browser.execute_script(
+            "arguments[0].click()", self.finds(f"the button {button}", path)
+        )
+
+    def tells(self, what: str) -> str:
+        """What is wrong, with all that helps to find out why."""
+        picture = self.folder / "seen.png"
+        self.browser.save_screenshot(str(picture))
+        said = (self.folder / "dev.log").read_text(errors="replace")
+        return (
+            f"{what}\nPicture: {picture}\nPage: {self.browser.current_url}\n"
+            f"{text_of(self.browser)[:2000]}\n--- the services said:\n{said[-2000:]}"
+        )
+
+    def pictures(self, name: str, height: int) -> None:
+        """Take a picture for the documentation, if that is asked for."""
+        if not PICTURES:
+            return
+        size = {"width": 1440, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self.browser.refresh()
+        ready = {"lineage": is_filled, "partition": lambda page: "seconds" in metadata(page)}
+        self.sees("the page again", ready.get(name, text_of))
+        folder = Path(PICTURES)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.browser.save_screenshot(str(folder / f"{name}.png"))
+        self.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+# --- What is looked at --------------------------------------------------------------------------
+
+
+@contextmanager
+def web_ui(demo: Demo, log: Path) -> Iterator[str]:
+    """``caliper-dagster dev`` on the demo, from when it answers until it has ended."""
+    port = free_port()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*COMMAND, "dev", "--folder", str(demo.folder), "--port", str(port)],
+            cwd=log.parent,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            preexec_fn=die_with_parent,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not answers(f"{address}/server_info"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"no web UI at {address}:\n{log.read_text(errors='replace')}")
+            time.sleep(0.2)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(STOP_SECONDS)
+
+
+COMMAND = (sys.executable, "-m", "caliper_dagster.cli")
+
+
+def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """For the commands: these settings and none of the tester's own."""
+    return clean_environment(dict(os.environ)) | {"PYTHONPATH": str(ROOT)} | dict(settings or {})
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+def left_over(folder: Path) -> list[str]:
+    """Processes that still run with their settings in the folder (Linux only)."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(folder).encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return [command for command in found if "dagster" in command]
+
+
+def fill_earlier_hours(demo: Demo, hour: Hour) -> None:
+    with demo.event_store():
+        settings = demo.settings()
+        span = ("--from", settings["CALIPER_START"], "--to", str(hour))
+        subprocess.run(
+            [*COMMAND, "backfill", *span],
+            cwd=demo.folder,
+            env=environment(settings),
+            check=True,
+        )
+
+
+def log_rows(demo: Demo, hour: Hour) -> int:
+    with closing(sqlite3.connect(demo.sample)) as moodle:
+        (number,) = moodle.execute(
+            "SELECT count(*) FROM mdl_logstore_standard_log"
+            " WHERE timecreated >= ? AND timecreated < ?",
+            (hour.start, hour.end),
+        ).fetchone()
+    return int(number)
+
+
+@dataclass(frozen=True)
+class Arrived:
+    events: int = 0
+    by_type: tuple[str, ...] = ()
+
+
+def arrived(demo: Demo) -> Arrived:
+    if not demo.arrived.exists():
+        return Arrived()
+    found = arrivals(demo.arrived)
+    return Arrived(found.events, tuple(found.by_type))

@@ -1,0 +1,104 @@
+"""Servers beside the databases, for tests of several machines: an object store and Redis.
+
+Each is a process of its own on a free port of loopback, which the kernel ends with the test run.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.servers import (
+    START_SECONDS,
+    ServerError,
+    die_with_parent,
+    find_program,
+    free_port,
+)
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """An S3-compatible store, and the environment in which AWS's own libraries find it."""
+
+    endpoint: str
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "caliper-tests",
+            "AWS_SECRET_ACCESS_KEY": "secret-of-the-object-store",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def create_bucket(self) -> str:
+        """A new empty bucket; its URL for ``CALIPER_STORAGE``."""
+        name = f"caliper-{secrets.token_hex(5)}"
+        requests.put(f"{self.endpoint}/{name}", timeout=60).raise_for_status()
+        return f"s3://{name}/partitions"
+
+
+@contextmanager
+def object_store(folder: Path) -> Iterator[ObjectStore]:
+    """An S3-compatible store, which keeps what it has in memory."""
+    port = free_port()
+    command = [sys.executable, "-m", f"{__package__}.s3_server", str(port)]
+    with _running(command, port, folder / "object_store.log"):
+        yield ObjectStore(f"http://127.0.0.1:{port}")
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[str]:
+    """A Redis that keeps what it has in memory; its URL.
+
+    Raises:
+        ServerError: it is not installed, or does not start.
+    """
+    program, port = find_program("redis-server"), free_port()
+    if not program:
+        raise ServerError("no redis-server found (Debian package redis-server)")
+    settings = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)]
+    with _running([str(program), *settings], port, folder / "redis.log"):
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextmanager
+def _running(command: Sequence[str], port: int, log: Path) -> Iterator[None]:
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            preexec_fn=die_with_parent,
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not _listens(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise ServerError(f"{command[0]} does not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.1)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0

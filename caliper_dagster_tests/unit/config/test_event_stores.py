@@ -1,0 +1,186 @@
+"""The file of event stores: what it may say, and one sentence for each mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from caliper_dagster.config.event_stores import (
+    EventFilter,
+    EventStoreDefinition,
+    caliper_versions,
+    event_stores,
+    events_frame,
+    require_event_stores,
+)
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.core.frames import CALIPER_EVENTS
+from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster_tests.harness.environment import environment
+
+SECRET = "secret-that-nobody-may-see"
+TWO = """
+fine:
+  url: https://fine.example.org/caliper
+  api_key: {env: FINE_KEY}
+  batch_size: 7
+old:
+  url: {env: OLD_URL}
+  caliper_version: v1p1
+  filter:
+    caliper_types: {exclude: ["Navigation*"]}
+"""
+
+
+def read(folder: Path, text: str, **settings: str) -> tuple[EventStoreDefinition, ...]:
+    (folder / "stores.yaml").write_text(text)
+    return event_stores(given(folder, **settings))
+
+
+def given(folder: Path, **settings: str) -> Settings:
+    return Settings.from_environment(
+        {"CALIPER_EVENT_STORES": str(folder / "stores.yaml"), **settings}
+    )
+
+
+def test_what_a_store_does_not_say_is_as_the_settings_say(tmp_path: Path) -> None:
+    fine, old = read(tmp_path, TWO, CALIPER_BATCH_SIZE="100", CALIPER_GZIP="true")
+    assert (fine.name, fine.batch_size, fine.gzip, fine.caliper_version) == (
+        *("fine", 7, True),
+        "v1p2",
+    )
+    assert (old.name, old.batch_size, old.gzip, old.caliper_version) == (
+        *("old", 100, True),
+        "v1p1",
+    )
+    assert fine.results.name == "emission_results_fine"
+
+
+def test_the_settings_alone_are_one_store_with_the_names_as_ever() -> None:
+    (single,) = event_stores(Settings.from_environment({"CALIPER_BATCH_SIZE": "9"}))
+    assert (single.name, single.results.name, single.batch_size) == (None, "emission_results", 9)
+    with environment({"CALIPER_EVENT_STORE_URL": "https://u:p@store.example.org/caliper?key=1"}):
+        assert single.ledger_name() == "https://store.example.org/caliper"
+
+
+def test_a_further_version_has_an_asset_of_its_own(tmp_path: Path) -> None:
+    read(tmp_path, TWO)
+    for settings, names in (
+        (given(tmp_path), ["caliper_events", "caliper_events_v1p1"]),
+        (given(tmp_path, CALIPER_VERSION="v1p1"), ["caliper_events"]),
+    ):
+        found = [events_frame(settings, version).name for version in caliper_versions(settings)]
+        assert found == names
+    assets = build_definitions(given(tmp_path)).resolve_asset_graph()
+    parents = {
+        key.to_user_string(): {parent.to_user_string() for parent in assets.get(key).parent_keys}
+        for key in assets.get_all_asset_keys()
+    }
+    assert parents["emission_results_fine"] == {"caliper_events"}
+    assert parents["emission_results_old"] == {"caliper_events_v1p1"}
+    assert parents["caliper_events_v1p1"] == {"expanded_log"}
+
+
+def test_a_definition_holds_the_names_of_secrets_only(tmp_path: Path) -> None:
+    fine, old = read(tmp_path, TWO)
+    with environment({"FINE_KEY": SECRET, "OLD_URL": f"https://x.example.org/?token={SECRET}"}):
+        for store in (fine, old):
+            with store.open() as endpoint:
+                assert SECRET not in f"{endpoint!r} {endpoint.name} {endpoint.address} {store!r}"
+    with environment({}):
+        for store, variable in ((fine, "$FINE_KEY of api_key"), (old, "$OLD_URL of url")):
+            with pytest.raises(ConfigurationError) as error:
+                store.open()
+            assert variable in store.sentence(error.value)
+            assert store.name in store.sentence(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "give a name to each"),
+        ("- a", "give a name to each"),
+        (f"a: {SECRET}", "a must have settings"),
+        ("A: {url: 'http://x'}", "small letters"),
+        (f"a: {{url: 'http://x', api_key: {SECRET}}}", "event store a: api_key: must be {env"),
+        (f"a: {{url: 'http://u:{SECRET}@x'}}", "event store a: url: holds a user"),
+        (f"a: {{url: 'http://x?k={SECRET}'}}", "event store a: url: holds a user"),
+        ("a: {url: 'ftp://x'}", "event store a: url: must be an http"),
+        ("a: {batch_size: 3}", "event store a: url:"),
+        (f"a: {{url: 'http://x', {SECRET}: 1}}", "has a key that is none of url, api_key"),
+        ("a: {url: 'http://x', batch_size: 0}", "event store a: batch_size: "),
+        (f"a: {{url: 'http://x', timeout: {SECRET}}}", "event store a: timeout: "),
+        ("a: {url: 'http://x', caliper_version: v2}", "event store a: caliper_version: "),
+        ("a: {url: 'http://x', filter: {events: {}}}", "event store a: filter.events: "),
+        (
+            "a: {url: 'http://x', filter: {caliper_types: {exclude: [NavigatonEvent]}}}",
+            "'NavigatonEvent' is the type of no Caliper event",
+        ),
+        ("a: {url: 'http://x'}\na: {url: 'http://y'}", "a stands there twice (line 2)"),
+        (f"a: {{url: 'http://x', api_key: *{SECRET}", "no well-formed YAML (line 1)"),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_the_place(
+    text: str, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        read(tmp_path, text)
+    sentence = str(error.value)
+    assert sentence.startswith(f"CALIPER_EVENT_STORES is wrong: {tmp_path}/stores.yaml: ")
+    assert words in sentence
+    assert SECRET not in sentence
+    assert "\n" not in sentence
+
+
+def test_a_file_and_a_single_store_together_are_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"CALIPER_EVENT_STORE_URL and .* both set"):
+        read(tmp_path, TWO, CALIPER_EVENT_STORE_URL="https://x.example.org")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        event_stores(Settings.from_environment({"CALIPER_EVENT_STORES": "/nowhere.yaml"}))
+    with pytest.raises(ConfigurationError, match="CALIPER_EVENT_STORE_URL is not set"):
+        require_event_stores(Settings.from_environment({}))
+
+
+EVENTS = CALIPER_EVENTS.conform(
+    pa.Table.from_pylist(
+        [
+            {"event_name": name, "event_type": kind, "outcome": outcome}
+            for name, kind, outcome in (
+                (r"\mod_quiz\event\attempt_started", "AssessmentEvent", "event"),
+                (r"\mod_quiz\event\attempt_started", "AssignableEvent", "derived"),
+                (r"\mod_page\event\course_module_viewed", "NavigationEvent", "event"),
+                (r"\core\event\user_loggedin", "SessionEvent", "event"),
+                (r"\core\event\config_log_created", None, "failed"),
+            )
+        ],
+        CALIPER_EVENTS.schema,
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "types", "kept_back"),
+    [
+        ({}, ["AssessmentEvent", "AssignableEvent", "NavigationEvent", "SessionEvent", None], {}),
+        (
+            {"moodle_events": {"include": [r"\mod_*"], "exclude": ["*_viewed"]}},
+            ["AssessmentEvent", "AssignableEvent", None],
+            {"moodle_events: exclude *_viewed": 1, "moodle_events: include": 1},
+        ),
+        (
+            {"moodle_events": {"include": ["mod_quiz*"]}, "caliper_types": {"exclude": ["Assi*"]}},
+            ["AssessmentEvent", None],
+            {"moodle_events: include": 2, "caliper_types: exclude Assi*": 1},
+        ),
+    ],
+)
+def test_a_filter_names_the_rule_that_keeps_an_event_back(
+    given: Mapping[str, object], types: list[str | None], kept_back: dict[str, int]
+) -> None:
+    found, counts = EventFilter.model_validate(given).apply(EVENTS)
+    assert found["event_type"].to_pylist() == types
+    assert counts == kept_back

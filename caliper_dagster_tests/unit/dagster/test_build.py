@@ -1,0 +1,106 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.frames import FRAMES
+from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster_tests.harness.environment import clean_environment
+from caliper_dagster_tests.harness.paths import ROOT
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints, without any of our settings."""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=clean_environment(dict(os.environ)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return result.stdout
+
+
+@pytest.mark.parametrize("sites", [(), ("north", "south")])
+def test_dagster_finds_the_definitions_valid(sites: tuple[str, ...], tmp_path: Path) -> None:
+    environment = clean_environment(dict(os.environ)) | {"DAGSTER_HOME": str(tmp_path)}
+    if sites:
+        said = "{0}: {{MOODLE_DB_URL: {{env: DB_OF_{0}}}, MOODLE_WWWROOT: 'https://{0}.example'}}\n"
+        (tmp_path / "sites.yaml").write_text("".join(said.format(site) for site in sites))
+        environment["CALIPER_SITES"] = str(tmp_path / "sites.yaml")
+    (tmp_path / "dagster.yaml").symlink_to(ROOT / "caliper_dagster" / "dagster.yaml")
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "dagster", "definitions", "validate"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "All code locations passed validation" in result.stdout + result.stderr
+
+
+def test_loading_touches_neither_database_nor_network_nor_the_parts() -> None:
+    """The code server loads them without a setting, and never needs what only a step needs."""
+    told = python(
+        """
+import json, sys
+import dagster, pandas
+touched = []
+watched = ("socket.connect", "socket.bind", "sqlite3.connect", "subprocess.Popen")
+sys.addaudithook(lambda name, arguments: touched.append(name) if name in watched else None)
+import caliper_dagster.definitions
+print(json.dumps({"touched": touched, "modules": sorted(sys.modules)}))
+"""
+    )
+    found = json.loads(told)
+    assert found["touched"] == []
+    heavy = {"pymysql", "psycopg2", "uvicorn", "starlette", "rich.progress"}
+    parts = {
+        f"caliper_dagster.{part}" for part in ("expander", "translator", "emitter", "embedded")
+    }
+    assert not (heavy | parts) & set(found["modules"])
+
+
+def test_importing_the_package_imports_neither_dagster_nor_pandas() -> None:
+    told = python("import caliper_dagster, sys; print([*sys.modules])")
+    assert "'dagster'" not in told
+    assert "'pandas'" not in told
+
+
+def test_the_four_assets_are_one_chain() -> None:
+    graph = build_definitions(Settings()).resolve_asset_graph()
+    keys = [dg.AssetKey(frame.name) for frame in FRAMES]
+    parents = [graph.get(key).parent_keys for key in keys]
+    assert parents == [set(), {keys[0]}, {keys[1]}, {keys[2]}]
+    assert {graph.get(key).group_name for key in keys} == {"caliper"}
+    policies = {graph.get(key).backfill_policy for key in keys}
+    assert policies == {dg.BackfillPolicy.multi_run(336)}
+
+
+def test_the_size_of_a_run_and_the_first_hour_are_settings() -> None:
+    settings = Settings.from_environment(
+        {"CALIPER_HOURS_PER_RUN": "24", "CALIPER_START": "2026-01-31T14:00Z"}
+    )
+    assets = build_definitions(settings).resolve_asset_graph()
+    node = assets.get(dg.AssetKey("moodle_log"))
+    assert node.backfill_policy == dg.BackfillPolicy.multi_run(24)
+    assert node.partitions_def.get_first_partition_key() == "2026-01-31-14:00"
+
+
+def test_the_ui_says_what_a_row_is_and_what_can_name_a_person() -> None:
+    assets = build_definitions(Settings()).resolve_asset_graph()
+    for frame in FRAMES:
+        node = assets.get(dg.AssetKey(frame.name))
+        assert "**A row**" in node.description
+        assert "**A rerun**" in node.description
+        columns = node.metadata["dagster/column_schema"].columns
+        assert [column.name for column in columns] == frame.schema.names
+        personal = {column.name for column in frame.columns if column.personal}
+        assert {column.name for column in columns if "personal" in column.tags} == personal

@@ -1,0 +1,51 @@
+"""The README's table of settings is made from the settings themselves (``make readme``)."""
+
+from __future__ import annotations
+
+import re
+
+from caliper_dagster.config.settings import Settings, setting_names
+from caliper_dagster.core.hours import Hour
+from caliper_dagster_tests.harness.paths import ROOT
+
+README = ROOT / "README.md"
+_BETWEEN_MARKERS = re.compile(
+    r"(?<=<!-- settings: written by `make readme` -->\n).*?(?=<!--)", re.S
+)
+
+
+def settings_table() -> str:
+    rows = [
+        f"| `{field.alias}` | {_default(field.default)} | {field.description} |\n"
+        for field in Settings.model_fields.values()
+        if field.alias
+    ]
+    return "| Setting | Default | Meaning |\n|---|---|---|\n" + "".join(rows)
+
+
+def _default(value: object) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        value = str(value).lower()
+    elif isinstance(value, tuple):
+        value = ",".join(value)
+    elif isinstance(value, Hour):
+        value = f"{value.datetime:%Y-%m-%dT%H}"
+    return f"`{value}`"
+
+
+def test_readme_shows_the_settings() -> None:
+    (shown,) = _BETWEEN_MARKERS.findall(README.read_text(encoding="utf-8"))
+    assert shown == settings_table()
+    assert re.findall(r"^\| `(\w+)`", shown, re.M) == setting_names()
+
+
+def test_defaults_shown_are_accepted() -> None:
+    shown = dict(re.findall(r"^\| `(\w+)` \| `(.*?)` \|", settings_table(), re.M))
+    assert Settings.from_environment(shown) == Settings.from_environment({})
+
+
+if __name__ == "__main__":
+    text = README.read_text(encoding="utf-8")
+    README.write_text(_BETWEEN_MARKERS.sub(lambda _: settings_table(), text), encoding="utf-8")

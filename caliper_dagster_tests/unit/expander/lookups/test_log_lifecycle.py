@@ -1,0 +1,104 @@
+"""What the log tells of things that are gone, and that it is read once."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.expander import MoodleDatabase
+from caliper_dagster.expander.lookups.log_lifecycle import MODULE_EVENTS, ROLE_GIVEN
+from caliper_dagster_tests.harness.handmade_site import LOG_ROW, server_tables, write
+
+CREATED, _, DELETED = MODULE_EVENTS
+OF_QUIZ = {"component": "mod_quiz", "contextlevel": 70, "contextinstanceid": 7}
+
+
+def add(url: str, *rows: dict) -> None:
+    write(url, server_tables("mdl_"), "mdl_logstore_standard_log", [LOG_ROW | row for row in rows])
+
+
+@pytest.fixture
+def log(empty_url: str) -> str:
+    """Ids as far apart as in a log of years."""
+    server_tables("mdl_").create_all(sa.create_engine(empty_url, poolclass=sa.NullPool))
+    add(
+        empty_url,
+        {"id": 3, "eventname": CREATED, "objectid": 7, "courseid": 2, "other": "told"},
+        {"id": 4, "eventname": CREATED, "objectid": 7, "anonymous": 1},
+        {"id": 5, **OF_QUIZ},
+        {"id": 300_000, "eventname": DELETED, "objectid": 7, "other": "told later"},
+        {"id": 300_001, **OF_QUIZ},
+        {"id": 300_002, **OF_QUIZ, "component": "core"},
+        {"id": 700_000, "eventname": ROLE_GIVEN, "objectid": 5, "relateduserid": 9, "courseid": 2},
+    )
+    return empty_url
+
+
+def told(url: str, storage: PartitionStore | None = None) -> tuple[object, ...]:
+    pieces = storage.pieces("log_lifecycle") if storage else None
+    with MoodleDatabase.open(url, pieces=pieces) as database:
+        modules = database.lifecycle.rows(MODULE_EVENTS, {"objectid": {7, 8}})
+        roles = database.lifecycle.rows((ROLE_GIVEN,), {"relateduserid": {9}, "courseid": {2}})
+        return (
+            [(row["id"], row["eventname"], row["other"]) for row in modules],
+            [row["id"] for row in roles],
+            database.lifecycle.components({7, 8}),
+        )
+
+
+EVERYTHING = (
+    [(3, CREATED, "told"), (300_000, DELETED, "told later")],
+    [700_000],
+    [(7, "mod_quiz")],
+)
+
+
+def test_rows_are_found_by_what_they_are_about_in_the_whole_log(log: str) -> None:
+    assert told(log) == EVERYTHING
+
+
+def test_nothing_is_asked_for_nobody(log: str) -> None:
+    with MoodleDatabase.open(log) as database:
+        before = database.statements
+        assert database.lifecycle.rows(MODULE_EVENTS, {"objectid": ()}) == []
+        assert database.lifecycle.components(()) == []
+        assert database.statements == before
+
+
+def test_what_was_read_stays_when_the_log_is_pruned_and_new_rows_are_seen(tmp_path, log) -> None:
+    storage = PartitionStore(str(tmp_path))
+    assert told(log, storage) == EVERYTHING
+    engine = sa.create_engine(log, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM mdl_logstore_standard_log WHERE id < 400000"))
+    assert told(log) == ([], [700_000], [])
+    assert told(log, storage) == EVERYTHING
+    add(log, {"id": 700_001, "eventname": DELETED, "objectid": 8, "other": "new"})
+    modules, roles, components = EVERYTHING
+    assert told(log, storage) == ([*modules, (700_001, DELETED, "new")], roles, components)
+
+
+def test_what_another_process_has_read_is_left_to_it(tmp_path, log) -> None:
+    storage = PartitionStore(str(tmp_path))
+    assert told(log, storage) == EVERYTHING
+    (tmp_path / "log_lifecycle" / "0-250000.parquet").unlink()
+    engine = sa.create_engine(log, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM mdl_logstore_standard_log WHERE id > 250000"))
+        connection.execute(sa.text("UPDATE mdl_logstore_standard_log SET objectid = 8"))
+    modules, roles, components = told(log, storage)
+    assert [row[0] for row in modules] == [300_000]
+    assert (roles, components) == ([], [(7, "mod_quiz")])
+
+
+def test_ids_of_the_last_day_are_looked_at_again(tmp_path, log) -> None:
+    """A transaction that is still open may have lower ids than rows that can be seen."""
+    add(log, {"id": 600_000, "timecreated": int(time.time())})
+    storage = PartitionStore(str(tmp_path))
+    assert told(log, storage) == EVERYTHING
+    add(log, {"id": 600_001, "eventname": DELETED, "objectid": 8, "other": "late"})
+    assert (600_001, DELETED, "late") in told(log, storage)[0]
+    assert storage.pieces("log_lifecycle").ranges() == [(0, 250_000), (250_000, 500_000)]

@@ -1,0 +1,85 @@
+from collections.abc import Iterator
+
+import pytest
+
+from caliper_dagster.cli.main import main
+from caliper_dagster.embedded.sample import write_sample
+from caliper_dagster.operations.doctor import Finding, Verdict, examine
+from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.sample_installation import (
+    SampleInstallation,
+    sample_installation,
+)
+
+LOG = """
+CREATE TABLE mdl_logstore_standard_log (
+    id BIGINT PRIMARY KEY, timecreated BIGINT NOT NULL, other TEXT
+)
+"""
+INDEX = "CREATE INDEX mdl_logsstanlog_tim_ix ON mdl_logstore_standard_log (timecreated)"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleInstallation]:
+    folder = tmp_path_factory.mktemp("doctor")
+    with sample_installation(folder) as found:
+        write_sample(folder / "now.sqlite", students=5, hours=2, seed=1)
+        yield found
+
+
+def findings(environment_: dict[str, str], site: SampleInstallation) -> dict[str, Finding]:
+    with environment(dict(site.environment) | environment_):
+        return {finding.subject: finding for finding in examine([site.settings])}
+
+
+def test_all_is_well_on_a_site_that_is_in_use(
+    site: SampleInstallation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = dict(site.environment) | {"MOODLE_DB_URL": f"sqlite:///{site.folder}/now.sqlite"}
+    with environment(given):
+        assert main(["doctor"]) == 0
+    told = capsys.readouterr().out
+    assert [line for line in told.splitlines() if not line.startswith("ok ")] == []
+    assert site.arrived().envelopes == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "subject", "words"),
+    [
+        ({"MOODLE_DB_URL": ""}, "Moodle database", "MOODLE_DB_URL is not set"),
+        ({"MOODLE_DB_PREFIX": "x_"}, "Moodle database", "MOODLE_DB_PREFIX"),
+        ({"MOODLE_WWWROOT": ""}, "Site address", "MOODLE_WWWROOT is not set"),
+        ({"CALIPER_EVENT_STORE_URL": "http://127.0.0.1:9"}, "Event store", "CALIPER_EVENT_STORE"),
+        ({"CALIPER_API_KEY": "another"}, "Event store", "CALIPER_API_KEY"),
+        ({"CALIPER_STORAGE": "/dev/null/data"}, "Storage", "CALIPER_STORAGE"),
+        ({"CALIPER_LEDGER_URL": "nonsense"}, "Ledger", "CALIPER_LEDGER_URL"),
+        ({"DAGSTER_POSTGRES_URL": "nonsense"}, "Dagster", "DAGSTER_POSTGRES_URL"),
+    ],
+)
+def test_what_is_broken_is_told_with_its_setting(
+    changes: dict[str, str], subject: str, words: str, site: SampleInstallation
+) -> None:
+    found = findings(changes, site)[subject]
+    assert found.verdict is Verdict.BROKEN
+    assert words in found.text
+
+
+def test_the_rest_is_looked_at_whatever_is_broken(
+    site: SampleInstallation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with environment(dict(site.environment) | {"MOODLE_DB_URL": ""}):
+        assert main(["doctor"]) == 2
+    told = capsys.readouterr()
+    assert "ok    Event store" in told.out
+    assert told.err == "1 problem to fix.\n"
+
+
+def test_a_log_that_has_stopped_is_a_warning(site: SampleInstallation) -> None:
+    found = findings({}, site)["Newest log row"]
+    assert found.verdict is Verdict.WARNING
+    assert "2026-03-02" in found.text
+
+
+def test_without_a_dagster_home_there_is_a_warning(site: SampleInstallation) -> None:
+    found = findings({"DAGSTER_HOME": "", "CALIPER_STORAGE": str(site.folder)}, site)
+    assert found["Dagster"].verdict is Verdict.WARNING

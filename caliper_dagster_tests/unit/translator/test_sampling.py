@@ -1,0 +1,126 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from caliper_dagster.core.frames import CALIPER_EVENTS
+from caliper_dagster.embedded.sample import write_sample
+from caliper_dagster.expander import MoodleDatabase, expand, read_log
+from caliper_dagster.translator import Translator
+from caliper_dagster.translator.sampling import Finding, sample_problems
+from caliper_dagster_tests.unit.caliper.documents import EVENT, VIEW
+
+
+def row(number: int, event: dict[str, Any] | None = None, **other: object) -> dict[str, Any]:
+    """A row of CALIPER_EVENTS with an event of its own."""
+    if event is None:
+        event = VIEW
+    event = event | {"id": f"urn:uuid:0a1b2c3d-4e5f-5a6b-8c7d-{number:012x}"}
+    return {
+        "log_id": number,
+        "timecreated": 0,
+        "event_name": r"\core\event\course_viewed",
+        "outcome": "event",
+        "reason": None,
+        "recipe": "P02",
+        "resolution": "exact",
+        "event_id": event["id"],
+        "event_type": event["type"],
+        "action": event["action"],
+        "profile": event["profile"],
+        "caliper_version": "v1p2",
+        "json": json.dumps(event),
+        **other,
+    }
+
+
+def table(*rows: dict[str, Any]) -> pa.Table:
+    return CALIPER_EVENTS.conform(pa.Table.from_pylist(list(rows)))
+
+
+WITHOUT_EVENT = {"event_id": None, "event_type": None, "action": None, "profile": None}
+
+
+def test_rows_without_an_event_are_left_out():
+    events = table(
+        row(1),
+        row(2, outcome="filtered", json=None, **WITHOUT_EVENT),
+        row(3, outcome="failed", json=None, **WITHOUT_EVENT),
+        row(4, outcome="derived"),
+    )
+    report = sample_problems(events)
+    assert (report.events, report.checked, report.invalid, report.findings) == (2, 2, 0, ())
+
+
+def test_a_table_without_events_has_no_problem():
+    assert sample_problems(CALIPER_EVENTS.empty()).events == 0
+    nothing = table(row(1, outcome="failed", json=None, **WITHOUT_EVENT))
+    assert sample_problems(nothing, per_type=None).events == 0
+
+
+def test_some_of_each_combination_are_checked_and_always_the_same():
+    events = table(*(row(n, VIEW if n % 3 else EVENT) for n in range(90)))
+    report = sample_problems(events, per_type=4)
+    assert (report.events, report.checked, report.invalid) == (90, 8, 0)
+    assert sample_problems(events, per_type=None).checked == 90
+    again = sample_problems(pa.concat_tables([events.slice(0, 50), events.slice(50)]), per_type=4)
+    assert again == report
+
+
+def test_the_sample_reaches_from_the_first_row_to_the_last():
+    wrong = EVENT | {"eventTime": "yesterday"}
+    events = table(row(0, wrong), *(row(n, EVENT) for n in range(1, 50)), row(50, wrong))
+    report = sample_problems(events, per_type=3)
+    assert report.invalid == 2
+
+
+def test_problems_are_counted_by_recipe_with_their_first_row():
+    wrong = EVENT | {"membership": EVENT["membership"] | {"roles": ["Boss", "Chief"]}}
+    events = table(row(7, wrong), row(8, wrong), row(9, wrong, recipe="P03"), row(10))
+    report = sample_problems(events)
+    assert report.invalid == 3
+    found = [(f.problem.path, f.recipe, f.rows, f.log_id) for f in report.findings]
+    assert found == [("/membership/roles/*", "P02", 2, 7), ("/membership/roles/*", "P03", 1, 9)]
+
+
+@pytest.mark.parametrize(
+    ("other", "path", "rule"),
+    [
+        ({"json": None}, "", "table"),
+        ({"json": "{"}, "", "json"),
+        ({"json": "[]"}, "", "json"),
+        ({"event_type": "ViewEvent"}, "/type", "table"),
+        ({"action": None}, "/action", "table"),
+        ({"event_id": "urn:uuid:00000000-0000-4000-8000-000000000000"}, "/id", "table"),
+    ],
+)
+def test_what_the_row_says_must_be_what_the_event_says(other, path, rule):
+    (finding,) = sample_problems(table(row(1, EVENT, **other))).findings
+    assert (finding.problem.path, finding.problem.rule) == (path, rule)
+
+
+def test_every_id_is_looked_at():
+    rows = [row(n) for n in range(50)]
+    rows[20]["event_id"] = rows[10]["event_id"]
+    rows[30]["event_id"] = "30"
+    rows[40]["event_id"] = None
+    wrong, again = sample_problems(table(*rows), per_type=1).findings
+    assert (wrong.rows, wrong.problem.sentence) == (2, "the id is no urn:uuid:")
+    assert (again.rows, again.problem.sentence) == (1, "the id occurs again")
+    assert isinstance(again, Finding)
+    assert again.event_name is None
+
+
+@pytest.mark.parametrize("version", ["v1p2", "v1p1"])
+def test_every_event_of_the_sample_site_is_strictly_valid(version, tmp_path: Path):
+    site = write_sample(tmp_path / "moodle.db", students=20, hours=24)
+    translator = Translator(site.wwwroot, version=version, person_names=True, ip_addresses=True)
+    with MoodleDatabase.open(f"sqlite:///{site.path}", site.prefix, 60) as database:
+        hours = [
+            translator.translate(expand(database, log)) for _, log in read_log(database, site.hours)
+        ]
+    report = sample_problems(pa.concat_tables(hours), per_type=None)
+    assert report.events >= site.total
+    assert report.findings == ()
