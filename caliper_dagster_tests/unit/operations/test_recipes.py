@@ -210,7 +210,7 @@ def test_only_the_events_of_a_changed_recipe_would_change(site: Site) -> None:
     assert set(changes) == {PAGE}
     number = names_in(site)[PAGE]
     found = changes[PAGE]
-    assert (found.changed, found.added, found.gone) == (number, 0, 0)
+    assert (found.changed, found.added, found.removed) == (number, 0, 0)
     assert {"action", "type"} <= set(found.where)
     assert not {"id", "eventTime", "actor.id", "extensions.moodle.logId"} & set(found.where)
     assert max(found.where.values()) == number
