@@ -30,12 +30,13 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.frames import FRAMES
 from caliper_dagster.core.hours import HourRange, last_complete_hour
 from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.core.revisions import MAPPING_REVISION
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.emitter import Ledger
-from caliper_dagster.emitter.fingerprints import FINGERPRINT
-from caliper_dagster.emitter.ledger import ACKNOWLEDGED, Batch
+from caliper_dagster.emitter.ledger import ACKNOWLEDGED, BatchRecord
+from caliper_dagster.emitter.ledger.fingerprints import FINGERPRINT
 from caliper_dagster.operations.backfill import backfill
 from caliper_dagster.operations.runner import RunContext
 from caliper_dagster_tests.harness import servers, services
@@ -149,7 +150,7 @@ def _ledger(postgres: servers.Server, hours: HourRange) -> None:
         seconds = []
         for number in range(200):
             now = int(time.time() * 1000)
-            batch = Batch(
+            batch = BatchRecord(
                 hour=hours.start,
                 batch_id=f"urn:{number}",
                 outcome=ACKNOWLEDGED,
@@ -159,6 +160,7 @@ def _ledger(postgres: servers.Server, hours: HourRange) -> None:
                 sent_at=now,
                 answered_at=now,
                 error=None,
+                mapping_revision=MAPPING_REVISION,
                 fingerprints=fingerprints,
             )
             seconds.append(

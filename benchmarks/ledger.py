@@ -17,9 +17,10 @@ import numpy as np
 import sqlalchemy as sa
 
 from caliper_dagster.core.hours import Hour
+from caliper_dagster.core.revisions import MAPPING_REVISION
 from caliper_dagster.emitter import Ledger
-from caliper_dagster.emitter.fingerprints import FINGERPRINT
-from caliper_dagster.emitter.ledger import ACKNOWLEDGED, Batch
+from caliper_dagster.emitter.ledger import ACKNOWLEDGED, BatchRecord
+from caliper_dagster.emitter.ledger.fingerprints import FINGERPRINT
 
 STORE, SITE = "https://store.example.org/caliper", "https://moodle.example.org"
 PER_HOUR = 2_000
@@ -53,7 +54,7 @@ def _record(url: str, events: int, batch_size: int) -> None:
     with Ledger(url) as ledger:
         for number in range(0, events, batch_size):
             found = np.frombuffer(chance.bytes(batch_size * FINGERPRINT.itemsize), FINGERPRINT)
-            batch = Batch(
+            batch = BatchRecord(
                 hour=Hour(480_000 + number // PER_HOUR),
                 batch_id=f"urn:uuid:{uuid4()}",
                 outcome=ACKNOWLEDGED,
@@ -63,6 +64,7 @@ def _record(url: str, events: int, batch_size: int) -> None:
                 sent_at=moment + number,
                 answered_at=moment + number + 50,
                 error=None,
+                mapping_revision=MAPPING_REVISION,
                 fingerprints=found,
             )
             ledger.record(STORE, batch, site=SITE)

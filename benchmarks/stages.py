@@ -21,7 +21,7 @@ from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, EXPAND
 from caliper_dagster.core.hours import Hour, HourRange, parse_hour
 from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
 from caliper_dagster.core.row_accounting import Account, outstanding
-from caliper_dagster.emitter import EventStore, Ledger, emit
+from caliper_dagster.emitter import HourOfEvents, HttpDestination, Ledger, emit
 from caliper_dagster.expander import MoodleDatabase, count_rows, expand_new, read_log
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.sampling import sample_problems
@@ -53,7 +53,7 @@ def walk(url: str, hours: HourRange, folder: str, event_store: str) -> tuple[Sta
             stages.lap("write moodle_log")
         for group, log in kept.chunks(MOODLE_LOG, hours):
             stages.lap("read moodle_log")
-            expanded, _ = expand_new(database, log, kept.known(EXPANDED_LOG, group))
+            expanded, _ = expand_new(database, log, kept.existing(EXPANDED_LOG, group)[0])
             stages.lap("expand")
             for hour, rows in split_by_hour(expanded, group):
                 kept.write(EXPANDED_LOG, hour, rows)
@@ -79,16 +79,19 @@ def _send(
 ) -> int:
     looked: dict[Hour, pa.ChunkedArray] = {}
 
-    def each() -> Iterator[tuple[Hour, pa.Table]]:
+    def each() -> Iterator[HourOfEvents]:
         stages.lap("fingerprints, envelopes, posts, ledger")
         for hour, table in kept.each(CALIPER_EVENTS, hours):
             stages.lap("read caliper_events")
             looked[hour] = table["event_id"]
-            yield hour, table
+            yield HourOfEvents(hour, table)
             stages.lap("fingerprints, envelopes, posts, ledger")
 
     sent = 0
-    with EventStore(event_store, None) as target, Ledger(f"sqlite:///{folder}/ledger") as known:
+    with (
+        HttpDestination(event_store, None) as target,
+        Ledger(f"sqlite:///{folder}/ledger") as known,
+    ):
         for hour, results, counts in emit(
             each(), target, known, sensor=_SITE, site=_SITE, in_flight=2
         ):

@@ -180,6 +180,7 @@ def resend(options: argparse.Namespace) -> None:
             hours,
             everything=options.all,
             rejected=options.rejected,
+            changed=options.changed,
             event_store=options.event_store,
         )
         total = _total(outcomes, ticker)
@@ -306,11 +307,11 @@ def recipes_show(options: argparse.Namespace) -> None:
 def recipes_diff(options: argparse.Namespace) -> None:
     """List the stored events that the present recipes would change; send nothing."""
     from caliper_dagster.cli import terminal
-    from caliper_dagster.core.partition_store import PartitionStore
+    from caliper_dagster.config.connections import open_store
     from caliper_dagster.operations import recipes
 
     settings = _settings(options)
-    storage = PartitionStore(settings.storage_url())
+    storage = open_store(settings)
     rows = [
         (
             name,
@@ -533,12 +534,10 @@ def _advance_on_written(
 
 
 def _count(settings: Settings, hours: HourRange) -> dict[Hour, int]:
-    from caliper_dagster.expander import MoodleDatabase, count_rows
+    from caliper_dagster.config.connections import open_moodle
+    from caliper_dagster.expander import count_rows
 
-    url = settings.require("moodle_db_url")
-    with MoodleDatabase.open(
-        url, settings.moodle_db_prefix, settings.moodle_db_timeout
-    ) as database:
+    with open_moodle(settings) as database:
         return count_rows(database, hours)
 
 
@@ -556,6 +555,7 @@ def _print_estimate(settings: Settings, hours: HourRange) -> None:
             ("Events, about", result.events),
             ("Batches, about", result.batches),
             ("Megabytes of events, about", ceil(result.bytes / 1e6)),
+            ("Acknowledged under an older mapping, not sent again", result.older_events),
             ("Minutes without the event store's time, about", max(1, round(result.seconds / 60))),
         ]
     )
@@ -689,6 +689,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     which.add_argument(
         "--rejected", action="store_true", help="send only events that the event store has rejected"
+    )
+    which.add_argument(
+        "--changed",
+        action="store_true",
+        help="also send acknowledged events whose content a newer release has changed",
     )
     added.add_argument("--event-store", metavar="NAME", help=_EVENT_STORE_HELP)
 

@@ -142,6 +142,8 @@ def _delivered(delivery: DeliveryCounts) -> Iterator[tuple[str, object]]:
     yield "Acknowledged", delivery.acknowledged
     if delivery.already_acknowledged:
         yield "  of these, in earlier runs", delivery.already_acknowledged
+    if delivery.changed:
+        yield "  of these, changed by a newer mapping (see `resend --changed`)", delivery.changed
     if delivery.rejected:
         yield "Rejected by the event store (see `caliper-dagster rejected`)", delivery.rejected
     if delivery.filtered:

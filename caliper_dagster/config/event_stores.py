@@ -1,72 +1,73 @@
-"""The event stores: which there are, and what is said of each.
+"""The event stores of a site: which there are, and the settings of each.
 
-Here belongs the file that ``CALIPER_EVENT_STORES`` names, and the one event store that the settings
-describe without it: both become definitions, and nothing else in the project asks which it was.
-Nothing is opened before a definition is; nothing here knows Dagster.
+The file that ``CALIPER_EVENT_STORES`` names has a name for each event store, and below it its
+settings by their keys; the others are those of the environment. Without the file there is one event
+store, which the environment describes. Both become definitions, and the rest of the project does
+not ask which it was. This module opens nothing before a definition is opened, and does not import
+Dagster.
 
-A definition holds no secret, only the names of the variables that do.
+A definition holds no secret, only references to them.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import field_validator
 
-from caliper_dagster.config.settings import CaliperVersion, Settings, not_set
-from caliper_dagster.config.yaml_file import SettingsFile, Variable, first_mistake
-from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
+from caliper_dagster.config.declaration import (
+    Mistake,
+    Model,
+    Reference,
+    check,
+    declarations,
+    nested,
+    not_set,
+    parse,
+)
+from caliper_dagster.config.settings import (
+    CaliperVersion,
+    EventStoreSettings,
+    Settings,
+    declared,
+)
+from caliper_dagster.config.yaml_file import SettingsFile
+from caliper_dagster.core.errors import (
+    CaliperDagsterError,
+    ConfigurationError,
+    Sentence,
+    SettingName,
+)
 from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, WITH_EVENT, Frame
 
 if TYPE_CHECKING:
-    from caliper_dagster.emitter import EventStore
+    from caliper_dagster.emitter import HttpDestination
 
 FILE = "CALIPER_EVENT_STORES"
-URL = "CALIPER_EVENT_STORE_URL"
-API_KEY = "CALIPER_API_KEY"
+_URL = declared()["CALIPER_EVENT_STORE_URL"]
+_API_KEY = declared()["CALIPER_API_KEY"]
 
-_KEYS = {
-    URL: "url",
-    API_KEY: "api_key",
-    "CALIPER_AUTH_SCHEME": "auth_scheme",
-    "CALIPER_VERSION": "caliper_version",
-    "CALIPER_BATCH_SIZE": "batch_size",
-    "CALIPER_BATCH_BYTES": "batch_bytes",
-    "CALIPER_GZIP": "gzip",
-    "CALIPER_CA_FILE": "ca_file",
-    "CALIPER_EVENT_STORE_TIMEOUT": "timeout",
-    "CALIPER_CONNECT_TIMEOUT": "connect_timeout",
-    "CALIPER_ENVELOPES_IN_FLIGHT": "envelopes_in_flight",
-    "CALIPER_ATTEMPTS": "attempts",
-}
-"""What is a setting for a single event store is a key of the file for each of several."""
-
-_SETTING = re.compile(r"(?<![$\w])CALIPER_[A-Z_]+")
+_KEYS = {setting.key: setting for setting in declarations(EventStoreSettings)}
+_NAMES_IN_FILE = {setting.variable: key for key, setting in _KEYS.items()}
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Patterns(Model):
+    """Which words pass: all, or those that match ``include``; never those that match ``exclude``.
 
-
-class Patterns(_Model):
-    """What is let through: all, or what matches ``include``; without what matches ``exclude``.
-
-    Patterns are those of file names (``*``, ``?``, ``[…]``), with upper and lower case.
+    Patterns are those of file names (``*``, ``?``, ``[…]``); they distinguish upper and lower case.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
     def rule(self, word: str) -> str | None:
-        """The rule that keeps the word back; None when it is let through."""
+        """The rule that keeps the word back; None when it passes."""
         for pattern in self.exclude:
             if _matches(word, pattern):
                 return f"exclude {pattern}"
@@ -75,8 +76,8 @@ class Patterns(_Model):
         return None
 
 
-class EventFilter(_Model):
-    """Which events an event store is sent: by Moodle event, and by Caliper type."""
+class EventFilter(Model):
+    """Which events are sent to an event store: by Moodle event, and by Caliper type."""
 
     moodle_events: Patterns = Patterns()
     caliper_types: Patterns = Patterns()
@@ -87,15 +88,15 @@ class EventFilter(_Model):
         from caliper_dagster.caliper.vocabulary import EVENT_TYPES
 
         for pattern in (*patterns.include, *patterns.exclude):
-            if not any(fnmatchcase(known, pattern) for known in EVENT_TYPES):
+            if not any(fnmatchcase(event_type, pattern) for event_type in EVENT_TYPES):
                 raise ValueError(f"{pattern!r} is the type of no Caliper event")
         return patterns
 
     def apply(self, events: pa.Table) -> tuple[pa.Table, dict[str, int]]:
-        """The rows that are let through, and how many events each rule keeps back.
+        """The rows that pass, and the number of events that each rule keeps back.
 
         Args:
-            events: ``CALIPER_EVENTS`` rows; those that are no event stay.
+            events: ``CALIPER_EVENTS`` rows; those without an event pass.
         """
         if self == EventFilter():
             return events, {}
@@ -113,42 +114,17 @@ class EventFilter(_Model):
         return events.filter(pc.is_null(rule)), kept_back
 
 
-class EventStoreDefinition(_Model):
-    """One event store, as a file or the settings describe it.
+class EventStoreDefinition(EventStoreSettings):
+    """One event store, as the file or the environment describes it.
 
     Attributes:
-        name: what the ledger and the assets call it; None for the one of the settings, which the
+        name: its name in the ledger and the assets; None for the one of the environment, which the
             ledger knows by its address.
-        url: where envelopes go.
         filter: which events it is sent.
     """
 
     name: str | None = None
-    url: str | Variable
-    api_key: Variable | None = None
-    auth_scheme: str = Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
-    caliper_version: CaliperVersion
-    batch_size: int = Field(gt=0)
-    batch_bytes: int = Field(gt=1000)
-    gzip: bool
-    ca_file: str | None = None
-    timeout: float = Field(gt=0)
-    connect_timeout: float = Field(gt=0)
-    envelopes_in_flight: int = Field(gt=0, le=32)
-    attempts: int = Field(gt=0)
     filter: EventFilter = EventFilter()
-
-    @field_validator("url", mode="before")
-    @classmethod
-    def _holds_no_secret(cls, value: object) -> object:
-        return value if isinstance(value, dict | Variable) else without_secret(value)
-
-    @field_validator("api_key", mode="before")
-    @classmethod
-    def _stands_elsewhere(cls, value: object) -> object:
-        if value is not None and not isinstance(value, dict | Variable):
-            raise ValueError("must be {env: NAME}: no key stands in this file")
-        return value
 
     @property
     def results(self) -> Frame:
@@ -156,17 +132,17 @@ class EventStoreDefinition(_Model):
         suffix = f"_{self.name}" if self.name else ""
         return replace(EMISSION_RESULTS, name=f"{EMISSION_RESULTS.name}{suffix}")
 
-    def open(self) -> EventStore:
+    def open(self) -> HttpDestination:
         """Its endpoint; a context manager.
 
         Raises:
-            ConfigurationError: a variable is not set, or holds what cannot be used.
+            ConfigurationError: a variable is not set, or its value cannot be used.
         """
-        from caliper_dagster.emitter import EventStore
+        from caliper_dagster.emitter import HttpDestination
 
-        return EventStore(
+        return HttpDestination(
             self._url(),
-            self._value(self.api_key),
+            self._api_key(),
             auth_scheme=self.auth_scheme,
             timeout=self.timeout,
             connect_timeout=self.connect_timeout,
@@ -176,92 +152,73 @@ class EventStoreDefinition(_Model):
         )
 
     def ledger_name(self) -> str:
-        """What the ledger calls it.
+        """Its name in the ledger.
 
         Raises:
-            ConfigurationError: the ledger knows it by its URL, and that is not set or wrong.
+            ConfigurationError: the ledger knows it by its URL, which is not set or malformed.
         """
-        from caliper_dagster.emitter import EventStore
+        from caliper_dagster.emitter import HttpDestination
 
-        return self.name or EventStore(self._url(), None).name
+        return self.name or HttpDestination(self._url(), None).name
 
     def has_key(self) -> bool:
         """Whether a key is sent."""
-        return self._value(self.api_key) is not None
+        return self._api_key() is not None
 
     def sentence(self, error: CaliperDagsterError) -> str:
-        """What went wrong with it; of several, it names this one, and the keys of the file."""
+        """What is wrong with it; one of several is named, with its settings as the file has them.
+
+        Args:
+            error: raised while it was used.
+        """
         if not self.name:
             return str(error)
-        told = _SETTING.sub(lambda found: _KEYS.get(found[0], found[0]), str(error))
-        first = told[:1].lower() if told[1:2].islower() else told[:1]
-        return f"Event store {self.name}: {first}{told[1:]}"
+        text = error.sentence.with_names(_NAMES_IN_FILE)
+        first = text[:1].lower() if text[1:2].islower() else text[:1]
+        return f"Event store {self.name}: {first}{text[1:]}"
 
     def _url(self) -> str:
-        if isinstance(self.url, str):
-            return self.url
-        return self._value(self.url) or ""
+        url = self.address()
+        if not url:
+            raise not_set(_URL, self.url if isinstance(self.url, Reference) else None)
+        return url
 
-    def _value(self, variable: Variable | None) -> str | None:
-        if variable is None:
+    def _api_key(self) -> str | None:
+        if self.api_key is None:
             return None
-        value = os.environ.get(variable.env)
-        if value or (variable.env == API_KEY and not self.name):
-            return value or None
-        if not self.name:
-            raise not_set(URL if variable is self.url else API_KEY, variable.env)
-        key = "url" if variable is self.url else "api_key"
-        raise ConfigurationError(f"The variable ${variable.env} of {key} is not set.")
-
-
-def without_secret(value: object) -> str:
-    """The address of an event store as it may stand in a file.
-
-    Raises:
-        ValueError: it is none, or holds what may be secret.
-    """
-    parts = urlsplit(value) if isinstance(value, str) else urlsplit("")
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be an http or https URL, or {env: NAME}")
-    if "@" in parts.netloc or parts.query:
-        raise ValueError(
-            "holds a user, a password or a query, which may be secret: write {env: NAME}"
-        )
-    return str(value)
+        key = self.api_key.value()
+        # Without a file the key is optional; a reference that a file has must lead somewhere.
+        if key is None and (self.name or self.api_key.env != _API_KEY.variable):
+            raise not_set(_API_KEY, self.api_key)
+        return key
 
 
 def event_stores(settings: Settings) -> tuple[EventStoreDefinition, ...]:
     """All event stores, in the order of the file.
 
     Raises:
-        ConfigurationError: the file cannot be read or says something wrong; one sentence, which
-            names file, event store and key, and repeats no value.
+        ConfigurationError: the file cannot be read or is wrong; one sentence with file, event store
+            and key, which repeats no value.
     """
+    single = settings.event_store
     if settings.event_stores is None:
-        single = {
-            _KEYS[secret]: settings.secrets.get(secret, Variable(env=secret))
-            for secret in (URL, API_KEY)
-        }
-        return (EventStoreDefinition.model_validate(_defaults(settings) | single),)
-    if settings.event_store_url is not None:
-        raise ConfigurationError(
-            f"{URL} and {FILE} are both set: the file {settings.event_stores} names all event "
-            f"stores, so take {URL} away."
-        )
-    file = SettingsFile(FILE, settings.event_stores, thing="event store", example="url")
-    return tuple(
-        _definition(file, name, said, _defaults(settings)) for name, said in file.read().items()
-    )
+        return (EventStoreDefinition.model_validate(dict(single)),)
+    if single.address():
+        url, names = SettingName(_URL.variable), f"the file {settings.event_stores} names all"
+        both = Sentence(url, " and ", SettingName(FILE), " are both set: ")
+        raise ConfigurationError(Sentence(both, f"{names} event stores, so remove ", url, "."))
+    file = SettingsFile(FILE, settings.event_stores, subject="event store", example="url")
+    return tuple(_definition(file, name, values, single) for name, values in file.read().items())
 
 
 def require_event_stores(settings: Settings) -> tuple[EventStoreDefinition, ...]:
-    """The same, for who is about to send.
+    """All event stores, for a caller that is about to send.
 
     Raises:
         ConfigurationError: there is none.
     """
     if settings.event_stores is None:
-        settings.require("event_store_url")
+        settings.require("event_store.url")
     return event_stores(settings)
 
 
@@ -278,32 +235,22 @@ def event_store_named(stores: Sequence[EventStoreDefinition], name: str) -> Even
     raise ConfigurationError(
         f"--event-store {name} is none of {names}."
         if names
-        else f"--event-store {name} is not known: {FILE} names no event stores."
+        else f"--event-store {name} is unknown: {FILE} names no event stores."
     )
 
 
 def caliper_versions(settings: Settings) -> tuple[CaliperVersion, ...]:
-    """The Caliper versions that the event stores want; that of the settings first, if any does."""
+    """The Caliper versions that the event stores want; that of the settings first if it is one."""
     wanted = {store.caliper_version for store in event_stores(settings)}
-    first = settings.caliper_version
+    first = settings.event_store.caliper_version
     return tuple(sorted(wanted, key=lambda version: (version != first, version)))
 
 
 def events_frame(settings: Settings, version: CaliperVersion) -> Frame:
-    """The table of the events of a version: ``caliper_events``, a further one by its version."""
+    """The table of the events of a version: ``caliper_events``, or one named after the version."""
     if version == caliper_versions(settings)[0]:
         return CALIPER_EVENTS
     return replace(CALIPER_EVENTS, name=f"{CALIPER_EVENTS.name}_{version}")
-
-
-def _defaults(settings: Settings) -> dict[str, Any]:
-    """What a definition does not say is as the settings say."""
-    fields = type(settings).model_fields
-    return {
-        _KEYS[field.alias]: getattr(settings, name)
-        for name, field in fields.items()
-        if field.alias in _KEYS and field.alias not in {URL, API_KEY}
-    }
 
 
 def _matches(word: str, pattern: str) -> bool:
@@ -311,7 +258,7 @@ def _matches(word: str, pattern: str) -> bool:
 
 
 def _rules(column: pa.ChunkedArray, patterns: Patterns, name: str) -> pa.ChunkedArray:
-    """For each row the rule that keeps it back, or null; each distinct word is asked once."""
+    """For each row the rule that keeps it back, or null; each distinct word is matched once."""
     words = column.cast(pa.string())
     distinct = [word for word in words.unique().to_pylist() if word is not None]
     rules = [patterns.rule(word) for word in distinct]
@@ -321,14 +268,21 @@ def _rules(column: pa.ChunkedArray, patterns: Patterns, name: str) -> pa.Chunked
 
 
 def _definition(
-    file: SettingsFile, name: str, said: Mapping[str, object], defaults: Mapping[str, Any]
+    file: SettingsFile, name: str, values: Mapping[str, object], defaults: EventStoreSettings
 ) -> EventStoreDefinition:
-    for key in said:
-        if key not in _KEYS.values() and key != "filter":
-            known = ", ".join((*_KEYS.values(), "filter"))
-            raise file.wrong(f"event store {name} has a key that is none of {known}")
+    """The definition that the file has below a name; what it leaves out is as the defaults say."""
+    inherited = dict(defaults) | {_URL.key: None, _API_KEY.key: None}
+    settings = {key: value for key, value in values.items() if key != "filter"}
+    rest = {"name": name} | {key: value for key, value in values.items() if key == "filter"}
     try:
-        return EventStoreDefinition.model_validate({**defaults, **said, "name": name})
-    except ValidationError as error:
-        place, what = first_mistake(error)
-        raise file.wrong(f"event store {name}: {place}: {what}") from None
+        own = nested(parse(settings, _KEYS, os.environ))
+        _require_url(own)
+        return check(EventStoreDefinition, {**inherited, **own, **rest})
+    except Mistake as mistake:
+        place = (".".join(mistake.path),) if mistake.path else ()
+        raise file.error(mistake.problem, f"event store {name}", *place) from None
+
+
+def _require_url(own: Mapping[str, object]) -> None:
+    if not own.get(_URL.key):
+        raise Mistake((_URL.key,), "is missing")

@@ -1,34 +1,36 @@
-"""Every setting once: name, default, meaning.
+"""The settings of a site: each one declared once, with key, variable, default, meaning and check.
 
-Settings come from the environment (and ``.env``, which the command line and ``dagster dev`` load).
-This module only reads and checks them; it opens nothing. Whether a value works (a reachable
-database, an accepted key) is the business of the part that uses it, which names the setting too.
+They come from the environment (and from ``.env``, which the command line and ``dagster dev`` load)
+or, for several sites, also from a file (``sites``). They are read and checked once, and passed on
+as one frozen model. This module opens nothing. Whether a value works (a reachable database, an
+accepted key) is found by the part that uses it; its error names the setting too.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, field_validator
+
+from caliper_dagster.config.declaration import (
+    Declaration,
+    Mistake,
+    Model,
+    Reference,
+    SecretReference,
+    check,
+    declarations,
+    nested,
+    not_set,
+    setting,
 )
-
-from caliper_dagster.config.yaml_file import Variable, first_mistake
-from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.core.hours import HOUR_FORM, Hour, parse_hour
-
-DB_URL = "MOODLE_DB_URL"
-LEDGER_URL = "CALIPER_LEDGER_URL"
 
 CaliperVersion = Literal["v1p2", "v1p1"]
 PersonIdentifier = Literal[
@@ -40,200 +42,211 @@ def _http_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an http or https URL")
-    return text
+    return text.rstrip("/")
 
 
-class Settings(BaseModel):
-    """The settings of one Moodle site and one event store, by their environment variables.
+def _without_secret(value: object) -> object:
+    """The address of an event store as it may stand in a file: no part of it can be secret."""
+    if value is None or isinstance(value, dict | Reference):
+        return value
+    parts = urlsplit(value) if isinstance(value, str) else urlsplit("")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http or https URL, or {env: NAME}")
+    if "@" in parts.netloc or parts.query:
+        raise ValueError(
+            "contains a user, a password or a query, which may be secret: write {env: NAME}"
+        )
+    return value
 
-    Of several sites (``sites``) each has, beside its settings:
 
-    Attributes:
-        site: its name.
-        folder: its folder under ``storage``; None when the storage is its own.
-        secrets: by setting, where its secrets stand: in a variable, or nowhere; the address of an
-            event store may stand there itself. What is not named stands in the variable of the
-            setting's name.
-    """
+class EventStoreSettings(Model):
+    """The settings of one event store, by their keys in the file of event stores."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    moodle_db_url: SecretStr | None = Field(
-        None,
-        alias="MOODLE_DB_URL",
-        description="SQLAlchemy URL of Moodle's database: mysql+pymysql://…, "
-        "postgresql+psycopg2://… or sqlite:///…; an account that may only SELECT is enough",
+    url: Annotated[Reference | str, BeforeValidator(_without_secret)] | None = setting(
+        "CALIPER_EVENT_STORE_URL", None, "URL to which envelopes are posted", secret=True
     )
-    moodle_db_prefix: str = Field(
-        "mdl_",
-        alias="MOODLE_DB_PREFIX",
-        pattern=r"^[A-Za-z0-9_]*$",
-        description="table prefix ($CFG->prefix)",
+    api_key: SecretReference | None = setting(
+        "CALIPER_API_KEY", None, "sent as `Authorization: Bearer …`", secret=True
     )
-    moodle_db_timeout: int = Field(
-        300,
-        alias="MOODLE_DB_TIMEOUT",
-        gt=0,
-        description="seconds after which one statement at Moodle's database is given up",
-    )
-    moodle_wwwroot: Annotated[str, AfterValidator(_http_url)] | None = Field(
-        None,
-        alias="MOODLE_WWWROOT",
-        description="the site's address ($CFG->wwwroot), base of all entity IRIs",
-    )
-    sites: str | None = Field(
-        None,
-        alias="CALIPER_SITES",
-        description="file (YAML) that names several Moodle sites, each with settings of its own",
-    )
-    event_store_url: SecretStr | None = Field(
-        None, alias="CALIPER_EVENT_STORE_URL", description="where envelopes go"
-    )
-    api_key: SecretStr | None = Field(
-        None, alias="CALIPER_API_KEY", description="sent as `Authorization: Bearer …`"
-    )
-    auth_scheme: str = Field(
+    auth_scheme: str = setting(
+        "CALIPER_AUTH_SCHEME",
         "Bearer",
-        alias="CALIPER_AUTH_SCHEME",
+        "scheme before the key in `Authorization`; `none` sends the bare key",
         pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
-        description="scheme before the key in `Authorization`; `none` sends the bare key",
     )
-    event_stores: str | None = Field(
+    timeout: float = setting(
+        "CALIPER_EVENT_STORE_TIMEOUT", 30, "seconds to wait for the event store's answer", gt=0
+    )
+    connect_timeout: float = setting(
+        "CALIPER_CONNECT_TIMEOUT", 10, "seconds to wait for a connection to the event store", gt=0
+    )
+    ca_file: str | None = setting(
+        "CALIPER_CA_FILE",
         None,
-        alias="CALIPER_EVENT_STORES",
-        description="file (YAML) that names several event stores, instead of "
-        "CALIPER_EVENT_STORE_URL and CALIPER_API_KEY",
+        "file (PEM) of the certificate authorities to trust for the event store, instead of the "
+        "default ones",
     )
-    event_store_timeout: float = Field(
-        30,
-        alias="CALIPER_EVENT_STORE_TIMEOUT",
-        gt=0,
-        description="seconds to wait for the event store's answer",
+    gzip: bool = setting(
+        "CALIPER_GZIP", False, "compress envelopes with gzip; the event store must accept that"
     )
-    connect_timeout: float = Field(
-        10,
-        alias="CALIPER_CONNECT_TIMEOUT",
-        gt=0,
-        description="seconds to wait for a connection to the event store",
-    )
-    ca_file: str | None = Field(
-        None,
-        alias="CALIPER_CA_FILE",
-        description="file (PEM) of the certificate authorities to trust for the event store, "
-        "instead of the usual ones",
-    )
-    gzip: bool = Field(
-        False,
-        alias="CALIPER_GZIP",
-        description="send envelopes compressed; the event store must take that",
-    )
-    envelopes_in_flight: int = Field(
+    envelopes_in_flight: int = setting(
+        "CALIPER_ENVELOPES_IN_FLIGHT",
         2,
-        alias="CALIPER_ENVELOPES_IN_FLIGHT",
+        "maximum number of envelopes that wait for an answer at the same time; above 1 they may "
+        "arrive out of order",
         gt=0,
         le=32,
-        description="envelopes that wait for their answer at the same time, at most; with more "
-        "than one their order is not kept",
     )
-    attempts: int = Field(
+    attempts: int = setting(
+        "CALIPER_ATTEMPTS",
         6,
-        alias="CALIPER_ATTEMPTS",
+        "how often an envelope is posted to an event store that is down or busy before the run "
+        "fails; the waits between attempts grow from 1 to 60 seconds",
         gt=0,
-        description="how often an envelope is posted while the event store is down or busy, before "
-        "the run fails; the waits between grow from 1 to 60 seconds",
     )
-    batch_size: int = Field(
-        500, alias="CALIPER_BATCH_SIZE", gt=0, description="events per envelope, at most"
+    batch_size: int = setting(
+        "CALIPER_BATCH_SIZE", 500, "maximum number of events per envelope", gt=0
     )
-    batch_bytes: int = Field(
+    batch_bytes: int = setting(
+        "CALIPER_BATCH_BYTES",
         1_000_000,
-        alias="CALIPER_BATCH_BYTES",
+        "maximum size of an envelope in bytes; a single larger event is sent alone",
         gt=1000,
-        description="bytes per envelope, at most (a single larger event goes alone)",
     )
-    caliper_version: CaliperVersion = Field(
-        "v1p2", alias="CALIPER_VERSION", description="Caliper version of the events: v1p2 or v1p1"
+    caliper_version: CaliperVersion = setting(
+        "CALIPER_VERSION", "v1p2", "Caliper version of the events: v1p2 or v1p1"
     )
-    start: Hour = Field(
-        Hour.from_key("2025-01-01-00:00"),
-        alias="CALIPER_START",
-        description="first hour of the partitions, UTC",
+
+    def address(self) -> str | None:
+        """The URL, wherever it stands; None when it is not set. It may contain a secret."""
+        return self.url.value() if isinstance(self.url, Reference) else self.url
+
+
+class Settings(Model):
+    """The settings of one Moodle site.
+
+    Attributes:
+        event_store: the settings of the single event store; where a file names several, the
+            defaults of each.
+        site: the name of the site, where a file names several.
+        folder: the site's folder under ``storage``; None when the storage belongs to it alone.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    moodle_db_url: SecretReference | None = setting(
+        "MOODLE_DB_URL",
+        Reference(env="MOODLE_DB_URL"),
+        "SQLAlchemy URL of Moodle's database: mysql+pymysql://…, postgresql+psycopg2://… or "
+        "sqlite:///…; an account that may only SELECT is enough",
+        secret=True,
     )
-    storage: str | None = Field(
-        None,
-        alias="CALIPER_STORAGE",
-        description="where partitions are kept: a folder or an object-store URL; "
-        "`data` under DAGSTER_HOME when unset",
+    moodle_db_prefix: str = setting(
+        "MOODLE_DB_PREFIX", "mdl_", "table prefix ($CFG->prefix)", pattern=r"^[A-Za-z0-9_]*$"
     )
-    ledger_url: SecretStr | None = Field(
-        None,
-        alias="CALIPER_LEDGER_URL",
-        description="SQLAlchemy URL of the ledger; SQLite beside the storage when unset",
-    )
-    hours_per_run: int = Field(
-        336,
-        alias="CALIPER_HOURS_PER_RUN",
+    moodle_db_timeout: int = setting(
+        "MOODLE_DB_TIMEOUT",
+        300,
+        "seconds after which a statement at Moodle's database is cancelled",
         gt=0,
-        description="hours that one run of a backfill takes, at most",
     )
-    schedule_lag: int = Field(
+    moodle_wwwroot: Annotated[str, AfterValidator(_http_url)] | None = setting(
+        "MOODLE_WWWROOT", None, "the site's address ($CFG->wwwroot), base of all entity IRIs"
+    )
+    sites: str | None = setting(
+        "CALIPER_SITES",
+        None,
+        "file (YAML) that names several Moodle sites and the settings of each",
+    )
+    event_store: EventStoreSettings = EventStoreSettings(
+        url=Reference(env="CALIPER_EVENT_STORE_URL"), api_key=Reference(env="CALIPER_API_KEY")
+    )
+    event_stores: str | None = setting(
+        "CALIPER_EVENT_STORES",
+        None,
+        "file (YAML) that names several event stores, instead of CALIPER_EVENT_STORE_URL and "
+        "CALIPER_API_KEY",
+    )
+    resend_changed: bool = setting(
+        "CALIPER_RESEND_CHANGED",
+        False,
+        "send acknowledged events again when a newer release changes their content; an event "
+        "store that does not de-duplicate by id then holds both",
+    )
+    start: Hour = setting(
+        "CALIPER_START", Hour.from_key("2025-01-01-00:00"), "first hour of the partitions, UTC"
+    )
+    storage: str | None = setting(
+        "CALIPER_STORAGE",
+        None,
+        "folder or object-store URL in which partitions are kept; `data` under DAGSTER_HOME when "
+        "not set",
+    )
+    ledger_url: SecretReference | None = setting(
+        "CALIPER_LEDGER_URL",
+        Reference(env="CALIPER_LEDGER_URL"),
+        "SQLAlchemy URL of the ledger; SQLite beside the storage when not set",
+        secret=True,
+    )
+    hours_per_run: int = setting(
+        "CALIPER_HOURS_PER_RUN", 336, "maximum number of hours in one run of a backfill", gt=0
+    )
+    schedule_lag: int = setting(
+        "CALIPER_SCHEDULE_LAG",
         10,
-        alias="CALIPER_SCHEDULE_LAG",
+        "minutes after the end of an hour at which the schedule processes it",
         ge=0,
         lt=60,
-        description="minutes after the end of an hour at which the schedule takes it",
     )
-    automation: bool = Field(
+    automation: bool = setting(
+        "CALIPER_AUTOMATION",
         False,
-        alias="CALIPER_AUTOMATION",
-        description="schedule and sensor are on from the start; without it they are switched on in "
-        "the web UI",
+        "switch the schedule and the sensors on by default; otherwise they are switched on in the "
+        "web UI",
     )
-    send_immediately: bool = Field(
+    send_immediately: bool = setting(
+        "CALIPER_SEND_IMMEDIATELY",
         False,
-        alias="CALIPER_SEND_IMMEDIATELY",
-        description="also send the rows of the hour in progress, as they come; the sensor is then "
-        "on from the start",
+        "also send the events of the current hour while its rows arrive; the sensor is then on by "
+        "default",
     )
-    send_interval: int = Field(
+    send_interval: int = setting(
+        "CALIPER_SEND_INTERVAL",
         5,
-        alias="CALIPER_SEND_INTERVAL",
+        "seconds between two checks for new rows with CALIPER_SEND_IMMEDIATELY",
         gt=0,
-        description="seconds from one look for new rows to the next with CALIPER_SEND_IMMEDIATELY",
     )
-    late_margin: int = Field(
+    late_margin: int = setting(
+        "CALIPER_LATE_MARGIN",
         30,
-        alias="CALIPER_LATE_MARGIN",
+        "minutes during which the sensor checks again for rows below the highest id that it has "
+        "seen: rows of a transaction that takes no longer than this are never missed",
         gt=0,
-        description="minutes for which the sensor looks again at ids that it has passed: log rows "
-        "of a transaction that is not longer than this are never missed",
     )
-    person_names: bool = Field(
-        False, alias="CALIPER_PERSON_NAMES", description="send the full names of persons"
-    )
-    person_identifiers: tuple[PersonIdentifier, ...] = Field(
+    person_names: bool = setting("CALIPER_PERSON_NAMES", False, "send the full names of persons")
+    person_identifiers: tuple[PersonIdentifier, ...] = setting(
+        "CALIPER_PERSON_IDENTIFIERS",
         ("SystemId",),
-        alias="CALIPER_PERSON_IDENTIFIERS",
-        description="which `otherIdentifiers` of persons are sent, separated by commas: SystemId, "
+        "which `otherIdentifiers` of persons are sent, separated by commas: SystemId, "
         "AccountUserName, SisSourcedId, LisSourcedId, EmailAddress, LtiUserId; `none` for none",
     )
-    free_text: bool = Field(
+    free_text: bool = setting(
+        "CALIPER_FREE_TEXT",
         False,
-        alias="CALIPER_FREE_TEXT",
-        description="send text that persons wrote: search terms, answers to questions",
+        "send text that persons wrote: search terms, answers to questions",
     )
-    recipes: str | None = Field(
+    recipes: str | None = setting(
+        "CALIPER_RECIPES",
         None,
-        alias="CALIPER_RECIPES",
-        description="file(s) of the site's own recipes, separated by commas; a later one wins",
+        "file(s) of the site's own recipes, separated by commas; a later file overrides an earlier "
+        "one",
     )
-    ip_addresses: bool = Field(
-        False, alias="CALIPER_IP_ADDRESSES", description="send the ip address of each log row"
+    ip_addresses: bool = setting(
+        "CALIPER_IP_ADDRESSES", False, "send the IP address of each log row"
     )
 
     site: str | None = None
     folder: str | None = None
-    secrets: Mapping[str, Variable | str | None] = {}
 
     @field_validator("start", mode="before")
     @classmethod
@@ -251,43 +264,43 @@ class Settings(BaseModel):
         names = [name.strip() for name in value.split(",") if name.strip()]
         return () if names == ["none"] else tuple(names)
 
-    @field_validator("moodle_wwwroot")
-    @classmethod
-    def _normalise(cls, value: str | None) -> str | None:
-        return value.rstrip("/") if value else value
-
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read the settings; an empty variable counts as unset.
+        """Read the settings; an empty variable counts as not set.
+
+        Args:
+            environment: the variables; those of this process by default. Secrets are not read
+                here, but from the environment of the process when they are used.
 
         Raises:
             ConfigurationError: a value is of the wrong form. The sentence names the setting and
-                never repeats the value of a secret.
+                does not repeat the value.
         """
-        given = os.environ if environment is None else environment
-        values = {name: given[name] for name in setting_names() if given.get(name)}
+        variables = os.environ if environment is None else environment
         try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            place, what = first_mistake(error)
-            raise ConfigurationError(f"{place.partition('.')[0]} is wrong: {what}.") from None
+            return check(cls, nested(values_from(variables)))
+        except Mistake as mistake:
+            name = SettingName(declaration_at(mistake.path).variable)
+            raise ConfigurationError(Sentence(name, f" is wrong: {mistake.problem}.")) from None
 
-    def require(self, field: str) -> str:
-        """The value of a setting that must be given, a secret in the clear.
+    def require(self, key: str) -> str:
+        """The value of a setting without which something cannot be done, a secret in the clear.
+
+        Args:
+            key: of the setting; the path of keys, joined by dots, for one of ``event_store``.
 
         Raises:
             ConfigurationError: it is not set.
         """
-        value = getattr(self, field)
+        declaration = declaration_at(tuple(key.split(".")))
+        held: object = self
+        for name in declaration.path:
+            held = getattr(held, name)
+        reference = held if isinstance(held, Reference) else None
+        value = reference.value() if reference else held
         if value is None:
-            setting = type(self).model_fields[field].alias or field
-            raise not_set(setting, self.variable(setting))
-        return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-
-    def variable(self, setting: str) -> str:
-        """The environment variable in which a secret stands."""
-        named = self.secrets.get(setting)
-        return named.env if isinstance(named, Variable) else setting
+            raise not_set(declaration, reference)
+        return str(value)
 
     @property
     def prefix(self) -> tuple[str, ...]:
@@ -301,54 +314,109 @@ class Settings(BaseModel):
     def storage_url(self) -> str:
         """Where partitions are kept: the setting, or ``data`` under ``DAGSTER_HOME``.
 
-        Several sites have a folder each there, unless the storage is a site's own.
+        Each of several sites has a folder there, unless the storage belongs to it alone.
 
         Raises:
             ConfigurationError: neither is set.
         """
-        base = self._storage_base()
-        return f"{base.rstrip('/')}/{self.folder}" if self.folder else base
-
-    def _storage_base(self) -> str:
-        if self.storage:
-            return self.storage
-        home = os.environ.get("DAGSTER_HOME")
-        if not home:
-            raise ConfigurationError(
-                "CALIPER_STORAGE is not set, and neither is DAGSTER_HOME, under which partitions "
-                "are kept by default."
-            )
-        return str(Path(home) / "data")
+        return storage_url(self.storage, self.folder)
 
     def ledger(self) -> str:
         """The ledger's SQLAlchemy URL: the setting, or ``ledger.sqlite`` beside the storage.
 
-        Sites whose partitions are in folders of one storage share the one beside it.
+        Sites whose partitions are in folders of one storage share the ledger beside it.
 
         Raises:
             ConfigurationError: the storage is an object store, beside which SQLite cannot be, or
-                the variable that the site names is not set.
+                the variable to which the site refers is not set.
         """
-        if self.ledger_url is not None or self.variable(LEDGER_URL) != LEDGER_URL:
-            return self.require("ledger_url")
-        storage = self._storage_base()
-        if "://" in storage and not storage.startswith("file://"):
+        return ledger_url(self.ledger_url, self.storage)
+
+
+def storage_url(storage: str | None, folder: str | None = None) -> str:
+    """Where partitions are kept.
+
+    Args:
+        storage: ``CALIPER_STORAGE``; ``data`` under ``DAGSTER_HOME`` when not set.
+        folder: a folder in it, for one of several sites.
+
+    Raises:
+        ConfigurationError: neither ``CALIPER_STORAGE`` nor ``DAGSTER_HOME`` is set.
+    """
+    base = storage
+    if not base:
+        home = os.environ.get("DAGSTER_HOME")
+        if not home:
             raise ConfigurationError(
-                "CALIPER_LEDGER_URL is not set: with CALIPER_STORAGE on an object store the ledger "
-                "needs a database of its own, such as postgresql+psycopg2://…/ledger."
+                Sentence(
+                    SettingName("CALIPER_STORAGE"),
+                    " is not set, and neither is DAGSTER_HOME, under which partitions are kept by "
+                    "default.",
+                )
             )
-        return f"sqlite:///{Path(storage.removeprefix('file://')) / 'ledger.sqlite'}"
+        base = str(Path(home) / "data")
+    return f"{base.rstrip('/')}/{folder}" if folder else base
 
 
-def not_set(setting: str, variable: str) -> ConfigurationError:
-    """The sentence about a setting that is needed; another variable than its own is named too."""
-    (meaning,) = (
-        field.description for field in Settings.model_fields.values() if field.alias == setting
-    )
-    named = setting if variable == setting else f"{setting} (${variable})"
-    return ConfigurationError(f"{named} is not set: {meaning}.")
+def ledger_url(reference: Reference | None, storage: str | None) -> str:
+    """The SQLAlchemy URL of the ledger.
+
+    Args:
+        reference: where ``CALIPER_LEDGER_URL`` stands. Its own variable may be empty: then the
+            ledger is ``ledger.sqlite`` beside the storage.
+        storage: ``CALIPER_STORAGE``.
+
+    Raises:
+        ConfigurationError: another variable is referred to and not set, or there is no URL and
+            SQLite cannot be beside the storage.
+    """
+    declaration = declaration_at(("ledger_url",))
+    url = reference.value() if reference else None
+    if url:
+        return url
+    if reference and reference.env != declaration.variable:
+        raise not_set(declaration, reference)
+    base = storage_url(storage)
+    if "://" in base and not base.startswith("file://"):
+        raise ConfigurationError(
+            Sentence(
+                SettingName(declaration.variable),
+                " is not set: with ",
+                SettingName("CALIPER_STORAGE"),
+                " on an object store the ledger needs a database of its own, such as "
+                "postgresql+psycopg2://…/ledger.",
+            )
+        )
+    return f"sqlite:///{Path(base.removeprefix('file://')) / 'ledger.sqlite'}"
+
+
+@cache
+def declared() -> Mapping[str, Declaration]:
+    """All settings by their environment variables, in the order of the documentation."""
+    return {declaration.variable: declaration for declaration in declarations(Settings)}
 
 
 def setting_names() -> list[str]:
     """The environment variables of all settings, in the order of the documentation."""
-    return [field.alias for field in Settings.model_fields.values() if field.alias]
+    return [*declared()]
+
+
+def declaration_at(path: tuple[str, ...]) -> Declaration:
+    """The setting at a path of the model, or the one that the path leads into."""
+    (declaration,) = (
+        declaration
+        for declaration in declared().values()
+        if declaration.path == path[: len(declaration.path)]
+    )
+    return declaration
+
+
+def values_from(environment: Mapping[str, str]) -> dict[Declaration, object]:
+    """The settings that an environment says; of a secret always the reference to its variable."""
+    values: dict[Declaration, object] = {}
+    for variable, declaration in declared().items():
+        if declaration.secret:
+            values[declaration] = Reference(env=variable)
+        elif environment.get(variable):
+            values[declaration] = environment[variable]
+    return values

@@ -1,55 +1,52 @@
 """The sites: which Moodle sites there are, and the settings of each.
 
-Here belongs the file that ``CALIPER_SITES`` names, in which each site says its settings by their
-own names. What it does not say is as the environment says, but for what must be its own. Without
-the file there is one site, the environment's, which has no name. Nothing is opened here, and
-nothing here knows Dagster.
+The file that ``CALIPER_SITES`` names has a name for each site, and below it the site's settings by
+their environment variables. A site inherits the others from the environment, except those that
+must differ between sites. Without the file there is one site without a name, whose settings are
+those of the environment. This module opens no site, and does not import Dagster.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from difflib import get_close_matches
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 
-from pydantic import ValidationError
-
-from caliper_dagster.config import event_stores
-from caliper_dagster.config.settings import DB_URL, LEDGER_URL, Settings, setting_names
-from caliper_dagster.config.yaml_file import SettingsFile, Variable, first_mistake
+from caliper_dagster.config.declaration import Declaration, Mistake, check, nested, parse
+from caliper_dagster.config.settings import Settings, declaration_at, declared, values_from
+from caliper_dagster.config.yaml_file import SettingsFile
 from caliper_dagster.core.errors import ConfigurationError
 
 FILE = "CALIPER_SITES"
-WWWROOT = "MOODLE_WWWROOT"
-STORAGE = "CALIPER_STORAGE"
+_DB_URL = "MOODLE_DB_URL"
+_WWWROOT = "MOODLE_WWWROOT"
+_STORAGE = "CALIPER_STORAGE"
 
-_OWN = (DB_URL, WWWROOT)
-"""What each site must say itself."""
+_REQUIRED = (_DB_URL, _WWWROOT)
+"""What every site must say itself."""
 
-_SECRETS = (DB_URL, event_stores.URL, event_stores.API_KEY, LEDGER_URL)
-_STORE = (event_stores.URL, event_stores.FILE)
-"""Where events go: of these a site says one, if any."""
+_DESTINATIONS = ("CALIPER_EVENT_STORE_URL", "CALIPER_EVENT_STORES")
+"""Where events go: a site says at most one of these."""
 
 
 def all_sites(environment: Mapping[str, str] | None = None) -> tuple[Settings, ...]:
-    """The settings of all sites, in the order of the file; those of the environment without one.
+    """The settings of all sites, in the order of the file; without one, those of the environment.
 
     Raises:
-        ConfigurationError: a setting is of the wrong form, or the file cannot be read or says
-            something wrong; one sentence, which names file, site and setting, and repeats no value.
+        ConfigurationError: a setting is of the wrong form, or the file cannot be read or is wrong;
+            one sentence with file, site and setting, which repeats no value.
     """
-    given = os.environ if environment is None else environment
-    common = Settings.from_environment(given)
-    return _File(common.sites, given).sites() if common.sites else (common,)
+    variables = os.environ if environment is None else environment
+    common = Settings.from_environment(variables)
+    return _SitesFile(common.sites, variables).sites() if common.sites else (common,)
 
 
 def chosen_site(name: str | None) -> Settings:
-    """The settings of the site of that name, or of the only one, which has none.
+    """The settings of the site with that name, or of the only one, which has none.
 
     Raises:
-        ConfigurationError: there is no such site, or there are several and none is named; or see
-            ``all_sites``.
+        ConfigurationError: there is no such site, or there are several and no name is given; or
+            see ``all_sites``.
     """
     sites = all_sites()
     for settings in sites:
@@ -63,101 +60,80 @@ def chosen_site(name: str | None) -> Settings:
     raise ConfigurationError(f"--site {name} is none of {names}.")
 
 
-class _File:
-    """The file, with what the environment says beside it."""
+class _SitesFile:
+    """The file, and the environment from which its sites inherit."""
 
     def __init__(self, path: str, environment: Mapping[str, str]) -> None:
-        self._file = SettingsFile(FILE, path, thing="site", example=DB_URL, as_text=True)
+        self._file = SettingsFile(FILE, path, subject="site", example=_DB_URL, as_text=True)
         self._environment = environment
+        self._known = {name: setting for name, setting in declared().items() if name != FILE}
 
     def sites(self) -> tuple[Settings, ...]:
-        found = tuple(self._site(name, given) for name, given in self._file.read().items())
-        for one, other in combinations(found, 2):
-            for what, mark in _marks(one).items():
-                if mark == _marks(other)[what]:
-                    raise self._file.wrong(f"sites {one.site} and {other.site} have one {what}")
-        return found
+        sites = tuple(self._site(name, values) for name, values in self._file.read().items())
+        for one, other in combinations(sites, 2):
+            for what, value in _distinct(one).items():
+                if value == _distinct(other)[what]:
+                    raise self._file.error(
+                        f"sites {one.site} and {other.site} have the same {what}"
+                    )
+        return sites
 
-    def _site(self, name: str, given: Mapping[str, object]) -> Settings:
-        self._check_names(name, given)
-        said = {setting: self._said(name, setting, value) for setting, value in given.items()}
-        common = {
-            setting: self._environment.get(setting, "")
-            for setting in setting_names()
-            if _is_inherited(setting, said)
-        }
-        own = {setting: self._value(name, setting, value) for setting, value in said.items()}
+    def _site(self, name: str, values: Mapping[str, object]) -> Settings:
         try:
-            settings = Settings.from_environment(common | own)
-        except ConfigurationError as error:
-            raise self._wrong(name, str(error).removesuffix(".")) from None
-        elsewhere = {
-            secret: Variable(env=secret) if _is_inherited(secret, said) else None
-            for secret in _SECRETS
+            own = parse(values, self._known, self._environment)
+            self._check_choice(own)
+            settings = check(Settings, nested(self._inherited(own) | _values(own)))
+        except Mistake as mistake:
+            raise self._error(name, mistake) from None
+        folder = None if settings.storage and own.get(declared()[_STORAGE]) else name
+        return settings.model_copy(update={"site": name, "folder": folder})
+
+    def _error(self, name: str, mistake: Mistake) -> ConfigurationError:
+        place = [f"site {name}"]
+        if mistake.path:
+            setting = declaration_at(mistake.path)
+            place += [setting.variable, *mistake.path[len(setting.path) :]]
+        return self._file.error(mistake.problem, *place)
+
+    def _check_choice(self, own: Mapping[Declaration, object]) -> None:
+        for variable in _REQUIRED:
+            setting = declared()[variable]
+            if not own.get(setting):
+                raise Mistake(setting.path, "is required for each site")
+        if {declared()[variable] for variable in _DESTINATIONS} <= own.keys():
+            raise Mistake((), f"it may have only one of {' and '.join(_DESTINATIONS)}")
+
+    def _inherited(self, own: Iterable[Declaration]) -> dict[Declaration, object]:
+        """What a site takes from the environment.
+
+        An event store and its key belong together: a key is sent to no other event store than the
+        one that it is for.
+        """
+        said = {setting.variable for setting in own}
+        kept_back = {*said, FILE, *_REQUIRED}
+        if said & set(_DESTINATIONS):
+            kept_back |= {*_DESTINATIONS, "CALIPER_API_KEY"}
+        inherited = values_from(self._environment)
+        # A secret without a place is None; left out it would be the default, its own variable.
+        secrets = {setting: None for setting in inherited if setting.secret}
+        return secrets | {
+            setting: value
+            for setting, value in inherited.items()
+            if setting.variable not in kept_back
         }
-        secrets = elsewhere | {secret: said[secret] for secret in _SECRETS if secret in said}
-        folder = None if own.get(STORAGE) else name
-        return settings.model_copy(update={"site": name, "folder": folder, "secrets": secrets})
-
-    def _check_names(self, name: str, given: Mapping[str, object]) -> None:
-        known = [setting for setting in setting_names() if setting != FILE]
-        for setting in given:
-            if setting not in known:
-                near = get_close_matches(setting, known, 1)
-                hint = f"; the nearest is {near[0]}" if near else ""
-                raise self._wrong(name, f"it has a key that is no setting of a site{hint}")
-        for setting in _OWN:
-            if not given.get(setting):
-                raise self._wrong(name, f"{setting} must be said of each site")
-        if all(setting in given for setting in _STORE):
-            raise self._wrong(name, f"of {' and '.join(_STORE)} it may say one")
-
-    def _said(self, name: str, setting: str, value: object) -> Variable | str:
-        """A text, or the name of a variable; never a secret."""
-        try:
-            if isinstance(value, dict):
-                return Variable.model_validate(value)
-            if setting == event_stores.URL:
-                return event_stores.without_secret(value)
-        except ValidationError as error:
-            place, what = first_mistake(error)
-            raise self._wrong(name, f"{setting}: {place}: {what}") from None
-        except ValueError as error:
-            raise self._wrong(name, f"{setting}: {error}") from None
-        if setting in _SECRETS:
-            raise self._wrong(name, f"{setting} must be {{env: NAME}}: no secret stands in it")
-        if not isinstance(value, str):
-            raise self._wrong(name, f"{setting} must be a text or {{env: NAME}}")
-        return value
-
-    def _value(self, name: str, setting: str, said: Variable | str) -> str:
-        """The value; empty for a secret that is not there, which is told where it is needed."""
-        if not isinstance(said, Variable):
-            return said
-        value = self._environment.get(said.env, "")
-        if not value and setting not in _SECRETS:
-            raise self._wrong(name, f"{setting}: the variable ${said.env} is not set")
-        return value
-
-    def _wrong(self, name: str, what: str) -> ConfigurationError:
-        return self._file.wrong(f"site {name}: {what}")
 
 
-def _is_inherited(setting: str, said: Mapping[str, object]) -> bool:
-    """Whether a site takes from the environment what it does not say of a setting.
-
-    An event store and its key go together: no key is sent to another one than it was made for.
-    """
-    if setting in (*_STORE, event_stores.API_KEY) and any(place in said for place in _STORE):
-        return False
-    return setting not in (FILE, *_OWN)
+def _values(own: Mapping[Declaration, object]) -> dict[Declaration, object]:
+    """What a site says. An empty value means: not set, and not inherited; a secret cannot be."""
+    return {setting: value for setting, value in own.items() if value != "" or setting.secret}
 
 
-def _marks(settings: Settings) -> dict[str, object]:
+def _distinct(settings: Settings) -> dict[str, object]:
     """What no two sites may have in common."""
-    database = settings.moodle_db_url or settings.variable(DB_URL)
+    reference = settings.moodle_db_url
+    database = (reference and reference.value()) or reference
     return {
-        WWWROOT: (settings.moodle_wwwroot or "").casefold(),
-        f"{DB_URL} and MOODLE_DB_PREFIX": (database, settings.moodle_db_prefix),
-        STORAGE: f"{(settings.storage or '').rstrip('/')}/{settings.folder or ''}".rstrip("/"),
+        _WWWROOT: (settings.moodle_wwwroot or "").casefold(),
+        f"{_DB_URL} and MOODLE_DB_PREFIX": (database, settings.moodle_db_prefix),
+        _STORAGE: f"{(settings.storage or '').rstrip('/')}/{settings.folder or ''}".rstrip("/"),
     }

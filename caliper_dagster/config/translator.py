@@ -1,7 +1,6 @@
-"""Translation without Dagster: hours of the log straight to events, nothing kept and nothing sent.
+"""The translator that the settings describe: versions, what is sent about persons, recipes.
 
-Here belongs the short way through expander and translator, for ``caliper-dagster translate``. What
-the assets do is the long way, with the same two parts.
+Only what translates imports this module; Dagster's web server does not load the translator.
 """
 
 from __future__ import annotations
@@ -10,12 +9,12 @@ from pathlib import Path
 
 from caliper_dagster.config.event_stores import caliper_versions
 from caliper_dagster.config.settings import CaliperVersion, Settings
-from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.translator import Recipes, Translator, load_recipes
 
 
 def configured_recipes(settings: Settings) -> Recipes:
-    """The package's recipes with those of the site over them.
+    """The package's recipes, overridden by those of the site.
 
     Raises:
         ConfigurationError: a file cannot be read.
@@ -25,7 +24,7 @@ def configured_recipes(settings: Settings) -> Recipes:
     try:
         return load_recipes().with_user_recipes((name, read_file(name)) for name in names)
     except ConfigurationError as error:
-        raise ConfigurationError(f"CALIPER_RECIPES: {error}") from None
+        raise ConfigurationError(Sentence(SettingName("CALIPER_RECIPES"), f": {error}")) from None
 
 
 def read_file(name: str) -> str:
@@ -37,12 +36,16 @@ def read_file(name: str) -> str:
     try:
         return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        what = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise ConfigurationError(f"{name} cannot be read ({what}).") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigurationError(f"{name} cannot be read ({reason}).") from None
 
 
 def build_translator(settings: Settings, version: CaliperVersion | None = None) -> Translator:
-    """The translator that the settings describe, for a version or that of ``caliper_events``.
+    """The translator that the settings describe.
+
+    Args:
+        settings: of the site.
+        version: of the events; that of ``caliper_events`` when not given.
 
     Raises:
         ConfigurationError: the site's address is not set.

@@ -4,13 +4,74 @@ They belong to no part; every part raises them, the command line turns them into
 the Dagster side into a failed run with the same sentence.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class SettingName(str):
+    """The environment variable of a setting, as a part of a `Sentence`."""
+
+    __slots__ = ()
+
+
+class Sentence(str):
+    """The text of an error that knows which of its parts name a setting.
+
+    As a string it names settings by their environment variables. Where a setting stands in a file
+    under another key, `with_names` says the same with that key.
+
+    Args:
+        *parts: texts, setting names and other sentences; they are joined as they are.
+    """
+
+    parts: tuple[str, ...]
+
+    def __new__(cls, *parts: str) -> Sentence:
+        """Join the parts."""
+        made = super().__new__(cls, "".join(parts))
+        made.parts = tuple(
+            piece
+            for part in parts
+            for piece in (part.parts if isinstance(part, Sentence) else (part,))
+        )
+        return made
+
+    def with_names(self, names: Mapping[str, str]) -> str:
+        """The sentence with other names of settings.
+
+        Args:
+            names: by environment variable; a setting that is not in it keeps its variable.
+        """
+        return "".join(
+            names.get(part, part) if isinstance(part, SettingName) else part for part in self.parts
+        )
+
 
 class CaliperDagsterError(Exception):
     """Base of all errors that are meant for a person: one sentence, free of secrets."""
 
+    @property
+    def sentence(self) -> Sentence:
+        """What is wrong, and the settings that are named in it."""
+        message = self.args[0] if self.args else ""
+        return message if isinstance(message, Sentence) else Sentence(str(message))
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The environment variables of the settings that the sentence names."""
+        return tuple(part for part in self.sentence.parts if isinstance(part, SettingName))
+
 
 class ConfigurationError(CaliperDagsterError):
-    """A setting is missing or wrong. The sentence names the setting. Trying again does not help."""
+    """A setting is missing or wrong. The sentence names the setting. Trying again does not help.
+
+    Attributes:
+        place: where it stands when that is a file: the path, and the name of the site or the event
+            store in it; None for the environment.
+    """
+
+    place: str | None = None
 
 
 class SourceError(CaliperDagsterError):
@@ -30,7 +91,7 @@ class RecipeError(CaliperDagsterError):
 
 
 class DeliveryError(CaliperDagsterError):
-    """An event store did not acknowledge a batch. What was acknowledged before stays so.
+    """An event store did not acknowledge a batch. Earlier acknowledgements remain valid.
 
     Attributes:
         transient: True when the same batch may be accepted later (time-out, 5xx, store down).

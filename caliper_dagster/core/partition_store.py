@@ -38,7 +38,7 @@ from caliper_dagster.core.hours import SECONDS, Hour
 FooterStats = Mapping[str, object]
 
 _RANGE = re.compile(r"(\d+)-(\d+)\.parquet")
-_FACTS = b"caliper_dagster.facts"
+_STATS_KEY = b"caliper_dagster.facts"
 _LOCAL = {"", "file", "local"}
 # A record's text is written once per file, not once per page: dictionaries of records are large.
 _DICTIONARY_BYTES = 64 * 1024 * 1024
@@ -105,7 +105,7 @@ class PartitionStore:
             ConfigurationError: the storage cannot be written to.
         """
         table = _with_own_dictionaries(frame.conform(table))
-        table = table.replace_schema_metadata({_FACTS: json.dumps(dict(stats or {})).encode()})
+        table = table.replace_schema_metadata({_STATS_KEY: json.dumps(dict(stats or {})).encode()})
         sink = pa.BufferOutputStream()
         repeated = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
         pq.write_table(
@@ -135,21 +135,35 @@ class PartitionStore:
             return empty.select(list(columns)) if columns else empty
         return pa.concat_tables(tables).unify_dictionaries()
 
-    def known(self, frame: Frame, hours: Iterable[Hour]) -> pa.Table:
-        """The rows of those hours that have been written and can be read, for who makes them anew.
+    def existing(
+        self, frame: Frame, hours: Iterable[Hour]
+    ) -> tuple[pa.Table, dict[Hour, FooterStats]]:
+        """The rows and footer stats of those hours that have been written and can be read.
 
         An hour whose file is damaged or of another version counts as not written.
         """
-        tables = [frame.empty()]
+        tables, stats = [frame.empty()], dict[Hour, FooterStats]()
         for hour in hours:
             with suppress(StorageError):
-                tables.extend(table for _, table in self.each(frame, [hour]))
-        return pa.concat_tables(tables).unify_dictionaries()
+                for _, table, of_hour in self.each_with_stats(frame, [hour]):
+                    tables.append(table)
+                    stats[hour] = of_hour
+        return pa.concat_tables(tables).unify_dictionaries(), stats
 
     def each(
         self, frame: Frame, hours: Iterable[Hour], columns: Sequence[str] | None = None
     ) -> Iterator[tuple[Hour, pa.Table]]:
-        """The hours one after the other, each read when it is asked for.
+        """The hours in the order given, each read when it is asked for.
+
+        Raises:
+            StorageError: see ``read``.
+        """
+        return ((hour, table) for hour, table, _ in self.each_with_stats(frame, hours, columns))
+
+    def each_with_stats(
+        self, frame: Frame, hours: Iterable[Hour], columns: Sequence[str] | None = None
+    ) -> Iterator[tuple[Hour, pa.Table, FooterStats]]:
+        """The hours as `each` yields them, each with the stats of its footer.
 
         Raises:
             StorageError: see ``read``.
@@ -157,6 +171,7 @@ class PartitionStore:
         names = list(columns) if columns else frame.schema.names
         for hour, opened in self._opened(frame, hours):
             with opened as file:
+                stats = _footer_stats(file)
                 # An hour is small: to share it among threads costs more than it gains.
                 table = file.read(columns=names, use_threads=False)
             table = table.replace_schema_metadata(None)
@@ -166,7 +181,7 @@ class PartitionStore:
                     f"{frame.name} of {hour} was written by another version and lacks "
                     f"{', '.join(missing)}: materialize {frame.name} again."
                 )
-            yield hour, table.select(names)
+            yield hour, table.select(names), stats
 
     def chunks(
         self, frame: Frame, hours: Iterable[Hour], rows: int = 60_000
@@ -193,8 +208,7 @@ class PartitionStore:
             StorageError: the hour has not been written.
         """
         with self._open(frame, hour) as file:
-            metadata = file.metadata.metadata or {}
-        return dict(json.loads(metadata.get(_FACTS, b"{}")))
+            return _footer_stats(file)
 
     def pieces(self, name: str) -> Pieces:
         """Tables for ranges of ids, beside the assets."""
@@ -323,6 +337,11 @@ def split_by_hour(table: pa.Table, hours: Iterable[Hour]) -> Iterator[tuple[Hour
         raise StorageError(
             f"{table.num_rows - seen} row(s) belong to none of the hours that are being written."
         )
+
+
+def _footer_stats(file: pq.ParquetFile) -> dict[str, object]:
+    metadata = file.metadata.metadata or {}
+    return dict(json.loads(metadata.get(_STATS_KEY, b"{}")))
 
 
 def _emptied(group: list[Hour], tables: list[pa.Table]) -> tuple[list[Hour], pa.Table]:

@@ -106,6 +106,8 @@ class DeliveryCounts:
     Attributes:
         events: events to be sent, derived ones included.
         already_acknowledged: of these, acknowledged by an earlier run.
+        changed: of the latter, those whose present content the event store does not have: it was
+            sent the content that another mapping revision made (``core.revisions``).
         sent: of these, acknowledged by this run.
         outstanding: of these, without an answer: neither acknowledged nor rejected. 0, or the run
             has failed or was asked to send less.
@@ -118,6 +120,7 @@ class DeliveryCounts:
 
     events: int = 0
     already_acknowledged: int = 0
+    changed: int = 0
     sent: int = 0
     outstanding: int = 0
     envelopes: int = 0

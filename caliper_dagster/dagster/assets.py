@@ -356,6 +356,7 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
                 site=site,
                 open_ledger=ledger.open,
                 send=_send(config, context.run.tags),
+                resend_changed=settings.resend_changed,
                 left=backlog,
             )
             limit = _BACKLOG_RUN_SECONDS if BACKLOG_TAG in context.run.tags else None

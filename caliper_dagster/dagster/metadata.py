@@ -60,6 +60,8 @@ def delivery_metadata(delivery: DeliveryCounts) -> dict[str, Any]:
         "envelopes": delivery.envelopes,
         "bytes": delivery.bytes,
     }
+    if delivery.changed:
+        numbers["changed and not sent again"] = delivery.changed
     if delivery.filtered:
         numbers["filtered"] = sum(delivery.filtered.values())
         numbers["filtered by rule"] = _shortened(delivery.filtered)

@@ -1,24 +1,23 @@
-"""Resources: what the assets are given from outside, one per dependency.
+"""Resources: what the assets depend on outside Dagster, one for each dependency.
 
-Here belongs which settings each dependency takes and how a fault becomes a failed run with one
-clear sentence. What the plain object can do is written where it lives (``expander``, ``emitter``,
-``storage``); none of them knows Dagster. Nothing connects before a step opens it.
+This module decides which settings each dependency takes, and turns an error into a failed run with
+one clear sentence. What the opened objects can do is written where they live (``expander``,
+``emitter``, ``core``), which do not import Dagster. Nothing connects before a step opens it.
 https://docs.dagster.io/guides/build/external-resources
 
-Secrets stay in the environment: a resource holds the *name* of the variable, so the web UI and the
-logs can only show that.
+Secrets stay in the environment: a resource holds the *name* of the variable, so that the web UI and
+the logs can show only that.
 
-Dagster gives a function the resource of its parameter's name, and of each name there is one in a
-project. Of several sites each has its own under names that begin with the site's, and
-``bind_site_resources`` gives the functions of a site these parameters.
+Dagster gives a function the resource of its parameter's name, and a project has one resource of
+each name. With several sites each site has its own, whose names begin with the site's, and
+``bind_site_resources`` gives these to the functions of a site.
 
-The parts are imported when a step opens them, not when Dagster loads the
-definitions: the web server and the daemon never need them.
+The parts are imported when a step opens them, not when Dagster loads the definitions: the web
+server and the daemon do not need them.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
@@ -27,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from caliper_dagster.config.declaration import Reference, not_set
 from caliper_dagster.config.event_stores import EventStoreDefinition, event_stores
-from caliper_dagster.config.settings import DB_URL, LEDGER_URL, Settings, not_set
-from caliper_dagster.config.yaml_file import Variable
+from caliper_dagster.config.settings import Settings, declared, ledger_url, storage_url
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.partition_store import PartitionStore
 
@@ -37,51 +36,62 @@ if TYPE_CHECKING:
     from caliper_dagster.emitter import Ledger
     from caliper_dagster.expander import MoodleDatabase
 
+_DB_URL = declared()["MOODLE_DB_URL"]
+_LEDGER_URL = declared()["CALIPER_LEDGER_URL"]
+
 
 class MoodleResource(dg.ConfigurableResource[Any]):
     """Moodle's database, read-only."""
 
     url: str | None = None
-    variable: str = DB_URL
+    variable: str = _DB_URL.variable
     prefix: str = "mdl_"
     timeout: int = 300
 
-    def open(self, kept: PartitionStore | None = None) -> AbstractContextManager[MoodleDatabase]:
+    def open(self, store: PartitionStore | None = None) -> AbstractContextManager[MoodleDatabase]:
         """Connect; the connection is one read-only snapshot.
 
         Args:
-            kept: where what the log tells of things that are gone is kept for the next time.
+            store: keeps what the log says about deleted modules and past role assignments, so that
+                the next step need not read it again.
+
+        Raises:
+            ConfigurationError: the URL is not set, or no Moodle database can be read there.
         """
         from caliper_dagster.expander import MoodleDatabase
 
         if not self.url:
-            raise not_set(DB_URL, self.variable)
-        pieces = kept.pieces("log_lifecycle") if kept else None
+            raise not_set(_DB_URL, Reference(env=self.variable))
+        pieces = store.pieces("log_lifecycle") if store else None
         return MoodleDatabase.open(self.url, self.prefix, self.timeout, pieces)
 
 
 class EventStoresResource(dg.ConfigurableResource[Any]):
-    """The Caliper endpoints that receive envelopes; what is secret by the name of its variable."""
+    """The event stores that receive envelopes. Secrets are given as names of variables."""
 
     stores: list[dict[str, Any]]
 
     def definitions(self) -> tuple[EventStoreDefinition, ...]:
-        """The event stores, to be opened."""
+        """The event stores, not yet opened."""
         return tuple(EventStoreDefinition.model_validate(store) for store in self.stores)
 
 
 class StorageResource(dg.ConfigurableResource[Any]):
-    """Where partitions are kept: a folder or an object store, of several sites a folder of it."""
+    """Where partitions are kept: a folder or an object store, with a folder for each site."""
 
     url: str | None = None
     folder: str | None = None
 
     def location(self) -> str:
-        """The URL; ``data`` under ``DAGSTER_HOME`` when none is given."""
-        return _settings(CALIPER_STORAGE=self.url, folder=self.folder).storage_url()
+        """The URL; ``data`` under ``DAGSTER_HOME`` when none is given.
+
+        Raises:
+            ConfigurationError: neither is set.
+        """
+        return storage_url(self.url, self.folder)
 
     def open(self) -> PartitionStore:
-        """The storage; nothing is touched before something is read or written."""
+        """The storage; nothing is read or written yet."""
         return PartitionStore(self.location())
 
 
@@ -89,27 +99,28 @@ class LedgerResource(dg.ConfigurableResource[Any]):
     """The durable record of what each event store has acknowledged."""
 
     url: str | None = None
-    variable: str = LEDGER_URL
+    variable: str = _LEDGER_URL.variable
     storage_url: str | None = None
 
     def open(self) -> Ledger:
-        """The ledger; SQLite beside the storage when no URL is given. A context manager."""
+        """The ledger; SQLite beside the storage when no URL is given. A context manager.
+
+        Raises:
+            ConfigurationError: it needs a URL, and none is set.
+        """
         from caliper_dagster.emitter import Ledger
 
-        given = _settings(
-            CALIPER_LEDGER_URL=self.url,
-            CALIPER_STORAGE=self.storage_url,
-            secrets={LEDGER_URL: Variable(env=self.variable)},
-        )
-        return Ledger(given.ledger())
+        return Ledger(self.url or ledger_url(Reference(env=self.variable), self.storage_url))
 
 
 def resources(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
-    """The resources of a site by the names of the parameters by which functions ask for them."""
+    """The resources of a site, by the parameter names of the functions that take them."""
+    database = settings.moodle_db_url or Reference(env=_DB_URL.variable)
+    ledger = settings.ledger_url or Reference(env=_LEDGER_URL.variable)
     return {
         "moodle": MoodleResource(
-            url=_secret(settings, DB_URL),
-            variable=settings.variable(DB_URL),
+            url=_env_var(database),
+            variable=database.env,
             prefix=settings.moodle_db_prefix,
             timeout=settings.moodle_db_timeout,
         ),
@@ -120,8 +131,8 @@ def resources(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
         ),
         "storage": storage_resource(settings),
         "ledger": LedgerResource(
-            url=_secret(settings, LEDGER_URL),
-            variable=settings.variable(LEDGER_URL),
+            url=_env_var(ledger),
+            variable=ledger.env,
             storage_url=settings.storage,
         ),
     }
@@ -133,29 +144,30 @@ def storage_resource(settings: Settings) -> StorageResource:
 
 
 def bind_site_resources(function: Callable[..., Any], settings: Settings) -> Callable[..., Any]:
-    """The function with parameters by which Dagster gives it the resources of its site."""
+    """The function with other parameter names, by which Dagster gives it its site's resources."""
     if not settings.site:
         return function
-    told = signature(function)
-    own = {
+    original = signature(function)
+    site_names = {
         name: settings.site_name(name)
-        for name, parameter in told.parameters.items()
+        for name, parameter in original.parameters.items()
         if isinstance(parameter.annotation, type)
         and issubclass(parameter.annotation, dg.ConfigurableResource)
     }
-    names = {asked: name for name, asked in own.items()}
+    names = {site_name: name for name, site_name in site_names.items()}
 
     @wraps(function)
-    def asks(*given: Any, **named: Any) -> Any:  # noqa: ANN401 - what the function takes and gives
-        return function(*given, **{names.get(asked, asked): named[asked] for asked in named})
+    def bound(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as the function
+        return function(*args, **{names.get(name, name): value for name, value in kwargs.items()})
 
     parameters = [
-        parameter.replace(name=own.get(name, name)) for name, parameter in told.parameters.items()
+        parameter.replace(name=site_names.get(name, name))
+        for name, parameter in original.parameters.items()
     ]
-    # Dagster has no use for the type of a generator, which it does not see this to be.
-    gives = Signature.empty if isgeneratorfunction(function) else told.return_annotation
-    asks.__signature__ = Signature(parameters, return_annotation=gives)  # type: ignore[attr-defined]
-    return asks
+    # Dagster does not see that this is a generator function, and refuses a generator's type.
+    returns = Signature.empty if isgeneratorfunction(function) else original.return_annotation
+    bound.__signature__ = Signature(parameters, return_annotation=returns)  # type: ignore[attr-defined]
+    return bound
 
 
 @contextmanager
@@ -167,11 +179,6 @@ def as_dagster_failure() -> Iterator[None]:
         raise dg.Failure(description=str(error), allow_retries=False) from None
 
 
-def _secret(settings: Settings, setting: str) -> str | None:
-    """The variable by its name when it is set; unset variables are reported when they are used."""
-    variable = settings.variable(setting)
-    return dg.EnvVar(variable) if os.environ.get(variable) else None
-
-
-def _settings(**values: object) -> Settings:
-    return Settings.model_validate({name: value for name, value in values.items() if value})
+def _env_var(reference: Reference) -> str | None:
+    """The variable by its name when it is set; one that is not is reported when it is needed."""
+    return dg.EnvVar(reference.env) if reference.value() else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from caliper_dagster.config import connections
 from caliper_dagster.config.event_stores import event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.hours import Hour
@@ -26,9 +27,7 @@ def deferred_hours(
         ConfigurationError: a setting is missing.
         StorageError: the ledger cannot be read.
     """
-    from caliper_dagster.emitter import Ledger
-
     if len(event_stores(settings)) == 1:
         return {}
-    with open_ledger() if open_ledger else Ledger(settings.ledger()) as ledger:
+    with open_ledger() if open_ledger else connections.open_ledger(settings) as ledger:
         return ledger.backlog(settings.require("moodle_wwwroot")).all()

@@ -1,9 +1,8 @@
-"""Dispatch: one run's events to several event stores at once.
+"""Fan-out: one run's events to several event stores at once.
 
-Here belongs that none of them waits for another: each has a thread, connections and a ledger handle
-of its own, and what it has done is told as it happens. Whoever asked for it hears all in one
-thread. What is sent, and what an answer means, is the business of ``emitter``; nothing here knows
-Dagster.
+No event store waits for another: each has a thread, connections and a ledger handle of its own.
+Progress is reported as it happens, to the one thread that asked for the delivery. ``emitter``
+decides what is sent and what an answer means; nothing here knows Dagster.
 """
 
 from __future__ import annotations
@@ -22,29 +21,30 @@ from caliper_dagster.config.event_stores import EventStoreDefinition
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.core.revisions import mapping_revision
 from caliper_dagster.core.row_accounting import DeliveryCounts, outstanding
 
 if TYPE_CHECKING:
-    from caliper_dagster.emitter import EmissionCounts, Ledger, Send
+    from caliper_dagster.emitter import EmissionCounts, HourOfEvents, Ledger, Send
 
 GRACE = 20
-"""Seconds for which an event store may go on, at least, when another has got everything."""
+"""Seconds for which an event store may go on, at least, when another one has received all hours."""
 
-_SLOWER = 4
-"""One that takes so many times fewer events per second than the others is not waited for."""
+_SLOWDOWN = 4
+"""An event store that accepts so many times fewer events per second than the others is slow."""
 
-_SLOW = 50
-"""Nor one that takes fewer events per second than this."""
+_MIN_PACE = 50
+"""An event store that accepts fewer events per second is slow, whatever the others do."""
 
-_LOOK = 0.5
+_POLL_SECONDS = 0.5
 
-_NEEDED = ("event_id", "json", "caliper_version", "outcome", "event_name", "event_type")
-"""Columns of the events that are asked for: what is sent, and what filters look at."""
+_COLUMNS = ("event_id", "json", "caliper_version", "outcome", "event_name", "event_type")
+"""Columns of ``caliper_events`` that are read: those that are sent, and those of filters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """An event store has got an hour.
+    """An event store has received an hour.
 
     Attributes:
         rows: rows of its table of results.
@@ -59,11 +59,11 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An event store's part of the run has ended.
+    """The part of the run that sends to one event store has ended.
 
     Attributes:
-        error: why it did not get all; None when it did, or was passed over.
-        left: hours that it is still to get, in runs of its own.
+        error: why it did not receive all hours; None when it did, or was skipped.
+        left: hours that are in its backlog now.
     """
 
     error: Exception | None
@@ -71,7 +71,7 @@ class Ended:
 
     @property
     def complete(self) -> bool:
-        """Whether it has got all hours."""
+        """Whether it has received all hours."""
         return self.error is None and not self.left
 
 
@@ -80,15 +80,17 @@ StoreProgress = tuple[EventStoreDefinition, Sent | Ended]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRequest:
-    """What the event stores of a run are sent.
+    """What is sent to the event stores of a run.
 
     Attributes:
         events: table of the events, by event store.
         hours: in order.
         site: address of the site whose events they are.
-        open_ledger: a handle of its own for each thread.
+        open_ledger: opens a handle for each thread.
         send: which events.
-        left: marks of the hours that were left over before, by event store (see `Backlog`).
+        left: marks of the hours that were in a backlog before, by event store (see `Backlog`).
+        resend_changed: whether a run that sends what is not acknowledged also sends events whose
+            content another mapping revision has changed (``CALIPER_RESEND_CHANGED``).
     """
 
     events: Callable[[EventStoreDefinition], Frame]
@@ -98,69 +100,82 @@ class DeliveryRequest:
     open_ledger: Callable[[], Ledger]
     send: Send
     left: Mapping[str, Mapping[Hour, int]]
+    resend_changed: bool = False
 
     def deliver(self, store: EventStoreDefinition, stopped: Callable[[], bool]) -> Iterator[Sent]:
-        """One event store's part; hours that were left over before are so no more."""
-        from caliper_dagster.emitter import Patience, emit
+        """Send to one event store; hours that it has received leave its backlog."""
+        from caliper_dagster.emitter import HourOfEvents, RetryPolicy, emit
 
-        kept, events = self.storage, self.events(store)
-        looked: dict[Hour, tuple[pa.ChunkedArray, Mapping[str, int]]] = {}
+        frame = self.events(store)
+        filtered_hours: dict[Hour, tuple[pa.ChunkedArray, Mapping[str, int]]] = {}
 
-        def each() -> Iterator[tuple[Hour, pa.Table]]:
-            for hour, table in kept.each(events, self.hours, _NEEDED):
-                wanted, filtered = store.filter.apply(table)
-                looked[hour] = wanted["event_id"], filtered
-                yield hour, wanted
+        def hours_of_events() -> Iterator[HourOfEvents]:
+            for hour, table, stats in self.storage.each_with_stats(frame, self.hours, _COLUMNS):
+                events, filtered = store.filter.apply(table)
+                filtered_hours[hour] = events["event_id"], filtered
+                yield HourOfEvents(hour, events, mapping_revision(stats))
 
-        with store.open() as target, self.open_ledger() as known:
+        with store.open() as destination, self.open_ledger() as ledger:
             for hour, results, counts in emit(
-                each(),
-                target,
-                known,
+                hours_of_events(),
+                destination,
+                ledger,
                 sensor=f"{self.site}#caliper-dagster",
                 site=self.site,
                 batch_size=store.batch_size,
                 batch_bytes=store.batch_bytes,
                 in_flight=store.envelopes_in_flight,
-                send=self.send,
-                patience=Patience(attempts=store.attempts),
+                send=self._effective_send,
+                retry_policy=RetryPolicy(attempts=store.attempts),
                 stopped=stopped,
             ):
-                delivery = _delivery(counts, results, *looked.pop(hour))
-                kept.write(store.results, hour, results, delivery.as_footer_stats())
-                mark = self.left.get(target.name, {}).get(hour)
+                delivery = _delivery_counts(counts, results, *filtered_hours.pop(hour))
+                self.storage.write(store.results, hour, results, delivery.as_footer_stats())
+                mark = self.left.get(destination.name, {}).get(hour)
                 if mark is not None and not delivery.outstanding:
-                    known.backlog(self.site).settle(target.name, {hour: mark})
+                    ledger.backlog(self.site).remove(destination.name, {hour: mark})
                 yield Sent(hour, results.num_rows, delivery, counts.seconds)
 
     @property
+    def _effective_send(self) -> Send:
+        from caliper_dagster.emitter import Send
+
+        if self.resend_changed and self.send is Send.UNACKNOWLEDGED:
+            return Send.CHANGED
+        return self.send
+
+    @property
     def is_by_name(self) -> bool:
-        """Whether more, or less, is asked for than what whoever catches up sends."""
-        return self.send in ("all", "rejected")
+        """Whether somebody asked for other events than the runs that send a backlog."""
+        return self.send in ("all", "rejected", "changed")
 
     def leave(self, store: EventStoreDefinition, hours: Collection[Hour]) -> None:
-        """Leave hours to runs of the event store's own."""
-        with self.open_ledger() as known:
-            known.backlog(self.site).add(store.ledger_name(), hours)
+        """Add hours to the backlog of an event store."""
+        with self.open_ledger() as ledger:
+            ledger.backlog(self.site).add(store.ledger_name(), hours)
 
     def not_sent(
         self, store: EventStoreDefinition, hours: Iterable[Hour], alone: bool, patient: bool
     ) -> tuple[Hour, ...]:
-        """What becomes of the hours that a store has not got in this run: those left over.
+        """Put the hours that an event store did not receive in this run into its backlog.
 
-        In a run of its own the first one goes behind all others, so that it does not hold them up.
+        In a run for one event store alone the first of them goes behind all others in the backlog,
+        so that it does not hold them up.
+
+        Returns:
+            those that are in its backlog now.
         """
         missing = tuple(hours)
-        known = tuple(hour for hour in missing if hour in self.left.get(store.name or "", {}))
+        queued = tuple(hour for hour in missing if hour in self.left.get(store.name or "", {}))
         if not patient:
             self.leave(store, missing)
             return missing
-        if alone and known:
-            self.leave(store, known[:1])
-        return known
+        if alone and queued:
+            self.leave(store, queued[:1])
+        return queued
 
 
-def _delivery(
+def _delivery_counts(
     counts: EmissionCounts,
     results: pa.Table,
     event_ids: pa.ChunkedArray,
@@ -169,6 +184,7 @@ def _delivery(
     return DeliveryCounts(
         events=counts.events + sum(filtered.values()),
         already_acknowledged=counts.already_acknowledged,
+        changed=counts.changed,
         sent=counts.sent,
         rejected=counts.rejected,
         filtered=filtered,
@@ -179,21 +195,21 @@ def _delivery(
 
 
 @dataclass(slots=True)
-class _Part:
-    """One event store's part while it goes on."""
+class _StoreThread:
+    """The part of a run that sends to one event store, while it goes on."""
 
     store: EventStoreDefinition
     stop: Event = field(default_factory=Event)
     sent: int = 0
 
-    def perform(self, request: DeliveryRequest, told: SimpleQueue[StoreProgress]) -> None:
+    def run(self, request: DeliveryRequest, messages: SimpleQueue[StoreProgress]) -> None:
         try:
             for sent in request.deliver(self.store, self.stop.is_set):
-                told.put((self.store, sent))
+                messages.put((self.store, sent))
         except Exception as error:
-            told.put((self.store, Ended(error)))
+            messages.put((self.store, Ended(error)))
         else:
-            told.put((self.store, Ended(None)))
+            messages.put((self.store, Ended(None)))
 
 
 def fan_out(
@@ -202,31 +218,31 @@ def fan_out(
     *,
     limit: float | None = None,
 ) -> Generator[StoreProgress]:
-    """Send to all the event stores at once, and tell of each hour and each end as it comes.
+    """Send to all the event stores at once, and report each hour and each end as it comes.
 
-    When one has got everything, the others may go on for as long again (at least `GRACE` seconds);
-    then those that are much slower stop at their next envelope. What an event store does not get is
-    left over, to runs of its own; one that has hours left over is passed over until it has got
-    them. A single event store is waited for, and so are all when somebody asked by name for what
-    is to be sent.
+    When one event store has received all hours, the others may go on for as long again, and at
+    least for `GRACE` seconds; then those that are much slower stop before their next envelope. The
+    hours that an event store did not receive are added to its backlog, which runs of its own send.
+    An event store that has a backlog is skipped until it has received it. A single event store is
+    waited for, and so are all when somebody asked by name for what is to be sent.
 
     Args:
         request: what is sent.
         stores: to whom.
-        limit: seconds after which all stop at their next envelope; None never.
+        limit: seconds after which all stop before their next envelope; None never.
     """
     alone = len(stores) == 1
     patient = alone or request.is_by_name
-    going = []
+    active = []
     for store in stores:
         if patient or store.name not in request.left:
-            going.append(store)
+            active.append(store)
         else:
             request.leave(store, request.hours)
             yield store, Ended(None, tuple(request.hours))
-    missing = {store: dict.fromkeys(request.hours) for store in going}
-    with closing(_at_once(request, going, patient=patient, limit=limit)) as told:
-        for store, message in told:
+    missing = {store: dict.fromkeys(request.hours) for store in active}
+    with closing(_send_at_once(request, active, patient=patient, limit=limit)) as messages:
+        for store, message in messages:
             if isinstance(message, Sent):
                 del missing[store][message.hour]
             elif message.error is not None:
@@ -236,65 +252,70 @@ def fan_out(
             yield store, message
 
 
-def _at_once(
+def _send_at_once(
     request: DeliveryRequest,
     stores: Collection[EventStoreDefinition],
     *,
     patient: bool,
     limit: float | None,
 ) -> Generator[StoreProgress]:
-    told: SimpleQueue[StoreProgress] = SimpleQueue()
-    parts = {store: _Part(store) for store in stores}
+    messages: SimpleQueue[StoreProgress] = SimpleQueue()
+    running = {store: _StoreThread(store) for store in stores}
     threads = [
-        Thread(target=part.perform, args=(request, told), name=f"caliper-{store.name}")
-        for store, part in parts.items()
+        Thread(target=part.run, args=(request, messages), name=f"caliper-{store.name}")
+        for store, part in running.items()
     ]
-    watch = SlowStorePolicy(limit, patient)
+    policy = SlowStorePolicy(limit, patient)
     try:
         for thread in threads:
             thread.start()
-        while parts:
+        while running:
             with suppress(Empty):
-                store, message = told.get(timeout=_LOOK)
+                store, message = messages.get(timeout=_POLL_SECONDS)
                 if isinstance(message, Sent):
-                    parts[store].sent += message.delivery.sent
+                    running[store].sent += message.delivery.sent
                 else:
-                    watch.ended(parts.pop(store), message)
+                    policy.note_end(running.pop(store), message)
                 yield store, message
-            watch.look(parts.values())
+            policy.stop_slow(running.values())
     finally:
-        for part in parts.values():
+        for part in running.values():
             part.stop.set()
         for thread in threads:
             thread.join()
 
 
 class SlowStorePolicy:
-    """Who is not waited for."""
+    """Decides which event stores a run does not wait for.
+
+    Args:
+        limit: seconds after which it waits for none; None without a limit.
+        patient: whether it waits for slow event stores.
+    """
 
     def __init__(self, limit: float | None, patient: bool) -> None:
         self._limit = limit
         self._patient = patient
         self._began = time.monotonic()
-        self._first: float | None = None
-        self._pace = 0.0
+        self._first_end: float | None = None
+        self._best_pace = 0.0
 
-    def ended(self, part: _Part, end: Ended) -> None:
-        """Take note of an event store whose part has ended."""
+    def note_end(self, part: _StoreThread, end: Ended) -> None:
+        """Learn from an event store that has received all hours how fast one can be."""
         if end.error is None:
             seconds = time.monotonic() - self._began
-            self._first = seconds if self._first is None else self._first
-            self._pace = max(self._pace, part.sent / seconds)
+            self._first_end = seconds if self._first_end is None else self._first_end
+            self._best_pace = max(self._best_pace, part.sent / seconds)
 
-    def look(self, going: Collection[_Part]) -> None:
-        """Stop the event stores that are not waited for."""
+    def stop_slow(self, running: Collection[_StoreThread]) -> None:
+        """Stop those event stores that the run does not wait for any longer."""
         seconds = time.monotonic() - self._began
-        for part in going:
+        for part in running:
             late = self._limit is not None and seconds > self._limit
-            if late or (not self._patient and self._holds_up(part, seconds)):
+            if late or (not self._patient and self._is_slow(part, seconds)):
                 part.stop.set()
 
-    def _holds_up(self, part: _Part, seconds: float) -> bool:
-        if self._first is None or seconds < self._first + max(GRACE, self._first):
+    def _is_slow(self, part: _StoreThread, seconds: float) -> bool:
+        if self._first_end is None or seconds < self._first_end + max(GRACE, self._first_end):
             return False
-        return part.sent / seconds < max(self._pace / _SLOWER, _SLOW)
+        return part.sent / seconds < max(self._best_pace / _SLOWDOWN, _MIN_PACE)

@@ -9,7 +9,6 @@ and attach the numbers to their materializations; nothing here imports Dagster.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -18,6 +17,7 @@ import pyarrow.compute as pc
 from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG, Frame
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
+from caliper_dagster.core.revisions import expansion_stats, mapping_stats
 from caliper_dagster.core.row_accounting import Account
 from caliper_dagster.expander import MoodleDatabase, count_rows, expand_new, read_log
 from caliper_dagster.translator import Translator
@@ -123,37 +123,29 @@ def write_expanded(
     """
     written, stopwatch = [], _Stopwatch()
     for chunk_hours, log in store.chunks(MOODLE_LOG, hours):
-        expanded = _expand_chunk(database, store, chunk_hours, log, fresh=fresh)
-        del log
+        existing, footers = store.existing(EXPANDED_LOG, [] if fresh else chunk_hours)
+        expanded, is_new = expand_new(database, log, existing)
+        expanded = expanded.append_column(_EXPANDED_NOW, is_new)
+        del log, existing
         seconds_per_row = stopwatch.lap() / max(1, expanded.num_rows)
         for hour, rows in split_by_hour(expanded, chunk_hours):
-            size = store.write(EXPANDED_LOG, hour, rows)
+            expanded_now = int(pc.sum(rows[_EXPANDED_NOW], min_count=0).as_py())
+            stats = expansion_stats(
+                footers.get(hour), kept=rows.num_rows - expanded_now, expanded=expanded_now
+            )
+            size = store.write(EXPANDED_LOG, hour, rows, stats)
             written.append(
                 WrittenExpandedHour(
                     hour=hour,
                     rows=rows.num_rows,
                     bytes=size,
                     seconds=seconds_per_row * rows.num_rows + stopwatch.lap(),
-                    expanded_now=pc.sum(rows[_EXPANDED_NOW], min_count=0).as_py(),
+                    expanded_now=expanded_now,
                 )
             )
         # The next chunk is read while these names still hold this one.
         del expanded, rows
     return written
-
-
-def _expand_chunk(
-    database: MoodleDatabase,
-    store: PartitionStore,
-    hours: Iterable[Hour],
-    log: pa.Table,
-    *,
-    fresh: bool,
-) -> pa.Table:
-    """``EXPANDED_LOG`` rows of a chunk, with a column that says which were expanded now."""
-    already_expanded = store.known(EXPANDED_LOG, [] if fresh else hours)
-    expanded, is_new = expand_new(database, log, already_expanded)
-    return expanded.append_column(_EXPANDED_NOW, is_new)
 
 
 def write_events(
@@ -182,7 +174,8 @@ def write_events(
         samples.append(sample_problems(events))
         for hour, rows in split_by_hour(events, chunk_hours):
             account = _account(store, hour, rows)
-            size = store.write(frame, hour, rows, account.as_footer_stats())
+            stats = account.as_footer_stats() | mapping_stats()
+            size = store.write(frame, hour, rows, stats)
             written.append(
                 WrittenEventsHour(
                     hour=hour,

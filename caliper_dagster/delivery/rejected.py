@@ -13,13 +13,13 @@ from itertools import groupby
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from caliper_dagster.config.connections import open_ledger, open_store
 from caliper_dagster.config.event_stores import EventStoreDefinition, events_frame
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore
-from caliper_dagster.emitter import Ledger
 
 _UNKNOWN = "-"
 
@@ -68,9 +68,9 @@ def rejected_events(
 def _rejected(
     settings: Settings, store: EventStoreDefinition, hours: HourRange
 ) -> Iterator[RejectedEvent]:
-    site, kept = settings.require("moodle_wwwroot"), PartitionStore(settings.storage_url())
+    site, kept = settings.require("moodle_wwwroot"), open_store(settings)
     events = events_frame(settings, store.caliper_version)
-    with Ledger(settings.ledger()) as ledger:
+    with open_ledger(settings) as ledger:
         found = ledger.rejected(store.ledger_name(), hours, site=site)
     for hour, batches in groupby(found, lambda batch: batch.hour):
         refused = {event_id: batch for batch in batches for event_id in batch.event_ids()}

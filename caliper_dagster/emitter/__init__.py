@@ -1,16 +1,35 @@
-"""Caliper events to an event store.
+"""Caliper events to event stores.
 
-Knows envelopes, HTTP and what each event store has acknowledged. Knows nothing of Moodle, of how
-events are made, or of Dagster. One hour's events walk through it once: ``fingerprints`` tell which
-are new, ``envelopes`` puts those into envelopes, ``event_store`` posts each (again and again, if
-``retries`` says so), ``delivery`` makes of the answer what ``ledger`` records; ``emission`` is the
-loop around them.
+This part knows envelopes, HTTP and what each destination has acknowledged. It knows nothing of
+Moodle, of how events are made, or of Dagster. ``emission`` takes an hour's events through it:
+``ledger`` tells which of them are to be sent, ``envelopes`` cuts them into envelopes,
+``http_destination`` posts each and decides what the answer means, ``retries`` posts it again where
+that helps, and ``delivery`` records the answer in the ledger. ``destination`` is the seam behind
+which other destinations than HTTP fit.
 """
 
 from caliper_dagster.emitter.delivery import StoppedError
-from caliper_dagster.emitter.emission import EmissionCounts, Send, emit
-from caliper_dagster.emitter.http_destination import EventStore
+from caliper_dagster.emitter.destination import Destination
+from caliper_dagster.emitter.emission import (
+    EmissionCounts,
+    EmittedHour,
+    HourOfEvents,
+    Send,
+    emit,
+)
+from caliper_dagster.emitter.http_destination import HttpDestination
 from caliper_dagster.emitter.ledger import Ledger
-from caliper_dagster.emitter.retries import Patience
+from caliper_dagster.emitter.retries import RetryPolicy
 
-__all__ = ["EmissionCounts", "EventStore", "Ledger", "Patience", "Send", "StoppedError", "emit"]
+__all__ = [
+    "Destination",
+    "EmissionCounts",
+    "EmittedHour",
+    "HourOfEvents",
+    "HttpDestination",
+    "Ledger",
+    "RetryPolicy",
+    "Send",
+    "StoppedError",
+    "emit",
+]

@@ -1,9 +1,9 @@
-"""Delivery: envelopes on their way, a few at a time, and what an answer means for the events.
+"""Delivery: requests under way to a destination, and what follows from each answer.
 
-Here belongs the table of answers: what was acknowledged or refused for its content is written to
-the ledger, a refused envelope is divided until the offending events stand alone, one that is too
-large is cut smaller, and anything else ends the run. Which events go is decided by ``emission``,
-how long a failing event store is borne by ``retries``.
+An accepted or rejected batch is written to the ledger. A batch that is rejected as a whole is
+divided until the offending events stand alone, one that is too large is cut into smaller ones, and
+any other refusal ends the run. ``emission`` decides which events are sent, ``retries`` for how long
+a failing destination is tried.
 """
 
 from __future__ import annotations
@@ -20,41 +20,52 @@ import numpy as np
 
 from caliper_dagster.core.errors import DeliveryError
 from caliper_dagster.core.hours import Hour
-from caliper_dagster.emitter.envelopes import batches, context_iri, envelope, envelope_overhead
-from caliper_dagster.emitter.fingerprints import Fingerprints
-from caliper_dagster.emitter.http_destination import EndpointConfiguration, EventStore, RefusalError
-from caliper_dagster.emitter.ledger import ACKNOWLEDGED, REJECTED, Batch, Ledger
-from caliper_dagster.emitter.retries import Courier, GivenUpError, Patience, Posted
+from caliper_dagster.emitter.destination import (
+    Answer,
+    Destination,
+    DestinationLimits,
+    Meaning,
+    Request,
+)
+from caliper_dagster.emitter.envelopes import batches, context_iri, envelope_overhead
+from caliper_dagster.emitter.ledger import ACKNOWLEDGED, REJECTED, BatchRecord, Ledger
+from caliper_dagster.emitter.ledger.fingerprints import Fingerprints
+from caliper_dagster.emitter.retries import (
+    RetryingSender,
+    RetryPolicy,
+    SenderClosedError,
+    SendResult,
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CONTENT = frozenset({400, 422})
-_TOO_LARGE = 413
-_NO_WORDS = "refused without a word"
+_NO_WORDS = "refused without a reason"
 
-_HOPELESS = 50
-"""Events refused one by one, and none taken in the run: then it is not the events."""
+_MAX_REJECTIONS = 50
+"""When so many single events were rejected and none was accepted, the events are not the cause."""
 
 
 class StoppedError(DeliveryError):
-    """The run was asked to stop; nothing is wrong with the event store."""
+    """The run was asked to stop; nothing is wrong with the destination."""
 
 
 @dataclass(slots=True)
-class Errand:
-    """The events of one hour that are to be sent, and what became of them so far.
+class HourProgress:
+    """How far the events of one hour have come that are to be sent.
 
     Attributes:
-        refused_before: packed ids of events of the hour whose last answer is a rejection.
-        unsettled: events that have been given out and have no answer yet.
-        sent: events acknowledged.
-        envelopes: acknowledged envelopes.
-        bytes: their size.
+        mapping_revision: revision under which the events were made.
+        rejected_before: packed ids of the hour's events whose last answer is a rejection.
+        unanswered: number of events that were submitted and have no answer yet.
+        sent: number of events acknowledged.
+        envelopes: number of accepted requests.
+        bytes: size of their events, and of what is around them.
         recorded: whether the ledger now holds more of the hour than before.
     """
 
     hour: Hour
-    refused_before: frozenset[bytes] = frozenset()
-    unsettled: int = 0
+    mapping_revision: int
+    rejected_before: frozenset[bytes] = frozenset()
+    unanswered: int = 0
     sent: int = 0
     envelopes: int = 0
     bytes: int = 0
@@ -62,24 +73,24 @@ class Errand:
 
 
 @dataclass(slots=True)
-class Parcel:
-    """Events that go together in one envelope.
+class Batch:
+    """Events that go into one request.
 
     Attributes:
-        errand: of which they are a part.
+        progress: that of their hour.
         version: Caliper version of all of them.
         texts: JSON of each event.
-        suspect: all were refused before: when they are again, each is asked for by itself.
-        sibling: the other half of a refused parcel. If this half is taken, it is the other one
-            that was refused, and need not be posted whole.
+        suspect: all were rejected before. When they are again, each is sent by itself.
+        sibling: the other half of a rejected batch. If this half is accepted, the other one holds
+            the offending event and need not be sent whole.
     """
 
-    errand: Errand
+    progress: HourProgress
     version: str
     texts: Sequence[memoryview]
     fingerprints: Fingerprints
     suspect: bool = False
-    sibling: Parcel | None = None
+    sibling: Batch | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -88,10 +99,10 @@ class Parcel:
         """Bytes of the events, with the commas between them."""
         return sum(map(len, self.texts)) + len(self.texts) - 1
 
-    def part(self, start: int, end: int) -> Parcel:
-        """Some of the events, as a parcel of their own."""
-        return Parcel(
-            self.errand,
+    def slice(self, start: int, end: int) -> Batch:
+        """Some of the events, as a batch of their own."""
+        return Batch(
+            self.progress,
             self.version,
             self.texts[start:end],
             self.fingerprints[start:end],
@@ -100,13 +111,14 @@ class Parcel:
 
 
 @dataclass(slots=True)
-class Limits:
-    """What one envelope may hold.
+class EnvelopeLimits:
+    """What one request may hold.
 
     Attributes:
         events: number of events, at most.
-        bytes: size, at most; shrinks when the event store says 413. A larger event goes alone.
-        versions: contexts that the event store takes, without scheme; empty when it does not say.
+        bytes: size of an envelope, at most; shrinks when the destination says that one is too
+            large. A larger event goes alone.
+        versions: contexts that the destination accepts, without scheme; empty when it does not say.
     """
 
     events: int
@@ -115,233 +127,253 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Delivery:
-    """One run's envelopes on their way; used by one thread, which alone writes the ledger.
+class EnvelopeDelivery:
+    """One run's requests to one destination; used by one thread, which alone writes the ledger.
 
-    At most ``in_flight`` envelopes have been posted and are not in the ledger. Their order is not
+    At most ``in_flight`` requests have been sent and are not in the ledger. Their order is not
     promised.
+
+    Attributes:
+        renew_lease: called before anything is sent, and at least every ``poll_seconds`` while
+            waiting for an answer.
+        stopped: whether nothing more is to be sent; called as often.
     """
 
-    event_store: EventStore
+    destination: Destination
     ledger: Ledger
     sensor: str
     site: str
-    limits: Limits
+    limits: EnvelopeLimits
     in_flight: int
-    patience: Patience
-    keep: Callable[[], None] = lambda: None
-    """Called before anything is posted, and at least every ``beat`` seconds while waiting."""
-    beat: float = 5
+    retry_policy: RetryPolicy
+    renew_lease: Callable[[], None] = lambda: None
+    poll_seconds: float = 5
     stopped: Callable[[], bool] = lambda: False
-    """Whether nothing more is to be posted; asked before, and every ``beat`` seconds while waiting.
-    """
 
-    _asked: bool = field(init=False, default=False)
-    _courier: Courier = field(init=False)
+    _limits_requested: bool = field(init=False, default=False)
+    _sender: RetryingSender = field(init=False)
     _threads: ThreadPoolExecutor = field(init=False)
-    _flying: dict[Future[Posted], Parcel] = field(init=False, default_factory=dict)
-    _next: deque[Parcel] = field(init=False, default_factory=deque)
-    _taken: bool = field(init=False, default=False)
+    _under_way: dict[Future[SendResult], Batch] = field(init=False, default_factory=dict)
+    _queue: deque[Batch] = field(init=False, default_factory=deque)
+    _any_accepted: bool = field(init=False, default=False)
     _shrunk: bool = field(init=False, default=False)
-    _refused: int = field(init=False, default=0)
+    _rejections: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        self._courier = Courier(self.event_store, self.patience)
+        self._sender = RetryingSender(self.destination, self.retry_policy)
         self._threads = ThreadPoolExecutor(self.in_flight, "caliper-envelope")
 
     def capacity(self, version: str) -> int:
         """Bytes of joined events that fit into an envelope now.
 
-        The first time, the event store is asked what it takes. One that does not say, or not now,
-        is no fault: the answers to envelopes count.
+        The first call asks the destination what it accepts. One that does not say, or not now, is
+        no error: the answers to the requests count.
 
         Raises:
-            DeliveryError: it says that it does not take this version.
+            DeliveryError: it says that it does not accept this version.
         """
         data_version = context_iri(version)
-        if not self._asked:
-            self._asked = True
+        if not self._limits_requested:
+            self._limits_requested = True
             with suppress(DeliveryError):
-                self._heed(self.event_store.configuration())
+                self._apply_endpoint_limits(self.destination.limits())
         versions = self.limits.versions
-        if versions and _plain(data_version) not in versions:
+        if versions and _without_scheme(data_version) not in versions:
             raise DeliveryError(
-                f"The event store at {self.event_store.address} takes "
+                f"The event store at {self.destination.address} accepts "
                 f"{', '.join(sorted(versions))}, "
-                f"not {_plain(data_version)}: check CALIPER_VERSION.",
+                f"not {_without_scheme(data_version)}: check CALIPER_VERSION.",
                 transient=False,
             )
         return self.limits.bytes - envelope_overhead(self.sensor, data_version)
 
-    def check(self) -> None:
-        """Go no further when it is to stop.
+    def raise_if_stopped(self) -> None:
+        """Send nothing more when the run was asked to stop.
 
         Raises:
-            StoppedError: it is; what is on its way is still recorded.
-            RefusalError: it is, and the event store has been failing.
+            StoppedError: it was; the answers to requests under way are still recorded.
+            DeliveryError: it was, and the destination has been failing.
         """
         if self.stopped():
-            raise self._courier.trouble() or StoppedError(
-                f"The event store at {self.event_store.address} was left for later.",
+            failure = self._sender.last_failure()
+            if failure is not None:
+                raise failure.error()
+            raise StoppedError(
+                f"The run stopped sending to the event store at {self.destination.address}; its "
+                "events are queued and sent later.",
                 transient=True,
             )
 
-    def _heed(self, offered: EndpointConfiguration | None) -> None:
-        if offered is None:
+    def _apply_endpoint_limits(self, limits: DestinationLimits | None) -> None:
+        if limits is None:
             return
-        if offered.maximum_payload is not None:
-            self.limits.bytes = min(self.limits.bytes, offered.maximum_payload)
-        self.limits.versions = frozenset(_plain(version) for version in offered.versions)
+        if limits.max_bytes is not None:
+            self.limits.bytes = min(self.limits.bytes, limits.max_bytes)
+        self.limits.versions = frozenset(map(_without_scheme, limits.versions))
 
-    def give(self, parcel: Parcel) -> None:
-        """Send a parcel; returns when it, and all that had to go before it, is on its way."""
-        parcel.errand.unsettled += len(parcel)
-        self._next.append(parcel)
-        self._launch()
-        while self._next:
-            self.settle()
+    def submit(self, batch: Batch) -> None:
+        """Send a batch; returns when it, and all that had to go before it, is under way."""
+        batch.progress.unanswered += len(batch)
+        self._queue.append(batch)
+        self._start_requests()
+        while self._queue:
+            self.wait_for_answer()
 
-    def settle(self) -> None:
-        """Wait for an answer and do what it asks for. There must be something on its way."""
-        done: set[Future[Posted]] = set()
+    def wait_for_answer(self) -> None:
+        """Wait for an answer and act on it. At least one request must be under way."""
+        done: set[Future[SendResult]] = set()
         while not done:
-            done, _ = wait(self._flying, self.beat, FIRST_COMPLETED)
-            self.keep()
+            done, _ = wait(self._under_way, self.poll_seconds, FIRST_COMPLETED)
+            self.renew_lease()
             if not done:
-                self.check()
+                self.raise_if_stopped()
         for future in done:
-            parcel = self._flying.pop(future)
-            # The envelope that found the event store to be down comes too, and says so.
-            with suppress(GivenUpError):
-                self._answered(parcel, future.result())
-        self._launch()
+            batch = self._under_way.pop(future)
+            # The request that found the destination to be down is among them, and raises.
+            with suppress(SenderClosedError):
+                self._act_on(batch, future.result())
+        self._start_requests()
 
-    def land(self) -> None:
-        """Wait for what is still on its way, begin nothing more, record what was acknowledged.
+    def drain(self) -> None:
+        """Wait for the requests under way, start none, and record what was accepted.
 
-        Nothing is on its way unless the run has failed, or was left before its end.
+        None is under way unless the run has failed, or was left before its end.
         """
-        self._next.clear()
-        if not self._flying:
+        self._queue.clear()
+        if not self._under_way:
             return
-        self._courier.end()
-        while self._flying:
-            future, parcel = self._flying.popitem()
-            if future.exception() is None and future.result().refusal is None:
-                self._acknowledge(parcel, future.result())
+        self._sender.close()
+        while self._under_way:
+            future, batch = self._under_way.popitem()
+            if future.exception() is None:
+                result = future.result()
+                if result.answer.meaning is Meaning.ACCEPTED:
+                    self._acknowledge(batch, result)
 
-    def end(self) -> None:
-        """No more envelopes; ends the threads."""
-        self.land()
+    def close(self) -> None:
+        """Drain, and end the threads."""
+        self.drain()
         self._threads.shutdown()
 
-    def _launch(self) -> None:
-        while self._next and len(self._flying) < self.in_flight:
-            self.keep()
-            self.check()
-            parcel = self._next.popleft()
-            if self._shrunk and len(parcel) > 1 and parcel.size() > self.capacity(parcel.version):
-                self._put_first([*self.cut(parcel), *_rest(parcel)])
-                continue
-            self._flying[self._threads.submit(self._post, parcel)] = parcel
+    def split(self, batch: Batch) -> Iterator[Batch]:
+        """The events in batches of the size that is allowed now."""
+        sizes = np.array([len(text) for text in batch.texts])
+        limits = self.limits.events, lambda: self.capacity(batch.version)
+        return (batch.slice(start, end) for start, end in batches(sizes, *limits))
 
-    def _post(self, parcel: Parcel) -> Posted:
-        version = context_iri(parcel.version)
-        return self._courier.post(
-            lambda moment: envelope(self.sensor, moment, version, parcel.texts)
+    def _start_requests(self) -> None:
+        while self._queue and len(self._under_way) < self.in_flight:
+            self.renew_lease()
+            self.raise_if_stopped()
+            batch = self._queue.popleft()
+            if self._shrunk and len(batch) > 1 and batch.size() > self.capacity(batch.version):
+                self._put_first([*self.split(batch), *_sibling(batch)])
+                continue
+            self._under_way[self._threads.submit(self._send, batch)] = batch
+
+    def _send(self, batch: Batch) -> SendResult:
+        return self._sender.send(
+            lambda send_time: Request(
+                batch.progress.hour, self.sensor, batch.version, batch.texts, send_time
+            )
         )
 
-    def _answered(self, parcel: Parcel, posted: Posted) -> None:
-        refusal = posted.refusal
-        if refusal is None:
-            self._acknowledge(parcel, posted)
-            if parcel.sibling is not None:
-                self._put_first(_divided(parcel.sibling))
+    def _act_on(self, batch: Batch, result: SendResult) -> None:
+        meaning = result.answer.meaning
+        if meaning is Meaning.ACCEPTED:
+            self._acknowledge(batch, result)
+            if batch.sibling is not None:
+                self._put_first(_halves(batch.sibling))
             return
-        pieces = _rest(parcel)
-        if refusal.status not in _CONTENT | {_TOO_LARGE}:
-            raise refusal
-        if len(parcel) == 1:
-            self._reject(parcel, posted, refusal)
-        elif refusal.status == _TOO_LARGE:
+        if meaning not in {Meaning.REJECTED, Meaning.TOO_LARGE} or (
+            self.destination.takes_whole_hours
+        ):
+            raise result.answer.error()
+        following = _sibling(batch)
+        if len(batch) == 1:
+            self._reject(batch, result)
+        elif meaning is Meaning.TOO_LARGE:
             self._shrunk = True
-            self.limits.bytes = min(self.limits.bytes, posted.bytes // 2)
-            pieces = [*self.cut(parcel), *pieces]
+            self.limits.bytes = min(self.limits.bytes, self._size(batch) // 2)
+            following = [*self.split(batch), *following]
         else:
-            pieces = [*_divided(parcel), *pieces]
-        self._put_first(pieces)
+            following = [*_halves(batch), *following]
+        self._put_first(following)
 
-    def _put_first(self, parcels: list[Parcel]) -> None:
-        self._next.extendleft(reversed(parcels))
+    def _put_first(self, following: list[Batch]) -> None:
+        self._queue.extendleft(reversed(following))
 
-    def cut(self, parcel: Parcel) -> Iterator[Parcel]:
-        """The events in parcels of the size that is allowed now."""
-        sizes = np.array([len(text) for text in parcel.texts])
-        limits = self.limits.events, lambda: self.capacity(parcel.version)
-        return (parcel.part(start, end) for start, end in batches(sizes, *limits))
+    def _acknowledge(self, batch: Batch, result: SendResult) -> None:
+        self._any_accepted = True
+        self._record(batch, result, ACKNOWLEDGED, None)
+        progress = batch.progress
+        progress.sent += len(batch)
+        progress.envelopes += 1
+        progress.bytes += self._size(batch)
 
-    def _acknowledge(self, parcel: Parcel, posted: Posted) -> None:
-        self._taken = True
-        self._record(parcel, posted, ACKNOWLEDGED, None)
-        errand = parcel.errand
-        errand.sent += len(parcel)
-        errand.envelopes += 1
-        errand.bytes += posted.bytes
+    def _reject(self, batch: Batch, result: SendResult) -> None:
+        answer = result.answer
+        self._record(batch, result, REJECTED, answer.words or _NO_WORDS)
+        self._rejections += not (batch.suspect or answer.meaning is Meaning.TOO_LARGE)
+        if self._rejections == _MAX_REJECTIONS and not self._any_accepted:
+            raise self._accepts_nothing(answer)
 
-    def _reject(self, parcel: Parcel, posted: Posted, refusal: RefusalError) -> None:
-        self._record(parcel, posted, REJECTED, refusal.words or _NO_WORDS)
-        self._refused += not (parcel.suspect or refusal.status == _TOO_LARGE)
-        if self._refused == _HOPELESS and not self._taken:
-            raise DeliveryError(
-                f"The event store at {self.event_store.address} refused {_HOPELESS} events one by "
-                f"one and took none, the last with {refusal.status} ({refusal.words}): check "
-                "CALIPER_VERSION and CALIPER_EVENT_STORE_URL.",
-                transient=False,
-            )
+    def _accepts_nothing(self, answer: Answer) -> DeliveryError:
+        return DeliveryError(
+            f"The event store at {self.destination.address} rejected {_MAX_REJECTIONS} single "
+            f"events and accepted none, the last with {answer.status} ({answer.words}): check "
+            "CALIPER_VERSION and CALIPER_EVENT_STORE_URL.",
+            transient=False,
+        )
 
-    def _record(self, parcel: Parcel, posted: Posted, outcome: str, error: str | None) -> None:
-        errand = parcel.errand
-        batch = Batch(
-            hour=errand.hour,
+    def _record(self, batch: Batch, result: SendResult, outcome: str, error: str | None) -> None:
+        progress = batch.progress
+        record = BatchRecord(
+            hour=progress.hour,
             batch_id=f"urn:uuid:{uuid4()}",
             outcome=outcome,
-            bytes=posted.bytes,
-            attempts=posted.attempts,
-            http_status=posted.status,
-            sent_at=_milliseconds(posted.sent_at),
-            answered_at=_milliseconds(posted.answered_at),
+            bytes=self._size(batch),
+            attempts=result.attempts,
+            http_status=result.answer.status,
+            sent_at=_milliseconds(result.sent_at),
+            answered_at=_milliseconds(result.answered_at),
             error=error,
-            fingerprints=parcel.fingerprints,
+            mapping_revision=progress.mapping_revision,
+            fingerprints=batch.fingerprints,
         )
-        superseded = errand.refused_before and errand.refused_before.intersection(
-            parcel.fingerprints["id"].tolist()
+        superseded = progress.rejected_before and progress.rejected_before.intersection(
+            batch.fingerprints["id"].tolist()
         )
-        self.ledger.record(self.event_store.name, batch, site=self.site, superseded=superseded)
-        errand.unsettled -= len(parcel)
-        errand.recorded = True
+        self.ledger.record(self.destination.name, record, site=self.site, superseded=superseded)
+        progress.unanswered -= len(batch)
+        progress.recorded = True
+
+    def _size(self, batch: Batch) -> int:
+        """Bytes of the batch as an envelope."""
+        return batch.size() + envelope_overhead(self.sensor, context_iri(batch.version))
 
 
-def _rest(parcel: Parcel) -> list[Parcel]:
-    """The other half, of which nothing is known."""
-    return [] if parcel.sibling is None else [parcel.sibling]
+def _sibling(batch: Batch) -> list[Batch]:
+    """The other half of a divided batch, of which nothing is known yet."""
+    return [] if batch.sibling is None else [batch.sibling]
 
 
-def _divided(parcel: Parcel) -> list[Parcel]:
-    """What to post next when the event store refuses something in a parcel.
+def _halves(batch: Batch) -> list[Batch]:
+    """What to send next when the destination rejects something in a batch.
 
-    Of two halves only the first: if it is taken, the other is at fault, and is divided in turn.
-    One event among n is found with at most 2 log2(n) requests.
+    Of two halves only the first: if it is accepted, the other one holds the offending event and is
+    divided in turn. One event among n is found with at most 2 log2(n) requests.
     """
-    if len(parcel) == 1 or parcel.suspect:
-        return [parcel.part(place, place + 1) for place in range(len(parcel))]
-    half = len(parcel) // 2
-    first = parcel.part(0, half)
-    first.sibling = parcel.part(half, len(parcel))
+    if len(batch) == 1 or batch.suspect:
+        return [batch.slice(number, number + 1) for number in range(len(batch))]
+    half = len(batch) // 2
+    first = batch.slice(0, half)
+    first.sibling = batch.slice(half, len(batch))
     return [first]
 
 
-def _plain(context: str) -> str:
-    """A context IRI without its scheme: the published material has both of them."""
+def _without_scheme(context: str) -> str:
+    """A context IRI without its scheme: the published material has ``http`` and ``https``."""
     return context.partition("://")[2].rstrip("/") or context
 
 

@@ -1,7 +1,7 @@
-"""The loop: from hours of events to acknowledged envelopes.
+"""The loop: from hours of events to acknowledged requests.
 
-What is decided here is which events to send, and that no other run sends them at the same time;
-how they get there is the business of ``delivery``, which knows what each answer means.
+This module decides which events are sent, and that no other run sends them at the same time.
+``delivery`` sends them and acts on the answers.
 """
 
 from __future__ import annotations
@@ -13,53 +13,87 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import compress
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.frames import WITH_EVENT
 from caliper_dagster.core.hours import Hour
-from caliper_dagster.emitter.delivery import Delivery, Errand, Limits, Parcel
-from caliper_dagster.emitter.fingerprints import (
-    Fingerprints,
-    fingerprints,
-    text_slices,
-    unacknowledged,
-)
-from caliper_dagster.emitter.http_destination import EventStore
-from caliper_dagster.emitter.ledger import (
+from caliper_dagster.core.revisions import MAPPING_REVISION
+from caliper_dagster.emitter.delivery import (
     Batch,
-    Ledger,
-    acknowledged_fingerprints,
-    rejected_fingerprints,
-    results_table,
+    EnvelopeDelivery,
+    EnvelopeLimits,
+    HourProgress,
 )
-from caliper_dagster.emitter.retries import Patience
-
-HoursAndEvents = Iterable[tuple[Hour, pa.Table]]
-Emitted = tuple[Hour, pa.Table, "EmissionCounts"]
-_Mask = npt.NDArray[np.bool_]
+from caliper_dagster.emitter.destination import Destination
+from caliper_dagster.emitter.ledger import BatchRecord, Ledger, results_table
+from caliper_dagster.emitter.ledger.fingerprints import Fingerprints, fingerprints, text_slices
+from caliper_dagster.emitter.ledger.records import LedgerState, Mask, rejected_ids
+from caliper_dagster.emitter.retries import RetryPolicy
 
 _GROUP_HOURS = 168
 _GROUP_BYTES = 64_000_000
-_PATIENCE = Patience()
+_DEFAULT_POLICY = RetryPolicy()
+
+
+class HourOfEvents(NamedTuple):
+    """The events of one hour, to be sent.
+
+    Attributes:
+        events: its ``CALIPER_EVENTS`` table.
+        mapping_revision: revision under which they were made (``core.revisions``).
+    """
+
+    hour: Hour
+    events: pa.Table
+    mapping_revision: int = MAPPING_REVISION
+
+
+class EmittedHour(NamedTuple):
+    """One hour that has all its answers.
+
+    Attributes:
+        results: its ``EMISSION_RESULTS`` table: all batches ever answered for the hour.
+        counts: what this run did.
+    """
+
+    hour: Hour
+    results: pa.Table
+    counts: EmissionCounts
 
 
 class Send(StrEnum):
     """Which events of an hour are sent.
 
-    ``unacknowledged``: what is new, what has changed, what was refused, and what was left over.
-    ``new``: the same without what was refused with its present content. ``rejected``: only what
-    was refused, whatever its content is now. ``all``: everything.
+    ``unacknowledged``: new events, changed ones, rejected ones, and those without an answer. An
+    event that was acknowledged under another mapping revision has not changed. ``changed``: the
+    same, and also events whose content differs from that acknowledged under another mapping
+    revision. ``new``: like ``unacknowledged``, without events that were rejected with their present
+    content. ``rejected``: only events that were rejected, whatever their content is now. ``all``:
+    every event.
     """
 
     UNACKNOWLEDGED = "unacknowledged"
+    CHANGED = "changed"
     NEW = "new"
     REJECTED = "rejected"
     ALL = "all"
+
+    def choose(self, state: LedgerState) -> Mask:
+        """Which events of an hour are sent, as a mask over them."""
+        if self is Send.ALL:
+            return np.ones_like(state.rejected)
+        if self is Send.REJECTED:
+            return state.rejected
+        if self is Send.CHANGED:
+            return ~state.acknowledged | state.changed
+        if self is Send.NEW:
+            return ~state.acknowledged & ~state.rejected_as_is
+        return ~state.acknowledged
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +102,19 @@ class EmissionCounts:
 
     Attributes:
         events: events of the hour.
-        already_acknowledged: of these, not sent because the event store has them with this content.
-        sent: of these, acknowledged now.
-        rejected: of these, refused for what they are: their last answer, now or earlier.
-        envelopes: acknowledged envelopes.
-        bytes: size of these envelopes.
+        already_acknowledged: of these, not sent because they were acknowledged before.
+        changed: of the latter, those whose present content the destination does not have: it was
+            sent the content that another mapping revision made.
+        sent: of the events, acknowledged now.
+        rejected: of the events, refused for their content: their last answer, now or earlier.
+        envelopes: accepted requests.
+        bytes: size of these requests.
         seconds: from the first look at the hour to the last answer.
     """
 
     events: int
     already_acknowledged: int
+    changed: int
     sent: int
     rejected: int
     envelopes: int
@@ -96,7 +133,7 @@ class _Events:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def chosen(self, mask: _Mask) -> _Events:
+    def select(self, mask: Mask) -> _Events:
         if mask.all():
             return self
         return _Events(
@@ -106,53 +143,29 @@ class _Events:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """Which of an hour's events the ledger knows, as masks over them."""
-
-    acknowledged: _Mask
-    rejected: _Mask
-    """Whatever the content was."""
-    rejected_as_is: _Mask
-
-    @classmethod
-    def of(cls, found: Fingerprints, batches: list[Batch]) -> _Standing:
-        refused = rejected_fingerprints(batches)
-        rejected = np.isin(found["id"], refused["id"])
-        return cls(
-            acknowledged=~unacknowledged(found, acknowledged_fingerprints(batches)) & ~rejected,
-            rejected=rejected,
-            rejected_as_is=rejected & ~unacknowledged(found, refused),
-        )
-
-    def to_send(self, send: Send) -> _Mask:
-        if send is Send.ALL:
-            return np.ones_like(self.rejected)
-        if send is Send.REJECTED:
-            return self.rejected
-        open_ = ~self.acknowledged
-        return open_ & ~self.rejected_as_is if send is Send.NEW else open_
-
-
 @dataclass(slots=True)
-class _Hour:
-    """One hour on its way."""
+class _StartedHour:
+    """One hour whose events are being sent."""
 
-    hour: Hour
     events: _Events
-    standing: _Standing
-    to_send: _Mask
-    errand: Errand
+    state: LedgerState
+    to_send: Mask
+    progress: HourProgress
     started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def hour(self) -> Hour:
+        return self.progress.hour
 
     def counts(self, rejected: int) -> EmissionCounts:
         return EmissionCounts(
             events=len(self.events),
-            already_acknowledged=int((self.standing.acknowledged & ~self.to_send).sum()),
-            sent=self.errand.sent,
+            already_acknowledged=int((self.state.acknowledged & ~self.to_send).sum()),
+            changed=int((self.state.changed & ~self.to_send).sum()),
+            sent=self.progress.sent,
             rejected=rejected,
-            envelopes=self.errand.envelopes,
-            bytes=self.errand.bytes,
+            envelopes=self.progress.envelopes,
+            bytes=self.progress.bytes,
             seconds=time.perf_counter() - self.started,
         )
 
@@ -161,85 +174,95 @@ class _Hour:
 class _Emitter:
     """One run."""
 
-    delivery: Delivery
+    delivery: EnvelopeDelivery
+    destination: Destination
     ledger: Ledger
-    event_store: str
     site: str
     send: Send
     in_flight: int
-    _known: dict[Hour, list[Batch]] = field(default_factory=dict)
-    _on_their_way: deque[_Hour] = field(default_factory=deque)
+    _batches: dict[Hour, list[BatchRecord]] = field(default_factory=dict)
+    _started: deque[_StartedHour] = field(default_factory=deque)
 
-    def emit(self, group: deque[tuple[Hour, pa.Table]]) -> Iterator[Emitted]:
-        """Send some hours, which nobody else may send meanwhile if there is anything to send."""
-        self._known = self._read(hour for hour, _ in group)
+    def emit(self, group: deque[HourOfEvents]) -> Iterator[EmittedHour]:
+        """Send some hours, under a lease if there is anything to send."""
+        self._batches = self._read_batches(item.hour for item in group)
         with ExitStack() as stack:
             leased = False
             while group:
-                hour, table = group.popleft()
-                if any(begun.hour == hour for begun in self._on_their_way):
-                    yield from self._finished(0)
-                begun = self._begun(hour, _sendable(table))
-                if begun.to_send.any() and not leased:
+                item = group.popleft()
+                if any(started.hour == item.hour for started in self._started):
+                    yield from self._completed(0)
+                started = self._start(item, _sendable(item.events))
+                if started.to_send.any() and not leased:
                     leased = True
-                    hours = [hour, *(later for later, _ in group)]
+                    hours = [item.hour, *(later.hour for later in group)]
                     lease = self.ledger.lease(
-                        self.event_store, hours, site=self.site, waiting=self.delivery.check
+                        self.destination.name,
+                        hours,
+                        site=self.site,
+                        waiting=self.delivery.raise_if_stopped,
                     )
-                    self.delivery.keep = stack.enter_context(lease).keep
-                    stack.callback(self.delivery.land)
-                    # What another run has sent until now is known only now.
-                    self._known |= self._read(hours)
-                    begun = self._begun(hour, begun.events)
-                self._dispatch(begun)
-                self._on_their_way.append(begun)
-                yield from self._finished(self.in_flight)
-            yield from self._finished(0)
+                    self.delivery.renew_lease = stack.enter_context(lease).renew
+                    stack.callback(self.delivery.drain)
+                    # Another run may have sent some of the events before it released its lease.
+                    self._batches |= self._read_batches(hours)
+                    started = self._start(item, started.events)
+                self._submit(started)
+                self._started.append(started)
+                yield from self._completed(self.in_flight)
+            yield from self._completed(0)
 
-    def _begun(self, hour: Hour, events: _Events) -> _Hour:
-        standing = _Standing.of(events.fingerprints, self._known[hour])
-        refused = rejected_fingerprints(self._known[hour])["id"]
-        errand = Errand(hour, frozenset(refused.tolist()))
-        return _Hour(hour, events, standing, standing.to_send(self.send), errand)
+    def _start(self, item: HourOfEvents, events: _Events) -> _StartedHour:
+        batches = self._batches[item.hour]
+        state = LedgerState.of(events.fingerprints, item.mapping_revision, batches)
+        to_send = self.send.choose(state)
+        if self.destination.takes_whole_hours and to_send.any():
+            to_send = np.ones_like(to_send)
+        progress = HourProgress(
+            item.hour, item.mapping_revision, frozenset(rejected_ids(batches).tolist())
+        )
+        return _StartedHour(events, state, to_send, progress)
 
-    def _dispatch(self, begun: _Hour) -> None:
-        """Give out an hour's parcels; what was refused as it is goes last, and by itself."""
-        fresh = begun.to_send & ~begun.standing.rejected_as_is
-        suspect = begun.to_send & begun.standing.rejected_as_is
-        for mask, suspected in ((fresh, False), (suspect, True)):
-            events = begun.events.chosen(mask)
-            for version in events.versions.unique().to_pylist():
-                of_version = events.chosen(np.asarray(pc.equal(events.versions, version)))
-                whole = Parcel(
-                    begun.errand, version, of_version.texts, of_version.fingerprints, suspected
-                )
-                for parcel in self.delivery.cut(whole):
-                    self.delivery.give(parcel)
+    def _submit(self, started: _StartedHour) -> None:
+        """Submit an hour's events; those that were rejected as they are go last, apart."""
+        if self.destination.takes_whole_hours:
+            if started.to_send.any():
+                self.delivery.submit(_batch(started, started.events))
+            return
+        suspected = started.to_send & started.state.rejected_as_is
+        for mask, suspect in ((started.to_send & ~suspected, False), (suspected, True)):
+            events = started.events.select(mask)
+            for version in events.versions.unique():
+                of_version = events.select(np.asarray(pc.equal(events.versions, version)))
+                for batch in self.delivery.split(_batch(started, of_version, suspect=suspect)):
+                    self.delivery.submit(batch)
 
-    def _finished(self, waiting: int) -> Iterator[Emitted]:
-        """The hours that have all their answers, in order; waits until few enough are waiting."""
-        begun = self._on_their_way
-        while begun:
-            while begun[0].errand.unsettled and len(begun) > waiting:
-                self.delivery.settle()
-            if begun[0].errand.unsettled:
+    def _completed(self, waiting: int) -> Iterator[EmittedHour]:
+        """The hours that have all their answers, in order; waits until few enough have not."""
+        queue = self._started
+        while queue:
+            while queue[0].progress.unanswered and len(queue) > waiting:
+                self.delivery.wait_for_answer()
+            if queue[0].progress.unanswered:
                 return
-            done = begun.popleft()
-            if done.errand.recorded:
-                self._known |= self._read([done.hour])
-            batches = self._known[done.hour]
-            refused = rejected_fingerprints(batches)
-            rejected = np.isin(done.events.fingerprints["id"], refused["id"])
-            counts = done.counts(int(rejected.sum()))
-            yield done.hour, results_table(self.event_store, batches), counts
+            done = queue.popleft()
+            if done.progress.recorded:
+                self._batches |= self._read_batches([done.hour])
+            batches = self._batches[done.hour]
+            rejected = np.isin(done.events.fingerprints["id"], rejected_ids(batches))
+            yield EmittedHour(
+                done.hour,
+                results_table(self.destination.name, batches),
+                done.counts(int(rejected.sum())),
+            )
 
-    def _read(self, hours: Iterable[Hour]) -> dict[Hour, list[Batch]]:
-        return self.ledger.batches(self.event_store, list(hours), site=self.site)
+    def _read_batches(self, hours: Iterable[Hour]) -> dict[Hour, list[BatchRecord]]:
+        return self.ledger.batches(self.destination.name, list(hours), site=self.site)
 
 
 def emit(
-    hours_and_events: HoursAndEvents,
-    event_store: EventStore,
+    hours: Iterable[HourOfEvents],
+    destination: Destination,
     ledger: Ledger,
     *,
     sensor: str,
@@ -248,62 +271,61 @@ def emit(
     batch_bytes: int = 1_000_000,
     in_flight: int = 1,
     send: Send = Send.UNACKNOWLEDGED,
-    patience: Patience = _PATIENCE,
+    retry_policy: RetryPolicy = _DEFAULT_POLICY,
     stopped: Callable[[], bool] = lambda: False,
-) -> Iterator[Emitted]:
-    """Send what the event store has not acknowledged with its present content, hour by hour.
+) -> Iterator[EmittedHour]:
+    """Send what the destination has not acknowledged, hour by hour.
 
-    An envelope holds events of one hour and one Caliper version. An answer is committed to the
-    ledger before another envelope takes its place, so a crash repeats at most the envelopes in
-    flight. Runs that send the same hours at the same time wait for each other.
+    A request holds events of one hour and one Caliper version. An answer is committed to the ledger
+    before another request takes its place, so a crash repeats at most the requests under way. Runs
+    that send the same hours at the same time wait for each other.
 
-    An event that the event store refuses for its content is *rejected*: kept in the ledger with
-    the store's words, while everything else goes its way.
+    An event that the destination refuses for its content is *rejected*: the ledger records it with
+    the destination's words, and all other events are sent.
 
     Args:
-        hours_and_events: each hour with its ``CALIPER_EVENTS`` table; read lazily, a week or about
-            64 MB ahead, so that one query to the ledger serves many hours. Rows whose outcome is
-            neither ``event`` nor ``derived`` are skipped.
-        event_store: where they go; its name is what the ledger keeps it by.
+        hours: the hours with their events; read lazily, a week or about 64 MB ahead, so that one
+            query to the ledger serves many hours. Rows whose outcome is neither ``event`` nor
+            ``derived`` are skipped.
+        destination: where they are sent; the ledger knows it by its name.
         ledger: what it has acknowledged so far, and from now on.
         sensor: id of the sensor, an IRI; goes into every envelope.
         site: address of the site whose events they are; the ledger keeps sites apart.
         batch_size: events per envelope, at most.
         batch_bytes: bytes per envelope, at most; a single larger event goes alone.
-        in_flight: envelopes that wait for their answer at the same time, at most. With more than
+        in_flight: requests that wait for their answer at the same time, at most. With more than
             one their order is not promised.
         send: which events.
-        patience: how long an event store that fails is borne.
-        stopped: whether to post nothing more.
+        retry_policy: how long a failing destination is tried.
+        stopped: whether to send nothing more.
 
     Yields:
-        the hour, its ``EMISSION_RESULTS`` table (all batches ever answered for the hour, not only
-        those of this call), and what was done.
+        each hour when it has all its answers.
 
     Raises:
-        DeliveryError: the event store refuses more than single events, or stays down. Nothing more
+        DeliveryError: the destination refuses more than single events, or stays down. Nothing more
             is sent; what was acknowledged is in the ledger.
-        StoppedError: ``stopped`` said so; the same holds.
-        StorageError: the events are not what the contract says, or the ledger failed.
+        StoppedError: ``stopped`` returned True; the same holds.
+        StorageError: the events break the contract of ``CALIPER_EVENTS``, or the ledger failed.
     """
-    limits = Limits(batch_size, batch_bytes)
-    delivery = Delivery(
-        event_store, ledger, sensor, site, limits, in_flight, patience, stopped=stopped
+    limits = EnvelopeLimits(batch_size, batch_bytes)
+    delivery = EnvelopeDelivery(
+        destination, ledger, sensor, site, limits, in_flight, retry_policy, stopped=stopped
     )
-    emitter = _Emitter(delivery, ledger, event_store.name, site, send, in_flight)
+    emitter = _Emitter(delivery, destination, ledger, site, send, in_flight)
     try:
-        for group in _groups(hours_and_events):
+        for group in _groups(hours):
             yield from emitter.emit(group)
     finally:
-        delivery.end()
+        delivery.close()
 
 
-def _groups(hours_and_events: HoursAndEvents) -> Iterator[deque[tuple[Hour, pa.Table]]]:
-    group: deque[tuple[Hour, pa.Table]] = deque()
+def _groups(hours: Iterable[HourOfEvents]) -> Iterator[deque[HourOfEvents]]:
+    group: deque[HourOfEvents] = deque()
     size = 0
-    for hour, table in hours_and_events:
-        group.append((hour, table))
-        size += table.nbytes
+    for item in hours:
+        group.append(item)
+        size += item.events.nbytes
         if len(group) == _GROUP_HOURS or size >= _GROUP_BYTES:
             yield group
             group, size = deque(), 0
@@ -311,11 +333,16 @@ def _groups(hours_and_events: HoursAndEvents) -> Iterator[deque[tuple[Hour, pa.T
         yield group
 
 
+def _batch(started: _StartedHour, events: _Events, *, suspect: bool = False) -> Batch:
+    version = events.versions[0].as_py()
+    return Batch(started.progress, version, events.texts, events.fingerprints, suspect)
+
+
 def _sendable(table: pa.Table) -> _Events:
     columns = table.select(["event_id", "json", "caliper_version"])
-    wanted = pc.is_in(table.column("outcome").cast(pa.string()), value_set=pa.array(WITH_EVENT))
-    if not pc.all(wanted, min_count=0).as_py():
-        columns = columns.filter(wanted)
+    has_event = pc.is_in(table.column("outcome").cast(pa.string()), value_set=pa.array(WITH_EVENT))
+    if not pc.all(has_event, min_count=0).as_py():
+        columns = columns.filter(has_event)
     texts = _combined(columns.column("json"), pa.large_string())
     ids = _combined(columns.column("event_id"), pa.large_string())
     versions = _combined(columns.column("caliper_version"), pa.string())
@@ -325,5 +352,5 @@ def _sendable(table: pa.Table) -> _Events:
     return _Events(slices, versions, fingerprints(ids, slices))
 
 
-def _combined(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.Array:
-    return column.cast(wanted).combine_chunks()
+def _combined(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
+    return column.cast(kind).combine_chunks()

@@ -1,11 +1,11 @@
-"""One Caliper endpoint over HTTP: posts an envelope, and says what the answer means.
+"""A Caliper endpoint over HTTP: posts an envelope, and decides what the answer means.
 
-Knows the rules of Caliper's transport (1.2 "HTTP Requests", "HTTP Responses") and which setting
-mends which refusal. Does not know what is in an envelope, and keeps no record.
+This module knows the rules of Caliper's transport (1.2 "HTTP Requests", "HTTP Responses") and which
+setting to check after which refusal. It keeps no record of what was sent.
 
-No message, name or representation made here holds the API key, or the user, password or query of
-the URL. Errors are raised outside the handlers of the HTTP client's own exceptions, whose texts
-repeat the URL, so that these do not hang on them as context either.
+No message, name or representation made here contains the API key, or the user, password or query of
+the URL. Errors are raised outside the handlers of the HTTP client's own exceptions: the texts of
+these repeat the URL, and an error raised inside would carry them as its context.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ import orjson
 import requests
 import urllib3
 
-from caliper_dagster.core.errors import ConfigurationError, DeliveryError
+from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.emitter.destination import Answer, DestinationLimits, Meaning, Request
 
-_WORDS = 200
+_MAX_WORDS = 200
 """Characters of the event store's words that an error repeats."""
 
-_BODY = 65_536
-"""Bytes of an answer that are read; nothing longer is expected of an event store."""
+_MAX_BODY = 65_536
+"""Bytes of a response that are read; nothing longer is expected of an event store."""
 
 _GZIP_LEVEL = 6
 _HIDDEN = "***"
@@ -43,59 +44,23 @@ _SHORTEST_SECRET = 4
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _TRANSIENT = frozenset({408, 425, 429})
+_CONTENT = frozenset({400, 422})
+_TOO_LARGE = 413
 _WITHOUT_CONFIGURATION = frozenset({400, 404, 405, 406, 410, 411, 415, 422, 501})
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointConfiguration:
-    """What a 1.2 endpoint says about itself ("Configuration Information").
-
-    Attributes:
-        maximum_payload: largest body it takes, in bytes; None when it does not say. The endpoint
-            gives kilobytes; the smaller reading, 1,000 bytes, is taken.
-        versions: context IRIs of the Caliper versions it takes.
-    """
-
-    maximum_payload: int | None
-    versions: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Response:
     status: int
     body: bytes
     retry_after: float | None = None
 
 
-class RefusalError(DeliveryError):
-    """One envelope was not acknowledged, once.
-
-    Attributes:
-        status: the answer's status; None when there was no answer.
-        words: what the event store said, short and without secrets; may be empty.
-        retry_after: seconds after which it wants to be asked again, when it says so.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        transient: bool,
-        status: int | None = None,
-        words: str = "",
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message, transient=transient)
-        self.status = status
-        self.words = words
-        self.retry_after = retry_after
-
-
-class EventStore:
+class HttpDestination:
     """One Caliper endpoint, over one kept-alive connection per thread; a context manager.
 
-    Proxies are those of ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY``. TLS certificates are
-    always verified.
+    It is a `Destination` of envelopes. Proxies are those of ``HTTP_PROXY``, ``HTTPS_PROXY`` and
+    ``NO_PROXY``. TLS certificates are always verified.
 
     Args:
         url: where envelopes are posted.
@@ -104,7 +69,7 @@ class EventStore:
         timeout: seconds to wait for the answer.
         connect_timeout: seconds to wait for the connection.
         ca_file: certificates (PEM) of the authorities to trust instead of the usual ones.
-        compressed: send bodies with gzip. No Caliper endpoint has to take that.
+        compressed: send bodies with gzip. No Caliper endpoint has to accept that.
         name: what the ledger calls it; its address, without what may be secret, when not given.
 
     Raises:
@@ -147,10 +112,15 @@ class EventStore:
         """The endpoint as it may be shown: scheme, host, port and path of its URL."""
         return self._address
 
-    def __repr__(self) -> str:
-        return f"EventStore({self._address!r})"
+    @property
+    def takes_whole_hours(self) -> bool:
+        """False: a request is an envelope."""
+        return False
 
-    def __enter__(self) -> EventStore:
+    def __repr__(self) -> str:
+        return f"HttpDestination({self._address!r})"
+
+    def __enter__(self) -> HttpDestination:
         return self
 
     def __exit__(
@@ -168,35 +138,46 @@ class EventStore:
         self._sessions.clear()
         self._of_thread = threading.local()
 
-    def post(self, envelope: bytes) -> int:
-        """Send one envelope.
+    def send(self, request: Request) -> Answer:
+        """Post one envelope, once; see `Destination`."""
+        return self.post(request.envelope())
+
+    def post(self, body: bytes) -> Answer:
+        """Post a body that is an envelope, once.
+
+        Any 2xx means that the endpoint has received the envelope; Caliper gives it no further
+        meaning (1.2 "HTTP Responses"). A redirect is a refusal.
+        """
+        response = self._exchange("POST", body)
+        if isinstance(response, Answer):
+            return response
+        if 200 <= response.status < 300:
+            return Answer(Meaning.ACCEPTED, response.status)
+        return self._refusal(response)
+
+    def limits(self) -> DestinationLimits | None:
+        """Ask a 1.2 endpoint for its configuration ("Configuration Information").
+
+        The endpoint gives its maximum payload in kilobytes; the smaller reading, 1,000 bytes, is
+        used.
 
         Returns:
-            the status, always 2xx: the event store has received the envelope. More a 2xx does not
-            say (Caliper 1.2 "HTTP Responses").
-
-        Raises:
-            RefusalError: any other answer, a redirect included, or none.
-        """
-        answer = self._exchange("POST", envelope)
-        if 200 <= answer.status < 300:
-            return answer.status
-        raise self._refusal(answer)
-
-    def configuration(self) -> EndpointConfiguration | None:
-        """Ask the endpoint what it takes; None when it offers no configuration, as in Caliper 1.1.
+            None when it offers no configuration, as in Caliper 1.1.
 
         Raises:
             DeliveryError: it refused the key, redirected, failed, or did not answer.
         """
-        answer = self._exchange("GET")
-        if answer.status in _WITHOUT_CONFIGURATION:
+        response = self._exchange("GET")
+        if isinstance(response, Answer):
+            raise response.error()
+        if response.status in _WITHOUT_CONFIGURATION:
             return None
-        if 200 <= answer.status < 300:
-            return _configuration(answer.body)
-        raise self._refusal(answer)
+        if 200 <= response.status < 300:
+            return _limits(response.body)
+        raise self._refusal(response).error()
 
-    def _exchange(self, method: str, body: bytes | None = None) -> _Answer:
+    def _exchange(self, method: str, body: bytes | None = None) -> _Response | Answer:
+        """The response to a request, or the answer that stands for none."""
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -214,14 +195,13 @@ class EventStore:
                 stream=True,
                 verify=self._verify,
             ) as response:
-                return _Answer(
+                return _Response(
                     response.status_code,
                     _read(response, self._timeout),
                     _retry_after(response.headers),
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            failure = self._no_answer(error)
-        raise failure
+            return self._no_response(error)
 
     def _session(self) -> requests.Session:
         """The session of this thread: they are not made to be shared."""
@@ -234,61 +214,55 @@ class EventStore:
             self._sessions.append(session)
         return session
 
-    def _no_answer(self, error: Exception) -> RefusalError:
-        """The error for a request that got no answer; nothing of the client's own text is kept."""
+    def _no_response(self, error: Exception) -> Answer:
+        """The answer that stands for no response; nothing of the client's own text is kept."""
         where = f"The event store at {self._address}"
         if isinstance(error, requests.exceptions.SSLError):
-            return RefusalError(
-                f"{where} has no TLS certificate that this machine trusts: check "
+            return Answer(
+                Meaning.REFUSED,
+                sentence=f"{where} has no TLS certificate that this machine trusts: check "
                 "CALIPER_EVENT_STORE_URL, or name its authority's certificate in CALIPER_CA_FILE.",
-                transient=False,
             )
         if isinstance(error, requests.exceptions.ProxyError):
-            return RefusalError(
-                f"{where} cannot be reached through the proxy of HTTP_PROXY or HTTPS_PROXY.",
-                transient=True,
+            reason = "cannot be reached through the proxy of HTTP_PROXY or HTTPS_PROXY."
+        elif isinstance(error, requests.exceptions.ReadTimeout):
+            reason = (
+                f"did not answer within {self._timeout:g} seconds (CALIPER_EVENT_STORE_TIMEOUT)."
             )
-        if isinstance(error, requests.exceptions.ReadTimeout):
-            return RefusalError(
-                f"{where} did not answer within {self._timeout:g} seconds "
-                "(CALIPER_EVENT_STORE_TIMEOUT).",
-                transient=True,
+        elif system_reason := _system_reason(error):
+            reason = (
+                f"cannot be reached ({system_reason}): check CALIPER_EVENT_STORE_URL, and that the "
+                "event store is running."
             )
-        reason = _system_reason(error)
-        if reason:
-            return RefusalError(
-                f"{where} cannot be reached ({reason}): check CALIPER_EVENT_STORE_URL, and that "
-                "the event store is running.",
-                transient=True,
+        else:
+            reason = (
+                "closed the connection without an answer: check CALIPER_EVENT_STORE_URL if this "
+                "persists."
             )
-        return RefusalError(
-            f"{where} closed the connection without an answer: check CALIPER_EVENT_STORE_URL if "
-            "this persists.",
-            transient=True,
-        )
+        return Answer(Meaning.RETRY_LATER, sentence=f"{where} {reason}")
 
-    def _refusal(self, answer: _Answer) -> RefusalError:
-        status = answer.status
-        words = self._words(answer.body)
-        said = f"answered {status}" + (f" ({words})" if words else "")
-        return RefusalError(
-            f"The event store at {self._address} {said}: {_remedy(status)}.",
-            transient=status in _TRANSIENT or status >= 500,
+    def _refusal(self, response: _Response) -> Answer:
+        status = response.status
+        words = self._words(response.body)
+        answered = f"answered {status}" + (f" ({words})" if words else "")
+        return Answer(
+            _meaning(status),
             status=status,
             words=words,
-            retry_after=answer.retry_after,
+            sentence=f"The event store at {self._address} {answered}: {_remedy(status)}.",
+            retry_after=response.retry_after,
         )
 
     def _words(self, body: bytes) -> str:
         text = body.decode("utf-8", "replace")
-        if len(body) == _BODY:
+        if len(body) == _MAX_BODY:
             # The end may be a part of a secret, which would not be recognised.
             text = text[: -max(map(len, self._secrets), default=0) or None]
         for secret in self._secrets:
             text = text.replace(secret, _HIDDEN)
         plain = " ".join(re.sub(r"<[^>]*>", " ", text).split())
         shown = "".join(letter for letter in plain if letter.isprintable()).rstrip(".")
-        return shown if len(shown) <= _WORDS else shown[: _WORDS - 1] + "…"
+        return shown if len(shown) <= _MAX_WORDS else shown[: _MAX_WORDS - 1] + "…"
 
 
 def _display_name(url: str) -> str:
@@ -303,10 +277,10 @@ def _display_name(url: str) -> str:
             "CALIPER_EVENT_STORE_URL must be an http or https URL such as "
             "https://store.example.org/caliper."
         )
-    place = f"[{host}]" if ":" in host else host
+    netloc = f"[{host}]" if ":" in host else host
     if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
-        place = f"{place}:{port}"
-    return f"{parts.scheme}://{place}{parts.path}"
+        netloc = f"{netloc}:{port}"
+    return f"{parts.scheme}://{netloc}{parts.path}"
 
 
 def _authorization(
@@ -352,12 +326,12 @@ def _certificates(ca_file: str | None) -> str | None:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds of ``Retry-After``, which may also be a date: then by the event store's own clock."""
-    given = headers.get("Retry-After", "").strip()
-    if given.isascii() and given.isdigit():
-        return float(given)
+    """Seconds of ``Retry-After``; a date counts from the time of the event store's own clock."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
     with suppress(ValueError, TypeError):
-        moment = _aware(parsedate_to_datetime(given))
+        moment = _aware(parsedate_to_datetime(value))
         now = datetime.now(UTC)
         with suppress(ValueError, TypeError):
             now = _aware(parsedate_to_datetime(headers.get("Date", "")))
@@ -374,11 +348,11 @@ def _read(response: requests.Response, seconds: float) -> bytes:
     deadline = time.monotonic() + seconds
     body = bytearray()
     try:
-        while len(body) < _BODY and time.monotonic() < deadline:
-            piece = response.raw.read1(_BODY - len(body), decode_content=True)
-            if not piece:
+        while len(body) < _MAX_BODY and time.monotonic() < deadline:
+            chunk = response.raw.read1(_MAX_BODY - len(body), decode_content=True)
+            if not chunk:
                 break
-            body += piece
+            body += chunk
     except (urllib3.exceptions.HTTPError, OSError):
         response.close()
     return bytes(body)
@@ -401,11 +375,20 @@ def _system_reason(error: BaseException) -> str | None:
     return None
 
 
+def _meaning(status: int) -> Meaning:
+    """What any status but a 2xx means."""
+    if status >= 500 or status in _TRANSIENT:
+        return Meaning.RETRY_LATER
+    if status in _CONTENT:
+        return Meaning.REJECTED
+    return Meaning.TOO_LARGE if status == _TOO_LARGE else Meaning.REFUSED
+
+
 def _remedy(status: int) -> str:
     if 300 <= status < 400:
-        return "it redirects, so set CALIPER_EVENT_STORE_URL to the address where it really is"
-    if status >= 500 or status in _TRANSIENT:
-        return "it could not take the envelope now, try again later"
+        return "it redirects, so set CALIPER_EVENT_STORE_URL to the address it redirects to"
+    if _meaning(status) is Meaning.RETRY_LATER:
+        return "it could not accept the envelope now, try again later"
     return _REMEDIES.get(status, "it refused the envelope")
 
 
@@ -414,32 +397,33 @@ _REMEDIES: Mapping[int, str] = {
     401: "check CALIPER_API_KEY",
     403: "check CALIPER_API_KEY and what it allows",
     404: "check CALIPER_EVENT_STORE_URL",
-    405: "it takes no envelopes there, check CALIPER_EVENT_STORE_URL",
+    405: "it accepts no envelopes there, check CALIPER_EVENT_STORE_URL",
     407: "check the proxy that HTTP_PROXY or HTTPS_PROXY names",
     410: "check CALIPER_EVENT_STORE_URL",
     413: "the envelope is too large for it, lower CALIPER_BATCH_BYTES or CALIPER_BATCH_SIZE",
-    415: "it takes no JSON there, check CALIPER_EVENT_STORE_URL, or no gzip, check CALIPER_GZIP",
-    422: "it does not take this version of Caliper or this content, check CALIPER_VERSION",
+    415: "it accepts no JSON there, check CALIPER_EVENT_STORE_URL, or no gzip, check CALIPER_GZIP",
+    422: "it does not accept this version of Caliper or this content, check CALIPER_VERSION",
 }
 
 
-def _configuration(body: bytes) -> EndpointConfiguration | None:
+def _limits(body: bytes) -> DestinationLimits | None:
+    """The limits in an endpoint's configuration; None when the body is no configuration."""
     try:
-        offered = orjson.loads(body)
+        configuration = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(offered, dict):
+    if not isinstance(configuration, dict):
         return None
-    versions = _either(offered, "caliperSupportedVersions", "caliper_supported_versions")
+    versions = _either(configuration, "caliperSupportedVersions", "caliper_supported_versions")
     if not isinstance(versions, list):
         return None
-    kilobytes = _either(offered, "caliperMaximumPayloadSize", "caliper_maximum_payload_size")
-    known = isinstance(kilobytes, int) and kilobytes > 0
-    return EndpointConfiguration(
-        kilobytes * 1000 if known else None,
+    kilobytes = _either(configuration, "caliperMaximumPayloadSize", "caliper_maximum_payload_size")
+    is_limit = isinstance(kilobytes, int) and kilobytes > 0
+    return DestinationLimits(
+        kilobytes * 1000 if is_limit else None,
         tuple(version for version in versions if isinstance(version, str)),
     )
 
 
-def _either(offered: dict[str, Any], camel: str, snake: str) -> Any:  # noqa: ANN401 - any JSON
-    return offered.get(camel, offered.get(snake))
+def _either(configuration: dict[str, Any], camel: str, snake: str) -> Any:  # noqa: ANN401 - JSON
+    return configuration.get(camel, configuration.get(snake))

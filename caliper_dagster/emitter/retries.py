@@ -1,7 +1,7 @@
-"""Retries: an envelope is posted until the answer says something of the envelope itself.
+"""Retries: a request is sent until the answer says something about the request itself.
 
-Here belongs what to do when the event store has no time, is restarted or does not answer: how long
-to wait, how often to try, and when to give up for the whole run. What an answer means for the
+This module decides what happens when a destination is overloaded, restarts or does not answer: how
+long to wait, how often to try, and when to give up for the whole run. What an answer means for the
 events is decided by ``delivery``.
 """
 
@@ -15,21 +15,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from caliper_dagster.core.errors import DeliveryError
-from caliper_dagster.emitter.http_destination import EventStore, RefusalError
+from caliper_dagster.emitter.destination import Answer, Destination, Meaning, Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long a run bears with an event store that cannot take envelopes now.
+class RetryPolicy:
+    """How long a run keeps trying a destination that cannot accept requests now.
 
     Attributes:
-        attempts: how often one envelope is posted, at most; and how often in a row the event store
-            may fail, over all envelopes, before the run gives up.
+        attempts: how often one request is sent, at most; and how often in a row the destination may
+            fail, over all requests, before the run gives up.
         first_wait: the first wait is a random part of so many seconds, each further one of twice
             as many ("full jitter").
-        longest_wait: seconds that such a wait may have.
-        longest_retry_after: seconds; when the event store wants to be left alone for longer, the
-            run gives up. It is never asked earlier than it wants.
+        longest_wait: upper limit of such a wait, in seconds.
+        longest_retry_after: seconds; when the destination asks to be left alone for longer, the run
+            gives up. A request is never sent earlier than the destination asks.
         sleep: waits so many seconds; None waits in a way that the end of the run cuts short.
         clock: seconds that only grow.
         chance: a random number from 0 to 1.
@@ -45,115 +45,107 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Posted:
-    """What became of one envelope.
+class SendResult:
+    """The last answer to a request, and what it took to get it.
 
     Attributes:
-        refusal: None when it was acknowledged.
-        status: the answer's status.
-        bytes: size of the envelope.
-        attempts: how often it was posted.
-        sent_at: when it was posted last.
+        answer: anything but `Meaning.RETRY_LATER`.
+        attempts: how often the request was sent.
+        sent_at: when it was sent last.
         answered_at: when the last answer came.
     """
 
-    refusal: RefusalError | None
-    status: int | None
-    bytes: int
+    answer: Answer
     attempts: int
     sent_at: datetime
     answered_at: datetime
 
 
-class GivenUpError(Exception):
-    """The run has ended meanwhile; this envelope was not posted again."""
+class SenderClosedError(Exception):
+    """The run has ended in the meantime; this request was not sent again."""
 
 
-class Courier:
-    """Posts envelopes, from several threads, to one event store that may fail for a while.
+class RetryingSender:
+    """Sends requests, from several threads, to one destination that may fail for a while.
 
-    All threads share what is known of the event store: while it fails, all wait; when it has
-    failed too often in a row, none posts again (a circuit breaker that lasts for the run).
+    All threads share what is known of the destination: while it fails, all wait; when it has failed
+    too often in a row, none sends again (a circuit breaker that lasts for the run).
     """
 
-    def __init__(self, event_store: EventStore, patience: Patience) -> None:
-        self._event_store = event_store
-        self._patience = patience
+    def __init__(self, destination: Destination, policy: RetryPolicy) -> None:
+        self._destination = destination
+        self._policy = policy
         self._lock = threading.Lock()
-        self._ended = threading.Event()
+        self._closed = threading.Event()
         self._failures = 0
-        self._trouble: RefusalError | None = None
-        self._not_before = patience.clock()
+        self._last_failure: Answer | None = None
+        self._not_before = policy.clock()
 
-    def end(self) -> None:
-        """Post nothing more, and end all waits."""
-        self._ended.set()
+    def close(self) -> None:
+        """Send nothing more, and end all waits."""
+        self._closed.set()
 
-    def trouble(self) -> RefusalError | None:
-        """What the event store failed with last, while it fails."""
+    def last_failure(self) -> Answer | None:
+        """The last answer of a destination that is failing; None when it is not."""
         with self._lock:
-            return self._trouble
+            return self._last_failure
 
-    def post(self, envelope: Callable[[datetime], bytes]) -> Posted:
-        """Post an envelope until it is acknowledged or refused for what it is.
+    def send(self, request_at: Callable[[datetime], Request]) -> SendResult:
+        """Send a request until the answer is about the request itself.
 
         Args:
-            envelope: makes the body for the time at which it is posted.
+            request_at: makes the request for the time at which it is sent.
 
         Raises:
-            DeliveryError: the event store kept failing; transient.
-            GivenUpError: `end` was called, or another envelope found the event store to be down.
+            DeliveryError: the destination kept failing; transient.
+            SenderClosedError: `close` was called, or another request found the destination down.
         """
-        began = self._patience.clock()
+        began = self._policy.clock()
         attempt = 0
         while True:
             attempt += 1
             failures = self._wait()
-            refusal, status = None, None
             sent_at = datetime.now(UTC)
-            body = envelope(sent_at)
-            try:
-                status = self._event_store.post(body)
-            except RefusalError as error:
-                refusal, status = error, error.status
-            if refusal is None or not refusal.transient:
+            answer = self._destination.send(request_at(sent_at))
+            if answer.meaning is not Meaning.RETRY_LATER:
                 with self._lock:
-                    self._failures, self._trouble = 0, None
-                return Posted(refusal, status, len(body), attempt, sent_at, datetime.now(UTC))
-            self._failed(refusal, failures, attempt, began)
+                    self._failures, self._last_failure = 0, None
+                return SendResult(answer, attempt, sent_at, datetime.now(UTC))
+            self._note_failure(answer, failures, attempt, began)
 
     def _wait(self) -> int:
-        """Wait until something may be posted; how often in a row it has failed until then."""
-        while not self._ended.is_set():
+        """Wait until something may be sent; return how often in a row it has failed until then."""
+        while not self._closed.is_set():
             with self._lock:
-                seconds = self._not_before - self._patience.clock()
+                seconds = self._not_before - self._policy.clock()
                 if seconds <= 0:
                     return self._failures
-            (self._patience.sleep or self._ended.wait)(seconds)
-        raise GivenUpError
+            (self._policy.sleep or self._closed.wait)(seconds)
+        raise SenderClosedError
 
-    def _failed(self, refusal: RefusalError, failures: int, attempt: int, began: float) -> None:
-        """Have all threads wait, or give up."""
-        patience = self._patience
+    def _note_failure(self, answer: Answer, failures: int, attempt: int, began: float) -> None:
+        """Make all threads wait, or give up."""
+        policy = self._policy
         with self._lock:
-            # Envelopes that were in flight together have met one and the same failure.
-            self._failures, self._trouble = max(self._failures, failures + 1), refusal
+            # Requests that were under way together have met one and the same failure.
+            self._failures, self._last_failure = max(self._failures, failures + 1), answer
             tried = max(self._failures, attempt)
-            asked = refusal.retry_after or 0.0
-            if tried >= patience.attempts or asked > patience.longest_retry_after:
-                self._ended.set()
-                raise self._despair(refusal, tried, patience.clock() - began)
-            longest = min(patience.longest_wait, patience.first_wait * 2.0 ** (tried - 1))
-            wait = asked + patience.chance() * longest
-            self._not_before = max(self._not_before, patience.clock() + wait)
+            requested_wait = answer.retry_after or 0.0
+            if tried >= policy.attempts or requested_wait > policy.longest_retry_after:
+                self._closed.set()
+                raise self._give_up(answer, tried, policy.clock() - began)
+            longest = min(policy.longest_wait, policy.first_wait * 2.0 ** (tried - 1))
+            wait = requested_wait + policy.chance() * longest
+            self._not_before = max(self._not_before, policy.clock() + wait)
 
-    def _despair(self, refusal: RefusalError, tried: int, seconds: float) -> DeliveryError:
-        if refusal.retry_after and refusal.retry_after > self._patience.longest_retry_after:
-            end = f"It wants to be asked again in {refusal.retry_after:,.0f} seconds"
+    def _give_up(self, answer: Answer, tried: int, seconds: float) -> DeliveryError:
+        if answer.retry_after and answer.retry_after > self._policy.longest_retry_after:
+            reason = f"It asks to be left alone for {answer.retry_after:,.0f} seconds"
         else:
-            end = f"It was asked {tried} time(s) in {seconds:.0f} seconds"
+            attempts = "1 attempt" if tried == 1 else f"{tried} attempts"
+            reason = f"The run gave up after {attempts} in {seconds:.0f} seconds"
         return DeliveryError(
-            f"{str(refusal).rstrip('.')}. {end}; what was acknowledged stays so, and the next run "
-            "goes on there.",
+            f"{answer.sentence.rstrip('.')}. {reason}; acknowledged events stay acknowledged, and "
+            "the next run sends the rest.",
             transient=True,
         )

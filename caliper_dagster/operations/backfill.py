@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+from caliper_dagster.config.connections import open_store
 from caliper_dagster.config.event_stores import (
     EventStoreDefinition,
     caliper_versions,
@@ -19,7 +20,6 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import RunError
 from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG, Frame
 from caliper_dagster.core.hours import Hour, HourRange, groups
-from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.row_accounting import Account
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.orphaned_runs import fail_orphaned_runs
@@ -149,7 +149,7 @@ def send_backlog(
         except RunError as error:
             failure = str(error)
         received = wanted - _backlog_of(store, settings)
-        delivery = read_deliveries(PartitionStore(settings.storage_url()), store.results, received)
+        delivery = read_deliveries(open_store(settings), store.results, received)
         yield RunOutcome(
             HourRange.covering(wanted),
             Account(),

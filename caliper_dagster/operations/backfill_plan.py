@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from urllib.parse import urlsplit
 
 import dagster as dg
-from pydantic import SecretStr
 
-from caliper_dagster.config.settings import Settings
+from caliper_dagster.config.declaration import Reference
+from caliper_dagster.config.settings import EventStoreSettings, Settings, declared
 from caliper_dagster.config.translator import read_file
 from caliper_dagster.core.hours import HourRange, groups
 from caliper_dagster.dagster.partitions import range_of_tags
@@ -29,8 +29,15 @@ _BEGUN_TAG = "caliper_dagster/begun"
 
 _MIN_RUNS_PER_PROCESS = 4
 _MIN_HOURS_PER_RUN = 24
-_IRRELEVANT = {"hours_per_run", "start", "automation", "send_immediately", "attempts", "secrets"}
+
+_IRRELEVANT = {"hours_per_run", "start", "automation", "send_immediately", "attempts"}
 """Settings that change neither events nor their destinations."""
+
+_DIGEST_NAMES = {"url": "event_store_url", "timeout": "event_store_timeout"}
+"""Names of settings in the digest, where they differ: unfinished backfills are found by it."""
+
+_ADDED = {"resend_changed"}
+"""Settings of later releases, which are part of the digest only if they are not the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +107,25 @@ def _hours_per_run(hours: int, maximum: int, processes: int) -> int:
 
 
 def _name(settings: Settings, hours: HourRange, fresh: bool) -> str:
-    """A hash of hours, settings and recipe files, without secrets."""
+    """A digest of hours, settings and recipe files, without secrets."""
     relevant = {
-        name: repr(value)
-        for name, value in settings
-        if name not in _IRRELEVANT and not isinstance(value, SecretStr)
+        name: repr(value) for name, value in _without_secrets(settings) if name not in _IRRELEVANT
     }
-    store = urlsplit(
-        settings.event_store_url.get_secret_value() if settings.event_store_url else ""
-    )
+    store = urlsplit(settings.event_store.address() or "")
     files = f"{settings.recipes or ''},{settings.event_stores or ''}".split(",")
     names = [name.strip() for name in files if name.strip()]
     parts = [str(hours), str(fresh), str(store.hostname), store.path, *map(read_file, names)]
     text = "\n".join([*parts, *(f"{name}={value}" for name, value in sorted(relevant.items()))])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without_secrets(settings: Settings) -> Iterator[tuple[str, object]]:
+    """Name and value of all settings, except secrets that are set."""
+    secrets = {setting.key for setting in declared().values() if setting.secret}
+    for key, value in [*settings, *settings.event_store]:
+        if key in secrets:
+            value = value.value() if isinstance(value, Reference) else value
+            if value is None:
+                yield _DIGEST_NAMES.get(key, key), None
+        elif not isinstance(value, EventStoreSettings) and not (key in _ADDED and not value):
+            yield _DIGEST_NAMES.get(key, key), value

@@ -22,7 +22,7 @@ from caliper_dagster.core.errors import ConfigurationError, DeliveryError
 from caliper_dagster.core.hours import Hour, HourRange, last_complete_hour
 from caliper_dagster.embedded import event_store as embedded
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster.emitter import EventStore
+from caliper_dagster.emitter import HttpDestination
 
 FOLDER = ".demo"
 HOURS = 24
@@ -158,8 +158,8 @@ def _answers(settings: Mapping[str, str]) -> bool:
     if not url:
         return False
     try:
-        with EventStore(url, settings["CALIPER_API_KEY"], timeout=5) as event_store:
-            event_store.configuration()
+        with HttpDestination(url, settings["CALIPER_API_KEY"], timeout=5) as event_store:
+            event_store.limits()
     except DeliveryError:
         return False
     return True

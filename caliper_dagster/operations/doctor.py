@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -16,13 +16,19 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from caliper_dagster.config.connections import open_ledger, open_moodle, open_store
 from caliper_dagster.config.event_stores import EventStoreDefinition, require_event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError
-from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.core.hours import Hour
+from caliper_dagster.core.revisions import MAPPING_REVISION
 from caliper_dagster.core.wording import plural
 from caliper_dagster.dagster.instance.open import HOME, open_instance
-from caliper_dagster.emitter import Ledger
+from caliper_dagster.delivery.revisions import (
+    OlderEvents,
+    hours_of_older_facts,
+    older_events,
+)
 from caliper_dagster.emitter.envelopes import context_iri
 from caliper_dagster.expander import MoodleDatabase
 
@@ -31,6 +37,7 @@ LOG = "logstore_standard_log"
 _DAY = 86_400
 _CLOCK_TOLERANCE = 120
 _ROWS_SAMPLED = 500
+_HOURS_NAMED = 5
 _WRITE_PRIVILEGES = ("ALL PRIVILEGES", "INSERT", "UPDATE", "DELETE", "DROP", "CREATE", "ALTER")
 
 
@@ -70,6 +77,7 @@ def _examine(settings: Settings) -> Iterator[Finding]:
     yield from _guarded("Event store", lambda: _event_stores(settings))
     yield from _guarded("Storage", lambda: _storage(settings))
     yield from _guarded("Ledger", lambda: _ledger(settings))
+    yield from _guarded("Mapping", lambda: _mapping(settings))
 
 
 def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -93,10 +101,7 @@ def _site(settings: Settings) -> Iterator[Finding]:
 
 
 def _moodle(settings: Settings) -> Iterator[Finding]:
-    url = settings.require("moodle_db_url")
-    with MoodleDatabase.open(
-        url, settings.moodle_db_prefix, settings.moodle_db_timeout
-    ) as database:
+    with open_moodle(settings) as database:
         yield _fine("Moodle database", f"{database.dialect} answers")
         yield _fine("Tables", f"the log is in {settings.moodle_db_prefix}{LOG}")
         yield _account(database)
@@ -215,7 +220,7 @@ def _event_stores(settings: Settings) -> Iterator[Finding]:
 def _event_store(store: EventStoreDefinition, subject: str) -> Iterator[Finding]:
     suffix = f" {store.name}" if store.name else ""
     with store.open() as endpoint:
-        offered = endpoint.configuration()
+        offered = endpoint.limits()
         if offered is None:
             yield _warn(subject, f"{endpoint.address} answers, but does not describe itself")
         else:
@@ -235,14 +240,52 @@ def _event_store(store: EventStoreDefinition, subject: str) -> Iterator[Finding]
 
 
 def _storage(settings: Settings) -> Iterator[Finding]:
-    storage = PartitionStore(settings.storage_url())
-    storage.probe()
+    open_store(settings).probe()
     yield _fine("Storage", "can be written to")
 
 
 def _ledger(settings: Settings) -> Iterator[Finding]:
-    with Ledger(settings.ledger()):
+    with open_ledger(settings):
         yield _fine("Ledger", "answers")
+
+
+def _mapping(settings: Settings) -> Iterator[Finding]:
+    """What was sent and stored under older revisions of the mapping, and how to renew it."""
+    mixed: set[Hour] = set()
+    for store in require_event_stores(settings):
+        subject = f"Mapping {store.name}" if store.name else "Mapping"
+        older = older_events(settings, store)
+        mixed.update(older.mixed)
+        yield _fine(subject, _older_events(older))
+    old = list(hours_of_older_facts(settings, mixed))
+    if old:
+        yield _warn(
+            "Expanded rows",
+            f"{_hours(old)} hold rows that an older release expanded beside newer ones; "
+            "`backfill --fresh` over these hours expands all their rows anew",
+        )
+
+
+def _older_events(older: OlderEvents) -> str:
+    if not older.total:
+        return f"revision {MAPPING_REVISION}, also of everything that was acknowledged"
+    mixed = f"; it has events of several revisions in {_hours(older.mixed)}" if older.mixed else ""
+    return (
+        f"revision {MAPPING_REVISION}; the event store has {_count(older.total, 'event')} in "
+        f"{_count(len(older.counts), 'hour')} as an older revision made them. The new content of "
+        "these events is sent only by `resend --changed` or with CALIPER_RESEND_CHANGED=true, and "
+        f"an event store that does not de-duplicate by id then holds both{mixed}"
+    )
+
+
+def _hours(hours: Sequence[Hour]) -> str:
+    named = ", ".join(map(str, hours[:_HOURS_NAMED]))
+    more = ", …" if len(hours) > _HOURS_NAMED else ""
+    return f"{_count(len(hours), 'hour')} ({named}{more})"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _dagster() -> Iterator[Finding]:

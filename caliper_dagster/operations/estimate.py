@@ -15,10 +15,12 @@ from math import ceil
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from caliper_dagster.config.connections import open_moodle
 from caliper_dagster.config.event_stores import event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.translator import build_translator
 from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.delivery.revisions import older_events
 from caliper_dagster.expander import MoodleDatabase, count_rows, expand, read_log
 
 _SAMPLES = 3
@@ -45,6 +47,8 @@ class Estimate:
         events: number of events, extrapolated from the sample.
         batches: largest number of envelopes, for all event stores together.
         bytes: size of the events as JSON, extrapolated from the sample.
+        older_events: number of events that event stores have acknowledged as an older mapping
+            revision made them. They are not sent again unless CALIPER_RESEND_CHANGED is set.
         seconds: time without the time of the event stores.
     """
 
@@ -55,6 +59,7 @@ class Estimate:
     events: int
     batches: int
     bytes: int
+    older_events: int
     seconds: float
 
 
@@ -73,9 +78,7 @@ def estimate(settings: Settings, hours: HourRange) -> Estimate:
         ConfigurationError: a setting is missing or wrong.
         SourceError: the database cannot be read.
     """
-    with MoodleDatabase.open(
-        settings.require("moodle_db_url"), settings.moodle_db_prefix, settings.moodle_db_timeout
-    ) as database:
+    with open_moodle(settings) as database:
         counted = count_rows(database, hours)
         samples = list(_samples(database, settings, counted))
     rows, runs = sum(counted.values()), ceil(len(hours) / settings.hours_per_run)
@@ -97,6 +100,7 @@ def estimate(settings: Settings, hours: HourRange) -> Estimate:
             for number in counted.values()
         ),
         bytes=round(rows * sum(sample.bytes for sample in samples) / sampled),
+        older_events=sum(older_events(settings, store, hours).total for store in stores),
         seconds=rows * (seconds + events_per_row * len(stores) / _EVENTS_PER_SECOND)
         + len(hours) * _SECONDS_PER_HOUR
         + runs * _SECONDS_PER_RUN,

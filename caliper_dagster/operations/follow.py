@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import time
 
+from caliper_dagster.config.connections import open_moodle, open_store
 from caliper_dagster.core.errors import ConfigurationError, RunError
-from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.dagster.assets import emission_assets
 from caliper_dagster.dagster.follower import record_heartbeat
 from caliper_dagster.dagster.jobs import CHAIN_JOB, SCHEDULE_PRIORITY, priority
@@ -23,7 +23,6 @@ from caliper_dagster.dagster.tags import REASON_TAG
 from caliper_dagster.delivery.backlog import deferred_hours
 from caliper_dagster.delivery.log_watch import LogWatch, first_cursor
 from caliper_dagster.delivery.watch_state import HourWindow, RunWanted, WatchCursor
-from caliper_dagster.expander import MoodleDatabase
 from caliper_dagster.operations.run_outcome import RunOutcome
 from caliper_dagster.operations.runner import JobRunner, RunContext
 
@@ -46,8 +45,8 @@ class Follower:
             )
         fail_orphaned_runs(context.instance)
         self._instance, self._settings = context.instance, settings
-        self._url = settings.require("moodle_db_url")
-        self._store = PartitionStore(settings.storage_url())
+        settings.require("moodle_db_url")
+        self._store = open_store(settings)
         self._ledger = settings.ledger()
         self._runner = JobRunner(context, CHAIN_JOB)
         self._results = emission_assets(self._runner.definitions.assets or [])
@@ -80,9 +79,7 @@ class Follower:
     def _runs_wanted(self) -> list[RunWanted]:
         settings, now = self._settings, time.time()
         window = HourWindow.at(now, settings).only_hour_in_progress()
-        with MoodleDatabase.open(
-            self._url, settings.moodle_db_prefix, settings.moodle_db_timeout
-        ) as database:
+        with open_moodle(settings) as database:
             if self._cursor is None:
                 self._cursor = first_cursor(database, None, window, now, since=window.due.start)
             self._cursor.frontier = window.due.number

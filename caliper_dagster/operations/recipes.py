@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from caliper_dagster.config.connections import open_moodle
 from caliper_dagster.config.settings import CaliperVersion, Settings
 from caliper_dagster.config.translator import build_translator
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG
 from caliper_dagster.core.hours import HourRange
 from caliper_dagster.core.partition_store import PartitionStore
-from caliper_dagster.expander import MoodleDatabase
 from caliper_dagster.translator import Recipe, Recipes, Translator, load_recipes
 from caliper_dagster.translator.example import example_row, example_table
 from caliper_dagster.translator.recipes import PathEntity
@@ -55,10 +55,7 @@ def coverage(settings: Settings, recipes: Recipes, hours: HourRange) -> list[Cov
 
     One statement counts the rows; no row is read.
     """
-    url = settings.require("moodle_db_url")
-    with MoodleDatabase.open(
-        url, settings.moodle_db_prefix, settings.moodle_db_timeout
-    ) as database:
+    with open_moodle(settings) as database:
         counted = database.execute(
             sa.text(
                 "SELECT eventname, crud, objecttable, contextlevel, COUNT(*) "

@@ -20,6 +20,7 @@ def resend(
     *,
     everything: bool,
     rejected: bool = False,
+    changed: bool = False,
     event_store: str | None = None,
 ) -> Iterator[RunOutcome]:
     """Send the events of the hours that are not acknowledged, or others on request.
@@ -29,6 +30,7 @@ def resend(
         hours: hours whose events are materialized.
         everything: send all events, including acknowledged ones.
         rejected: send only the events that the event store has rejected.
+        changed: also send acknowledged events whose content a newer mapping revision has changed.
         event_store: the name of the only event store to send to; all of them if omitted.
 
     Yields:
@@ -41,8 +43,8 @@ def resend(
     """
     settings = context.settings
     tags = {RESEND_ALL_TAG: str(everything).lower()}
-    if rejected:
-        tags[SEND_TAG] = "rejected"
+    if rejected or changed:
+        tags[SEND_TAG] = "rejected" if rejected else "changed"
     plan = BackfillPlan(tuple(split_range(hours, settings.hours_per_run)))
     stores = event_stores(settings)
     only = event_store_named(stores, event_store) if event_store else None
@@ -50,5 +52,5 @@ def resend(
     for outcome in run_plan(context, RESEND_JOB, plan, tags, only=only):
         deferred |= outcome.deferred
         yield outcome
-    if not (everything or rejected):
+    if not (everything or rejected or changed):
         yield from send_backlog(context, deferred)

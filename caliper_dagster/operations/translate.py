@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from caliper_dagster.config.connections import open_moodle
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.translator import build_translator
 from caliper_dagster.core.frames import WITH_EVENT
 from caliper_dagster.core.hours import Hour, HourRange
-from caliper_dagster.expander import MoodleDatabase, count_rows, expand, read_log
+from caliper_dagster.expander import count_rows, expand, read_log
 
 _ROWS_PER_CHUNK = 50_000
 
@@ -29,10 +30,7 @@ def translate_hours(
         SourceError: the database cannot be read.
     """
     translate = build_translator(settings).translate
-    url = settings.require("moodle_db_url")
-    with MoodleDatabase.open(
-        url, settings.moodle_db_prefix, settings.moodle_db_timeout
-    ) as database:
+    with open_moodle(settings) as database:
         for chunk in _chunks(count_rows(database, hours)):
             log = pa.concat_tables(rows for _, rows in read_log(database, chunk))
             outcomes = translate(expand(database, log.unify_dictionaries()))

@@ -18,14 +18,14 @@ from caliper_dagster.core.hours import Hour
 from caliper_dagster.embedded.arrivals import arrivals, last_events
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.faults import Faults
-from caliper_dagster.emitter import EmissionCounts, EventStore, Ledger, Patience, emit
+from caliper_dagster.emitter import EmissionCounts, HttpDestination, Ledger, RetryPolicy, emit
 from caliper_dagster.emitter.envelopes import context_iri, envelope_overhead
 from caliper_dagster.emitter.ledger import ACKNOWLEDGED, REJECTED
-from caliper_dagster_tests.harness.hostile_store import KEY, SENSOR, SITE
+from caliper_dagster_tests.harness.hostile_store import KEY, SENSOR, SITE, as_hours
 
 Hours = Sequence[tuple[Hour, pa.Table]]
 
-QUICK = Patience(attempts=8, first_wait=0.01, longest_wait=0.05)
+QUICK = RetryPolicy(attempts=8, first_wait=0.01, longest_wait=0.05)
 MOST_RUNS = 200
 
 SLOW = "slow=0.2,seconds=0.7"
@@ -146,16 +146,16 @@ def _run(
     url: str, ledger: Ledger, hours: Hours, timeout: float, in_flight: int, batch_size: int
 ) -> dict[Hour, tuple[pa.Table, EmissionCounts]] | None:
     """One run; None if it failed."""
-    with EventStore(url, KEY, timeout=timeout) as event_store:
+    with HttpDestination(url, KEY, timeout=timeout) as event_store:
         emitted = emit(
-            hours,
+            as_hours(hours),
             event_store,
             ledger,
             sensor=SENSOR,
             site=SITE,
             batch_size=batch_size,
             in_flight=in_flight,
-            patience=QUICK,
+            retry_policy=QUICK,
         )
         try:
             return {hour: (table, counts) for hour, table, counts in emitted}

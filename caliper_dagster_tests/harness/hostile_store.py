@@ -16,7 +16,14 @@ import pyarrow as pa
 from caliper_dagster.caliper.vocabulary import Version
 from caliper_dagster.core.frames import CALIPER_EVENTS
 from caliper_dagster.core.hours import Hour
-from caliper_dagster.emitter import EmissionCounts, EventStore, Ledger, Patience, emit
+from caliper_dagster.emitter import (
+    EmissionCounts,
+    HourOfEvents,
+    HttpDestination,
+    Ledger,
+    RetryPolicy,
+    emit,
+)
 from caliper_dagster.emitter.envelopes import CONTEXTS
 
 KEY = "key-of-the-store"
@@ -142,9 +149,9 @@ class Clock:
         self.slept.append(seconds)
         self.now += seconds
 
-    def patience(self, **options: Any) -> Patience:
+    def retry_policy(self, **options: Any) -> RetryPolicy:
         given = {"clock": lambda: self.now, "sleep": self.sleep, "chance": lambda: 1.0}
-        return Patience(**(given | options))
+        return RetryPolicy(**(given | options))
 
 
 OK = answer(200)
@@ -227,10 +234,16 @@ def closed_port() -> int:
         return port
 
 
+def as_hours(hours: Iterable[tuple[Any, ...]]) -> list[HourOfEvents]:
+    """Pairs of hour and table, with a mapping revision where it is not the present one."""
+    return [HourOfEvents(*hour) for hour in hours]
+
+
 def send(
-    hours: Iterable[tuple[Hour, pa.Table]], store: HostileStore, ledger: Ledger, **options: Any
+    hours: Iterable[tuple[Any, ...]], store: HostileStore, ledger: Ledger, **options: Any
 ) -> dict[Hour, tuple[pa.Table, EmissionCounts]]:
     """Emit to the end; what it yielded, by hour."""
-    with EventStore(store.url, KEY) as event_store:
-        emitted = emit(hours, event_store, ledger, **({"sensor": SENSOR, "site": SITE} | options))
+    with HttpDestination(store.url, KEY) as event_store:
+        options = {"sensor": SENSOR, "site": SITE} | options
+        emitted = emit(as_hours(hours), event_store, ledger, **options)
         return {hour: (table, counts) for hour, table, counts in emitted}

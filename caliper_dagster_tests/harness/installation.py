@@ -23,7 +23,7 @@ from caliper_dagster.core.hours import HourRange
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.embedded.arrivals import Arrivals, arrivals
 from caliper_dagster.embedded.event_store import running
-from caliper_dagster.emitter import EventStore, Ledger
+from caliper_dagster.emitter import HttpDestination, Ledger
 from caliper_dagster.emitter.ledger import ACKNOWLEDGED, results_table
 from caliper_dagster_tests.harness import commands
 from caliper_dagster_tests.harness.commands import Command, CommandResult
@@ -88,7 +88,7 @@ class Installation:
 
     def batches(self, hours: HourRange) -> pa.Table:
         """The ledger as an ``EMISSION_RESULTS`` table."""
-        name = EventStore(self.settings["CALIPER_EVENT_STORE_URL"], None).name
+        name = HttpDestination(self.settings["CALIPER_EVENT_STORE_URL"], None).name
         with Ledger(f"sqlite:///{self.home / 'data' / 'ledger.sqlite'}") as ledger:
             found = ledger.batches(name, list(hours), site=self.settings["MOODLE_WWWROOT"])
         return results_table(name, [batch for of_hour in found.values() for batch in of_hour])

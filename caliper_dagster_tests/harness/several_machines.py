@@ -23,7 +23,7 @@ from caliper_dagster.core.hours import HourRange
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.dagster.assets import EVENT_STORE_POOL, MOODLE_POOL
 from caliper_dagster.dagster.instance.open import open_instance
-from caliper_dagster.emitter import EventStore, Ledger
+from caliper_dagster.emitter import HttpDestination, Ledger
 from caliper_dagster.emitter.ledger import results_table
 from caliper_dagster_tests.harness import services
 from caliper_dagster_tests.harness.environment import clean_environment, environment
@@ -146,7 +146,7 @@ class Shared:
 
     def acknowledged(self) -> list[str]:
         """Ids in the ledger, as often as they were acknowledged."""
-        name = EventStore(self.settings["CALIPER_EVENT_STORE_URL"], None).name
+        name = HttpDestination(self.settings["CALIPER_EVENT_STORE_URL"], None).name
         with Ledger(self.settings["CALIPER_LEDGER_URL"]) as ledger:
             found = ledger.batches(name, list(self.hours), site=self.settings["MOODLE_WWWROOT"])
         batches = [batch for of_hour in found.values() for batch in of_hour]

@@ -11,9 +11,16 @@ import pytest
 
 from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster.embedded.event_store import running
-from caliper_dagster.emitter import EventStore, Ledger, Send, emit
+from caliper_dagster.emitter import HttpDestination, Ledger, Send, emit
 from caliper_dagster_tests.harness.hostile_delivery import FAULTS, UNHEARD, Hours, deliver, mixture
-from caliper_dagster_tests.harness.hostile_store import HOUR, KEY, SENSOR, SITE, events_table
+from caliper_dagster_tests.harness.hostile_store import (
+    HOUR,
+    KEY,
+    SENSOR,
+    SITE,
+    as_hours,
+    events_table,
+)
 from caliper_dagster_tests.harness.moodle_dump import dump_events
 
 BATCH = 10
@@ -54,8 +61,8 @@ def test_a_loss_that_the_store_calls_success_is_mended_by_sending_all_again(
     hours = [(HOUR, events_table(count=100))]
     kept = tmp_path / "store.sqlite"
     with running(kept, KEY, hostile="lose=1,until=2") as url:
-        with Ledger("sqlite://") as ledger, EventStore(url, KEY) as event_store:
-            given = (hours, event_store, ledger)
+        with Ledger("sqlite://") as ledger, HttpDestination(url, KEY) as event_store:
+            given = (as_hours(hours), event_store, ledger)
             list(emit(*given, sensor=SENSOR, site=SITE, batch_size=25))
             assert 0 < arrivals(kept).events < 100
             list(emit(*given, sensor=SENSOR, site=SITE, batch_size=25))

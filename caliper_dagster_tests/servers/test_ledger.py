@@ -24,7 +24,11 @@ from caliper_dagster_tests.unit.emitter.test_leases import (  # noqa: F401
 from caliper_dagster_tests.unit.emitter.test_ledger import (  # noqa: F401
     STORE,
     batch,
+    earlier_ledger,
+    test_a_ledger_of_an_earlier_release_counts_as_the_oldest_revision,
     test_acknowledged_is_the_last_acknowledged_content_only,
+    test_events_that_were_sent_again_are_of_the_new_revision,
+    test_processes_can_open_a_ledger_of_an_earlier_release_at_once,
     test_sites_event_stores_and_hours_are_kept_apart,
     test_two_processes_can_create_it_at_once,
     test_what_was_recorded_is_there_after_reopening,
@@ -56,6 +60,34 @@ def test_an_account_that_may_not_create_tables_can_use_an_existing_ledger(postgr
     with Ledger(writer) as ledger:
         ledger.record(STORE, batch(), site=site)
         assert len(ledger.batches(STORE, [HOUR], site=site)[HOUR]) == 2
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"DROP OWNED BY {role}"))
+        connection.execute(sa.text(f"DROP ROLE {role}"))
+    engine.dispose()
+
+
+def test_an_account_that_may_not_add_the_column_is_told_the_statement(postgres_url: str) -> None:
+    earlier_ledger(postgres_url)
+    role = f"writer_{uuid.uuid4().hex}"
+    engine = sa.create_engine(postgres_url)
+    with engine.begin() as connection:
+        # What an earlier release made beside the batches.
+        connection.execute(
+            sa.text(
+                "CREATE TABLE caliper_lease (site TEXT); CREATE TABLE caliper_left_over (id INT)"
+            )
+        )
+        connection.execute(sa.text(f"CREATE ROLE {role} LOGIN PASSWORD 'wr1ter'"))
+        connection.execute(sa.text(f"GRANT SELECT, INSERT ON caliper_batch TO {role}"))
+    writer = sa.make_url(postgres_url).set(username=role, password="wr1ter")
+    url = writer.render_as_string(hide_password=False)
+    with pytest.raises(ConfigurationError) as caught, Ledger(url):
+        pass
+    statement = str(caught.value).partition("`")[2].partition("`")[0]
+    with engine.begin() as connection:
+        connection.execute(sa.text(statement))
+    with Ledger(url) as ledger:
+        assert ledger.batches(STORE, [HOUR], site="site") == {HOUR: []}
     with engine.begin() as connection:
         connection.execute(sa.text(f"DROP OWNED BY {role}"))
         connection.execute(sa.text(f"DROP ROLE {role}"))

@@ -141,7 +141,7 @@ def test_a_store_that_does_not_answer_names_the_setting_and_no_hour_passes_for_d
 
     S3FileSystem.clear_instance_cache()
     storage = PartitionStore("s3://bucket/data")
-    for attempt in (lambda: storage.known(MOODLE_LOG, [HOUR]), storage.probe):
+    for attempt in (lambda: storage.existing(MOODLE_LOG, [HOUR]), storage.probe):
         with pytest.raises(ConfigurationError, match=r"^CALIPER_STORAGE cannot be") as error:
             attempt()
         assert "secret" not in str(error.value)
@@ -166,7 +166,7 @@ def test_an_hour_that_is_damaged_is_named(bucket: str) -> None:
     files.pipe_file(path, b"torn")
     with pytest.raises(StorageError, match="moodle_log of 2026-01-31T22:00Z cannot be read"):
         storage.read(MOODLE_LOG, [HOUR])
-    assert storage.known(MOODLE_LOG, [HOUR]).num_rows == 0
+    assert storage.existing(MOODLE_LOG, [HOUR])[0].num_rows == 0
 
 
 def test_many_hours_come_back_in_their_order(bucket: str) -> None:

@@ -85,11 +85,11 @@ def test_what_a_site_does_not_say_is_as_the_environment_says(
     assert north.moodle_wwwroot == "https://north.example.org"
     assert south.moodle_wwwroot == GIVEN["SOUTH_WWWROOT"]
     assert (north.person_names, south.person_names) == (True, False)
-    assert (north.batch_size, south.batch_size) == (9, 9)
+    assert (north.event_store.batch_size, south.event_store.batch_size) == (9, 9)
     assert (north.start.key, south.start.key) == ("2026-03-01-00:00", "2025-01-01-00:00")
     # What is said to be empty is as if nobody had said it.
-    assert (north.ca_file, south.ca_file) == (None, "all.pem")
-    assert south.require("event_store_url") == GIVEN["CALIPER_EVENT_STORE_URL"]
+    assert (north.event_store.ca_file, south.event_store.ca_file) == (None, "all.pem")
+    assert south.require("event_store.url") == GIVEN["CALIPER_EVENT_STORE_URL"]
 
 
 def test_without_the_file_there_is_one_site_without_a_name() -> None:
@@ -108,7 +108,11 @@ def test_a_key_goes_to_no_other_event_store_than_its_own(tmp_path: Path) -> None
     both = own + stores.replace("SOUTH_DB", "WEST_DB").replace("{env: SOUTH_WWWROOT}", "http://w")
     with environment(written(tmp_path, both, SOUTH_STORE="https://events.example.org/south")):
         south, west = all_sites()
-        assert (south.api_key, west.api_key, west.event_store_url) == (None, None, None)
+        assert (south.event_store.api_key, west.event_store.api_key, west.event_store.url) == (
+            None,
+            None,
+            None,
+        )
         (store,) = event_stores(south)
         assert not store.has_key()
         assert store.ledger_name() == "https://events.example.org/south"
@@ -131,49 +135,61 @@ def test_storage_is_a_folder_for_each_unless_it_is_its_own(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "give a name to each site"),
-        ("north: 1", "north must have settings of its own below it, such as MOODLE_DB_URL"),
-        (NORTH.replace("north:", "North:"), "name of each site must be of small letters"),
-        (NORTH + NORTH, "north stands there twice (line 11)"),
-        (f"north: {{MOODLE_DB_URL: *{SECRET}", "no well-formed YAML (line 1)"),
+        ("", "it must name each site"),
+        ("north: 1", "north must have settings below it, such as MOODLE_DB_URL"),
+        (NORTH.replace("north:", "North:"), "name of each site must consist of lower-case letters"),
+        (NORTH + NORTH, "north occurs twice (line 11)"),
+        (f"north: {{MOODLE_DB_URL: *{SECRET}", "not well-formed YAML (line 1)"),
         (
             NORTH + f"  MOODLE_DB_PREFX: {SECRET}",
-            "site north: it has a key that is no setting of a site; the nearest is MOODLE_DB_PREF",
+            "site north: it has an unknown key; the nearest known one is MOODLE_DB_PREFIX.",
         ),
-        (NORTH + f"  {SECRET}: 1", "site north: it has a key that is no setting of a site."),
-        (NORTH + "  CALIPER_SITES: more.yaml", "site north: it has a key that is no setting"),
-        ("north: {MOODLE_WWWROOT: 'http://n'}", "site north: MOODLE_DB_URL must be said of each"),
-        ("north: {MOODLE_DB_URL: {env: A}}", "site north: MOODLE_WWWROOT must be said of each"),
+        (NORTH + f"  {SECRET}: 1", "site north: it has an unknown key."),
+        (NORTH + "  CALIPER_SITES: more.yaml", "site north: it has an unknown key"),
+        (
+            "north: {MOODLE_WWWROOT: 'http://n'}",
+            "site north: MOODLE_DB_URL: is required for each site",
+        ),
+        (
+            "north: {MOODLE_DB_URL: {env: A}}",
+            "site north: MOODLE_WWWROOT: is required for each site",
+        ),
         (
             NORTH.replace("{env: NORTH_DB_URL}", f"mysql+pymysql://u:{SECRET}@h/m"),
-            "site north: MOODLE_DB_URL must be {env: NAME}",
+            "site north: MOODLE_DB_URL: must be {env: NAME}",
         ),
         (
             NORTH.replace("{env: NORTH_KEY}", SECRET),
-            "site north: CALIPER_API_KEY must be {env: NAME}",
+            "site north: CALIPER_API_KEY: must be {env: NAME}",
         ),
         (
             NORTH + f"  CALIPER_LEDGER_URL: postgresql+psycopg2://u:{SECRET}@h/l",
-            "site north: CALIPER_LEDGER_URL must be {env: NAME}",
+            "site north: CALIPER_LEDGER_URL: must be {env: NAME}",
         ),
         (
             NORTH.replace("https://events", f"https://u:{SECRET}@events"),
-            "site north: CALIPER_EVENT_STORE_URL: holds a user",
+            "site north: CALIPER_EVENT_STORE_URL: contains a user",
         ),
-        (NORTH + "  CALIPER_EVENT_STORES: s.yaml", "CALIPER_EVENT_STORES it may say one"),
+        (
+            NORTH + "  CALIPER_EVENT_STORES: s.yaml",
+            "it may have only one of CALIPER_EVENT_STORE_URL and CALIPER_EVENT_STORES",
+        ),
         (
             NORTH.replace("{env: NORTH_KEY}", f"{{enw: {SECRET}}}"),
             "site north: CALIPER_API_KEY: env: ",
         ),
-        (NORTH + f"  CALIPER_GZIP: [{SECRET}]", "site north: CALIPER_GZIP must be a text or {env"),
-        (NORTH + f"  CALIPER_BATCH_SIZE: {SECRET}", "site north: CALIPER_BATCH_SIZE is wrong: "),
+        (NORTH + f"  CALIPER_GZIP: [{SECRET}]", "site north: CALIPER_GZIP: must be true or false"),
+        (
+            NORTH + f"  CALIPER_BATCH_SIZE: {SECRET}",
+            "site north: CALIPER_BATCH_SIZE: must be a whole number",
+        ),
         (
             NORTH.replace("2026-03-01", SECRET),
-            "site north: CALIPER_START is wrong: must be a full hour in UTC",
+            "site north: CALIPER_START: must be a full hour in UTC",
         ),
         (
             NORTH.replace("https://north.example.org/", SECRET),
-            "site north: MOODLE_WWWROOT is wrong: must be an http",
+            "site north: MOODLE_WWWROOT: must be an http",
         ),
         (
             NORTH + "  CALIPER_RECIPES: {env: NOT_THERE}",
@@ -181,15 +197,15 @@ def test_storage_is_a_folder_for_each_unless_it_is_its_own(tmp_path: Path) -> No
         ),
         (
             NORTH + SOUTH.replace("{env: SOUTH_WWWROOT}", "https://North.example.org"),
-            "sites north and south have one MOODLE_WWWROOT",
+            "sites north and south have the same MOODLE_WWWROOT",
         ),
         (
             NORTH + SOUTH.replace("SOUTH_DB_URL", "NORTH_DB_URL"),
-            "sites north and south have one MOODLE_DB_URL and MOODLE_DB_PREFIX",
+            "sites north and south have the same MOODLE_DB_URL and MOODLE_DB_PREFIX",
         ),
         (
             NORTH + "  CALIPER_STORAGE: /own\n" + SOUTH + "  CALIPER_STORAGE: /own/\n",
-            "sites north and south have one CALIPER_STORAGE",
+            "sites north and south have the same CALIPER_STORAGE",
         ),
     ],
 )

@@ -86,7 +86,9 @@ def test_accounts_add_up() -> None:
     sent = DeliveryCounts(
         events=4, already_acknowledged=1, sent=2, outstanding=1, envelopes=1, bytes=9, rejected=1
     )
-    assert sum([sent, sent], DeliveryCounts()) == DeliveryCounts(8, 2, 4, 2, 2, 18, 2)
+    assert sum([sent, sent], DeliveryCounts()) == DeliveryCounts(
+        events=8, already_acknowledged=2, sent=4, outstanding=2, envelopes=2, bytes=18, rejected=2
+    )
     assert sent.acknowledged == 2
     assert DeliveryCounts.from_footer_stats(json.loads(json.dumps(sent.as_footer_stats()))) == sent
 

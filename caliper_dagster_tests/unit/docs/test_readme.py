@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from caliper_dagster.config.declaration import declarations
 from caliper_dagster.config.settings import Settings, setting_names
 from caliper_dagster.core.hours import Hour
 from caliper_dagster_tests.harness.paths import ROOT
@@ -16,9 +17,8 @@ _BETWEEN_MARKERS = re.compile(
 
 def settings_table() -> str:
     rows = [
-        f"| `{field.alias}` | {_default(field.default)} | {field.description} |\n"
-        for field in Settings.model_fields.values()
-        if field.alias
+        f"| `{setting.variable}` | {_default(setting.default)} | {setting.meaning} |\n"
+        for setting in declarations(Settings)
     ]
     return "| Setting | Default | Meaning |\n|---|---|---|\n" + "".join(rows)
 

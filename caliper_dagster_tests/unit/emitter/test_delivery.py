@@ -11,7 +11,7 @@ import pytest
 
 from caliper_dagster.core.errors import DeliveryError
 from caliper_dagster.core.hours import HourRange
-from caliper_dagster.emitter import EventStore, Ledger, Patience, Send, emit
+from caliper_dagster.emitter import HttpDestination, Ledger, RetryPolicy, Send, emit
 from caliper_dagster.emitter.ledger import REJECTED
 from caliper_dagster_tests.harness.hostile_store import (
     HOUR,
@@ -22,6 +22,7 @@ from caliper_dagster_tests.harness.hostile_store import (
     Clock,
     HostileStore,
     answer,
+    as_hours,
     drop,
     event_id,
     events_table,
@@ -152,7 +153,7 @@ def test_the_ledger_lists_what_is_rejected_now(ledger_url):
     with HostileStore(refusing(ids(2, 4), BAD)) as store, Ledger(ledger_url) as ledger:
         hours = [(HOUR, events_table(count=6)), (HOUR + 1, events_table(HOUR + 1, 2))]
         send(hours, store, ledger)
-        name = EventStore(store.url, KEY).name
+        name = HttpDestination(store.url, KEY).name
         span = HourRange(HOUR, HOUR + 2)
         listed = ledger.rejected(name, span, site=SITE)
         assert [(batch.hour, batch.http_status) for batch in listed] == [(HOUR, 400)] * 2
@@ -206,7 +207,11 @@ def test_a_store_that_recovers_is_asked_again_after_growing_waits(ledger, status
     clock = Clock()
     with HostileStore(answer(status), drop, answer(status), OK) as store:
         done = send(
-            [(HOUR, events_table(count=4))], store, ledger, batch_size=2, patience=clock.patience()
+            [(HOUR, events_table(count=4))],
+            store,
+            ledger,
+            batch_size=2,
+            retry_policy=clock.retry_policy(),
         )
     assert clock.slept == [1, 2, 4]
     assert done[HOUR][0].column("attempts").to_pylist() == [4, 1]
@@ -216,8 +221,8 @@ def test_a_store_that_recovers_is_asked_again_after_growing_waits(ledger, status
 def test_waits_are_random_and_bounded():
     clock, chances = Clock(), iter([0.5, 0.25, 0.0, 1.0])
     with HostileStore(*[answer(500)] * 4, OK) as store, Ledger("sqlite://") as ledger:
-        patience = clock.patience(chance=lambda: next(chances), longest_wait=3)
-        send([(HOUR, events_table(count=1))], store, ledger, patience=patience)
+        policy = clock.retry_policy(chance=lambda: next(chances), longest_wait=3)
+        send([(HOUR, events_table(count=1))], store, ledger, retry_policy=policy)
     assert clock.slept == [0.5, 0.5, 3.0]
 
 
@@ -246,7 +251,7 @@ def test_retry_after_is_honoured(ledger, told, status):
     with HostileStore(busy, OK) as store:
         send(
             [(HOUR, events_table(count=1))],
-            store, ledger, patience=clock.patience(chance=lambda: 0.0),
+            store, ledger, retry_policy=clock.retry_policy(chance=lambda: 0.0),
         )  # fmt: skip
     assert clock.slept == [pytest.approx(20, abs=2)]
 
@@ -255,9 +260,9 @@ def test_a_wait_that_is_too_long_ends_the_run_with_what_it_wants(ledger):
     clock = Clock()
     with (
         HostileStore(answer(429, Retry_After="7200")) as store,
-        pytest.raises(DeliveryError, match="in 7,200 seconds") as error,
+        pytest.raises(DeliveryError, match="for 7,200 seconds") as error,
     ):
-        send([(HOUR, events_table(count=1))], store, ledger, patience=clock.patience())
+        send([(HOUR, events_table(count=1))], store, ledger, retry_policy=clock.retry_policy())
     assert error.value.transient
     assert (len(store.bodies), clock.slept) == (1, [])
 
@@ -266,7 +271,7 @@ def test_a_wait_that_is_too_long_ends_the_run_with_what_it_wants(ledger):
 def test_a_retry_after_that_means_nothing_is_left_out(ledger, words):
     clock = Clock()
     with HostileStore(answer(503, Retry_After=words), OK) as store:
-        send([(HOUR, events_table(count=1))], store, ledger, patience=clock.patience())
+        send([(HOUR, events_table(count=1))], store, ledger, retry_policy=clock.retry_policy())
     assert clock.slept == [1]
 
 
@@ -274,10 +279,11 @@ def test_a_retry_after_that_means_nothing_is_left_out(ledger, words):
 def test_a_store_that_stays_down_ends_the_run_after_a_few_attempts(ledger, in_flight):
     hours = [(HOUR + n, events_table(HOUR + n, 20)) for n in range(10)]
     with HostileStore(answer(503)) as store:
-        with pytest.raises(DeliveryError, match=r"503.*asked \d time.*goes on there") as error:
+        words = r"503.*gave up after \d attempts.*sends the rest"
+        with pytest.raises(DeliveryError, match=words) as error:
             send(
                 hours, store, ledger, batch_size=5, in_flight=in_flight,
-                patience=Patience(attempts=4, first_wait=0.01),
+                retry_policy=RetryPolicy(attempts=4, first_wait=0.01),
             )  # fmt: skip
         assert len(store.bodies) <= 4 * in_flight
     assert error.value.transient
@@ -291,7 +297,7 @@ def test_a_refused_key_ends_the_run_at_once_and_marks_nothing(ledger, status):
             send([(HOUR, events_table(count=100))], store, ledger, batch_size=10)
         assert not error.value.transient
         assert len(store.bodies) == 1
-        name = EventStore(store.url, KEY).name
+        name = HttpDestination(store.url, KEY).name
     assert ledger.batches(name, [HOUR], site=SITE) == {HOUR: []}
 
 
@@ -343,8 +349,8 @@ def test_at_most_so_many_envelopes_are_in_flight(ledger):
 
 def test_leaving_early_records_what_is_in_flight(ledger):
     hours = [(HOUR + n, events_table(HOUR + n, 4)) for n in range(6)]
-    with HostileStore() as store, EventStore(store.url, KEY) as event_store:
-        emitted = emit(hours, event_store, ledger, sensor=SENSOR, site=SITE, in_flight=2)
+    with HostileStore() as store, HttpDestination(store.url, KEY) as event_store:
+        emitted = emit(as_hours(hours), event_store, ledger, sensor=SENSOR, site=SITE, in_flight=2)
         next(emitted)
         emitted.close()
         arrived = len(store.bodies)
@@ -369,7 +375,7 @@ def test_a_version_that_the_endpoint_does_not_take_is_one_sentence(ledger):
     offers = tells(caliperSupportedVersions=[V1P2.replace("http:", "https:")])
     with HostileStore(configuration=offers) as store:
         send([(HOUR, events_table(count=1))], store, ledger)
-        with pytest.raises(DeliveryError, match=r"takes .*v1p2, not .*v1p1.*CALIPER_VERSION"):
+        with pytest.raises(DeliveryError, match=r"accepts .*v1p2, not .*v1p1.*CALIPER_VERSION"):
             send([(HOUR + 1, events_table(HOUR + 1, 1, version="v1p1"))], store, ledger)
     assert len(store.bodies) == 1
 

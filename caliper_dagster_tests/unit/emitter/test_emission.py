@@ -14,7 +14,7 @@ from caliper_dagster.core.errors import DeliveryError, StorageError
 from caliper_dagster.core.frames import EMISSION_RESULTS
 from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster.embedded.event_store import running
-from caliper_dagster.emitter import EventStore, Ledger, Patience, Send, emit
+from caliper_dagster.emitter import HttpDestination, Ledger, RetryPolicy, Send, emit
 from caliper_dagster_tests.harness.hostile_store import (
     HOUR,
     KEY,
@@ -23,6 +23,7 @@ from caliper_dagster_tests.harness.hostile_store import (
     SITE,
     HostileStore,
     answer,
+    as_hours,
     break_off,
     drop,
     event_id,
@@ -34,7 +35,7 @@ from caliper_dagster_tests.harness.paths import ROOT
 
 def kept_by(ledger, store, hours=(HOUR,)):
     """Ids of the events that the ledger calls acknowledged."""
-    with EventStore(store.url, KEY) as event_store:
+    with HttpDestination(store.url, KEY) as event_store:
         found = ledger.batches(event_store.name, list(hours), site=SITE)
     batches = [batch for of_hour in found.values() for batch in of_hour]
     assert all(batch.outcome == "acknowledged" for batch in batches)
@@ -186,9 +187,9 @@ def test_statements_and_requests_follow_the_envelopes_not_the_events(ledger):
 )
 def test_what_was_not_acknowledged_is_never_recorded_and_goes_next_time(ledger, fault):
     with HostileStore(OK, OK, fault) as store:
-        once = Patience(attempts=1)
+        once = RetryPolicy(attempts=1)
         with pytest.raises(DeliveryError):
-            send([(HOUR, events_table(count=12))], store, ledger, batch_size=3, patience=once)
+            send([(HOUR, events_table(count=12))], store, ledger, batch_size=3, retry_policy=once)
         assert len(store.bodies) == 3
         assert len(kept_by(ledger, store)) == 6
         store.behaviours = [OK]
@@ -216,11 +217,11 @@ def test_events_that_break_the_contract_are_not_sent(ledger):
 
 CHILD = """
 import sys
-from caliper_dagster.emitter import EventStore, Ledger, emit
-from caliper_dagster_tests.harness.hostile_store import HOUR, SENSOR, SITE, events_table
+from caliper_dagster.emitter import HttpDestination, Ledger, emit
+from caliper_dagster_tests.harness.hostile_store import HOUR, SENSOR, SITE, events_table, as_hours
 hours = [(HOUR + n, events_table(HOUR + n, 10)) for n in range(4)]
-with EventStore(sys.argv[1], "key-of-the-store") as event_store, Ledger(sys.argv[2]) as ledger:
-    list(emit(hours, event_store, ledger, sensor=SENSOR, site=SITE, batch_size=4))
+with HttpDestination(sys.argv[1], "key-of-the-store") as event_store, Ledger(sys.argv[2]) as ledger:
+    list(emit(as_hours(hours), event_store, ledger, sensor=SENSOR, site=SITE, batch_size=4))
 """
 
 
@@ -273,18 +274,25 @@ def test_the_embedded_event_store_holds_each_event_once(tmp_path, ledger_url):
     kept = tmp_path / "store.sqlite"
     with (
         running(kept, KEY) as url,
-        EventStore(url, KEY) as event_store,
+        HttpDestination(url, KEY) as event_store,
         Ledger(ledger_url) as ledger,
     ):
         for _ in range(2):
-            list(emit(hours, event_store, ledger, sensor=SENSOR, site=SITE, batch_bytes=2000))
+            list(
+                emit(
+                    as_hours(hours), event_store, ledger, sensor=SENSOR, site=SITE, batch_bytes=2000
+                )
+            )
         assert arrivals(kept).events == arrivals(kept).received == 75
-        list(emit(hours, event_store, ledger, sensor=SENSOR, site=SITE, send=Send.ALL))
+        list(emit(as_hours(hours), event_store, ledger, sensor=SENSOR, site=SITE, send=Send.ALL))
         assert (arrivals(kept).events, arrivals(kept).received) == (75, 150)
         # A wrong key is refused, and nothing of it reaches the ledger.
         new = [(HOUR + 9, events_table(HOUR + 9, 1))]
-        with EventStore(url, "wrong") as stranger, pytest.raises(DeliveryError, match="API_KEY"):
-            list(emit(new, stranger, ledger, sensor=SENSOR, site=SITE))
+        with (
+            HttpDestination(url, "wrong") as stranger,
+            pytest.raises(DeliveryError, match="API_KEY"),
+        ):
+            list(emit(as_hours(new), stranger, ledger, sensor=SENSOR, site=SITE))
         assert ledger.batches(event_store.name, [HOUR + 9], site=SITE) == {HOUR + 9: []}
 
 

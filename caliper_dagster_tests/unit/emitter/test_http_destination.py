@@ -12,8 +12,8 @@ from contextlib import ExitStack
 import pytest
 
 from caliper_dagster.core.errors import ConfigurationError, DeliveryError
-from caliper_dagster.emitter import EventStore
-from caliper_dagster.emitter.http_destination import EndpointConfiguration
+from caliper_dagster.emitter import HttpDestination
+from caliper_dagster.emitter.destination import Answer, DestinationLimits, Meaning
 from caliper_dagster_tests.harness.hostile_store import (
     HostileStore,
     answer,
@@ -28,26 +28,26 @@ KEY = "s3cr<t&key-of-the-store"
 def refusal(url, match=".", **options):
     """The error of a POST that is not acknowledged."""
     with (
-        EventStore(url, KEY, **options) as event_store,
+        HttpDestination(url, KEY, **options) as event_store,
         pytest.raises(DeliveryError, match=match) as caught,
     ):
-        event_store.post(b"{}")
+        raise event_store.post(b"{}").error()
     return caught.value
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_any_2xx_is_an_acknowledgement(status):
-    with HostileStore(answer(status)) as store, EventStore(store.url, KEY) as event_store:
-        assert event_store.post(b"{}") == status
+    with HostileStore(answer(status)) as store, HttpDestination(store.url, KEY) as event_store:
+        assert event_store.post(b"{}") == Answer(Meaning.ACCEPTED, status)
 
 
 def test_a_2xx_counts_even_when_its_body_breaks_off():
-    with HostileStore(break_off) as store, EventStore(store.url, KEY) as event_store:
-        assert event_store.post(b"{}") == 200
+    with HostileStore(break_off) as store, HttpDestination(store.url, KEY) as event_store:
+        assert event_store.post(b"{}") == Answer(Meaning.ACCEPTED, 200)
 
 
 def test_a_post_has_the_body_as_it_is_and_the_headers_of_the_specification():
-    with HostileStore() as store, EventStore(store.url, KEY) as event_store:
+    with HostileStore() as store, HttpDestination(store.url, KEY) as event_store:
         event_store.post('{"name":"Ö"}'.encode())
     assert store.bodies == ['{"name":"Ö"}'.encode()]
     assert store.headers[0]["Content-Type"] == "application/json"
@@ -65,7 +65,7 @@ def test_a_post_has_the_body_as_it_is_and_the_headers_of_the_specification():
     ],
 )
 def test_authorization_follows_the_scheme(key, scheme, sent):
-    with HostileStore() as store, EventStore(store.url, key, scheme) as event_store:
+    with HostileStore() as store, HttpDestination(store.url, key, scheme) as event_store:
         event_store.post(b"{}")
     assert store.headers[0].get("Authorization") == sent
 
@@ -74,13 +74,16 @@ def test_credentials_of_netrc_do_not_replace_the_key(tmp_path, monkeypatch):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login someone password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    with HostileStore() as store, EventStore(store.url, KEY) as event_store:
+    with HostileStore() as store, HttpDestination(store.url, KEY) as event_store:
         event_store.post(b"{}")
     assert store.headers[0]["Authorization"] == f"Bearer {KEY}"
 
 
 def test_one_connection_serves_all_envelopes():
-    with HostileStore(answer(200, b"stored")) as store, EventStore(store.url, KEY) as event_store:
+    with (
+        HostileStore(answer(200, b"stored")) as store,
+        HttpDestination(store.url, KEY) as event_store,
+    ):
         for _ in range(20):
             event_store.post(b"{}")
     assert len(store.bodies) == 20
@@ -181,7 +184,7 @@ def test_no_secret_is_ever_told(behaviour, caplog):
     with HostileStore(behaviour) as store:
         url = f"http://person:passw0rd@{store.netloc}/caliper?token=hunter22"
         error = refusal(url)
-    event_store = EventStore(url, KEY)
+    event_store = HttpDestination(url, KEY)
     told = [str(error), repr(error), repr(event_store), event_store.name]
     told += traceback.format_exception(error)
     assert error.__context__ is None
@@ -204,14 +207,14 @@ def test_no_secret_is_ever_told(behaviour, caplog):
 )
 def test_a_url_that_cannot_be_used_is_a_setting_to_mend(url):
     with pytest.raises(ConfigurationError, match="CALIPER_EVENT_STORE_URL") as caught:
-        EventStore(url, KEY)
+        HttpDestination(url, KEY)
     assert "passw0rd" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_key_that_no_header_can_hold_is_a_setting_to_mend():
     for key in ("two\nlines-secret", "schlüssel-secret"):
         with pytest.raises(ConfigurationError, match="CALIPER_API_KEY") as caught:
-            EventStore("http://store.example.org", key)
+            HttpDestination("http://store.example.org", key)
         assert "secret" not in str(caught.value)
 
 
@@ -224,7 +227,7 @@ def test_a_key_that_no_header_can_hold_is_a_setting_to_mend():
     ],
 )
 def test_the_name_is_what_may_be_shown(url, name):
-    assert EventStore(url, None).name == name
+    assert HttpDestination(url, None).name == name
 
 
 V1P2 = "http://purl.imsglobal.org/ctx/caliper/v1p2"
@@ -239,8 +242,8 @@ V1P2 = "http://purl.imsglobal.org/ctx/caliper/v1p2"
 )
 def test_a_configuration_is_read_in_both_spellings(offered):
     tell = answer(200, json.dumps(offered).encode())
-    with HostileStore(configuration=tell) as store, EventStore(store.url, KEY) as event_store:
-        assert event_store.configuration() == EndpointConfiguration(512_000, (V1P2,))
+    with HostileStore(configuration=tell) as store, HttpDestination(store.url, KEY) as event_store:
+        assert event_store.limits() == DestinationLimits(512_000, (V1P2,))
     assert store.gets == ["/caliper"]
     assert store.headers_of_gets[0]["Authorization"] == f"Bearer {KEY}"
 
@@ -250,22 +253,25 @@ def test_a_configuration_is_read_in_both_spellings(offered):
     [answer(405), answer(404), answer(200), answer(200, b"<html>"), answer(200, b"[1]")],
 )
 def test_an_endpoint_without_configuration_is_no_error(behaviour):
-    with HostileStore(configuration=behaviour) as store, EventStore(store.url, KEY) as event_store:
-        assert event_store.configuration() is None
+    with (
+        HostileStore(configuration=behaviour) as store,
+        HttpDestination(store.url, KEY) as event_store,
+    ):
+        assert event_store.limits() is None
 
 
 def test_asking_for_the_configuration_shows_a_wrong_key():
     with (
         HostileStore(configuration=answer(401)) as store,
-        EventStore(store.url, KEY) as event_store,
+        HttpDestination(store.url, KEY) as event_store,
         pytest.raises(DeliveryError, match="CALIPER_API_KEY"),
     ):
-        event_store.configuration()
+        event_store.limits()
 
 
 def test_bodies_are_compressed_when_that_is_asked_for():
     body = b'{"data": "' + b"x" * 5000 + b'"}'
-    with HostileStore() as store, EventStore(store.url, KEY, compressed=True) as event_store:
+    with HostileStore() as store, HttpDestination(store.url, KEY, compressed=True) as event_store:
         event_store.post(body)
     assert store.headers[0]["Content-Encoding"] == "gzip"
     assert gzip.decompress(store.bodies[0]) == body
@@ -276,7 +282,7 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch):
     with HostileStore() as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.netloc}")
         monkeypatch.setenv("NO_PROXY", "")
-        with EventStore("http://store.invalid/caliper", KEY) as event_store:
+        with HttpDestination("http://store.invalid/caliper", KEY) as event_store:
             event_store.post(b"{}")
     assert proxy.requests == ["POST http://store.invalid/caliper"]
 
@@ -322,8 +328,8 @@ def test_tls_is_verified_and_an_own_authority_can_be_named(own_authority):
     with HostileStore(tls=context) as store:
         refusal(store.url, "CALIPER_CA_FILE")
         assert store.bodies == []
-        with EventStore(store.url, KEY, ca_file=str(own_authority / "ca.pem")) as event_store:
-            assert event_store.post(b"{}") == 200
+        with HttpDestination(store.url, KEY, ca_file=str(own_authority / "ca.pem")) as event_store:
+            assert event_store.post(b"{}") == Answer(Meaning.ACCEPTED, 200)
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
@@ -332,4 +338,4 @@ def test_a_ca_file_that_is_none_is_a_setting_to_mend(tmp_path, content):
     if content:
         file.write_text(content)
     with pytest.raises(ConfigurationError, match="CALIPER_CA_FILE"):
-        EventStore("https://store.example.org", KEY, ca_file=str(file))
+        HttpDestination("https://store.example.org", KEY, ca_file=str(file))

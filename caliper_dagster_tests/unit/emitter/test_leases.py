@@ -8,14 +8,15 @@ import threading
 import pytest
 
 from caliper_dagster.core.errors import DeliveryError
-from caliper_dagster.emitter import EventStore, Ledger, emit
-from caliper_dagster.emitter.leases import is_gone
+from caliper_dagster.emitter import HttpDestination, Ledger, emit
+from caliper_dagster.emitter.ledger.leases import is_gone
 from caliper_dagster_tests.harness.hostile_store import (
     HOUR,
     KEY,
     SENSOR,
     SITE,
     HostileStore,
+    as_hours,
     event_id,
     events_table,
     send,
@@ -38,32 +39,32 @@ def test_an_hour_is_leased_once_and_other_hours_and_sites_are_free(ledger_url):
             pass
         with (
             pytest.raises(DeliveryError, match="Another run") as error,
-            lease(ledger, [HOUR + 1, HOUR + 2], patience=0.1),
+            lease(ledger, [HOUR + 1, HOUR + 2], max_wait=0.1),
         ):
             pass
         assert error.value.transient
         with lease(ledger, [HOUR + 2]):
             pass
-    with Ledger(ledger_url) as ledger, lease(ledger, patience=0):
+    with Ledger(ledger_url) as ledger, lease(ledger, max_wait=0):
         pass
 
 
 def test_a_lease_that_is_not_kept_ends(ledger_url):
     with Ledger(ledger_url) as ledger, lease(ledger, seconds=0.3) as lost:
-        with lease(ledger, patience=10):
-            lost._kept_at = 0.0
+        with lease(ledger, max_wait=10):
+            lost._renewed_at = 0.0
             with pytest.raises(DeliveryError, match="taken over") as error:
-                lost.keep()
+                lost.renew()
         assert error.value.transient
 
 
 def test_a_lease_that_is_kept_does_not_end(ledger):
     with lease(ledger, seconds=2) as kept:
         for _ in range(3):
-            with pytest.raises(DeliveryError), lease(ledger, patience=0.7):
+            with pytest.raises(DeliveryError), lease(ledger, max_wait=0.7):
                 pass
-            kept._kept_at = 0.0
-            kept.keep()
+            kept._renewed_at = 0.0
+            kept.renew()
 
 
 HOLD = """
@@ -85,12 +86,12 @@ def test_a_killed_run_is_not_waited_for(ledger_url):
         owner = child.stdout.readline().strip()
         assert not is_gone(owner)
         with Ledger(ledger_url) as ledger:
-            with pytest.raises(DeliveryError), lease(ledger, patience=0):
+            with pytest.raises(DeliveryError), lease(ledger, max_wait=0):
                 pass
             child.send_signal(signal.SIGKILL)
             child.wait()
             assert is_gone(owner)
-            with lease(ledger, patience=0):
+            with lease(ledger, max_wait=0):
                 pass
 
 
@@ -105,10 +106,10 @@ def test_two_runs_at_once_send_each_event_once(ledger_url, in_flight):
     done, begin = [], threading.Barrier(2)
 
     def run(url):
-        with Ledger(ledger_url) as ledger, EventStore(url, KEY) as event_store:
+        with Ledger(ledger_url) as ledger, HttpDestination(url, KEY) as event_store:
             begin.wait()
             emitted = emit(
-                hours, event_store, ledger, sensor=SENSOR, site=SITE, batch_size=7,
+                as_hours(hours), event_store, ledger, sensor=SENSOR, site=SITE, batch_size=7,
                 in_flight=in_flight,
             )  # fmt: skip
             done.append(sum(counts.sent for _, _, counts in emitted))
@@ -130,6 +131,6 @@ def test_nothing_to_send_needs_no_lease(ledger):
     events = [(HOUR, events_table(count=3))]
     with HostileStore() as store:
         send(events, store, ledger)
-        held = ledger.lease(EventStore(store.url, KEY).name, [HOUR], site=SITE)
+        held = ledger.lease(HttpDestination(store.url, KEY).name, [HOUR], site=SITE)
         with held:
             assert send(events, store, ledger)[HOUR][1].already_acknowledged == 3

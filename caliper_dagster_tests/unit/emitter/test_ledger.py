@@ -2,6 +2,7 @@ import subprocess
 import sys
 import traceback
 import uuid
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,18 +11,28 @@ import sqlalchemy as sa
 
 from caliper_dagster.core.errors import ConfigurationError, StorageError
 from caliper_dagster.core.frames import EMISSION_RESULTS
+from caliper_dagster.core.hours import HourRange
+from caliper_dagster.core.revisions import MAPPING_REVISION
 from caliper_dagster.emitter import Ledger
-from caliper_dagster.emitter.fingerprints import FINGERPRINT, fingerprints
-from caliper_dagster.emitter.ledger import Batch, results_table
+from caliper_dagster.emitter.ledger import BatchRecord, results_table
+from caliper_dagster.emitter.ledger.fingerprints import FINGERPRINT, fingerprints
 from caliper_dagster_tests.harness.hostile_store import HOUR, SITE
 from caliper_dagster_tests.harness.paths import ROOT
 
 STORE = "https://store.example.org/caliper"
 
 
-def batch(hour=HOUR, *, events=3, outcome="acknowledged", content="{}", ids=None):
+def batch(
+    hour=HOUR,
+    *,
+    events=3,
+    outcome="acknowledged",
+    content="{}",
+    ids=None,
+    revision=MAPPING_REVISION,
+):
     ids = ids or [f"urn:uuid:{uuid.uuid4()}" for _ in range(events)]
-    return Batch(
+    return BatchRecord(
         hour=hour,
         batch_id=f"urn:uuid:{uuid.uuid4()}",
         outcome=outcome,
@@ -31,6 +42,7 @@ def batch(hour=HOUR, *, events=3, outcome="acknowledged", content="{}", ids=None
         sent_at=1_769_860_800_123,
         answered_at=1_769_860_800_456,
         error=None,
+        mapping_revision=revision,
         fingerprints=fingerprints(
             pa.array(ids, pa.large_string()), [memoryview(content.encode())] * len(ids)
         ),
@@ -78,8 +90,8 @@ def test_acknowledged_is_the_last_acknowledged_content_only(ledger_url):
         ledger.record(STORE, batch(ids=ids, content="bad", outcome="rejected"), site=SITE)
         found = ledger.acknowledged(STORE, [HOUR, HOUR + 1], site=SITE)
     expected = np.concatenate([batch(ids=ids[:1], content="old").fingerprints, newer.fingerprints])
-    assert (found[HOUR] == expected).all()
-    assert len(found[HOUR + 1]) == 0
+    assert (found[HOUR].fingerprints == expected).all()
+    assert len(found[HOUR + 1].fingerprints) == 0
 
 
 def test_many_hours_are_one_query(ledger):
@@ -98,7 +110,9 @@ def test_an_event_costs_well_under_50_bytes(tmp_path):
         for n in range(200):
             found = np.frombuffer(np.random.default_rng(n).bytes(24 * 500), FINGERPRINT)
             given = batch(HOUR + n, events=0)
-            ledger.record(STORE, Batch(**(fields(given) | {"fingerprints": found})), site=SITE)
+            ledger.record(
+                STORE, BatchRecord(**(fields(given) | {"fingerprints": found})), site=SITE
+            )
     assert path.stat().st_size / (200 * 500) < 35
 
 
@@ -126,26 +140,32 @@ with Ledger(sys.argv[1]) as ledger:
 """
 
 
-def test_two_processes_can_create_it_at_once(ledger_url):
-    processes = [
+def open_at_once(url: str, processes: int) -> None:
+    """Open a ledger in several processes at the same moment; none may fail."""
+    opening = [
         subprocess.Popen(
-            [sys.executable, "-c", OPEN_AT_ONCE, ledger_url],
+            [sys.executable, "-c", OPEN_AT_ONCE, url],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in range(2)
+        for _ in range(processes)
     ]
-    for process in processes:
+    for process in opening:
+        assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    for process in processes:
+    for process in opening:
+        assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    for process in processes:
-        told, errors = process.communicate(timeout=60)
-        assert (told, errors) == ("{}\n", "")
+    for process in opening:
+        assert process.communicate(timeout=60) == ("{}\n", "")
+
+
+def test_two_processes_can_create_it_at_once(ledger_url):
+    open_at_once(ledger_url, 2)
 
 
 @pytest.mark.parametrize(
@@ -185,3 +205,84 @@ def test_a_ledger_that_breaks_later_says_so(ledger):
     assert "INSERT" not in "".join(traceback.format_exception(caught.value))
     with pytest.raises(StorageError, match="could not be read"):
         ledger.batches(STORE, [HOUR], site=SITE)
+
+
+EARLIER_RELEASE = """
+CREATE TABLE caliper_batch (
+    id {serial} PRIMARY KEY, site TEXT NOT NULL, event_store TEXT NOT NULL, hour INTEGER NOT NULL,
+    batch_id TEXT NOT NULL UNIQUE, outcome TEXT NOT NULL, events INTEGER NOT NULL,
+    bytes BIGINT NOT NULL, attempts INTEGER NOT NULL, http_status INTEGER, sent_at BIGINT NOT NULL,
+    answered_at BIGINT NOT NULL, error TEXT, fingerprints {blob} NOT NULL
+)
+"""
+EARLIER_INSERT = """
+INSERT INTO caliper_batch (site, event_store, hour, batch_id, outcome, events, bytes, attempts,
+    sent_at, answered_at, fingerprints)
+VALUES (:site, :store, :hour, :batch_id, 'acknowledged', 3, 1234, 1, 0, 0, :fingerprints)
+"""
+
+
+def earlier_ledger(url: str) -> sa.Engine:
+    """A ledger as the last release without mapping revisions made it."""
+    if url.startswith("sqlite"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(exist_ok=True)
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    types = {"serial": "INTEGER", "blob": "BLOB"}
+    if engine.dialect.name == "postgresql":
+        types = {"serial": "BIGSERIAL", "blob": "BYTEA"}
+    with engine.begin() as connection:
+        connection.execute(sa.text(EARLIER_RELEASE.format_map(types)))
+    return engine
+
+
+def write_as_earlier(engine: sa.Engine, record: BatchRecord) -> None:
+    """What a process of that release does when an envelope is acknowledged."""
+    values = {
+        "site": SITE,
+        "store": STORE,
+        "hour": record.hour.number,
+        "batch_id": record.batch_id,
+        "fingerprints": record.fingerprints.tobytes(),
+    }
+    with engine.begin() as connection:
+        connection.execute(sa.text(EARLIER_INSERT), values)
+
+
+def test_a_ledger_of_an_earlier_release_counts_as_the_oldest_revision(ledger_url: str) -> None:
+    engine = earlier_ledger(ledger_url)
+    first, second, third = batch(), batch(), batch(HOUR + 1)
+    write_as_earlier(engine, first)
+    with Ledger(ledger_url) as ledger:
+        ledger.record(STORE, second, site=SITE)
+        # A process of the earlier release that still runs goes on writing.
+        write_as_earlier(engine, third)
+        batches = ledger.batches(STORE, [HOUR, HOUR + 1], site=SITE)
+        assert [(b.batch_id, b.mapping_revision) for b in batches[HOUR]] == [
+            (first.batch_id, 1),
+            (second.batch_id, MAPPING_REVISION),
+        ]
+        assert [b.mapping_revision for b in batches[HOUR + 1]] == [1]
+        before = ledger.acknowledged_before(STORE, MAPPING_REVISION, site=SITE)
+        assert before == {HOUR: 3, HOUR + 1: 3}
+        assert ledger.hours_of_several_revisions(STORE, site=SITE) == [HOUR]
+        only = HourRange(HOUR + 1, HOUR + 2)
+        assert ledger.acknowledged_before(STORE, MAPPING_REVISION, site=SITE, hours=only) == {
+            HOUR + 1: 3
+        }
+
+
+def test_events_that_were_sent_again_are_of_the_new_revision(ledger_url: str) -> None:
+    ids = [f"urn:uuid:{uuid.UUID(int=n)}" for n in range(5)]
+    with Ledger(ledger_url) as ledger:
+        ledger.record(STORE, batch(ids=ids, revision=1), site=SITE)
+        ledger.record(STORE, batch(ids=ids, revision=1, content="again"), site=SITE)
+        ledger.record(STORE, batch(ids=ids[:2], content="new"), site=SITE)
+        rejected = batch(ids=ids[2:3], content="new", outcome="rejected")
+        ledger.record(STORE, rejected, site=SITE)
+        before = ledger.acknowledged_before(STORE, MAPPING_REVISION, site=SITE)
+    assert before == {HOUR: 3}
+
+
+def test_processes_can_open_a_ledger_of_an_earlier_release_at_once(ledger_url: str) -> None:
+    earlier_ledger(ledger_url)
+    open_at_once(ledger_url, 4)

@@ -134,14 +134,14 @@ def test_a_file_that_is_wrong_is_one_sentence(site: Site) -> None:
         configured_recipes(site.settings(CALIPER_RECIPES=missing))
     binary = site.folder / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigurationError, match=r"binary\.yaml.*no text in UTF-8"):
+    with pytest.raises(ConfigurationError, match=r"binary\.yaml.*not UTF-8 text"):
         configured_recipes(site.settings(CALIPER_RECIPES=str(binary)))
 
 
 # Coverage
 
 
-def test_coverage_counts_every_row_of_the_log_by_its_recipe(site: Site) -> None:
+def test_coverage_counts_every_row_of_the_log_by_its_recipe(site: Site, at_home: None) -> None:
     found = recipes.coverage(site.settings(), load_recipes(), HOURS)
     assert {event.event_name: event.rows for event in found} == names_in(site)
     assert [event.rows for event in found] == sorted((e.rows for e in found), reverse=True)
@@ -152,7 +152,7 @@ def test_coverage_counts_every_row_of_the_log_by_its_recipe(site: Site) -> None:
     assert (other.resolution, other.pattern) == ("family", "P03")
 
 
-def test_coverage_knows_the_sites_own_recipes_and_only_the_hours(site: Site) -> None:
+def test_coverage_knows_the_sites_own_recipes_and_only_the_hours(site: Site, at_home: None) -> None:
     settings = site.settings(OWN)
     found = {
         e.event_name: e for e in recipes.coverage(settings, configured_recipes(settings), HOURS)

@@ -1,9 +1,9 @@
-"""Leases: who may send events of an hour, so that two runs at once do not send them twice.
+"""Leases: the right to send events of an hour, so that two runs at once do not send them twice.
 
 A lease is a row of the ledger for each hour, with its owner and the time at which it ends; the
-owner puts that off while it works. A run that was killed cannot give its lease back: on the same
-machine others see that its process is gone, elsewhere they wait until the lease ends. All times
-are those of the ledger's database, so clocks need not agree.
+owner renews it while it works. A killed run cannot release its lease. On the same machine other
+runs see that its process has ended; elsewhere they wait until the lease ends. All times are those
+of the ledger's database, so the clocks of machines need not agree.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from caliper_dagster.core.errors import DeliveryError
 from caliper_dagster.core.hours import Hour
 
 SECONDS = 120
-"""A lease ends so long after its owner was last heard of."""
+"""A lease ends so long after it was renewed last."""
 
-_PATIENCE = 900
+_MAX_WAIT = 900
 _POLL = 0.5
 
 _NOW = {
@@ -53,36 +53,36 @@ def leases_table(tables: sa.MetaData) -> sa.Table:
     )
 
 
-def among(
+def of_hours(
     table: sa.Table, site: str, event_store: str, hours: Sequence[Hour]
 ) -> tuple[sa.ColumnElement[bool], ...]:
     """Conditions for the rows of some hours, in a table with a row per hour or batch."""
     numbers = sorted({hour.number for hour in hours})
     hour = table.c.hour
-    whole = numbers and numbers[-1] - numbers[0] == len(numbers) - 1
-    of_hours = hour.between(numbers[0], numbers[-1]) if whole else hour.in_(numbers)
-    return table.c.site == site, table.c.event_store == event_store, of_hours
+    is_range = numbers and numbers[-1] - numbers[0] == len(numbers) - 1
+    matches = hour.between(numbers[0], numbers[-1]) if is_range else hour.in_(numbers)
+    return table.c.site == site, table.c.event_store == event_store, matches
 
 
 class Lease:
     """The right to send events of some hours of one site to one event store; a context manager.
 
-    Entering waits until no other has the right to any of the hours. All are taken, or none, so that
-    two runs cannot wait for each other.
+    Entering waits until no other run holds any of the hours. All hours are acquired, or none, so
+    that two runs cannot wait for each other.
 
     Args:
-        transaction: opens a transaction of the ledger; takes what to say if it fails.
+        transaction: opens a transaction of the ledger; its argument is what the error says.
         table: what `leases_table` made.
         site: whose events.
         event_store: name of the event store.
         hours: hours, in any order.
-        seconds: how long the lease lasts without `keep`.
-        patience: seconds to wait for another run.
-        waiting: called now and then while it waits; may raise.
+        seconds: how long the lease lasts without `renew`.
+        max_wait: seconds to wait for another run.
+        waiting: called twice a second while it waits; may raise.
 
     Raises:
-        DeliveryError: (on entering) another run kept the hours for too long; (in `keep`) another
-            has taken them over, because this one was not heard of for too long. Transient.
+        DeliveryError: (on entering) another run held the hours for too long; (in `renew`) another
+            run has taken them over, because this one did not renew them in time. Transient.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Lease:
         hours: Sequence[Hour],
         *,
         seconds: float = SECONDS,
-        patience: float = _PATIENCE,
+        max_wait: float = _MAX_WAIT,
         waiting: Callable[[], None] = lambda: None,
     ) -> None:
         self._transaction = transaction
@@ -102,24 +102,24 @@ class Lease:
         self._key = (site, event_store)
         self._hours = sorted(set(hours))
         self._seconds = seconds
-        self._patience = patience
+        self._max_wait = max_wait
         self._waiting = waiting
         self._owner = f"{process_identity.process_name()} {uuid4()}"
-        self._kept_at = 0.0
+        self._renewed_at = 0.0
 
     def __enter__(self) -> Lease:
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._max_wait
         while True:
-            holders = self._take()
+            holders = self._acquire()
             if not holders:
-                self._kept_at = time.monotonic()
+                self._renewed_at = time.monotonic()
                 return self
-            gone = [holder for holder in holders if is_gone(holder)]
-            if gone:
-                self._evict(gone)
+            ended = [holder for holder in holders if is_gone(holder)]
+            if ended:
+                self._release(ended)
             elif time.monotonic() > deadline:
                 raise DeliveryError(
-                    f"Another run has been sending the same hours for {self._patience:.0f} "
+                    f"Another run has been sending the same hours for {self._max_wait:.0f} "
                     "seconds; run this one again when that has ended.",
                     transient=True,
                 )
@@ -133,29 +133,28 @@ class Lease:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._transaction("could not be written") as connection:
-            connection.execute(self._table.delete().where(self._table.c.owner == self._owner))
+        self._release([self._owner])
 
-    def keep(self) -> None:
-        """Put the end off, if that is due; to be called often."""
-        if time.monotonic() - self._kept_at < self._seconds / 4:
+    def renew(self) -> None:
+        """Renew the lease if that is due; cheap, and meant to be called often."""
+        if time.monotonic() - self._renewed_at < self._seconds / 4:
             return
         with self._transaction("could not be written") as connection:
             ends_at = _NOW[connection.dialect.name] + self._seconds
             statement = self._table.update().where(self._table.c.owner == self._owner)
-            kept = connection.execute(statement.values(ends_at=ends_at)).rowcount
-        if kept < len(self._hours):
+            renewed = connection.execute(statement.values(ends_at=ends_at)).rowcount
+        if renewed < len(self._hours):
             raise DeliveryError(
-                "Another run has taken over the hours of this one, which was not heard of for "
-                f"{self._seconds:.0f} seconds; run it again.",
+                "Another run has taken over the hours of this one, which did not renew its lease "
+                f"for {self._seconds:.0f} seconds; run it again.",
                 transient=True,
             )
-        self._kept_at = time.monotonic()
+        self._renewed_at = time.monotonic()
 
-    def _take(self) -> list[str]:
-        """Take all hours, unless another has some: then its name (and that of others)."""
+    def _acquire(self) -> list[str]:
+        """Acquire all hours, or none: then return the owners of those that others hold."""
         table = self._table
-        of_hours = among(table, *self._key, self._hours)
+        conditions = of_hours(table, *self._key, self._hours)
         with self._transaction("could not be written") as connection:
             now, insert = _NOW[connection.dialect.name], _INSERT[connection.dialect.name]
             rows = [
@@ -169,19 +168,19 @@ class Lease:
                 for hour in self._hours
             ]
             # A statement that writes comes first: SQLite then waits for others.
-            connection.execute(table.delete().where(*of_hours, table.c.ends_at < now))
+            connection.execute(table.delete().where(*conditions, table.c.ends_at < now))
             connection.execute(insert(table).values(rows).on_conflict_do_nothing())
-            others = sa.select(table.c.owner).where(*of_hours, table.c.owner != self._owner)
+            others = sa.select(table.c.owner).where(*conditions, table.c.owner != self._owner)
             holders = list(connection.execute(others.distinct()).scalars())
             if holders:
                 connection.rollback()
         return holders
 
-    def _evict(self, owners: list[str]) -> None:
+    def _release(self, owners: list[str]) -> None:
         with self._transaction("could not be written") as connection:
             connection.execute(self._table.delete().where(self._table.c.owner.in_(owners)))
 
 
 def is_gone(owner: str) -> bool:
-    """Whether the owner of a lease was a process of this machine that does not run any more."""
+    """Whether the owner of a lease was a process of this machine that has ended."""
     return process_identity.is_gone(owner.rpartition(" ")[0])

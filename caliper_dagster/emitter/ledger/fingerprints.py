@@ -1,7 +1,7 @@
 """Fingerprints: which event, and with which content, in 24 bytes.
 
 They are what the ledger keeps of an event, and how the emitter tells new and changed events from
-those an event store already has. Everything here works on whole columns; nothing does I/O.
+those that a destination already has. Everything here works on whole columns; nothing does I/O.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Fingerprints = npt.NDArray[np.void]
 _INCOMPLETE = "caliper_events holds an event without id or JSON."
 _PREFIX = b"urn:uuid:"
 _ID_LENGTH = len(_PREFIX) + 36
-_HYPHENS = [len(_PREFIX) + place for place in (8, 13, 18, 23)]
-_HEX_DIGITS = [place for place in range(len(_PREFIX), _ID_LENGTH) if place not in _HYPHENS]
+_HYPHENS = [len(_PREFIX) + offset for offset in (8, 13, 18, 23)]
+_HEX_DIGITS = [offset for offset in range(len(_PREFIX), _ID_LENGTH) if offset not in _HYPHENS]
 
 
 def fingerprints(event_ids: pa.LargeStringArray, events: Sequence[memoryview]) -> Fingerprints:
@@ -46,25 +46,25 @@ def fingerprints(event_ids: pa.LargeStringArray, events: Sequence[memoryview]) -
         raise StorageError(_INCOMPLETE)
     if not len(events):
         return np.empty(0, FINGERPRINT)
-    found = np.empty(len(events), FINGERPRINT)
-    found["id"] = _packed_ids(event_ids)
-    found["content"] = _content_hashes(events)
-    if len(np.unique(found["id"])) != len(found):
+    packed = np.empty(len(events), FINGERPRINT)
+    packed["id"] = _packed_ids(event_ids)
+    packed["content"] = _content_hashes(events)
+    if len(np.unique(packed["id"])) != len(packed):
         raise StorageError("caliper_events holds two events with the same id in one hour.")
-    return found
+    return packed
 
 
-def event_ids(found: Fingerprints) -> pa.StringArray:
+def event_ids(packed: Fingerprints) -> pa.StringArray:
     """The ``urn:uuid:…`` of each fingerprint."""
-    raw = np.ascontiguousarray(found["id"]).tobytes()
-    digits = np.frombuffer(raw.hex().encode(), np.uint8).reshape(len(found), 32)
-    text = np.empty((len(found), _ID_LENGTH), np.uint8)
+    raw = np.ascontiguousarray(packed["id"]).tobytes()
+    digits = np.frombuffer(raw.hex().encode(), np.uint8).reshape(len(packed), 32)
+    text = np.empty((len(packed), _ID_LENGTH), np.uint8)
     text[:, : len(_PREFIX)] = np.frombuffer(_PREFIX, np.uint8)
     text[:, _HYPHENS] = ord("-")
     text[:, _HEX_DIGITS] = digits
-    offsets = np.arange(len(found) + 1, dtype=np.int32) * _ID_LENGTH
+    offsets = np.arange(len(packed) + 1, dtype=np.int32) * _ID_LENGTH
     return pa.StringArray.from_buffers(
-        len(found), pa.py_buffer(offsets), pa.py_buffer(text.tobytes())
+        len(packed), pa.py_buffer(offsets), pa.py_buffer(text.tobytes())
     )
 
 
@@ -73,33 +73,31 @@ def unpacked(packed: bytes) -> Fingerprints:
     return np.frombuffer(packed, FINGERPRINT)
 
 
-def latest(history: Fingerprints) -> Fingerprints:
-    """For each event its last fingerprint, ordered by id.
+def last_positions(history: Fingerprints) -> npt.NDArray[np.intp]:
+    """For each event the position of its last fingerprint, ordered by id.
 
-    The last one counts, not any: when a content goes from A to B and back to A, the event store
+    The last one counts, not any: when a content goes from A to B and back to A, the destination
     holds B.
 
     Args:
-        history: fingerprints in the order in which they were acknowledged.
+        history: fingerprints in the order in which they were answered.
     """
-    newest_first = history[::-1]
-    _, first = np.unique(newest_first["id"], return_index=True)
-    return newest_first[first]
+    _, first_of_reversed = np.unique(history["id"][::-1], return_index=True)
+    return len(history) - 1 - first_of_reversed
 
 
-def unacknowledged(found: Fingerprints, acknowledged: Fingerprints) -> npt.NDArray[np.bool_]:
-    """Which events are new, or have another content than the one acknowledged last.
+def positions_of_ids(
+    ordered: Fingerprints, events: Fingerprints
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """Where each event stands in fingerprints that are ordered by id, and whether it is there.
 
     Args:
-        found: the events as they are now.
-        acknowledged: as `latest` gives them.
+        ordered: at least one fingerprint, each id once.
+        events: the events to look up. The position of one that is not there means nothing.
     """
-    if not len(acknowledged):
-        return np.ones(len(found), np.bool_)
-    place = np.searchsorted(acknowledged["id"], found["id"])
-    place[place == len(acknowledged)] = 0
-    known: npt.NDArray[np.bool_] = acknowledged[place] == found
-    return ~known
+    positions = np.searchsorted(ordered["id"], events["id"])
+    positions[positions == len(ordered)] = 0
+    return positions, ordered["id"][positions] == events["id"]
 
 
 def text_slices(texts: pa.LargeStringArray) -> list[memoryview]:
@@ -110,17 +108,16 @@ def text_slices(texts: pa.LargeStringArray) -> list[memoryview]:
     """
     if texts.null_count:
         raise StorageError(_INCOMPLETE)
-    data, places = _utf8(texts)
-    return [data[start:end] for start, end in pairwise(places.tolist())]
+    data, offsets = _utf8(texts)
+    return [data[start:end] for start, end in pairwise(offsets.tolist())]
 
 
 def _utf8(texts: pa.LargeStringArray) -> tuple[memoryview, npt.NDArray[np.int64]]:
-    """The bytes of a column, and where each text starts (and the last one ends) in them."""
+    """The bytes of a column, and the offsets of its texts: one more than there are texts."""
     if not len(texts):
         return memoryview(b""), np.zeros(1, np.int64)
     _, offsets, data = texts.buffers()
-    places = np.frombuffer(offsets, np.int64, len(texts) + 1, texts.offset * 8)
-    return memoryview(data), places
+    return memoryview(data), np.frombuffer(offsets, np.int64, len(texts) + 1, texts.offset * 8)
 
 
 def _content_hashes(events: Sequence[memoryview]) -> npt.NDArray[np.uint64]:

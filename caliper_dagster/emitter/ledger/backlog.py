@@ -1,11 +1,11 @@
-"""Hours left over: those that an event store is still to get, in runs of its own.
+"""The backlog: the hours that a destination has yet to receive, in runs of its own.
 
-With several event stores a run does not wait for one that is slow or down: what it could not send
-is noted here, a row for each hour, and is taken away when the hour has been sent. So whoever
-catches up need not compare what ever was sent, and a restart forgets nothing.
+With several event stores a run does not wait for one that is slow or unreachable. Each hour that it
+could not send becomes a row here, which is removed when the hour has been sent. So the runs that
+send a backlog need not compare the whole history, and a restart loses nothing.
 
-The mark of a row tells when the hour was left. An hour that is left again while it is being caught
-up has got another mark, and stays.
+The mark of a row is the time at which the hour was added. An hour that is added again while its
+backlog is being sent has another mark by then, and stays.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _INSERT: dict[str, Callable[[sa.Table], Any]] = {
 
 
 def backlog_table(tables: sa.MetaData) -> sa.Table:
-    """The table: an hour of a site that an event store is still to get has one row."""
+    """The table: one row for each hour of a site that an event store has yet to receive."""
     return sa.Table(
         "caliper_left_over",
         tables,
@@ -41,7 +41,7 @@ def backlog_table(tables: sa.MetaData) -> sa.Table:
 
 
 class Backlog:
-    """The hours of one site that event stores are still to get.
+    """The hours of one site that event stores have yet to receive.
 
     Raises:
         StorageError: (all methods) the database failed.
@@ -54,16 +54,19 @@ class Backlog:
 
     def all(self) -> dict[str, dict[Hour, int]]:
         """The marks of the hours of each event store that has any, the oldest mark first."""
-        table, found = self._table, dict[str, dict[Hour, int]]()
-        wanted = sa.select(table.c.event_store, table.c.hour, table.c.mark)
-        ordered = wanted.where(table.c.site == self._site).order_by(table.c.mark, table.c.hour)
+        table, marks = self._table, dict[str, dict[Hour, int]]()
+        query = (
+            sa.select(table.c.event_store, table.c.hour, table.c.mark)
+            .where(table.c.site == self._site)
+            .order_by(table.c.mark, table.c.hour)
+        )
         with self._transaction("could not be read") as connection:
-            for row in connection.execute(ordered):
-                found.setdefault(row.event_store, {})[Hour(row.hour)] = row.mark
-        return found
+            for row in connection.execute(query):
+                marks.setdefault(row.event_store, {})[Hour(row.hour)] = row.mark
+        return marks
 
     def add(self, event_store: str, hours: Collection[Hour]) -> None:
-        """Leave hours to runs of their own; those that are left already get a new mark."""
+        """Add hours; those that are in the backlog already get a new mark."""
         if not hours:
             return
         mark = time.time_ns()
@@ -73,13 +76,13 @@ class Backlog:
         ]
         with self._transaction("could not be written") as connection:
             statement = _INSERT[connection.dialect.name](self._table).values(rows)
-            again = statement.on_conflict_do_update(
+            upsert = statement.on_conflict_do_update(
                 index_elements=["site", "event_store", "hour"], set_={"mark": mark}
             )
-            connection.execute(again)
+            connection.execute(upsert)
 
-    def settle(self, event_store: str, hours: Mapping[Hour, int]) -> None:
-        """Take away the hours that still have these marks."""
+    def remove(self, event_store: str, hours: Mapping[Hour, int]) -> None:
+        """Remove the hours that still have these marks."""
         table = self._table
         with self._transaction("could not be written") as connection:
             for hour, mark in hours.items():

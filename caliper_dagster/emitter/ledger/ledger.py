@@ -18,101 +18,34 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.schema import CreateIndex, CreateTable
 
 from caliper_dagster.core.errors import ConfigurationError, StorageError
-from caliper_dagster.core.frames import EMISSION_RESULTS
 from caliper_dagster.core.hours import Hour, HourRange
-from caliper_dagster.emitter.backlog import Backlog, backlog_table
-from caliper_dagster.emitter.fingerprints import (
-    FINGERPRINT,
-    Fingerprints,
-    event_ids,
-    latest,
-    unpacked,
+from caliper_dagster.emitter.ledger.backlog import Backlog
+from caliper_dagster.emitter.ledger.fingerprints import unpacked
+from caliper_dagster.emitter.ledger.leases import Lease, of_hours
+from caliper_dagster.emitter.ledger.records import (
+    ACKNOWLEDGED,
+    REJECTED,
+    BatchRecord,
+    LastAnswers,
 )
-from caliper_dagster.emitter.leases import Lease, among, leases_table
-
-ACKNOWLEDGED = "acknowledged"
-REJECTED = "rejected"
+from caliper_dagster.emitter.ledger.tables import BACKLOG, BATCHES, LEASES, prepare
 
 _LOCK_WAIT = 30
 """Seconds to wait for another process that writes to the same SQLite ledger."""
 
-_CREATION_LOCK = 0x43414C495045
-"""Key of PostgreSQL's advisory lock under which the tables are created."""
+_HOURS_PER_READ = 168
+"""Hours whose fingerprints are held in memory at once when a long range is counted."""
 
-_TABLES = sa.MetaData()
-_BATCHES = sa.Table(
-    "caliper_batch",
-    _TABLES,
-    # SQLite numbers rows by itself only in a column declared INTEGER.
-    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
-    sa.Column("site", sa.Text, nullable=False, comment="site whose events they are"),
-    sa.Column("event_store", sa.Text, nullable=False, comment="name of the event store"),
-    sa.Column("hour", sa.Integer, nullable=False, comment="hours since 1970, UTC"),
-    sa.Column("batch_id", sa.Text, nullable=False, unique=True, comment="urn:uuid of the batch"),
-    sa.Column("outcome", sa.Text, nullable=False),
-    sa.Column("events", sa.Integer, nullable=False, comment="number of events"),
-    sa.Column("bytes", sa.BigInteger, nullable=False, comment="size of the envelope"),
-    sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("http_status", sa.Integer),
-    sa.Column("sent_at", sa.BigInteger, nullable=False, comment="milliseconds since 1970, UTC"),
-    sa.Column("answered_at", sa.BigInteger, nullable=False, comment="milliseconds since 1970, UTC"),
-    sa.Column("error", sa.Text, comment="words of the event store, when it refused"),
-    sa.Column(
-        "fingerprints",
-        sa.LargeBinary,
-        nullable=False,
-        comment="per event: 16 bytes of its uuid, 8 bytes of BLAKE2b over its JSON",
-    ),
-)
-_FIRST_ID = sa.type_coerce(sa.func.substr(_BATCHES.c.fingerprints, 1, 16), sa.LargeBinary)
-_LEASES = leases_table(_TABLES)
-_LEFT_OVER = backlog_table(_TABLES)
-_BY_HOUR = sa.Index("caliper_batch_hour", _BATCHES.c.site, _BATCHES.c.event_store, _BATCHES.c.hour)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """One batch that an event store has answered.
-
-    Attributes:
-        batch_id: ``urn:uuid:`` of the batch.
-        outcome: ``acknowledged`` or ``rejected``.
-        bytes: size of the envelope.
-        attempts: how often it was posted.
-        sent_at: when it was posted last, in milliseconds since 1970, UTC.
-        answered_at: when the answer came, in the same unit.
-        error: the event store's words when it refused.
-        fingerprints: the events in the envelope, in their order.
-    """
-
-    hour: Hour
-    batch_id: str
-    outcome: str
-    bytes: int
-    attempts: int
-    http_status: int | None
-    sent_at: int
-    answered_at: int
-    error: str | None
-    fingerprints: Fingerprints
-
-    def event_ids(self) -> list[str]:
-        """``urn:uuid:…`` of the events, in their order."""
-        found: list[str] = event_ids(self.fingerprints).to_pylist()
-        return found
+_FIRST_ID = sa.type_coerce(sa.func.substr(BATCHES.c.fingerprints, 1, 16), sa.LargeBinary)
 
 
 class Ledger:
@@ -155,7 +88,7 @@ class Ledger:
         self._engine.dispose()
 
     def record(
-        self, event_store: str, batch: Batch, *, site: str, superseded: Collection[bytes] = ()
+        self, event_store: str, batch: BatchRecord, *, site: str, superseded: Collection[bytes] = ()
     ) -> None:
         """Add one answered batch. It is committed when this returns.
 
@@ -182,6 +115,7 @@ class Ledger:
             "sent_at": batch.sent_at,
             "answered_at": batch.answered_at,
             "error": batch.error,
+            "mapping_revision": batch.mapping_revision,
             "fingerprints": batch.fingerprints.tobytes(),
         }
         with self._transaction("could not be written") as connection:
@@ -189,37 +123,37 @@ class Ledger:
                 # Packed ids come without the zeros at their end.
                 ids = [packed.ljust(16, b"\0") for packed in superseded]
                 connection.execute(
-                    _BATCHES.delete().where(
-                        *among(_BATCHES, site, event_store, [batch.hour]),
-                        _BATCHES.c.outcome == REJECTED,
+                    BATCHES.delete().where(
+                        *of_hours(BATCHES, site, event_store, [batch.hour]),
+                        BATCHES.c.outcome == REJECTED,
                         _FIRST_ID.in_(ids),
                     )
                 )
-            connection.execute(_BATCHES.insert().inline(), row)
+            connection.execute(BATCHES.insert().inline(), row)
 
     def batches(
         self, event_store: str, hours: Sequence[Hour], *, site: str
-    ) -> dict[Hour, list[Batch]]:
+    ) -> dict[Hour, list[BatchRecord]]:
         """All batches of the hours, oldest first, from one query; every hour asked for is a key.
 
         Raises:
             StorageError: the database could not be read.
         """
-        found: dict[Hour, list[Batch]] = {hour: [] for hour in hours}
-        if not found:
-            return found
-        for batch in self._read(*among(_BATCHES, site, event_store, list(found))):
-            found[batch.hour].append(batch)
-        return found
+        batches: dict[Hour, list[BatchRecord]] = {hour: [] for hour in hours}
+        if not batches:
+            return batches
+        for batch in self._read(*of_hours(BATCHES, site, event_store, list(batches))):
+            batches[batch.hour].append(batch)
+        return batches
 
-    def rejected(self, event_store: str, hours: HourRange, *, site: str) -> list[Batch]:
+    def rejected(self, event_store: str, hours: HourRange, *, site: str) -> list[BatchRecord]:
         """The events of the hours whose last answer is a rejection, each as a batch, by hour.
 
         Raises:
             StorageError: the database could not be read.
         """
         found = self._read(
-            *among(_BATCHES, site, event_store, list(hours)), _BATCHES.c.outcome == REJECTED
+            *of_hours(BATCHES, site, event_store, list(hours)), BATCHES.c.outcome == REJECTED
         )
         return sorted(found, key=lambda batch: batch.hour)
 
@@ -232,26 +166,84 @@ class Ledger:
         waiting: Callable[[], None] = lambda: None,
     ) -> Lease:
         """The right to send events of these hours, not taken yet: see `Lease`."""
-        return Lease(self._transaction, _LEASES, site, event_store, hours, waiting=waiting)
+        return Lease(self._transaction, LEASES, site, event_store, hours, waiting=waiting)
 
     def backlog(self, site: str) -> Backlog:
         """The hours of a site that event stores are still to get in runs of their own."""
-        return Backlog(self._transaction, _LEFT_OVER, site)
+        return Backlog(self._transaction, BACKLOG, site)
 
     def acknowledged(
         self, event_store: str, hours: Sequence[Hour], *, site: str
-    ) -> dict[Hour, Fingerprints]:
-        """What the event store has of each hour, from one query.
+    ) -> dict[Hour, LastAnswers]:
+        """What the event store has of each hour, from one query: the last acknowledged contents."""
+        batches = self.batches(event_store, hours, site=site)
+        return {hour: LastAnswers.of(of_hour, ACKNOWLEDGED) for hour, of_hour in batches.items()}
+
+    def acknowledged_before(
+        self, event_store: str, revision: int, *, site: str, hours: HourRange | None = None
+    ) -> dict[Hour, int]:
+        """How many events of each hour were last acknowledged under an older mapping revision.
+
+        Args:
+            event_store: name of the event store.
+            revision: the mapping revision of now.
+            site: whose events.
+            hours: only these; all hours when not given.
 
         Returns:
-            per hour the last acknowledged fingerprint of each event, ordered by id (see
-            `caliper_dagster.emitter.fingerprints`).
-        """
-        found = self.batches(event_store, hours, site=site)
-        return {hour: acknowledged_fingerprints(batches) for hour, batches in found.items()}
+            the hours that have such events, in order. Hours that have none cost nothing but one
+            query; of the others the fingerprints are read, a week at a time.
 
-    def _read(self, *conditions: sa.ColumnElement[bool]) -> list[Batch]:
-        query = sa.select(_BATCHES).where(*conditions).order_by(_BATCHES.c.id)
+        Raises:
+            StorageError: the database could not be read.
+        """
+        counts: dict[Hour, int] = {}
+        affected = self._hours_of_older_batches(event_store, revision, site, hours)
+        for start in range(0, len(affected), _HOURS_PER_READ):
+            part = affected[start : start + _HOURS_PER_READ]
+            for hour, last in self.acknowledged(event_store, part, site=site).items():
+                counts[hour] = int((last.revisions < revision).sum())
+        return {hour: count for hour, count in counts.items() if count}
+
+    def hours_of_several_revisions(self, event_store: str, *, site: str) -> list[Hour]:
+        """The hours of which batches of more than one mapping revision were acknowledged, in order.
+
+        Raises:
+            StorageError: the database could not be read.
+        """
+        columns = BATCHES.c
+        query = (
+            sa.select(columns.hour)
+            .where(
+                columns.site == site,
+                columns.event_store == event_store,
+                columns.outcome == ACKNOWLEDGED,
+            )
+            .group_by(columns.hour)
+            .having(sa.func.min(columns.mapping_revision) < sa.func.max(columns.mapping_revision))
+            .order_by(columns.hour)
+        )
+        with self._transaction("could not be read") as connection:
+            return [Hour(number) for number in connection.execute(query).scalars()]
+
+    def _hours_of_older_batches(
+        self, event_store: str, revision: int, site: str, hours: HourRange | None
+    ) -> list[Hour]:
+        columns = BATCHES.c
+        conditions = [
+            columns.site == site,
+            columns.event_store == event_store,
+            columns.outcome == ACKNOWLEDGED,
+            columns.mapping_revision < revision,
+        ]
+        if hours is not None:
+            conditions.append(columns.hour.between(hours.start.number, hours.end.number - 1))
+        query = sa.select(columns.hour).where(*conditions).distinct().order_by(columns.hour)
+        with self._transaction("could not be read") as connection:
+            return [Hour(number) for number in connection.execute(query).scalars()]
+
+    def _read(self, *conditions: sa.ColumnElement[bool]) -> list[BatchRecord]:
+        query = sa.select(BATCHES).where(*conditions).order_by(BATCHES.c.id)
         with self._transaction("could not be read") as connection:
             return [_batch(row) for row in connection.execute(query)]
 
@@ -272,7 +264,7 @@ class Ledger:
         try:
             _create_folder(self._url)
             with self._engine.begin() as connection:
-                _create_tables(connection)
+                prepare(connection)
         except (SQLAlchemyError, OSError) as error:
             raise ConfigurationError(
                 f"CALIPER_LEDGER_URL is wrong: the ledger at {self._name} cannot be opened "
@@ -282,62 +274,13 @@ class Ledger:
 
     def _reason(self, error: Exception) -> str:
         """The database's own words on one line, without the password and without parameters."""
-        told = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-        reason = " ".join(told.split())
+        words = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+        reason = " ".join(words.split())
         secrets = [self._url.password, *_texts(self._url.query.values())]
         for secret in secrets:
             if secret:
                 reason = reason.replace(str(secret), "***")
         return reason[:200].rstrip(".")
-
-
-def acknowledged_fingerprints(batches: Sequence[Batch]) -> Fingerprints:
-    """The last acknowledged fingerprint of each event of these batches, ordered by id."""
-    return latest(_history(batches, ACKNOWLEDGED))
-
-
-def rejected_fingerprints(batches: Sequence[Batch]) -> Fingerprints:
-    """The events of these batches whose last answer is a rejection, ordered by id."""
-    return latest(_history(batches, REJECTED))
-
-
-def _history(batches: Sequence[Batch], outcome: str) -> Fingerprints:
-    found = [batch.fingerprints for batch in batches if batch.outcome == outcome]
-    return np.concatenate(found) if found else np.empty(0, FINGERPRINT)
-
-
-def results_table(event_store: str, batches: Sequence[Batch]) -> pa.Table:
-    """The batches as an ``EMISSION_RESULTS`` table, in their order."""
-    if not batches:
-        return EMISSION_RESULTS.empty()
-    ends = np.cumsum([len(batch.fingerprints) for batch in batches], dtype=np.int32)
-    offsets = np.concatenate((np.zeros(1, np.int32), ends))
-    events = event_ids(np.concatenate([batch.fingerprints for batch in batches]))
-    columns = {
-        "event_store": [event_store] * len(batches),
-        "batch_id": [batch.batch_id for batch in batches],
-        "outcome": [batch.outcome for batch in batches],
-        "events": np.diff(offsets).astype(np.int64),
-        "bytes": [batch.bytes for batch in batches],
-        "attempts": [batch.attempts for batch in batches],
-        "http_status": [batch.http_status for batch in batches],
-        "sent_at": [batch.sent_at for batch in batches],
-        "answered_at": [batch.answered_at for batch in batches],
-        "error": [batch.error for batch in batches],
-        "event_ids": pa.ListArray.from_arrays(pa.array(offsets), events),
-    }
-    schema = EMISSION_RESULTS.schema
-    return pa.table(
-        {name: _column(columns[name], schema.field(name).type) for name in schema.names}
-    )
-
-
-def _column(values: Any, wanted: pa.DataType) -> pa.Array:  # noqa: ANN401 - list or array
-    if isinstance(values, pa.Array):
-        return values.cast(wanted)
-    if pa.types.is_dictionary(wanted):
-        return pa.array(values, wanted.value_type).dictionary_encode().cast(wanted)
-    return pa.array(values, wanted)
 
 
 def _parsed(url: str) -> sa.URL:
@@ -397,19 +340,8 @@ def _create_folder(url: sa.URL) -> None:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
 
 
-def _create_tables(connection: sa.Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        # An account that may not create tables can still use a ledger that exists.
-        if all(sa.inspect(connection).has_table(name) for name in _TABLES.tables):
-            return
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION_LOCK)))
-    for table in _TABLES.sorted_tables:
-        connection.execute(CreateTable(table, if_not_exists=True))
-    connection.execute(CreateIndex(_BY_HOUR, if_not_exists=True))
-
-
-def _batch(row: sa.Row[Any]) -> Batch:
-    return Batch(
+def _batch(row: sa.Row[Any]) -> BatchRecord:
+    return BatchRecord(
         hour=Hour(row.hour),
         batch_id=row.batch_id,
         outcome=row.outcome,
@@ -419,6 +351,7 @@ def _batch(row: sa.Row[Any]) -> Batch:
         sent_at=row.sent_at,
         answered_at=row.answered_at,
         error=row.error,
+        mapping_revision=row.mapping_revision,
         fingerprints=unpacked(bytes(row.fingerprints)),
     )
 

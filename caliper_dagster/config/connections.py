@@ -1,0 +1,51 @@
+"""What the settings of a site lead to, opened: Moodle's database, the ledger, the partitions.
+
+The parts are imported when they are needed: a command that reads the log does not load the HTTP
+client, and Dagster's web server loads neither.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.partition_store import PartitionStore
+
+if TYPE_CHECKING:
+    from caliper_dagster.emitter import Ledger
+    from caliper_dagster.expander import MoodleDatabase
+
+
+def open_moodle(settings: Settings) -> MoodleDatabase:
+    """Connect to the site's database; one read-only snapshot. A context manager.
+
+    Raises:
+        ConfigurationError: the URL is not set, no database answers, it refuses the account, or it
+            has no Moodle log with the prefix.
+    """
+    from caliper_dagster.expander import MoodleDatabase
+
+    return MoodleDatabase.open(
+        settings.require("moodle_db_url"), settings.moodle_db_prefix, settings.moodle_db_timeout
+    )
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The ledger of the site. A context manager.
+
+    Raises:
+        ConfigurationError: it needs a URL and none is set, or it cannot be opened.
+    """
+    from caliper_dagster.emitter import Ledger
+
+    return Ledger(settings.ledger())
+
+
+def open_store(settings: Settings) -> PartitionStore:
+    """The partition store of the site; nothing is read or written yet.
+
+    Raises:
+        ConfigurationError: neither ``CALIPER_STORAGE`` nor ``DAGSTER_HOME`` is set, or no such kind
+            of storage is known.
+    """
+    return PartitionStore(settings.storage_url())

@@ -1,0 +1,68 @@
+"""Revisions of the mapping: which state of the code made an event, and which one expanded a row.
+
+A stored hour and a batch of the ledger carry the revision they were made under, so that a release
+that changes every event of history does not send history again (``docs/reliability.md``). Files and
+ledgers that carry none were written before there were revisions; they count as the oldest one.
+
+The numbers stand here, below all other parts: the translator decides them, the partition store
+keeps them, the emitter compares them, and none of these imports another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+OLDEST_REVISION = 1
+"""The revision of stored hours and batches that carry none."""
+
+MAPPING_REVISION = 2
+"""The revision of the events that this release makes.
+
+Raise it by one in every release in which the JSON of an event changes for the same expanded row,
+even if only the order of its properties does. 2: the JSON of an entity begins with its type.
+"""
+
+EXPANSION_REVISION = 1
+"""The revision of the rows that this release expands.
+
+Raise it by one, and `MAPPING_REVISION` with it, in every release in which ``expand`` records other
+facts for the same log row and the same Moodle database.
+"""
+
+_MAPPING_KEY = "mapping_revision"
+_EXPANSION_KEY = "expansion_revisions"
+
+
+def mapping_stats() -> dict[str, object]:
+    """What the footer of an hour of ``caliper_events`` records when it is written."""
+    return {_MAPPING_KEY: MAPPING_REVISION}
+
+
+def mapping_revision(stats: Mapping[str, object]) -> int:
+    """The mapping revision of an hour of ``caliper_events``, from its footer."""
+    return int(str(stats.get(_MAPPING_KEY, OLDEST_REVISION)))
+
+
+def expansion_stats(
+    previous: Mapping[str, object] | None, *, kept: int, expanded: int
+) -> dict[str, object]:
+    """What the footer of an hour of ``expanded_log`` records when it is written.
+
+    Args:
+        previous: the footer of the file that is replaced; None when there was none.
+        kept: number of rows taken over from that file.
+        expanded: number of rows expanded now.
+    """
+    revisions = set(expansion_revisions(previous or {})) if kept else set()
+    if expanded or not kept:
+        revisions.add(EXPANSION_REVISION)
+    return {_EXPANSION_KEY: sorted(revisions)}
+
+
+def expansion_revisions(stats: Mapping[str, object]) -> tuple[int, ...]:
+    """The revisions under which the rows of an hour of ``expanded_log`` were expanded, ascending.
+
+    More than one: the hour was opened again for late rows, and keeps what was known of the others.
+    """
+    revisions = stats.get(_EXPANSION_KEY)
+    return tuple(revisions) if isinstance(revisions, list) else (OLDEST_REVISION,)

@@ -1,0 +1,16 @@
+"""The ledger: the durable record of what each destination has acknowledged, in SQL.
+
+``ledger`` reads and writes it, ``tables`` creates and migrates it, ``records`` compares what it
+holds with the events of an hour by ``fingerprints``. Two tables beside the batches hold the
+``leases`` of runs that are sending and the ``backlog`` of destinations.
+"""
+
+from caliper_dagster.emitter.ledger.ledger import Ledger
+from caliper_dagster.emitter.ledger.records import (
+    ACKNOWLEDGED,
+    REJECTED,
+    BatchRecord,
+    results_table,
+)
+
+__all__ = ["ACKNOWLEDGED", "REJECTED", "BatchRecord", "Ledger", "results_table"]
