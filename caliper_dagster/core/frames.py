@@ -60,7 +60,7 @@ class Frame:
         """
         missing = [column.name for column in self.columns if column.name not in table.column_names]
         if missing:
-            raise StorageError(f"{self.name} lacks the column(s) {', '.join(missing)}.")
+            raise StorageError(f"{self.name} lacks columns: {', '.join(missing)}.")
         chosen = table.select([column.name for column in self.columns])
         if chosen.schema.equals(self.schema):
             return chosen

@@ -143,7 +143,7 @@ def write_expanded(
                     expanded_now=expanded_now,
                 )
             )
-        # The next chunk is read while these names still hold this one.
+        # Without this, these names would hold the chunk while the next one is read.
         del expanded, rows
     return written
 
@@ -185,7 +185,7 @@ def write_events(
                     account=account,
                 )
             )
-        # The next chunk is read while these names still hold this one.
+        # Without this, these names would hold the chunk while the next one is read.
         del events, rows
     return written, samples
 

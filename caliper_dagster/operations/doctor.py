@@ -271,8 +271,8 @@ def _older_events(older: OlderEvents) -> str:
         return f"revision {MAPPING_REVISION}, also of everything that was acknowledged"
     mixed = f"; it has events of several revisions in {_hours(older.mixed)}" if older.mixed else ""
     return (
-        f"revision {MAPPING_REVISION}; the event store has {_count(older.total, 'event')} in "
-        f"{_count(len(older.counts), 'hour')} as an older revision made them. The new content of "
+        f"revision {MAPPING_REVISION}; the event store has {plural(older.total, 'event')} in "
+        f"{plural(len(older.counts), 'hour')} as an older revision made them. The new content of "
         "these events is sent only by `resend --changed` or with CALIPER_RESEND_CHANGED=true, and "
         f"an event store that does not de-duplicate by id then holds both{mixed}"
     )
@@ -281,11 +281,7 @@ def _older_events(older: OlderEvents) -> str:
 def _hours(hours: Sequence[Hour]) -> str:
     named = ", ".join(map(str, hours[:_HOURS_NAMED]))
     more = ", …" if len(hours) > _HOURS_NAMED else ""
-    return f"{_count(len(hours), 'hour')} ({named}{more})"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+    return f"{plural(len(hours), 'hour')} ({named}{more})"
 
 
 def _dagster() -> Iterator[Finding]:

@@ -47,7 +47,7 @@ def test_the_demo_accounts_for_a_day_and_can_be_repeated_and_looked_at(
     with environment({}):
         assert main(run) == 0
     # Past the hour the demo begins anew; within it, it has nothing left to send.
-    if "Kept a sample" in capsys.readouterr().out:
+    if "Kept the sample" in capsys.readouterr().out:
         assert arrivals(demo.arrived) == arrived
 
     looks_at(demo)
