@@ -15,7 +15,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from caliper_dagster.core.hours import Hour, HourRange
-from caliper_dagster.expander import MoodleDatabase, expand, read_log
+from caliper_dagster.expander import LogLifecycle, MoodleDatabase, expand, read_log
 
 
 def main() -> None:
@@ -27,7 +27,8 @@ def main() -> None:
     given = parser.parse_args()
     with MoodleDatabase.open(given.url) as database:
         cpu, wall = time.process_time(), time.perf_counter()
-        database.lifecycle.components({0})
+        lifecycle = LogLifecycle(database)
+        lifecycle.components({0})
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         print(f"what the whole log tells: {cpu:.2f} s of CPU, {wall:.2f} s")
         whole = _last_rows(database, max(given.rows))
@@ -38,7 +39,7 @@ def main() -> None:
             for place, log in enumerate(logs):
                 before = database.statements
                 cpu, wall = time.process_time(), time.perf_counter()
-                expand(database, log)
+                expand(database, log, lifecycle)
                 cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
                 best[place] = min(best[place][0], cpu), min(best[place][1], wall)
                 statements[place] = database.statements - before

@@ -22,7 +22,7 @@ from caliper_dagster.core.hours import Hour, HourRange, parse_hour
 from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
 from caliper_dagster.core.row_accounting import Account, outstanding
 from caliper_dagster.emitter import HourOfEvents, HttpDestination, Ledger, emit
-from caliper_dagster.expander import MoodleDatabase, count_rows, expand_new, read_log
+from caliper_dagster.expander import LogLifecycle, MoodleDatabase, count_rows, expand_new, read_log
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.sampling import sample_problems
 
@@ -45,7 +45,8 @@ class Stages:
 def walk(url: str, hours: HourRange, folder: str, event_store: str) -> tuple[Stages, int]:
     """Take the hours through the chain; the stages, and how many events were acknowledged."""
     kept, stages = PartitionStore(f"{folder}/data"), Stages()
-    with MoodleDatabase.open(url, pieces=kept.pieces("lifecycle")) as database:
+    with MoodleDatabase.open(url) as database:
+        lifecycle = LogLifecycle(database, kept.id_range_tables("lifecycle"))
         counted = count_rows(database, hours)
         for hour, rows in read_log(database, hours):
             stages.lap("read from MariaDB")
@@ -53,7 +54,8 @@ def walk(url: str, hours: HourRange, folder: str, event_store: str) -> tuple[Sta
             stages.lap("write moodle_log")
         for group, log in kept.chunks(MOODLE_LOG, hours):
             stages.lap("read moodle_log")
-            expanded, _ = expand_new(database, log, kept.existing(EXPANDED_LOG, group)[0])
+            existing, _ = kept.existing(EXPANDED_LOG, group)
+            expanded, _ = expand_new(database, log, existing, lifecycle)
             stages.lap("expand")
             for hour, rows in split_by_hour(expanded, group):
                 kept.write(EXPANDED_LOG, hour, rows)

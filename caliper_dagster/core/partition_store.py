@@ -211,9 +211,9 @@ class PartitionStore:
         with self._open(frame, hour) as file:
             return _footer_stats(file)
 
-    def pieces(self, name: str) -> Pieces:
-        """Tables for ranges of ids, beside the assets."""
-        return Pieces(self._base / name, self._put)
+    def id_range_tables(self, name: str) -> IdRangeTables:
+        """Tables by ranges of log ids, in the folder ``name`` next to those of the assets."""
+        return IdRangeTables(self._base / name, self._put)
 
     def probe(self) -> None:
         """Write and remove a file of a few bytes.
@@ -286,10 +286,11 @@ class PartitionStore:
             ) from None
 
 
-class Pieces:
-    """Tables for ranges of ids ``(after, to)``, each a file that is written once.
+class IdRangeTables:
+    """Tables by ranges of ids: each covers the ids above ``after`` and up to ``to``.
 
-    Who writes a range twice writes the same, so nobody need wait for anybody.
+    Each table is a file ``<after>-<to>.parquet`` that is written once. Processes that write the
+    same range write the same content, so they need no lock.
     """
 
     def __init__(
@@ -298,7 +299,7 @@ class Pieces:
         self._folder, self._put = folder, put
 
     def ranges(self) -> list[tuple[int, int]]:
-        """The ranges that are kept, in order."""
+        """The stored ranges ``(after, to)``, in order."""
         with suppress(FileNotFoundError, NotADirectoryError):
             names = [path.name for path in self._folder.iterdir()]
             return sorted((int(m[1]), int(m[2])) for m in map(_RANGE.fullmatch, names) if m)
@@ -310,7 +311,7 @@ class Pieces:
             return pq.read_table(file)
 
     def write(self, after: int, to: int, table: pa.Table) -> None:
-        """Keep the table of a range."""
+        """Store the table of a range."""
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         self._put(self._path(after, to), sink.getvalue())

@@ -266,7 +266,7 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
 
         fresh = config.fresh or context.run.tags.get(FRESH_TAG) == "true"
         store = storage.open()
-        with as_dagster_failure(), moodle.open(store) as database:
+        with as_dagster_failure(), moodle.open() as database:
             for hour in write_expanded(database, store, hours_of(context), fresh=fresh):
                 numbers = {"rows expanded now": hour.expanded_now, "bytes": hour.bytes}
                 _add_metadata(context, hour, numbers)

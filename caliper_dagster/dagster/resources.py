@@ -48,12 +48,8 @@ class MoodleResource(dg.ConfigurableResource[Any]):
     prefix: str = "mdl_"
     timeout: int = 300
 
-    def open(self, store: PartitionStore | None = None) -> AbstractContextManager[MoodleDatabase]:
+    def open(self) -> AbstractContextManager[MoodleDatabase]:
         """Connect; the connection is one read-only snapshot.
-
-        Args:
-            store: keeps what the log says about deleted modules and past role assignments, so that
-                the next step need not read it again.
 
         Raises:
             ConfigurationError: the URL is not set, or no Moodle database can be read there.
@@ -62,8 +58,7 @@ class MoodleResource(dg.ConfigurableResource[Any]):
 
         if not self.url:
             raise not_set(_DB_URL, Reference(env=self.variable))
-        pieces = store.pieces("log_lifecycle") if store else None
-        return MoodleDatabase.open(self.url, self.prefix, self.timeout, pieces)
+        return MoodleDatabase.open(self.url, self.prefix, self.timeout)
 
 
 class EventStoresResource(dg.ConfigurableResource[Any]):

@@ -24,7 +24,7 @@ from caliper_dagster.delivery.watch_state import (
     Status,
     WatchCursor,
 )
-from caliper_dagster.expander import MoodleDatabase, RowsAbove, id_before, ids_above, rows_above
+from caliper_dagster.expander import IdStats, MoodleDatabase, id_before, id_stats_above, ids_above
 
 MAX_RUNS_PER_LOOK = 100
 """The largest number of runs for grown hours that one look requests; later looks request the
@@ -90,7 +90,7 @@ class LogWatch:
             statuses_of: returns the status of each given hour in Dagster.
             margin: seconds for which rows are looked at again after a later id has been seen.
         """
-        log_rows = rows_above(self._database, self._cursor.low)
+        log_rows = id_stats_above(self._database, self._cursor.low)
         grown = self._grown_hours(log_rows)
         candidates = self._cursor.unfinished_candidates(self._window.end)
         statuses = statuses_of({*grown, *candidates})
@@ -103,7 +103,7 @@ class LogWatch:
             self._advance_watermark(log_rows, margin)
         return [*requests, *retries]
 
-    def _grown_hours(self, log_rows: Mapping[Hour, RowsAbove]) -> list[Hour]:
+    def _grown_hours(self, log_rows: Mapping[Hour, IdStats]) -> list[Hour]:
         """The hours with rows that are not stored. Marks hours that need no run as seen."""
         unseen = [
             hour
@@ -133,7 +133,7 @@ class LogWatch:
             return frozenset() if self._store.exists(MOODLE_LOG, hour) else None
         return frozenset(ids[ids > low].tolist())
 
-    def _has_grown(self, hour: Hour, rows: RowsAbove, stored: frozenset[int] | None) -> bool:
+    def _has_grown(self, hour: Hour, rows: IdStats, stored: frozenset[int] | None) -> bool:
         if stored is None:
             # A complete hour that was never taken belongs to the schedule, or to nobody.
             return hour >= self._window.due
@@ -144,13 +144,13 @@ class LogWatch:
         # Moodle has deleted rows, which alone is no reason for a run; it may have added others.
         return not ids_above(self._database, self._cursor.low, hour) <= stored
 
-    def _mark_seen(self, hour: Hour, rows: RowsAbove) -> None:
+    def _mark_seen(self, hour: Hour, rows: IdStats) -> None:
         self._cursor.seen[hour.number] = (rows.number, rows.total)
 
     def _request_grown(
         self,
         grown: Iterable[Hour],
-        log_rows: Mapping[Hour, RowsAbove],
+        log_rows: Mapping[Hour, IdStats],
         statuses: Mapping[Hour, Status],
     ) -> tuple[list[RunWanted], bool]:
         """Request runs for the hours that have grown.
@@ -174,7 +174,7 @@ class LogWatch:
         busy = any(statuses[hour] is Status.BUSY for hour in grown)
         return requests, busy or len(ranges) > MAX_RUNS_PER_LOOK
 
-    def _request(self, hours: HourRange, log_rows: Mapping[Hour, RowsAbove]) -> RunWanted:
+    def _request(self, hours: HourRange, log_rows: Mapping[Hour, IdStats]) -> RunWanted:
         reason = Reason.NEW_ROWS if hours.start >= self._window.due else Reason.LATE_ROWS
         number = sum(log_rows[hour].number for hour in hours)
         total = sum(log_rows[hour].total for hour in hours)
@@ -182,7 +182,7 @@ class LogWatch:
         key = f"{hours.start.key}+{len(hours)} {watermark} {number} {total}"
         return RunWanted(hours, reason, key)
 
-    def _reopen(self, hour: Hour, rows: RowsAbove) -> None:
+    def _reopen(self, hour: Hour, rows: IdStats) -> None:
         self._mark_seen(hour, rows)
         self._cursor.reopened.add(hour.number)
 
@@ -265,7 +265,7 @@ class LogWatch:
     def _is_complete(self, hour: Hour) -> bool:
         return ids_above(self._database, -1, hour) <= (self._stored_ids(hour, -1) or frozenset())
 
-    def _advance_watermark(self, log_rows: Mapping[Hour, RowsAbove], margin: float) -> None:
+    def _advance_watermark(self, log_rows: Mapping[Hour, IdStats], margin: float) -> None:
         """Stop looking at rows up to ``high`` once the margin has passed."""
         cursor = self._cursor
         if self._now - cursor.high_since < margin:

@@ -19,7 +19,7 @@ from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
 from caliper_dagster.core.revisions import expansion_stats, mapping_stats
 from caliper_dagster.core.row_accounting import Account
-from caliper_dagster.expander import MoodleDatabase, count_rows, expand_new, read_log
+from caliper_dagster.expander import LogLifecycle, MoodleDatabase, count_rows, expand_new, read_log
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.sampling import SampleReport, sample_problems
 
@@ -122,9 +122,10 @@ def write_expanded(
         ConfigurationError: the store cannot be written to.
     """
     written, stopwatch = [], _Stopwatch()
+    lifecycle = LogLifecycle(database, store.id_range_tables("log_lifecycle"))
     for chunk_hours, log in store.chunks(MOODLE_LOG, hours):
         existing, footers = store.existing(EXPANDED_LOG, [] if fresh else chunk_hours)
-        expanded, is_new = expand_new(database, log, existing)
+        expanded, is_new = expand_new(database, log, existing, lifecycle)
         expanded = expanded.append_column(_EXPANDED_NOW, is_new)
         del log, existing
         seconds_per_row = stopwatch.lap() / max(1, expanded.num_rows)

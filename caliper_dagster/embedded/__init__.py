@@ -1,1 +1,1 @@
-"""What stands in for the outside world on one machine: a sample Moodle site and an event store."""
+"""Replacements for the outside world on one machine: a sample Moodle site and an event store."""

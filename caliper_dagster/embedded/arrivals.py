@@ -1,4 +1,4 @@
-"""What has arrived at the embedded event store."""
+"""The events that the embedded event store has received."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 
-class _Sent(msgspec.Struct):
+class _Envelope(msgspec.Struct):
     """The events of an envelope, as they were sent."""
 
     data: list[msgspec.Raw]
@@ -21,8 +21,8 @@ class Event:
     """One stored event.
 
     Attributes:
-        received: how often it came.
-        json: as it came last.
+        received: how often it was received.
+        json: its content when it was last received.
     """
 
     id: str
@@ -35,12 +35,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """What has arrived.
+    """Totals of the received envelopes and events.
 
     Attributes:
-        events: different events, by id.
-        received: events over all envelopes; more than ``events`` when some came again.
-        by_type: different events of each type, the most frequent first.
+        envelopes: number of envelopes.
+        bytes: their total size.
+        events: number of events with different ids.
+        received: events of all envelopes; more than ``events`` when some were received again.
+        by_type: events with different ids by type, the most frequent type first.
+        last_envelope_at: when the last envelope was received (ISO 8601, UTC); None without any.
     """
 
     envelopes: int
@@ -52,7 +55,7 @@ class Arrivals:
 
 
 def arrivals(db_path: str | Path) -> Arrivals:
-    """Count what the event store that keeps this SQLite file has received."""
+    """Count what an event store has received, from its SQLite file."""
     with closing(_reader(db_path)) as connection:
         by_type = connection.execute(
             "SELECT type, count(*) FROM events GROUP BY type ORDER BY 2 DESC, 1"
@@ -72,20 +75,20 @@ def arrivals(db_path: str | Path) -> Arrivals:
 
 
 def last_events(db_path: str | Path, limit: int) -> list[Event]:
-    """The events that came last, newest first."""
+    """The events that were received last, newest first."""
     with closing(_reader(db_path)) as connection:
         rows = connection.execute(
             "SELECT id, type, action, event_time, received, envelope, place FROM events "
             "ORDER BY number DESC LIMIT ?",
             (limit,),
         ).fetchall()
-        sent: dict[int, list[msgspec.Raw]] = {}
+        events: dict[int, list[msgspec.Raw]] = {}
         for envelope in {envelope for *_, envelope, _ in rows}:
-            found = connection.execute("SELECT body FROM envelopes WHERE id = ?", (envelope,))
-            sent[envelope] = msgspec.json.decode(found.fetchone()[0], type=_Sent).data
+            cursor = connection.execute("SELECT body FROM envelopes WHERE id = ?", (envelope,))
+            events[envelope] = msgspec.json.decode(cursor.fetchone()[0], type=_Envelope).data
     return [
-        Event(id_, kind, action, moment, received, bytes(sent[envelope][place]).decode())
-        for id_, kind, action, moment, received, envelope, place in rows
+        Event(id_, type_, action, event_time, received, bytes(events[envelope][index]).decode())
+        for id_, type_, action, event_time, received, envelope, index in rows
     ]
 
 

@@ -1,8 +1,8 @@
-"""A Caliper endpoint for one machine: receives envelopes over HTTP and keeps them in SQLite.
+"""A Caliper endpoint for one machine: receives envelopes over HTTP and stores them in SQLite.
 
-It serves the demo, the tests and a first look at what leaves; it answers as the specification
-asks (Caliper 1.2 "HTTP Responses", "Configuration Information") but is no analytics store, and has
-one sender's key. What a browser shows of it is in `event_store_page`.
+The demo, the tests and a first look at the events use it. It answers as the specification requires
+(Caliper 1.2 "HTTP Responses", "Configuration Information"), but it is not an analytics store, and
+it knows the key of one sender only. `event_store_page` makes its page for browsers.
 
 ==================================  ================================================================
 ``POST /caliper``                   one envelope; also at ``/message`` and ``/caliper/message``
@@ -10,13 +10,13 @@ one sender's key. What a browser shows of it is in `event_store_page`.
 ``GET /``                           the page for a browser, the configuration for other clients
 ==================================  ================================================================
 
-Bodies may be compressed with gzip. With `faults` it misbehaves as it is asked to.
+Bodies may be compressed with gzip. With `faults` it simulates failures.
 
-Tables of the SQLite file: ``envelopes`` (each as it came), ``received_events`` (where in which
-envelope) and the view ``events`` (each once, by its id, with how often it was received, and what it
-was the last time). An envelope is kept whole, and on disk, before it is answered; what it takes is
-appended, with no index: ids are random, and one of them would change pages all over the file for
-every envelope. Counting is left to those who ask.
+Tables of the SQLite file: ``envelopes`` (each as received), ``received_events`` (each event's
+envelope and its position there) and the view ``events`` (one row per id: how often the event was
+received, and its last version). An envelope is on disk before it is answered. Rows are only
+appended and have no index: ids are random, so an index would change pages all over the file for
+every envelope. Readers count the events instead.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ CONTEXTS = (
 MAXIMUM_PAYLOAD_KILOBYTES = 10_000
 
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
-_DISCARDED = 8
-"""Of a body that is too large, so many times the limit is read and thrown away, so that the client
-hears the answer; a client that goes on is cut off."""
-_PATIENCE = 30
-"""Seconds in which a started event store must answer, and a stopped one must have gone."""
+_MAX_DISCARDED = 8
+"""A body that is too large is read up to this multiple of the limit and discarded, so that the
+client receives the answer. The connection of a client that sends more is closed."""
+_PROCESS_TIMEOUT = 30
+"""Seconds within which a started event store must answer, and a stopped one must end."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS envelopes (
@@ -96,8 +96,8 @@ CREATE VIEW IF NOT EXISTS events AS
         max(number) AS number, id, type, action, event_time, count(*) AS received, envelope, place
     FROM received_events GROUP BY id;
 """
-# Beside max(), the columns of a group are those of the row that has it: SQLite, "Bare columns in an
-# aggregate query".
+# The other columns are those of the row with the max(): SQLite, "Bare columns in an aggregate
+# query".
 
 _ADD_ENVELOPE = """
 INSERT INTO envelopes (received_at, sensor, send_time, data_version, events, bytes, body)
@@ -110,14 +110,14 @@ VALUES (?, ?, ?, ?, ?, ?)
 """
 
 
-_Filled = Annotated[str, msgspec.Meta(min_length=1)]
+_NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class _Document(msgspec.Struct, gc=False):
-    """What is wanted of an event or entity; the rest of it is only read over."""
+    """The properties of an event or entity that are stored or checked; others are skipped."""
 
-    id: _Filled
-    type: _Filled
+    id: _NonEmpty
+    type: _NonEmpty
     context: Any = msgspec.field(name="@context")
     action: Any = None
     event_time: Any = msgspec.field(name="eventTime", default=None)
@@ -126,7 +126,7 @@ class _Document(msgspec.Struct, gc=False):
 class _Envelope(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """An envelope: exactly these properties (Caliper 1.2, Envelope)."""
 
-    sensor: _Filled
+    sensor: _NonEmpty
     send_time: str
     data_version: Any
     data: Annotated[list[_Document], msgspec.Meta(min_length=1)]
@@ -136,7 +136,7 @@ _ENVELOPES = msgspec.json.Decoder(_Envelope)
 
 
 class _RefusedError(Exception):
-    """A request that is answered with a status of the table in the specification."""
+    """A request that is refused with a status from the specification's table."""
 
     def __init__(
         self, status: int, title: str, detail: str, retry_after: int | None = None
@@ -149,12 +149,12 @@ class _RefusedError(Exception):
 
 
 @dataclass(slots=True)
-class _Arrival:
-    """An envelope on its way into the file."""
+class _PendingEnvelope:
+    """A checked envelope that is to be written to the file."""
 
     envelope: tuple[object, ...]
     events: list[tuple[object, ...]]
-    kept: bool = False
+    stored: bool = False
 
 
 class _Store:
@@ -165,42 +165,42 @@ class _Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._lock = threading.Lock()
-        self._waiting: deque[_Arrival] = deque()
+        self._pending: deque[_PendingEnvelope] = deque()
         self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
         self._connection.execute("PRAGMA page_size=16384")
         self._connection.execute("PRAGMA journal_mode=WAL")
-        # An event that was answered with 200 must survive a power failure: no one sends it again.
+        # An event that was answered with 200 must survive a power failure: nobody sends it again.
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.executescript(_SCHEMA)
 
-    def keep(self, body: bytes) -> None:
-        """Check one envelope and keep it with its events; they are on disk when this returns.
+    def store(self, body: bytes) -> None:
+        """Check one envelope and store it with its events; they are on disk when this returns.
 
-        Envelopes that come while others are written are then written together: one wait for the
-        disk, and one copy of a changed page, for all of them.
+        Envelopes that arrive while others are written are written together after that: one wait
+        for the disk, and one copy of a changed page, for all of them.
 
         Raises:
-            _RefusedError: it is not an envelope that the specification allows; nothing was kept.
+            _RefusedError: the specification does not allow the envelope; nothing was stored.
         """
-        arrival = self._arrival(body)
-        self._waiting.append(arrival)
+        pending = self._check(body)
+        self._pending.append(pending)
         with self._lock:
-            if not arrival.kept:
-                self._write([self._waiting.popleft() for _ in range(len(self._waiting))])
-        if not arrival.kept:
+            if not pending.stored:
+                self._write([self._pending.popleft() for _ in range(len(self._pending))])
+        if not pending.stored:
             raise sqlite3.OperationalError("The transaction that held the envelope failed.")
 
-    def _arrival(self, body: bytes) -> _Arrival:
+    def _check(self, body: bytes) -> _PendingEnvelope:
         try:
             text = body.decode()
         except UnicodeDecodeError:
-            raise _malformed("The body is no UTF-8.") from None
-        envelope = _checked(text)
+            raise _malformed("The body is not UTF-8.") from None
+        envelope = _parse(text)
         for event in envelope.data:
             status = self._faults.refusal(event.id, event.type)
             if status is not None:
-                # Which of the events it is a real event store need not say either.
-                raise _RefusedError(status, "Refused", f"A {event.type} is not taken here.")
+                # The answer does not say which event it is: a real event store need not either.
+                raise _RefusedError(status, "Refused", f"A {event.type} is not accepted here.")
         row = (
             datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             envelope.sensor,
@@ -211,20 +211,20 @@ class _Store:
             text,
         )
         events: list[tuple[object, ...]] = [
-            (event.id, event.type, _text(event.action), _text(event.event_time), place)
-            for place, event in enumerate(envelope.data)
+            (event.id, event.type, _text(event.action), _text(event.event_time), index)
+            for index, event in enumerate(envelope.data)
         ]
-        return _Arrival(row, events)
+        return _PendingEnvelope(row, events)
 
-    def _write(self, arrivals: list[_Arrival]) -> None:
-        """Keep envelopes, all or none of them."""
+    def _write(self, envelopes: list[_PendingEnvelope]) -> None:
+        """Store envelopes, in one transaction."""
         with self._connection:
-            for arrival in arrivals:
-                number = self._connection.execute(_ADD_ENVELOPE, arrival.envelope).lastrowid
-                rows = ((*event, number) for event in arrival.events)
+            for pending in envelopes:
+                number = self._connection.execute(_ADD_ENVELOPE, pending.envelope).lastrowid
+                rows = ((*event, number) for event in pending.events)
                 self._connection.executemany(_ADD_EVENT, rows)
-        for arrival in arrivals:
-            arrival.kept = True
+        for pending in envelopes:
+            pending.stored = True
 
     def close(self) -> None:
         with self._lock:
@@ -233,13 +233,13 @@ class _Store:
 
 @dataclass(slots=True)
 class _Connections:
-    """The open connections of a server that may cut them."""
+    """The open connections of a server, which faults may close."""
 
     restart: Callable[[], None] = lambda: None
     by_client: dict[tuple[str, int], asyncio.Transport] = field(default_factory=dict)
 
     def protocol(self) -> type[asyncio.Protocol]:
-        """The server's HTTP protocol, which tells of every connection."""
+        """The server's HTTP protocol, extended to register its connections here."""
         by_client = self.by_client
 
         class Protocol(H11Protocol):
@@ -254,7 +254,7 @@ class _Connections:
         return Protocol
 
     def cut(self, request: Request) -> None:
-        """Close the connection of a request at once; whatever is answered then goes nowhere."""
+        """Close the connection of a request immediately; the client receives no answer."""
         client = request.client
         transport = self.by_client.get((client.host, client.port)) if client else None
         if transport is not None:
@@ -266,7 +266,7 @@ class _Connections:
 
 
 class _Endpoint:
-    """The answers of the specification, around the store."""
+    """Answers requests as the specification requires."""
 
     def __init__(
         self,
@@ -283,15 +283,15 @@ class _Endpoint:
         self._connections = connections
 
     async def envelope(self, request: Request) -> Response:
-        """``POST``: keep one envelope; 200 with an empty body."""
+        """``POST``: store one envelope; 200 with an empty body."""
         fault = self._faults.next_fault()
         try:
             self._authorize(request)
             _check_media_type(request)
             body = await self._body(request)
-            await self._suffer(fault, request)
+            await self._simulate(fault, request)
             if fault != LOSE:
-                await run_in_threadpool(self._store.keep, body)
+                await run_in_threadpool(self._store.store, body)
         except _RefusedError as refused:
             return _problem(refused)
         except ClientDisconnect:
@@ -300,11 +300,11 @@ class _Endpoint:
             self._connections.cut(request)
         return Response(status_code=200)
 
-    async def _suffer(self, fault: str | None, request: Request) -> None:
-        """What goes wrong before the envelope is kept.
+    async def _simulate(self, fault: str | None, request: Request) -> None:
+        """Simulate a fault that happens before the envelope is stored.
 
         Raises:
-            _RefusedError: it is not kept.
+            _RefusedError: the envelope is not stored.
         """
         if fault is None:
             return
@@ -312,30 +312,36 @@ class _Endpoint:
             await asyncio.sleep(self._faults.seconds)
         elif fault == DROP:
             self._connections.cut(request)
-            raise _RefusedError(503, "Dropped", "Nobody hears this.")
+            raise _RefusedError(503, "Dropped", "The connection is closed.")
         elif fault == RESTART:
             self._connections.restart()
-            raise _RefusedError(503, "Restarting", "The event store is restarted.")
+            raise _RefusedError(503, "Restarting", "The event store restarts.")
         elif fault.isdigit():
             raise _RefusedError(
-                int(fault), "Not now", "It was asked to be hostile.", self._faults.retry_after
+                int(fault),
+                "Not now",
+                "The event store simulates this fault.",
+                self._faults.retry_after,
             )
 
     async def configuration(self, request: Request) -> Response:
-        """``GET`` on the endpoint: what it takes (Caliper 1.2 "Configuration Information")."""
+        """``GET`` on the endpoint: what it accepts (Caliper 1.2 "Configuration Information")."""
         try:
             self._authorize(request)
         except _RefusedError as refused:
             return _problem(refused)
-        offered = {
+        configuration = {
             "caliperMaximumPayloadSize": self._maximum_kilobytes,
             "caliperSupportedVersions": list(CONTEXTS),
             "caliperSupportedExtensions": {},
         }
-        return Response(msgspec.json.encode(offered), media_type="application/json")
+        return Response(msgspec.json.encode(configuration), media_type="application/json")
 
     async def front(self, request: Request) -> Response:
-        """``GET /``: the page for a browser on this machine, the configuration for any other."""
+        """``GET /``: the page for browsers, which need a key unless they are on this machine.
+
+        Other clients get the configuration.
+        """
         if "text/html" not in request.headers.get("accept", ""):
             return await self.configuration(request)
         if not _is_local(request):
@@ -349,21 +355,19 @@ class _Endpoint:
 
     def _authorize(self, request: Request) -> None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        known = hmac.compare_digest(token.strip().encode(), self._key)
-        if scheme.lower() != "bearer" or not known:
-            raise _RefusedError(
-                401, "Not authorized", "The bearer token is missing, or is not the one known here."
-            )
+        is_key = hmac.compare_digest(token.strip().encode(), self._key)
+        if scheme.lower() != "bearer" or not is_key:
+            raise _RefusedError(401, "Not authorized", "The bearer token is missing or wrong.")
 
     async def _body(self, request: Request) -> bytes:
-        limit = min(self._maximum_kilobytes * 1000, self._faults.largest or sys.maxsize)
+        limit = min(self._maximum_kilobytes * 1000, self._faults.max_bytes or sys.maxsize)
         body = bytearray()
         size = 0
-        async for piece in request.stream():
-            size += len(piece)
+        async for chunk in request.stream():
+            size += len(chunk)
             if size <= limit:
-                body += piece
-            elif size > limit * _DISCARDED:
+                body += chunk
+            elif size > limit * _MAX_DISCARDED:
                 break
         if size > limit:
             raise _too_large(limit)
@@ -383,11 +387,11 @@ def create_app(
     """The event store as an ASGI application.
 
     Args:
-        db_path: SQLite file; it and its folder are created when missing.
+        db_path: SQLite file; it and its folder are created where they are missing.
         api_key: the bearer token that senders must present.
         maximum_payload_kilobytes: larger envelopes are refused with 413.
-        faults: how it misbehaves, if it is to.
-        connections: of the server that runs it; without them no fault can cut one.
+        faults: the faults to simulate.
+        connections: connections of the server that runs it; faults cannot close any without them.
 
     Raises:
         ConfigurationError: the key is empty, or the file cannot be opened.
@@ -429,45 +433,47 @@ def serve(
     host: str = "127.0.0.1",
     faults: Faults | None = None,
 ) -> None:
-    """Run the event store until it is interrupted; prints where envelopes go.
+    """Run the event store until it is interrupted; print its addresses.
 
     Args:
         port: 0 takes a free one.
         db_path: SQLite file.
         api_key: the bearer token that senders must present.
         host: address to listen on. The page needs no key on a loopback address only.
-        faults: how it misbehaves, if it is to.
+        faults: the faults to simulate.
 
     Raises:
         ConfigurationError: the port is taken, the key is empty, or the file cannot be opened.
     """
-    serving = _Serving(db_path, api_key, faults)
+    server = _RestartingServer(db_path, api_key, faults)
     listener = _listener(host, port)
     address = _address(listener)
-    sys.stdout.write(f"Envelopes go to {address}{ENDPOINT}, what arrived is at {address}/\n")
+    sys.stdout.write(
+        f"Send envelopes to {address}{ENDPOINT}; see the received events at {address}/\n"
+    )
     sys.stdout.flush()
     with suppress(KeyboardInterrupt):
-        serving.run(listener)
+        server.run(listener)
 
 
 @contextmanager
 def running(db_path: str | Path, api_key: str, port: int = 0, hostile: str = "") -> Iterator[str]:
-    """An event store in a process of its own, on loopback, from when it answers until the end.
+    """Run an event store in a process of its own on the loopback interface.
 
-    The key reaches the process by its standard input, so that neither the process list nor the
-    environment shows it. The process also ends when this one dies without a word.
+    The process receives the key through its standard input, so that neither the process list nor
+    the environment shows it. It also ends when this process dies.
 
     Args:
         db_path: SQLite file.
         api_key: the bearer token that senders must present.
         port: 0 takes a free one.
-        hostile: faults, as `Faults.parse` reads them.
+        hostile: the faults to simulate, as `Faults.parse` reads them.
 
     Yields:
-        the URL for ``CALIPER_EVENT_STORE_URL``.
+        The URL for ``CALIPER_EVENT_STORE_URL``, once the event store answers.
 
     Raises:
-        ConfigurationError: it cannot start; the sentence says why.
+        ConfigurationError: it cannot start; the message says why.
     """
     package_folder = str(Path(__file__).resolve().parents[2])
     search_path = os.pathsep.join(filter(None, (package_folder, os.environ.get("PYTHONPATH"))))
@@ -479,90 +485,92 @@ def running(db_path: str | Path, api_key: str, port: int = 0, hostile: str = "")
         start_new_session=True,
     ) as process:
         try:
-            given = {"port": port, "db_path": str(db_path), "api_key": api_key}
-            given["hostile"] = hostile
-            yield _started(process, given)
+            options = {"port": port, "db_path": str(db_path), "api_key": api_key}
+            options["hostile"] = hostile
+            yield _start(process, options)
         finally:
             process.terminate()
             try:
-                process.wait(_PATIENCE)
+                process.wait(_PROCESS_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
 
 
 def serve_parent() -> None:
-    """What the process of `running` does: it reads its settings from standard input, and serves.
+    """Serve in the process that `running` starts, with options from standard input.
 
-    It tells its URL, or why there is none, in one line of JSON on standard output. It ends with
-    SIGTERM, and when standard input closes, which is when its parent has died.
+    It writes its URL, or why it cannot start, as one line of JSON to standard output. It ends on
+    SIGTERM, and when standard input closes because its parent has died.
     """
-    given = json.loads(sys.stdin.buffer.readline())
+    options = json.loads(sys.stdin.buffer.readline())
     try:
-        serving = _Serving(given["db_path"], given["api_key"], Faults.parse(given["hostile"]))
-        listener = _listener("127.0.0.1", given["port"])
+        faults = Faults.parse(options["hostile"])
+        server = _RestartingServer(options["db_path"], options["api_key"], faults)
+        listener = _listener("127.0.0.1", options["port"])
     except ConfigurationError as error:
-        _tell({"error": str(error)})
+        _write_line({"error": str(error)})
         return
 
     def end_with_parent() -> None:
         sys.stdin.buffer.read()
-        serving.end()
+        server.end()
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    _tell({"url": _address(listener) + ENDPOINT})
-    serving.run(listener)
+    _write_line({"url": _address(listener) + ENDPOINT})
+    server.run(listener)
 
 
-class _Serving:
-    """The event store and its server, which may be restarted and then go on from the file."""
+class _RestartingServer:
+    """The event store's server, which a fault may restart; the new one continues with the file."""
 
     def __init__(self, db_path: str | Path, api_key: str, faults: Faults | None) -> None:
-        self._given = db_path, api_key
+        self._store_arguments = db_path, api_key
         self._faults = faults or Faults()
         self._connections = _Connections(restart=self._restart)
-        self._again = True
-        self._server = self._made()
+        self._restarting = True
+        self._server = self._new_server()
 
     def run(self, listener: socket.socket) -> None:
-        """Serve until the end; what comes while it restarts waits at the listener."""
-        while self._again:
-            self._again = False
+        """Serve until the end; during a restart, connections wait in the listener's queue."""
+        while self._restarting:
+            self._restarting = False
             self._server.run(sockets=[listener.dup()])
-            if self._again:
-                self._server = self._made()
+            if self._restarting:
+                self._server = self._new_server()
 
     def end(self) -> None:
-        self._again = False
+        self._restarting = False
         self._server.should_exit = True
 
     def _restart(self) -> None:
-        self._again = True
+        self._restarting = True
         self._server.should_exit = True
         self._connections.cut_all()
 
-    def _made(self) -> uvicorn.Server:
-        app = create_app(*self._given, faults=self._faults, connections=self._connections)
+    def _new_server(self) -> uvicorn.Server:
+        app = create_app(*self._store_arguments, faults=self._faults, connections=self._connections)
         return _server(app, self._connections)
 
 
-def _tell(message: dict[str, str]) -> None:
+def _write_line(message: dict[str, str]) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
 
-def _started(process: subprocess.Popen[bytes], given: dict[str, Any]) -> str:
+def _start(process: subprocess.Popen[bytes], options: dict[str, Any]) -> str:
+    """Send the process its options, and return its URL once it answers."""
     if process.stdin is None or process.stdout is None:
         raise ConfigurationError("The embedded event store was started without pipes.")
-    process.stdin.write(json.dumps(given).encode() + b"\n")
+    process.stdin.write(json.dumps(options).encode() + b"\n")
     process.stdin.flush()
     line = process.stdout.readline()
-    told = json.loads(line) if line else {"error": "The embedded event store did not start."}
-    if "error" in told:
-        raise ConfigurationError(told["error"])
-    url: str = told["url"]
+    message = json.loads(line) if line else {"error": "The embedded event store did not start."}
+    if "error" in message:
+        raise ConfigurationError(message["error"])
+    url: str = message["url"]
     parts = urlsplit(url)
-    # The socket is open already: the request waits in its queue until the server takes it.
-    with closing(HTTPConnection(parts.netloc, timeout=_PATIENCE)) as connection:
+    # The socket is already open: the request waits in its queue until the server accepts it.
+    with closing(HTTPConnection(parts.netloc, timeout=_PROCESS_TIMEOUT)) as connection:
         connection.request("GET", parts.path)
         connection.getresponse().read()
     return url
@@ -598,7 +606,7 @@ def _server(app: Starlette, connections: _Connections) -> uvicorn.Server:
 
 
 def _problem(refused: _RefusedError) -> Response:
-    """A problem document (RFC 7807), as Caliper 1.2 suggests for details."""
+    """A problem document (RFC 7807), which Caliper 1.2 suggests for details."""
     document = {"title": refused.title, "status": refused.status, "detail": refused.detail}
     headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
     if refused.retry_after is not None and refused.status in {429, 503}:
@@ -612,10 +620,13 @@ def _problem(refused: _RefusedError) -> Response:
 
 
 def _is_local(request: Request) -> bool:
-    """From this machine, by a name of this machine (a foreign name may be a rebound one)."""
+    """Whether a request comes from this machine and names this machine.
+
+    The second protects against DNS rebinding, by which another site's name leads here.
+    """
     client = request.client.host if request.client else ""
-    named = request.url.hostname or ""
-    return _is_loopback(client) and (named == "localhost" or _is_loopback(named))
+    host = request.url.hostname or ""
+    return _is_loopback(client) and (host == "localhost" or _is_loopback(host))
 
 
 def _is_loopback(host: str) -> bool:
@@ -638,26 +649,30 @@ def _unpacked(body: bytes, limit: int) -> bytes:
     try:
         unpacked = unpacker.decompress(body, limit + 1)
     except zlib.error:
-        raise _malformed("The body is not what Content-Encoding says: gzip.") from None
+        raise _malformed("The body is not gzip, as Content-Encoding says.") from None
     if len(unpacked) > limit:
         raise _too_large(limit)
     if not unpacker.eof:
-        raise _malformed("The body breaks off.")
+        raise _malformed("The body is truncated.")
     return unpacked
 
 
 def _too_large(limit: int) -> _RefusedError:
-    return _RefusedError(413, "Too large", f"An envelope may have {limit:,} bytes.")
+    return _RefusedError(413, "Too large", f"An envelope may have at most {limit:,} bytes.")
 
 
-def _checked(text: str) -> _Envelope:
-    """The envelope of a body, when it is one that the specification allows."""
+def _parse(text: str) -> _Envelope:
+    """Parse an envelope.
+
+    Raises:
+        _RefusedError: the specification does not allow it.
+    """
     try:
         envelope = _ENVELOPES.decode(text)
     except msgspec.ValidationError as error:
         raise _malformed(f"{error}.") from None
     except (msgspec.DecodeError, RecursionError):
-        raise _malformed("The body is no JSON.") from None
+        raise _malformed("The body is not JSON.") from None
     if not _TIME.fullmatch(envelope.send_time):
         raise _malformed("sendTime must have the form 2026-01-31T14:00:00.000Z.")
     version = envelope.data_version
@@ -665,10 +680,10 @@ def _checked(text: str) -> _Envelope:
         raise _RefusedError(
             422, "Unsupported version", f"dataVersion must be {' or '.join(CONTEXTS)}."
         )
-    for place, item in enumerate(envelope.data):
+    for index, item in enumerate(envelope.data):
         context = item.context
         if (context[-1:] if isinstance(context, list) else [context]) != [version]:
-            raise _malformed(f"data[{place}] must have the @context that dataVersion has.")
+            raise _malformed(f"data[{index}] must have the @context that dataVersion names.")
     return envelope
 
 

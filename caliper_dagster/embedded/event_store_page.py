@@ -1,8 +1,8 @@
-"""The page on which a person sees what the embedded event store has received.
+"""The HTML page that shows what the embedded event store has received.
 
-One function from counts and events to HTML. The page is self-contained: no script, no font, no
-address elsewhere. All that comes from events is escaped, and the policy forbids everything but the
-page's own style, because events may hold any text that a learner has typed.
+One function makes HTML from counts and events. The page is self-contained: it has no script and
+loads nothing. Events may contain any text that a learner has typed, so all of it is escaped, and
+the content security policy allows nothing but the page's own style.
 """
 
 from __future__ import annotations
@@ -80,10 +80,10 @@ def page(arrivals: Arrivals, events: list[Event]) -> str:
         arrivals: the totals.
         events: the last events, newest first.
     """
-    again = arrivals.received - arrivals.events
+    repeated = arrivals.received - arrivals.events
     numbers: dict[str, int | str] = {
         "Events": arrivals.events,
-        "Received again": again,
+        "Received again": repeated,
         "Envelopes": arrivals.envelopes,
         "Megabytes": f"{arrivals.bytes / 1_000_000:,.1f}",
     }
@@ -98,7 +98,7 @@ def page(arrivals: Arrivals, events: list[Event]) -> str:
 </head>
 <body>
 <h1>Caliper event store</h1>
-<p>What has arrived on this machine. {last or "Nothing yet."}</p>
+<p>Events received on this machine. {last or "Nothing yet."}</p>
 <dl>{"".join(_number(name, value) for name, value in numbers.items())}</dl>
 <h2>Events by type</h2>
 <div class="table"><table>

@@ -1,30 +1,42 @@
 """Log rows to expanded rows: everything this project knows about Moodle's database.
 
-Plain functions on Arrow tables; knows Moodle, not Caliper. A newcomer reads ``database`` (how it is
-asked), ``log`` (the log itself), ``expand`` (what is joined to a row), ``known`` (rows that need no
-joining any more), and then the lookups.
+Plain functions on Arrow tables. This part knows Moodle, not Caliper. Reading order:
+
+1. ``connection``: the read-only connection, and how it reads records by sets of keys
+   (``bulk_read`` is the faster reader behind it).
+2. ``log``: the log itself, hour by hour.
+3. ``expand``: what is joined to each log row. ``log_rows`` holds the rows meanwhile,
+   ``record_columns`` the columns that it fills, ``event_data`` decodes the column ``other``.
+4. ``incremental``: rows that were expanded before stay as they are.
+5. ``lookups``: people and roles, courses and activities, sessions, and what only the log still
+   tells (``log_lifecycle``, ``former_members``).
+6. ``objects``: what each row was done to. ``objects.loader`` defines the types and
+   ``objects.registry`` says which loader an event or table has; the other modules are one subject
+   of Moodle each.
 """
 
 from caliper_dagster.expander.connection import MoodleDatabase
 from caliper_dagster.expander.expand import expand
 from caliper_dagster.expander.incremental import expand_new
 from caliper_dagster.expander.log import (
-    RowsAbove,
+    IdStats,
     count_rows,
     id_before,
+    id_stats_above,
     ids_above,
     read_log,
-    rows_above,
 )
+from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
 
 __all__ = [
+    "IdStats",
+    "LogLifecycle",
     "MoodleDatabase",
-    "RowsAbove",
     "count_rows",
     "expand",
     "expand_new",
     "id_before",
+    "id_stats_above",
     "ids_above",
     "read_log",
-    "rows_above",
 ]

@@ -1,7 +1,7 @@
-"""How Moodle's database is asked: read-only, in one snapshot, whole sets of keys at a time.
+"""The connection to Moodle's database: read-only, one snapshot, queries by whole sets of keys.
 
-What is asked for is the business of the lookups. Nothing here writes, and nothing here knows what
-a table means; tables and columns that a Moodle version lacks are simply not there.
+The lookups decide what is read. This module writes nothing and does not know what a table means.
+Tables and columns that a Moodle version lacks read as empty.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import psycopg2
 import pyarrow as pa
@@ -26,13 +26,10 @@ from sqlalchemy.sql.elements import TextClause
 from caliper_dagster.core.errors import ConfigurationError, SourceError
 from caliper_dagster.expander import bulk_read
 
-if TYPE_CHECKING:
-    from caliper_dagster.expander.lookups.log_lifecycle import Lifecycle, Pieces
-
 Record = dict[str, Any]
 
 KEYS_PER_STATEMENT = 10_000
-"""Keys in one ``IN (…)``: below the size at which MySQL's range optimizer gives up (8 MB)."""
+"""Keys in one ``IN (…)``: fewer than MySQL's range optimizer has memory for (8 MB)."""
 
 ROWS_PER_FETCH = 10_000
 
@@ -43,9 +40,10 @@ _DRIVERS = {
     "postgres": "postgresql+psycopg2",
     "postgresql": "postgresql+psycopg2",
 }
-_WRONG_OPTION = "MOODLE_DB_URL: the driver does not know an option after the ? of the URL."
-_UNTIL_GIVEN_UP = 5
-"""Seconds beyond a statement's time within which the database must say that it gave it up."""
+_UNKNOWN_OPTION = "MOODLE_DB_URL: the driver does not know an option after the ? of the URL."
+_READ_TIMEOUT_MARGIN = 5
+"""Seconds that the database has, after a statement timed out, to report it."""
+_TIMEOUT_MESSAGES = ("max_statement_time", "execution time", "statement timeout")
 _SUPPORTED = {"mysql+pymysql", "postgresql+psycopg2", "sqlite"}
 
 _CATALOGUE = {
@@ -65,33 +63,28 @@ class MoodleDatabase:
     REPEATABLE READ, READ ONLY; SQLite: opened with ``mode=ro``). Use it as a context manager.
 
     Attributes:
-        statements: how many statements have been sent, for those who count.
+        statements: number of statements sent so far.
     """
 
-    def __init__(
-        self, engine: Engine, connection: Connection, prefix: str, pieces: Pieces | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, connection: Connection, prefix: str) -> None:
         self._engine = engine
         self._connection = connection
         self._prefix = prefix
-        self._pieces = pieces
         self.statements = 0
 
     @classmethod
-    def open(
-        cls, url: str, prefix: str = "mdl_", timeout: int = 300, pieces: Pieces | None = None
-    ) -> Self:
+    def open(cls, url: str, prefix: str = "mdl_", timeout: int = 300) -> Self:
         """Connect.
 
         Args:
-            url: SQLAlchemy URL; a bare ``mysql://`` or ``postgresql://`` gets its driver.
+            url: SQLAlchemy URL; ``mysql://`` and ``postgresql://`` get the driver that this
+                package uses.
             prefix: table prefix (``$CFG->prefix``).
-            timeout: seconds after which the database gives up one statement (not on SQLite).
-            pieces: where ``lifecycle`` keeps what it has read.
+            timeout: seconds after which the database cancels a statement (not on SQLite).
 
         Raises:
-            ConfigurationError: no database answers, it refuses the account, or it holds no Moodle
-                log with this prefix. The sentence names the setting and never the password.
+            ConfigurationError: no database answers, it rejects the account, or it contains no
+                Moodle log with this prefix. The message names the setting and never the password.
         """
         parsed = _parse(url)
         engine = _engine(parsed, timeout)
@@ -99,20 +92,20 @@ class MoodleDatabase:
             connection = engine.connect()
         except DBAPIError as error:
             engine.dispose()
-            raise ConfigurationError(_refusal(parsed, error)) from None
+            raise ConfigurationError(_connection_failure(parsed, error)) from None
         except (TypeError, ValueError, LookupError, AttributeError):
-            # What PyMySQL makes of options that it does not know.
+            # PyMySQL raises these for options that it does not know.
             engine.dispose()
-            raise ConfigurationError(_WRONG_OPTION) from None
-        database = cls(engine, connection, prefix, pieces)
+            raise ConfigurationError(_UNKNOWN_OPTION) from None
+        database = cls(engine, connection, prefix)
         try:
-            found = database.has_table("logstore_standard_log")
+            has_log = database.has_table("logstore_standard_log")
         except SourceError:
             database.close()
             raise ConfigurationError(
-                f"MOODLE_DB_URL: what is at {_place(parsed)} cannot be read as a database."
+                f"MOODLE_DB_URL: {_address(parsed)} cannot be read as a database."
             ) from None
-        if not found:
+        if not has_log:
             database.close()
             raise ConfigurationError(
                 f"MOODLE_DB_PREFIX: the database of MOODLE_DB_URL has no table "
@@ -136,7 +129,7 @@ class MoodleDatabase:
 
     def close(self) -> None:
         """End the snapshot and the connection."""
-        # One that was lost cannot be ended any more.
+        # Closing a lost connection fails.
         with suppress(DBAPIError):
             self._connection.close()
         self._engine.dispose()
@@ -148,68 +141,66 @@ class MoodleDatabase:
 
     @cached_property
     def _catalogue(self) -> dict[str, frozenset[str]]:
-        found: dict[str, set[str]] = {}
+        tables: dict[str, set[str]] = {}
         for table, column in self.execute(sa.text(_CATALOGUE[self.dialect])):
             if table.startswith(self._prefix):
-                found.setdefault(table.removeprefix(self._prefix), set()).add(column)
-        return {table: frozenset(columns) for table, columns in found.items()}
-
-    @cached_property
-    def lifecycle(self) -> Lifecycle:
-        """What the log tells of things that are gone from the tables."""
-        from caliper_dagster.expander.lookups.log_lifecycle import Lifecycle
-
-        return Lifecycle(self, self._pieces)
+                tables.setdefault(table.removeprefix(self._prefix), set()).add(column)
+        return {table: frozenset(columns) for table, columns in tables.items()}
 
     def has_table(self, table: str) -> bool:
-        """Whether this Moodle has the table (named without prefix)."""
+        """Whether this Moodle has the table (its name without prefix)."""
         return table in self._catalogue
 
     def columns(self, table: str) -> frozenset[str]:
-        """The columns that the table has here; empty when the table is absent."""
+        """The columns of the table in this Moodle; empty when the table is absent."""
         return self._catalogue.get(table, frozenset())
 
     def quoted(self, table: str) -> str:
-        """The table's full name, quoted as its dialect wants."""
+        """The table's name with prefix, quoted for the dialect."""
         return self._quote(self._prefix + table)
 
     def execute(self, statement: TextClause, **values: object) -> Sequence[Sequence[Any]]:
         """Run one statement and return all its rows.
 
         Raises:
-            SourceError: the database did not answer it.
+            SourceError: the database did not answer the statement.
         """
         self.statements += 1
         try:
             return self._connection.execute(statement, values).fetchall()
         except DBAPIError as error:
-            raise SourceError(_failure(error.orig)) from None
+            raise SourceError(_statement_failure(error.orig)) from None
 
     def table(
-        self, schema: pa.Schema, rest: str, few: Collection[str] = (), *, fast: bool = True
+        self,
+        schema: pa.Schema,
+        from_clause: str,
+        low_cardinality: Collection[str] = (),
+        *,
+        fast: bool = True,
     ) -> pa.Table:
-        """Run one ``SELECT`` of many rows and return them as a table, the fastest way there is.
+        """Run one ``SELECT`` of many rows and return them as a table, by bulk read where possible.
 
         Args:
             schema: the columns by name: ``int64``, ``string`` or dictionaries of strings.
-            rest: the statement from ``FROM`` on, without parameters.
-            few: columns with few values, which are read faster when they are named.
-            fast: False: through the driver alone. The result is the same.
+            from_clause: the statement from ``FROM`` on, without parameters.
+            low_cardinality: columns with few distinct values; naming them makes reading faster.
+            fast: False reads through the driver only; the result is the same.
 
         Raises:
-            SourceError: the database did not answer it.
+            SourceError: the database did not answer the statement.
         """
         self.statements += 1
         try:
             if fast and self.dialect == "mysql":
-                return bulk_read.read_mysql(self._driver, schema, rest, few)
+                return bulk_read.read_mysql(self._driver, schema, from_clause, low_cardinality)
             if fast and self.dialect == "postgresql":
-                return bulk_read.read_postgres(self._driver, schema, rest)
-        except bulk_read.Unusual:
+                return bulk_read.read_postgres(self._driver, schema, from_clause)
+        except bulk_read.UnsupportedResult:
             self.statements += 1
         except (pymysql.Error, psycopg2.Error) as error:
-            raise SourceError(_failure(error)) from None
-        statement = sa.text(f"SELECT {', '.join(schema.names)} {rest}")
+            raise SourceError(_statement_failure(error)) from None
+        statement = sa.text(f"SELECT {', '.join(schema.names)} {from_clause}")
         streaming = self._connection.execution_options(stream_results=True)
         tables = [schema.empty_table()]
         try:
@@ -217,7 +208,7 @@ class MoodleDatabase:
                 while rows := result.fetchmany(ROWS_PER_FETCH):
                     tables.append(bulk_read.from_rows(schema, rows))
         except DBAPIError as error:
-            raise SourceError(_failure(error.orig)) from None
+            raise SourceError(_statement_failure(error.orig)) from None
         return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
     def records(
@@ -226,38 +217,41 @@ class MoodleDatabase:
         columns: Iterable[str],
         where: Mapping[str, Iterable[int | None]] | None = None,
         condition: str = "",
-        conditional: Sequence[str] = (),
-        among: Mapping[str, Iterable[int]] | None = None,
+        condition_columns: Sequence[str] = (),
+        unindexed_filter: Mapping[str, Iterable[int]] | None = None,
         **values: object,
     ) -> list[Record]:
         """Read records by sets of integer keys, one statement for every 10,000 of the first set.
 
         Args:
             table: name without prefix.
-            columns: wanted columns; those that this Moodle lacks are None in the records.
-            where: column → keys; all must match. Without it the whole table is read.
+            columns: columns to read; those that this Moodle lacks are None in the records.
+            where: column → keys; all columns must match. Without it, the whole table is read.
             condition: further SQL, with ``:name`` for each of ``values``.
-            conditional: the columns that the condition names.
-            among: like ``where``, for columns by whose index the database is not to look: where
-                each key has many records of which few are wanted, it cannot know that.
+            condition_columns: the columns that the condition names.
+            unindexed_filter: like ``where``, but the database must not use the index of these
+                columns: each key has many records, of which few match ``where``, and the
+                optimizer cannot know that.
             values: the values of the condition.
 
         Returns:
             One dict per record, with plain values (decimals as float). Empty when the table or a
-            column that chooses the records is absent, or when a set of keys is empty.
+            column of ``where``, ``unindexed_filter`` or ``condition_columns`` is absent, or when a
+            set of keys is empty.
         """
-        wanted = dict.fromkeys(columns)
-        chosen = [column for column in wanted if column in self.columns(table)]
-        if not chosen or not self.columns(table).issuperset(conditional):
+        defaults = dict.fromkeys(columns)
+        available = [column for column in defaults if column in self.columns(table)]
+        if not available or not self.columns(table).issuperset(condition_columns):
             return []
-        select = f"SELECT {', '.join(map(self._quote, chosen))}"
+        select = f"SELECT {', '.join(map(self._quote, available))}"
         records: list[Record] = []
-        for rest in self._restricted(table, where or {}, condition, among or {}):
-            rows = self._rows(f"{select} {rest}", values)
-            if len(chosen) == len(wanted):
-                records.extend([dict(zip(chosen, row, strict=True)) for row in rows])
+        clauses = self._from_clauses(table, where or {}, condition, unindexed_filter or {})
+        for from_clause in clauses:
+            rows = self._rows(f"{select} {from_clause}", values)
+            if len(available) == len(defaults):
+                records.extend([dict(zip(available, row, strict=True)) for row in rows])
             else:
-                records.extend([wanted | dict(zip(chosen, row, strict=True)) for row in rows])
+                records.extend([defaults | dict(zip(available, row, strict=True)) for row in rows])
         return records
 
     def integers(
@@ -266,46 +260,48 @@ class MoodleDatabase:
         columns: Sequence[str],
         where: Mapping[str, Iterable[int | None]],
         condition: str = "",
-        conditional: Sequence[str] = (),
-        among: Mapping[str, Iterable[int]] | None = None,
+        condition_columns: Sequence[str] = (),
+        unindexed_filter: Mapping[str, Iterable[int]] | None = None,
     ) -> pa.Table:
-        """Read integer columns of records, where there are many records of which few are used.
+        """Read integer columns as a table, for many records of which the caller uses few.
 
         Args:
             table: name without prefix.
-            columns: the columns, no words of SQL among them.
-            where: as for :meth:`records`, like all that follows.
+            columns: the columns; their names must not be SQL keywords.
+            where: see :meth:`records`.
             condition: further SQL, without values.
-            conditional: the columns that it names.
-            among: columns by whose index the database is not to look.
+            condition_columns: see :meth:`records`.
+            unindexed_filter: see :meth:`records`.
 
         Returns:
-            ``int64`` columns. Empty as :meth:`records` is, and where one of the columns is absent.
+            ``int64`` columns. Empty in the cases of :meth:`records`, and when a column is absent.
         """
         schema = pa.schema([(column, pa.int64()) for column in columns])
-        if not self.columns(table).issuperset([*columns, *conditional]):
+        if not self.columns(table).issuperset([*columns, *condition_columns]):
             return schema.empty_table()
-        rests = self._restricted(table, where, condition, among or {})
+        clauses = self._from_clauses(table, where, condition, unindexed_filter or {})
         return pa.concat_tables(
-            [schema.empty_table(), *(self.table(schema, rest) for rest in rests)]
+            [schema.empty_table(), *(self.table(schema, clause) for clause in clauses)]
         )
 
-    def _restricted(
+    def _from_clauses(
         self,
         table: str,
         where: Mapping[str, Iterable[int | None]],
         condition: str,
-        among: Mapping[str, Iterable[int]],
+        unindexed_filter: Mapping[str, Iterable[int]],
     ) -> Iterator[str]:
-        """From ``FROM`` on, the statements that ask for the records with these keys."""
+        """The ``FROM … WHERE …`` of each statement that reads the records with these keys."""
         keys = {self._quote(column): _integers(ids) for column, ids in where.items()}
-        # An index is of a column, not of a sum.
-        keys |= {f"{self._quote(column)} + 0": _integers(ids) for column, ids in among.items()}
-        available = self.columns(table).issuperset([*where, *among])
+        # An index covers a column, not a sum.
+        keys |= {
+            f"{self._quote(column)} + 0": _integers(ids) for column, ids in unindexed_filter.items()
+        }
+        available = self.columns(table).issuperset([*where, *unindexed_filter])
         if not available or not all(keys.values()):
             return
-        for restriction in _restrictions(keys):
-            terms = [term for term in (*restriction, condition) if term]
+        for in_terms in _in_terms(keys):
+            terms = [term for term in (*in_terms, condition) if term]
             where_ = f" WHERE {' AND '.join(terms)}" if terms else ""
             yield f"FROM {self.quoted(table)}{where_}"
 
@@ -313,20 +309,20 @@ class MoodleDatabase:
         return self._engine.dialect.identifier_preparer.quote(name)
 
     def _rows(self, sql: str, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
-        """The rows of a statement in plain values."""
+        """The rows of a statement, with plain values."""
         statement = sa.text(sql).bindparams(**values)
         if self.dialect == "mysql":
             if values:
-                # They are constants of this package, which need no more than quotes.
+                # The values are constants of this package: quoting them is enough.
                 options = {"literal_binds": True}
                 sql = str(statement.compile(self._engine, compile_kwargs=options))
             self.statements += 1
             try:
                 return bulk_read.read_mysql_rows(self._driver, sql)
-            except bulk_read.Unusual:
+            except bulk_read.UnsupportedResult:
                 pass
             except pymysql.Error as error:
-                raise SourceError(_failure(error)) from None
+                raise SourceError(_statement_failure(error)) from None
         return [tuple(map(_plain, row)) for row in self.execute(statement)]
 
     @property
@@ -338,23 +334,23 @@ def _integers(ids: Iterable[int | None]) -> list[int]:
     return sorted({int(key) for key in ids if key is not None})
 
 
-def _restrictions(keys: dict[str, list[int]]) -> Iterator[list[str]]:
-    """``IN`` terms for each statement: the first column's keys in pieces, the others' whole."""
+def _in_terms(keys: dict[str, list[int]]) -> Iterator[list[str]]:
+    """The ``IN`` terms of each statement: some keys of the first column, all of the others."""
     if not keys:
         yield []
         return
     (first, ids), *others = keys.items()
-    rest = [f"{column} IN ({','.join(map(str, found))})" for column, found in others]
+    other_terms = [f"{column} IN ({','.join(map(str, keys_))})" for column, keys_ in others]
     for begin in range(0, len(ids), KEYS_PER_STATEMENT):
-        piece = ids[begin : begin + KEYS_PER_STATEMENT]
-        yield [f"{first} IN ({','.join(map(str, piece))})", *rest]
+        chunk = ids[begin : begin + KEYS_PER_STATEMENT]
+        yield [f"{first} IN ({','.join(map(str, chunk))})", *other_terms]
 
 
 def _plain(value: object) -> object:
-    """Make values of all drivers alike, so that all databases give the same bytes.
+    """The value in the one type that all drivers' values are converted to.
 
-    ``numeric(10,5)`` comes as Decimal from two drivers and as float from the third; up to 15
-    digits, which Moodle's grades never exceed, a float holds it exactly enough to print the same.
+    With it, all databases give the same bytes. ``numeric(10,5)`` is a Decimal in two drivers and a
+    float in the third. Moodle's grades have at most 15 digits: a float prints them unchanged.
     """
     if isinstance(value, Decimal):
         return float(value)
@@ -368,7 +364,7 @@ def _plain(value: object) -> object:
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError):  # a port that is no number is a ValueError
+    except (ArgumentError, ValueError):  # ValueError: the port is not a number
         parsed = None
     if parsed is not None:
         parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
@@ -385,8 +381,8 @@ def _engine(url: URL, timeout: int) -> Engine:
         return _sqlite_engine(url)
     options: dict[str, Any] = {"connect_args": {"connect_timeout": 10}}
     if url.drivername.startswith("mysql"):
-        # Of a connection that was accepted PyMySQL would wait for the first word for ever.
-        options["connect_args"]["read_timeout"] = timeout + _UNTIL_GIVEN_UP
+        # Without it, PyMySQL waits forever when a server accepts the connection and sends nothing.
+        options["connect_args"]["read_timeout"] = timeout + _READ_TIMEOUT_MARGIN
         commands = [
             "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
             "SET SESSION TRANSACTION READ ONLY",
@@ -432,24 +428,24 @@ def _sqlite_engine(url: URL) -> Engine:
     )
 
 
-def _refusal(url: URL, error: DBAPIError) -> str:
-    words = str(error.orig).lower()
-    if "access denied" in words or "authentication failed" in words or "no password" in words:
-        return f"MOODLE_DB_URL: the database at {_place(url)} refuses this user and password."
-    if "unknown database" in words or "does not exist" in words:
-        return f"MOODLE_DB_URL: there is no database {url.database} at {_place(url)}."
-    if "invalid connection option" in words:
-        return _WRONG_OPTION
-    return f"MOODLE_DB_URL: no database answers at {_place(url)}."
+def _connection_failure(url: URL, error: DBAPIError) -> str:
+    reason = str(error.orig).lower()
+    if "access denied" in reason or "authentication failed" in reason or "no password" in reason:
+        return f"MOODLE_DB_URL: the database at {_address(url)} refuses this user and password."
+    if "unknown database" in reason or "does not exist" in reason:
+        return f"MOODLE_DB_URL: there is no database {url.database} at {_address(url)}."
+    if "invalid connection option" in reason:
+        return _UNKNOWN_OPTION
+    return f"MOODLE_DB_URL: no database answers at {_address(url)}."
 
 
-def _place(url: URL) -> str:
+def _address(url: URL) -> str:
     return f"{url.host}:{url.port}" if url.port else str(url.host or url.database or "localhost")
 
 
-def _failure(error: BaseException | None) -> str:
-    """A sentence for a statement that failed, without its keys and values."""
-    words = str(error).lower()
-    if "max_statement_time" in words or "execution time" in words or "statement timeout" in words:
-        return "MOODLE_DB_TIMEOUT: Moodle's database gave up a statement that took too long."
+def _statement_failure(error: BaseException | None) -> str:
+    """The message for a failed statement, without its keys and values."""
+    reason = str(error).lower()
+    if any(words in reason for words in _TIMEOUT_MESSAGES):
+        return "MOODLE_DB_TIMEOUT: Moodle's database cancelled a statement that took too long."
     return f"Moodle's database did not answer a query ({type(error).__name__})."

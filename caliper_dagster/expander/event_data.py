@@ -1,8 +1,8 @@
-"""The column ``other``: event data as PHP ``serialize`` or as JSON, in one table side by side.
+"""The column ``other``: event data, stored as PHP ``serialize`` or as JSON in the same table.
 
-Moodle wrote PHP until the switch ``logstore_standard/jsonformat`` appeared, and old rows stay as
-they are. Both are decoded to the same JSON text here, once per distinct value. Objects are read as
-maps and never instantiated. What may leave the site is not decided here.
+Moodle wrote PHP until it got the setting ``logstore_standard/jsonformat``, and old rows stay as
+they are. This module decodes both to the same JSON text, once per distinct value. PHP objects are
+read as maps and never instantiated. What may leave the site is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import pyarrow as pa
 UNDECODABLE = object()
 
 _PHP_STARTS = ("N;", "a:", "s:", "i:", "b:", "d:", "O:", "C:", "E:", "r:", "R:")
-_DEEPEST = 50
+_MAX_DEPTH = 50
 _FLAT = re.compile(
     r'a:(\d+):\{((?:s:\d+:"[^"]*";|i:-?\d+;|b:[01];|d:-?\d{1,15}(?:\.\d{1,20})?;|N;)*)\}'
 )
-_LONGEST_INTEGER = 18
+_MAX_INTEGER_DIGITS = 18
+_MAX_ID = 2**63
 _VALUE = re.compile(r's:(\d+):"([^"]*)";|i:(-?\d+);|b:([01]);|d:([^;]+);|N;')
 
 
@@ -30,29 +31,29 @@ def decode_column(other: pa.ChunkedArray) -> tuple[pa.DictionaryArray, pa.Array]
     """Decode the column.
 
     Args:
-        other: text as stored, any length.
+        other: text as stored, of any length.
 
     Returns:
-        The decoded JSON text (null where there is nothing or it cannot be read), and a boolean
-        column that is true where it cannot be read.
+        The decoded JSON text (null where there is no event data or it cannot be decoded), and a
+        boolean column that is true where it cannot be decoded.
     """
     encoded = other.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
     texts: list[str | None] = []
-    broken: list[bool] = []
+    undecodable: list[bool] = []
     for stored in encoded.dictionary.to_pylist():
         text = _text(decode(stored))
-        broken.append(text is UNDECODABLE)
+        undecodable.append(text is UNDECODABLE)
         texts.append(None if text is UNDECODABLE else text)
     codes = {
         text: code for code, text in enumerate(dict.fromkeys(t for t in texts if t is not None))
     }
     indices = encoded.indices
-    new = pa.array([None if t is None else codes[t] for t in texts], pa.int32())
+    decoded = pa.array([None if t is None else codes[t] for t in texts], pa.int32())
     return (
-        pa.DictionaryArray.from_arrays(new.take(indices), pa.array(list(codes), pa.string())),
-        pa.array(broken, pa.bool_()).take(indices).fill_null(False),
+        pa.DictionaryArray.from_arrays(decoded.take(indices), pa.array(list(codes), pa.string())),
+        pa.array(undecodable, pa.bool_()).take(indices).fill_null(False),
     )
 
 
@@ -60,32 +61,41 @@ def decode(stored: str) -> Any:  # noqa: ANN401 - any JSON value
     """Decode one stored value.
 
     Returns:
-        A JSON value (maps with text keys, lists, text, numbers, booleans), None when the value says
-        "nothing" (``N;``, ``null``, ``"null"``, empty), or :data:`UNDECODABLE`.
+        A JSON value (maps with text keys, lists, text, numbers, booleans), None when the value is
+        null or empty (``N;``, ``null``, ``"null"``), or :data:`UNDECODABLE`.
     """
     text = stored.strip()
     if text in {"", "N;", "null", '"null"'}:
         return None
     try:
         if text.startswith(_PHP_STARTS):
-            if text.isascii() and (found := _flat(text)) is not None:
-                return found
-            return _Php(text.encode("utf-8", "surrogatepass")).read_all()
+            if text.isascii() and (flat := _flat_array(text)) is not None:
+                return flat
+            return _PhpReader(text.encode("utf-8", "surrogatepass")).read_all()
         return _from_json(text)
     except (ValueError, IndexError, KeyError, RecursionError):
         return UNDECODABLE
+
+
+def as_id(value: object) -> int:
+    """The id that a member of event data holds, as a number or as text; 0 where it holds none."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value) if len(value) < 20 else 0
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MAX_ID:
+        return value
+    return 0
 
 
 def _from_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        # PHP writes lone surrogates and long integers that the strict reader refuses.
+        # PHP writes lone surrogates and long integers, which orjson rejects.
         return _storable(json.loads(text))
 
 
 def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Replace what JSON text in UTF-8 cannot hold."""
+    """The value without what JSON text in UTF-8 cannot represent."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, float) and not math.isfinite(value):
@@ -104,12 +114,15 @@ def _text(value: Any) -> Any:  # noqa: ANN401 - JSON text, None or UNDECODABLE
         return value
     try:
         return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:  # what is nested too deeply can be read, but not written
+    except orjson.JSONEncodeError:  # orjson reads deeper nesting than it writes
         return UNDECODABLE
 
 
-def _flat(text: str) -> dict[str, Any] | list[Any] | None:
-    """What most event data are: an array without others in it, or quotes; None: left to `_Php`."""
+def _flat_array(text: str) -> dict[str, Any] | list[Any] | None:
+    """An array without nested arrays and without quotes in its texts: most event data is one.
+
+    None for anything else, which :class:`_PhpReader` reads.
+    """
     array = _FLAT.fullmatch(text)
     if array is None:
         return None
@@ -120,7 +133,7 @@ def _flat(text: str) -> dict[str, Any] | list[Any] | None:
                 return None
             values.append(string)
         elif integer:
-            if len(integer) > _LONGEST_INTEGER:
+            if len(integer) > _MAX_INTEGER_DIGITS:
                 return None
             values.append(int(integer))
         elif decimal:
@@ -134,57 +147,57 @@ def _flat(text: str) -> dict[str, Any] | list[Any] | None:
 
 
 def _array(keys: list[int | str], values: list[Any]) -> dict[str, Any] | list[Any]:
-    """As in PHP's JSON: an array with the keys 0, 1, 2, … is a list, also when empty."""
+    """As in PHP's JSON: an array with the keys 0, 1, 2, … is a list; so is an empty array."""
     if keys == list(range(len(keys))):
         return values
     return dict(zip(map(str, keys), values, strict=True))
 
 
-class _Php:
-    """Reader of PHP's ``serialize`` format. Lengths of strings count bytes."""
+class _PhpReader:
+    """Reads PHP's ``serialize`` format. Lengths of strings count bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._at = 0
+        self._position = 0
 
     def read_all(self) -> Any:  # noqa: ANN401 - any JSON value
         value = self._value(0)
-        if self._at != len(self._data):
+        if self._position != len(self._data):
             raise ValueError("trailing bytes")
         return _storable(value)
 
     def _until(self, mark: bytes) -> bytes:
-        end = self._data.index(mark, self._at)
-        found = self._data[self._at : end]
-        self._at = end + len(mark)
-        return found
+        end = self._data.index(mark, self._position)
+        text = self._data[self._position : end]
+        self._position = end + len(mark)
+        return text
 
     def _expect(self, mark: bytes) -> None:
-        if not self._data.startswith(mark, self._at):
+        if not self._data.startswith(mark, self._position):
             raise ValueError("malformed")
-        self._at += len(mark)
+        self._position += len(mark)
 
     def _value(self, depth: int) -> Any:  # noqa: ANN401 - any JSON value
-        if depth > _DEEPEST:
+        if depth > _MAX_DEPTH:
             raise ValueError("nested too deeply")
-        kind = self._data[self._at : self._at + 2]
-        self._at += 2
-        if kind == b"N;":
+        type_ = self._data[self._position : self._position + 2]
+        self._position += 2
+        if type_ == b"N;":
             return None
-        if kind == b"i:":
+        if type_ == b"i:":
             return int(self._until(b";"))
-        if kind == b"b:":
+        if type_ == b"b:":
             return self._until(b";") == b"1"
-        if kind == b"d:":
+        if type_ == b"d:":
             return float(self._until(b";"))
-        if kind == b"s:":
+        if type_ == b"s:":
             text = self._text()
             self._expect(b";")
             return text
-        if kind == b"a:":
+        if type_ == b"a:":
             entries = self._entries(depth)
             return _array([key for key, _ in entries], [value for _, value in entries])
-        if kind == b"O:":
+        if type_ == b"O:":
             self._text()
             self._expect(b":")
             # Private and protected properties carry their class between NUL bytes.
@@ -194,10 +207,10 @@ class _Php:
     def _text(self) -> str:
         length = int(self._until(b":"))
         self._expect(b'"')
-        if length < 0 or self._at + length > len(self._data):
+        if length < 0 or self._position + length > len(self._data):
             raise ValueError("malformed")
-        text = self._data[self._at : self._at + length].decode("utf-8", "replace")
-        self._at += length
+        text = self._data[self._position : self._position + length].decode("utf-8", "replace")
+        self._position += length
         self._expect(b'"')
         return text
 

@@ -1,7 +1,8 @@
 """Log rows → expanded rows: each row with what the Moodle database knows about it.
 
-One look-up per table for all rows together, then joins in memory; never a query per row. A row
-whose references lead nowhere keeps its ids, and ``unresolved`` lists what was not found.
+Each table is queried once for all rows together, and the joins are made in memory; there is never a
+query per row. A row whose references are not found keeps its ids, and its column ``unresolved``
+lists them.
 """
 
 from __future__ import annotations
@@ -11,42 +12,56 @@ import pyarrow as pa
 
 from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.core.gc_tuning import gc_paused
-from caliper_dagster.expander import objects, references
-from caliper_dagster.expander.columns import RecordColumn, distinct, distinct_pairs, integers
+from caliper_dagster.expander import objects
 from caliper_dagster.expander.connection import MoodleDatabase
 from caliper_dagster.expander.event_data import decode_column
-from caliper_dagster.expander.lookups import activities, people, sessions
-from caliper_dagster.expander.rows import LogRows
+from caliper_dagster.expander.log_rows import LogRows
+from caliper_dagster.expander.lookups import activities, module_references, people, sessions
+from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
+from caliper_dagster.expander.record_columns import (
+    RecordColumn,
+    distinct,
+    distinct_pairs,
+    integers,
+)
 
 _FRONT_PAGE = 1
 
 
 @gc_paused()
-def expand(database: MoodleDatabase, log: pa.Table, *, beside: pa.Table | None = None) -> pa.Table:
+def expand(
+    database: MoodleDatabase,
+    log: pa.Table,
+    lifecycle: LogLifecycle | None = None,
+    *,
+    already_expanded: pa.Table | None = None,
+) -> pa.Table:
     """Join to each log row what the database knows about it.
 
     Args:
         database: an open Moodle database.
         log: ``MOODLE_LOG`` rows of any number of hours, which must fit into memory.
-        beside: the other rows of these hours, which are expanded already: the log-in that a row
-            belongs to may be among them.
+        lifecycle: what the whole log says about deleted things. It reads the log when a row first
+            needs it: pass the same one to all calls on a database. By default each call has its
+            own.
+        already_expanded: the other log rows of these hours, which need no expansion; the log-in of
+            a row may be one of them.
 
     Returns:
-        ``EXPANDED_LOG``: the same rows in the same order. Nothing is joined on the users of an
+        ``EXPANDED_LOG``: the same rows in the same order. Nothing is joined to the users of an
         anonymous row (rule R1).
     """
     if not log.num_rows:
         return EXPANDED_LOG.empty()
     other, undecodable = decode_column(log["other"])
     rows = LogRows.of(log, other)
-    rows.note_unresolved("other", np.flatnonzero(undecodable.to_numpy(zero_copy_only=False)))
-    columns = {"other": other}
+    rows.add_unresolved("other", np.flatnonzero(undecodable.to_numpy(zero_copy_only=False)))
     site = people.Site.read(database)
-    for place in (_place_people, _place_course, _place_module, _place_object):
-        columns.update(
-            {name: column.array() for name, column in place(database, site, rows).items()}
-        )
-    columns["session"] = _session(database, site, rows, beside)
+    lookup = objects.Lookup(database, site, lifecycle or LogLifecycle(database))
+    columns = {"other": other}
+    for fill in (_people_columns, _course_column, _module_column, _object_column):
+        columns.update({name: column.array() for name, column in fill(lookup, rows).items()})
+    columns["session"] = _session(database, site, rows, already_expanded)
     columns["site"] = _constant(site.record, len(rows.ids))
     columns["unresolved"] = rows.unresolved()
     for name, column in columns.items():
@@ -60,32 +75,30 @@ def expand(database: MoodleDatabase, log: pa.Table, *, beside: pa.Table | None =
 
 def _constant(record: object, rows: int) -> pa.DictionaryArray:
     column = RecordColumn(rows)
-    column.place(np.ones(rows, dtype=bool), np.zeros(rows, dtype=np.int64), {0: record})
+    column.assign(np.ones(rows, dtype=bool), np.zeros(rows, dtype=np.int64), {0: record})
     return column.array()
 
 
-def _place_people(
-    database: MoodleDatabase, site: people.Site, rows: LogRows
-) -> dict[str, RecordColumn]:
-    chosen = {name: rows.named & (users > 0) for name, users in rows.users.items()}
-    wanted = {user for name, users in rows.users.items() for user in distinct(users, chosen[name])}
-    records = people.users(database, wanted, site)
-    gone = {user for user in wanted if records.get(user, {"deleted": 1})["deleted"]}
+def _people_columns(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordColumn]:
+    selected = {name: rows.identified & (users > 0) for name, users in rows.users.items()}
+    ids = {user for name, users in rows.users.items() for user in distinct(users, selected[name])}
+    records = people.users(lookup.database, ids, lookup.site)
+    deleted = {user for user in ids if records.get(user, {"deleted": 1})["deleted"]}
     in_course = rows.courses > _FRONT_PAGE
     pairs: set[tuple[int, int]] = set()
     for name, users in rows.users.items():
-        chosen_here = chosen[name] & in_course
-        pairs.update(distinct_pairs(users[chosen_here], rows.courses[chosen_here])[0])
-    memberships = people.Memberships(database, site, gone, pairs)
+        members = selected[name] & in_course
+        pairs.update(distinct_pairs(users[members], rows.courses[members])[0])
+    memberships = people.Memberships(lookup.database, lookup.site, lookup.lifecycle, deleted, pairs)
     columns = {}
     for name, users in rows.users.items():
         columns[name] = RecordColumn(len(users))
-        unknown = columns[name].place(chosen[name], users, records)
-        rows.note_unresolved("user", np.flatnonzero(unknown), users[unknown])
+        missing = columns[name].assign(selected[name], users, records)
+        rows.add_unresolved("user", np.flatnonzero(missing), users[missing])
         columns[f"{name}_membership"] = RecordColumn(len(users))
-        memberships.place(
+        memberships.fill(
             columns[f"{name}_membership"],
-            chosen[name] & in_course,
+            selected[name] & in_course,
             users,
             rows.courses,
             rows.times,
@@ -93,70 +106,64 @@ def _place_people(
     return columns
 
 
-def _place_course(
-    database: MoodleDatabase, site: people.Site, rows: LogRows
-) -> dict[str, RecordColumn]:
-    del site
-    chosen = rows.courses > 0
+def _course_column(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordColumn]:
+    in_course = rows.courses > 0
     column = RecordColumn(len(rows.ids))
-    records = activities.courses(database, distinct(rows.courses, chosen))
-    unknown = column.place(chosen, rows.courses, records)
-    rows.note_unresolved("course", np.flatnonzero(unknown), rows.courses[unknown])
+    records = activities.courses(lookup.database, distinct(rows.courses, in_course))
+    missing = column.assign(in_course, rows.courses, records)
+    rows.add_unresolved("course", np.flatnonzero(missing), rows.courses[missing])
     return {"course": column}
 
 
-def _place_module(
-    database: MoodleDatabase, site: people.Site, rows: LogRows
-) -> dict[str, RecordColumn]:
-    del site
-    references.complete(database, rows)
-    chosen = rows.modules > 0
-    records = activities.course_modules(database, references.contexts(rows))
-    gone = chosen & ~np.isin(rows.modules, list(records))
-    rows.note_unresolved("course_modules", np.flatnonzero(gone), rows.modules[gone])
-    records.update(references.gone_modules(database, rows, gone))
+def _module_column(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordColumn]:
+    module_references.complete(lookup.database, rows)
+    in_module = rows.modules > 0
+    records = activities.course_modules(lookup.database, module_references.contexts(rows))
+    deleted = in_module & ~np.isin(rows.modules, list(records))
+    rows.add_unresolved("course_modules", np.flatnonzero(deleted), rows.modules[deleted])
+    records.update(
+        module_references.deleted_modules(lookup.lifecycle, distinct(rows.modules, deleted))
+    )
     column = RecordColumn(len(rows.ids))
-    column.place(chosen, rows.modules, records)
-    rows.found_modules = records
+    column.assign(in_module, rows.modules, records)
+    rows.module_records = records
     return {"module": column}
 
 
-def _place_object(
-    database: MoodleDatabase, site: people.Site, rows: LogRows
-) -> dict[str, RecordColumn]:
+def _object_column(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordColumn]:
     column = RecordColumn(len(rows.ids))
-    source = objects.Source(database, site)
-    for kind, positions in references.kinds(rows):
-        if isinstance(kind, objects.KindById):
+    for loader, positions in objects.by_loader(rows):
+        if isinstance(loader, objects.ObjectByIdLoader):
             ids = rows.objects[positions]
-            missing = objects.place_by_id(source, column, kind, positions, ids)
-            missing &= rows.named[positions] & (ids > 0)
-            rows.note_unresolved(kind.table, positions[missing], ids[missing])
+            missing = objects.fill_by_id(lookup, column, loader, positions, ids)
+            missing &= rows.identified[positions] & (ids > 0)
+            rows.add_unresolved(loader.table, positions[missing], ids[missing])
         else:
-            found = references.of_objects(rows, positions)
-            rows.note_references(objects.place(source, column, kind, positions, found))
+            references = objects.log_references(rows, positions)
+            unresolved = objects.fill(lookup, column, loader, positions, references)
+            rows.add_unresolved_references(unresolved)
     return {"object": column}
 
 
 def _session(
-    database: MoodleDatabase, site: people.Site, rows: LogRows, beside: pa.Table | None
+    database: MoodleDatabase, site: people.Site, rows: LogRows, already_expanded: pa.Table | None
 ) -> pa.DictionaryArray:
     column = RecordColumn(len(rows.ids))
-    others = beside if beside is not None else rows.log.slice(0, 0)
-    sessions.place(database, column, _clicks(site, rows.log), _clicks(site, others))
+    others = already_expanded if already_expanded is not None else rows.log.slice(0, 0)
+    sessions.fill(database, column, _user_actions(site, rows.log), _user_actions(site, others))
     return column.array()
 
 
-def _clicks(site: people.Site, log: pa.Table) -> sessions.Clicks:
-    users, real = integers(log["userid"]), integers(log["realuserid"])
-    actors = np.where(real > 0, real, users)
-    # Logging in as another begins no session, and its end ends none.
+def _user_actions(site: people.Site, log: pa.Table) -> sessions.UserActions:
+    users, real_users = integers(log["userid"]), integers(log["realuserid"])
+    actors = np.where(real_users > 0, real_users, users)
+    # Logging in as another user begins no session, and the end of that ends none.
     names = log["eventname"].cast(pa.string()).to_numpy()
-    names = np.where(real > 0, "", names)
+    names = np.where(real_users > 0, "", names)
     web = log["origin"].cast(pa.string()).to_numpy() == "web"
-    named = integers(log["anonymous"]) != 1
-    return sessions.Clicks(
-        web & named & (actors > 0) & (actors != (site.guest or 0)),
+    identified = integers(log["anonymous"]) != 1
+    return sessions.UserActions(
+        web & identified & (actors > 0) & (actors != (site.guest or 0)),
         integers(log["id"]),
         integers(log["timecreated"]),
         actors,

@@ -1,7 +1,7 @@
-"""Rows that are expanded already: they stay as they were, and only the others are looked up.
+"""Incremental expansion: only new rows are looked up; rows expanded before stay unchanged.
 
-An hour is expanded again when rows came late. What the database knows by then about the rows that
-were there before (a name, a grade) is not what it knew: it would make other events of them.
+An hour is expanded again when rows arrive late. By then the database may know other facts about
+the earlier rows (a name, a grade) than before. Expanding them again would change their events.
 """
 
 from __future__ import annotations
@@ -14,55 +14,62 @@ import pyarrow.compute as pc
 from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.expander.connection import MoodleDatabase
 from caliper_dagster.expander.expand import expand
+from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
 
-_DECODED = "other"
-_AS_THEY_ARE = [
-    column.name for column in EXPANDED_LOG.columns[: EXPANDED_LOG.schema.get_field_index(_DECODED)]
+_UNCHANGED_COLUMNS = [
+    column.name for column in EXPANDED_LOG.columns[: EXPANDED_LOG.schema.get_field_index("other")]
 ]
+"""Columns that expansion copies from the log. ``other``, which it decodes, is the first after."""
 
 
 def expand_new(
-    database: MoodleDatabase, log: pa.Table, known: pa.Table
+    database: MoodleDatabase,
+    log: pa.Table,
+    existing: pa.Table,
+    lifecycle: LogLifecycle | None = None,
 ) -> tuple[pa.Table, pa.Array]:
-    """Expand the log rows that are not among the known ones, and keep these as they are.
+    """Expand the log rows that are new, and keep the rows that were expanded before.
 
-    A row is known by its id and its columns: one that has changed in the log, or whose id was
-    given again, is expanded anew. Known rows that the log no longer has are left out.
+    A log row counts as expanded before when its id and its other columns are those of an existing
+    row. A row that has changed in the log, or whose id belongs to another row now, is expanded
+    again. Existing rows that the log no longer has are dropped.
 
     Args:
-        database: an open Moodle database; it is asked nothing when all rows are known.
+        database: an open Moodle database; nothing is read from it when no row is new.
         log: see ``expand``.
-        known: ``EXPANDED_LOG`` rows of the same hours, from before.
+        existing: ``EXPANDED_LOG`` rows of the same hours, from an earlier expansion.
+        lifecycle: see ``expand``.
 
     Returns:
-        What ``expand`` returns, and for each of its rows whether it was expanded now.
+        The table that ``expand`` returns, and for each of its rows whether it was expanded now.
     """
-    places = _places(log, known)
-    new = places < 0
-    chosen = pa.array(new)
-    if new.all():
-        return expand(database, log), chosen
-    expanded = expand(database, log.filter(chosen), beside=log.filter(pc.invert(chosen)))
-    places[new] = known.num_rows + np.arange(expanded.num_rows)
-    both = pa.concat_tables([known, expanded]).unify_dictionaries().combine_chunks()
-    return both.take(pa.array(places)), chosen
+    positions = _positions(log, existing)
+    is_new = positions < 0
+    new = pa.array(is_new)
+    if is_new.all():
+        return expand(database, log, lifecycle), new
+    already_expanded = log.filter(pc.invert(new))
+    expanded = expand(database, log.filter(new), lifecycle, already_expanded=already_expanded)
+    positions[is_new] = existing.num_rows + np.arange(expanded.num_rows)
+    both = pa.concat_tables([existing, expanded]).unify_dictionaries().combine_chunks()
+    return both.take(pa.array(positions)), new
 
 
-def _places(log: pa.Table, known: pa.Table) -> npt.NDArray[np.int64]:
-    """Where each log row is among the known ones; -1 where it is not."""
-    ids = known["id"].combine_chunks()
-    found = pc.index_in(log["id"].combine_chunks(), ids)
-    places: npt.NDArray[np.int64] = found.fill_null(-1).to_numpy().astype(np.int64)
-    met = np.flatnonzero(places >= 0)
-    same = np.ones(len(met), dtype=np.bool_)
-    rows, befores = pa.array(met), pa.array(places[met])
-    for name in _AS_THEY_ARE:
-        same &= _same(log[name].take(rows), known[name].take(befores))
-    places[met[~same]] = -1
-    return places
+def _positions(log: pa.Table, existing: pa.Table) -> npt.NDArray[np.int64]:
+    """The position of each log row in the existing rows; -1 for a new row."""
+    index = pc.index_in(log["id"].combine_chunks(), existing["id"].combine_chunks())
+    positions: npt.NDArray[np.int64] = index.fill_null(-1).to_numpy().astype(np.int64)
+    matched = np.flatnonzero(positions >= 0)
+    same = np.ones(len(matched), dtype=np.bool_)
+    rows, existing_rows = pa.array(matched), pa.array(positions[matched])
+    for name in _UNCHANGED_COLUMNS:
+        same &= _equal(log[name].take(rows), existing[name].take(existing_rows))
+    positions[matched[~same]] = -1
+    return positions
 
 
-def _same(one: pa.ChunkedArray, other: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+def _equal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Where two columns are equal; null equals null."""
     if pa.types.is_dictionary(one.type):
         one, other = one.cast(pa.string()), other.cast(pa.string())
     both_null = pc.and_(one.is_null(), other.is_null())

@@ -1,6 +1,6 @@
 """The log itself: ``logstore_standard_log``, read by ``timecreated`` and never by event name.
 
-Its 21 columns are the same in every Moodle from 2.9 on. Rows are handed over as they are.
+Its 21 columns are the same in every Moodle from 2.9 on. Rows are returned unchanged.
 """
 
 from __future__ import annotations
@@ -17,23 +17,28 @@ from caliper_dagster.core.frames import MOODLE_LOG
 from caliper_dagster.core.hours import SECONDS, Hour, HourRange
 from caliper_dagster.expander.connection import MoodleDatabase
 
-# Integer division is spelled differently everywhere; this form is the same in all dialects.
-_STARTED = f"(timecreated - timecreated % {SECONDS})"
+# The start of the row's hour. Integer division differs between dialects; this form does not.
+_HOUR_START = f"(timecreated - timecreated % {SECONDS})"
 
 ROWS_PER_STATEMENT = 100_000
 """Rows that one statement reads, about 25 MB."""
 
-_FEW = [
+_LOW_CARDINALITY = [
     *(field.name for field in MOODLE_LOG.schema if pa.types.is_dictionary(field.type)),
     *("edulevel", "contextlevel", "anonymous"),
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class RowsAbove:
-    """Log rows of one hour with ids above some id: how many, the sum of their ids, the last id.
+class IdStats:
+    """Statistics of the ids of one hour's log rows, above some id.
 
-    Number and sum together say whether two sets of rows are the same without listing them.
+    Two sets of rows with equal number and sum are taken to be the same set, without listing it.
+
+    Attributes:
+        number: how many rows there are.
+        total: sum of their ids.
+        last: highest id.
     """
 
     number: int
@@ -42,30 +47,30 @@ class RowsAbove:
 
 
 def count_rows(database: MoodleDatabase, hours: HourRange) -> dict[Hour, int]:
-    """Rows of each hour as the database counts them; an hour without rows counts 0.
+    """Rows of each hour as the database counts them; 0 for an hour without rows.
 
-    It does not use :func:`read_log`: the accounting check holds the one against the other.
+    It does not use :func:`read_log`, because the accounting check compares the two.
     """
     statement = sa.text(
-        f"SELECT {_STARTED} AS started, COUNT(*) "
+        f"SELECT {_HOUR_START} AS hour_start, COUNT(*) "
         f"FROM {database.quoted('logstore_standard_log')} "
         "WHERE timecreated >= :start AND timecreated < :end "
-        f"GROUP BY {_STARTED}"
+        f"GROUP BY {_HOUR_START}"
     )
-    found = database.execute(statement, start=hours.start.start, end=hours.end.start)
+    rows_by_hour = database.execute(statement, start=hours.start.start, end=hours.end.start)
     counts = dict.fromkeys(hours, 0)
-    counts.update({Hour.of(int(start)): int(rows) for start, rows in found})
+    counts.update({Hour.of(int(start)): int(rows) for start, rows in rows_by_hour})
     return counts
 
 
-def rows_above(database: MoodleDatabase, low: int) -> dict[Hour, RowsAbove]:
-    """The rows with ids above ``low``, by hour: one statement along the primary key."""
+def id_stats_above(database: MoodleDatabase, low: int) -> dict[Hour, IdStats]:
+    """Statistics of the rows with ids above ``low``, by hour: one range scan of the primary key."""
     statement = sa.text(
-        f"SELECT {_STARTED} AS started, COUNT(*), SUM(id), MAX(id) "
-        f"FROM {database.quoted('logstore_standard_log')} WHERE id > :low GROUP BY {_STARTED}"
+        f"SELECT {_HOUR_START} AS hour_start, COUNT(*), SUM(id), MAX(id) "
+        f"FROM {database.quoted('logstore_standard_log')} WHERE id > :low GROUP BY {_HOUR_START}"
     )
     return {
-        Hour.of(int(start)): RowsAbove(int(number), int(total), int(last))
+        Hour.of(int(start)): IdStats(int(number), int(total), int(last))
         for start, number, total, last in database.execute(statement, low=low)
     }
 
@@ -76,12 +81,15 @@ def ids_above(database: MoodleDatabase, low: int, hour: Hour) -> frozenset[int]:
         f"SELECT id FROM {database.quoted('logstore_standard_log')} "
         "WHERE timecreated >= :start AND timecreated < :end AND id > :low"
     )
-    found = database.execute(statement, low=low, start=hour.start, end=hour.end)
-    return frozenset(int(number) for (number,) in found)
+    rows = database.execute(statement, low=low, start=hour.start, end=hour.end)
+    return frozenset(int(id_) for (id_,) in rows)
 
 
 def id_before(database: MoodleDatabase, time: int) -> int:
-    """An id below those of all rows with a ``timecreated`` from ``time`` on; the last without."""
+    """The highest id below all rows with a ``timecreated`` of ``time`` or later.
+
+    Without such rows it is the highest id of the log, 0 in an empty log.
+    """
     log = database.quoted("logstore_standard_log")
     since = sa.text(f"SELECT MIN(id) FROM {log} WHERE timecreated >= :time")
     ((first,),) = database.execute(since, time=time)
@@ -96,52 +104,52 @@ def read_log(
 ) -> Iterator[tuple[Hour, pa.Table]]:
     """Read all rows of a range of hours, 100,000 rows in a statement.
 
-    A statement is answered before its rows are worked on, so what is done with them does not count
-    as its time.
+    A statement is complete before its rows are yielded, so the caller's work does not count towards
+    the statement's timeout.
 
     Yields:
         Every hour of the range in order, also empty ones, with its ``MOODLE_LOG`` table ordered by
         ``timecreated``, then ``id``. Memory holds one hour (or 100,000 rows) at a time.
     """
-    waiting: list[pa.Table] = []
+    tables: list[pa.Table] = []
     current = hours.start
-    for piece in chain(_pieces(database, hours, fast=fast), (None,)):
-        for hour, rows in _split(piece) if piece is not None else [(hours.end, None)]:
+    for page in chain(_pages(database, hours, fast=fast), (None,)):
+        for hour, rows in _split_by_hour(page) if page is not None else [(hours.end, None)]:
             while current < hour:
-                yield current, _joined(waiting)
-                waiting = []
+                yield current, _concatenated(tables)
+                tables = []
                 current += 1
             if rows is not None:
-                waiting.append(rows)
+                tables.append(rows)
 
 
-def _pieces(database: MoodleDatabase, hours: HourRange, *, fast: bool) -> Iterator[pa.Table]:
-    """The rows of the range in order, in pieces that a statement each reads along the index."""
+def _pages(database: MoodleDatabase, hours: HourRange, *, fast: bool) -> Iterator[pa.Table]:
+    """The rows of the range in order, one page per statement, along the index of timecreated."""
     log, after = database.quoted("logstore_standard_log"), ""
     start, end = hours.start.start, hours.end.start
     while True:
-        piece = database.table(
+        page = database.table(
             MOODLE_LOG.schema,
             f"FROM {log} WHERE timecreated >= {start} AND timecreated < {end}{after} "
             f"ORDER BY timecreated, id LIMIT {ROWS_PER_STATEMENT}",
-            _FEW,
+            _LOW_CARDINALITY,
             fast=fast,
         )
-        if piece.num_rows:
-            yield piece
-        if piece.num_rows < ROWS_PER_STATEMENT:
+        if page.num_rows:
+            yield page
+        if page.num_rows < ROWS_PER_STATEMENT:
             return
-        start, last = (piece[name][-1].as_py() for name in ("timecreated", "id"))
+        start, last = (page[name][-1].as_py() for name in ("timecreated", "id"))
         after = f" AND (timecreated > {start} OR id > {last})"
 
 
-def _joined(tables: list[pa.Table]) -> pa.Table:
+def _concatenated(tables: list[pa.Table]) -> pa.Table:
     if not tables:
         return MOODLE_LOG.empty()
     return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
 
-def _split(table: pa.Table) -> Iterator[tuple[Hour, pa.Table]]:
+def _split_by_hour(table: pa.Table) -> Iterator[tuple[Hour, pa.Table]]:
     numbers = table["timecreated"].to_numpy() // SECONDS
     starts = np.flatnonzero(np.diff(numbers, prepend=-1))
     for begin, end in zip(starts, [*starts[1:], len(numbers)], strict=True):

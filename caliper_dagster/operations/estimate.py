@@ -21,7 +21,7 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.translator import build_translator
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.delivery.revisions import older_events
-from caliper_dagster.expander import MoodleDatabase, count_rows, expand, read_log
+from caliper_dagster.expander import LogLifecycle, MoodleDatabase, count_rows, expand, read_log
 
 _SAMPLES = 3
 _ROWS_PER_SAMPLE = 5_000
@@ -110,11 +110,11 @@ def estimate(settings: Settings, hours: HourRange) -> Estimate:
 def _samples(
     database: MoodleDatabase, settings: Settings, counted: Mapping[Hour, int]
 ) -> Iterator[_Sample]:
-    translate = build_translator(settings).translate
+    translate, lifecycle = build_translator(settings).translate, LogLifecycle(database)
     for hours in _sample_ranges(counted):
         began = time.perf_counter()
         log = pa.concat_tables(rows for _, rows in read_log(database, hours)).unify_dictionaries()
-        texts = translate(expand(database, log))["json"].drop_null()
+        texts = translate(expand(database, log, lifecycle))["json"].drop_null()
         seconds = time.perf_counter() - began
         size = pc.sum(pc.binary_length(texts), min_count=0).as_py()
         yield _Sample(log.num_rows, len(texts), size, seconds)

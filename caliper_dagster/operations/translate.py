@@ -12,7 +12,7 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.translator import build_translator
 from caliper_dagster.core.frames import WITH_EVENT
 from caliper_dagster.core.hours import Hour, HourRange
-from caliper_dagster.expander import count_rows, expand, read_log
+from caliper_dagster.expander import LogLifecycle, count_rows, expand, read_log
 
 _ROWS_PER_CHUNK = 50_000
 
@@ -31,9 +31,10 @@ def translate_hours(
     """
     translate = build_translator(settings).translate
     with open_moodle(settings) as database:
+        lifecycle = LogLifecycle(database)
         for chunk in _chunks(count_rows(database, hours)):
             log = pa.concat_tables(rows for _, rows in read_log(database, chunk))
-            outcomes = translate(expand(database, log.unify_dictionaries()))
+            outcomes = translate(expand(database, log.unify_dictionaries(), lifecycle))
             yield chunk, _lines(outcomes), _counts(outcomes)
 
 

@@ -170,7 +170,7 @@ def _ids(table: pa.Table) -> list[str]:
 
 def _refused(hours: Hours, faults: Faults) -> set[str]:
     """The events that the event store never takes."""
-    room = (faults.largest or 10**9) - envelope_overhead(SENSOR, context_iri("v1p2"))
+    room = (faults.max_bytes or 10**9) - envelope_overhead(SENSOR, context_iri("v1p2"))
     return {
         row["event_id"]
         for _, table in hours

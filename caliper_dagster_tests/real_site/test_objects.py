@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
 from caliper_dagster.expander.lookups.activities import ACTIVITY_COLUMNS
-from caliper_dagster.expander.objects import EVENT_KINDS, KINDS
+from caliper_dagster.expander.objects import EVENT_LOADERS, LOADERS
 from caliper_dagster.expander.objects.tables import TABLES
 from caliper_dagster_tests.harness.moodle_dump import DUMP_HOURS
 from caliper_dagster_tests.real_site import moodle_copy
@@ -97,7 +97,7 @@ def rows_of(real):
 
 
 def test_every_object_table_is_a_kind_or_an_activity():
-    known = {*KINDS, *MODULES, "course_modules"}
+    known = {*LOADERS, *MODULES, "course_modules"}
     assert [row["objecttable"] for row in moodle_copy.object_tables()] == [
         row["objecttable"] for row in moodle_copy.object_tables() if row["objecttable"] in known
     ]
@@ -107,7 +107,7 @@ def test_whatever_still_exists_is_found(real, table):
     lost = []
     for row in rows_of(real):
         kind = row["objecttable"]
-        if kind not in TABLES or row["eventname"] in EVENT_KINDS or not row["objectid"]:
+        if kind not in TABLES or row["eventname"] in EVENT_LOADERS or not row["objectid"]:
             continue
         exists = row["objectid"] in table(kind)
         if exists is not (row["object"] is not None):
@@ -120,7 +120,7 @@ def test_values_are_those_of_the_tables(real, table):
     compared = 0
     for row in rows_of(real):
         found, kind = row["object"], row["objecttable"]
-        if not found or kind not in TABLES or row["eventname"] in EVENT_KINDS:
+        if not found or kind not in TABLES or row["eventname"] in EVENT_LOADERS:
             continue
         assert next(iter(found)) == "table"
         of, stored = TABLES[kind], table(kind)[found["id"]]
@@ -627,8 +627,8 @@ ANYTHING = st.recursive(
 )
 ANY_ROW = st.fixed_dictionaries(
     {
-        "eventname": st.sampled_from([*EVENT_KINDS, r"\core\event\user_graded", "", "\\x\\y"]),
-        "objecttable": st.sampled_from([*KINDS, *sorted(MODULES), "course_modules", None]),
+        "eventname": st.sampled_from([*EVENT_LOADERS, r"\core\event\user_graded", "", "\\x\\y"]),
+        "objecttable": st.sampled_from([*LOADERS, *sorted(MODULES), "course_modules", None]),
         "component": st.sampled_from(["core", "mod_quiz", "mod_", "_", "", "quiz_grading"]),
         "objectid": st.sampled_from([None, -31337, 0, 1, 2, 5, 19, 2**62]),
         "userid": st.sampled_from([-20, -1, 0, 1, 2, 5, 14, 2**62]),

@@ -6,7 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from caliper_dagster.core.hours import HourRange
-from caliper_dagster.expander import MoodleDatabase, bulk_read, read_log
+from caliper_dagster.expander import MoodleDatabase, read_log
+from caliper_dagster.expander.bulk_read import mysql
 from caliper_dagster_tests.harness.handmade_site import (
     HOUR,
     LOG_ROW,
@@ -108,5 +109,6 @@ def test_a_log_with_other_types_or_in_another_character_set_is_read_all_the_same
 def test_with_a_pymysql_of_another_inside_the_driver_reads(mariadb_url, monkeypatch):
     log(mariadb_url, log_rows(3, other="Zoë"))
     before = read(mariadb_url, HourRange(HOUR, HOUR + 1))
-    monkeypatch.setattr(bulk_read, "INSIDE", (*bulk_read.INSIDE, "_of_another_version"))
+    another = (*mysql.PRIVATE_ATTRIBUTES, "_of_another_version")
+    monkeypatch.setattr(mysql, "PRIVATE_ATTRIBUTES", another)
     assert read(mariadb_url, HourRange(HOUR, HOUR + 1)) == before

@@ -1,6 +1,7 @@
 """The log of the sample site: the thirty event names, and rows in the order Moodle writes them.
 
-What a row of ``logstore_standard_log`` looks like is decided here; who does what, and when, is not.
+This module decides the form of a row of ``logstore_standard_log``. ``traffic`` and ``work`` decide
+who does what and when.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from caliper_dagster.embedded.sample.tables import Tables, Value
 Other = dict[str, int | str | bool | list[str] | None]
 
 
-class Place(NamedTuple):
-    """Where something happens: the context columns of the log, and the course."""
+class LogContext(NamedTuple):
+    """Where an event happens: the context columns of the log, and the course."""
 
     contextid: int
     contextlevel: int
@@ -24,8 +25,8 @@ class Place(NamedTuple):
     courseid: int
 
 
-class Kind(NamedTuple):
-    """A Moodle event class: the columns that are the same in all of its rows."""
+class EventClass(NamedTuple):
+    """A Moodle event class: the columns that are equal in all of its rows."""
 
     eventname: str
     component: str
@@ -36,23 +37,23 @@ class Kind(NamedTuple):
     edulevel: int
 
 
-def _kind(
+def _event_class(
     component: str, target: str, action: str, objecttable: str | None, crud: str, edulevel: int
-) -> Kind:
+) -> EventClass:
     name = f"\\{component}\\event\\{target}_{action}"
-    return Kind(name, component, action, target, objecttable, crud, edulevel)
+    return EventClass(name, component, action, target, objecttable, crud, edulevel)
 
 
-LOGGED_IN = _kind("core", "user", "loggedin", "user", "r", 0)
-LOGGED_OUT = _kind("core", "user", "loggedout", "user", "r", 0)
-COURSE_VIEWED = _kind("core", "course", "viewed", None, "r", 2)
-FORUM_REPORT_VIEWED = _kind("mod_forum", "user_report", "viewed", None, "r", 2)
-ATTEMPT_STARTED = _kind("mod_quiz", "attempt", "started", "quiz_attempts", "c", 2)
-ATTEMPT_VIEWED = _kind("mod_quiz", "attempt", "viewed", "quiz_attempts", "r", 2)
-ATTEMPT_SUBMITTED = _kind("mod_quiz", "attempt", "submitted", "quiz_attempts", "u", 2)
-ATTEMPT_REVIEWED = _kind("mod_quiz", "attempt", "reviewed", "quiz_attempts", "r", 2)
-SUBMITTED = _kind("mod_assign", "assessable", "submitted", "assign_submission", "u", 2)
-GRADED = _kind("mod_assign", "submission", "graded", "assign_grades", "u", 1)
+LOGGED_IN = _event_class("core", "user", "loggedin", "user", "r", 0)
+LOGGED_OUT = _event_class("core", "user", "loggedout", "user", "r", 0)
+COURSE_VIEWED = _event_class("core", "course", "viewed", None, "r", 2)
+FORUM_REPORT_VIEWED = _event_class("mod_forum", "user_report", "viewed", None, "r", 2)
+ATTEMPT_STARTED = _event_class("mod_quiz", "attempt", "started", "quiz_attempts", "c", 2)
+ATTEMPT_VIEWED = _event_class("mod_quiz", "attempt", "viewed", "quiz_attempts", "r", 2)
+ATTEMPT_SUBMITTED = _event_class("mod_quiz", "attempt", "submitted", "quiz_attempts", "u", 2)
+ATTEMPT_REVIEWED = _event_class("mod_quiz", "attempt", "reviewed", "quiz_attempts", "r", 2)
+SUBMITTED = _event_class("mod_assign", "assessable", "submitted", "assign_submission", "u", 2)
+GRADED = _event_class("mod_assign", "submission", "graded", "assign_grades", "u", 1)
 
 _VIEWED_MODULES = (
     *("page", "quiz", "url", "folder", "forum", "book", "scorm", "resource", "choice", "data"),
@@ -60,13 +61,13 @@ _VIEWED_MODULES = (
     "facetoface",
 )
 MODULE_VIEWED = {
-    module: _kind(f"mod_{module}", "course_module", "viewed", module, "r", 2)
+    module: _event_class(f"mod_{module}", "course_module", "viewed", module, "r", 2)
     for module in _VIEWED_MODULES
 }
 EVENT_NAMES = tuple(
     sorted(
-        kind.eventname
-        for kind in (
+        event_class.eventname
+        for event_class in (
             *(LOGGED_IN, LOGGED_OUT, COURSE_VIEWED, FORUM_REPORT_VIEWED, SUBMITTED, GRADED),
             *(ATTEMPT_STARTED, ATTEMPT_VIEWED, ATTEMPT_SUBMITTED, ATTEMPT_REVIEWED),
             *MODULE_VIEWED.values(),
@@ -75,7 +76,15 @@ EVENT_NAMES = tuple(
 )
 
 _COLUMNS = (
-    *("id", *Kind._fields, *Place._fields, "objectid", "userid", "relateduserid", "anonymous"),
+    *(
+        "id",
+        *EventClass._fields,
+        *LogContext._fields,
+        "objectid",
+        "userid",
+        "relateduserid",
+        "anonymous",
+    ),
     *("other", "timecreated", "origin", "ip", "realuserid"),
 )
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
@@ -104,17 +113,17 @@ def php_json(value: object) -> str:
 
 
 class Journal:
-    """Log rows, held until their hour is complete, then written in the order of their ids.
+    """Log rows, buffered until their hour is complete, then written in the order of their ids.
 
     Args:
-        tables: where the rows go.
-        end: nothing that is written at this second (Unix time) or later is kept.
-        json_from: from this second on ``other`` is JSON (the store's ``jsonformat`` was switched
-            on), before that it is PHP's serialization.
+        tables: where the rows are added.
+        end: rows written at this Unix time or later are dropped.
+        json_from: Unix time from which ``other`` is JSON (the log store's ``jsonformat`` was
+            switched on); before it, ``other`` is PHP's serialization.
 
     Attributes:
         counts: rows by event name.
-        hours: rows by number of the hour of ``timecreated``.
+        hours: rows by hour number of ``timecreated``.
     """
 
     def __init__(self, tables: Tables, end: int, json_from: int) -> None:
@@ -123,13 +132,13 @@ class Journal:
         self._tables = tables
         self._end = end
         self._json_from = json_from
-        self._waiting: dict[int, list[tuple[int, tuple[Value, ...]]]] = defaultdict(list)
+        self._buffered: dict[int, list[tuple[int, tuple[Value, ...]]]] = defaultdict(list)
 
     def write(
         self,
         second: int,
-        kind: Kind,
-        place: Place,
+        event_class: EventClass,
+        context: LogContext,
         userid: int,
         *,
         objectid: int | None = None,
@@ -144,36 +153,36 @@ class Journal:
         """Log one event.
 
         Args:
-            second: ``timecreated``.
-            kind: the event class.
-            place: where it happened.
+            second: ``timecreated``, a Unix time.
+            event_class: the event class.
+            context: where it happened.
             userid: who triggered it.
-            objectid: id in ``kind.objecttable``.
-            relateduserid: whom it is about.
-            other: the event's own data.
-            anonymous: 1 when who acted must not be shown.
+            objectid: id in ``event_class.objecttable``.
+            relateduserid: the user whom it is about.
+            other: the event data.
+            anonymous: 1 when the acting user must not be shown.
             origin: web, ws or cli.
             ip: address of the client.
             realuserid: who was logged in as ``userid``.
-            delay: seconds after which the row was written; Moodle buffers rows, so that those of
-                long processes get higher ids than later events.
+            delay: seconds after which the row is written. Moodle buffers rows, so rows of long
+                processes get higher ids than rows of later events.
         """
         written = second + delay
         if written >= self._end:
             return
         encode = php_json if second >= self._json_from else php_serialize
         row = (
-            *(*kind, *place, objectid, userid, relateduserid, anonymous),
+            *(*event_class, *context, objectid, userid, relateduserid, anonymous),
             *(encode(other), second, origin, ip, realuserid),
         )
-        self._waiting[written // SECONDS].append((written, row))
+        self._buffered[written // SECONDS].append((written, row))
         self.hours[second // SECONDS] += 1
 
     def close_hour(self, number: int) -> None:
-        """Write the rows of an hour; hours are closed in order, each when nothing can follow."""
-        waiting = self._waiting.pop(number, [])
-        waiting.sort(key=lambda entry: entry[0])
-        self.counts.update(str(row[0]) for _, row in waiting)
+        """Write the rows of an hour. Hours are closed in order, each when it gets no more rows."""
+        entries = self._buffered.pop(number, [])
+        entries.sort(key=lambda entry: entry[0])
+        self.counts.update(str(row[0]) for _, row in entries)
         table = "logstore_standard_log"
-        rows = [(self._tables.reserve(table), *row) for _, row in waiting]
+        rows = [(self._tables.reserve(table), *row) for _, row in entries]
         self._tables.add_tuples(table, _COLUMNS, rows)

@@ -1,9 +1,9 @@
-# ruff: noqa: RUF001 - names in many scripts are the point of this module
-"""The words of the sample site: invented names, titles and texts, in many scripts.
+# ruff: noqa: RUF001 - this module contains names in many scripts on purpose
+"""The texts of the sample site: invented names, titles and texts, in many scripts.
 
-Only words belong here. They are chosen where software breaks: accents, right-to-left scripts,
-emoji, apostrophes, markup, blanks, names of one letter. Family names mean "example" in some
-language or come from sample texts, so that nobody can be meant.
+They contain what breaks software: accents, right-to-left scripts, emoji, apostrophes, markup,
+blanks, names of one letter. Family names mean "example" in some language or come from sample texts,
+so that they name no real person.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LAST_NAMES = (
     *("Παράδειγμα", "Пример", "Приклад", "מדגם", "مثال", "نمونه", "მაგალითი", "օրինակ"),
     *("例子", "見本", "예시", "उदाहरण", "ตัวอย่าง", "Mẫu", "van der Lorem", "Ipsum-Dolor"),
     *("Placeholder 🌍", "Mac Shampla", "Dæmi", "Pavyzdys", "Þrautarsýni", "X", "Null", "Test & Co"),
-    # One more than there are first names, so that the pairs repeat late.
+    # One last name more than first names, so that the pairs repeat late.
     "Beispielová",
 )
 
@@ -45,7 +45,7 @@ COURSES = (
     ("מבוא לפילוסופיה", "PHIL_HE", "<p>שלום</p>"),
     ("  Writing with {braces} and %s signs  ", "WRI;1", "<p>Plain intro.</p>"),
 )
-GONE_COURSE = ("Cancelled: Introduction to Vanishing", "GONE-1", "<p>Soon deleted.</p>")
+DELETED_COURSE = ("Cancelled: Introduction to Vanishing", "GONE-1", "<p>Soon deleted.</p>")
 SECTIONS = (None, "Week 1: Begin", "Séance n° 2", None, "الأسبوع ٤", "Exam <i>preparation</i> 📝")
 GROUPS = ("Group A", "Équipe « B »", "קבוצה ג")
 INTROS = (

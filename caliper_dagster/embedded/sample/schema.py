@@ -1,10 +1,9 @@
 """The tables of a sample site: names, columns, defaults and indexes as Moodle 4.5 has them.
 
-Only what SQLite is told belongs here; what is in the tables does not. Types are those that SQLite
-knows: every integer is ``INTEGER``, every decimal ``REAL``, every text ``TEXT``. Of the indexes
-there are all those of the log and, of the other tables, the unique ones and those that joins use.
-``facetoface`` is no part of Moodle but of a plugin; its table has the columns that are not texts of
-mails.
+This module defines the tables and not their rows. Types are SQLite's: every integer is ``INTEGER``,
+every decimal ``REAL``, every text ``TEXT``. The log has all of its indexes; the other tables have
+the unique ones and those that joins use. ``facetoface`` belongs to a plugin and not to Moodle; its
+table lacks the texts of mails.
 """
 
 from __future__ import annotations
@@ -586,7 +585,7 @@ def table_statements(prefix: str) -> list[str]:
 
 
 def index_statements(prefix: str) -> list[str]:
-    """``CREATE INDEX`` for each index; run after the rows are in, which is faster."""
+    """``CREATE INDEX`` for each index; faster when run after the rows are inserted."""
     return [
         f"CREATE {'UNIQUE ' if name.endswith('uix') else ''}INDEX {prefix}{name} "
         f"ON {prefix}{table} ({columns})"

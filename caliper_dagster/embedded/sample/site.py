@@ -1,7 +1,7 @@
-"""What stands still in the sample site: users, courses, activities, roles and enrolments.
+"""The static part of the sample site: users, courses, activities, roles and enrolments.
 
-What people do there is the business of ``traffic``; state that changes by it lives in ``work``.
-Column names in the tables below are Moodle's.
+``traffic`` decides what people do there, and ``work`` holds the state that this changes. Column
+names in the tables below are Moodle's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from random import Random
 from typing import TypeVar
 
 from caliper_dagster.embedded.sample import names
-from caliper_dagster.embedded.sample.journal import Place
+from caliper_dagster.embedded.sample.journal import LogContext
 from caliper_dagster.embedded.sample.tables import Tables, Value
 
 WWWROOT = "https://moodle.example.edu"
@@ -39,7 +39,7 @@ CONFIG = (
     ("defaultfrontpageroleid", "8"),
 )
 ROLES = (
-    # short name, archetype, name; the first eight are Moodle's own, which have no stored name
+    # short name, archetype, name; the first eight are Moodle's own: their name is not stored
     ("manager", "manager", ""),
     ("coursecreator", "coursecreator", ""),
     ("editingteacher", "editingteacher", ""),
@@ -64,7 +64,7 @@ MODULES = (
     *("forum", "glossary", "h5pactivity", "imscp", "label", "lesson", "lti", "page", "quiz"),
     *("resource", "scorm", "subsection", "survey", "url", "wiki", "workshop", "facetoface"),
 )
-# The first course has every kind of activity, the others these and some of the rest.
+# The first course has every type of activity; the others have these and some of the rest.
 COMMON_PLAN = (
     *("forum", "page", "resource", "url", "quiz", "quiz", "assign", "assign", "page", "resource"),
 )
@@ -74,7 +74,7 @@ OTHER_PLAN = (
 )
 SHOWCASE_PLAN = (*COMMON_PLAN, *OTHER_PLAN, "quiz", "assign", "assign", "feedback", "resource")
 
-# Columns of the instances beside course, name and intro; instances take the variants in turn.
+# Columns of the instances other than course, name and intro; instances use the variants in turn.
 VARIANTS: dict[str, tuple[dict[str, Value], ...]] = {
     "assign": (
         {"grade": 100, "submissiondrafts": 1},
@@ -129,7 +129,7 @@ DATES: dict[str, dict[str, int]] = {
     "scorm": {"timeopen": -10, "timeclose": 90},
     "workshop": {"submissionstart": -10, "submissionend": 20},
 }
-# Gradebook items: item number, column of the activity with its highest grade.
+# Gradebook items: item number, column of the activity with its maximum grade.
 GRADED: dict[str, tuple[tuple[int, str], ...]] = {
     "assign": ((0, "grade"),),
     "lesson": ((0, "grade"),),
@@ -152,10 +152,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class User:
-    """A person with what the log needs; ``seen`` to ``last_ip`` follow from the log-ins.
+    """A user; ``seen`` to ``last_ip`` are updated by log-ins.
 
     Attributes:
-        gone_at: second of the deletion; the row stays, emptied, as Moodle leaves it.
+        deleted_at: Unix time of the deletion; as in Moodle, the row stays without personal data.
     """
 
     id: int
@@ -163,7 +163,7 @@ class User:
     firstname: str
     lastname: str
     idnumber: str
-    gone_at: int = NEVER
+    deleted_at: int = NEVER
     courses: list[Course] = field(default_factory=list)
     first_login: int = 0
     previous_login: int = 0
@@ -171,14 +171,14 @@ class User:
     last_ip: str = ""
 
     def address(self, rng: Random) -> str:
-        """An address of the user, most often the same; only from ranges kept for documentation."""
+        """An address of the user, usually the same one; from ranges reserved for documentation."""
         device = self.id + (rng.randrange(1, 4) if rng.random() < 0.3 else 0)
         return NETWORKS[device % 4].format(device * 7 % 253 + 1)
 
 
 @dataclass(slots=True, eq=False)
 class GradeItem:
-    """A ``grade_items`` row: ``scaleid`` is set and ``maximum`` its size when a scale is used."""
+    """A ``grade_items`` row; with a scale, ``scaleid`` is set and ``maximum`` is its size."""
 
     id: int
     maximum: float
@@ -187,44 +187,44 @@ class GradeItem:
 
 @dataclass(slots=True, eq=False)
 class Activity:
-    """A course module with its instance; ``columns`` are those of the instance."""
+    """A course module with its instance; ``columns`` are the instance's."""
 
     id: int
     module: str
     course: Course
-    place: Place
+    context: LogContext
     columns: dict[str, Value]
     item: GradeItem | None
-    gone_at: int
+    deleted_at: int
 
     def number(self, column: str) -> float:
-        """A numeric column, 0 when it is not set."""
+        """A numeric column; 0 when it is not set."""
         return float(self.columns.get(column) or 0)
 
 
 @dataclass(slots=True, eq=False)
 class Course:
-    """A course and who is in it; ``teams`` maps the ids of students to those of their groups."""
+    """A course with its people; ``teams`` maps a student's id to the id of the student's group."""
 
     id: int
-    place: Place
-    gone_at: int
+    context: LogContext
+    deleted_at: int
     activities: list[Activity] = field(default_factory=list)
     students: list[User] = field(default_factory=list)
     teachers: list[User] = field(default_factory=list)
     teams: dict[int, int] = field(default_factory=dict)
 
     def of(self, module: str) -> list[Activity]:
-        """The activities of one kind, in the order of the course."""
+        """The activities of one module, in the order of the course."""
         return [activity for activity in self.activities if activity.module == module]
 
 
 @dataclass(slots=True)
 class Site:
-    """The site; ``courses`` holds those that still exist, the first has every kind of activity."""
+    """The site; ``courses`` are the existing ones, and the first has every type of activity."""
 
-    system: Place
-    front_page: Place
+    system: LogContext
+    front_page: LogContext
     guest: User
     admin: User
     staff: list[User]
@@ -232,12 +232,12 @@ class Site:
     assistants: list[User]
     students: list[User]
     courses: list[Course]
-    gone_course: Course
-    gone_activities: list[Activity]
+    deleted_course: Course
+    deleted_activities: list[Activity]
 
     @property
     def users(self) -> list[User]:
-        """Everybody, by id."""
+        """All users, in the order of their ids."""
         return [self.guest, self.admin, *self.staff, *self.graders, *self.students]
 
     @property
@@ -247,34 +247,34 @@ class Site:
 
 
 def turns(values: Sequence[T], rng: Random) -> Iterator[T]:
-    """The values again and again, beginning anywhere."""
+    """The values in an endless cycle from a random start."""
     shift = rng.randrange(len(values))
     return cycle((*values[shift:], *values[:shift]))
 
 
 class SiteBuilder:
-    """Builds the site into tables.
+    """Adds the site's rows to the tables.
 
     Args:
-        tables: where the rows go; those of the users only by ``write_users``.
-        rng: decides everything that the other arguments leave open.
-        start: first second of the log; everything is older.
-        gone_at: second at which the things are deleted that earlier log rows name.
+        tables: where the rows are added; ``write_users`` adds those of the users.
+        rng: makes all random decisions.
+        start: first second of the log; the whole site is older.
+        deleted_at: Unix time at which objects are deleted to which earlier log rows refer.
     """
 
-    def __init__(self, tables: Tables, rng: Random, start: int, gone_at: int) -> None:
+    def __init__(self, tables: Tables, rng: Random, start: int, deleted_at: int) -> None:
         self._tables = tables
         self._rng = rng
         self._created = start - 60 * DAY
         self._start = start
-        self._gone_at = gone_at
+        self._gone_at = deleted_at
         self._paths: dict[int, str] = {}
         self._counters: dict[str, int] = {}
         self._first_names = turns(names.FIRST_NAMES, rng)
         self._last_names = turns(names.LAST_NAMES, rng)
 
     def build(self, students: int) -> Site:
-        """Add all rows for a site with so many students (and a few deleted ones)."""
+        """Add all rows of a site with a number of students, some of whom are deleted."""
         tables = self._tables
         for name, value in CONFIG:
             tables.add("config", name=name, value=value)
@@ -286,50 +286,52 @@ class SiteBuilder:
             tables.add("scale", name=name, scale=scale, timemodified=self._created)
         for name in MODULES:
             tables.add("modules", name=name)
-        system = Place(self._context(10, 0, None), 10, 0, 0)
+        system = LogContext(self._context(10, 0, None), 10, 0, 0)
         courses = max(4, ceil(students / STUDENTS_PER_COURSE))
         site = self._people(students, courses, system)
         categories = self._categories()
         for number, learners in enumerate(_rosters(site.students, courses)):
             site.courses.append(self._course(number, learners, categories, site))
-        site.gone_course = self._gone_course(categories[-1], site)
+        site.deleted_course = self._gone_course(categories[-1], site)
         self._forget_activities(site)
         self._assign_staff(site, categories)
         return site
 
     def write_users(self, site: Site) -> None:
-        """Add the rows of all users, with the log-ins that they made meanwhile."""
+        """Add the rows of all users, with their last log-ins."""
         for user in site.users:
-            gone = user.gone_at < NEVER
+            is_deleted = user.deleted_at < NEVER
             email = f"user{user.id}@moodle.example.edu"
             digest = hashlib.md5(user.username.encode(), usedforsecurity=False).hexdigest()
             self._tables.add(
                 "user",
                 id=user.id,
                 confirmed=1,
-                deleted=int(gone),
+                deleted=int(is_deleted),
                 mnethostid=1,
-                username=f"{email}.{user.gone_at}" if gone else user.username,
-                idnumber="" if gone else user.idnumber,
+                username=f"{email}.{user.deleted_at}" if is_deleted else user.username,
+                idnumber="" if is_deleted else user.idnumber,
                 firstname=user.firstname,
                 lastname=user.lastname,
-                email=digest if gone else email,
+                email=digest if is_deleted else email,
                 firstaccess=user.first_login,
                 lastaccess=user.last_login,
                 lastlogin=user.previous_login,
                 currentlogin=user.last_login,
                 lastip=user.last_ip,
                 timecreated=self._created,
-                timemodified=user.gone_at if gone else self._created,
+                timemodified=user.deleted_at if is_deleted else self._created,
             )
 
-    def _context(self, level: int, instance: int, parent: int | None, gone: bool = False) -> int:
+    def _context(
+        self, level: int, instance: int, parent: int | None, is_deleted: bool = False
+    ) -> int:
         context = self._tables.reserve("context")
         path = f"{'' if parent is None else self._paths[parent]}/{context}"
         self._paths[context] = path
         return self._tables.add(
             "context",
-            gone=gone,
+            row_deleted=is_deleted,
             id=context,
             contextlevel=level,
             instanceid=instance,
@@ -348,7 +350,7 @@ class SiteBuilder:
         self._context(30, user.id, SYSTEM_CONTEXT)
         return user
 
-    def _people(self, students: int, courses: int, system: Place) -> Site:
+    def _people(self, students: int, courses: int, system: LogContext) -> Site:
         guest, admin = self._user("guest"), self._user("admin")
         guest.firstname, guest.lastname = "Guest user", " "
         admin.firstname, admin.lastname = "Admin", "User"
@@ -358,7 +360,7 @@ class SiteBuilder:
         learners = [self._user(f"student{n}", n) for n in range(1, students + 1)]
         for number in range(max(1, students // 100)):
             learners.append(self._user(f"former{number + 1}", number))
-            learners[-1].gone_at = self._gone_at
+            learners[-1].deleted_at = self._gone_at
         front_page = self._front_page()
         nowhere = Course(0, system, NEVER)
         return Site(
@@ -371,11 +373,11 @@ class SiteBuilder:
             assistants,
             learners,
             courses=[],
-            gone_course=nowhere,
-            gone_activities=[],
+            deleted_course=nowhere,
+            deleted_activities=[],
         )
 
-    def _front_page(self) -> Place:
+    def _front_page(self) -> LogContext:
         self._tables.add(
             "course",
             fullname="Example University — Ünïcode Læring",
@@ -384,15 +386,15 @@ class SiteBuilder:
             sortorder=1,
             timecreated=self._created,
         )
-        return Place(self._context(50, 1, SYSTEM_CONTEXT), 50, 1, 1)
+        return LogContext(self._context(50, 1, SYSTEM_CONTEXT), 50, 1, 1)
 
     def _categories(self) -> list[tuple[int, int]]:
         """Ids of the categories and of their contexts."""
-        made: list[tuple[int, int]] = []
+        categories: list[tuple[int, int]] = []
         paths: list[str] = []
         for name, idnumber, parent in names.CATEGORIES:
             category = self._tables.reserve("course_categories")
-            above = (0, SYSTEM_CONTEXT) if parent is None else made[parent]
+            above = (0, SYSTEM_CONTEXT) if parent is None else categories[parent]
             paths.append(f"{'' if parent is None else paths[parent]}/{category}")
             self._tables.add(
                 "course_categories",
@@ -405,8 +407,8 @@ class SiteBuilder:
                 sortorder=category * 10000,
                 timemodified=self._created,
             )
-            made.append((category, self._context(40, category, above[1])))
-        return made
+            categories.append((category, self._context(40, category, above[1])))
+        return categories
 
     def _course(
         self, number: int, learners: list[User], categories: list[tuple[int, int]], site: Site
@@ -428,7 +430,9 @@ class SiteBuilder:
         return course
 
     def _gone_course(self, category: tuple[int, int], site: Site) -> Course:
-        course = self._course_row(*names.GONE_COURSE, category, idnumber="", gone_at=self._gone_at)
+        course = self._course_row(
+            *names.DELETED_COURSE, category, idnumber="", deleted_at=self._gone_at
+        )
         self._fill(course, ("forum", "page", "url"))
         course.students = site.students[:20]
         for student in course.students:
@@ -443,12 +447,12 @@ class SiteBuilder:
         category: tuple[int, int],
         *,
         idnumber: str,
-        gone_at: int = NEVER,
+        deleted_at: int = NEVER,
     ) -> Course:
-        gone = gone_at < NEVER
+        is_deleted = deleted_at < NEVER
         course = self._tables.add(
             "course",
-            gone=gone,
+            row_deleted=is_deleted,
             category=category[0],
             fullname=fullname,
             shortname=shortname,
@@ -461,24 +465,24 @@ class SiteBuilder:
             timecreated=self._created,
             timemodified=self._created,
         )
-        context = self._context(50, course, category[1], gone)
-        return Course(course, Place(context, 50, course, course), gone_at)
+        context = self._context(50, course, category[1], is_deleted)
+        return Course(course, LogContext(context, 50, course, course), deleted_at)
 
     def _fill(self, course: Course, plan: Sequence[str]) -> None:
-        gone = course.gone_at < NEVER
+        is_deleted = course.deleted_at < NEVER
         sections = len(names.SECTIONS)
         section_ids = [self._tables.reserve("course_sections") for _ in range(sections)]
         sequences: list[list[str]] = [[] for _ in range(sections)]
-        if not gone:
+        if not is_deleted:
             self._grade_item(course.id, None, "course", 100.0)
         for number, module in enumerate(plan):
             section = number * sections // len(plan)
-            activity = self._activity(course, module, section_ids[section], course.gone_at)
-            sequences[section].append(str(activity.place.contextinstanceid))
+            activity = self._activity(course, module, section_ids[section], course.deleted_at)
+            sequences[section].append(str(activity.context.contextinstanceid))
         for number, (section_id, name) in enumerate(zip(section_ids, names.SECTIONS, strict=True)):
             self._tables.add(
                 "course_sections",
-                gone=gone,
+                row_deleted=is_deleted,
                 id=section_id,
                 course=course.id,
                 section=number,
@@ -487,15 +491,15 @@ class SiteBuilder:
                 timemodified=self._created,
             )
 
-    def _activity(self, course: Course, module: str, section: int, gone_at: int) -> Activity:
+    def _activity(self, course: Course, module: str, section: int, deleted_at: int) -> Activity:
         turn = self._counters.get(module, 0)
         self._counters[module] = turn + 1
-        gone = gone_at < NEVER
+        is_deleted = deleted_at < NEVER
         columns = self._instance_columns(course, module, turn)
-        instance = self._tables.add_row(module, columns, gone=gone)
+        instance = self._tables.add_row(module, columns, row_deleted=is_deleted)
         cmid = self._tables.add(
             "course_modules",
-            gone=gone,
+            row_deleted=is_deleted,
             course=course.id,
             module=MODULES.index(module) + 1,
             instance=instance,
@@ -504,11 +508,11 @@ class SiteBuilder:
             added=self._created,
             visible=int(turn % 10 != 9),
         )
-        context = self._context(70, cmid, course.place.contextid, gone)
-        place = Place(context, 70, cmid, course.id)
-        activity = Activity(instance, module, course, place, columns, None, gone_at)
+        context_id = self._context(70, cmid, course.context.contextid, is_deleted)
+        context = LogContext(context_id, 70, cmid, course.id)
+        activity = Activity(instance, module, course, context, columns, None, deleted_at)
         course.activities.append(activity)
-        if not gone:
+        if not is_deleted:
             self._attach(activity, turn)
         return activity
 
@@ -528,17 +532,17 @@ class SiteBuilder:
         return columns
 
     def _attach(self, activity: Activity, turn: int) -> None:
-        """Grade items and files of an activity."""
+        """Add the grade items and files of an activity."""
         for number, column in GRADED.get(activity.module, ()):
             item = self._grade_item(
                 activity.course.id, activity, "mod", activity.number(column), number
             )
             activity.item = activity.item or item
         if activity.module == "resource":
-            self._files(activity.place.contextid, *FILES[turn % len(FILES)])
+            self._files(activity.context.contextid, *FILES[turn % len(FILES)])
 
     def _grade_item(
-        self, course: int, activity: Activity | None, kind: str, grade: float, number: int = 0
+        self, course: int, activity: Activity | None, itemtype: str, grade: float, number: int = 0
     ) -> GradeItem:
         scaleid = int(-grade) if grade < 0 else None
         maximum = float(SCALE_SIZES[scaleid]) if scaleid else grade
@@ -546,7 +550,7 @@ class SiteBuilder:
             "grade_items",
             courseid=course,
             itemname=activity.columns["name"] if activity else None,
-            itemtype=kind,
+            itemtype=itemtype,
             itemmodule=activity.module if activity else None,
             iteminstance=activity.id if activity else course,
             itemnumber=number if activity else None,
@@ -560,7 +564,7 @@ class SiteBuilder:
         return GradeItem(item, maximum, scaleid)
 
     def _files(self, context: int, filename: str, mimetype: str) -> None:
-        """A file, and the entry for its folder that Moodle keeps beside it."""
+        """Add a file, and the entry that Moodle stores for its folder."""
         for name, mime, size in ((filename, mimetype, 4096), (".", None, 0)):
             path = f"/{context}/mod_resource/content/0/{name}"
             self._tables.add(
@@ -595,8 +599,8 @@ class SiteBuilder:
         ]
         for turn, student in enumerate(course.students):
             student.courses.append(course)
-            if student.gone_at < NEVER or (turn % 60 == 59):
-                continue  # deleted, or unenrolled since: the log still has their rows
+            if student.deleted_at < NEVER or (turn % 60 == 59):
+                continue  # deleted or unenrolled since; the log still has their rows
             self._enrol_user(course, student, own if turn % 7 == 3 else manual, "student", turn)
             self._join(course, student, groups[turn % len(groups)])
 
@@ -625,7 +629,7 @@ class SiteBuilder:
             timecreated=self._created,
             timemodified=self._created,
         )
-        self._assign_role(role, course.place.contextid, user)
+        self._assign_role(role, course.context.contextid, user)
 
     def _assign_role(self, role: str, context: int, user: User) -> None:
         self._tables.add(
@@ -647,7 +651,7 @@ class SiteBuilder:
         manager, creator, observer = site.staff
         self._assign_role("manager", categories[0][1], manager)
         self._assign_role("coursecreator", SYSTEM_CONTEXT, creator)
-        self._assign_role("observer", site.courses[0].place.contextid, observer)
+        self._assign_role("observer", site.courses[0].context.contextid, observer)
         for user in site.staff:
             user.courses.append(site.courses[0])
 
@@ -695,21 +699,21 @@ class SiteBuilder:
         )
 
     def _forget_activities(self, site: Site) -> None:
-        """Activities of the first course that are deleted later; no section lists them any more."""
+        """Add activities of the first course that are deleted later; no section lists them."""
         course = site.courses[0]
-        site.gone_activities = [
+        site.deleted_activities = [
             self._activity(course, module, 0, self._gone_at) for module in ("page", "url")
         ]
 
 
 def _rosters(students: list[User], courses: int) -> list[list[User]]:
-    """Up to four courses for each student; the first course has the first twenty besides."""
+    """Students by course: up to four courses each; the first course also has the first twenty."""
     rosters: list[dict[int, User]] = [{} for _ in range(courses)]
-    # A stride that divides the number of courses would pass some by.
+    # A stride that divides the number of courses would skip some courses.
     stride = 7 if courses % 7 else 1
     for position, student in enumerate(students):
-        chosen = [(position * stride + step * step * 3 + step) % courses for step in range(4)]
-        for course in (*chosen, 0) if position < 20 else chosen:
+        own_courses = [(position * stride + step * step * 3 + step) % courses for step in range(4)]
+        for course in (*own_courses, 0) if position < 20 else own_courses:
             rosters[course][student.id] = student
     return [list(roster.values()) for roster in rosters]
 

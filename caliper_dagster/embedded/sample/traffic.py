@@ -1,8 +1,7 @@
-"""Who uses the sample site, when, and for what: log-ins, views, quizzes, hand-ins, grading.
+"""The traffic of the sample site: log-ins, views, quizzes, submissions, grading.
 
-Traffic follows a daily rhythm, quiet at night, busiest in the evening, but no hour stays empty. A
-showcase in the last hours makes sure that everything worth showing happens at least once, however
-small the site is.
+Traffic follows a daily rhythm: quiet at night, busiest in the evening, and no hour without rows. A
+showcase in the last hours makes every event happen at least once, however small the site is.
 """
 
 from __future__ import annotations
@@ -45,18 +44,18 @@ SESSION_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 class Traffic:
-    """Lets people use the site from ``start`` to before ``end`` (Unix times).
+    """Lets people use the site from ``start`` to ``end`` (Unix times, the end exclusive).
 
     Args:
-        site: who and where.
-        tables: written hour by hour, so that memory does not grow with the hours.
+        site: the people and courses.
+        tables: flushed hour by hour, so that memory does not grow with the number of hours.
         journal: gets the log rows.
-        quizzes: keeps attempts.
-        assignments: keeps submissions.
-        rng: decides everything.
+        quizzes: holds the attempts.
+        assignments: holds the submissions.
+        rng: makes all random decisions.
         start: first second.
         end: second after the last one.
-        showcase_end: when the showcase must be over.
+        showcase_end: second by which the showcase ends.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class Traffic:
         self._end = end
         self._showcase_end = showcase_end
         self._busy_until: dict[int, int] = {}
-        # Hand-ins are few per student, so that they must be spread over the whole range.
+        # A student has few submissions: they must be spread over the whole range.
         self._hand_in = min(0.5, HAND_IN_HOURS * SECONDS / (end - start))
 
     def run(self) -> None:
@@ -92,12 +91,12 @@ class Traffic:
             load = (last - first) / SECONDS * _load(Hour(number))
             self._hour(first, last, load)
             if not self._journal.hours[number]:
-                self._sign_of_life(first, last)
+                self._single_view(first, last)
             self._journal.close_hour(number)
             self._tables.flush()
 
     def _seconds(self, number: int) -> tuple[int, int]:
-        """The part of the hour that lies in the range, half-open."""
+        """The seconds of the hour within the range, as a half-open interval."""
         hour = Hour(number)
         return max(hour.start, self._start), min(hour.end, self._end)
 
@@ -109,17 +108,17 @@ class Traffic:
                 (self._student, len(site.students) * STUDENT_VISITS),
                 (self._teacher, len(site.graders) * TEACHER_VISITS),
                 (self._staff, len(site.staff) * STAFF_VISITS),
-                (self._stranger, len(site.students) * GUEST_VISITS),
+                (self._anonymous_visit, len(site.students) * GUEST_VISITS),
             )
             for _ in range(int(expected * load + self._rng.random()))
         ]
         for second, visit in sorted(begins, key=lambda begin: begin[0]):
             visit(second)
 
-    def _sign_of_life(self, first: int, last: int) -> None:
+    def _single_view(self, first: int, last: int) -> None:
         second = first + int(self._rng.random() * (last - first))
         visit = self._visit(self._site.students[0], second, origin="ws")
-        visit.log(COURSE_VIEWED, self._site.courses[0].place)
+        visit.log(COURSE_VIEWED, self._site.courses[0].context)
 
     def _visit(
         self,
@@ -143,10 +142,10 @@ class Traffic:
         )
 
     def _idle(self, people: list[User], second: int) -> User | None:
-        """Somebody who is not on the site at the moment, if found soon."""
+        """A random person who is not on the site at the moment; None after four tries."""
         for _ in range(4):
             user = self._rng.choice(people)
-            if self._busy_until.get(user.id, 0) < second < user.gone_at:
+            if self._busy_until.get(user.id, 0) < second < user.deleted_at:
                 return user
         return None
 
@@ -201,7 +200,7 @@ class Traffic:
         self._busy_until[user.id] = visit.second
 
     def _staff(self, second: int) -> None:
-        """Manager, course creator or observer; or the administrator, logged in as a student."""
+        """A visit by manager, course creator or observer, or by the administrator as a student."""
         user = self._idle(self._site.staff, second)
         if user is None:
             return
@@ -215,7 +214,7 @@ class Traffic:
         self._busy_until[user.id] = visit.second
 
     def _log_in_as(self, second: int, pace: int | None) -> int:
-        """The administrator looks at a course with a student's eyes. Returns when that is over."""
+        """The administrator visits a course, logged in as a student; returns when it ends."""
         admin = self._site.admin
         own = self._visit(admin, second, pace=pace)
         self._log_in(own)
@@ -227,8 +226,8 @@ class Traffic:
         self._open(visit, course.activities[0])
         return visit.second
 
-    def _stranger(self, second: int) -> None:
-        """Somebody without an account: sees the front page, or enters the first course as guest."""
+    def _anonymous_visit(self, second: int) -> None:
+        """A visit without an account: to the front page, or to the first course as guest."""
         if self._rng.random() < 0.5:
             self._visitor(second)
         else:
@@ -236,19 +235,19 @@ class Traffic:
 
     def _visitor(self, second: int) -> None:
         self._journal.write(
-            second, COURSE_VIEWED, self._site.front_page, 0, ip=self._strange_address()
+            second, COURSE_VIEWED, self._site.front_page, 0, ip=self._random_address()
         )
 
     def _guest(self, second: int, pace: int | None) -> int:
         visit = self._visit(self._site.guest, second, pace=pace)
-        visit.ip = self._strange_address()
+        visit.ip = self._random_address()
         self._log_in(visit)
         course = self._site.courses[0]
         self._open_course(visit, course)
         self._open(visit, self._rng.choice(course.of("page")))
         return visit.second
 
-    def _strange_address(self) -> str:
+    def _random_address(self) -> str:
         network = self._rng.choice(NETWORKS)
         return network.format(self._rng.randint(1, 254))
 
@@ -281,23 +280,23 @@ class Traffic:
         )
 
     def _open_course(self, visit: Visit, course: Course, *, section: bool | None = None) -> None:
-        if visit.second < course.gone_at:
-            visit.log(COURSE_VIEWED, course.place)
+        if visit.second < course.deleted_at:
+            visit.log(COURSE_VIEWED, course.context)
         visit.wait(3, 60)
         if self._rng.random() < 0.25 if section is None else section:
-            if visit.second < course.gone_at:
+            if visit.second < course.deleted_at:
                 other: Other = {"coursesectionnumber": self._rng.randint(1, 5)}
-                visit.log(COURSE_VIEWED, course.place, other=other)
+                visit.log(COURSE_VIEWED, course.context, other=other)
             visit.wait(3, 60)
 
     def _open(self, visit: Visit, activity: Activity) -> None:
-        kind = MODULE_VIEWED.get(activity.module)
-        if kind is None or visit.second >= activity.gone_at:
+        event_class = MODULE_VIEWED.get(activity.module)
+        if event_class is None or visit.second >= activity.deleted_at:
             return
         hidden = activity.module == "feedback" and activity.columns["anonymous"] == 1
         visit.log(
-            kind,
-            activity.place,
+            event_class,
+            activity.context,
             objectid=activity.id,
             other=self._view_data(activity),
             anonymous=int(hidden),
@@ -314,23 +313,23 @@ class Traffic:
         return None
 
     def _forum_report(self, visit: Visit, course: Course) -> None:
-        if course.gone_at <= visit.second or not course.students:
+        if course.deleted_at <= visit.second or not course.students:
             return
         visit.log(
             FORUM_REPORT_VIEWED,
-            course.place,
+            course.context,
             relateduserid=self._rng.choice(course.students).id,
             other={"reportmode": self._rng.choice(("posts", "discussions"))},
         )
 
     def _showcase(self) -> None:
-        """Everything once, one after the other, before things are deleted."""
+        """Log every event once, one after the other, before anything is deleted."""
         begin = max(self._start, self._end - SHOWCASE_HOURS * SECONDS)
         pace = max(1, (self._showcase_end - begin) // SHOWCASE_STEPS)
         student = self._site.students[0]
         course = self._site.courses[0]
         quizzes, assignments = course.of("quiz"), course.of("assign")
-        # Left at once, so that cron can submit it while the showcase goes on.
+        # The student leaves it immediately, so that cron submits it during the showcase.
         self._quizzes.take(
             self._visit(student, begin, origin="ws", pace=1), quizzes[1], leave=True, delete=False
         )
@@ -346,10 +345,10 @@ class Traffic:
         for assignment in assignments:
             self._assignments.submit(visit, assignment)
             visit.wait(1, 1)
-        for activity in self._site.gone_activities:
+        for activity in self._site.deleted_activities:
             self._open(visit, activity)
-        self._open_course(visit, self._site.gone_course, section=False)
-        self._open(visit, self._site.gone_course.activities[0])
+        self._open_course(visit, self._site.deleted_course, section=False)
+        self._open(visit, self._site.deleted_course.activities[0])
         self._log_out(visit)
         self._showcase_others(visit.second + pace, pace, course)
 

@@ -1,7 +1,7 @@
-"""What people leave behind in the sample site: quiz attempts, submissions and grades.
+"""The work of people in the sample site: quiz attempts, submissions and grades.
 
-Here a step of work changes its records and logs what Moodle logs, so that log and tables agree.
-Who works when is decided by ``traffic``.
+Each step changes its records and logs the rows that Moodle logs, so that log and tables agree.
+``traffic`` decides who works when.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from caliper_dagster.embedded.sample.journal import (
     ATTEMPT_VIEWED,
     GRADED,
     SUBMITTED,
+    EventClass,
     Journal,
-    Kind,
+    LogContext,
     Other,
-    Place,
 )
 from caliper_dagster.embedded.sample.site import SCALE_SIZES, Activity, Course, User
 from caliper_dagster.embedded.sample.tables import Tables
@@ -33,18 +33,18 @@ SHARE_UNGRADED = 0.04
 
 
 class Visit:
-    """One person's walk through the site: carries the time, and logs what happens at it.
+    """One person's visit to the site: it has the current time and logs events at it.
 
     Args:
-        journal: where the rows go.
-        rng: decides how long pauses are.
+        journal: gets the log rows.
+        rng: decides the length of pauses.
         user: who acts.
-        second: when it begins.
-        end: the walk stops before this second.
+        second: Unix time of the begin.
+        end: Unix time before which the visit ends.
         ip: address of the client.
         origin: web, ws or cli.
         realuserid: who is logged in as the user.
-        pace: length of every pause; random when it is not given.
+        pace: length of every pause in seconds; random by default.
     """
 
     __slots__ = (
@@ -77,18 +77,18 @@ class Visit:
         self.ip = ip
         self.origin = origin
         self.realuserid = realuserid
-        self._end = min(end, user.gone_at)
+        self._end = min(end, user.deleted_at)
         self._journal = journal
         self._rng = rng
         self._pace = pace
 
     @property
     def over(self) -> bool:
-        """Whether the time is up: nothing more is logged."""
+        """Whether the visit has reached its end: nothing more is logged."""
         return self.second >= self._end
 
     def wait(self, shortest: int, longest: int) -> None:
-        """Let some seconds pass."""
+        """Advance the time by some seconds."""
         if self._pace is not None:
             self.second += self._pace
         else:
@@ -96,8 +96,8 @@ class Visit:
 
     def log(
         self,
-        kind: Kind,
-        place: Place,
+        event_class: EventClass,
+        context: LogContext,
         *,
         objectid: int | None = None,
         relateduserid: int | None = None,
@@ -105,12 +105,12 @@ class Visit:
         anonymous: int = 0,
         delay: int = 0,
     ) -> None:
-        """Log an event of the user, now."""
+        """Log an event of the user at the current time."""
         if not self.over:
             self._journal.write(
                 self.second,
-                kind,
-                place,
+                event_class,
+                context,
                 self.user.id,
                 objectid=objectid,
                 relateduserid=relateduserid,
@@ -125,7 +125,7 @@ class Visit:
 
 @dataclass(slots=True)
 class _Score:
-    """The gradebook's present state of one person in one item."""
+    """The current grade of one person in one item."""
 
     id: int
     itemid: int
@@ -146,7 +146,7 @@ class Gradebook:
         self._scores: dict[tuple[int, int], _Score] = {}
 
     def set(self, activity: Activity, user: int, value: float | None, second: int, by: int) -> None:
-        """Record a grade; a history row is kept for each."""
+        """Set a grade; each one adds a history row."""
         item = activity.item
         if item is None:
             return
@@ -161,11 +161,11 @@ class Gradebook:
                 1.0 if item.scaleid else 0.0,
                 item.scaleid,
             )
-        known = score.changed > 0
+        existed = score.changed > 0
         score.value, score.changed, score.changed_by = value, second, by
         self._tables.add(
             "grade_grades_history",
-            action=2 if known else 1,
+            action=2 if existed else 1,
             oldid=score.id,
             source=f"mod/{activity.module}",
             timemodified=second,
@@ -181,7 +181,7 @@ class Gradebook:
         )
 
     def finish(self) -> None:
-        """Add the present grades to the tables."""
+        """Add the current grades to the tables."""
         for score in self._scores.values():
             self._tables.add(
                 "grade_grades",
@@ -218,9 +218,9 @@ class Quizzes:
     """Quiz attempts and their grades.
 
     Args:
-        tables: where the rows go.
-        journal: where cron's events go.
-        rng: decides scores and who gives up.
+        tables: where the rows are added.
+        journal: gets the log rows of cron.
+        rng: decides scores and which attempts are left unfinished.
         gradebook: gets the best grade of each quiz.
         end: end of the log.
     """
@@ -244,10 +244,10 @@ class Quizzes:
         """An attempt from its start to its review, or until the person leaves it.
 
         Args:
-            visit: the learner's.
+            visit: the learner's visit.
             quiz: the activity.
-            leave: whether the attempt is left unfinished; drawn when not given.
-            delete: whether a teacher deletes it later; drawn when not given.
+            leave: whether the attempt is left unfinished; random by default.
+            delete: whether a teacher deletes it later; random by default.
         """
         key = (quiz.id, visit.user.id)
         number = self._numbers.get(key, 0) + 1
@@ -259,23 +259,23 @@ class Quizzes:
         )
         leave = self._rng.random() < SHARE_LEFT if leave is None else leave
         delete = self._rng.random() < SHARE_DELETED if delete is None else delete
-        visit.log(ATTEMPT_STARTED, quiz.place, objectid=attempt.id, relateduserid=visit.user.id)
+        visit.log(ATTEMPT_STARTED, quiz.context, objectid=attempt.id, relateduserid=visit.user.id)
         self._turn_pages(visit, attempt, leave)
         if leave:
             self._leave(attempt, deleted=delete)
         elif not visit.over:
             self._submit(visit, attempt, deleted=delete)
         self._open_until[key] = self._end if attempt.state == "inprogress" else attempt.modified
-        self._add(attempt, gone=delete)
+        self._add(attempt, is_deleted=delete)
 
     def review(self, visit: Visit, course: Course) -> None:
-        """A teacher looks at a finished attempt of the course, if there is one by now."""
-        done = [a for a in self._finished[course.id] if a.finish < visit.second]
-        if done:
-            self._log_review(visit, self._rng.choice(done))
+        """A teacher reviews a finished attempt of the course, if there is one by now."""
+        finished = [a for a in self._finished[course.id] if a.finish < visit.second]
+        if finished:
+            self._log_review(visit, self._rng.choice(finished))
 
     def preview(self, visit: Visit, quiz: Activity) -> None:
-        """A teacher tries the quiz; Moodle logs the start under another name."""
+        """A teacher previews the quiz; Moodle logs its start as another event."""
         key = (quiz.id, visit.user.id)
         if key in self._numbers:
             return
@@ -284,7 +284,7 @@ class Quizzes:
             self._tables.reserve("quiz_attempts"), quiz, visit.user, 1, visit.second, preview=1
         )
         self._turn_pages(visit, attempt, leave=False)
-        self._add(attempt, gone=False)
+        self._add(attempt, is_deleted=False)
 
     def finish(self) -> None:
         """Add the best grades to the tables."""
@@ -309,7 +309,7 @@ class Quizzes:
     def _log_page(self, visit: Visit, attempt: _Attempt) -> None:
         visit.log(
             ATTEMPT_VIEWED,
-            attempt.quiz.place,
+            attempt.quiz.context,
             objectid=attempt.id,
             relateduserid=visit.user.id,
             other={"quizid": str(attempt.quiz.id), "page": str(attempt.page)},
@@ -327,7 +327,7 @@ class Quizzes:
     ) -> None:
         visit.log(
             ATTEMPT_SUBMITTED,
-            attempt.quiz.place,
+            attempt.quiz.context,
             objectid=attempt.id,
             relateduserid=attempt.user.id,
             other={
@@ -339,10 +339,10 @@ class Quizzes:
         )
 
     def _leave(self, attempt: _Attempt, *, deleted: bool) -> None:
-        """Cron submits it when its time is up, or gives it up, as the quiz wants it."""
+        """Cron submits or abandons the attempt after its time limit, by the setting of the quiz."""
         limit = int(attempt.quiz.number("timelimit"))
         cron = attempt.start + limit + 30 + int(self._rng.random() * 60)
-        if not limit or cron + CRON_DELAY >= min(self._end, attempt.user.gone_at):
+        if not limit or cron + CRON_DELAY >= min(self._end, attempt.user.deleted_at):
             return
         if attempt.quiz.columns.get("overduehandling") == "autosubmit":
             run = Visit(
@@ -373,16 +373,16 @@ class Quizzes:
     def _log_review(self, visit: Visit, attempt: _Attempt) -> None:
         visit.log(
             ATTEMPT_REVIEWED,
-            attempt.quiz.place,
+            attempt.quiz.context,
             objectid=attempt.id,
             relateduserid=attempt.user.id,
             other={"quizid": str(attempt.quiz.id)},
         )
 
-    def _add(self, attempt: _Attempt, *, gone: bool) -> None:
+    def _add(self, attempt: _Attempt, *, is_deleted: bool) -> None:
         self._tables.add(
             "quiz_attempts",
-            gone=gone,
+            row_deleted=is_deleted,
             id=attempt.id,
             quiz=attempt.quiz.id,
             userid=attempt.user.id,
@@ -404,7 +404,7 @@ def _pages(quiz: Activity) -> int:
 
 
 def _layout(quiz: Activity) -> str:
-    """Slots by page, each page closed by a 0."""
+    """The slots by page; each page ends with a 0."""
     per_page = int(quiz.number("questionsperpage"))
     slots = [str(slot) for slot in range(1, int(quiz.number("sumgrades")) + 1)]
     pages = (slots[first : first + per_page] for first in range(0, len(slots), per_page))
@@ -443,7 +443,7 @@ class Assignments:
     """Assignment submissions and their grades.
 
     Args:
-        tables: where the rows go.
+        tables: where the rows are added.
         rng: decides grades.
         gradebook: gets each grade.
     """
@@ -457,7 +457,7 @@ class Assignments:
         self._queues: dict[int, deque[_Submission]] = defaultdict(deque)
 
     def submit(self, visit: Visit, assignment: Activity) -> None:
-        """Submit, change or resubmit, as far as the assignment allows it by now."""
+        """Submit, change or resubmit, if the assignment allows it now."""
         if visit.over:
             return
         user, group = visit.user.id, 0
@@ -473,19 +473,19 @@ class Assignments:
             return
         visit.log(
             SUBMITTED,
-            assignment.place,
+            assignment.context,
             objectid=submission.id,
             other={"submission_editable": not assignment.columns.get("submissiondrafts")},
         )
 
     def grade(self, visit: Visit, course: Course, many: int, *, delete: bool | None = None) -> None:
-        """A teacher grades what waits in the course, at most so many submissions.
+        """A teacher grades waiting submissions of the course.
 
         Args:
-            visit: the teacher's.
-            course: where.
-            many: how many submissions.
-            delete: whether the grades are deleted later; drawn when not given.
+            visit: the teacher's visit.
+            course: the course.
+            many: maximum number of submissions.
+            delete: whether the grades are deleted later; random by default.
         """
         queue = self._queues[course.id]
         for _ in range(min(many, len(queue))):
@@ -502,14 +502,14 @@ class Assignments:
                 self._mark(visit, submission, submission.members[0], delete)
 
     def finish(self) -> None:
-        """Add submissions and grades to the tables as they are now."""
+        """Add the current submissions and grades to the tables."""
         for submissions in self._submissions.values():
             for submission in submissions:
                 self._add_submission(submission)
         for grade in self._grades.values():
             self._tables.add(
                 "assign_grades",
-                gone=grade.deleted,
+                row_deleted=grade.deleted,
                 id=grade.id,
                 assignment=grade.assignment,
                 userid=grade.userid,
@@ -553,12 +553,12 @@ class Assignments:
             grade.deleted = self._rng.random() < SHARE_DELETED if delete is None else delete
         grade.modified, grade.grader = visit.second, visit.user.id
         grade.value = self._draw(assignment)
-        visit.log(GRADED, assignment.place, objectid=grade.id, relateduserid=member)
-        given = None if grade.value < 0 else grade.value
-        self._gradebook.set(assignment, member, given, visit.second, visit.user.id)
+        visit.log(GRADED, assignment.context, objectid=grade.id, relateduserid=member)
+        value = None if grade.value < 0 else grade.value
+        self._gradebook.set(assignment, member, value, visit.second, visit.user.id)
 
     def _draw(self, assignment: Activity) -> float:
-        """A grade in points or by scale; -1 for "no grade", which teachers may save too."""
+        """A grade in points or by scale; -1 for "no grade", which teachers may also save."""
         highest = assignment.number("grade")
         if self._rng.random() < SHARE_UNGRADED:
             return -1.0
@@ -569,7 +569,7 @@ class Assignments:
     def _add_submission(self, submission: _Submission) -> None:
         members = submission.members if submission.groupid else ()
         rows = [(submission.id, submission.userid, submission.groupid)]
-        # Moodle keeps a row for each member beside the team's own.
+        # Moodle stores a row for each member in addition to the team's.
         rows += [(self._tables.reserve("assign_submission"), member, 0) for member in members]
         for row_id, user, group in rows:
             self._tables.add(
@@ -587,7 +587,7 @@ class Assignments:
 
 
 def _may_reopen(submission: _Submission, second: int) -> bool:
-    """Graded by now, and the assignment allows one more attempt."""
+    """Whether it is graded by now and the assignment allows another attempt."""
     columns = submission.assignment.columns
     return (
         columns.get("attemptreopenmethod") == "manual"
@@ -597,6 +597,6 @@ def _may_reopen(submission: _Submission, second: int) -> bool:
 
 
 def _may_edit(submission: _Submission, second: int) -> bool:
-    """Not graded, not sent in for good, and nobody else saves it later."""
+    """Whether it is not graded and not final, and nobody else saves it later."""
     drafts = submission.assignment.columns.get("submissiondrafts")
     return not drafts and submission.waiting and submission.modified < second

@@ -1,4 +1,4 @@
-"""Writes a sample site into a file: the one entry to this package."""
+"""Writes a sample site into a file: the entry point of this package."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from caliper_dagster.embedded.sample.tables import Tables
 from caliper_dagster.embedded.sample.traffic import SHOWCASE_HOURS, Traffic
 from caliper_dagster.embedded.sample.work import Assignments, Gradebook, Quizzes
 
-_UNTIL_JSON = 0.75
-_FAST = ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE")
+_SHARE_BEFORE_JSON = 0.75
+_FAST_PRAGMAS = ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE")
 
 
 @dataclass(frozen=True, slots=True)
 class SampleSummary:
-    """What a sample file holds.
+    """The content of a sample file.
 
     Attributes:
         path: the file.
         wwwroot: the site's address, for ``MOODLE_WWWROOT``.
         prefix: the table prefix, for ``MOODLE_DB_PREFIX``.
-        users: rows of ``user``: also teachers, staff, the guest, the administrator, deleted users.
+        users: rows of ``user``, with teachers, staff, guest, administrator and deleted users.
         courses: rows of ``course`` without the front page.
-        rows: log rows by event name; all thirty names are there.
-        hours: all hours with log rows; the first and the last may be cut by the range.
-        dangling: by table, the ids whose row was deleted, which log rows may name; only deleted
-            users keep their row, as in Moodle.
+        rows: log rows by event name, for all thirty names.
+        hours: all hours with log rows; the first and the last may be incomplete.
+        dangling: ids of deleted rows by table, to which log rows may refer. As in Moodle, only
+            deleted users keep their row.
     """
 
     path: Path
@@ -62,7 +62,7 @@ class SampleSummary:
 
     @property
     def last_hour(self) -> Hour:
-        """The last hour with log rows; the one in progress when the range ends now."""
+        """The last hour with log rows; it is in progress when the log ends now."""
         return self.hours.end + -1
 
 
@@ -76,24 +76,24 @@ def write_sample(
     prefix: str = "mdl_",
     overwrite: bool = False,
 ) -> SampleSummary:
-    """Write a SQLite file that looks like the database of a Moodle 4.5 site in use.
+    """Write a SQLite file with the tables and rows of a Moodle 4.5 site in use.
 
     The same arguments give the same rows. The file appears when it is complete, or not at all.
 
     Args:
         path: the file; its folder must exist.
-        students: how many students; courses, teachers and traffic follow from it (a student makes
-            about 30 log rows a day).
-        hours: how far the log goes back from its end.
-        seed: decides everything that is left to chance.
-        end: end of the log: nothing happens at this time or later. A datetime with time zone, or
-            an hour, which stands for its start; now when it is not given.
+        students: number of students. The numbers of courses and teachers and the traffic follow
+            from it; a student makes about 30 log rows a day.
+        hours: length of the log in hours.
+        seed: seed of all random decisions.
+        end: end of the log, exclusive: a datetime with time zone, or an hour, which means its
+            start; by default now.
         prefix: table prefix (``$CFG->prefix``).
-        overwrite: replace a file that is there.
+        overwrite: whether to replace an existing file.
 
     Raises:
-        ConfigurationError: an argument is of the wrong form, the file is there already, or it
-            cannot be written.
+        ConfigurationError: an argument is invalid, the file exists already, or it cannot be
+            written.
     """
     target = Path(path)
     stop = _second(end)
@@ -116,17 +116,17 @@ def _check(target: Path, students: int, hours: int, prefix: str, overwrite: bool
         raise ConfigurationError("A sample needs at least one student and one hour.")
     if not re.fullmatch(r"[A-Za-z0-9_]*", prefix):
         raise ConfigurationError(
-            f"The table prefix may hold letters, digits and underscores only, not {prefix!r}."
+            f"The table prefix may contain letters, digits and underscores only, not {prefix!r}."
         )
     if target.is_dir():
         raise ConfigurationError(f"The sample cannot be written to {target}: it is a folder.")
     if target.exists() and not overwrite:
         raise ConfigurationError(
-            f"{target} is there already: the sample replaces it only when asked to overwrite."
+            f"{target} exists already: the sample replaces it only with the option to overwrite."
         )
     if not target.parent.is_dir():
         raise ConfigurationError(
-            f"The sample cannot be written to {target}: there is no folder {target.parent}."
+            f"The sample cannot be written to {target}: the folder {target.parent} does not exist."
         )
 
 
@@ -156,22 +156,22 @@ def _write(
     prefix: str,
 ) -> SampleSummary:
     start = end - hours * SECONDS
-    # Deletions happen in the last third of the showcase's time, when it is over.
-    gone_at = end - min(hours, SHOWCASE_HOURS) * SECONDS // 3
-    for pragma in _FAST:
+    # Deletions happen in the last third of the showcase's hours, after the showcase itself.
+    deleted_at = end - min(hours, SHOWCASE_HOURS) * SECONDS // 3
+    for pragma in _FAST_PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
     connection.execute("BEGIN")
     for statement in table_statements(prefix):
         connection.execute(statement)
     tables = Tables(connection, prefix)
-    builder = SiteBuilder(tables, Random(f"site {seed}"), start, gone_at)  # noqa: S311
+    builder = SiteBuilder(tables, Random(f"site {seed}"), start, deleted_at)  # noqa: S311
     site = builder.build(students)
-    rng = Random(f"traffic {seed}")  # noqa: S311 - chance, not secrecy
-    journal = Journal(tables, end, start + int(hours * SECONDS * _UNTIL_JSON))
+    rng = Random(f"traffic {seed}")  # noqa: S311 - not a secret
+    journal = Journal(tables, end, start + int(hours * SECONDS * _SHARE_BEFORE_JSON))
     gradebook = Gradebook(tables)
     quizzes = Quizzes(tables, journal, rng, gradebook, end)
     assignments = Assignments(tables, rng, gradebook)
-    Traffic(site, tables, journal, quizzes, assignments, rng, start, end, gone_at).run()
+    Traffic(site, tables, journal, quizzes, assignments, rng, start, end, deleted_at).run()
     quizzes.finish()
     assignments.finish()
     gradebook.finish()
@@ -188,5 +188,5 @@ def _write(
         courses=len(site.courses),
         rows={name: journal.counts[name] for name in EVENT_NAMES},
         hours=HourRange.covering(Hour(number) for number in journal.hours),
-        dangling={table: tuple(ids) for table, ids in sorted(tables.missing.items())},
+        dangling={table: tuple(ids) for table, ids in sorted(tables.deleted_ids.items())},
     )

@@ -1,15 +1,15 @@
-"""Courses, and course modules with the activity behind them, its dates and its grade item.
+"""Courses, and course modules with their activity, its dates and its grade item.
 
-Which columns each activity table has to give is a table here; the same code reads them all. A
-module that is not in it (a plugin's) gives its name.
+``ACTIVITY_COLUMNS`` lists the columns that are read of each activity table; the same code reads
+them all. Of an activity that is not in it (a plugin's), only the name is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from caliper_dagster.expander.columns import group_by
 from caliper_dagster.expander.connection import MoodleDatabase, Record
+from caliper_dagster.expander.record_columns import group_by
 
 _ACTIVITY = ("id", "course", "name")
 
@@ -53,7 +53,7 @@ SUBPLUGINS: Mapping[str, str] = {
     "quizaccess": "quiz",
     "scormreport": "scorm",
 }
-"""Modules by the type of a plugin's component; empty where the rest of the name is the module."""
+"""Module by type of plugin; empty where the rest of the component's name is the module."""
 
 _GRADE_ITEM = (
     "id", "courseid", "itemmodule", "iteminstance", "gradetype", "grademax", "gradepass", "scaleid"
@@ -62,7 +62,7 @@ _GRADE_ITEM = (
 
 def courses(database: MoodleDatabase, ids: Iterable[int]) -> dict[int, Record]:
     """Courses by id, each with the name and id number of its ``category``."""
-    found = database.records(
+    records = database.records(
         "course",
         (
             "id", "category", "fullname", "shortname", "idnumber", "startdate", "enddate",
@@ -75,11 +75,12 @@ def courses(database: MoodleDatabase, ids: Iterable[int]) -> dict[int, Record]:
         for category in database.records(
             "course_categories",
             ("id", "name", "idnumber", "path"),
-            {"id": {course["category"] for course in found}},
+            {"id": {course["category"] for course in records}},
         )
     }
     return {
-        course["id"]: {**course, "category": categories.get(course["category"])} for course in found
+        course["id"]: {**course, "category": categories.get(course["category"])}
+        for course in records
     }
 
 
@@ -89,71 +90,73 @@ def course_modules(
     """Course modules by id.
 
     Args:
-        database: where to look.
-        contexts: course module id → id of its context.
+        database: an open Moodle database.
+        contexts: course module id → id of its context, None where it is unknown.
 
     Returns:
         Records with ``id``, ``modname``, ``instance``, ``course``, ``section``, ``idnumber``,
-        ``added``, and what could be found of ``activity``, ``grade_item``, ``scale_items`` (number
-        of items of the scale that it is graded with), ``section_name`` (where it was given one) and
-        ``mimetype`` (of a single-file resource). The activity of an external tool has its ``type``.
-        A module that is gone is not among them.
+        ``added``, and where the database has them ``activity``, ``grade_item``, ``scale_items``
+        (number of items of the scale that it is graded with), ``section_name`` (where the section
+        has a name of its own) and ``mimetype`` (of a single-file resource). The activity of an
+        external tool has its ``type``. Deleted modules have no record.
     """
     names = {module["id"]: module["name"] for module in database.records("modules", ("id", "name"))}
-    found = {}
+    records = {}
     for module in database.records(
         "course_modules",
         ("id", "course", "module", "instance", "section", "idnumber", "added"),
         {"id": contexts},
     ):
         module["modname"] = names.get(module.pop("module"))
-        found[module["id"]] = module
-    for modname, modules in _by_name(found.values()).items():
+        records[module["id"]] = module
+    for modname, modules in _by_modname(records.values()).items():
         _add_activities(database, modname, modules)
-    _add_tools(database, found.values())
-    _add_grading(database, list(found.values()))
-    _add_sections(database, found.values())
-    _add_mimetypes(database, found, contexts)
-    return found
+    _add_tool_types(database, records.values())
+    _add_grading(database, list(records.values()))
+    _add_sections(database, records.values())
+    _add_mimetypes(database, records, contexts)
+    return records
 
 
 def module_of_component(component: str) -> str | None:
-    """The module that a component is or belongs to: ``quiz`` of ``mod_quiz``, ``quiz_grading``."""
-    kind, _, name = component.partition("_")
-    return (SUBPLUGINS[kind] or name or None) if kind in SUBPLUGINS else None
+    """The module of a component: ``quiz`` for ``mod_quiz`` and for its report ``quiz_grading``."""
+    plugin_type, _, name = component.partition("_")
+    if plugin_type not in SUBPLUGINS:
+        return None
+    return SUBPLUGINS[plugin_type] or name or None
 
 
 def find_modules(
     database: MoodleDatabase, activities: Iterable[tuple[str, int]]
 ) -> dict[tuple[str, int], int]:
-    """Course module ids of activities, by (name of the module, id of the activity)."""
-    wanted = set(activities)
-    if not wanted:
+    """Course module ids by activity, which is (name of the module, id of the activity)."""
+    activities = set(activities)
+    if not activities:
         return {}
     names = {module["id"]: module["name"] for module in database.records("modules", ("id", "name"))}
-    modules = {id_ for id_, name in names.items() if name in {name for name, _ in wanted}}
-    found = {
+    modules = {id_ for id_, name in names.items() if name in {name for name, _ in activities}}
+    ids = {
         (names[record["module"]], record["instance"]): record["id"]
         for record in database.records(
             "course_modules",
             ("id", "module", "instance"),
-            {"instance": {instance for _, instance in wanted}, "module": modules},
+            {"instance": {instance for _, instance in activities}, "module": modules},
         )
     }
-    return {activity: found[activity] for activity in wanted & found.keys()}
+    return {activity: ids[activity] for activity in activities & ids.keys()}
 
 
 def modules_of(
     database: MoodleDatabase, activities: Iterable[tuple[str, int]]
 ) -> dict[tuple[str, int], Record]:
-    """Course modules, as :func:`course_modules` gives them, by activity."""
+    """Records of :func:`course_modules`, by activity."""
     ids = find_modules(database, activities)
-    # Only the type of a file is found by context, and files are not graded.
+    # The context is needed for the type of a file only, and files are not graded.
     modules = course_modules(database, dict.fromkeys(ids.values())) if ids else {}
     return {activity: modules[id_] for activity, id_ in ids.items()}
 
 
-def _by_name(modules: Iterable[Record]) -> dict[str, list[Record]]:
+def _by_modname(modules: Iterable[Record]) -> dict[str, list[Record]]:
     groups: dict[str, list[Record]] = {}
     for module in modules:
         if module["modname"]:
@@ -175,8 +178,8 @@ def _add_activities(database: MoodleDatabase, modname: str, modules: list[Record
             module["activity"] = activities[module["instance"]]
 
 
-def _add_tools(database: MoodleDatabase, modules: Iterable[Record]) -> None:
-    """Type of each external tool: name, addresses, version of LTI, client id; never its secret."""
+def _add_tool_types(database: MoodleDatabase, modules: Iterable[Record]) -> None:
+    """Add the type of each external tool: name, addresses, LTI version, client id; no secret."""
     tools = [module["activity"] for module in modules if module.get("activity", {}).get("typeid")]
     types = {
         record["id"]: record
@@ -203,7 +206,7 @@ def _add_sections(database: MoodleDatabase, modules: Iterable[Record]) -> None:
 
 
 def _add_grading(database: MoodleDatabase, modules: list[Record]) -> None:
-    """The grade item of each activity (``itemnumber`` 0) and the size of the scale in use."""
+    """Add the grade item of each activity (``itemnumber`` 0) and the size of its scale."""
     items = database.records(
         "grade_items",
         _GRADE_ITEM,
@@ -212,7 +215,7 @@ def _add_grading(database: MoodleDatabase, modules: list[Record]) -> None:
         ("itemtype", "itemnumber"),
     )
     by_activity = {(item["itemmodule"], item["iteminstance"]): item for item in items}
-    wanted: dict[int, int] = {}
+    scale_ids: dict[int, int] = {}
     for module in modules:
         item = by_activity.get((module["modname"], module["instance"]))
         if item:
@@ -223,21 +226,21 @@ def _add_grading(database: MoodleDatabase, modules: list[Record]) -> None:
         grade = module.get("activity", {}).get("grade") or 0
         scale = -int(grade) if grade < 0 else (item or {}).get("scaleid")
         if scale:
-            wanted[module["id"]] = scale
+            scale_ids[module["id"]] = scale
     scales = {
         scale["id"]: len(scale["scale"].split(","))
-        for scale in database.records("scale", ("id", "scale"), {"id": wanted.values()})
+        for scale in database.records("scale", ("id", "scale"), {"id": scale_ids.values()})
         if scale["scale"]
     }
     for module in modules:
-        if wanted.get(module["id"]) in scales:
-            module["scale_items"] = scales[wanted[module["id"]]]
+        if scale_ids.get(module["id"]) in scales:
+            module["scale_items"] = scales[scale_ids[module["id"]]]
 
 
 def _add_mimetypes(
     database: MoodleDatabase, modules: Mapping[int, Record], contexts: Mapping[int, int | None]
 ) -> None:
-    """Type of the main file of each ``mod_resource``: the first by ``sortorder``, then ``id``."""
+    """Add the type of the main file of each resource: highest ``sortorder``, then lowest ``id``."""
     resources = {
         contexts[module["id"]]: module
         for module in modules.values()
@@ -250,6 +253,6 @@ def _add_mimetypes(
         "component = 'mod_resource' AND filearea = 'content' AND filename <> '.'",
         ("component", "filearea", "filename"),
     )
-    for context, found in group_by(files, "contextid").items():
-        main = min(found, key=lambda file: (-(file["sortorder"] or 0), file["id"]))
+    for context, own_files in group_by(files, "contextid").items():
+        main = min(own_files, key=lambda file: (-(file["sortorder"] or 0), file["id"]))
         resources[context]["mimetype"] = main["mimetype"]

@@ -1,17 +1,17 @@
-"""Lifecycle: what the log tells of things that are gone from the tables.
+"""The lifecycle rows of the log: what it records about things that the database no longer has.
 
-Few rows tell that a module, a role, an enrolment or an attempt came or went, but no index of the
-log leads to them, and the rows of a course are many. So the whole log is gone through once, by id,
-and these rows are kept; from then on only what is newer is looked at.
+Few log rows say that a module, a role, an enrolment or an attempt began or ended. No index of the
+log leads to them, and a course has many other rows. Therefore the whole log is read once, by ranges
+of ids, and these rows are stored; later processes read only newer ids.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from random import SystemRandom
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,21 +21,24 @@ from caliper_dagster.expander.bulk_read import from_rows
 from caliper_dagster.expander.connection import MoodleDatabase, Record
 from caliper_dagster.expander.log import id_before
 
+if TYPE_CHECKING:
+    from caliper_dagster.core.partition_store import IdRangeTables
+
 MODULE_EVENTS = (
     r"\core\event\course_module_created",
     r"\core\event\course_module_updated",
     r"\core\event\course_module_deleted",
 )
-ROLE_GIVEN = r"\core\event\role_assigned"
-ROLE_TAKEN = r"\core\event\role_unassigned"
-ENROLLED = r"\core\event\user_enrolment_created"
-UNENROLLED = r"\core\event\user_enrolment_deleted"
+ROLE_ASSIGNED = r"\core\event\role_assigned"
+ROLE_UNASSIGNED = r"\core\event\role_unassigned"
+ENROLMENT_CREATED = r"\core\event\user_enrolment_created"
+ENROLMENT_DELETED = r"\core\event\user_enrolment_deleted"
 ATTEMPT_SUBMITTED = r"\mod_quiz\event\attempt_submitted"
 ATTEMPT_DELETED = r"\mod_quiz\event\attempt_deleted"
 
 EVENTS = (
     *MODULE_EVENTS,
-    *(ROLE_GIVEN, ROLE_TAKEN, ENROLLED, UNENROLLED),
+    *(ROLE_ASSIGNED, ROLE_UNASSIGNED, ENROLMENT_CREATED, ENROLMENT_DELETED),
     *(ATTEMPT_SUBMITTED, ATTEMPT_DELETED),
 )
 
@@ -53,61 +56,52 @@ SCHEMA = pa.schema(
         ("other", pa.string()),
     ]
 )
-"""Log rows with one of `EVENTS`, and rows with only ``contextinstanceid`` and ``component``: that
-some row of this component has this module as its context."""
+"""Log rows with one of :data:`EVENTS`; and rows with only ``contextinstanceid`` and ``component``,
+each of which says that some log row of this component has this module as its context."""
 
 _MODULE_LEVEL = 70
-_IDS = 250_000
-_UNSETTLED = 86_400
-"""Ids younger than so many seconds are not kept: rows with lower ones may still become visible."""
+_IDS_PER_TABLE = 250_000
+_SETTLED_AFTER = 86_400
+"""Seconds after which a range of ids is stored: until then, a transaction that is still open may
+make rows with lower ids visible."""
 
 
-class Pieces(Protocol):
-    """Where rows are kept: tables for ranges of ids, each written once."""
-
-    def ranges(self) -> Sequence[tuple[int, int]]:
-        """The ranges ``(after, to)`` that are kept, in order."""
-
-    def read(self, after: int, to: int) -> pa.Table:
-        """The table of a range."""
-
-    def write(self, after: int, to: int, table: pa.Table) -> None:
-        """Keep the table of a range."""
-
-
-class Lifecycle:
-    """The lifecycle rows of a site's whole log, read when they are first asked for.
+class LogLifecycle:
+    """The lifecycle rows of a site's whole log, read when they are first used.
 
     Args:
-        database: is asked for what is not kept.
-        pieces: where rows are kept from one process to the next; None keeps nothing.
+        database: an open Moodle database.
+        tables: where the rows are stored between processes; None stores nothing, and the whole log
+            is read.
     """
 
-    def __init__(self, database: MoodleDatabase, pieces: Pieces | None = None) -> None:
-        self._database, self._pieces = database, pieces
+    def __init__(self, database: MoodleDatabase, tables: IdRangeTables | None = None) -> None:
+        self._database, self._stored = database, tables
 
-    def rows(self, names: Iterable[str], where: Mapping[str, Iterable[int]]) -> list[Record]:
-        """The rows with one of these event names that match all sets of keys, ordered by id.
+    def rows(self, events: Iterable[str], where: Mapping[str, Iterable[int]]) -> list[Record]:
+        """Rows of these events, ordered by id; rows of anonymous events are not among them.
 
-        Rows of anonymous events are none of them.
+        Args:
+            events: names of events, from :data:`EVENTS`.
+            where: column → keys; all columns must match. Empty keys match nothing.
         """
         where = {column: set(keys) for column, keys in where.items()}
         if not all(where.values()):
             return []
-        named = pc.is_in(self._rows["eventname"], pa.array(names, pa.string()))
-        found: list[Record] = (
-            self._matching(self._rows.filter(named), where).sort_by("id").to_pylist()
+        of_events = self._rows.filter(
+            pc.is_in(self._rows["eventname"], pa.array(events, pa.string()))
         )
-        return found
+        records: list[Record] = self._matching(of_events, where).sort_by("id").to_pylist()
+        return records
 
     def components(self, modules: Iterable[int]) -> list[tuple[int, str]]:
-        """Of course modules, each component that a row with the module as its context has had."""
+        """Pairs of a module's id and a component that has a log row in the module's context."""
         modules = set(modules)
         if not modules:
             return []
-        of_context = self._rows.filter(pc.is_null(self._rows["eventname"]))
-        found = self._matching(of_context, {"contextinstanceid": modules})
-        pairs = found.group_by(["contextinstanceid", "component"]).aggregate([])
+        of_contexts = self._rows.filter(pc.is_null(self._rows["eventname"]))
+        matching = self._matching(of_contexts, {"contextinstanceid": modules})
+        pairs = matching.group_by(["contextinstanceid", "component"]).aggregate([])
         return sorted(zip(*(pairs[name].to_pylist() for name in pairs.column_names), strict=True))
 
     @staticmethod
@@ -118,47 +112,52 @@ class Lifecycle:
 
     @cached_property
     def _rows(self) -> pa.Table:
-        return pa.concat_tables([SCHEMA.empty_table(), *self._all_pieces()])
+        return pa.concat_tables([SCHEMA.empty_table(), *self._tables()])
 
-    def _all_pieces(self) -> Iterator[pa.Table]:
-        covered, last = 0, self._last()
-        if self._pieces is not None:
-            self._keep(self._pieces, last)
-            for after, to in self._pieces.ranges():
-                yield self._pieces.read(after, to)
+    def _tables(self) -> Iterator[pa.Table]:
+        covered, last = 0, self._last_id()
+        if self._stored is not None:
+            self._store_missing(self._stored, last)
+            for after, to in self._stored.ranges():
+                yield self._stored.read(after, to)
                 covered = to
-        for after in range(covered, last, _IDS):
-            yield self._read(after, min(after + _IDS, last))
+        for after in range(covered, last, _IDS_PER_TABLE):
+            yield self._read(after, min(after + _IDS_PER_TABLE, last))
 
-    def _keep(self, pieces: Pieces, last: int) -> None:
-        """Read what is not kept yet, and keep it.
+    def _store_missing(self, stored: IdRangeTables, last: int) -> None:
+        """Read and store the ranges that are not stored yet.
 
-        In no order: processes that begin at the same time then share the work, each leaving out
-        what another one has written meanwhile.
+        The order is random: processes that start at the same time then share the work, because
+        each skips the ranges that another one has written meanwhile.
         """
-        settled = min(last, id_before(self._database, int(time.time()) - _UNSETTLED))
-        wanted = {(after, after + _IDS) for after in range(0, settled - _IDS + 1, _IDS)}
-        missing = sorted(wanted.difference(pieces.ranges()))
+        settled = min(last, id_before(self._database, int(time.time()) - _SETTLED_AFTER))
+        ranges = {
+            (after, after + _IDS_PER_TABLE)
+            for after in range(0, settled - _IDS_PER_TABLE + 1, _IDS_PER_TABLE)
+        }
+        missing = sorted(ranges.difference(stored.ranges()))
         SystemRandom().shuffle(missing)
         for after, to in missing:
-            if (after, to) not in pieces.ranges():
-                pieces.write(after, to, self._read(after, to))
+            if (after, to) not in stored.ranges():
+                stored.write(after, to, self._read(after, to))
 
     def _read(self, after: int, to: int) -> pa.Table:
+        """The lifecycle rows with ids above ``after`` and up to ``to``."""
         log = self._database.quoted("logstore_standard_log")
-        of_ids = f"FROM {log} WHERE id > {after} AND id <= {to}"
-        named = {f"name{number}": name for number, name in enumerate(EVENTS)}
+        id_range = f"FROM {log} WHERE id > {after} AND id <= {to}"
+        event_names = {f"name{index}": name for index, name in enumerate(EVENTS)}
         events = self._database.execute(
             sa.text(
-                f"SELECT {', '.join(SCHEMA.names)} {of_ids} AND anonymous = 0 "
-                f"AND eventname IN ({', '.join(f':{name}' for name in named)})"
+                f"SELECT {', '.join(SCHEMA.names)} {id_range} AND anonymous = 0 "
+                f"AND eventname IN ({', '.join(f':{name}' for name in event_names)})"
             ),
-            **named,
+            **event_names,
         )
         contexts = self._database.execute(
             sa.text(
-                f"SELECT contextinstanceid, component {of_ids} AND contextlevel = {_MODULE_LEVEL} "
-                "AND component LIKE 'mod%' GROUP BY contextinstanceid, component"
+                f"SELECT contextinstanceid, component {id_range} "
+                f"AND contextlevel = {_MODULE_LEVEL} AND component LIKE 'mod%' "
+                "GROUP BY contextinstanceid, component"
             )
         )
         tables = [SCHEMA.empty_table()]
@@ -169,7 +168,7 @@ class Lifecycle:
             tables.append(from_rows(pa.schema([SCHEMA.field(name) for name in columns]), contexts))
         return pa.concat_tables(tables, promote_options="default")
 
-    def _last(self) -> int:
+    def _last_id(self) -> int:
         log = self._database.quoted("logstore_standard_log")
         ((last,),) = self._database.execute(sa.text(f"SELECT MAX(id) FROM {log}"))
         return int(last or 0)

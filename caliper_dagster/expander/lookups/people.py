@@ -1,8 +1,8 @@
-"""Who acted, and as what: users, their roles in a course, their enrolments.
+"""People: users, their roles in a course, and their enrolments.
 
-Roles are those assigned in the course's context and in its ancestors (category, system), as
-``role_assignments`` holds them today; for people who have left since, those that the log proves.
-Which Caliper role they become is not decided here.
+Roles are those assigned in the course's context and its ancestors (category, system), as
+``role_assignments`` has them today. People who have left since get the roles that the log proves
+(``former_members``). The translator decides which Caliper role they become.
 """
 
 from __future__ import annotations
@@ -12,19 +12,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from caliper_dagster.expander.columns import Flags, Integers, RecordColumn, distinct_pairs, group_by
 from caliper_dagster.expander.connection import MoodleDatabase, Record
-from caliper_dagster.expander.history import Departed
+from caliper_dagster.expander.lookups.former_members import FormerMembers
+from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
+from caliper_dagster.expander.record_columns import (
+    Flags,
+    Integers,
+    RecordColumn,
+    distinct_pairs,
+    group_by,
+)
 
 _USER = ("id", "username", "idnumber", "firstname", "lastname", "email", "deleted")
-_DELETED = ("id", "deleted")
+_DELETED_USER = ("id", "deleted")
 _COURSE_LEVEL = 50
 _FOREVER = 2**62
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What the table ``config`` says about the site."""
+    """The site's configuration, from the table ``config``."""
 
     release: str | None
     guest: int | None
@@ -32,12 +39,12 @@ class Site:
 
     @classmethod
     def read(cls, database: MoodleDatabase) -> Site:
-        """Read it: ``release``, ``siteguest``, ``siteadmins`` (ids separated by commas)."""
+        """Read ``release``, ``siteguest`` and ``siteadmins`` (ids separated by commas)."""
         rows = database.records(
             "config",
             ("name", "value"),
             condition="name IN ('release', 'siteguest', 'siteadmins')",
-            conditional=("name",),
+            condition_columns=("name",),
         )
         config = {row["name"]: row["value"] or "" for row in rows}
         administrators = config.get("siteadmins", "").split(",")
@@ -55,41 +62,43 @@ class Site:
 
 
 def users(database: MoodleDatabase, ids: Iterable[int], site: Site) -> dict[int, Record]:
-    """Users by id. A deleted user keeps only ``id``: Moodle overwrites the other columns.
+    """Users by id. A deleted user has only ``id`` and ``deleted``: Moodle overwrites the rest.
 
-    The site's guest account is marked: it is one account that anybody may use, not a person.
+    The site's guest account has ``guest``: anybody may use it, it is not a person.
     """
-    found = {}
+    records = {}
     for user in database.records("user", _USER, {"id": ids}):
-        record = {key: user[key] for key in _DELETED} if user["deleted"] else user
+        record = {key: user[key] for key in _DELETED_USER} if user["deleted"] else user
         if user["id"] == site.guest:
             record = {**record, "guest": 1}
-        found[user["id"]] = record
-    return found
+        records[user["id"]] = record
+    return records
 
 
 class Memberships:
     """Roles and enrolments of (user, course) pairs, read once for all pairs of a table.
 
     Args:
-        database: where to look.
-        site: what the site says of its administrators and its guest account.
-        gone: ids of users that are deleted. Moodle forgets their roles and enrolments.
-        pairs: the pairs.
+        database: an open Moodle database.
+        site: administrators and guest account of the site.
+        lifecycle: what the log says about roles and enrolments that were deleted.
+        deleted_users: ids of deleted users, whose roles and enrolments Moodle deletes too.
+        pairs: (user id, course id).
     """
 
     def __init__(
         self,
         database: MoodleDatabase,
         site: Site,
-        gone: set[int],
+        lifecycle: LogLifecycle,
+        deleted_users: set[int],
         pairs: Iterable[tuple[int, int]],
     ) -> None:
         pairs = set(pairs)
         users = {user for user, _ in pairs}
         courses = {course for _, course in pairs}
         self._site = site
-        self._gone = gone
+        self._deleted_users = deleted_users
         contexts = database.records(
             "context",
             ("instanceid", "path"),
@@ -103,7 +112,7 @@ class Memberships:
             ]
             for context in contexts
         }
-        within = {step for path in self._ancestors.values() for step in path}
+        context_ids = {step for path in self._ancestors.values() for step in path}
         self._roles = {
             role["id"]: {"shortname": role["shortname"], "archetype": role["archetype"]}
             for role in database.records("role", ("id", "shortname", "archetype"))
@@ -112,7 +121,7 @@ class Memberships:
         for row in database.records(
             "role_assignments",
             ("userid", "roleid", "contextid"),
-            {"userid": users, "contextid": within},
+            {"userid": users, "contextid": context_ids},
         ):
             self._assigned.setdefault((row["userid"], row["contextid"]), set()).add(row["roleid"])
         enrols = database.records(
@@ -137,37 +146,47 @@ class Memberships:
                 if not row["status"] and not methods[method]["status"]:
                     begin = row["timestart"] or row["timecreated"] or 0
                     periods.append((begin, row["timeend"] or _FOREVER))
-        self._departed = Departed(database, filter(self._may_have_left, pairs))
+        self._former_members = FormerMembers(lifecycle, filter(self._may_have_left, pairs))
 
-    def place(
+    def fill(
         self, column: RecordColumn, rows: Flags, users: Integers, courses: Integers, times: Integers
     ) -> None:
-        """Fill a membership column for the chosen rows (a user above 0 and a course above 1).
+        """Fill a membership column.
 
-        Records: ``user``, ``course``, ``roles`` (``shortname``, ``archetype``), ``active`` (whether
-        an enrolment holds at the time of the row), ``siteadmin``, ``guest``. Pairs of which neither
-        a role nor an enrolment is left have those that the log proves for the time of the row, and
-        ``replayed``. Where the course's context or the user is gone and the log tells nothing there
-        are no ``roles``: nothing is known about them.
+        Records have ``user``, ``course``, ``roles`` (``shortname``, ``archetype``), ``active``
+        (whether an enrolment holds at the time of the row), ``siteadmin`` and ``guest``. A pair
+        that has neither a role nor an enrolment in the database gets those that the log proves for
+        the time of the row, and ``replayed``. A record has no ``roles`` where they are unknown: the
+        course's context or the user was deleted, and the log has no event about them.
+
+        Args:
+            column: the column.
+            rows: the rows to fill; each has a user above 0 and a course above 1.
+            users: user id of each row of the column.
+            courses: course id of each row.
+            times: Unix time of each row.
         """
         if not rows.any():
             return
-        known, codes = distinct_pairs(users[rows], courses[rows])
-        phases = self._phases(known, codes, times[rows])
-        most = max(self._departed.most_phases(), 2)
+        pairs, codes = distinct_pairs(users[rows], courses[rows])
+        states = self._states(pairs, codes, times[rows])
+        state_count = max(self._former_members.interval_count(), 2)
         keys = np.zeros(len(users), dtype=np.int64)
-        keys[rows] = codes * most + phases
-        column.place(
+        keys[rows] = codes * state_count + states
+        column.assign(
             rows,
             keys,
             {
-                int(key): self._record(known[int(key) // most], int(key) % most)
+                int(key): self._record(pairs[int(key) // state_count], int(key) % state_count)
                 for key in np.unique(keys[rows])
             },
         )
 
     def _may_have_left(self, pair: tuple[int, int]) -> bool:
-        """Whether the tables tell nothing of the pair. Administrators need no role anywhere."""
+        """Whether the pair has no role and no enrolment in the database.
+
+        Administrators and the guest account have not left: they need no role.
+        """
         user, course = pair
         if user == self._site.guest or user in self._site.administrators:
             return False
@@ -176,13 +195,13 @@ class Memberships:
             self._assigned.get((user, step)) for step in path
         )
 
-    def _phases(
+    def _states(
         self,
         pairs: list[tuple[int, int]],
         codes: Integers,
         times: Integers,
     ) -> Integers:
-        """Per row: whether an enrolment of its pair is active, or the phase of who has left."""
+        """The state of each row: a former member's interval, else 1 for an active enrolment."""
         active = np.zeros(len(codes), dtype=bool)
         periods = [self._enrolments.get(pair, []) for pair in pairs]
         for nth in range(max(map(len, periods), default=0)):
@@ -190,38 +209,42 @@ class Memberships:
                 [period[nth] if nth < len(period) else (_FOREVER, 0) for period in periods]
             ).T
             active |= (begin[codes] <= times) & (times < end[codes])
-        phases = active.astype(np.int64)
-        gone = np.array([pair in self._departed for pair in pairs], dtype=bool)
-        for row in np.flatnonzero(gone[codes]).tolist():
-            phases[row] = self._departed.phase(pairs[codes[row]], int(times[row]))
-        return phases
+        states = active.astype(np.int64)
+        former = np.array([pair in self._former_members for pair in pairs], dtype=bool)
+        for row in np.flatnonzero(former[codes]).tolist():
+            states[row] = self._former_members.interval(pairs[codes[row]], int(times[row]))
+        return states
 
-    def _record(self, pair: tuple[int, int], phase: int) -> Record:
+    def _record(self, pair: tuple[int, int], state: int) -> Record:
         user, course = pair
         record: Record = {"user": user, "course": course}
         path = self._ancestors.get(course)
-        if pair in self._departed:
-            roles, enrolled = self._departed.state(pair, phase)
-            record.update(roles=self._names(roles), active=int(enrolled), replayed=1)
+        if pair in self._former_members:
+            roles, enrolled = self._former_members.state(pair, state)
+            record.update(roles=self._role_records(roles), active=int(enrolled), replayed=1)
             return record
         if path is None:
             return record
         roles = {role for step in path for role in self._assigned.get((user, step), ())}
-        if user in self._gone and not roles:
+        if user in self._deleted_users and not roles:
             return record
-        record["roles"] = self._names(roles)
-        record["active"] = phase
+        record["roles"] = self._role_records(roles)
+        record["active"] = state
         if user in self._site.administrators:
             record["siteadmin"] = 1
         elif self._is_guest(user, course, has_role=bool(roles)):
             record["guest"] = 1
         return record
 
-    def _names(self, roles: set[int]) -> list[Record]:
+    def _role_records(self, roles: set[int]) -> list[Record]:
         return [self._roles[role] for role in sorted(roles) if role in self._roles]
 
     def _is_guest(self, user: int, course: int, *, has_role: bool) -> bool:
-        """The guest account, or somebody without a role or enrolment where guests are let in."""
+        """Whether the user is a guest in the course.
+
+        That is the guest account, or, in a course with guest access, anybody without a role or an
+        enrolment.
+        """
         if has_role or (user, course) in self._enrolments:
             return False
         return user == self._site.guest or course in self._guest_access

@@ -1,8 +1,8 @@
-"""Sessions: Moodle's log holds none, so they are rebuilt from log-ins and log-outs.
+"""Sessions: Moodle's log has none, so they are reconstructed from log-ins and log-outs.
 
 A web row belongs to the last log-in of the same user from the same address, unless that user has
-logged out there since. Rows of web services and of scripts have no session, and neither have rows
-of the guest account, which many share: no session is better than a wrong one.
+logged out there since. Rows of web services and scripts have no session. Rows of the guest account
+have none either, because many people share it: no session is better than a wrong one.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from caliper_dagster.expander.columns import NOTHING, Flags, Integers, RecordColumn
 from caliper_dagster.expander.connection import MoodleDatabase
+from caliper_dagster.expander.record_columns import NO_ID, Flags, Integers, RecordColumn
 
 LOGGED_IN = r"\core\event\user_loggedin"
 LOGGED_OUT = r"\core\event\user_loggedout"
 
-LONGEST = 24 * 3600
-"""Seconds for which a log-in is believed. It also bounds the look-back, so that an hour gets the
-same sessions whether it is expanded alone or in a year."""
+MAX_SESSION_SECONDS = 24 * 3600
+"""Seconds after which a session ends without a log-out. It also bounds how far the log is read
+back, so that an hour gets the same sessions whether it is expanded alone or with a whole year."""
 
 
 @dataclass(frozen=True, slots=True)
-class Clicks:
-    """What a session is found by, one entry per log row.
+class UserActions:
+    """The columns by which the session of a log row is found, one entry per row.
 
     Attributes:
         eligible: rows that may have a session (web, not anonymous, a person).
         ids: log ids.
         times: Unix times.
-        users: who really acted.
-        ips: addresses, None where unknown.
+        users: the users who really acted, behind "logged in as".
+        ips: addresses; None where unknown.
         names: event names.
     """
 
@@ -46,44 +46,50 @@ class Clicks:
 
     def frame(self) -> pd.DataFrame:
         """The eligible rows."""
-        chosen = self.eligible & pd.notna(self.ips)
+        selected = self.eligible & pd.notna(self.ips)
         return pd.DataFrame(
             {
-                "id": self.ids[chosen],
-                "timecreated": self.times[chosen],
-                "userid": self.users[chosen],
-                "ip": self.ips[chosen].astype(object),
-                "eventname": self.names[chosen],
-                "row": np.flatnonzero(chosen),
+                "id": self.ids[selected],
+                "timecreated": self.times[selected],
+                "userid": self.users[selected],
+                "ip": self.ips[selected].astype(object),
+                "eventname": self.names[selected],
+                "row": np.flatnonzero(selected),
             }
         )
 
 
-def place(database: MoodleDatabase, column: RecordColumn, clicks: Clicks, beside: Clicks) -> None:
+def fill(
+    database: MoodleDatabase,
+    column: RecordColumn,
+    actions: UserActions,
+    already_expanded: UserActions,
+) -> None:
     """Fill the session column: ``id`` and ``timecreated`` of the log-in's log row, and ``user``.
 
     Args:
-        database: is asked for log-ins and log-outs before the first of all these rows.
-        column: as long as ``clicks``.
-        clicks: the rows that get a session.
-        beside: other rows of the same hours, which may hold log-ins and log-outs.
+        database: an open Moodle database, from which log-ins and log-outs before the first of all
+            these rows are read.
+        column: the column ``session``, as long as ``actions``.
+        actions: the rows that get a session.
+        already_expanded: the other rows of the same hours, for their log-ins and log-outs.
     """
-    rows = clicks.frame()
+    rows = actions.frame()
     if rows.empty:
         return
-    others = beside.frame().assign(row=-1)
+    others = already_expanded.frame().assign(row=-1)
     others = others[others["eventname"].isin([LOGGED_IN, LOGGED_OUT])]
     start = min(int(frame["timecreated"].min()) for frame in (rows, others) if not frame.empty)
     before = database.records(
         "logstore_standard_log",
         ("id", "timecreated", "userid", "ip", "eventname"),
         {"userid": rows["userid"].unique()},
-        # The first five are the columns of the index (userid, contextlevel, …, timecreated).
+        # The index (userid, contextlevel, …, timecreated) covers the first five columns.
         "contextlevel = 10 AND contextinstanceid = 0 AND crud = 'r' AND edulevel = 0 "
         "AND timecreated >= :earliest AND timecreated < :start "
         "AND eventname IN (:login, :logout) AND origin = 'web' AND anonymous = 0 "
         "AND realuserid IS NULL AND ip IS NOT NULL",
-        earliest=start - LONGEST,
+        earliest=start - MAX_SESSION_SECONDS,
         start=start,
         login=LOGGED_IN,
         logout=LOGGED_OUT,
@@ -91,29 +97,29 @@ def place(database: MoodleDatabase, column: RecordColumn, clicks: Clicks, beside
     earlier = [pd.DataFrame(before).assign(row=-1)] if before else []
     everything = pd.concat([*earlier, *(frame for frame in (others, rows) if not frame.empty)])
     everything = everything.sort_values(["timecreated", "id"], kind="stable", ignore_index=True)
-    # A log-out still belongs to the session that it ends: it counts from just after its own row.
+    # A log-out belongs to the session that it ends: it takes effect after its own row.
     everything["order"] = np.arange(len(everything)) * 2
     changes = everything[everything["eventname"].isin([LOGGED_IN, LOGGED_OUT])]
     changes = changes.assign(order=changes["order"] + (changes["eventname"] == LOGGED_OUT))
-    found = pd.merge_asof(
+    matches = pd.merge_asof(
         everything[everything["row"] >= 0],
         changes[["order", "userid", "ip", "id", "timecreated", "eventname"]],
         on="order",
         by=["userid", "ip"],
         suffixes=("", "_change"),
     )
-    held = found[
-        (found["eventname_change"] == LOGGED_IN)
-        & (found["timecreated"] - found["timecreated_change"] < LONGEST)
+    matches = matches[
+        (matches["eventname_change"] == LOGGED_IN)
+        & (matches["timecreated"] - matches["timecreated_change"] < MAX_SESSION_SECONDS)
     ]
-    keys = np.full(len(clicks.ids), NOTHING, dtype=np.int64)
-    keys[held["row"].to_numpy()] = held["id_change"].to_numpy(dtype=np.int64)
-    column.place(
-        keys != NOTHING,
+    keys = np.full(len(actions.ids), NO_ID, dtype=np.int64)
+    keys[matches["row"].to_numpy()] = matches["id_change"].to_numpy(dtype=np.int64)
+    column.assign(
+        keys != NO_ID,
         keys,
         {
             int(login): {"id": int(login), "timecreated": int(time), "user": int(user)}
-            for login, time, user in held[["id_change", "timecreated_change", "userid"]]
+            for login, time, user in matches[["id_change", "timecreated_change", "userid"]]
             .drop_duplicates("id_change")
             .itertuples(index=False)
         },

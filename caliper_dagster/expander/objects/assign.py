@@ -1,7 +1,7 @@
 """Assignments: submissions and grades, as they were at the time of the row.
 
-A grade that was changed since is looked up in the gradebook's history; where the history does not
-reach, today's grade is given and marked with ``asof`` = ``export``.
+A grade that was changed since is looked up in the gradebook's history. Where the history does not
+reach back far enough, the record has today's grade and ``asof`` = ``export``.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from caliper_dagster.expander.columns import group_by
 from caliper_dagster.expander.connection import MoodleDatabase, Record
-from caliper_dagster.expander.objects.rows import (
-    SAME_ACT,
-    Found,
-    Kind,
-    Latest,
-    Row,
-    Source,
-    number,
+from caliper_dagster.expander.event_data import as_id
+from caliper_dagster.expander.objects.loader import (
+    SECONDS_BEFORE_LOG_ROW,
+    LatestAttempt,
+    LoadedRecords,
+    LogReference,
+    Lookup,
+    ObjectLoader,
 )
+from caliper_dagster.expander.record_columns import group_by
 
 _SUBMISSION = (
     "id", "assignment", "userid", "groupid", "attemptnumber", "status", "timecreated",
@@ -31,80 +31,88 @@ _SUBMISSION = (
 )  # fmt: skip
 _GRADE = ("id", "assignment", "userid", "grader", "grade", "attemptnumber", "timemodified")
 _PLUGIN_TABLES = ("assignsubmission_file", "assignsubmission_onlinetext")
-_REMOVED = -1.0
+_NO_GRADE = -1.0
+"""Moodle's value of ``assign_grades.grade`` for a grade that was removed."""
 
 
-def submissions(source: Source, rows: Sequence[Row]) -> Found:
+def submissions(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Submissions: ``assign_submission`` without what was submitted."""
-    plugin = _submissions_of_plugins(source, rows)
-    ids = [_submission(row) or plugin.get((row.table, row.id), 0) for row in rows]
-    found = source.by_id("assign_submission", _SUBMISSION, ids)
-    return [found.get(id_) for id_ in ids]
+    of_plugins = _submissions_of_plugins(lookup, rows)
+    ids = [_submission_id(row) or of_plugins.get((row.table, row.id), 0) for row in rows]
+    records = lookup.by_id("assign_submission", _SUBMISSION, ids)
+    return [records.get(id_) for id_ in ids]
 
 
-def _submission(row: Row) -> int:
-    named = number(row.other.get("submissionid"))
-    return named or (0 if row.table in _PLUGIN_TABLES else row.id)
+def _submission_id(row: LogReference) -> int:
+    id_ = as_id(row.other.get("submissionid"))
+    return id_ or (0 if row.table in _PLUGIN_TABLES else row.id)
 
 
-def _submissions_of_plugins(source: Source, rows: Sequence[Row]) -> dict[tuple[str, int], int]:
-    """Submissions behind ids of the submission plugins, for rows that do not name them."""
-    found = {}
+def _submissions_of_plugins(
+    lookup: Lookup, rows: Sequence[LogReference]
+) -> dict[tuple[str, int], int]:
+    """Submission ids by table and id of a submission plugin, for rows that only name the latter."""
+    submission_ids = {}
     for table in _PLUGIN_TABLES:
-        ids = {row.id for row in rows if row.table == table and not _submission(row)}
-        for record in source.database.records(table, ("id", "submission"), {"id": ids}):
-            found[table, record["id"]] = record["submission"]
-    return found
+        ids = {row.id for row in rows if row.table == table and not _submission_id(row)}
+        for record in lookup.database.records(table, ("id", "submission"), {"id": ids}):
+            submission_ids[table, record["id"]] = record["submission"]
+    return submission_ids
 
 
-def grades(source: Source, rows: Sequence[Row]) -> Found:
+def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Grades as of the rows: ``assign_grades`` with its ``submission``."""
-    found = source.by_id("assign_grades", _GRADE, [row.id for row in rows])
-    submitted = _AssignSubmissions(source.database, found.values())
-    changed = {row.id for row in rows if _is_changed(found.get(row.id), row.time)}
-    history = _GradeHistory(source.database, [found[id_] for id_ in sorted(changed)])
-    versions = {(row.id, row.time, row.user): found[row.id] for row in rows if row.id in found}
-    acts = {
-        version: history.act(grade, *version[1:])
+    today = lookup.by_id("assign_grades", _GRADE, [row.id for row in rows])
+    submitted = _Submissions(lookup.database, today.values())
+    changed = {row.id for row in rows if _may_have_changed(today.get(row.id), row.time)}
+    history = _GradeHistory(lookup.database, [today[id_] for id_ in sorted(changed)])
+    versions = {(row.id, row.time, row.user): today[row.id] for row in rows if row.id in today}
+    changes = {
+        version: history.change(grade, *version[1:])
         for version, grade in versions.items()
-        if _is_changed(grade, version[1])
+        if _may_have_changed(grade, version[1])
     }
-    written = source.by_id(
+    history_records = lookup.by_id(
         "grade_grades_history",
         ("id", "rawgrade", "rawgrademax"),
-        {act.change for act in acts.values()},
+        {change.id for change in changes.values()},
     )
     records = {
-        version: {**_as_of(grade, acts.get(version), written), "submission": submitted.of(grade)}
+        version: {
+            **_as_of(grade, changes.get(version), history_records),
+            "submission": submitted.graded(grade),
+        }
         for version, grade in versions.items()
     }
     return [records.get((row.id, row.time, row.user)) for row in rows]
 
 
-def _as_of(grade: Record, act: _Act | None, written: Mapping[int, Record]) -> Record:
-    """The grade record with ``grade`` as of a time, ``asof`` = ``export`` where it is not known.
+def _as_of(
+    grade: Record, change: _GradeChange | None, history_records: Mapping[int, Record]
+) -> Record:
+    """The grade record with ``grade`` as of a time, and ``asof`` = ``export`` where it is unknown.
 
     Args:
         grade: the record as it is now.
-        act: what the history tells; None when the grade is the one of that time.
-        written: the records of the history.
+        change: the change that wrote the grade of that time; None when it is the grade of now.
+        history_records: records of ``grade_grades_history`` by id.
     """
     record = {key: value for key, value in grade.items() if key != "timemodified"}
-    if act is None:
+    if change is None:
         return record
-    change = written.get(act.change)
-    if change is not None and change["rawgrade"] is not None:
-        return {**record, "grade": change["rawgrade"], "grademax": change["rawgrademax"]}
-    if act.same:
-        return {**record, "grade": _REMOVED}
+    past = history_records.get(change.id)
+    if past is not None and past["rawgrade"] is not None:
+        return {**record, "grade": past["rawgrade"], "grademax": past["rawgrademax"]}
+    if change.same_request:
+        return {**record, "grade": _NO_GRADE}
     return {**record, "asof": "export"}
 
 
-def latest(source: Source, wanted: Iterable[tuple[int, int]]) -> Latest:
-    """The newest submission of a learner, or of the learner's team, that had begun at a time."""
-    submitted = _AssignSubmissions(
-        source.database,
-        [{"assignment": assignment, "userid": user} for assignment, user in wanted],
+def latest(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> LatestAttempt:
+    """Finds the newest submission of a learner, or of the learner's team, begun by a time."""
+    submitted = _Submissions(
+        lookup.database,
+        [{"assignment": assignment, "userid": user} for assignment, user in pairs],
     )
 
     def find(assignment: int, user: int, time: int) -> Record | None:
@@ -114,87 +122,89 @@ def latest(source: Source, wanted: Iterable[tuple[int, int]]) -> Latest:
     return find
 
 
-SUBMISSION = Kind("assign_submission", submissions, _submission)
-GRADE = Kind("assign_grades", grades)
+SUBMISSION = ObjectLoader("assign_submission", submissions, _submission_id)
+GRADE = ObjectLoader("assign_grades", grades)
 
-KINDS: Mapping[str, Kind] = {
+LOADERS: Mapping[str, ObjectLoader] = {
     "assign_submission": SUBMISSION,
     "assign_grades": GRADE,
     **dict.fromkeys(_PLUGIN_TABLES, SUBMISSION),
 }
 
 
-class _AssignSubmissions:
-    """Submissions by assignment and learner: the learner's own, or those of the team."""
+class _Submissions:
+    """Submissions by assignment and learner: the learner's own, or those of the learner's team."""
 
     def __init__(self, database: MoodleDatabase, grades: Iterable[Record]) -> None:
         grades = list(grades)
         assignments = {grade["assignment"] for grade in grades}
         learners = {grade["userid"] for grade in grades}
-        team = {
+        team_assignments = {
             assign["id"]
             for assign in database.records("assign", ("id", "teamsubmission"), {"id": assignments})
             if assign.get("teamsubmission")
         }
-        self._team = team
+        self._team_assignments = team_assignments
         self._own: dict[tuple[int, int], list[Record]] = {}
         for row in database.records(
             "assign_submission",
             _SUBMISSION,
-            {"userid": learners, "assignment": assignments - team},
+            {"userid": learners, "assignment": assignments - team_assignments},
         ):
             self._own.setdefault((row["assignment"], row["userid"]), []).append(row)
         self._groups: dict[int, set[int]] = {}
-        self._teams: dict[int, list[Record]] = {}
-        if team:
+        self._of_teams: dict[int, list[Record]] = {}
+        if team_assignments:
             members = database.records(
                 "groups_members", ("groupid", "userid"), {"userid": learners}
             )
             for learner, rows in group_by(members, "userid").items():
                 self._groups[learner] = {row["groupid"] for row in rows}
-            for row in database.records("assign_submission", _SUBMISSION, {"assignment": team}):
+            for row in database.records(
+                "assign_submission", _SUBMISSION, {"assignment": team_assignments}
+            ):
                 if not row["userid"]:
-                    self._teams.setdefault(row["assignment"], []).append(row)
+                    self._of_teams.setdefault(row["assignment"], []).append(row)
 
-    def of(self, grade: Record) -> Record | None:
-        """The graded submission; None when there is none, or when the team is not certain."""
-        number = grade["attemptnumber"]
+    def graded(self, grade: Record) -> Record | None:
+        """The submission that was graded; None without one, or when the team is uncertain."""
+        attempt = grade["attemptnumber"]
         candidates = self._candidates(grade["assignment"], grade["userid"])
-        return _only([row for row in candidates if row["attemptnumber"] == number])
+        return _only([row for row in candidates if row["attemptnumber"] == attempt])
 
     def latest(self, assignment: int, user: int, time: int) -> Record | None:
-        """The newest one begun by then; None when there is none, or the team is not certain."""
-        begun = [
+        """The newest submission begun by a time; None without one, or if the team is uncertain."""
+        started = [
             row for row in self._candidates(assignment, user) if (row["timecreated"] or 0) <= time
         ]
-        newest = max((row["attemptnumber"] or 0 for row in begun), default=0)
-        return _only([row for row in begun if (row["attemptnumber"] or 0) == newest])
+        newest = max((row["attemptnumber"] or 0 for row in started), default=0)
+        return _only([row for row in started if (row["attemptnumber"] or 0) == newest])
 
     def _candidates(self, assignment: int, user: int) -> list[Record]:
-        if assignment not in self._team:
+        if assignment not in self._team_assignments:
             return self._own.get((assignment, user), [])
-        candidates = self._teams.get(assignment, [])
+        candidates = self._of_teams.get(assignment, [])
         groups = self._groups.get(user, set())
         own = [row for row in candidates if row["groupid"] in groups]
-        # Learners without a group, or whose group submitted nothing, are Moodle's default team.
+        # Learners without a group, or whose group submitted nothing, form Moodle's default team.
         return own or [row for row in candidates if not row["groupid"]]
 
 
-def _only(found: list[Record]) -> Record | None:
-    return found[0] if len(found) == 1 else None
+def _only(records: list[Record]) -> Record | None:
+    return records[0] if len(records) == 1 else None
 
 
-def _is_changed(grade: Record | None, time: int) -> bool:
-    """Whether the grade may have been another one at a time."""
+def _may_have_changed(grade: Record | None, time: int) -> bool:
+    """Whether the grade may have changed after a time."""
     return grade is not None and (grade["timemodified"] or 0) > time
 
 
 class _GradeHistory:
     """Grades of assignments as of a time, from ``grade_grades_history``.
 
-    The gradebook's raw grade of source ``mod/assign`` is the assignment's grade. The grader writes
-    it in the same act as the event, some moments before; others write there, too: a second grader
-    at the same time, a learner who submits (who writes no grade: null).
+    The gradebook's raw grade of source ``mod/assign`` is the assignment's grade. The request that
+    triggers the event writes it, moments before the log row. Other requests write there too: those
+    of a second grader at the same time, or of a learner who submits (with a null grade).
     """
 
     def __init__(self, database: MoodleDatabase, grades: Iterable[Record]) -> None:
@@ -207,7 +217,7 @@ class _GradeHistory:
             ("itemtype", "itemmodule", "itemnumber"),
         )
         assignments = {item["id"]: item["iteminstance"] for item in items}
-        found = database.integers(
+        changes = database.integers(
             "grade_grades_history",
             ("id", "itemid", "userid", "timemodified", "loggeduser"),
             {"userid": {grade["userid"] for grade in grades}},
@@ -215,54 +225,58 @@ class _GradeHistory:
             ("source",),
             {"itemid": assignments},
         )
-        named = pc.index_in(found["itemid"], pa.array(list(assignments), pa.int64()))
-        found = found.append_column(
+        item_index = pc.index_in(changes["itemid"], pa.array(list(assignments), pa.int64()))
+        changes = changes.append_column(
             "pair",
             pc.binary_join_element_wise(
-                pa.array(list(assignments.values()), pa.int64()).take(named).cast(pa.string()),
-                found["userid"].cast(pa.string()),
+                pa.array(list(assignments.values()), pa.int64()).take(item_index).cast(pa.string()),
+                changes["userid"].cast(pa.string()),
                 " ",
             ),
         )
-        # Of all these users in all these assignments few have one of the grades.
-        found = found.filter(pc.is_in(found["pair"], pa.array(map(_pair, grades), pa.string())))
-        found = found.sort_by([(name, "ascending") for name in ("pair", "timemodified", "id")])
-        self._ids, self._times, self._users = (
-            found[name].to_pylist() for name in ("id", "timemodified", "loggeduser")
+        # The query selects all combinations of these users and assignments; few have a grade.
+        changes = changes.filter(
+            pc.is_in(changes["pair"], pa.array(map(_pair, grades), pa.string()))
         )
-        pairs, counts = pc.value_counts(found["pair"]).flatten()  # in the order of the rows
+        changes = changes.sort_by([(name, "ascending") for name in ("pair", "timemodified", "id")])
+        self._ids, self._times, self._users = (
+            changes[name].to_pylist() for name in ("id", "timemodified", "loggeduser")
+        )
+        pairs, counts = pc.value_counts(changes["pair"]).flatten()  # in the order of the rows
         ends = pc.cumulative_sum(counts)
         spans = zip(pc.subtract(ends, counts).to_pylist(), ends.to_pylist(), strict=True)
         self._spans = dict(zip(pairs.to_pylist(), spans, strict=True))
 
-    def act(self, grade: Record, time: int, user: int) -> _Act:
-        """What the history tells of a grade at a time.
+    def change(self, grade: Record, time: int, user: int) -> _GradeChange:
+        """The change that wrote the grade which was valid at a time.
 
         Args:
-            grade: one of those given.
+            grade: one of the grades of the constructor.
             time: Unix time of the event.
-            user: user of the event's log row, who gave the grade.
+            user: user of the event's log row, who graded.
         """
         start, end = self._spans.get(_pair(grade), (0, 0))
         end = bisect_right(self._times, time, start, end)
-        first = bisect_left(self._times, time - SAME_ACT, start, end)
-        same = [place for place in range(first, end) if self._users[place] == user]
-        # A grade that is given again as it was leaves no trace: then the last one holds.
-        place = same[-1] if same else end - 1
-        return _Act(self._ids[place] if place >= start else 0, same=bool(same))
+        first = bisect_left(self._times, time - SECONDS_BEFORE_LOG_ROW, start, end)
+        same_request = [index for index in range(first, end) if self._users[index] == user]
+        # Grading again with the same grade leaves no record: then the last change is valid.
+        index = same_request[-1] if same_request else end - 1
+        return _GradeChange(
+            self._ids[index] if index >= start else 0, same_request=bool(same_request)
+        )
 
 
 def _pair(grade: Record) -> str:
     return f"{grade['assignment']} {grade['userid']}"
 
 
-class _Act(NamedTuple):
-    """A change of a grade that the history tells of.
+class _GradeChange(NamedTuple):
+    """A change of a grade in the history.
 
     Attributes:
-        change: id of its record; 0 when the history tells of none.
-        same: whether the row's own request wrote it.
+        id: id of its record; 0 when the history has none.
+        same_request: whether the request that wrote the log row wrote it.
     """
 
-    change: int
-    same: bool
+    id: int
+    same_request: bool

@@ -1,60 +1,66 @@
-"""Competencies of users: what was rated, and the words of the scale that it was rated with."""
+"""Competencies of users, and the item of the scale that a user was rated with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from caliper_dagster.expander.connection import Record
-from caliper_dagster.expander.objects.rows import Found, Kind, Row, Source, number
+from caliper_dagster.expander.event_data import as_id
+from caliper_dagster.expander.objects.loader import (
+    LoadedRecords,
+    LogReference,
+    Lookup,
+    ObjectLoader,
+)
 
-_STANDINGS: Mapping[str, tuple[str, ...]] = {
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "competency_usercomp": ("status", "proficiency", "grade"),
     "competency_usercompcourse": ("courseid", "proficiency", "grade"),
     "competency_usercompplan": ("planid", "proficiency", "grade"),
 }
 
 
-def standings(table: str, source: Source, rows: Sequence[Row]) -> Found:
-    """Where users stand in a competency: the record of the table with its ``name``.
+def user_competencies(table: str, lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
+    """Competencies of users: the record of the table with the competency's ``name``.
 
-    Rows that rate also have ``scale_item``, the word of the scale that ``other.grade`` stands for;
-    null where the scale does not reach so far.
+    Rows with a rating also have ``scale_item``, the item of the scale that ``other.grade`` counts
+    to from 1; None where the scale has fewer items.
     """
-    found = source.by_id(
-        table, ("id", "userid", "competencyid", *_STANDINGS[table]), [row.id for row in rows]
+    by_id = lookup.by_id(
+        table, ("id", "userid", "competencyid", *_COLUMNS[table]), [row.id for row in rows]
     )
-    competencies = source.by_id(
+    competencies = lookup.by_id(
         "competency",
         ("id", "shortname", "competencyframeworkid", "scaleid"),
-        {record["competencyid"] for record in found.values()},
+        {record["competencyid"] for record in by_id.values()},
     )
-    scales = _Scales(source, competencies.values()) if any(map(_rating, rows)) else None
+    scales = _Scales(lookup, competencies.values()) if any(map(_rating, rows)) else None
     records: list[Record | None] = []
     for row in rows:
-        record = found.get(row.id)
+        record = by_id.get(row.id)
         competency = competencies.get(record["competencyid"], {}) if record else {}
-        named = record and {**record, "name": competency.get("shortname")}
-        if named and scales and (grade := _rating(row)):
-            named["scale_item"] = scales.item(competency, grade)
-        records.append(named)
+        with_name = record and {**record, "name": competency.get("shortname")}
+        if with_name and scales and (grade := _rating(row)):
+            with_name["scale_item"] = scales.item(competency, grade)
+        records.append(with_name)
     return records
 
 
-def _rating(row: Row) -> int:
-    return number(row.other.get("grade"))
+def _rating(row: LogReference) -> int:
+    return as_id(row.other.get("grade"))
 
 
 class _Scales:
-    """Scales of competencies: their own, or that of the framework."""
+    """Scales of competencies: the competency's own, else the framework's."""
 
-    def __init__(self, source: Source, competencies: Iterable[Record]) -> None:
+    def __init__(self, lookup: Lookup, competencies: Iterable[Record]) -> None:
         competencies = list(competencies)
-        self._frameworks = source.by_id(
+        self._frameworks = lookup.by_id(
             "competency_framework",
             ("id", "scaleid"),
             {competency["competencyframeworkid"] for competency in competencies},
         )
-        scales = source.by_id(
+        scales = lookup.by_id(
             "scale", ("id", "scale"), {self._scale(competency) for competency in competencies}
         )
         self._items = {
@@ -67,16 +73,16 @@ class _Scales:
         return competency.get("scaleid") or framework.get("scaleid") or 0
 
     def item(self, competency: Record, grade: int) -> str | None:
-        """The word for a grade, which counts from 1."""
+        """The item for a grade; grades count from 1."""
         items = self._items.get(self._scale(competency), [])
         return items[grade - 1] if grade <= len(items) else None
 
 
-def _kind(table: str) -> Kind:
-    def find(source: Source, rows: Sequence[Row]) -> Found:
-        return standings(table, source, rows)
+def _loader(table: str) -> ObjectLoader:
+    def load(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
+        return user_competencies(table, lookup, rows)
 
-    return Kind(table, find)
+    return ObjectLoader(table, load)
 
 
-KINDS: Mapping[str, Kind] = {table: _kind(table) for table in _STANDINGS}
+LOADERS: Mapping[str, ObjectLoader] = {table: _loader(table) for table in _COLUMNS}

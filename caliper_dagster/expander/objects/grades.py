@@ -1,7 +1,7 @@
-"""The gradebook: grades with what they were given for, as of the time of the row.
+"""The gradebook: grades with their item, activity and attempt, as of the time of the row.
 
-The grade itself is in the row (``other.finalgrade``); here is its item with the maximum that was
-valid then, the activity, and the attempt that the learner had made by then.
+The grade itself is in the row (``other.finalgrade``). The record adds its item with the maximum
+that was valid then, the activity, and the attempt that the learner had made by then.
 """
 
 from __future__ import annotations
@@ -12,11 +12,18 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from caliper_dagster.expander.columns import once
 from caliper_dagster.expander.connection import MoodleDatabase, Record
+from caliper_dagster.expander.event_data import as_id
 from caliper_dagster.expander.lookups import activities
 from caliper_dagster.expander.objects import assign, h5p, lesson, quiz, scorm, workshop
-from caliper_dagster.expander.objects.rows import Found, Kind, Latest, Row, Source, number
+from caliper_dagster.expander.objects.loader import (
+    LatestAttempt,
+    LoadedRecords,
+    LogReference,
+    Lookup,
+    ObjectLoader,
+)
+from caliper_dagster.expander.record_columns import preserialized
 
 _ITEM = (
     "itemtype", "itemmodule", "iteminstance", "itemnumber", "itemname", "gradetype", "grademax",
@@ -24,8 +31,8 @@ _ITEM = (
 )  # fmt: skip
 _GRADED = r"\core\event\user_graded"
 _NO_GRADE: Record = {"itemid": 0}
-_BEYOND_TIME = 2**40
-"""More than any Unix time."""
+_MAX_TIME = 2**40
+"""Greater than any Unix time."""
 
 _LATEST = {
     "assign": assign.latest,
@@ -35,18 +42,18 @@ _LATEST = {
     "scorm": scorm.latest,
     "workshop": workshop.latest,
 }
-"""Activities whose grades are those of an attempt. Item number 0 only: a workshop also grades the
-assessing, a forum the whole discussion."""
+"""Activities whose grades belong to an attempt. Only item number 0 does: a workshop also grades
+assessments, a forum the whole discussion."""
 
 
 class _Item(NamedTuple):
-    """A grade item as it was for some time.
+    """A grade item as of a time.
 
     Attributes:
         record: see :func:`items`.
-        json: the record as part of others.
-        activity: module and id of the activity that it grades; None for items of no activity.
-        of_attempts: whether it is the activity's first item, and this has attempts.
+        json: the record, to be part of other records.
+        activity: module and id of the graded activity; None for an item of no activity.
+        of_attempts: whether it is the item number 0 of an activity that has attempts.
     """
 
     record: Record
@@ -55,35 +62,39 @@ class _Item(NamedTuple):
     of_attempts: bool
 
 
-def _items(source: Source, ids: Sequence[int], times: Sequence[int]) -> list[_Item | None]:
+def _items(lookup: Lookup, ids: Sequence[int], times: Sequence[int]) -> list[_Item | None]:
     """Grade items as of times: from ``grade_items_history``, else as they are today.
 
-    The history is kept unless the site turned it off or cleared it; deleted items are in it too.
-    A table has many versions of an item, of which a few are asked for: only those are read whole.
+    A site has the history, also of deleted items, unless it turned it off or cleared it. The table
+    has many versions of an item and few are needed: all columns are read of those only.
     """
-    today = source.by_id("grade_items", ("id", *_ITEM), ids)
-    versions = _versions(source.database, ids, times, today)
-    past = source.by_id("grade_items_history", ("id", *_ITEM), set(versions))
-    used = {row["scaleid"] for row in (*past.values(), *today.values()) if row["scaleid"]}
-    scales = source.by_id("scale", ("id", "scale"), used)
-    found: dict[tuple[int, int], _Item | None] = {}
-    chosen = []
+    today = lookup.by_id("grade_items", ("id", *_ITEM), ids)
+    versions = _versions(lookup.database, ids, times, today)
+    past = lookup.by_id("grade_items_history", ("id", *_ITEM), set(versions))
+    scale_ids = {row["scaleid"] for row in (*past.values(), *today.values()) if row["scaleid"]}
+    scales = lookup.by_id("scale", ("id", "scale"), scale_ids)
+    by_version: dict[tuple[int, int], _Item | None] = {}
     for key in zip(ids, versions, strict=True):
-        if key not in found:
+        if key not in by_version:
             id_, version = key
             as_of = past.get(version) if version else today.get(id_)
-            found[key] = _item(id_, as_of, scales) if as_of else None
-        chosen.append(found[key])
-    return chosen
+            by_version[key] = _item(id_, as_of, scales) if as_of else None
+    return [by_version[key] for key in zip(ids, versions, strict=True)]
 
 
 def _versions(
     database: MoodleDatabase, ids: Sequence[int], times: Sequence[int], today: Container[int]
 ) -> list[int]:
-    """The version of ``grade_items_history`` that held of each item at a time.
+    """The id in ``grade_items_history`` of each item's version that was valid at a time.
 
-    That is the last one that had been written by then. Where none had been, it is 0, today's item;
-    and where that is gone, the first version.
+    It is the last version written by that time. Without one it is 0, which means today's item; for
+    a deleted item it is the first version.
+
+    Args:
+        database: an open Moodle database.
+        ids: ids of grade items.
+        times: a Unix time for each of them.
+        today: ids of the items that still exist.
     """
     history = database.integers(
         "grade_items_history", ("id", "oldid", "timemodified"), {"oldid": ids}
@@ -95,18 +106,19 @@ def _versions(
     last = np.append(first[1:], len(item)) - 1
     if not len(items):
         return [0] * len(ids)
-    wanted = np.array(ids, dtype=np.int64)
-    place = np.searchsorted(items, wanted).clip(max=len(items) - 1)
-    known = items[place] == wanted
-    # Items come one after the other: within each, times do.
-    ordered = np.repeat(np.arange(len(items)), last - first + 1) * _BEYOND_TIME + since
-    held = np.searchsorted(ordered, place * _BEYOND_TIME + np.array(times), side="right") - 1
-    begun = known & (held >= first[place])
-    gone = known & ~begun & ~np.fromiter((id_ in today for id_ in ids), np.bool_, len(ids))
-    found: list[int] = np.where(
-        begun, version[held], np.where(gone, version[first[place]], 0)
+    item_ids = np.array(ids, dtype=np.int64)
+    index = np.searchsorted(items, item_ids).clip(max=len(items) - 1)
+    has_history = items[index] == item_ids
+    # One sort key for item and time: the position of the item, then the time.
+    ordered = np.repeat(np.arange(len(items)), last - first + 1) * _MAX_TIME + since
+    valid = np.searchsorted(ordered, index * _MAX_TIME + np.array(times), side="right") - 1
+    existed = has_history & (valid >= first[index])
+    exists_today = np.fromiter((id_ in today for id_ in ids), np.bool_, len(ids))
+    deleted = has_history & ~existed & ~exists_today
+    versions: list[int] = np.where(
+        existed, version[valid], np.where(deleted, version[first[index]], 0)
     ).tolist()
-    return found
+    return versions
 
 
 def _item(id_: int, version: Record, scales: Mapping[int, Record]) -> _Item:
@@ -115,41 +127,41 @@ def _item(id_: int, version: Record, scales: Mapping[int, Record]) -> _Item:
         record["scale_items"] = len((scales[version["scaleid"]]["scale"] or "").split(","))
     activity = None
     if version["itemtype"] == "mod" and version["itemmodule"]:
-        activity = version["itemmodule"], number(version["iteminstance"])
+        activity = version["itemmodule"], as_id(version["iteminstance"])
     of_attempts = activity is not None and activity[0] in _LATEST and version["itemnumber"] == 0
-    return _Item(record, once(record), activity, of_attempts)
+    return _Item(record, preserialized(record), activity, of_attempts)
 
 
-def items(source: Source, rows: Sequence[Row]) -> Found:
+def items(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Grade items as of the row, also deleted ones.
 
     Records: ``id``, ``itemtype``, ``itemmodule``, ``iteminstance``, ``itemnumber``, ``itemname``,
-    ``gradetype``, ``grademax``, ``scaleid``, ``scale_items`` (how many the scale has).
+    ``gradetype``, ``grademax``, ``scaleid``, ``scale_items`` (number of items of the scale).
     """
-    found = _items(source, [row.id for row in rows], [row.time for row in rows])
-    return [item and item.record for item in found]
+    as_of = _items(lookup, [row.id for row in rows], [row.time for row in rows])
+    return [item and item.record for item in as_of]
 
 
-def grades(source: Source, rows: Sequence[Row]) -> Found:
+def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Grades: ``id``, ``itemid``, ``item``, ``module``, ``attempt``, ``finalgrade``.
 
-    ``item`` is a record of :func:`items`; ``module`` one of the column ``module``, null for items
-    of no activity; ``attempt`` the newest attempt of the learner, where the activity has attempts
-    (a record of its kind, which begins with ``table``); ``finalgrade`` as of the row is there only
-    where ``other`` does not say it. A grade that is gone is told by the item that ``other`` names.
+    ``item`` is a record of :func:`items`; ``module`` a record of the column ``module``, None for an
+    item of no activity; ``attempt`` the learner's newest attempt, where the activity has attempts
+    (a record that begins with ``table``). ``finalgrade`` as of the row is only there where
+    ``other`` has none. The item of a deleted grade is the one that ``other`` names.
     """
-    named = _item_ids(source, rows)
-    chosen = _items(source, named, [row.time for row in rows])
+    item_ids = _item_ids(lookup, rows)
+    as_of = _items(lookup, item_ids, [row.time for row in rows])
     modules: dict[tuple[str, int] | None, orjson.Fragment] = {
-        activity: once(module)
+        activity: preserialized(module)
         for activity, module in activities.modules_of(
-            source.database, {item.activity for item in chosen if item and item.activity}
+            lookup.database, {item.activity for item in as_of if item and item.activity}
         ).items()
     }
-    attempts = _Attempts(source, zip(rows, chosen, strict=True))
-    history = _History(source, zip(rows, named, strict=True))
+    attempts = _Attempts(lookup, zip(rows, as_of, strict=True))
+    history = _FinalGrades(lookup, zip(rows, item_ids, strict=True))
     records: list[Record | None] = []
-    for row, id_, item in zip(rows, named, chosen, strict=True):
+    for row, id_, item in zip(rows, item_ids, as_of, strict=True):
         if item is None:
             records.append(None)
             continue
@@ -161,59 +173,61 @@ def grades(source: Source, rows: Sequence[Row]) -> Found:
         }
         if row.event == _GRADED:
             record["attempt"] = attempts.newest(item, row)
-        records.append(history.complete(record, row))
+        records.append(history.with_final_grade(record, row))
     return records
 
 
-def _item_ids(source: Source, rows: Sequence[Row]) -> list[int]:
-    """The item of each grade, as the event data names it, else as the grade itself does."""
-    named = [number(row.other.get("itemid")) for row in rows]
-    silent = [row.id for row, id_ in zip(rows, named, strict=True) if not id_]
-    listed = source.by_id("grade_grades", ("id", "itemid"), silent)
+def _item_ids(lookup: Lookup, rows: Sequence[LogReference]) -> list[int]:
+    """The item of each grade, from the event data, else from the grade itself."""
+    item_ids = [as_id(row.other.get("itemid")) for row in rows]
+    without_item = [row.id for row, id_ in zip(rows, item_ids, strict=True) if not id_]
+    by_id = lookup.by_id("grade_grades", ("id", "itemid"), without_item)
     return [
-        id_ or listed.get(row.id, _NO_GRADE)["itemid"] for row, id_ in zip(rows, named, strict=True)
+        id_ or by_id.get(row.id, _NO_GRADE)["itemid"]
+        for row, id_ in zip(rows, item_ids, strict=True)
     ]
 
 
 class _Attempts:
-    """Newest attempts of the learners of grades, in every activity that has attempts."""
+    """The newest attempts of the graded learners, in every activity that has attempts."""
 
-    def __init__(self, source: Source, graded: Iterable[tuple[Row, _Item | None]]) -> None:
-        wanted: dict[str, set[tuple[int, int]]] = {}
+    def __init__(self, lookup: Lookup, graded: Iterable[tuple[LogReference, _Item | None]]) -> None:
+        pairs: dict[str, set[tuple[int, int]]] = {}
         for row, item in graded:
             if item and item.of_attempts and item.activity and row.event == _GRADED and row.learner:
                 module, instance = item.activity
-                wanted.setdefault(module, set()).add((instance, row.learner))
-        self._latest: dict[str, Latest] = {
-            module: _LATEST[module](source, pairs) for module, pairs in sorted(wanted.items())
+                pairs.setdefault(module, set()).add((instance, row.learner))
+        self._latest: dict[str, LatestAttempt] = {
+            module: _LATEST[module](lookup, of_module)
+            for module, of_module in sorted(pairs.items())
         }
 
-    def newest(self, item: _Item, row: Row) -> Record | None:
-        """The attempt that the learner of the row had made in the item's activity by then."""
+    def newest(self, item: _Item, row: LogReference) -> Record | None:
+        """The newest attempt of the row's learner in the item's activity, as of the row."""
         if not item.of_attempts or item.activity is None or not row.learner:
             return None
         module, instance = item.activity
         return self._latest[module](instance, row.learner, row.time)
 
 
-class _History:
+class _FinalGrades:
     """Final grades from ``grade_grades_history``, for rows whose event data has none."""
 
-    def __init__(self, source: Source, rows: Iterable[tuple[Row, int]]) -> None:
-        silent = [(row, item) for row, item in rows if "finalgrade" not in row.other]
+    def __init__(self, lookup: Lookup, rows: Iterable[tuple[LogReference, int]]) -> None:
+        without_grade = [(row, item) for row, item in rows if "finalgrade" not in row.other]
         self._changes: dict[tuple[int, int], list[Record]] = {}
-        for change in source.database.records(
+        for change in lookup.database.records(
             "grade_grades_history",
             ("id", "itemid", "userid", "timemodified", "finalgrade"),
-            {"userid": {row.learner for row, _ in silent if row.learner}},
-            among={"itemid": {item for _, item in silent}},
+            {"userid": {row.learner for row, _ in without_grade if row.learner}},
+            unindexed_filter={"itemid": {item for _, item in without_grade}},
         ):
             self._changes.setdefault((change["itemid"], change["userid"]), []).append(change)
         for changes in self._changes.values():
             changes.sort(key=lambda change: (change["timemodified"] or 0, change["id"]))
 
-    def complete(self, record: Record, row: Row) -> Record:
-        """The record with ``finalgrade`` as of the row, where only the history knows it."""
+    def with_final_grade(self, record: Record, row: LogReference) -> Record:
+        """The record, with ``finalgrade`` as of the row where the event data has none."""
         if "finalgrade" in row.other:
             return record
         changes = self._changes.get((record["itemid"], row.learner), [])
@@ -221,7 +235,7 @@ class _History:
         return {**record, "finalgrade": before[-1]["finalgrade"]} if before else record
 
 
-KINDS: Mapping[str, Kind] = {
-    "grade_grades": Kind("grade_grades", grades),
-    "grade_items": Kind("grade_items", items),
+LOADERS: Mapping[str, ObjectLoader] = {
+    "grade_grades": ObjectLoader("grade_grades", grades),
+    "grade_items": ObjectLoader("grade_items", items),
 }

@@ -1,16 +1,23 @@
 """H5P activities: the attempt that a received statement belongs to.
 
-The row holds the statement but not the attempt that was made of it; that is found by user, activity
-and time.
+The row does not name the attempt that Moodle made from the statement: the attempt is found by user,
+activity and time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from caliper_dagster.expander.columns import group_by
 from caliper_dagster.expander.connection import Record
-from caliper_dagster.expander.objects.rows import SAME_ACT, Found, Kind, Latest, Row, Source
+from caliper_dagster.expander.objects.loader import (
+    SECONDS_BEFORE_LOG_ROW,
+    LatestAttempt,
+    LoadedRecords,
+    LogReference,
+    Lookup,
+    ObjectLoader,
+)
+from caliper_dagster.expander.record_columns import group_by
 
 _ATTEMPT = (
     "id", "h5pactivityid", "userid", "attempt", "timecreated", "timemodified", "duration",
@@ -25,43 +32,45 @@ _RESULT = (
 class _Attempts:
     """Attempts of (activity, user), oldest first."""
 
-    def __init__(self, source: Source, pairs: Iterable[tuple[int, int]]) -> None:
+    def __init__(self, lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> None:
         pairs = list(pairs)
-        records = source.database.records(
+        records = lookup.database.records(
             "h5pactivity_attempts",
             _ATTEMPT,
             {
                 "userid": {user for _, user in pairs},
                 "h5pactivityid": {activity for activity, _ in pairs},
             },
-            conditional=("timecreated", "timemodified"),
+            condition_columns=("timecreated", "timemodified"),
         )
-        self._found: dict[tuple[int, int], list[Record]] = {}
+        self._by_pair: dict[tuple[int, int], list[Record]] = {}
         for record in sorted(records, key=lambda row: (row["timecreated"], row["id"])):
             pair = (record.pop("h5pactivityid"), record["userid"])
-            self._found.setdefault(pair, []).append(record)
+            self._by_pair.setdefault(pair, []).append(record)
 
     def newest(self, activity: int, user: int, time: int) -> Record | None:
-        """The newest one that had been made by then."""
-        made = [row for row in self._found.get((activity, user), []) if row["timecreated"] <= time]
+        """The newest attempt made by a time."""
+        made = [
+            row for row in self._by_pair.get((activity, user), []) if row["timecreated"] <= time
+        ]
         return made[-1] if made else None
 
 
-def statements(source: Source, rows: Sequence[Row]) -> Found:
-    """Attempts with ``results``: what each part of the content reported.
+def statements(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
+    """Attempts with ``results``: the result of each part of the content.
 
     Records: ``id``, ``attempt``, ``userid``, ``timecreated``, ``timemodified``, ``duration``,
     ``rawscore``, ``maxscore``, ``scaled``, ``completion``, ``success``, ``results``; a result has
     ``id``, ``subcontent``, ``interactiontype``, ``response``, ``rawscore``, ``maxscore``,
-    ``duration``, ``completion``. Null where the attempt was deleted since.
+    ``duration``, ``completion``. None where the attempt was deleted since.
     """
-    attempts = _Attempts(source, {(_activity(row), row.user) for row in rows if row.user})
-    chosen = [_attempt(attempts, row) for row in rows]
+    attempts = _Attempts(lookup, {(_activity(row), row.user) for row in rows if row.user})
+    own = [_attempt(attempts, row) for row in rows]
     results = group_by(
-        source.database.records(
+        lookup.database.records(
             "h5pactivity_attempts_results",
             _RESULT,
-            {"attemptid": {attempt["id"] for attempt in chosen if attempt}},
+            {"attemptid": {attempt["id"] for attempt in own if attempt}},
         ),
         "attemptid",
     )
@@ -73,30 +82,30 @@ def statements(source: Source, rows: Sequence[Row]) -> Found:
                 for result in sorted(results.get(attempt["id"], []), key=lambda row: row["id"])
             ],
         }
-        for attempt in chosen
+        for attempt in own
         if attempt
     }
-    return [attempt and records[attempt["id"]] for attempt in chosen]
+    return [attempt and records[attempt["id"]] for attempt in own]
 
 
-def _activity(row: Row) -> int:
+def _activity(row: LogReference) -> int:
     return row.instance or row.id
 
 
-def _attempt(attempts: _Attempts, row: Row) -> Record | None:
+def _attempt(attempts: _Attempts, row: LogReference) -> Record | None:
     attempt = attempts.newest(_activity(row), row.user, row.time) if row.user else None
-    # A statement makes an attempt or adds to it, some moments before its row.
+    # A statement creates or extends an attempt moments before its log row is written.
     if (
         attempt is None
-        or row.time - max(attempt["timecreated"], attempt["timemodified"]) > SAME_ACT
+        or row.time - max(attempt["timecreated"], attempt["timemodified"]) > SECONDS_BEFORE_LOG_ROW
     ):
         return None
     return attempt
 
 
-def latest(source: Source, wanted: Iterable[tuple[int, int]]) -> Latest:
-    """The newest attempt that had been made at a time."""
-    attempts = _Attempts(source, wanted)
+def latest(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> LatestAttempt:
+    """Finds the newest attempt made by a time."""
+    attempts = _Attempts(lookup, pairs)
 
     def find(activity: int, user: int, time: int) -> Record | None:
         attempt = attempts.newest(activity, user, time)
@@ -105,8 +114,8 @@ def latest(source: Source, wanted: Iterable[tuple[int, int]]) -> Latest:
     return find
 
 
-EVENT_KINDS: Mapping[str, Kind] = {
-    r"\mod_h5pactivity\event\statement_received": Kind(
+EVENT_LOADERS: Mapping[str, ObjectLoader] = {
+    r"\mod_h5pactivity\event\statement_received": ObjectLoader(
         "h5pactivity_attempts", statements, lambda _: 0
     ),
 }

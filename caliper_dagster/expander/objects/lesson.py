@@ -1,8 +1,8 @@
-"""Lessons: attempts have no id and no number in the log; pages, answers and essays have.
+"""Lessons: attempts, pages, answers and essays. The log names no attempt, by id or by number.
 
-A lesson counts how often a learner completed it (``lesson_grades``): that number is ``retry``, 0
-for the first attempt. Its times are those of a timer (``lesson_timer``), which starts with the
-attempt, some moments after the row that says so.
+A lesson counts how often a learner has completed it (``lesson_grades``). That number is ``retry``,
+0 for the first attempt. The times of an attempt are those of a timer (``lesson_timer``), which
+starts moments after the log row of the attempt's start.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from caliper_dagster.expander.connection import Record
 from caliper_dagster.expander.event_data import decode
-from caliper_dagster.expander.objects.rows import (
-    SAME_ACT,
-    WRITTEN_LATER,
-    Found,
-    Kind,
-    KindById,
-    Latest,
-    Row,
-    Source,
-    from_other,
+from caliper_dagster.expander.objects.loader import (
+    SECONDS_AFTER_LOG_ROW,
+    SECONDS_BEFORE_LOG_ROW,
+    LatestAttempt,
+    LoadedRecords,
+    LogReference,
+    Lookup,
+    ObjectByIdLoader,
+    ObjectLoader,
+    id_from_other,
 )
 
 _ENDED = r"\mod_lesson\event\lesson_ended"
 _PAGE = ("id", "lessonid", "qtype", "title")
 _ATTEMPT = ("id", "lessonid", "pageid", "userid", "retry", "useranswer")
 _ANSWER = ("id", "pageid", "userid", "answerid", "retry", "correct", "useranswer", "timeseen")
-_CHOSEN = (2, 3)
-"""Page types whose answer is one of the offered ones: true or false, multiple choice."""
-_TYPED = (1, 8)
-"""Page types whose answer is typed and short: short answer, numerical."""
+_CHOICE_PAGES = (2, 3)
+"""Types of pages with offered answers: true or false, multiple choice."""
+_SHORT_ANSWER_PAGES = (1, 8)
+"""Types of pages whose answer is typed and short: short answer, numerical."""
 
 _Pair = tuple[int, int]
 
@@ -38,54 +38,54 @@ _Pair = tuple[int, int]
 class _Attempts:
     """Timers and completions of (lesson, user)."""
 
-    def __init__(self, source: Source, pairs: Iterable[_Pair]) -> None:
+    def __init__(self, lookup: Lookup, pairs: Iterable[_Pair]) -> None:
         pairs = list(pairs)
         keys: dict[str, Iterable[int]] = {
             "userid": [user for _, user in pairs],
             "lessonid": [lesson for lesson, _ in pairs],
         }
-        timers = source.database.records(
+        timers = lookup.database.records(
             "lesson_timer",
             ("id", "lessonid", "userid", "starttime", "lessontime"),
             keys,
-            conditional=("starttime", "lessontime"),
+            condition_columns=("starttime", "lessontime"),
         )
-        grades = source.database.records(
+        grades = lookup.database.records(
             "lesson_grades",
             ("id", "lessonid", "userid", "completed"),
             keys,
-            conditional=("completed",),
+            condition_columns=("completed",),
         )
         self._timers = _by_pair(timers, "starttime")
         self._grades = _by_pair(grades, "completed")
 
     def timer(self, pair: _Pair, time: int) -> Record | None:
-        """The newest timer that had started by then."""
+        """The newest timer started by a time."""
         return next(
             (timer for timer in reversed(self._timers.get(pair, [])) if timer["starttime"] <= time),
             None,
         )
 
     def completed(self, pair: _Pair, time: int) -> int:
-        """How often the lesson had been completed by then."""
+        """How often the lesson was completed by a time."""
         return sum(grade["completed"] <= time for grade in self._grades.get(pair, []))
 
 
 def _by_pair(records: Iterable[Record], order: str) -> dict[_Pair, list[Record]]:
-    found: dict[_Pair, list[Record]] = {}
+    groups: dict[_Pair, list[Record]] = {}
     for record in sorted(records, key=lambda record: (record[order], record["id"])):
-        found.setdefault((record["lessonid"], record["userid"]), []).append(record)
-    return found
+        groups.setdefault((record["lessonid"], record["userid"]), []).append(record)
+    return groups
 
 
-def lessons(source: Source, rows: Sequence[Row]) -> Found:
-    """Lessons that somebody starts, resumes or ends: ``id`` and ``attempt``.
+def lessons(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
+    """Lessons that a user starts, resumes or ends: ``id`` and ``attempt``.
 
-    The attempt has ``retry`` (completions before it began), ``starttime`` and ``lessontime`` (last
-    seen in it, not after the row); both are null where there is no timer.
+    The attempt has ``retry`` (completions before it began), ``starttime`` and ``lessontime`` (when
+    the user was last seen in it, at most the time of the row); both are None without a timer.
     """
-    lessons = source.by_id("lesson", ("id",), [row.id for row in rows])
-    attempts = _Attempts(source, {(row.id, row.user) for row in rows if row.user})
+    lessons = lookup.by_id("lesson", ("id",), [row.id for row in rows])
+    attempts = _Attempts(lookup, {(row.id, row.user) for row in rows if row.user})
     records: list[Record | None] = []
     for row in rows:
         if row.id not in lessons:
@@ -97,10 +97,10 @@ def lessons(source: Source, rows: Sequence[Row]) -> Found:
     return records
 
 
-def _attempt(attempts: _Attempts, row: Row) -> Record:
+def _attempt(attempts: _Attempts, row: LogReference) -> Record:
     pair = (row.id, row.user)
     ended = row.event == _ENDED
-    timer = attempts.timer(pair, row.time + (0 if ended else WRITTEN_LATER))
+    timer = attempts.timer(pair, row.time + (0 if ended else SECONDS_AFTER_LOG_ROW))
     if timer is None:
         retry = attempts.completed(pair, row.time - 1)
         return {"retry": retry, "starttime": None, "lessontime": None}
@@ -112,9 +112,9 @@ def _attempt(attempts: _Attempts, row: Row) -> Record:
     }
 
 
-def latest(source: Source, wanted: Iterable[_Pair]) -> Latest:
-    """The attempt that was completed last at a time, else the one under way: its ``retry``."""
-    attempts = _Attempts(source, wanted)
+def latest(lookup: Lookup, pairs: Iterable[_Pair]) -> LatestAttempt:
+    """Finds the last completed attempt at a time, else the attempt in progress: its ``retry``."""
+    attempts = _Attempts(lookup, pairs)
 
     def find(lesson: int, user: int, time: int) -> Record | None:
         completed = attempts.completed((lesson, user), time)
@@ -125,49 +125,50 @@ def latest(source: Source, wanted: Iterable[_Pair]) -> Latest:
     return find
 
 
-def pages(source: Source, ids: Iterable[int]) -> Mapping[int, Record]:
+def pages(lookup: Lookup, ids: Iterable[int]) -> Mapping[int, Record]:
     """Pages: ``id``, ``lessonid``, ``qtype``, ``title``."""
-    return source.by_id("lesson_pages", _PAGE, ids)
+    return lookup.by_id("lesson_pages", _PAGE, ids)
 
 
-def answered_pages(source: Source, rows: Sequence[Row]) -> Found:
-    """Pages with ``answer``, null where it is gone.
+def answered_pages(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
+    """Pages with ``answer``, None where it was deleted.
 
-    The answer is the newest of the user on the page at the time of the row. It has ``id``,
-    ``retry``, ``correct``, ``answerid``; ``response``, the text of the offered answer that was
-    chosen (``responses`` where several may be); ``useranswer``, what was typed into a question with
-    short or numerical answer. What was written in an essay is never read out.
+    The answer is the user's newest on the page at the time of the row. It has ``id``, ``retry``,
+    ``correct``, ``answerid``; ``response``, the text of the chosen answer (``responses`` of several
+    ones); ``useranswer``, the typed text of a short or numerical answer. The texts of essays are
+    never returned.
     """
-    found = source.by_id("lesson_pages", _PAGE, [row.id for row in rows])
-    given = source.database.records(
+    page_by_id = lookup.by_id("lesson_pages", _PAGE, [row.id for row in rows])
+    answers = lookup.database.records(
         "lesson_attempts",
         _ANSWER,
-        {"userid": {row.user for row in rows if row.user}, "pageid": found},
-        conditional=("timeseen",),
+        {"userid": {row.user for row in rows if row.user}, "pageid": page_by_id},
+        condition_columns=("timeseen",),
     )
-    offered = source.by_id(
-        "lesson_answers", ("id", "answer"), {id_ for answer in given for id_ in _chosen(answer)}
+    offered = lookup.by_id(
+        "lesson_answers", ("id", "answer"), {id_ for answer in answers for id_ in _chosen(answer)}
     )
     by_user: dict[_Pair, list[Record]] = {}
-    for answer in sorted(given, key=lambda row: (row["timeseen"], row["id"])):
+    for answer in sorted(answers, key=lambda row: (row["timeseen"], row["id"])):
         by_user.setdefault((answer["pageid"], answer["userid"]), []).append(answer)
     records: list[Record | None] = []
     for row in rows:
-        page = found.get(row.id)
-        chosen = _newest(by_user.get((row.id, row.user), []), row.time)
+        page = page_by_id.get(row.id)
+        newest = _newest(by_user.get((row.id, row.user), []), row.time)
         records.append(
-            page and {**page, "answer": chosen and _answer(chosen, page["qtype"], offered)}
+            page and {**page, "answer": newest and _answer(newest, page["qtype"], offered)}
         )
     return records
 
 
-def _newest(given: list[Record], time: int) -> Record | None:
-    near = [answer for answer in given if time - SAME_ACT <= answer["timeseen"] <= time]
-    return near[-1] if near else None
+def _newest(answers: list[Record], time: int) -> Record | None:
+    earliest = time - SECONDS_BEFORE_LOG_ROW
+    of_request = [answer for answer in answers if earliest <= answer["timeseen"] <= time]
+    return of_request[-1] if of_request else None
 
 
 def _chosen(answer: Record) -> list[int]:
-    """Ids of the answers that were ticked: where several may be, they are a list in the text."""
+    """Ids of the chosen answers; several are stored as a comma-separated list in the text."""
     ticked = (answer["useranswer"] or "").split(",")
     if len(ticked) > 1 and all(id_.isascii() and id_.isdigit() for id_ in ticked):
         return [int(id_) for id_ in ticked]
@@ -176,9 +177,9 @@ def _chosen(answer: Record) -> list[int]:
 
 def _answer(answer: Record, qtype: int, offered: Mapping[int, Record]) -> Record:
     record = {name: answer[name] for name in ("id", "retry", "correct", "answerid")}
-    if qtype in _TYPED:
+    if qtype in _SHORT_ANSWER_PAGES:
         record["useranswer"] = answer["useranswer"]
-    if qtype in _CHOSEN:
+    if qtype in _CHOICE_PAGES:
         texts = [offered[id_]["answer"] for id_ in _chosen(answer) if id_ in offered]
         if len(texts) == 1:
             record["response"] = texts[0]
@@ -187,35 +188,38 @@ def _answer(answer: Record, qtype: int, offered: Mapping[int, Record]) -> Record
     return record
 
 
-def essays(source: Source, rows: Sequence[Row]) -> Found:
+def essays(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Essays: ``id``, ``pageid``, ``userid``, ``retry``, ``score`` and ``maxscore``.
 
-    The score is today's: it is kept in the answer itself, and null until it was given.
+    The score is today's: it is stored in the answer itself, and None until the essay is graded.
     """
-    ids = [_essay(row) for row in rows]
-    found = source.by_id("lesson_attempts", _ATTEMPT, ids)
-    most: dict[int, float] = {}
-    for answer in source.database.records(
-        "lesson_answers", ("pageid", "score"), {"pageid": {row["pageid"] for row in found.values()}}
+    ids = [_essay_id(row) for row in rows]
+    essay_by_id = lookup.by_id("lesson_attempts", _ATTEMPT, ids)
+    max_scores: dict[int, float] = {}
+    for answer in lookup.database.records(
+        "lesson_answers",
+        ("pageid", "score"),
+        {"pageid": {row["pageid"] for row in essay_by_id.values()}},
     ):
-        most[answer["pageid"]] = max(answer["score"] or 0, most.get(answer["pageid"], 0))
+        page = answer["pageid"]
+        max_scores[page] = max(answer["score"] or 0, max_scores.get(page, 0))
     records = {
         id_: {
             **{name: essay[name] for name in ("id", "pageid", "userid", "retry")},
             "score": _score(essay["useranswer"]),
-            "maxscore": most.get(essay["pageid"]),
+            "maxscore": max_scores.get(essay["pageid"]),
         }
-        for id_, essay in found.items()
+        for id_, essay in essay_by_id.items()
     }
     return [records.get(id_) for id_ in ids]
 
 
-def _essay(row: Row) -> int:
-    return row.id if row.table == "lesson_attempts" else from_other("attemptid")(row)
+def _essay_id(row: LogReference) -> int:
+    return row.id if row.table == "lesson_attempts" else id_from_other("attemptid")(row)
 
 
-def _score(stored: str | None) -> float | None:
-    essay = decode(stored or "")
+def _score(useranswer: str | None) -> float | None:
+    essay = decode(useranswer or "")
     score = essay.get("score") if isinstance(essay, dict) else None
     try:
         return float(score) if score is not None else None
@@ -223,15 +227,15 @@ def _score(stored: str | None) -> float | None:
         return None
 
 
-KINDS: Mapping[str, Kind | KindById] = {
-    "lesson_pages": KindById("lesson_pages", pages),
-    "lesson_attempts": Kind("lesson_attempts", essays),
+LOADERS: Mapping[str, ObjectLoader | ObjectByIdLoader] = {
+    "lesson_pages": ObjectByIdLoader("lesson_pages", pages),
+    "lesson_attempts": ObjectLoader("lesson_attempts", essays),
 }
-EVENT_KINDS: Mapping[str, Kind] = {
+EVENT_LOADERS: Mapping[str, ObjectLoader] = {
     **{
-        rf"\mod_lesson\event\lesson_{verb}": Kind("lesson", lessons)
+        rf"\mod_lesson\event\lesson_{verb}": ObjectLoader("lesson", lessons)
         for verb in ("started", "resumed", "restarted", "ended")
     },
-    r"\mod_lesson\event\question_answered": Kind("lesson_pages", answered_pages),
-    r"\mod_lesson\event\essay_assessed": Kind("lesson_attempts", essays, _essay),
+    r"\mod_lesson\event\question_answered": ObjectLoader("lesson_pages", answered_pages),
+    r"\mod_lesson\event\essay_assessed": ObjectLoader("lesson_attempts", essays, _essay_id),
 }

@@ -1,7 +1,7 @@
-"""Quizzes: attempts, their questions and how each was answered, as of the time of the row.
+"""Quizzes: attempts, their questions and the responses, as of the time of the row.
 
-``question_attempts`` belong to a usage (``quiz_attempts.uniqueid``); their steps are their history,
-so states and fractions are those of the newest step at the time.
+``question_attempts`` belong to a usage (``quiz_attempts.uniqueid``). Their steps are their history:
+state and fraction at a time are those of the newest step by then.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from caliper_dagster.expander.columns import group_by
 from caliper_dagster.expander.connection import Record
+from caliper_dagster.expander.event_data import as_id
 from caliper_dagster.expander.lookups.activities import find_modules
 from caliper_dagster.expander.lookups.log_lifecycle import ATTEMPT_DELETED, ATTEMPT_SUBMITTED
-from caliper_dagster.expander.objects.rows import (
-    WRITTEN_LATER,
-    Found,
-    Kind,
-    KindById,
-    Latest,
-    Row,
-    Source,
-    from_other,
-    number,
+from caliper_dagster.expander.objects.loader import (
+    SECONDS_AFTER_LOG_ROW,
+    LatestAttempt,
+    LoadedRecords,
+    LogReference,
+    Lookup,
+    ObjectByIdLoader,
+    ObjectLoader,
+    id_from_other,
 )
+from caliper_dagster.expander.record_columns import group_by
 
 _ATTEMPT = (
     "id", "quiz", "userid", "attempt", "state", "preview", "timestart", "timefinish", "sumgrades",
 )  # fmt: skip
-_READ = (*_ATTEMPT, "uniqueid", "timemodified")
+_ATTEMPT_COLUMNS = (*_ATTEMPT, "uniqueid", "timemodified")
 _QUESTION = ("id", "name", "qtype")
 _WITH_RESPONSE = ("complete", "invalid")
 _UNANSWERED = ("todo", "gaveup", "mangaveup", "notstarted", "unprocessed")
@@ -39,226 +39,237 @@ _MODULE_LEVEL = 70
 
 
 class Attempts:
-    """Quiz attempts as of a time: one that was not finished yet has no end and no grade.
+    """Quiz attempts as of a time: an attempt that was not finished yet has no end and no grade.
 
-    One that was changed since it was finished, perhaps by another grading, is marked with ``asof``
-    = ``export``: its grade is today's.
+    An attempt that was changed after it was finished, perhaps by regrading, has today's grade and
+    ``asof`` = ``export``.
     """
 
     def __init__(self, attempts: Iterable[Record]) -> None:
-        self._now: dict[int, Record] = {}
-        self._open: dict[int, Record] = {}
-        self._later: dict[int, Record] = {}
+        self._today: dict[int, Record] = {}
+        self._in_progress: dict[int, Record] = {}
+        self._changed_since: dict[int, Record] = {}
         self.usages: dict[int, int] = {}
-        self._changed: dict[int, int] = {}
+        self._modified: dict[int, int] = {}
         for attempt in attempts:
             id_ = attempt["id"]
             self.usages[id_] = attempt.pop("uniqueid")
-            self._changed[id_] = attempt.pop("timemodified", None) or 0
-            self._now[id_] = attempt
-            self._open[id_] = {
+            self._modified[id_] = attempt.pop("timemodified", None) or 0
+            self._today[id_] = attempt
+            self._in_progress[id_] = {
                 **attempt, "state": "inprogress", "timefinish": 0, "sumgrades": None
             }  # fmt: skip
-            self._later[id_] = {**attempt, "asof": "export"}
+            self._changed_since[id_] = {**attempt, "asof": "export"}
 
     @classmethod
-    def by_id(cls, source: Source, ids: Iterable[int]) -> Attempts:
+    def by_id(cls, lookup: Lookup, ids: Iterable[int]) -> Attempts:
         """Read attempts by their ids."""
-        return cls(source.database.records("quiz_attempts", _READ, {"id": ids}))
+        return cls(lookup.database.records("quiz_attempts", _ATTEMPT_COLUMNS, {"id": ids}))
 
     def as_of(self, attempt: int, time: int) -> Record | None:
-        """The attempt at a time; the same object while it does not change."""
-        now = self._now.get(attempt)
-        if now is None:
+        """The attempt at a time; the same Python object for all times with equal content."""
+        today = self._today.get(attempt)
+        if today is None:
             return None
-        if (now["timefinish"] or 0) > time:
-            return self._open[attempt]
-        changed = now["sumgrades"] is not None and self._changed[attempt] > time
-        return self._later[attempt] if changed else now
+        if (today["timefinish"] or 0) > time:
+            return self._in_progress[attempt]
+        changed = today["sumgrades"] is not None and self._modified[attempt] > time
+        return self._changed_since[attempt] if changed else today
 
     def graded_as_of(self, attempt: int, time: int, usages: _Usages) -> Record | None:
         """The attempt at a time with the ``sumgrades`` of that time.
 
-        Where it was changed since, they are summed up from the steps of its questions. A regrading
-        overwrites those: what it changed is not known any more.
+        Where the attempt changed since, ``sumgrades`` is the sum over the steps of its questions. A
+        regrading overwrites the steps: what it changed is unknown.
         """
         record = self.as_of(attempt, time)
         if record is None or "asof" not in record or not record["timefinish"]:
             return record
         total = usages.total(self.usages[attempt], time)
-        return {**self._now[attempt], "sumgrades": total}
+        return {**self._today[attempt], "sumgrades": total}
 
 
-def attempts(source: Source, rows: Sequence[Row]) -> Found:
+def attempts(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Attempts: ``quiz_attempts`` as of the row."""
-    found = Attempts.by_id(source, [row.id for row in rows])
-    return [found.as_of(row.id, row.time) for row in rows]
+    by_id = Attempts.by_id(lookup, [row.id for row in rows])
+    return [by_id.as_of(row.id, row.time) for row in rows]
 
 
-def submitted_attempts(source: Source, rows: Sequence[Row]) -> Found:
-    """Attempts with ``items``: each question, the state that it ended in, and the response.
+def submitted_attempts(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
+    """Attempts with ``items``: each question, its final state, and the response.
 
     An item has ``id`` (of the question attempt), ``slot``, ``questionid``, ``qtype``, ``name``,
     ``version``, ``questionbankentryid``, ``maxmark``, ``state``, ``fraction``, ``responsesummary``
-    and ``timecreated``: when the last response was given, null where there was none. What was
-    graded by hand after the row is not in it. Texts between questions (``description``) are no
-    items.
+    and ``timecreated`` (Unix time of the last response, None without a response). Manual grading
+    after the row does not count. Texts between questions (``description``) are not items.
     """
-    found = Attempts.by_id(source, [row.id for row in rows])
-    usages = _Usages(source, found.usages.values())
+    by_id = Attempts.by_id(lookup, [row.id for row in rows])
+    usages = _Usages(lookup, by_id.usages.values())
     records: list[Record | None] = []
     for row in rows:
-        attempt = found.graded_as_of(row.id, row.time, usages)
-        items = usages.items(found.usages[row.id], row.time) if attempt else []
+        attempt = by_id.graded_as_of(row.id, row.time, usages)
+        items = usages.items(by_id.usages[row.id], row.time) if attempt else []
         records.append(attempt and {**attempt, "items": items})
     return records
 
 
-def scored_attempts(source: Source, rows: Sequence[Row]) -> Found:
-    """Attempts that are graded: ``quiz_attempts`` with the ``sumgrades`` as of the row."""
-    found = Attempts.by_id(source, [row.id for row in rows])
-    usages = _Usages(source, found.usages.values())
-    return [found.graded_as_of(row.id, row.time, usages) for row in rows]
+def scored_attempts(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
+    """Graded attempts: ``quiz_attempts`` with the ``sumgrades`` as of the row."""
+    by_id = Attempts.by_id(lookup, [row.id for row in rows])
+    usages = _Usages(lookup, by_id.usages.values())
+    return [by_id.graded_as_of(row.id, row.time, usages) for row in rows]
 
 
-def graded_questions(source: Source, rows: Sequence[Row]) -> Found:
-    """Questions graded by hand: the question attempt of (``other.attemptid``, ``other.slot``).
+def graded_questions(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
+    """Manually graded questions: the question attempt of (``other.attemptid``, ``other.slot``).
 
     Records: ``id``, ``slot``, ``questionid``, ``name``, ``qtype``, ``version``,
     ``questionbankentryid``, ``maxmark``, ``fraction`` (of the newest grading at the time of the
     row) and ``attempt``, the quiz attempt.
     """
-    ids = [number(row.other.get("attemptid")) for row in rows]
-    found = Attempts.by_id(source, ids)
-    usages = _Usages(source, found.usages.values())
+    ids = [as_id(row.other.get("attemptid")) for row in rows]
+    by_id = Attempts.by_id(lookup, ids)
+    usages = _Usages(lookup, by_id.usages.values())
     records: list[Record | None] = []
     for id_, row in zip(ids, rows, strict=True):
-        slot = number(row.other.get("slot"))
-        question = usages.grading(found.usages.get(id_, 0), slot, row.time)
-        records.append(question and {**question, "attempt": found.as_of(id_, row.time)})
+        slot = as_id(row.other.get("slot"))
+        question = usages.grading(by_id.usages.get(id_, 0), slot, row.time)
+        records.append(question and {**question, "attempt": by_id.as_of(id_, row.time)})
     return records
 
 
-class _Deleted:
-    """Attempts that are gone from the tables, as the log tells of them: learners start their own.
+class _DeletedAttempts:
+    """Attempts that were deleted from the database, reconstructed from the log.
 
-    What they started is asked for by columns of an index of the log; anybody may have submitted or
-    deleted it.
+    Learners start their own attempts, so an index of the log finds these events by user. Anybody
+    may have submitted or deleted an attempt: these events are lifecycle rows.
+
+    Args:
+        lookup: where to look.
+        pairs: (quiz id, user id).
+        existing: ids of attempts that the database still has.
     """
 
-    def __init__(self, source: Source, pairs: Iterable[tuple[int, int]], left: set[int]) -> None:
+    def __init__(
+        self, lookup: Lookup, pairs: Iterable[tuple[int, int]], existing: set[int]
+    ) -> None:
         pairs = set(pairs)
-        modules = find_modules(source.database, (("quiz", quiz) for quiz, _ in pairs))
+        modules = find_modules(lookup.database, (("quiz", quiz) for quiz, _ in pairs))
         quizzes = {module: quiz for (_, quiz), module in modules.items()}
-        started = source.database.records(
+        started = lookup.database.records(
             "logstore_standard_log",
             ("id", "objectid", "userid", "contextinstanceid", "timecreated"),
             {"userid": {user for _, user in pairs}, "contextinstanceid": quizzes},
             f"contextlevel = {_MODULE_LEVEL} AND anonymous = 0 AND eventname = :started",
             started=_STARTED,
         )
-        gone = [row for row in started if row["objectid"] and row["objectid"] not in left]
-        later = source.database.lifecycle.rows(
-            (ATTEMPT_SUBMITTED, ATTEMPT_DELETED), {"objectid": {row["objectid"] for row in gone}}
+        deleted = [row for row in started if row["objectid"] and row["objectid"] not in existing]
+        later = lookup.lifecycle.rows(
+            (ATTEMPT_SUBMITTED, ATTEMPT_DELETED),
+            {"objectid": {row["objectid"] for row in deleted}},
         )
         times = {(row["objectid"], row["eventname"]): row["timecreated"] for row in later}
-        self._found: dict[tuple[int, int], list[_Past]] = {}
-        for row in sorted(gone, key=lambda row: (row["timecreated"], row["id"])):
+        self._by_pair: dict[tuple[int, int], list[_DeletedAttempt]] = {}
+        for row in sorted(deleted, key=lambda row: (row["timecreated"], row["id"])):
             id_ = row["objectid"]
-            past = _Past(
+            attempt = _DeletedAttempt(
                 {"id": id_, "userid": row["userid"]},
                 row["timecreated"],
                 times.get((id_, ATTEMPT_SUBMITTED)),
                 times.get((id_, ATTEMPT_DELETED)),
             )
             pair = (quizzes[row["contextinstanceid"]], row["userid"])
-            self._found.setdefault(pair, []).append(past)
+            self._by_pair.setdefault(pair, []).append(attempt)
 
-    def at(self, quiz: int, user: int, time: int) -> list[_Past]:
-        """Those that had been begun and were not deleted yet, oldest first."""
+    def at(self, quiz: int, user: int, time: int) -> list[_DeletedAttempt]:
+        """The attempts that existed at a time, oldest first."""
         return [
-            past
-            for past in self._found.get((quiz, user), [])
-            if past.begun <= time and (past.deleted is None or past.deleted > time)
+            attempt
+            for attempt in self._by_pair.get((quiz, user), [])
+            if attempt.started <= time and (attempt.deleted is None or attempt.deleted > time)
         ]
 
 
-class _Past(NamedTuple):
-    """An attempt with its times by the log, which has the submission just after the grade."""
+class _DeletedAttempt(NamedTuple):
+    """A deleted attempt with the Unix times of its events; None where the log has no such event."""
 
     record: Record
-    begun: int
+    started: int
     submitted: int | None
     deleted: int | None
 
     def is_finished(self, time: int) -> bool:
-        return self.submitted is not None and self.submitted - WRITTEN_LATER <= time
+        # The log row of the submission is written just after the grade.
+        return self.submitted is not None and self.submitted - SECONDS_AFTER_LOG_ROW <= time
 
 
-def latest(source: Source, wanted: Iterable[tuple[int, int]]) -> Latest:
-    """The newest attempt finished at a time, else the newest begun; previews are none.
+def latest(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> LatestAttempt:
+    """Finds the newest attempt finished by a time, else the newest started; previews do not count.
 
-    Of one that was deleted since, the record has only ``id`` and ``userid``.
+    The record of an attempt that was deleted since has only ``id`` and ``userid``.
     """
-    wanted = list(wanted)
-    records = source.database.records(
+    pairs = list(pairs)
+    records = lookup.database.records(
         "quiz_attempts",
-        _READ,
-        {"userid": {user for _, user in wanted}, "quiz": {quiz for quiz, _ in wanted}},
+        _ATTEMPT_COLUMNS,
+        {"userid": {user for _, user in pairs}, "quiz": {quiz for quiz, _ in pairs}},
         "preview = 0",
         ("preview", "timestart"),
     )
     by_pair: dict[tuple[int, int], list[Record]] = {}
     for record in sorted(records, key=lambda record: (record["attempt"], record["id"])):
         by_pair.setdefault((record["quiz"], record["userid"]), []).append(record)
-    found = Attempts(records)
-    deleted = _Deleted(source, wanted, {record["id"] for record in records})
+    existing = Attempts(records)
+    deleted = _DeletedAttempts(lookup, pairs, {record["id"] for record in records})
 
     def find(quiz: int, user: int, time: int) -> Record | None:
         own = by_pair.get((quiz, user), [])
-        past = deleted.at(quiz, user, time)
+        own_deleted = deleted.at(quiz, user, time)
         finished = [record for record in own if 0 < (record["timefinish"] or 0) <= time]
-        over = [attempt for attempt in past if attempt.is_finished(time)]
-        begun = [record for record in own if record["timestart"] <= time]
-        if finished or over:
-            begun, past = finished, over
-        if past and (not begun or past[-1].begun > begun[-1]["timestart"]):
-            return {"table": "quiz_attempts", **past[-1].record}
-        attempt = found.as_of(begun[-1]["id"], time) if begun else None
+        finished_deleted = [attempt for attempt in own_deleted if attempt.is_finished(time)]
+        started = [record for record in own if record["timestart"] <= time]
+        if finished or finished_deleted:
+            started, own_deleted = finished, finished_deleted
+        if own_deleted and (not started or own_deleted[-1].started > started[-1]["timestart"]):
+            return {"table": "quiz_attempts", **own_deleted[-1].record}
+        attempt = existing.as_of(started[-1]["id"], time) if started else None
         return attempt and {"table": "quiz_attempts", **attempt}
 
     return find
 
 
-def questions(source: Source, ids: Iterable[int]) -> dict[int, Record]:
-    """Questions by id: ``name``, ``qtype``, and since 4.0 ``version``, ``questionbankentryid``."""
-    found = source.by_id("question", _QUESTION, ids)
-    for version in source.database.records(
-        "question_versions", ("questionid", "version", "questionbankentryid"), {"questionid": found}
+def questions(lookup: Lookup, ids: Iterable[int]) -> dict[int, Record]:
+    """Questions by id: ``name``, ``qtype``; since 4.0 ``version`` and ``questionbankentryid``."""
+    records = lookup.by_id("question", _QUESTION, ids)
+    for version in lookup.database.records(
+        "question_versions",
+        ("questionid", "version", "questionbankentryid"),
+        {"questionid": records},
     ):
-        found[version.pop("questionid")].update(version)
-    return found
+        records[version.pop("questionid")].update(version)
+    return records
 
 
 class _Usages:
-    """Question attempts of usages with their steps and questions."""
+    """Question attempts of usages, with their steps and questions."""
 
-    def __init__(self, source: Source, usages: Iterable[int]) -> None:
-        found = source.database.records(
+    def __init__(self, lookup: Lookup, usages: Iterable[int]) -> None:
+        question_attempts = lookup.database.records(
             "question_attempts",
             ("id", "questionusageid", "slot", "questionid", "maxmark", "responsesummary"),
             {"questionusageid": usages},
-            conditional=("slot", "maxmark"),
+            condition_columns=("slot", "maxmark"),
         )
-        self._questions = questions(source, {record["questionid"] for record in found})
+        self._questions = questions(lookup, {record["questionid"] for record in question_attempts})
         self._by_usage = group_by(
-            sorted(found, key=lambda record: (record["slot"], record["id"])), "questionusageid"
+            sorted(question_attempts, key=lambda record: (record["slot"], record["id"])),
+            "questionusageid",
         )
-        steps = source.database.records(
+        steps = lookup.database.records(
             "question_attempt_steps",
             ("questionattemptid", "sequencenumber", "state", "fraction", "timecreated"),
-            {"questionattemptid": {record["id"] for record in found}},
-            conditional=("sequencenumber", "state", "timecreated"),
+            {"questionattemptid": {record["id"] for record in question_attempts}},
+            condition_columns=("sequencenumber", "state", "timecreated"),
         )
         self._steps = group_by(
             sorted(steps, key=lambda step: step["sequencenumber"]), "questionattemptid"
@@ -269,7 +280,7 @@ class _Usages:
         return [
             {
                 **self._item(record),
-                **_outcome(self._until(record, time)),
+                **_result(self._steps_by(record, time)),
                 "responsesummary": record["responsesummary"],
             }
             for record in self._by_usage.get(usage, [])
@@ -277,21 +288,23 @@ class _Usages:
         ]
 
     def grading(self, usage: int, slot: int, time: int) -> Record | None:
-        """The question of a slot and the fraction that the newest grading gave by then."""
+        """The question of a slot, with the fraction of its newest grading by a time."""
         for record in self._by_usage.get(usage, []):
             if record["slot"] == slot:
                 graded = [
-                    step for step in self._until(record, time) if step["state"].startswith(_GRADED)
+                    step
+                    for step in self._steps_by(record, time)
+                    if step["state"].startswith(_GRADED)
                 ]
                 fraction = graded[-1]["fraction"] if graded else None
                 return {**self._item(record), "fraction": fraction}
         return None
 
     def total(self, usage: int, time: int) -> float | None:
-        """The marks of a usage at a time; None while a question waits to be graded."""
+        """The sum of marks of a usage at a time; None while a question needs grading."""
         total = 0.0
         for record in self._by_usage.get(usage, []):
-            steps = self._until(record, time)
+            steps = self._steps_by(record, time)
             if record["maxmark"] > 0 and steps and steps[-1]["state"] == "needsgrading":
                 return None
             total += (steps[-1]["fraction"] or 0) * record["maxmark"] if steps else 0
@@ -307,15 +320,16 @@ class _Usages:
             "maxmark": record["maxmark"],
         }
 
-    def _until(self, record: Record, time: int) -> list[Record]:
+    def _steps_by(self, record: Record, time: int) -> list[Record]:
         return [step for step in self._steps.get(record["id"], []) if step["timecreated"] <= time]
 
 
-def _outcome(steps: list[Record]) -> Record:
-    """State and fraction of the last step, and when the last response was given.
+def _result(steps: list[Record]) -> Record:
+    """State and fraction of the last step, and the Unix time of the last response.
 
-    A step that saves a response is ``complete`` or ``invalid``; the one that ends the attempt only
-    grades it. Behaviours that grade at once have no such step: there the grading one counts.
+    A step that saves a response is ``complete`` or ``invalid``; the step that ends the attempt only
+    grades it. Question behaviours that grade immediately have no such step: there the grading step
+    is the response.
     """
     if not steps:
         return {"state": None, "fraction": None, "timecreated": None}
@@ -328,15 +342,17 @@ def _outcome(steps: list[Record]) -> Record:
     }
 
 
-KINDS: Mapping[str, Kind | KindById] = {
-    "quiz_attempts": Kind("quiz_attempts", attempts),
-    "question": KindById("question", questions),
+LOADERS: Mapping[str, ObjectLoader | ObjectByIdLoader] = {
+    "quiz_attempts": ObjectLoader("quiz_attempts", attempts),
+    "question": ObjectByIdLoader("question", questions),
 }
-EVENT_KINDS: Mapping[str, Kind] = {
-    r"\mod_quiz\event\attempt_submitted": Kind("quiz_attempts", submitted_attempts),
-    r"\mod_quiz\event\attempt_regraded": Kind("quiz_attempts", scored_attempts),
-    r"\mod_quiz\event\attempt_manual_grading_completed": Kind("quiz_attempts", scored_attempts),
-    r"\mod_quiz\event\question_manually_graded": Kind(
-        "question_attempts", graded_questions, from_other("attemptid"), "quiz_attempts"
+EVENT_LOADERS: Mapping[str, ObjectLoader] = {
+    r"\mod_quiz\event\attempt_submitted": ObjectLoader("quiz_attempts", submitted_attempts),
+    r"\mod_quiz\event\attempt_regraded": ObjectLoader("quiz_attempts", scored_attempts),
+    r"\mod_quiz\event\attempt_manual_grading_completed": ObjectLoader(
+        "quiz_attempts", scored_attempts
+    ),
+    r"\mod_quiz\event\question_manually_graded": ObjectLoader(
+        "question_attempts", graded_questions, id_from_other("attemptid"), "quiz_attempts"
     ),
 }

@@ -1,7 +1,7 @@
-"""SCORM packages: attempts are numbers, kept in the tracks that the player sends.
+"""SCORM packages: an attempt is a number in the tracks that the player sends.
 
-Tracks are ``scorm_scoes_track`` up to 4.2; since 4.3 ``scorm_scoes_value`` with ``scorm_attempt``
-and ``scorm_element``. Only the elements named here are read, never answers of learners.
+Tracks are ``scorm_scoes_track`` up to Moodle 4.2; since 4.3 ``scorm_scoes_value`` with
+``scorm_attempt`` and ``scorm_element``. Only the elements below are read, never learners' answers.
 """
 
 from __future__ import annotations
@@ -9,28 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from caliper_dagster.expander.columns import group_by
 from caliper_dagster.expander.connection import Record
-from caliper_dagster.expander.objects.rows import (
-    WRITTEN_LATER,
-    Found,
-    Kind,
-    Latest,
-    Row,
-    Source,
-    number,
+from caliper_dagster.expander.event_data import as_id
+from caliper_dagster.expander.objects.loader import (
+    SECONDS_AFTER_LOG_ROW,
+    LatestAttempt,
+    LoadedRecords,
+    LogReference,
+    Lookup,
+    ObjectLoader,
 )
+from caliper_dagster.expander.record_columns import group_by
 
 LAUNCHED = r"\mod_scorm\event\sco_launched"
 _DELETED = r"\mod_scorm\event\attempt_deleted"
 _START = "x.start.time"
-_MOST = ("cmi.core.score.max", "cmi.score.max")
+_MAX_SCORES = ("cmi.core.score.max", "cmi.score.max")
 _ELEMENTS = (
-    _START, *_MOST, "cmi.core.score.raw", "cmi.score.raw", "cmi.core.lesson_status",
+    _START, *_MAX_SCORES, "cmi.core.score.raw", "cmi.score.raw", "cmi.core.lesson_status",
     "cmi.completion_status", "cmi.success_status",
 )  # fmt: skip
-_FIRST_WITHIN = 300
-"""Seconds between the start of an attempt and its first launch."""
+_MAX_SECONDS_TO_FIRST_LAUNCH = 300
+"""Seconds that may lie between the start of an attempt and its first launch."""
 
 
 class _Track(NamedTuple):
@@ -46,55 +46,55 @@ class _Track(NamedTuple):
 class Tracks:
     """Tracks and attempts of (SCORM package, user)."""
 
-    def __init__(self, source: Source, pairs: Iterable[tuple[int, int]]) -> None:
+    def __init__(self, lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> None:
         pairs = list(pairs)
         keys = {
             "userid": {user for _, user in pairs},
             "scormid": {scorm for scorm, _ in pairs},
         }
-        new = source.database.has_table("scorm_scoes_value")
-        tracks = list((_values if new else _old_tracks)(source, keys))
+        has_values = lookup.database.has_table("scorm_scoes_value")
+        tracks = list((_read_values if has_values else _read_tracks)(lookup, keys))
         self._tracks: dict[tuple[int, int, int], list[_Track]] = {}
         for track in tracks:
             self._tracks.setdefault((track.scorm, track.user, track.attempt), []).append(track)
         self._starts: dict[tuple[int, int], dict[int, int]] = {}
-        for (scorm, user, attempt), found in self._tracks.items():
-            self._starts.setdefault((scorm, user), {})[attempt] = min(map(_began, found))
+        for (scorm, user, attempt), own in self._tracks.items():
+            self._starts.setdefault((scorm, user), {})[attempt] = min(map(_start, own))
 
     def attempt(self, scorm: int, user: int, time: int) -> int | None:
-        """The newest attempt that had begun by then."""
+        """The newest attempt begun by a time."""
         starts = self._starts.get((scorm, user), {})
         return max((attempt for attempt, start in starts.items() if start <= time), default=None)
 
     def first(self, scorm: int, user: int) -> int | None:
-        """The lowest number of an attempt."""
+        """The lowest number of an attempt; None where there is none."""
         return min(self._starts.get((scorm, user), {}), default=None)
 
     def start(self, scorm: int, user: int, attempt: int) -> int | None:
-        """When an attempt began; None where it left no track."""
+        """The Unix time at which an attempt began; None without a track."""
         return self._starts.get((scorm, user), {}).get(attempt)
 
-    def sco_of(self, scorm: int, user: int, attempt: int, row: Row) -> int | None:
-        """The SCO whose element has the value that the row reports."""
+    def sco_of(self, scorm: int, user: int, attempt: int, row: LogReference) -> int | None:
+        """The SCO whose element has the value that the row reports; None where none has it."""
         element, value = row.other.get("cmielement"), str(row.other.get("cmivalue"))
         sent = [t for t in self._tracks.get((scorm, user, attempt), []) if t.element == element]
-        same = [t for t in sent if t.value == value] or sent
-        scos = {track.sco for track in same}
+        candidates = [t for t in sent if t.value == value] or sent
+        scos = {track.sco for track in candidates}
         if len(scos) < 2:
             return next(iter(scos), None)
-        return min(same, key=lambda track: (abs(track.time - row.time), track.sco)).sco
+        return min(candidates, key=lambda track: (abs(track.time - row.time), track.sco)).sco
 
-    def most(self, scorm: int, user: int, attempt: int, sco: int | None) -> float | None:
-        """The highest score that a SCO says can be reached in it."""
+    def max_score(self, scorm: int, user: int, attempt: int, sco: int | None) -> float | None:
+        """The maximum score that a SCO reports; None where it reports none."""
         for track in self._tracks.get((scorm, user, attempt), []):
-            if track.sco == sco and track.element in _MOST:
+            if track.sco == sco and track.element in _MAX_SCORES:
                 return _decimal(track.value)
         return None
 
 
-def _began(track: _Track) -> int:
+def _start(track: _Track) -> int:
     if track.element == _START:
-        return min(number(track.value) or track.time, track.time)
+        return min(as_id(track.value) or track.time, track.time)
     return track.time
 
 
@@ -105,28 +105,28 @@ def _decimal(text: str) -> float | None:
         return None
 
 
-def _named(elements: Iterable[str]) -> str:
-    """SQL for a set of the names above, which are constants."""
+def _element_in(elements: Iterable[str]) -> str:
+    """SQL for a set of elements, which are constants of this module."""
     return f"element IN ({', '.join(repr(element) for element in elements)})"
 
 
-def _values(source: Source, keys: Mapping[str, set[int]]) -> Iterable[_Track]:
+def _read_values(lookup: Lookup, keys: Mapping[str, set[int]]) -> Iterable[_Track]:
     attempts = {
         attempt["id"]: attempt
-        for attempt in source.database.records(
+        for attempt in lookup.database.records(
             "scorm_attempt",
             ("id", "userid", "scormid", "attempt"),
             dict(keys),
-            conditional=("attempt",),
+            condition_columns=("attempt",),
         )
     }
     elements = {
         element["id"]: element["element"]
-        for element in source.database.records(
-            "scorm_element", ("id", "element"), None, _named(_ELEMENTS), ("element",)
+        for element in lookup.database.records(
+            "scorm_element", ("id", "element"), None, _element_in(_ELEMENTS), ("element",)
         )
     }
-    for value in source.database.records(
+    for value in lookup.database.records(
         "scorm_scoes_value",
         ("scoid", "attemptid", "elementid", "value", "timemodified"),
         {"attemptid": attempts, "elementid": elements},
@@ -143,12 +143,12 @@ def _values(source: Source, keys: Mapping[str, set[int]]) -> Iterable[_Track]:
         )
 
 
-def _old_tracks(source: Source, keys: Mapping[str, set[int]]) -> Iterable[_Track]:
-    for track in source.database.records(
+def _read_tracks(lookup: Lookup, keys: Mapping[str, set[int]]) -> Iterable[_Track]:
+    for track in lookup.database.records(
         "scorm_scoes_track",
         ("userid", "scormid", "attempt", "scoid", "element", "value", "timemodified"),
         dict(keys),
-        _named(_ELEMENTS),
+        _element_in(_ELEMENTS),
         ("element", "attempt"),
     ):
         yield _Track(
@@ -162,30 +162,30 @@ def _old_tracks(source: Source, keys: Mapping[str, set[int]]) -> Iterable[_Track
         )
 
 
-def attempts(source: Source, rows: Sequence[Row]) -> Found:
-    """Attempts of which something was sent or deleted.
+def attempts(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
+    """Attempts for which a SCO sent a track, or which were deleted.
 
-    Records: ``attempt`` (its number), ``scoid`` (of the SCO that sent it, null where that is not
-    certain) and ``scoremax`` (highest score of that SCO, null where it says none).
+    Records: ``attempt`` (its number), ``scoid`` (of the SCO that sent the track, None where that is
+    uncertain) and ``scoremax`` (maximum score of that SCO, None where it reports none).
     """
-    named = source.by_id(
+    by_id = lookup.by_id(
         "scorm_attempt",
         ("id", "userid", "scormid", "attempt"),
-        [number(row.other.get("attemptid")) for row in rows if _has_attempt_id(row)],
+        [as_id(row.other.get("attemptid")) for row in rows if _has_attempt_id(row)],
     )
-    pairs = {(attempt["scormid"], attempt["userid"]) for attempt in named.values()}
-    pairs |= {(_scorm(row), row.learner) for row in rows if row.learner}
-    tracks = Tracks(source, pairs)
-    return [_attempt(tracks, named, row) for row in rows]
+    pairs = {(attempt["scormid"], attempt["userid"]) for attempt in by_id.values()}
+    pairs |= {(_scorm_id(row), row.learner) for row in rows if row.learner}
+    tracks = Tracks(lookup, pairs)
+    return [_attempt(tracks, by_id, row) for row in rows]
 
 
-def _attempt(tracks: Tracks, named: Mapping[int, Record], row: Row) -> Record | None:
-    given = number(row.other.get("attemptid"))
-    scorm, user, attempt = _scorm(row), row.learner, given
+def _attempt(tracks: Tracks, by_id: Mapping[int, Record], row: LogReference) -> Record | None:
+    reference = as_id(row.other.get("attemptid"))
+    scorm, user, attempt = _scorm_id(row), row.learner, reference
     if _has_attempt_id(row):
-        if given not in named:
+        if reference not in by_id:
             return None
-        record = named[given]
+        record = by_id[reference]
         scorm, user, attempt = record["scormid"], record["userid"], record["attempt"]
     if not attempt:
         return None
@@ -193,44 +193,44 @@ def _attempt(tracks: Tracks, named: Mapping[int, Record], row: Row) -> Record | 
     return {
         "attempt": attempt,
         "scoid": sco,
-        "scoremax": tracks.most(scorm, user, attempt, sco) if sco else None,
+        "scoremax": tracks.max_score(scorm, user, attempt, sco) if sco else None,
     }
 
 
-def _has_attempt_id(row: Row) -> bool:
-    """Since 4.3 rows about tracks name the attempt by its id; all others by its number."""
+def _has_attempt_id(row: LogReference) -> bool:
+    """Whether ``attemptid`` is an id, as in rows about tracks since 4.3, and not a number."""
     return row.table == "scorm_scoes_value"
 
 
-def _scorm(row: Row) -> int:
+def _scorm_id(row: LogReference) -> int:
     # In rows about tracks, objectid is the id of the package.
     return row.instance or row.id
 
 
-def _attempt_id(row: Row) -> int:
-    return number(row.other.get("attemptid")) if _has_attempt_id(row) else 0
+def _attempt_id(row: LogReference) -> int:
+    return as_id(row.other.get("attemptid")) if _has_attempt_id(row) else 0
 
 
-def launches(source: Source, rows: Sequence[Row]) -> Found:
-    """SCOs that somebody launches: ``id``, ``title``, ``attempt``, ``first``.
+def launches(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
+    """SCOs that a user launches: ``id``, ``title``, ``attempt``, ``first``.
 
-    The attempt is the newest one that had begun at the launch (or begins with it); without any it
-    is the user's first. ``first`` is true for its first launch: the log has no earlier one of the
-    same attempt, and the attempt has no track from long before the row.
+    The attempt is the newest one begun at the launch, or begun by it; without one it is number 1.
+    ``first`` is true for the first launch of the attempt: the log has no earlier launch of it, and
+    the attempt did not begin more than 300 seconds before the row.
     """
-    scos = source.by_id("scorm_scoes", ("id", "scorm", "title"), [row.id for row in rows])
+    scos = lookup.by_id("scorm_scoes", ("id", "scorm", "title"), [row.id for row in rows])
     tracks = Tracks(
-        source,
+        lookup,
         {(scos[row.id]["scorm"], row.user) for row in rows if row.id in scos and row.user},
     )
-    log = source.database.records(
+    log = lookup.database.records(
         "logstore_standard_log",
         ("id", "userid", "contextinstanceid", "timecreated"),
         {
             "userid": {row.user for row in rows if row.user},
-            "contextinstanceid": {number(row.module.get("id")) for row in rows},
+            "contextinstanceid": {as_id(row.module.get("id")) for row in rows},
         },
-        # The columns of the index (userid, contextlevel, …).
+        # The index (userid, contextlevel, …) covers these columns.
         "contextlevel = 70 AND crud = 'r' AND eventname = :launched AND timecreated <= :end",
         launched=LAUNCHED,
         end=max(row.time for row in rows),
@@ -249,30 +249,30 @@ def launches(source: Source, rows: Sequence[Row]) -> Found:
     return records
 
 
-def _launch(tracks: Tracks, sco: Record, row: Row, earlier: list[int]) -> Record:
+def _launch(tracks: Tracks, sco: Record, row: LogReference, earlier: list[int]) -> Record:
     record = {"id": sco["id"], "title": sco["title"]}
     if not row.user:
         return record
     scorm = sco["scorm"]
 
     def attempt(time: int) -> int:
-        return tracks.attempt(scorm, row.user, time + WRITTEN_LATER) or 1
+        return tracks.attempt(scorm, row.user, time + SECONDS_AFTER_LOG_ROW) or 1
 
     current = attempt(row.time)
     start = tracks.start(scorm, row.user, current)
-    first = (start is None or start >= row.time - _FIRST_WITHIN) and all(
+    first = (start is None or start >= row.time - _MAX_SECONDS_TO_FIRST_LAUNCH) and all(
         attempt(time) != current for time in earlier
     )
     return {**record, "attempt": current, "first": first}
 
 
-def latest(source: Source, wanted: Iterable[tuple[int, int]]) -> Latest:
-    """The newest attempt that had begun at a time: its number.
+def latest(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> LatestAttempt:
+    """Finds the newest attempt begun by a time: its number.
 
-    Tracks are overwritten when a SCO is launched again, so an attempt may be older than its tracks:
-    where none seems to have begun, a grade still belongs to the first.
+    Moodle overwrites tracks when a SCO is launched again, so an attempt may be older than its
+    tracks: where no attempt has begun by that time, the grade belongs to the first one.
     """
-    tracks = Tracks(source, wanted)
+    tracks = Tracks(lookup, pairs)
 
     def find(scorm: int, user: int, time: int) -> Record | None:
         attempt = tracks.attempt(scorm, user, time) or tracks.first(scorm, user)
@@ -281,11 +281,11 @@ def latest(source: Source, wanted: Iterable[tuple[int, int]]) -> Latest:
     return find
 
 
-_SENT = Kind("scorm_attempt", attempts, _attempt_id)
+_TRACKED = ObjectLoader("scorm_attempt", attempts, _attempt_id)
 
-KINDS: Mapping[str, Kind] = {
-    "scorm_scoes": Kind("scorm_scoes", launches),
-    "scorm_scoes_value": _SENT,
-    "scorm_scoes_track": _SENT,
+LOADERS: Mapping[str, ObjectLoader] = {
+    "scorm_scoes": ObjectLoader("scorm_scoes", launches),
+    "scorm_scoes_value": _TRACKED,
+    "scorm_scoes_track": _TRACKED,
 }
-EVENT_KINDS: Mapping[str, Kind] = {_DELETED: _SENT}
+EVENT_LOADERS: Mapping[str, ObjectLoader] = {_DELETED: _TRACKED}

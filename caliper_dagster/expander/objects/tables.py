@@ -1,6 +1,7 @@
-"""Objects that are one record of one table: which columns of it are read.
+"""Objects that are one record of one table, and which columns of it are read.
 
-Never here: what persons wrote (bodies of messages, posts, notes and comments) and secrets (tokens).
+Texts that people wrote (bodies of messages, posts, notes, comments) and secrets (tokens) are never
+read.
 """
 
 from __future__ import annotations
@@ -9,22 +10,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from caliper_dagster.expander.connection import Record
-from caliper_dagster.expander.objects.rows import (
-    Found,
-    Kind,
-    KindById,
-    Records,
-    Row,
-    Source,
-    from_other,
+from caliper_dagster.expander.objects.loader import (
+    LoadById,
+    LoadedRecords,
+    LogReference,
+    Lookup,
+    ObjectByIdLoader,
+    ObjectLoader,
+    id_from_other,
 )
 
 
 class Table(NamedTuple):
-    """What is read of a table.
+    """The columns that are read of a table.
 
     Attributes:
-        name: column that becomes ``name``, None where nothing names the record.
+        name: column that becomes ``name``; None where the record has no name.
         columns: further columns, which keep their names.
     """
 
@@ -120,28 +121,29 @@ TABLES: Mapping[str, Table] = {
 }
 
 
-def table_records(table: str) -> Records:
-    """The records of one table by their ids."""
-    of = TABLES[table]
-    columns = ("id", *((of.name,) if of.name else ()), *of.columns)
+def load_table(table: str) -> LoadById:
+    """A function that loads the records of a table by their ids."""
+    definition = TABLES[table]
+    name = definition.name
+    columns = ("id", *((name,) if name else ()), *definition.columns)
 
-    def records(source: Source, ids: Iterable[int]) -> Mapping[int, Record]:
-        found = source.by_id(table, columns, ids)
-        return {id_: _renamed(record, of.name) for id_, record in found.items()}
+    def load(lookup: Lookup, ids: Iterable[int]) -> Mapping[int, Record]:
+        records = lookup.by_id(table, columns, ids)
+        return {id_: _renamed(record, name) for id_, record in records.items()}
 
-    return records
+    return load
 
 
-def _named_by_other(table: str, key: str) -> Kind:
-    """The records of one table by a member of the event data."""
-    wanted, records = from_other(key), table_records(table)
+def _table_by_event_data(table: str, key: str) -> ObjectLoader:
+    """A loader of the records of a table by an id that the event data holds."""
+    id_of, load_by_id = id_from_other(key), load_table(table)
 
-    def find(source: Source, rows: Sequence[Row]) -> Found:
-        ids = [wanted(row) for row in rows]
-        found = records(source, ids)
-        return [found.get(id_) for id_ in ids]
+    def load(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
+        ids = [id_of(row) for row in rows]
+        records = load_by_id(lookup, ids)
+        return [records.get(id_) for id_ in ids]
 
-    return Kind(table, find, wanted)
+    return ObjectLoader(table, load, id_of)
 
 
 def _renamed(record: Record, name: str | None) -> Record:
@@ -150,14 +152,14 @@ def _renamed(record: Record, name: str | None) -> Record:
     return {("name" if column == name else column): value for column, value in record.items()}
 
 
-KINDS: Mapping[str, KindById] = {
-    **{table: KindById(table, table_records(table)) for table in TABLES},
+LOADERS: Mapping[str, ObjectByIdLoader] = {
+    **{table: ObjectByIdLoader(table, load_table(table)) for table in TABLES},
     # The row's objectid is the role, not the record of role_capabilities.
-    "role_capabilities": KindById("role", table_records("role")),
+    "role_capabilities": ObjectByIdLoader("role", load_table("role")),
 }
-"""Kinds by ``objecttable``."""
+"""Loaders by ``objecttable``."""
 
-_NAMED_BY_OTHER = {
+_EVENT_DATA_KEYS = {
     r"\core\event\badge_viewed": ("badge", "badgeid"),
     r"\core\event\questions_exported": ("question_categories", "categoryid"),
     r"\core\event\questions_imported": ("question_categories", "categoryid"),
@@ -166,7 +168,7 @@ _NAMED_BY_OTHER = {
     ),
 }  # fmt: skip
 
-EVENT_KINDS: Mapping[str, Kind] = {
-    event: _named_by_other(table, key) for event, (table, key) in _NAMED_BY_OTHER.items()
+EVENT_LOADERS: Mapping[str, ObjectLoader] = {
+    event: _table_by_event_data(table, key) for event, (table, key) in _EVENT_DATA_KEYS.items()
 }
-"""Kinds by event, where only the event data names the object."""
+"""Loaders by event, where only the event data refers to the object."""

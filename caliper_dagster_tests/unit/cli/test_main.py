@@ -222,7 +222,7 @@ def test_rejected_events_are_listed_and_sent_again_when_the_store_is_mended(
         assert hour in map(str, HOURS)
         assert event_id.startswith("urn:uuid:")
         assert (int(log_id) > 0, event_name[0], status) == (True, "\\", "400")
-        assert "not taken here" in words
+        assert "not accepted here" in words
     with running(file, KEY, port=int(url.split(":")[2].split("/")[0])) as again:
         assert again == url
         with environment(dict(site.environment) | {"CALIPER_EVENT_STORE_URL": url}):

@@ -15,7 +15,7 @@ def test_faults_are_read_from_a_line():
     found = Faults.parse("429=0.1, drop-late=0.2,400=0.01,refuse=Grade*,413=5000,retry-after=2,"
                          "seconds=0.5,until=9,seed=3")  # fmt: skip
     assert found == Faults(
-        shares={"429": 0.1, "drop-late": 0.2}, refused={400: 0.01}, refuse="Grade*", largest=5000,
+        shares={"429": 0.1, "drop-late": 0.2}, refused={400: 0.01}, refuse="Grade*", max_bytes=5000,
         retry_after=2, seconds=0.5, until=9, seed=3,
     )  # fmt: skip
     assert Faults.parse("") == Faults()

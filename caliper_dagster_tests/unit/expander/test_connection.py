@@ -86,7 +86,7 @@ def test_many_records_are_read_like_few(empty_url):
     with MoodleDatabase.open(empty_url) as database:
         many = database.records(
             *("user", wanted, {"id": range(3, 3003)}, "(name <> :name OR name IS NULL)"),
-            conditional=("name",),
+            condition_columns=("name",),
             name="50% of 'it'",
         )
         one_by_one = [database.records("user", wanted, {"id": [key]})[0] for key in range(3, 13)]
@@ -110,9 +110,14 @@ def test_records_are_chosen_among_keys_as_by_keys(empty_url):
     fill(empty_url)
     with MoodleDatabase.open(empty_url) as database:
         for orders in ([1], [2, 9], [1, 2], [9], []):
-            found = database.records("user", ["id"], {"id": [1, 2]}, among={"order": orders})
+            found = database.records(
+                "user", ["id"], {"id": [1, 2]}, unindexed_filter={"order": orders}
+            )
             assert found == database.records("user", ["id"], {"id": [1, 2], "order": orders})
-        assert database.records("user", ["id"], {"id": [1]}, among={"no_such_column": [1]}) == []
+        assert (
+            database.records("user", ["id"], {"id": [1]}, unindexed_filter={"no_such_column": [1]})
+            == []
+        )
 
 
 def test_integers_of_records_come_as_columns(empty_url):

@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from caliper_dagster.core.partition_store import PartitionStore
-from caliper_dagster.expander import MoodleDatabase
-from caliper_dagster.expander.lookups.log_lifecycle import MODULE_EVENTS, ROLE_GIVEN
+from caliper_dagster.expander import LogLifecycle, MoodleDatabase
+from caliper_dagster.expander.lookups.log_lifecycle import MODULE_EVENTS, ROLE_ASSIGNED
 from caliper_dagster_tests.harness.handmade_site import LOG_ROW, server_tables, write
 
 CREATED, _, DELETED = MODULE_EVENTS
@@ -32,20 +32,27 @@ def log(empty_url: str) -> str:
         {"id": 300_000, "eventname": DELETED, "objectid": 7, "other": "told later"},
         {"id": 300_001, **OF_QUIZ},
         {"id": 300_002, **OF_QUIZ, "component": "core"},
-        {"id": 700_000, "eventname": ROLE_GIVEN, "objectid": 5, "relateduserid": 9, "courseid": 2},
+        {
+            "id": 700_000,
+            "eventname": ROLE_ASSIGNED,
+            "objectid": 5,
+            "relateduserid": 9,
+            "courseid": 2,
+        },
     )
     return empty_url
 
 
 def told(url: str, storage: PartitionStore | None = None) -> tuple[object, ...]:
-    pieces = storage.pieces("log_lifecycle") if storage else None
-    with MoodleDatabase.open(url, pieces=pieces) as database:
-        modules = database.lifecycle.rows(MODULE_EVENTS, {"objectid": {7, 8}})
-        roles = database.lifecycle.rows((ROLE_GIVEN,), {"relateduserid": {9}, "courseid": {2}})
+    tables = storage.id_range_tables("log_lifecycle") if storage else None
+    with MoodleDatabase.open(url) as database:
+        lifecycle = LogLifecycle(database, tables)
+        modules = lifecycle.rows(MODULE_EVENTS, {"objectid": {7, 8}})
+        roles = lifecycle.rows((ROLE_ASSIGNED,), {"relateduserid": {9}, "courseid": {2}})
         return (
             [(row["id"], row["eventname"], row["other"]) for row in modules],
             [row["id"] for row in roles],
-            database.lifecycle.components({7, 8}),
+            lifecycle.components({7, 8}),
         )
 
 
@@ -62,9 +69,9 @@ def test_rows_are_found_by_what_they_are_about_in_the_whole_log(log: str) -> Non
 
 def test_nothing_is_asked_for_nobody(log: str) -> None:
     with MoodleDatabase.open(log) as database:
-        before = database.statements
-        assert database.lifecycle.rows(MODULE_EVENTS, {"objectid": ()}) == []
-        assert database.lifecycle.components(()) == []
+        before, lifecycle = database.statements, LogLifecycle(database)
+        assert lifecycle.rows(MODULE_EVENTS, {"objectid": ()}) == []
+        assert lifecycle.components(()) == []
         assert database.statements == before
 
 
@@ -101,4 +108,4 @@ def test_ids_of_the_last_day_are_looked_at_again(tmp_path, log) -> None:
     assert told(log, storage) == EVERYTHING
     add(log, {"id": 600_001, "eventname": DELETED, "objectid": 8, "other": "late"})
     assert (600_001, DELETED, "late") in told(log, storage)[0]
-    assert storage.pieces("log_lifecycle").ranges() == [(0, 250_000), (250_000, 500_000)]
+    assert storage.id_range_tables("log_lifecycle").ranges() == [(0, 250_000), (250_000, 500_000)]

@@ -1,4 +1,4 @@
-"""The rows that are expanded: the columns that joins go by, and what the joins did not find."""
+"""The log rows during their expansion: the columns that lookups use, and unresolved references."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from caliper_dagster.expander.columns import NOTHING, Flags, Integers, RecordColumn, integers
 from caliper_dagster.expander.connection import Record
+from caliper_dagster.expander.record_columns import NO_ID, Flags, Integers, RecordColumn, integers
 
 MODULE_LEVEL = 70
 _NO_ROWS = np.zeros(0, dtype=np.int64)
@@ -23,15 +23,16 @@ class LogRows:
     """Log rows as arrays.
 
     Attributes:
-        log: the rows as they are.
+        log: the rows as they were read.
         ids: log ids.
         times: Unix times.
         users: ids of users, by the name of their record column.
         courses: course ids.
-        objects: ids that rows have as ``objectid``; 0 where it names nothing.
-        modules: course module ids, where the row's context is one (more are found later).
-        named: rows that are not anonymous.
-        found_modules: records of the column ``module``, once it is there.
+        objects: ``objectid`` of each row; 0 where it names no object.
+        modules: course module id of each row whose context is a course module;
+            ``module_references.complete`` adds those that rows refer to in another way.
+        identified: rows that are not anonymous.
+        module_records: records of the column ``module``, once it has been filled.
     """
 
     log: pa.Table
@@ -41,19 +42,19 @@ class LogRows:
     courses: Integers
     objects: Integers
     modules: Integers
-    named: Flags
+    identified: Flags
     _others: list[dict[str, Any]]
     _other_codes: Integers
-    found_modules: dict[int, Record] = field(default_factory=dict)
-    _missing: list[tuple[Integers, Integers]] = field(default_factory=list)
-    _names: dict[str, int] = field(default_factory=dict)
+    module_records: dict[int, Record] = field(default_factory=dict)
+    _unresolved: list[tuple[Integers, Integers]] = field(default_factory=list)
+    _codes: dict[str, int] = field(default_factory=dict)
     _texts: dict[str, tuple[list[str], Integers]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, log: pa.Table, other: pa.DictionaryArray) -> LogRows:
         """Rows of a ``MOODLE_LOG`` table and its decoded column ``other``."""
         modules = integers(log["contextinstanceid"]).copy()
-        modules[integers(log["contextlevel"]) != MODULE_LEVEL] = NOTHING
+        modules[integers(log["contextlevel"]) != MODULE_LEVEL] = NO_ID
         return cls(
             log,
             integers(log["id"]),
@@ -63,7 +64,7 @@ class LogRows:
             integers(log["objectid"]).clip(min=0),
             modules,
             integers(log["anonymous"]) != 1,
-            # The last one is that of rows without, whose code is -1.
+            # The last value is that of rows without event data, whose code is -1.
             [
                 value if isinstance(value, dict) else {}
                 for value in (*map(orjson.loads, other.dictionary.to_pylist()), None)
@@ -72,11 +73,11 @@ class LogRows:
         )
 
     def other(self, row: int) -> dict[str, Any]:
-        """Event data of a row; empty where there are none, or are no map."""
+        """Event data of a row; empty where there is none, or where it is not a map."""
         return self._others[int(self._other_codes[row])]
 
     def others(self, rows: Integers) -> list[dict[str, Any]]:
-        """Event data of some rows, as ``other`` gives them."""
+        """Event data of some rows, each as ``other`` returns it."""
         values = self._others
         return [values[code] for code in self._other_codes[rows].tolist()]
 
@@ -91,46 +92,46 @@ class LogRows:
             self._texts[column] = [*values, ""], codes
         return self._texts[column]
 
-    def note_unresolved(
+    def add_unresolved(
         self, reference: str, positions: Integers, ids: Integers | None = None
     ) -> None:
-        """Remember a reference of some rows that leads nowhere.
+        """Record that a reference of some rows was not resolved.
 
         Args:
-            reference: what was not found; with ids the table, and ``table:id`` is remembered.
-            positions: which rows.
-            ids: of each of these rows.
+            reference: the reference; with ``ids`` it is a table, and ``table:id`` is recorded.
+            positions: positions of the rows.
+            ids: the id of each of these rows.
         """
         if ids is None:
-            codes = np.full(len(positions), self._name(reference))
+            codes = np.full(len(positions), self._code(reference))
         else:
-            found, places = np.unique(ids, return_inverse=True)
-            names = [self._name(f"{reference}:{id_}") for id_ in found.tolist()]
-            codes = np.array(names, dtype=np.int64)[places]
-        self._missing.append((positions, codes))
+            distinct, indices = np.unique(ids, return_inverse=True)
+            names = [self._code(f"{reference}:{id_}") for id_ in distinct.tolist()]
+            codes = np.array(names, dtype=np.int64)[indices]
+        self._unresolved.append((positions, codes))
 
-    def note_references(self, references: Sequence[tuple[int, str]]) -> None:
-        """Remember references that lead nowhere, each of one row."""
+    def add_unresolved_references(self, references: Sequence[tuple[int, str]]) -> None:
+        """Record unresolved references, each as the position of its row and ``table:id``."""
         positions = np.array([row for row, _ in references], dtype=np.int64)
-        codes = np.array([self._name(name) for _, name in references], dtype=np.int64)
-        self._missing.append((positions, codes))
+        codes = np.array([self._code(name) for _, name in references], dtype=np.int64)
+        self._unresolved.append((positions, codes))
 
-    def _name(self, reference: str) -> int:
-        return self._names.setdefault(reference, len(self._names))
+    def _code(self, reference: str) -> int:
+        return self._codes.setdefault(reference, len(self._codes))
 
     def unresolved(self) -> pa.DictionaryArray:
-        """The column ``unresolved``: the references of each row in the order of the looking up."""
-        column, names = RecordColumn(len(self.ids)), list(self._names)
-        positions = np.concatenate([_NO_ROWS, *(rows for rows, _ in self._missing)])
-        codes = np.concatenate([_NO_ROWS, *(codes for _, codes in self._missing)])
+        """The column ``unresolved``: each row's references in the order of their recording."""
+        column, names = RecordColumn(len(self.ids)), list(self._codes)
+        positions = np.concatenate([_NO_ROWS, *(rows for rows, _ in self._unresolved)])
+        codes = np.concatenate([_NO_ROWS, *(codes for _, codes in self._unresolved)])
         order = np.argsort(positions, kind="stable")
         positions, codes = positions[order], codes[order]
         rows, firsts, counts = np.unique(positions, return_index=True, return_counts=True)
         alone, several = np.flatnonzero(counts == 1), np.flatnonzero(counts > 1)
-        used, places = np.unique(codes[firsts[alone]], return_inverse=True)
+        used, indices = np.unique(codes[firsts[alone]], return_inverse=True)
         texts = np.array([column.add([names[code]]) for code in used.tolist()], dtype=np.int64)
-        column.put(rows[alone], texts[places])
+        column.assign_codes(rows[alone], texts[indices])
         for row in several.tolist():
-            found = codes[firsts[row] : firsts[row] + counts[row]].tolist()
-            column.put([rows[row]], [column.add([names[code] for code in dict.fromkeys(found)])])
+            own_codes = dict.fromkeys(codes[firsts[row] : firsts[row] + counts[row]].tolist())
+            column.assign_codes([rows[row]], [column.add([names[code] for code in own_codes])])
         return column.array()
