@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from fsspec import get_filesystem_class
 from upath import UPath
 
-from caliper_dagster.core.errors import ConfigurationError, StorageError
+from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, StorageError
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.gc_tuning import raise_gc_threshold
 from caliper_dagster.core.hours import SECONDS, Hour
@@ -38,6 +38,7 @@ from caliper_dagster.core.wording import plural
 
 FooterStats = Mapping[str, object]
 
+_SETTING = SettingName("CALIPER_STORAGE")
 _RANGE = re.compile(r"(\d+)-(\d+)\.parquet")
 _STATS_KEY = b"caliper_dagster.facts"
 _LOCAL = {"", "file", "local"}
@@ -267,7 +268,7 @@ class PartitionStore:
     def _unreadable(self, error: Exception) -> ConfigurationError:
         # Object stores have exceptions of their own, whose words may hold credentials.
         words = _system_words(error) if isinstance(error, OSError) else type(error).__name__
-        return ConfigurationError(f"CALIPER_STORAGE cannot be read: {self._name} ({words}).")
+        return ConfigurationError(Sentence(_SETTING, f" cannot be read: {self._name} ({words})."))
 
     def _put(self, path: UPath | Path, content: pa.Buffer) -> None:
         try:
@@ -281,8 +282,10 @@ class PartitionStore:
             if isinstance(error, FileNotFoundError) and not self._local:
                 what = "there is no such bucket"
             raise ConfigurationError(
-                f"CALIPER_STORAGE cannot be written to: {self._name} "
-                f"({what or type(error).__name__})."
+                Sentence(
+                    _SETTING,
+                    f" cannot be written to: {self._name} ({what or type(error).__name__}).",
+                )
             ) from None
 
 
@@ -407,13 +410,16 @@ def _base(url: str) -> UPath:
         get_filesystem_class(base.protocol or "file")
     except ValueError:
         raise ConfigurationError(
-            "CALIPER_STORAGE must be a folder or a URL that fsspec knows, such as s3://…, not "
-            f"{urlsplit(url).scheme}://…."
+            Sentence(
+                _SETTING,
+                " must be a folder or a URL that fsspec knows, such as s3://…, not "
+                f"{urlsplit(url).scheme}://….",
+            )
         ) from None
     except ImportError as error:
         # The words are fsspec's own: which package to install for which kind of storage.
         raise ConfigurationError(
-            f"CALIPER_STORAGE needs a Python package that is not here: {error}."
+            Sentence(_SETTING, f" needs a Python package that is not here: {error}.")
         ) from None
     return base
 

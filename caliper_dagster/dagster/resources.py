@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from caliper_dagster.config.declaration import Reference, not_set
-from caliper_dagster.config.event_stores import EventStoreDefinition, event_stores
+from caliper_dagster.config.event_stores import EventStoreDefinition, event_stores, read_definition
 from caliper_dagster.config.settings import Settings, declared, ledger_url, storage_url
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.partition_store import PartitionStore
@@ -67,8 +67,12 @@ class EventStoresResource(dg.ConfigurableResource[Any]):
     stores: list[dict[str, Any]]
 
     def definitions(self) -> tuple[EventStoreDefinition, ...]:
-        """The event stores, not yet opened."""
-        return tuple(EventStoreDefinition.model_validate(store) for store in self.stores)
+        """The event stores, not yet opened.
+
+        Raises:
+            ConfigurationError: a value is wrong, which only a run's own configuration can be.
+        """
+        return tuple(read_definition(store) for store in self.stores)
 
 
 class StorageResource(dg.ConfigurableResource[Any]):

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from caliper_dagster.core.errors import DeliveryError
+from caliper_dagster.core.errors import DeliveryError, Sentence, SettingName
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.emitter.destination import (
     Answer,
@@ -180,9 +180,12 @@ class EnvelopeDelivery:
         versions = self.limits.versions
         if versions and _without_scheme(data_version) not in versions:
             raise DeliveryError(
-                f"The event store at {self.destination.address} accepts "
-                f"{', '.join(sorted(versions))}, "
-                f"not {_without_scheme(data_version)}: check CALIPER_VERSION.",
+                Sentence(
+                    f"The event store at {self.destination.address} accepts "
+                    f"{', '.join(sorted(versions))}, not {_without_scheme(data_version)}: check ",
+                    SettingName("CALIPER_VERSION"),
+                    ".",
+                ),
                 transient=False,
             )
         return self.limits.bytes - envelope_overhead(self.sensor, data_version)
@@ -320,9 +323,14 @@ class EnvelopeDelivery:
 
     def _accepts_nothing(self, answer: Answer) -> DeliveryError:
         return DeliveryError(
-            f"The event store at {self.destination.address} rejected {_MAX_REJECTIONS} single "
-            f"events and accepted none, the last with {answer.status} ({answer.words}): check "
-            "CALIPER_VERSION and CALIPER_EVENT_STORE_URL.",
+            Sentence(
+                f"The event store at {self.destination.address} rejected {_MAX_REJECTIONS} single "
+                f"events and accepted none, the last with {answer.status} ({answer.words}): check ",
+                SettingName("CALIPER_VERSION"),
+                " and ",
+                SettingName("CALIPER_EVENT_STORE_URL"),
+                ".",
+            ),
             transient=False,
         )
 

@@ -57,7 +57,8 @@ class Answer:
         meaning: what follows for the events.
         status: HTTP status; None without an answer, and for destinations without HTTP.
         words: what the destination said about a refusal, short and without secrets; may be empty.
-        sentence: the refusal for a person, with the setting to check; empty when accepted.
+        sentence: the refusal for a person, with the setting to check (a `Sentence` where it names
+            one); ends with a full stop; empty when accepted.
         retry_after: seconds for which the destination asks to be left alone; None when it does not.
     """
 

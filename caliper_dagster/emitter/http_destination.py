@@ -29,8 +29,17 @@ import orjson
 import requests
 import urllib3
 
-from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.emitter.destination import Answer, DestinationLimits, Meaning, Request
+
+_URL = SettingName("CALIPER_EVENT_STORE_URL")
+_API_KEY = SettingName("CALIPER_API_KEY")
+_CA_FILE = SettingName("CALIPER_CA_FILE")
+_TIMEOUT = SettingName("CALIPER_EVENT_STORE_TIMEOUT")
+_GZIP = SettingName("CALIPER_GZIP")
+_BATCH_BYTES = SettingName("CALIPER_BATCH_BYTES")
+_BATCH_SIZE = SettingName("CALIPER_BATCH_SIZE")
+_VERSION = SettingName("CALIPER_VERSION")
 
 _MAX_WORDS = 200
 """Characters of the event store's words that an error repeats."""
@@ -220,26 +229,29 @@ class HttpDestination:
         if isinstance(error, requests.exceptions.SSLError):
             return Answer(
                 Meaning.REFUSED,
-                sentence=f"{where} has no TLS certificate that this machine trusts: check "
-                "CALIPER_EVENT_STORE_URL, or name its authority's certificate in CALIPER_CA_FILE.",
+                sentence=Sentence(
+                    f"{where} has no TLS certificate that this machine trusts: check ",
+                    _URL,
+                    ", or name its authority's certificate in ",
+                    _CA_FILE,
+                    ".",
+                ),
             )
         if isinstance(error, requests.exceptions.ProxyError):
-            reason = "cannot be reached through the proxy of HTTP_PROXY or HTTPS_PROXY."
+            reason = Sentence("cannot be reached through the proxy of HTTP_PROXY or HTTPS_PROXY.")
         elif isinstance(error, requests.exceptions.ReadTimeout):
-            reason = (
-                f"did not answer within {self._timeout:g} seconds (CALIPER_EVENT_STORE_TIMEOUT)."
-            )
+            reason = Sentence(f"did not answer within {self._timeout:g} seconds (", _TIMEOUT, ").")
         elif system_reason := _system_reason(error):
-            reason = (
-                f"cannot be reached ({system_reason}): check CALIPER_EVENT_STORE_URL, and that the "
-                "event store is running."
+            reason = Sentence(
+                f"cannot be reached ({system_reason}): check ",
+                _URL,
+                ", and that the event store is running.",
             )
         else:
-            reason = (
-                "closed the connection without an answer: check CALIPER_EVENT_STORE_URL if this "
-                "persists."
+            reason = Sentence(
+                "closed the connection without an answer: check ", _URL, " if this persists."
             )
-        return Answer(Meaning.RETRY_LATER, sentence=f"{where} {reason}")
+        return Answer(Meaning.RETRY_LATER, sentence=Sentence(where, " ", reason))
 
     def _refusal(self, response: _Response) -> Answer:
         status = response.status
@@ -249,7 +261,9 @@ class HttpDestination:
             _meaning(status),
             status=status,
             words=words,
-            sentence=f"The event store at {self._address} {answered}: {_remedy(status)}.",
+            sentence=Sentence(
+                f"The event store at {self._address} {answered}: ", _remedy(status), "."
+            ),
             retry_after=response.retry_after,
         )
 
@@ -274,8 +288,9 @@ def _display_name(url: str) -> str:
         host = None
     if not host or parts.scheme not in _DEFAULT_PORTS:
         raise ConfigurationError(
-            "CALIPER_EVENT_STORE_URL must be an http or https URL such as "
-            "https://store.example.org/caliper."
+            Sentence(
+                _URL, " must be an http or https URL such as https://store.example.org/caliper."
+            )
         )
     netloc = f"[{host}]" if ":" in host else host
     if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
@@ -289,7 +304,7 @@ def _authorization(
     value = key if scheme.lower() == "none" else f"{scheme} {key}"
     if key and not _HEADER_VALUE.fullmatch(value):
         raise ConfigurationError(
-            "CALIPER_API_KEY holds a character that cannot be sent in an HTTP header."
+            Sentence(_API_KEY, " holds a character that cannot be sent in an HTTP header.")
         )
 
     def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -320,7 +335,7 @@ def _certificates(ca_file: str | None) -> str | None:
         ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError):
         raise ConfigurationError(
-            f"CALIPER_CA_FILE is wrong: {ca_file} is no file of PEM certificates that can be read."
+            Sentence(_CA_FILE, f" is wrong: {ca_file} is not a readable file of PEM certificates.")
         ) from None
     return ca_file
 
@@ -384,25 +399,25 @@ def _meaning(status: int) -> Meaning:
     return Meaning.TOO_LARGE if status == _TOO_LARGE else Meaning.REFUSED
 
 
-def _remedy(status: int) -> str:
+def _remedy(status: int) -> Sentence:
     if 300 <= status < 400:
-        return "it redirects, so set CALIPER_EVENT_STORE_URL to the address it redirects to"
+        return Sentence("it redirects, so set ", _URL, " to the address it redirects to")
     if _meaning(status) is Meaning.RETRY_LATER:
-        return "it could not accept the envelope now, try again later"
-    return _REMEDIES.get(status, "it refused the envelope")
+        return Sentence("it could not accept the envelope now, try again later")
+    return Sentence(*_REMEDIES.get(status, ("it refused the envelope",)))
 
 
-_REMEDIES: Mapping[int, str] = {
-    400: "it found the envelope malformed",
-    401: "check CALIPER_API_KEY",
-    403: "check CALIPER_API_KEY and what it allows",
-    404: "check CALIPER_EVENT_STORE_URL",
-    405: "it accepts no envelopes there, check CALIPER_EVENT_STORE_URL",
-    407: "check the proxy that HTTP_PROXY or HTTPS_PROXY names",
-    410: "check CALIPER_EVENT_STORE_URL",
-    413: "the envelope is too large for it, lower CALIPER_BATCH_BYTES or CALIPER_BATCH_SIZE",
-    415: "it accepts no JSON there, check CALIPER_EVENT_STORE_URL, or no gzip, check CALIPER_GZIP",
-    422: "it does not accept this version of Caliper or this content, check CALIPER_VERSION",
+_REMEDIES: Mapping[int, tuple[str, ...]] = {
+    400: ("it found the envelope malformed",),
+    401: ("check ", _API_KEY),
+    403: ("check ", _API_KEY, " and what it allows"),
+    404: ("check ", _URL),
+    405: ("it accepts no envelopes there, check ", _URL),
+    407: ("check the proxy that HTTP_PROXY or HTTPS_PROXY names",),
+    410: ("check ", _URL),
+    413: ("the envelope is too large for it, lower ", _BATCH_BYTES, " or ", _BATCH_SIZE),
+    415: ("it accepts no JSON there, check ", _URL, ", or no gzip, check ", _GZIP),
+    422: ("it does not accept this version of Caliper or this content, check ", _VERSION),
 }
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from caliper_dagster.core.errors import DeliveryError
+from caliper_dagster.core.errors import DeliveryError, Sentence
 from caliper_dagster.emitter.destination import Answer, Destination, Meaning, Request
 
 
@@ -145,7 +145,10 @@ class RetryingSender:
             attempts = "1 attempt" if tried == 1 else f"{tried} attempts"
             reason = f"The run gave up after {attempts} in {seconds:.0f} seconds"
         return DeliveryError(
-            f"{answer.sentence.rstrip('.')}. {reason}; acknowledged events stay acknowledged, and "
-            "the next run sends the rest.",
+            Sentence(
+                answer.sentence,
+                f" {reason}; acknowledged events stay acknowledged, and the next run sends the "
+                "rest.",
+            ),
             transient=True,
         )

@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.sql.elements import TextClause
 
-from caliper_dagster.core.errors import ConfigurationError, SourceError
+from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, SourceError
 from caliper_dagster.expander import bulk_read
 
 Record = dict[str, Any]
@@ -40,7 +40,10 @@ _DRIVERS = {
     "postgres": "postgresql+psycopg2",
     "postgresql": "postgresql+psycopg2",
 }
-_UNKNOWN_OPTION = "MOODLE_DB_URL: the driver does not know an option after the ? of the URL."
+_URL = SettingName("MOODLE_DB_URL")
+_PREFIX = SettingName("MOODLE_DB_PREFIX")
+_TIMEOUT = SettingName("MOODLE_DB_TIMEOUT")
+_UNKNOWN_OPTION = Sentence(_URL, ": the driver does not know an option after the ? of the URL.")
 _READ_TIMEOUT_MARGIN = 5
 """Seconds that the database has, after a statement timed out, to report it."""
 _TIMEOUT_MESSAGES = ("max_statement_time", "execution time", "statement timeout")
@@ -103,13 +106,17 @@ class MoodleDatabase:
         except SourceError:
             database.close()
             raise ConfigurationError(
-                f"MOODLE_DB_URL: {_address(parsed)} cannot be read as a database."
+                Sentence(_URL, f": {_address(parsed)} cannot be read as a database.")
             ) from None
         if not has_log:
             database.close()
             raise ConfigurationError(
-                f"MOODLE_DB_PREFIX: the database of MOODLE_DB_URL has no table "
-                f"{prefix}logstore_standard_log that this account may read."
+                Sentence(
+                    _PREFIX,
+                    ": the database of ",
+                    _URL,
+                    f" has no table {prefix}logstore_standard_log that this account may read.",
+                )
             )
         return database
 
@@ -370,8 +377,11 @@ def _parse(url: str) -> URL:
         parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
     if parsed is None or parsed.drivername not in _SUPPORTED:
         raise ConfigurationError(
-            "MOODLE_DB_URL must be an SQLAlchemy URL that begins with mysql+pymysql://, "
-            "postgresql+psycopg2:// or sqlite:///."
+            Sentence(
+                _URL,
+                " must be an SQLAlchemy URL that begins with mysql+pymysql://, "
+                "postgresql+psycopg2:// or sqlite:///.",
+            )
         )
     return parsed
 
@@ -395,7 +405,7 @@ def _engine(url: URL, timeout: int) -> Engine:
     try:
         engine = sa.create_engine(url, poolclass=sa.pool.NullPool, **options)
     except (ImportError, NoSuchModuleError):
-        raise ConfigurationError(f"MOODLE_DB_URL needs the driver {url.drivername}.") from None
+        raise ConfigurationError(Sentence(_URL, f" needs the driver {url.drivername}.")) from None
 
     @sa.event.listens_for(engine, "connect")
     def _make_read_only(connection: Any, _record: object) -> None:  # noqa: ANN401 - any DB-API
@@ -419,7 +429,7 @@ def _engine(url: URL, timeout: int) -> Engine:
 def _sqlite_engine(url: URL) -> Engine:
     path = Path(url.database or "")
     if not path.is_file():
-        raise ConfigurationError(f"MOODLE_DB_URL names the file {path}, which does not exist.")
+        raise ConfigurationError(Sentence(_URL, f" names the file {path}, which does not exist."))
     location = f"{path.resolve().as_uri()}?mode=ro"
     return sa.create_engine(
         "sqlite://",
@@ -431,12 +441,13 @@ def _sqlite_engine(url: URL) -> Engine:
 def _connection_failure(url: URL, error: DBAPIError) -> str:
     reason = str(error.orig).lower()
     if "access denied" in reason or "authentication failed" in reason or "no password" in reason:
-        return f"MOODLE_DB_URL: the database at {_address(url)} refuses this user and password."
+        place = _address(url)
+        return Sentence(_URL, f": the database at {place} refuses this user and password.")
     if "unknown database" in reason or "does not exist" in reason:
-        return f"MOODLE_DB_URL: there is no database {url.database} at {_address(url)}."
+        return Sentence(_URL, f": there is no database {url.database} at {_address(url)}.")
     if "invalid connection option" in reason:
         return _UNKNOWN_OPTION
-    return f"MOODLE_DB_URL: no database answers at {_address(url)}."
+    return Sentence(_URL, f": no database answers at {_address(url)}.")
 
 
 def _address(url: URL) -> str:
@@ -447,5 +458,5 @@ def _statement_failure(error: BaseException | None) -> str:
     """The message for a failed statement, without its keys and values."""
     reason = str(error).lower()
     if any(words in reason for words in _TIMEOUT_MESSAGES):
-        return "MOODLE_DB_TIMEOUT: Moodle's database cancelled a statement that took too long."
+        return Sentence(_TIMEOUT, ": Moodle's database cancelled a statement that took too long.")
     return f"Moodle's database did not answer a query ({type(error).__name__})."

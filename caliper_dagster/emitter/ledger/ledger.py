@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from caliper_dagster.core.errors import ConfigurationError, StorageError
+from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, StorageError
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.emitter.ledger.backlog import Backlog
 from caliper_dagster.emitter.ledger.fingerprints import unpacked
@@ -38,6 +38,8 @@ from caliper_dagster.emitter.ledger.records import (
     LastAnswers,
 )
 from caliper_dagster.emitter.ledger.tables import BACKLOG, BATCHES, LEASES, prepare
+
+_SETTING = SettingName("CALIPER_LEDGER_URL")
 
 _LOCK_WAIT = 30
 """Seconds to wait for another process that writes to the same SQLite ledger."""
@@ -267,8 +269,11 @@ class Ledger:
                 prepare(connection)
         except (SQLAlchemyError, OSError) as error:
             raise ConfigurationError(
-                f"CALIPER_LEDGER_URL is wrong: the ledger at {self._name} cannot be opened "
-                f"({self._reason(error)})."
+                Sentence(
+                    _SETTING,
+                    f" is wrong: the ledger at {self._name} cannot be opened "
+                    f"({self._reason(error)}).",
+                )
             ) from None
         self._prepared = True
 
@@ -289,8 +294,11 @@ def _parsed(url: str) -> sa.URL:
         parsed = sa.make_url(url)
     if parsed is None or parsed.get_backend_name() not in {"sqlite", "postgresql"}:
         raise ConfigurationError(
-            "CALIPER_LEDGER_URL must be an SQLAlchemy URL of SQLite or PostgreSQL, such as "
-            "sqlite:///ledger.sqlite or postgresql+psycopg2://user:password@host/database."
+            Sentence(
+                _SETTING,
+                " must be an SQLAlchemy URL of SQLite or PostgreSQL, such as "
+                "sqlite:///ledger.sqlite or postgresql+psycopg2://user:password@host/database.",
+            )
         )
     return parsed
 
@@ -314,7 +322,7 @@ def _engine(url: sa.URL) -> sa.Engine:
         engine = None
     if engine is None:
         raise ConfigurationError(
-            f"CALIPER_LEDGER_URL is wrong: there is no database driver {url.drivername!r} here."
+            Sentence(_SETTING, f" is wrong: there is no database driver {url.drivername!r} here.")
         )
     if isinstance(engine.dialect, SQLiteDialect):
         sa.event.listen(engine, "connect", _set_durable)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
-from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.core.revisions import OLDEST_REVISION
 from caliper_dagster.emitter.ledger.backlog import backlog_table
 from caliper_dagster.emitter.ledger.leases import leases_table
@@ -100,6 +100,10 @@ def _add(connection: sa.Connection, column: sa.Column[int]) -> None:
         connection.execute(sa.text(statement))
     except sa.exc.ProgrammingError:
         raise ConfigurationError(
-            f"The ledger of CALIPER_LEDGER_URL is that of an earlier release, and its account may "
-            f"not alter tables: have the owner of {BATCHES.name} run `{statement}`."
+            Sentence(
+                "The ledger of ",
+                SettingName("CALIPER_LEDGER_URL"),
+                " is that of an earlier release, and its account may not alter tables: have the "
+                f"owner of {BATCHES.name} run `{statement}`.",
+            )
         ) from None

@@ -101,6 +101,39 @@ def test_a_definition_holds_the_names_of_secrets_only(tmp_path: Path) -> None:
             assert store.sentence(error.value).startswith(words)
 
 
+def test_what_goes_wrong_with_a_store_is_said_with_the_keys_of_the_file(tmp_path: Path) -> None:
+    (store,) = read(tmp_path, "fine: {url: 'http://127.0.0.1:9/', ca_file: /nowhere.pem}")
+    with pytest.raises(ConfigurationError) as error:
+        store.open()
+    assert error.value.settings == ("CALIPER_CA_FILE",)
+    assert str(error.value).startswith("CALIPER_CA_FILE is wrong: /nowhere.pem is ")
+    assert store.sentence(error.value).startswith("Event store fine: ca_file is wrong: /nowhere")
+    (store,) = read(tmp_path, "fine: {url: 'http://127.0.0.1:9/CALIPER_API_KEY'}")
+    with store.open() as endpoint:
+        sentence = store.sentence(endpoint.post(b"{}").error())
+    # The words of an address stay as they are, also when they look like a setting.
+    assert sentence.startswith(
+        "Event store fine: the event store at http://127.0.0.1:9/CALIPER_API_KEY cannot be reached"
+    )
+    assert sentence.endswith(": check url, and that the event store is running.")
+
+
+def test_a_value_of_the_file_may_stand_in_a_variable(tmp_path: Path) -> None:
+    text = "fine: {url: 'http://x', batch_size: {env: SIZE}}"
+    with environment({"SIZE": "7"}):
+        assert read(tmp_path, text)[0].batch_size == 7
+    for values, words in (({"SIZE": SECRET}, "must be a whole number"), ({}, r"\$SIZE is not set")):
+        with (
+            environment(values),
+            pytest.raises(
+                ConfigurationError, match=f"event store fine: batch_size: .*{words}"
+            ) as error,
+        ):
+            read(tmp_path, text)
+        assert SECRET not in str(error.value)
+        assert error.value.place == f"{tmp_path}/stores.yaml: event store fine: batch_size"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

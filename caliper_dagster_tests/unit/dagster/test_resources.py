@@ -2,8 +2,12 @@ import dagster as dg
 import pytest
 
 from caliper_dagster.config.settings import Settings
-from caliper_dagster.core.errors import DeliveryError
-from caliper_dagster.dagster.resources import as_dagster_failure, resources
+from caliper_dagster.core.errors import ConfigurationError, DeliveryError
+from caliper_dagster.dagster.resources import (
+    EventStoresResource,
+    as_dagster_failure,
+    resources,
+)
 from caliper_dagster_tests.harness.environment import environment
 
 SECRETS = {
@@ -43,3 +47,11 @@ def test_our_errors_become_failures_with_the_same_sentence_and_no_history() -> N
 def test_other_errors_pass() -> None:
     with pytest.raises(KeyError), as_dagster_failure():
         raise KeyError("a defect")
+
+
+def test_a_configuration_of_a_run_is_checked_and_not_repeated() -> None:
+    held = EventStoresResource(stores=[{"url": "https://u:pass-of-store@x", "timeout": "soon"}])
+    with pytest.raises(ConfigurationError) as error:
+        held.definitions()
+    assert str(error.value).startswith("The definition of an event store is wrong: url: contains")
+    assert "pass-of-store" not in str(error.value)
