@@ -168,7 +168,7 @@ def test_what_a_killed_sender_has_sent_is_not_sent_again(site: SampleInstallatio
     with open_instance() as instance:
         (done,) = backfill.backfill(RunContext(instance, site.settings), HOURS)
     # The hours of the site have an envelope each.
-    in_flight = site.settings.envelopes_in_flight
+    in_flight = site.settings.event_store.envelopes_in_flight
     assert site.arrived().envelopes <= len(HOURS) + in_flight
     assert done.delivery.already_acknowledged > 0
     assert site.arrived().events >= sent
@@ -281,7 +281,8 @@ def test_other_settings_or_the_wish_begin_a_backfill_anew(site: SampleInstallati
         assert len(plan_backfill(instance, site.settings, HOURS, fresh=True).remaining) == len(
             HOURS
         )
-        other = site.settings.model_copy(update={"caliper_version": "v1p1"})
+        store = site.settings.event_store.model_copy(update={"caliper_version": "v1p1"})
+        other = site.settings.model_copy(update={"event_store": store})
         assert len(plan_backfill(instance, other, HOURS).remaining) == len(HOURS)
         (tag,) = {run.tags[BACKFILL_TAG] for run in instance.get_runs()}
         assert len(tag) == 16
