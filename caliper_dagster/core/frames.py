@@ -61,7 +61,7 @@ class Frame:
         """
         missing = [column.name for column in self.columns if column.name not in table.column_names]
         if missing:
-            raise StorageError(f"{self.name} lacks the column(s) {', '.join(missing)}.")
+            raise StorageError(f"{self.name} lacks columns: {', '.join(missing)}.")
         selected = table.select([column.name for column in self.columns])
         if selected.schema.equals(self.schema):
             return selected

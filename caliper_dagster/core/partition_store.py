@@ -35,6 +35,7 @@ from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingNam
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.gc_tuning import raise_gc_threshold
 from caliper_dagster.core.hours import SECONDS, Hour
+from caliper_dagster.core.wording import plural
 
 FooterStats = Mapping[str, object]
 
@@ -341,7 +342,7 @@ def split_by_hour(table: pa.Table, hours: Iterable[Hour]) -> Iterator[tuple[Hour
         yield hour, table.slice(first, end - first)
     if seen != table.num_rows:
         raise StorageError(
-            f"{table.num_rows - seen} row(s) belong to none of the hours that are being written."
+            f"{plural(table.num_rows - seen, 'row')} outside the hours that are being written."
         )
 
 

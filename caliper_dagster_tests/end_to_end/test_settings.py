@@ -238,7 +238,7 @@ def assert_no_secret(site: Installation, *texts: str) -> None:
 def sentences(command: str, told: CommandResult) -> list[str]:
     """What the command found wrong; the doctor says it in its list."""
     if command == "doctor" and told.out:
-        assert re.fullmatch(r"\d+ thing\(s\) to mend\.\n", told.err)
+        assert re.fullmatch(r"\d+ problems? to fix\.\n", told.err)
         return re.findall(r"^fail  .{16}  (.*)$", told.out, re.M)
     return told.err.splitlines()
 
