@@ -81,7 +81,7 @@ DIFFERENCES: tuple[dict[str, Any], ...] = (
 
 
 def rows(more: Iterable[Mapping[str, Any]], *, few: bool = False) -> Iterator[dict[str, Any]]:
-    """Each row as values of columns, with an id of its own, and more such; few are of some events."""
+    """Each row as values of columns, with an id of its own, and more; few are of some events."""
     number = 0
     for name in SOME if few else (*sorted(RECIPES.exact), *UNKNOWN):
         for difference in DIFFERENCES:
