@@ -92,7 +92,7 @@ class Translator:
         self,
         wwwroot: str,
         *,
-        version: VersionName = "v1p2",
+        version: VersionName = versions.NEWEST.name,
         person_names: bool = False,
         person_identifiers: Sequence[str] = ("SystemId",),
         ip_addresses: bool = False,
