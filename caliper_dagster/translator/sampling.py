@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.caliper.document_rules import parse, validate
-from caliper_dagster.caliper.problems import Problem, found
+from caliper_dagster.caliper.problems import Problem, violation
 from caliper_dagster.caliper.ruleset import EVENT_ID
 from caliper_dagster.core.frames import WITH_EVENT
 from caliper_dagster.translator.rows import Indices, Rows
@@ -118,14 +118,14 @@ def _chosen(table: Rows, rows: Indices, per_type: int | None) -> Indices:
 
 def _row_problems(row: Mapping[str, Any]) -> Iterator[Problem]:
     if row["json"] is None:
-        yield from found("table", "the row has no event")
+        yield from violation("table", "the row has no event")
         return
     event, problems = parse(row["json"])
     yield from problems or validate(event, strict=True)
     if isinstance(event, dict):
         for column, key in _SAME.items():
             if key in event and event[key] != row[column]:
-                yield from found("table", f"the event has another {key} than its row", key)
+                yield from violation("table", f"the event has another {key} than its row", key)
 
 
 def _id_findings(ids: pa.ChunkedArray) -> Iterator[Finding]:
