@@ -228,7 +228,7 @@ def type_of(value: object) -> str | None:
 
 
 def _named_with_anonymous_actor(event: Mapping[str, Any]) -> Problems:
-    """Persons named in an event with an anonymous actor (1.2 Anonymous Entities, on "membership")."""
+    """Persons named in an event with an anonymous actor (1.2 Anonymous Entities, "membership")."""
     if anonymous_type(_id(event.get("actor"))) is None:
         return []
     problems: list[Problem] = []

@@ -379,8 +379,8 @@ _SLOTS = {
     "ViewEvent": {"target": "Frame|MediaLocation"},
     "ViewEvent 1.1": {"target": "Frame"},
 }
-"""The types that the entities of an event must have. An entry for an action or a version comes before
-the general one. Actor and object are listed only where :data:`EVENT_TYPES` is not sufficient."""
+"""The types that the entities of an event must have. An entry for an action or a version comes
+before the general one. Actor and object are listed where :data:`EVENT_TYPES` is not sufficient."""
 
 _PROFILE_OF_EVENT = {
     "AnnotationEvent": "AnnotationProfile",

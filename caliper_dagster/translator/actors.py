@@ -49,7 +49,7 @@ class Actors:
             recipe: code of each row's recipe.
         """
 
-        def wanted(kind: str) -> Flags:
+        def recipe_has_actor(kind: str) -> Flags:
             flags: Flags = np.array([one.actor == kind for one in recipes], dtype=bool)
             return flags[recipe]
 
@@ -68,23 +68,25 @@ class Actors:
         unattended = ~acting_as & ~anonymous & (users <= 0)
         alone = unattended | (~acting_as & ~anonymous & ((users == related) | script))
         by_site = (
-            wanted("site") | (wanted("user_or_site") & unattended) | (wanted("grader") & alone)
+            recipe_has_actor("site")
+            | (recipe_has_actor("user_or_site") & unattended)
+            | (recipe_has_actor("grader") & alone)
         )
         actor = np.where(by_site, APPLICATION, trigger)
         # Whoever was logged in as the learner is the one who acted.
         learner = np.where(np.isin(related, guests), NOTHING, related)
-        actor = np.where(wanted("learner") & (related > 0) & ~acting_as, learner, actor)
+        actor = np.where(recipe_has_actor("learner") & (related > 0) & ~acting_as, learner, actor)
         return cls(actor, trigger, guest & (actor == NOTHING), acting_as, automatic & (users > 0))
 
     def person_rows(self, rows: Rows) -> list[tuple[str, Indices]]:
         """Where the record of the acting person is: column, and rows."""
-        left = self.actor > 0
-        found = []
+        remaining = self.actor > 0
+        result = []
         for name in ("user", "realuser", "relateduser"):
-            chosen = left & (rows.integers(f"{name}id") == self.actor)
-            left &= ~chosen
-            found.append((name, np.flatnonzero(chosen)))
-        return found
+            matching = remaining & (rows.integers(f"{name}id") == self.actor)
+            remaining &= ~matching
+            result.append((name, np.flatnonzero(matching)))
+        return result
 
 
 def _guests(rows: Rows) -> list[int]:

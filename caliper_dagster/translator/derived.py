@@ -307,9 +307,9 @@ def survey_items(
 
 def _survey_answer(item: Record) -> dict[str, Any]:
     """Points on a scale are stored as numbers; all else is text that the person wrote."""
-    given = [str(item[key]) for key in ("answer1", "answer2") if item.get(key)]
-    rated = all(value.isdecimal() for value in given)
-    return {"response": RatingScaleResponse if rated else OpenEndedResponse, "values": given}
+    answers = [str(item[key]) for key in ("answer1", "answer2") if item.get(key)]
+    rated = all(value.isdecimal() for value in answers)
+    return {"response": RatingScaleResponse if rated else OpenEndedResponse, "values": answers}
 
 
 def _questionnaire_item(
@@ -424,8 +424,8 @@ def thread_created(
 ) -> list[DerivedEvent]:
     """The discussion that a first post opens."""
     name = text(object, "name")
-    made = thread(render, objectid, name, cmid, module, component)
-    return [DerivedEvent("thread", "ResourceManagementEvent", "Created", made)]
+    discussion = thread(render, objectid, name, cmid, module, component)
+    return [DerivedEvent("thread", "ResourceManagementEvent", "Created", discussion)]
 
 
 @derived({"object.name": "institutional"})

@@ -20,8 +20,8 @@ class EventShape:
     @property
     def json_prefix(self) -> str:
         """The JSON between id and actor."""
-        named = vocabulary.has_event_property("profile", self.version)
-        profile = f',"profile":"{self.profile}"' if named else ""
+        has_profile = vocabulary.has_event_property("profile", self.version)
+        profile = f',"profile":"{self.profile}"' if has_profile else ""
         return f'","type":"{self.event_type}"{profile},"actor":'
 
     @property
@@ -66,7 +66,7 @@ def event_shape(
         event_type = "Event"
     if vocabulary.illegal(event_type, action, object_type, version):
         event_type = "Event"
-    wrong = vocabulary.illegal(event_type, action, object_type, version)
-    if wrong:
-        raise IllegalEventError(wrong)
+    problem = vocabulary.illegal(event_type, action, object_type, version)
+    if problem:
+        raise IllegalEventError(problem)
     return EventShape(event_type, action, vocabulary.profile(event_type, object_type), version)

@@ -25,7 +25,7 @@ NEVER = frozenset(
 """Keys of ``other`` that hold secrets or persons: they never leave, whatever a recipe says."""
 
 _NUMBERS = frozenset({bool, int, float})
-_LONGEST = 255
+_MAX_TEXT_LENGTH = 255
 _ID = re.compile(r"-?\d{1,18}")
 
 
@@ -42,12 +42,12 @@ def filtered_other(other: object, allowed: Collection[str]) -> dict[str, Any] | 
     """
     if not isinstance(other, dict):
         return None
-    kept = {
+    filtered = {
         key: value
         for key, value in other.items()
         if (type(value) in _NUMBERS or _is_allowed_text(key, value, allowed)) and not _is_never(key)
     }
-    return kept or None
+    return filtered or None
 
 
 @lru_cache(maxsize=10_000)
@@ -59,7 +59,7 @@ def _is_allowed_text(key: str, value: object, allowed: Collection[str]) -> bool:
     if not isinstance(value, str) or not value:
         return False
     if key in allowed:
-        return len(value) <= _LONGEST
+        return len(value) <= _MAX_TEXT_LENGTH
     return key.lower().endswith("id") and bool(_ID.fullmatch(value))
 
 
@@ -118,8 +118,8 @@ def gradebook(render: Render, other: object, object: Mapping[str, Any] | None) -
     del render
     item = (object or {}).get("item") or {}
     number = of_other(other, "itemid") or (object or {}).get("itemid")
-    known = {"itemId": integer(number), "itemType": item.get("itemtype")}
-    return {key: value for key, value in known.items() if value is not None} or True
+    item_properties = {"itemId": integer(number), "itemType": item.get("itemtype")}
+    return {key: value for key, value in item_properties.items() if value is not None} or True
 
 
 def change(render: Render, eventname: str | None) -> object:

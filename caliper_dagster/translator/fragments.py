@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from caliper_dagster.translator.rows import LOG_MARK, NOTHING, Codes, Flags, Indices, combinations
 
-_AT_ONCE = 20_000
+_ROWS_PER_BATCH = 20_000
 """Rows that are joined at a time: all their pieces stay near the processor."""
 
 
@@ -76,7 +76,7 @@ class Fragments:
             [(column.codes, len(column.texts)) for column in used], len(columns[0].codes)
         )
         parts = [[column.texts[code] for code in column.codes[firsts].tolist()] for column in used]
-        texts = [b"".join(found) for found in zip(*parts, strict=True)] or [b""] * len(firsts)
+        texts = [b"".join(row) for row in zip(*parts, strict=True)] or [b""] * len(firsts)
         return cls(inverse, texts=texts)
 
     def take(self, rows: Indices, logs: Codes | None = None) -> Fragments:
@@ -111,7 +111,7 @@ class Fragments:
         number = len(self.texts)
         ends = np.cumsum(np.fromiter(map(len, self.texts), np.int64, number))
         begins = self.texts
-        marks = [found.start() for found in _MARKS.finditer(whole)] if _MARK in whole else []
+        marks = [match.start() for match in _MARKS.finditer(whole)] if _MARK in whole else []
         if marks:
             marked = np.unique(np.searchsorted(ends, marks, side="right"))
             self._marked = np.zeros(number, dtype=np.int64)
@@ -120,8 +120,8 @@ class Fragments:
             begins = list(begins)
             for at, part in zip(marked.tolist(), parts, strict=True):
                 begins[at] = part[0]
-            behind = zip_longest(*(part[1:] for part in parts))
-            self._ends = [pa.array([None, *texts], pa.string()) for texts in behind]
+            remainders = zip_longest(*(part[1:] for part in parts))
+            self._ends = [pa.array([None, *texts], pa.string()) for texts in remainders]
             whole = b"".join(begins)
             ends = np.cumsum(np.fromiter(map(len, begins), np.int64, number))
         offsets = np.concatenate([[0], ends]).astype(np.int32)
@@ -209,8 +209,8 @@ def join_columns(columns: Sequence[TextColumn | str], rows: int) -> pa.ChunkedAr
 
 
 def _joined_batches(columns: Sequence[TextColumn | str], number: int) -> Iterator[pa.Array]:
-    for start in range(0, number, _AT_ONCE):
-        rows = slice(start, min(start + _AT_ONCE, number))
+    for start in range(0, number, _ROWS_PER_BATCH):
+        rows = slice(start, min(start + _ROWS_PER_BATCH, number))
         parts: list[pa.Array | str] = []
         for column in columns:
             text = column if isinstance(column, str) else column.array(rows)

@@ -111,24 +111,24 @@ class Iris:
         Returns:
             The address, and the names whose values were not known.
         """
-        whole = _parsed(template)
+        whole = _parse(template)
         texts = tuple([_text(values.get(name)) for name in whole.names])
         if whole.users or None in texts:
-            return self._assembled(whole, dict(zip(whole.names, texts, strict=True)))
+            return self._assemble(whole, dict(zip(whole.names, texts, strict=True)))
         return f"{self.site}/{whole.form % texts}", []
 
-    def _assembled(
+    def _assemble(
         self, template: _Template, texts: Mapping[str, str | None]
     ) -> tuple[str, list[str]]:
         """An address part by part; ids of users are put in last, by :meth:`of_user`."""
-        known = {
+        values = {
             name: text if text is None or name not in template.users else f"\0{name}\0"
             for name, text in texts.items()
         }
-        query = "&".join(filter(None, (part.filled(known) for part in template.parameters)))
-        fragment = template.fragment.filled(known)
+        query = "&".join(filter(None, (part.fill(values) for part in template.parameters)))
+        fragment = template.fragment.fill(values)
         address = (
-            f"{self.site}/{template.base.filled(known) or ''}"
+            f"{self.site}/{template.base.fill(values) or ''}"
             + (f"?{query}" if query else "")
             + (f"#{fragment}" if fragment else "")
         )
@@ -222,9 +222,9 @@ class _Part:
         names = _PLACEHOLDER.findall(text)
         return cls(_PLACEHOLDER.sub("%s", text.replace("%", "%%")), tuple(names))
 
-    def filled(self, given: Mapping[str, str | None]) -> str | None:
+    def fill(self, values: Mapping[str, str | None]) -> str | None:
         """The text; None when a value is missing."""
-        texts = tuple([given[name] for name in self.names])
+        texts = tuple([values[name] for name in self.names])
         return None if None in texts else self.form % texts
 
 
@@ -250,7 +250,7 @@ class _Template:
 
 
 @cache
-def _parsed(template: str) -> _Template:
+def _parse(template: str) -> _Template:
     head, _, fragment = template.partition("#")
     base, _, query = head.partition("?")
     parameters = [part for part in query.split("&") if part]

@@ -66,14 +66,14 @@ class PathEntity(BaseModel):
     @field_validator("path")
     @classmethod
     def _check_placeholders(cls, value: str) -> str:
-        known = [column for column in PATH_COLUMNS if column not in _RECORDS]
+        columns = [column for column in PATH_COLUMNS if column not in _RECORDS]
         for name in Iris.placeholders(value):
             column, _, key = name.partition(".")
             if column == "other" and key.lower() in NEVER:
                 raise ValueError(f"{{{name}}} may hold a secret and never leaves")
-            if name not in known and not (column == "other" and key):
-                there = ", ".join(f"{{{column}}}" for column in (*known, "other.KEY"))
-                raise ValueError(f"there is no {{{name}}}; there are {there}")
+            if name not in columns and not (column == "other" and key):
+                allowed = ", ".join(f"{{{column}}}" for column in (*columns, "other.KEY"))
+                raise ValueError(f"there is no {{{name}}}; there are {allowed}")
         return value
 
 
@@ -105,8 +105,8 @@ class _VariantSource(BaseModel):
         if isinstance(value, str):
             value = _FORMER_ENTITIES.get(value, value)
         if isinstance(value, str) and value not in ENTITY_FUNCTIONS:
-            known = ", ".join(sorted(ENTITY_FUNCTIONS))
-            raise ValueError(f"there is no entity {value!r}; there are {known}")
+            names = ", ".join(sorted(ENTITY_FUNCTIONS))
+            raise ValueError(f"there is no entity {value!r}; there are {names}")
         return value
 
     @field_validator("event_type")
@@ -133,9 +133,9 @@ class _VariantSource(BaseModel):
         if actions is not None and action not in actions:
             raise ValueError(f"{self.event_type} has no action {action}")
         if isinstance(self.object_, PathEntity):
-            wrong = vocabulary.illegal(self.event_type, action, self.object_.type, NEWEST)
-            if wrong:
-                raise ValueError(wrong)
+            problem = vocabulary.illegal(self.event_type, action, self.object_.type, NEWEST)
+            if problem:
+                raise ValueError(problem)
 
 
 _FUNCTIONS: dict[str, Mapping[str, object]] = {
@@ -181,10 +181,10 @@ class _RecipeSource(_VariantSource):
     @field_validator("when", "extensions", "derived")
     @classmethod
     def _check_functions(cls, value: Any, info: Any) -> Any:  # noqa: ANN401 - list or dict
-        known = _FUNCTIONS[info.field_name]
+        functions = _FUNCTIONS[info.field_name]
         for name in value:
-            if name not in known:
-                raise ValueError(f"there is no {name!r}; there are {', '.join(sorted(known))}")
+            if name not in functions:
+                raise ValueError(f"there is no {name!r}; there are {', '.join(sorted(functions))}")
         return value
 
 
@@ -240,7 +240,7 @@ class Recipes:
 
     exact: Mapping[str, Recipe]
     families: tuple[tuple[str, Recipe], ...] = ()
-    _found: dict[tuple[Any, ...], Recipe] = field(default_factory=dict, repr=False)
+    _cache: dict[tuple[Any, ...], Recipe] = field(default_factory=dict, repr=False)
 
     def find(
         self,
@@ -250,20 +250,20 @@ class Recipes:
         contextlevel: int | None = None,
     ) -> Recipe:
         """The recipe of a row; there always is one."""
-        known = self.exact.get(event_name)
-        if known is not None:
-            return known
+        exact = self.exact.get(event_name)
+        if exact is not None:
+            return exact
         key = (event_name, crud, objecttable, contextlevel)
-        if key not in self._found:
-            self._found[key] = self._family(event_name, contextlevel) or _fallback(*key)
-        return self._found[key]
+        if key not in self._cache:
+            self._cache[key] = self._family(event_name, contextlevel) or _fallback(*key)
+        return self._cache[key]
 
     def _family(self, event_name: str, contextlevel: int | None) -> Recipe | None:
         return next(
             (
                 _for_name(recipe, event_name)
                 for pattern, recipe in self.families
-                if fnmatchcase(event_name, pattern) and _belongs(recipe, contextlevel)
+                if fnmatchcase(event_name, pattern) and _applies(recipe, contextlevel)
             ),
             None,
         )
@@ -278,22 +278,22 @@ class Recipes:
             RecipeError: see :func:`read_recipes`.
         """
         exact, families = dict(self.exact), list(self.families)
-        own: list[tuple[str, Recipe]] = []
+        user_families: list[tuple[str, Recipe]] = []
         for name, text in files:
             for event, recipe in read_recipes(name, text, resolution="user"):
                 if event.startswith("*"):
-                    own.append((event, recipe))
+                    user_families.append((event, recipe))
                 else:
                     exact[event] = recipe
         # A family of the site's own also stands before the exact recipes that it matches.
-        for event, recipe in own:
+        for event, recipe in user_families:
             for known in [known for known in exact if fnmatchcase(known, event)]:
                 if exact[known].resolution != "user":
                     exact[known] = _for_name(recipe, known)
-        return Recipes(exact, (*own, *families))
+        return Recipes(exact, (*user_families, *families))
 
 
-def _belongs(recipe: Recipe, contextlevel: int | None) -> bool:
+def _applies(recipe: Recipe, contextlevel: int | None) -> bool:
     """Whether a family has a row: those about activities have none of another context."""
     about_activity = recipe.resolution == "family" and recipe.object in {
         "activity",
@@ -366,7 +366,7 @@ def read_recipes(
         try:
             checked = _RecipeSource.model_validate(source)
         except ValidationError as error:
-            raise RecipeError(f"{name}, line {line}: {_first(error)}.") from None
+            raise RecipeError(f"{name}, line {line}: {_first_problem(error)}.") from None
         try:
             yield from _recipes(checked, resolution, name)
         except ValueError as error:
@@ -382,7 +382,7 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _first(error: ValidationError) -> str:
+def _first_problem(error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     # An entity is a name or a map, and both are complained about: the map says what is wrong.
     problem = next((each for each in problems if each["loc"][-1:] != ("str",)), problems[0])
@@ -427,18 +427,18 @@ def _event_fields(shape: _VariantSource, event_name: str) -> dict[str, Any]:
 
 
 @cache
-def _words() -> tuple[dict[str, str], dict[str, str], str]:
+def _actions_by_word() -> tuple[dict[str, str], dict[str, str], str]:
     """Actions by verb, by crud, and the one for everything else."""
     folder = resources.files("caliper_dagster.translator") / "recipes"
     text = (folder / _FALLBACK_FILE).read_text(encoding="utf-8")
-    found = yaml.load(text, Loader=_Loader)  # noqa: S506 - it is the safe one, in C
-    verbs = {verb: action for action, verbs in found["verbs"].items() for verb in verbs}
-    return verbs, found["crud"], found["otherwise"]
+    words = yaml.load(text, Loader=_Loader)  # noqa: S506 - it is the safe one, in C
+    verbs = {verb: action for action, verbs in words["verbs"].items() for verb in verbs}
+    return verbs, words["crud"], words["otherwise"]
 
 
 def action_of(event_name: str, crud: str | None) -> str:
     """The action that the last word of an event name says, else ``crud``."""
-    verbs, by_crud, otherwise = _words()
+    verbs, by_crud, otherwise = _actions_by_word()
     verb = re.split(r"[_\\]", event_name)[-1]
     return verbs.get(verb) or by_crud.get(crud or "") or otherwise
 

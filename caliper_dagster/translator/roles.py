@@ -28,13 +28,13 @@ def caliper_roles(membership: Mapping[str, Any]) -> list[str]:
     Args:
         membership: ``roles`` with ``shortname`` and ``archetype``, ``siteadmin``, ``guest``.
     """
-    found = [
+    roles = [
         name
         for role in membership["roles"]
         for name in _BY_ARCHETYPE.get(role["archetype"] or role["shortname"], ("Member",))
     ]
     if membership.get("siteadmin"):
-        found.extend(_ADMINISTRATOR)
+        roles.extend(_ADMINISTRATOR)
     if membership.get("guest"):
-        found.extend(_BY_ARCHETYPE["guest"])
-    return list(dict.fromkeys(found)) or ["Member"]
+        roles.extend(_BY_ARCHETYPE["guest"])
+    return list(dict.fromkeys(roles)) or ["Member"]

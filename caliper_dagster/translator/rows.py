@@ -31,7 +31,7 @@ _LARGEST = 2**62
 _SMALL_PART = 50
 """Integers of so small a part of the rows are looked at by themselves."""
 
-_FEW = 500
+_SORT_BELOW = 500
 """Below that, sorting is faster than a table of hashes."""
 
 
@@ -107,18 +107,18 @@ class Rows:
             values = [orjson.loads(value) for value in values]
         return codes, [*values, None]
 
-    def holding(self, name: str, wanted: str) -> Flags:
+    def holding(self, name: str, expected: str) -> Flags:
         """The rows in which a column has a value."""
         codes, values = self.column(name)
-        flags: Flags = np.array([value == wanted for value in values])[codes]
+        flags: Flags = np.array([value == expected for value in values])[codes]
         return flags
 
     def having(self, name: str, rows: Indices) -> Indices:
         """Those of some rows in which a column is not null."""
         codes, values = self.column(name)
         present = np.array([value is not None for value in values])
-        chosen: Indices = rows[present[codes[rows]]]
-        return chosen
+        selected: Indices = rows[present[codes[rows]]]
+        return selected
 
     def distinct(
         self, names: Sequence[str], rows: Indices
@@ -199,7 +199,7 @@ def first_of_each(keys: Codes, size: int) -> tuple[Indices, Indices]:
         number = np.empty(size, dtype=np.intp)
         number[occurring] = np.arange(len(occurring))
         return first[occurring], number[keys]
-    if len(keys) < _FEW:
+    if len(keys) < _SORT_BELOW:
         _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         return first, inverse
     encoded = pa.array(keys).dictionary_encode()
@@ -239,16 +239,16 @@ def parameters(function: Callable[..., Any]) -> tuple[str, ...]:
 
 def without_empty(value: Mapping[str, Any]) -> dict[str, Any]:
     """A copy without properties that are null or empty, at any depth (1.2, Entity)."""
-    kept: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for key, item in value.items():
         kind = type(item)
         if kind is dict:
-            found = without_empty(item)
-            if found:
-                kept[key] = found
+            nested = without_empty(item)
+            if nested:
+                result[key] = nested
         elif kind is list:
             if item:
-                kept[key] = [without_empty(part) if type(part) is dict else part for part in item]
+                result[key] = [without_empty(part) if type(part) is dict else part for part in item]
         elif item is not None and item != "":
-            kept[key] = item
-    return kept
+            result[key] = item
+    return result

@@ -122,12 +122,12 @@ def course_of_object(
     course: Record | None,
 ) -> CourseSection:
     """The course that the row is about; ``other`` knows its name also when it is deleted."""
-    known = dict(object or {})
+    record_values = dict(object or {})
     if course and course["id"] == objectid:
-        known = {**known, **course}
+        record_values = {**record_values, **course}
     for name in ("fullname", "shortname"):
-        known[name] = of_other(other, name) or known.get(name)
-    return course_section(render, objectid or 0, known)
+        record_values[name] = of_other(other, name) or record_values.get(name)
+    return course_section(render, objectid or 0, record_values)
 
 
 @for_recipes(texts={"name": "institutional"})
@@ -205,9 +205,9 @@ def named_activity(
 ) -> DigitalResource:
     """The activity that was made, changed or deleted; where it is gone, ``other`` names it."""
     modname = module_name(module, None) or of_other(other, "modulename") or ""
-    known = {**(module or {}), "id": objectid, "modname": str(modname)}
-    known["name"] = of_other(other, "name")
-    return activity(render, objectid, known, None, courseid)
+    record_values = {**(module or {}), "id": objectid, "modname": str(modname)}
+    record_values["name"] = of_other(other, "name")
+    return activity(render, objectid, record_values, None, courseid)
 
 
 def activity_iri(
@@ -220,9 +220,9 @@ def activity_iri(
 
 def module_name(module: Record | None, component: str | None) -> str:
     """Name of the activity module; empty when neither record nor component tells."""
-    found = (module or {}).get("modname")
-    if found:
-        return str(found)
+    modname = (module or {}).get("modname")
+    if modname:
+        return str(modname)
     return (component or "").removeprefix("mod_") if (component or "").startswith("mod_") else ""
 
 

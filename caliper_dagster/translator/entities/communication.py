@@ -213,11 +213,11 @@ def competency_rating(
     render: Render, object: Record | None, actor: int | None, log: int | None
 ) -> Rating:
     """A rating of a learner's competency on its scale."""
-    chosen = (object or {}).get("scale_item")
+    selection = (object or {}).get("scale_item")
     return Rating(
         id=render.iris.uuid(f"rating:{log}"),
         rater=person_reference(render, actor) if actor else None,
-        selections=[chosen] if chosen else None,
+        selections=[selection] if selection else None,
     )
 
 

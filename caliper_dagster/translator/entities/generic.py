@@ -165,9 +165,9 @@ def fallback_object(
     object: Record | None,
 ) -> Entity:
     """What a row of an unknown event is about: by its table, at a place in its context."""
-    known = _shared_entity(render, objecttable, objectid, courseid, object)
-    if known:
-        return known
+    shared = _shared_entity(render, objecttable, objectid, courseid, object)
+    if shared:
+        return shared
     whole = _context_iri(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
     name = f"{objecttable}-{objectid}" if objecttable and objectid else target
     if not name or (not objecttable and whole == _front_page(render)):

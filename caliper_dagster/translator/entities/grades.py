@@ -101,18 +101,18 @@ def graded_item(
     if module.get("id") and module.get("modname"):
         assignable = activity(render, module["id"], module, None, courseid)
     if attempt.get("table") == "quiz_attempts":
-        known = attempt_of(render, attempt, attempt["id"], relateduserid, anonymous)
+        attempt_or_submission = attempt_of(render, attempt, attempt["id"], relateduserid, anonymous)
     elif attempt.get("table") == "assign_submission":
-        known = submission_attempt(
+        attempt_or_submission = submission_attempt(
             render, attempt, attempt["id"], relateduserid, anonymous, module.get("id"), courseid
         )
     else:
         return Attempt(id=iri, assignee=assignee, assignable=assignable)
     return replace(
-        known,
+        attempt_or_submission,
         id=iri,
-        assignee=assignee or known.assignee,
-        assignable=assignable or known.assignable,
+        assignee=assignee or attempt_or_submission.assignee,
+        assignable=assignable or attempt_or_submission.assignable,
     )
 
 

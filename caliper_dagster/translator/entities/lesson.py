@@ -171,12 +171,12 @@ def lesson_essay_score(
 ) -> Score:
     """The score of an essay."""
     record = object or {}
-    given, maximum = record.get("score"), record.get("maxscore")
+    score, maximum = record.get("score"), record.get("maxscore")
     return Score(
         id=f"{_answer_iri(render, other, cmid)}-score-{log_mark}",
         attempt=_answer_iri(render, other, cmid),
-        maxScore=decimal(maximum) if given is not None else None,
-        scoreGiven=decimal(given),
+        maxScore=decimal(maximum) if score is not None else None,
+        scoreGiven=decimal(score),
         scoredBy=render.iris.agent(actor),
     )
 

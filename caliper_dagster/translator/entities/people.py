@@ -91,13 +91,13 @@ def anonymous_or(render: Render, anonymous: int | None, user: int | None) -> Per
 def membership(render: Render, record: Record) -> Membership:
     """A person in a course, with all roles; without roles where nothing is known about them."""
     user, course = record["user"], record["course"]
-    known = "roles" in record
+    has_roles = "roles" in record
     return Membership(
         id=render.iris.membership(user, course),
         member=render.iris.user(user),
         organization=render.iris.course(course),
-        roles=caliper_roles(record) if known else None,
-        status=("Active" if record["active"] else "Inactive") if known else None,
+        roles=caliper_roles(record) if has_roles else None,
+        status=("Active" if record["active"] else "Inactive") if has_roles else None,
     )
 
 

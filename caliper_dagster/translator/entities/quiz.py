@@ -199,13 +199,13 @@ def question_score(
     record = object or {}
     number, slot = integer(of_other(other, "attemptid")), integer(of_other(other, "slot"))
     fraction, maximum = record.get("fraction"), record.get("maxmark")
-    given = None
+    score = None
     if fraction is not None and maximum is not None:
-        given = decimal(round(fraction * maximum, 5))
+        score = decimal(round(fraction * maximum, 5))
     return Score(
         id=f"{attempt_iri(render, number)}#slot-{slot}-score-{log_mark}",
         attempt=f"{attempt_iri(render, number)}#slot-{slot}",
-        maxScore=decimal(maximum) if given is not None else None,
-        scoreGiven=given,
+        maxScore=decimal(maximum) if score is not None else None,
+        scoreGiven=score,
         scoredBy=render.iris.agent(actor),
     )

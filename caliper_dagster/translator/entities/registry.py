@@ -145,8 +145,8 @@ def duration(seconds: float | None) -> Duration | None:
 
 def text(record: Record | None, key: str) -> str | None:
     """A text of a record; None when it is missing or empty."""
-    found: str | None = record.get(key) if record else None
-    return found or None
+    value: str | None = record.get(key) if record else None
+    return value or None
 
 
 def of_other(other: object, key: str) -> Any:  # noqa: ANN401 - decoded JSON
