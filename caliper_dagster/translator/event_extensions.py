@@ -1,4 +1,4 @@
-"""The ``extensions`` of events: raw facts of their rows (rule R6), and what fits nowhere else."""
+"""The ``extensions`` of events: facts of their rows (R6), and what Caliper has no property for."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _ROW_PROPERTIES = {
 
 
 class EventExtensions:
-    """Renders the extensions of all rows once; see :meth:`columns`.
+    """Renders the extensions of all rows; see :meth:`columns`.
 
     Args:
-        renderer: renders, and knows the rows.
+        renderer: renders the rows.
         recipes: the recipes in use.
         recipe: code of each row's recipe.
-        actors: who acted.
+        actors: the actors of the rows.
         ip_addresses: whether the address of a row may be sent.
     """
 
@@ -64,11 +64,11 @@ class EventExtensions:
         self._extras = Fragments.merge(self._all_extras(actors, all_rows))
 
     def columns(self, rows: Indices, derived_from: Fragments) -> list[TextColumn | str]:
-        """The ``extensions`` of events, with their key before them.
+        """The ``extensions`` of events, including their key.
 
         Args:
             rows: row of each event.
-            derived_from: for derived events the id of their row's own event, with its key.
+            derived_from: for derived events, the id of their row's own event, including its key.
         """
         return [
             ',"extensions":{"moodle":{',
@@ -141,7 +141,7 @@ class EventExtensions:
         return [self._values(key, function, names, rows) for key, function, names, rows in extras]
 
     def _assignees(self) -> Codes:
-        """The user whom an entity of the event names, where the related user goes by it."""
+        """The user whom an entity of the event names, if the function of the entity says so."""
         names_user = np.array(
             [
                 any(
@@ -159,7 +159,7 @@ class EventExtensions:
 
 
 def _registration(source: EntitySource | None) -> EntityFunction:
-    """What is registered of a recipe's entity; nothing is of one that is only a path."""
+    """The registration of a recipe's entity; an empty one for a path."""
     return ENTITY_FUNCTIONS[source] if isinstance(source, str) else _UNREGISTERED
 
 
@@ -186,7 +186,7 @@ def _row_properties(_: Render, *values: object) -> bytes:
 
 
 def _unresolved(render: Render, names: Sequence[str] | None) -> Sequence[str] | None:
-    """What could not be found, as ``table:id``."""
+    """References without a record, as ``table:id``."""
     if names is None:
         return None
     return [

@@ -1,4 +1,4 @@
-"""Type, action and profile of events: rule R2, the downgrade to 1.1, and what is legal."""
+"""Type, action and profile of events: rule R2, the downgrade to 1.1, and legality."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def event_shape(
 ) -> EventShape:
     """The shape of an event.
 
-    An event type that wants a person as actor, or another type of object than it gets, becomes the
+    If the event type requires a person as actor, or another type of object, the event becomes a
     generic Event with the same action (R2; the General Profile is for what no other models).
 
     Args:
@@ -54,10 +54,10 @@ def event_shape(
         object_type: type of the object, as it is rendered in this version.
         by_site: whether the actor is a SoftwareApplication.
         version: Caliper version.
-        action_1_1: action in 1.1, where the general rule does not give it.
+        action_1_1: action in 1.1, if it differs from the general rule.
 
     Raises:
-        IllegalEventError: not even the generic Event may be so.
+        IllegalEventError: the generic Event is not legal either.
     """
     event_type, action = vocabulary.event_in(version, event_type, action)
     if action_1_1 and version is V1P1:

@@ -1,7 +1,7 @@
-"""``extensions`` of an event: the raw facts of its log row (rule R6) and what fits nowhere else.
+"""``extensions`` of an event: facts of its log row (R6), and what Caliper has no property for.
 
-What may leave of ``other`` is decided here: numbers and ids, and text only under keys that the
-recipe allows. Keys that hold secrets or persons never leave, whatever a recipe says.
+This module decides which values of ``other`` are sent: numbers and ids, and text only under keys
+that the recipe allows. Values under keys that can hold secrets or persons are never sent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NEVER = frozenset(
     username value
     """.split()
 )
-"""Keys of ``other`` that hold secrets or persons: they never leave, whatever a recipe says."""
+"""Keys of ``other`` that can hold secrets or persons: never sent, whatever a recipe allows."""
 
 _NUMBERS = frozenset({bool, int, float})
 _MAX_TEXT_LENGTH = 255
@@ -30,15 +30,15 @@ _ID = re.compile(r"-?\d{1,18}")
 
 
 def filtered_other(other: object, allowed: Collection[str]) -> dict[str, Any] | None:
-    """What of the decoded ``other`` may leave.
+    """The values of the decoded ``other`` that may be sent.
 
     Args:
         other: a decoded JSON value.
-        allowed: keys that may leave with text.
+        allowed: keys whose text may be sent.
 
     Returns:
         Numbers and booleans, and numbers written as text under keys that end in ``id``; text under
-        the allowed keys. None when nothing is left, or when it is no map.
+        the allowed keys. None if nothing remains, or if it is not a map.
     """
     if not isinstance(other, dict):
         return None
@@ -66,14 +66,14 @@ def _is_allowed_text(key: str, value: object, allowed: Collection[str]) -> bool:
 def related_user(
     render: Render, relateduserid: int | None, actor: int | None, assignee: int | None
 ) -> object:
-    """The related user, where neither actor nor assignee says it already (rule R3)."""
+    """The related user, unless the actor or an assignee is the same user (rule R3)."""
     if not relateduserid or relateduserid < 0 or relateduserid in (actor, assignee):
         return None
     return person_reference(render, relateduserid)
 
 
 def submitted_by(render: Render, other: object, relateduserid: int | None) -> object:
-    """Who submitted a learner's quiz attempt when it was not the learner."""
+    """Who submitted a learner's quiz attempt, if it was not the learner."""
     if not isinstance(other, dict) or "submitterid" not in other:
         return None
     submitter = other["submitterid"]
@@ -96,25 +96,25 @@ def triggered_by(render: Render, trigger: int | None) -> object:
 
 
 def overridden_by(render: Render, trigger: int | None, relateduserid: int | None) -> object:
-    """Who set a learner's completion by hand."""
+    """Who set a learner's completion manually."""
     if not trigger or trigger == relateduserid:
         return None
     return person_reference(render, trigger)
 
 
 def login_as(render: Render, relateduserid: int | None) -> object:
-    """Whom an administrator logged in as; it is no log-in of that person."""
+    """The user as whom an administrator logged in; that user did not log in."""
     return person_reference(render, relateduserid) if relateduserid else None
 
 
 def preview(render: Render) -> object:
-    """A teacher's preview is no learner's attempt."""
+    """Marks a teacher's preview, which is not a learner's attempt."""
     del render
     return True
 
 
 def gradebook(render: Render, other: object, object: Mapping[str, Any] | None) -> object:
-    """A score of the gradebook, which may repeat that of an activity: its item and its kind."""
+    """The grade item of a gradebook score, and its type; the score may repeat an activity's."""
     del render
     item = (object or {}).get("item") or {}
     number = of_other(other, "itemid") or (object or {}).get("itemid")
@@ -123,7 +123,7 @@ def gradebook(render: Render, other: object, object: Mapping[str, Any] | None) -
 
 
 def change(render: Render, eventname: str | None) -> object:
-    """What was changed, where the action says only that something was."""
+    """What was changed, if the action says only that something was changed."""
     del render
     return (eventname or "").rpartition("\\")[2] or None
 
@@ -136,4 +136,4 @@ EXTENSION_FUNCTIONS: dict[str, tuple[str, Callable[..., object]]] = {
     "preview": ("preview", preview),
     "submitted_by": ("submittedBy", submitted_by),
 }
-"""Extensions that a recipe may name: their key in the event, and what makes them."""
+"""Extensions that a recipe may name: their key in the event, and their function."""

@@ -3,7 +3,7 @@
 The recipes are the YAML files in ``recipes/``; ``docs/recipes.md`` explains their keys. A row finds
 its recipe by the exact event name, else by the first family that matches, else by the fallback,
 which needs only columns of the row: every row has one. Recipes are checked when they are loaded,
-against the vocabulary and the functions that they name.
+against the vocabulary and the registered functions.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Resolution = Literal["exact", "family", "fallback", "user"]
 
 
 class PathEntity(BaseModel):
-    """An entity that is no more than a type and a path below the site."""
+    """An entity that has only a type and a path below the site."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -70,7 +70,7 @@ class PathEntity(BaseModel):
         for name in Iris.placeholders(value):
             column, _, key = name.partition(".")
             if column == "other" and key.lower() in NEVER:
-                raise ValueError(f"{{{name}}} may hold a secret and never leaves")
+                raise ValueError(f"{{{name}}} may hold a secret and is never sent")
             if name not in columns and not (column == "other" and key):
                 allowed = ", ".join(f"{{{column}}}" for column in (*columns, "other.KEY"))
                 raise ValueError(f"there is no {{{name}}}; there are {allowed}")
@@ -89,7 +89,7 @@ _FORMER_ENTITIES = {
 
 
 class _VariantSource(BaseModel):
-    """What a recipe and its ``when`` variants share."""
+    """The keys that a recipe and its ``when`` variants share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -124,7 +124,7 @@ class _VariantSource(BaseModel):
         return value
 
     def check_legality(self, action: str) -> None:
-        """Whether the event type has this action, and this object where its type is given.
+        """Check that the event type has this action, and this object if its type is given.
 
         Raises:
             ValueError: it has not.
@@ -146,7 +146,7 @@ _FUNCTIONS: dict[str, Mapping[str, object]] = {
 
 
 class _RecipeSource(_VariantSource):
-    """A recipe as written."""
+    """A recipe as it is written in YAML."""
 
     events: Annotated[list[str], Field(min_length=1)]
     pattern: str
@@ -190,26 +190,26 @@ class _RecipeSource(_VariantSource):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Which event a Moodle event becomes.
+    """The Caliper event that a Moodle event becomes.
 
     Attributes:
-        pattern: the pattern that it follows, such as ``P13``.
+        pattern: pattern of the mapping, such as ``P13``.
         event_type: Caliper 1.2 event type.
         action: Caliper 1.2 action.
-        actor: ``user`` who did it; ``learner``, the related user, whoever triggered it; ``grader``,
-            the site when the grade is automatic; ``user_or_site``, the site when nobody did it;
-            ``site``.
+        actor: ``user``, the acting user; ``learner``, the related user, whoever triggered the
+            event; ``grader``, the user, or the site if the grade is automatic; ``user_or_site``,
+            the site if no user acted; ``site``.
         object: entity function, or type and path.
-        target: likewise, or None.
-        generated: likewise, or None.
-        action_1_1: action in Caliper 1.1, where the general rule does not give it.
+        target: the same, or None.
+        generated: the same, or None.
+        action_1_1: action in Caliper 1.1, if it differs from the general rule.
         ends_session: whether the row ends its session.
         other: keys of ``other`` that may be sent although they hold text.
         extensions: further extensions, by name.
         derived: further events that the row gives, by name.
-        when: conditions with the recipe that replaces this one where they hold.
+        when: conditions, each with the recipe that replaces this one if the condition holds.
         resolution: how rows find it.
-        source: file that it comes from.
+        source: its file.
     """
 
     pattern: str
@@ -231,7 +231,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Recipes:
-    """All recipes, and how a row finds its own.
+    """All recipes, and the search for the recipe of a row.
 
     Attributes:
         exact: recipes by event name.
@@ -269,10 +269,10 @@ class Recipes:
         )
 
     def with_user_recipes(self, files: Iterable[tuple[str, str]]) -> Recipes:
-        """These recipes, overridden and extended by a site's own.
+        """These recipes, overridden and extended by those of a site.
 
         Args:
-            files: names and texts of recipe files; where two name one event, the later wins.
+            files: names and texts of recipe files; if two name the same event, the later one wins.
 
         Raises:
             RecipeError: see :func:`read_recipes`.
@@ -285,7 +285,7 @@ class Recipes:
                     user_families.append((event, recipe))
                 else:
                     exact[event] = recipe
-        # A family of the site's own also stands before the exact recipes that it matches.
+        # A family of the site also precedes the exact recipes that it matches.
         for event, recipe in user_families:
             for known in [known for known in exact if fnmatchcase(known, event)]:
                 if exact[known].resolution != "user":
@@ -294,7 +294,7 @@ class Recipes:
 
 
 def _applies(recipe: Recipe, contextlevel: int | None) -> bool:
-    """Whether a family has a row: those about activities have none of another context."""
+    """Whether a family applies to a row: one about activities needs the context of a module."""
     about_activity = recipe.resolution == "family" and recipe.object in {
         "activity",
         "fallback_attempt",
@@ -303,7 +303,7 @@ def _applies(recipe: Recipe, contextlevel: int | None) -> bool:
 
 
 def _for_name(recipe: Recipe, event_name: str) -> Recipe:
-    """A family's recipe for one event: without an action it takes the verb's."""
+    """A family's recipe for one event; without an action, that of the verb."""
     return replace(
         recipe,
         action=recipe.action or action_of(event_name, None),
@@ -316,7 +316,7 @@ def load_recipes() -> Recipes:
     """The recipes that the package ships.
 
     Raises:
-        RecipeError: one of them is wrong, or two are for one event.
+        RecipeError: a recipe is invalid, or two recipes name the same event.
     """
     exact: dict[str, Recipe] = {}
     families: list[tuple[str, Recipe]] = []
@@ -348,12 +348,12 @@ def read_recipes(
         Event name, or the end of one after ``*``, with its recipe.
 
     Raises:
-        RecipeError: the text is not YAML, or a recipe is wrong; it names file, line and reason.
+        RecipeError: the text is not YAML, or a recipe is invalid; it names file, line and reason.
     """
     try:
         document = yaml.compose(text, Loader=_Loader)
         sources = yaml.load(text, Loader=_Loader) or []  # noqa: S506 - it is the safe one, in C
-    except (yaml.YAMLError, ValueError) as error:  # the latter for a day that is none
+    except (yaml.YAMLError, ValueError) as error:  # the latter for a date that does not exist
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         what = getattr(error, "problem", None) or "it cannot be read"
@@ -374,7 +374,7 @@ def read_recipes(
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a recipe file, for editors. Loading checks more than it can say."""
+    """The JSON Schema of a recipe file, for editors. Loading checks more than it states."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Recipes of caliper_dagster",
@@ -384,7 +384,7 @@ def schema() -> dict[str, Any]:
 
 def _first_problem(error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
-    # An entity is a name or a map, and both are complained about: the map says what is wrong.
+    # An entity is a name or a map, and pydantic reports both: the error of the map is useful.
     problem = next((each for each in problems if each["loc"][-1:] != ("str",)), problems[0])
     where = ".".join(str(part) for part in problem["loc"] if part not in {"str", "PathEntity"})
     what = problem["msg"].removeprefix("Value error, ").rstrip(".")
@@ -428,7 +428,7 @@ def _event_fields(shape: _VariantSource, event_name: str) -> dict[str, Any]:
 
 @cache
 def _actions_by_word() -> tuple[dict[str, str], dict[str, str], str]:
-    """Actions by verb, by crud, and the one for everything else."""
+    """Actions by verb, actions by crud, and the action for all other events."""
     folder = resources.files("caliper_dagster.translator") / "recipes"
     text = (folder / _FALLBACK_FILE).read_text(encoding="utf-8")
     words = yaml.load(text, Loader=_Loader)  # noqa: S506 - it is the safe one, in C
@@ -437,7 +437,7 @@ def _actions_by_word() -> tuple[dict[str, str], dict[str, str], str]:
 
 
 def action_of(event_name: str, crud: str | None) -> str:
-    """The action that the last word of an event name says, else ``crud``."""
+    """The action by the last word of an event name, else by ``crud``."""
     verbs, by_crud, otherwise = _actions_by_word()
     verb = re.split(r"[_\\]", event_name)[-1]
     return verbs.get(verb) or by_crud.get(crud or "") or otherwise
@@ -446,7 +446,7 @@ def action_of(event_name: str, crud: str | None) -> str:
 def _fallback(
     event_name: str, crud: str | None, objecttable: str | None, contextlevel: int | None
 ) -> Recipe:
-    """The recipe of an event that nothing else knows; it needs only columns of the row."""
+    """The recipe of an event without recipe or family; it needs only columns of the row."""
     action = action_of(event_name, crud)
     event_type, source = "Event", "fallback_object"
     if action == "Viewed" and contextlevel == _MODULE_LEVEL:

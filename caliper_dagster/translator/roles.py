@@ -22,8 +22,8 @@ _ADMINISTRATOR = ("Administrator", "Administrator#SystemAdministrator")
 def caliper_roles(membership: Mapping[str, Any]) -> list[str]:
     """All roles of a membership record, without repetition.
 
-    A role made by the site has the archetype that it was made from; without one its short name
-    decides, when it is that of a standard role. Nobody is without a role: Member is the least.
+    A role that the site created has an archetype. Without an archetype its short name decides, if
+    it is that of a standard role. The default is Member.
 
     Args:
         membership: ``roles`` with ``shortname`` and ``archetype``, ``siteadmin``, ``guest``.

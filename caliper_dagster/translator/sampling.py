@@ -1,7 +1,7 @@
-"""Validity of a ``CALIPER_EVENTS`` table at the price of a sample, for the check of each hour.
+"""Validity of a ``CALIPER_EVENTS`` table from a sample, for the asset check of each hour.
 
-Entities are checked when they are rendered, each distinct one, and the rest of an event is one of
-few combinations of type, action and profile. So ids are checked in every row, and whole events by
+Each distinct entity is checked when it is rendered, and the rest of an event is one of a few
+combinations of type, action and profile. So ids are checked in every row, and whole events in a
 sample: some of every combination that occurs.
 """
 
@@ -25,7 +25,7 @@ _COMBINATION = (
     "event_name", "event_type", "action", "profile", "recipe", "outcome", "caliper_version",
 )  # fmt: skip
 _EVENT_COLUMNS = {"event_id": "id", "event_type": "type", "action": "action", "profile": "profile"}
-"""Columns that repeat what the event says."""
+"""Columns that repeat a property of the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Finding:
     Attributes:
         problem: the problem; positions in lists are ``*``.
         event_name: Moodle event of the rows; None for a problem of the table.
-        recipe: recipe of the rows; likewise.
+        recipe: recipe of the rows; None for a problem of the table.
         rows: how many of the checked rows have it.
         log_id: the first of them.
     """
@@ -49,7 +49,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class SampleReport:
-    """What a sample showed.
+    """The result of a sample.
 
     Attributes:
         events: events in the table.
@@ -95,7 +95,7 @@ def sample_problems(events: pa.Table, *, per_type: int | None = 10) -> SampleRep
 
 
 def _select(events: pa.Table, rows: Indices) -> pa.Table:
-    """Some rows, in the order of the table; ``take`` would first copy all JSON into one piece."""
+    """Some rows, in the order of the table; ``take`` would first copy all JSON into one chunk."""
     selected = np.zeros(events.num_rows, dtype=np.bool_)
     selected[rows] = True
     return events.filter(pa.array(selected))
@@ -129,7 +129,7 @@ def _row_problems(row: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _id_findings(ids: pa.ChunkedArray) -> Iterator[Finding]:
-    """Ids that are no event's id (1.2 Event), and ids that occur twice."""
+    """Ids that are not valid for events (1.2 Event), and ids that occur twice."""
     valid = pc.sum(pc.match_substring_regex(ids, f"^{EVENT_ID}$", ignore_case=True)).as_py() or 0
     invalid = len(ids) - valid
     repeated = len(ids) - ids.null_count - pc.count_distinct(ids).as_py()

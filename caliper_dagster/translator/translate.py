@@ -1,8 +1,8 @@
 """Expanded rows → Caliper events, column by column.
 
-Every slot of an event (actor, object, generated, …) is a column of JSON fragments, each rendered
-once for what is distinct; the events are those columns joined. Nothing here happens per row in
-Python but the event id.
+Every slot of an event (actor, object, generated, …) is a column of JSON fragments; each distinct
+fragment is rendered once. The events are these columns, joined. Only event ids are computed per
+row in Python.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Translator:
         person_identifiers: which ``otherIdentifiers`` of persons may be sent.
         ip_addresses: whether the address of a row may be sent.
         free_text: whether text that persons wrote (search terms, answers) may be sent.
-        recipes: those of the package when not given.
+        recipes: those of the package by default.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Translator:
 
         Returns:
             ``CALIPER_EVENTS`` in the order of the rows: for each row exactly one ``event`` or
-            ``failed`` (with what went wrong, without any value), and after it its ``derived``
+            ``failed`` (with the reason, without any value), and after it its ``derived``
             events.
         """
         if not expanded.num_rows:
@@ -128,9 +128,9 @@ class _Derived:
         rows: rows.
         shapes: codes of their shapes.
         times: Unix times.
-        children: what tells them apart from the others of their row.
-        by_site: events in which the site acts, whoever the row's actor is.
-        entities: JSON of their own entities by slot; None where there is none.
+        children: names that distinguish the derived events of a row.
+        by_site: whether the site is the actor, whoever the row's actor is.
+        entities: JSON of their own entities by slot, or None.
     """
 
     rows: list[int] = field(default_factory=list)
@@ -145,7 +145,7 @@ class _Derived:
 
 @dataclass(frozen=True, slots=True)
 class _FailedEvent:
-    """A derived event that cannot be made: what it is, and why."""
+    """A derived event that cannot be made: its slot, and the error."""
 
     slot: str
     error: Exception
@@ -153,7 +153,7 @@ class _FailedEvent:
 
 @dataclass(frozen=True, slots=True)
 class _RenderedEvent:
-    """An event of :class:`DerivedEvent` whose entities are JSON; the same in several rows."""
+    """A :class:`DerivedEvent` with its entities as JSON; several rows can share it."""
 
     event: DerivedEvent
     object_type: str
@@ -162,7 +162,7 @@ class _RenderedEvent:
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """The order of the outcomes: that of the rows, derived events after their row's own.
+    """The order of the outcomes: that of the rows; derived events follow their row's own event.
 
     Attributes:
         rows: the row of each outcome.
@@ -193,7 +193,7 @@ class _Order:
 
 
 class _Translation:
-    """One table on its way through the translator."""
+    """The translation of one table."""
 
     def __init__(self, translator: Translator, expanded: pa.Table) -> None:
         self._translator = translator
@@ -206,7 +206,7 @@ class _Translation:
         rows.derive("cmid", np.where(in_module, rows.integers("contextinstanceid"), NOTHING))
         self._renderer = Renderer(rows, translator.render, translator.version)
         self._recipes: list[Recipe] = []
-        # Conditions tell no person, so they see what an anonymous row hides from its event.
+        # Conditions reveal no person, so they are evaluated before anonymous rows are redacted.
         self._recipe = self._resolve()
         rows.hide((*USER_IDS, "other"), anonymous)
         rows.hide(("contextinstanceid",), anonymous & (rows.integers("contextlevel") == USER_LEVEL))
@@ -257,8 +257,8 @@ class _Translation:
     def _sources(self, slot: str) -> Iterator[tuple[Callable[..., Any], Sequence[str], Indices]]:
         """The functions that make the entities of a slot, with their columns and rows.
 
-        All paths that want the same columns are one function, which gets the path from a column of
-        its own: there are hundreds of them.
+        There are hundreds of paths. All paths with the same columns share one function, which takes
+        the path from a separate column.
         """
         groups: dict[str | tuple[str, ...], int] = {}
         paths: dict[Callable[..., Any], int] = {}
@@ -357,7 +357,7 @@ class _Translation:
         """The code of a shape.
 
         Raises:
-            IllegalEventError: an event with it cannot be legal.
+            IllegalEventError: no event with it is legal.
         """
         if key not in self._shape_codes:
             shape = event_shape(**values, version=self._translator.version)
@@ -398,7 +398,7 @@ class _Translation:
     # Derived events
 
     def _derived(self) -> _Derived:
-        """The derived events of the rows that do not fail; one that is wrong fails its row."""
+        """The derived events of the rows that do not fail; an invalid one fails its row."""
         rendered: list[tuple[int, _RenderedEvent | _FailedEvent]] = []
         for name in dict.fromkeys(name for recipe in self._recipes for name in recipe.derived):
             declared = np.array([name in recipe.derived for recipe in self._recipes])[self._recipe]
@@ -418,7 +418,7 @@ class _Translation:
         return derived
 
     def _render_derived(self, event: DerivedEvent) -> _RenderedEvent | _FailedEvent:
-        """The event with its entities as JSON, or why it cannot be made."""
+        """The event with its entities as JSON, or the error."""
         try:
             target = event.target if self._keeps_target(event.event_type) else None
             object_json, object_type = self._renderer.to_json(event.object)
@@ -437,7 +437,7 @@ class _Translation:
         return None if entity is None else self._renderer.to_json(entity)[0]
 
     def _derived_shape(self, row: int, rendered: _RenderedEvent | _FailedEvent) -> int:
-        """The code of the shape; the row fails when there is none, or the event is wrong."""
+        """The code of the shape; the row fails if there is none, or if the event is invalid."""
         if isinstance(rendered, _FailedEvent):
             self._renderer.fail_with(np.array([row]), rendered.slot, rendered.error)
             return 0
@@ -564,7 +564,7 @@ class _Translation:
         ids: pa.StringArray,
         json: pa.ChunkedArray,
     ) -> pa.Table:
-        """``CALIPER_EVENTS``: the events with what they are, and what failed."""
+        """``CALIPER_EVENTS``: the events with their outcomes and properties, and the reasons."""
         outcomes = np.zeros(len(order.rows), dtype=np.int64)
         outcomes[order.derived_positions] = _OUTCOMES.index("derived")
         outcomes[failed] = _OUTCOMES.index("failed")

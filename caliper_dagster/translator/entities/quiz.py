@@ -85,7 +85,7 @@ def quiz_attempt_of(
 
 @for_recipes(personal_record=True)
 def quiz_page(render: Render, objectid: int | None, other: object) -> Frame | None:
-    """The page of an attempt that was looked at; logged from Moodle 4.1 on."""
+    """The page of an attempt that was viewed; logged from Moodle 4.1 on."""
     page = integer(of_other(other, "page"))
     if page is None:
         return None
@@ -145,7 +145,7 @@ def quiz_score(
     actor: int | None,
     log_mark: str | None,
 ) -> Score:
-    """The score that a regrading gave, as it is known today; each regrading has its own."""
+    """The score of a regrading, as it is today; each regrading has its own."""
     grade, maximum = _grade(object or {}, (module or {}).get("activity") or {})
     return Score(
         id=f"{attempt_iri(render, objectid)}#score-{log_mark}",

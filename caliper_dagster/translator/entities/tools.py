@@ -1,4 +1,4 @@
-"""Activities that come from elsewhere or work by rules of their own: SCORM, H5P, workshop, LTI."""
+"""Activities with formats or rules of their own: SCORM, H5P, workshop, LTI."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def scorm_score(
     module: Record | None,
     log_mark: str | None,
 ) -> Score:
-    """The raw score that the package reported; it may be more than text that is no number."""
+    """The raw score that the package reported; text that is not a number is omitted."""
     record = object or {}
     number = record.get("attempt") or integer(of_other(other, "attemptid"))
     attempt = scorm_attempt_iri(render, cmid, relateduserid or userid, number)
@@ -141,7 +141,7 @@ def workshop_submission(
     cmid: int | None,
     module: Record | None,
 ) -> Attempt:
-    """A submission; an assessment names in ``other`` the submission that it is of."""
+    """A submission; an assessment names its submission in ``other``."""
     record = object or {}
     number = objectid
     if objecttable == "workshop_assessments":
@@ -194,7 +194,7 @@ def workshop_assessments_of(
     courseid: int | None,
     log_mark: str | None,
 ) -> Attempt:
-    """All that a reviewer assessed, for which there is a grade, too."""
+    """A reviewer's assessments as a whole, which are graded, too."""
     return Attempt(
         id=_assessments_iri(render, cmid, relateduserid, log_mark),
         assignee=anonymous_or(render, anonymous, relateduserid),
