@@ -252,8 +252,8 @@ class _Template:
 
 @cache
 def _parse(template: str) -> _Template:
-    head, _, fragment = template.partition("#")
-    base, _, query = head.partition("?")
+    address, _, fragment = template.partition("#")
+    base, _, query = address.partition("?")
     parameters = [part for part in query.split("&") if part]
     tidy = (
         base
