@@ -256,7 +256,7 @@ def test_translate_writes_to_standard_output_and_needs_no_dagster(
     shared: SampleInstallation,
 ) -> None:
     program = (
-        "import sys; from caliper_dagster.cli import main; status = main();"
+        "import sys; from caliper_dagster.cli.main import main; status = main();"
         "print('dagster' in sys.modules, file=sys.stderr); sys.exit(status)"
     )
     result = subprocess.run(
