@@ -241,7 +241,7 @@ def test_looks_at_a_database_that_never_answers_do_not_pile_up(site: SampleInsta
         while len(outcomes) < 3 and time.monotonic() < deadline:
             time.sleep(0.05)
         told = [str(error) for error in outcomes]
-        assert told == ["Moodle's database has not answered yet to earlier looks."] * 3
+        assert told == ["Moodle's database has not answered the previous looks yet."] * 3
     for thread in looks:
         thread.join()
     assert len(outcomes) == len(looks)
