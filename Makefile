@@ -40,11 +40,11 @@ dev: .venv/ready
 	@$(BIN)/caliper-dagster dev
 
 unit: .venv/ready-dev
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS) caliper_dagster_tests/unit
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal $(PYTEST_ARGS) caliper_dagster_tests/unit
 
 test: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.harness.servers ensure
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal $(PYTEST_ARGS)
 
 lint: .venv/ready-dev
 	@$(BIN)/ruff check
