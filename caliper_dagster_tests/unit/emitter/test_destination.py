@@ -47,7 +47,7 @@ class Folder:
         self.requests += 1
         if self.answers:
             return self.answers.pop(0)
-        temporary = self.folder / "temporary"
+        temporary = self._file(request.hour).with_suffix(".temporary")
         temporary.write_bytes(b"".join(bytes(event) + b"\n" for event in request.events))
         temporary.replace(self._file(request.hour))
         return Answer(Meaning.ACCEPTED)
