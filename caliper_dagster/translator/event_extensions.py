@@ -19,6 +19,7 @@ from caliper_dagster.translator.renderer import Renderer
 from caliper_dagster.translator.rows import NOTHING, Codes, Flags, Indices, grouped, parameters
 
 _SLOT = "extensions"
+_FACT = "moodle."
 
 _ROW_PROPERTIES = {
     "eventName": "eventname", "component": "component", "crud": "crud", "eduLevel": "edulevel",
@@ -61,7 +62,9 @@ class EventExtensions:
         self._other = self._allowed_other()
         visible = np.flatnonzero(self._named) if ip_addresses else all_rows[:0]
         self._ip = self._values("ip", lambda _, ip: ip or None, ("ip",), visible)
-        self._extras = Fragments.merge(self._all_extras(actors, all_rows))
+        facts, extras = self._all_extras(actors, all_rows)
+        self._facts = Fragments.merge(facts)
+        self._extras = Fragments.merge(extras)
 
     def columns(self, rows: Indices, derived_from: Fragments) -> list[TextColumn | str]:
         """The ``extensions`` of events, including their key.
@@ -78,6 +81,7 @@ class EventExtensions:
             self._integers("contextInstanceId", "contextinstanceid", rows, self._named_context),
             self._integers("objectId", "objectid", rows, self._named),
             self._other.take(rows),
+            self._facts.take(rows),
             self._ip.take(rows),
             "}",
             self._extras.take(rows),
@@ -110,20 +114,25 @@ class EventExtensions:
             self._renderer.fill_values(fragments, filtered, ("other",), rows, _SLOT)
         return fragments
 
-    def _all_extras(self, actors: Actors, all_rows: Indices) -> list[Fragments]:
+    def _all_extras(
+        self, actors: Actors, all_rows: Indices
+    ) -> tuple[list[Fragments], list[Fragments]]:
+        """The properties of ``extensions.moodle``, and those beside it."""
         self._rows.derive("assignee", self._assignees())
+        self._rows.derive("acting_as", actors.acting_as)
         graded = self._of_recipes(
             [
                 any(
                     _registration(entity).tells_grade
                     for entity in (recipe.object, recipe.generated)
                 )
+                or not extensions.TELL_GRADES.isdisjoint(recipe.extensions)
                 for recipe in self._recipes
             ]
         )
         reassigned = np.flatnonzero((actors.actor != actors.trigger) & (actors.actor > 0))
         extras: list[tuple[str, Callable[..., Any], Sequence[str], Indices]] = [
-            ("actingAs", _person, ("userid",), np.flatnonzero(actors.acting_as)),
+            ("actingAs", _person, ("acting_as",), np.flatnonzero(actors.acting_as > 0)),
             ("runAs", _person, ("userid",), np.flatnonzero(actors.run_as)),
             ("triggeredBy", extensions.triggered_by, ("trigger",), reassigned),
             (
@@ -133,12 +142,17 @@ class EventExtensions:
                 all_rows,
             ),
             ("asOf", lambda _, record: (record or {}).get("asof"), ("object",), graded),
-            ("unresolved", _unresolved, ("unresolved",), all_rows),
+            ("unresolved", _unresolved, ("unresolved",), np.flatnonzero(self._named)),
         ]
         for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
             rows = self._of_recipes([name in recipe.extensions for recipe in self._recipes])
             extras.append((key, function, parameters(function)[1:], rows))
-        return [self._values(key, function, names, rows) for key, function, names, rows in extras]
+        facts: list[Fragments] = []
+        others: list[Fragments] = []
+        for key, function, names, rows in extras:
+            place = facts if key.startswith(_FACT) else others
+            place.append(self._values(key.removeprefix(_FACT), function, names, rows))
+        return facts, others
 
     def _assignees(self) -> Codes:
         """The user whom an entity of the event names, if the function of the entity says so."""
@@ -167,9 +181,9 @@ _UNREGISTERED = EntityFunction(lambda _: None, ())
 
 
 def _owner(record: Any) -> int:  # noqa: ANN401 - a record or None
-    """The learner whom an attempt or submission belongs to."""
+    """The learner whom an attempt or submission belongs to; of a team's the row names one."""
     owner = record.get("userid") if isinstance(record, dict) else None
-    return owner if isinstance(owner, int) and abs(owner) < 2**63 else int(NOTHING)
+    return owner if isinstance(owner, int) and 0 < owner < 2**63 else int(NOTHING)
 
 
 def _filtered_other(allowed: frozenset[str], _: Render, other: object) -> object:

@@ -12,8 +12,11 @@ from functools import lru_cache
 from typing import Any
 
 from caliper_dagster.caliper.entities import SoftwareApplication
+from caliper_dagster.translator.entities.assign import assign_grade
+from caliper_dagster.translator.entities.organisation import enrolment_is_active
 from caliper_dagster.translator.entities.people import person_reference
-from caliper_dagster.translator.entities.registry import Render, integer, of_other
+from caliper_dagster.translator.entities.quiz import quiz_grade
+from caliper_dagster.translator.entities.registry import Record, Render, integer, of_other
 
 NEVER = frozenset(
     """
@@ -24,9 +27,31 @@ NEVER = frozenset(
 )
 """Keys of ``other`` that can hold secrets or persons: never sent, whatever a recipe allows."""
 
+_PLUGIN = r"[a-z][a-z0-9_]*"
+_SUBMISSION_STATES = "new|reopened|draft|submitted"
+_SCORM_STATES = "passed|completed|failed|incomplete|browsed|not attempted|notattempted|unknown"
+
+VOCABULARIES: Mapping[str, re.Pattern[str]] = {
+    key: re.compile(values)
+    for key, values in {
+        "capability": r"[a-z]+/[a-z0-9_]+:[a-z0-9_]+",
+        "cmivalue": _SCORM_STATES,
+        "enrol": _PLUGIN,
+        "itemmodule": _PLUGIN,
+        "modulename": _PLUGIN,
+        "newstatus": _SUBMISSION_STATES,
+        "publishstate": "draft|site|public",
+        "status": f"{_SUBMISSION_STATES}|{_SCORM_STATES}|locked|unlocked|open|closed",
+        "submissionstatus": _SUBMISSION_STATES,
+    }.items()
+}
+"""Keys of ``other`` that hold a word of Moodle's own enumerations, with its words: no free text.
+What is no such word does not leave."""
+
 _NUMBERS = frozenset({bool, int, float})
 _MAX_TEXT_LENGTH = 255
 _ID = re.compile(r"-?\d{1,18}")
+_METHOD = re.compile(r"[a-z][a-z0-9_]{0,49}")
 
 
 def filtered_other(other: object, allowed: Collection[str]) -> dict[str, Any] | None:
@@ -38,7 +63,8 @@ def filtered_other(other: object, allowed: Collection[str]) -> dict[str, Any] | 
 
     Returns:
         Numbers and booleans, and numbers written as text under keys that end in ``id``; text under
-        the allowed keys. None if nothing remains, or if it is not a map.
+        the allowed keys, and words of :data:`VOCABULARIES`. None if nothing remains, or if it is
+        not a map.
     """
     if not isinstance(other, dict):
         return None
@@ -60,6 +86,8 @@ def _is_allowed_text(key: str, value: object, allowed: Collection[str]) -> bool:
         return False
     if key in allowed:
         return len(value) <= _MAX_TEXT_LENGTH
+    if key in VOCABULARIES:
+        return len(value) <= _MAX_TEXT_LENGTH and bool(VOCABULARIES[key].fullmatch(value))
     return key.lower().endswith("id") and bool(_ID.fullmatch(value))
 
 
@@ -128,12 +156,60 @@ def change(render: Render, eventname: str | None) -> object:
     return (eventname or "").rpartition("\\")[2] or None
 
 
+def quiz_result(render: Render, object: Record | None, module: Record | None) -> object:
+    """The grade of an attempt that is reviewed, on the scale of the quiz."""
+    del render
+    return _result(*quiz_grade(object or {}, (module or {}).get("activity") or {}))
+
+
+def assign_result(render: Render, object: Record | None, module: Record | None) -> object:
+    """The grade that a learner sees with the feedback on his work."""
+    del render
+    return _result(*assign_grade(object or {}, module or {}))
+
+
+def _result(score: float | None, maximum: float | None) -> dict[str, float] | None:
+    if score is None:
+        return None
+    return {"resultScore": score} | ({"maxResultScore": maximum} if maximum is not None else {})
+
+
+def enrolment_method(render: Render, other: object, object: Mapping[str, Any] | None) -> object:
+    """How a user was enrolled, such as ``manual``, ``self`` or ``cohort``."""
+    del render
+    method = of_other(other, "enrol") or (object or {}).get("enrol")
+    return method if isinstance(method, str) and _METHOD.fullmatch(method) else None
+
+
+def enrolment_change(
+    render: Render,
+    eventname: str | None,
+    object: Mapping[str, Any] | None,
+    relateduser_membership: Mapping[str, Any] | None,
+    timecreated: int,
+) -> object:
+    """``deleted``, or ``suspended``: what ``status`` of a Membership cannot tell apart."""
+    del render
+    active = enrolment_is_active(eventname, object, relateduser_membership, timecreated)
+    if active is not False:
+        return None
+    return "deleted" if (eventname or "").endswith("_deleted") else "suspended"
+
+
 EXTENSION_FUNCTIONS: dict[str, tuple[str, Callable[..., object]]] = {
+    "assign_result": ("result", assign_result),
     "change": ("change", change),
+    "enrolment_change": ("moodle.change", enrolment_change),
+    "enrolment_method": ("moodle.enrolmentMethod", enrolment_method),
     "gradebook": ("gradebook", gradebook),
     "login_as": ("loginAs", login_as),
     "overridden_by": ("overriddenBy", overridden_by),
     "preview": ("preview", preview),
+    "quiz_result": ("result", quiz_result),
     "submitted_by": ("submittedBy", submitted_by),
 }
-"""Extensions that a recipe may name: their key in the event, and their function."""
+"""Extensions that a recipe may name: their key in the event, and their function. A key that begins
+with ``moodle.`` is one of ``extensions.moodle``."""
+
+TELL_GRADES = frozenset({"assign_result", "quiz_result"})
+"""Extensions that tell a grade, which may be another today than it was then."""
