@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 from caliper_dagster.expander.connection import MoodleDatabase, Record
 from caliper_dagster.expander.event_data import as_id
 from caliper_dagster.expander.objects.loader import (
+    SECONDS_AFTER_LOG_ROW,
     SECONDS_BEFORE_LOG_ROW,
-    LatestAttempt,
+    FindGradedAttempt,
     LoadedRecords,
     LogReference,
     Lookup,
@@ -29,18 +30,41 @@ _SUBMISSION = (
     "id", "assignment", "userid", "groupid", "attemptnumber", "status", "timecreated",
     "timemodified", "timestarted",
 )  # fmt: skip
-_GRADE = ("id", "assignment", "userid", "grader", "grade", "attemptnumber", "timemodified")
+_GRADE = (
+    "id", "assignment", "userid", "grader", "grade", "attemptnumber", "timemodified",
+    "penalty",
+)  # fmt: skip
+_EXTENSION_GRANTED = r"\mod_assign\event\extension_granted"
 _PLUGIN_TABLES = ("assignsubmission_file", "assignsubmission_onlinetext")
 _NO_GRADE = -1.0
 """Moodle's value of ``assign_grades.grade`` for a grade that was removed."""
 
 
 def submissions(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
-    """Submissions: ``assign_submission`` without what was submitted."""
+    """Submissions: ``assign_submission`` without what was submitted.
+
+    One that was submitted by then has ``timesubmitted``.
+    """
     of_plugins = _submissions_of_plugins(lookup, rows)
     ids = [_submission_id(row) or of_plugins.get((row.table, row.id), 0) for row in rows]
     records = lookup.by_id("assign_submission", _SUBMISSION, ids)
-    return [records.get(id_) for id_ in ids]
+    submitted = {
+        id_: {**record, "timesubmitted": _submitted(record)} for id_, record in records.items()
+    }
+    return [
+        (submitted if _is_submitted(records.get(id_), row.time) else records).get(id_)
+        for id_, row in zip(ids, rows, strict=True)
+    ]
+
+
+def _submitted(submission: Record) -> int:
+    """The Unix time of a submission; 0 of a draft."""
+    return int(submission["timemodified"] or 0) if submission["status"] == "submitted" else 0
+
+
+def _is_submitted(submission: Record | None, time: int) -> bool:
+    """Whether a submission was submitted by a time."""
+    return submission is not None and 0 < _submitted(submission) <= time + SECONDS_AFTER_LOG_ROW
 
 
 def _submission_id(row: LogReference) -> int:
@@ -108,27 +132,74 @@ def _as_of(
     return {**record, "asof": "export"}
 
 
-def latest(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> LatestAttempt:
-    """Finds the newest submission of a learner, or of the learner's team, begun by a time."""
+def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttempt:
+    """Finds the submission of a learner, or of the learner's team, that a grade comes from.
+
+    It is that of the highest ``attemptnumber`` graded by then.
+    """
+    pairs = list(pairs)
     submitted = _Submissions(
         lookup.database,
         [{"assignment": assignment, "userid": user} for assignment, user in pairs],
     )
+    grades: dict[tuple[int, int], list[Record]] = {}
+    for grade in lookup.database.records(
+        "assign_grades",
+        (*_GRADE, "timecreated"),
+        {"userid": {user for _, user in pairs}, "assignment": {pair[0] for pair in pairs}},
+    ):
+        grades.setdefault((grade["assignment"], grade["userid"]), []).append(grade)
 
-    def find(assignment: int, user: int, time: int) -> Record | None:
-        submission = submitted.latest(assignment, user, time)
+    def find(assignment: int, user: int, time: int, _: float | None) -> Record | None:
+        given = [grade for grade in grades.get((assignment, user), []) if _was_given(grade, time)]
+        if not given:
+            return None
+        submission = submitted.graded(max(given, key=lambda grade: grade["attemptnumber"] or 0))
         return submission and {"table": "assign_submission", **submission}
 
     return find
 
 
+def _was_given(grade: Record, time: int) -> bool:
+    """Whether there was a grade at a time. What was written later may be its removal."""
+    if (grade["timecreated"] or 0) > time + SECONDS_AFTER_LOG_ROW:
+        return False
+    is_empty = grade["grade"] is None or grade["grade"] < 0
+    return not is_empty or (grade["timemodified"] or 0) > time
+
+
 SUBMISSION = ObjectLoader("assign_submission", submissions, _submission_id)
+
+
+def extensions(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
+    """Extensions: ``extensionduedate`` of a learner in an assignment, as it is today."""
+    flags = {
+        (record["assignment"], record["userid"]): {"extensionduedate": record["extensionduedate"]}
+        for record in lookup.database.records(
+            "assign_user_flags",
+            ("assignment", "userid", "extensionduedate"),
+            {
+                "userid": {row.related for row in rows if row.related},
+                "assignment": {_assignment(row) for row in rows},
+            },
+        )
+    }
+    return [flags.get((_assignment(row), row.related)) for row in rows]
+
+
+def _assignment(row: LogReference) -> int:
+    return row.instance or row.id
+
+
 GRADE = ObjectLoader("assign_grades", grades)
 
 LOADERS: Mapping[str, ObjectLoader] = {
     "assign_submission": SUBMISSION,
     "assign_grades": GRADE,
     **dict.fromkeys(_PLUGIN_TABLES, SUBMISSION),
+}
+EVENT_LOADERS: Mapping[str, ObjectLoader] = {
+    _EXTENSION_GRANTED: ObjectLoader("assign_user_flags", extensions, lambda _: 0),
 }
 
 
@@ -171,14 +242,6 @@ class _Submissions:
         attempt = grade["attemptnumber"]
         candidates = self._candidates(grade["assignment"], grade["userid"])
         return _only([row for row in candidates if row["attemptnumber"] == attempt])
-
-    def latest(self, assignment: int, user: int, time: int) -> Record | None:
-        """The newest submission begun by a time; None without one, or if the team is uncertain."""
-        started = [
-            row for row in self._candidates(assignment, user) if (row["timecreated"] or 0) <= time
-        ]
-        newest = max((row["attemptnumber"] or 0 for row in started), default=0)
-        return _only([row for row in started if (row["attemptnumber"] or 0) == newest])
 
     def _candidates(self, assignment: int, user: int) -> list[Record]:
         if assignment not in self._team_assignments:
