@@ -35,6 +35,10 @@ def mapping() -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
+def test_the_mapping_prescribes_every_event_with_a_recipe_of_its_own() -> None:
+    assert {expected["eventname"] for expected in mapping()} == set(load_recipes().exact)
+
+
 def row(number: int, expected: dict[str, str]) -> dict[str, Any]:
     """A plausible expanded row for an event."""
     name = expected["eventname"]
