@@ -1,4 +1,4 @@
-"""Rejected events: which events a store refused, and which log rows they were made from.
+"""Rejected events: which events a store rejected, and which log rows they were made from.
 
 The ledger holds the ids of the events and the store's words, the stored ``caliper_events`` the log
 rows. Nothing is sent or changed here.
@@ -29,7 +29,7 @@ class RejectedEvent:
     """One event whose last answer is a rejection.
 
     Attributes:
-        event_store: name of the event store that refused it; None for a single one.
+        event_store: name of the event store that rejected it; None for a single one.
         log_id: id of Moodle's log row; None when ``caliper_events`` no longer has the event.
         event_name: class name of the Moodle event; None in the same case.
         status: the answer's HTTP status.

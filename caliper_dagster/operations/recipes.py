@@ -152,7 +152,8 @@ class Changes:
     """What changed recipes would change in the stored events of one Moodle event.
 
     Attributes:
-        changed: number of events whose content would differ; they would be sent again.
+        changed: number of events whose content would differ; those acknowledged under the present
+            mapping revision would be sent again.
         added: number of new events.
         removed: number of events that would no longer exist; event stores keep those already sent.
         where: paths of the properties that differ, with the number of events.
