@@ -89,7 +89,10 @@ def _people_columns(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordCo
     for name, users in rows.users.items():
         members = selected[name] & in_course
         pairs.update(distinct_pairs(users[members], rows.courses[members])[0])
-    memberships = people.Memberships(lookup.database, lookup.site, lookup.lifecycle, deleted, pairs)
+    since = int(rows.times.min())
+    memberships = people.Memberships(
+        lookup.database, lookup.site, lookup.lifecycle, deleted, pairs, since
+    )
     columns = {}
     for name, users in rows.users.items():
         columns[name] = RecordColumn(len(users))

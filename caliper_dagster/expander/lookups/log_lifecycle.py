@@ -77,20 +77,28 @@ class LogLifecycle:
 
     def __init__(self, database: MoodleDatabase, tables: IdRangeTables | None = None) -> None:
         self._database, self._stored = database, tables
+        self._newest: tuple[int, pa.Table] | None = None
 
-    def rows(self, events: Iterable[str], where: Mapping[str, Iterable[int]]) -> list[Record]:
+    def rows(
+        self,
+        events: Iterable[str],
+        where: Mapping[str, Iterable[int]],
+        *,
+        since: int | None = None,
+    ) -> list[Record]:
         """Rows of these events, ordered by id; rows of anonymous events are not among them.
 
         Args:
             events: names of events, from :data:`EVENTS`.
             where: column → keys; all columns must match. Empty keys match nothing.
+            since: only rows of this Unix time or later. For a recent time, only the end of the log
+                is read.
         """
         where = {column: set(keys) for column, keys in where.items()}
         if not all(where.values()):
             return []
-        of_events = self._rows.filter(
-            pc.is_in(self._rows["eventname"], pa.array(events, pa.string()))
-        )
+        rows = self._rows if since is None else self._rows_since(since)
+        of_events = rows.filter(pc.is_in(rows["eventname"], pa.array(events, pa.string())))
         records: list[Record] = self._matching(of_events, where).sort_by("id").to_pylist()
         return records
 
@@ -113,6 +121,26 @@ class LogLifecycle:
     @cached_property
     def _rows(self) -> pa.Table:
         return pa.concat_tables([SCHEMA.empty_table(), *self._tables()])
+
+    def _rows_since(self, time_: int) -> pa.Table:
+        rows = self._end_of_log(time_) if self._is_recent(time_) else self._rows
+        return rows.filter(pc.greater_equal(rows["timecreated"], time_))
+
+    def _is_recent(self, time_: int) -> bool:
+        """Whether a time is in the part of the log that is not stored, and nobody has read all."""
+        return "_rows" not in self.__dict__ and time_ > time.time() - _SETTLED_AFTER
+
+    def _end_of_log(self, time_: int) -> pa.Table:
+        """At least the rows of a Unix time or later."""
+        after = id_before(self._database, time_)
+        if self._newest is None or after < self._newest[0]:
+            last = self._last_id()
+            tables = [
+                self._read(low, min(low + _IDS_PER_TABLE, last))
+                for low in range(after, last, _IDS_PER_TABLE)
+            ]
+            self._newest = after, pa.concat_tables([SCHEMA.empty_table(), *tables])
+        return self._newest[1]
 
     def _tables(self) -> Iterator[pa.Table]:
         covered, last = 0, self._last_id()
