@@ -60,7 +60,9 @@ class Standing:
             changed = {role for is_role, role in self._changed(person, course, time) if is_role}
             held = {role for is_role, role in self._held(person, course, time) if is_role}
             assigned = assigned - changed | held & changed
-        roles = set().union(*(ROLES[self._archetypes[role]] for role in assigned))
+        roles = set().union(
+            *(ROLES[self._archetypes[role]] for role in assigned if role in self._archetypes)
+        )
         if person in self._administrators:
             roles |= ADMINISTRATOR
         return roles or {"Member"}

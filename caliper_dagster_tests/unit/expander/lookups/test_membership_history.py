@@ -80,9 +80,7 @@ def test_who_was_promoted_was_a_learner_before(site: Site) -> None:
 
 def test_whose_role_was_taken_yesterday_had_it_before(site: Site) -> None:
     site.add("user_enrolments", {"id": 9, "enrolid": 7, "userid": LEARNER, "timestart": NOW})
-    site.log(
-        viewed(NOW + 60), change("role_unassigned", NOW + DAY, STUDENT), viewed(NOW + DAY + 1)
-    )
+    site.log(viewed(NOW + 60), change("role_unassigned", NOW + DAY, STUDENT), viewed(NOW + DAY + 1))
 
     assert standings(site) == [(["student"], 1), ([], 1)]
 
