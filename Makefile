@@ -1,17 +1,17 @@
-# One command each: demo, dev, unit, test, lint. They set up what they need in .venv, from nothing
-# but Python and make, and reach no network once that is done.
+# Each target sets up what it needs in .venv. Only Python and make are required; after the set-up no
+# network is used.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo dev unit test lint venv readme docs screenshots constraints clean
 
-# The Python to make .venv with; give PYTHON=… for another.
+# The Python that creates .venv; choose another one with PYTHON=…
 ifndef PYTHON
-PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
-	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
 		2>/dev/null && echo "$$python" && break; done)
 endif
 
-# Processes that share the tests, and options for pytest: make test PYTEST_ARGS='-k ledger'
+# Number of parallel test processes, and options for pytest: make test PYTEST_ARGS='-k ledger'
 TEST_PROCESSES ?= 2
 PYTEST_ARGS ?=
 
@@ -21,17 +21,17 @@ INSTALL := $(PIP) install --constraint constraints.txt --root-user-action ignore
 PINNED := pyproject.toml constraints.txt
 
 help:
-	@echo "make demo         the last day of a sample Moodle site, through the whole chain"
-	@echo "make dev          Dagster's web UI and daemon on this project"
-	@echo "make unit         the tests that need no server and no browser"
-	@echo "make test         all tests, with their own database servers and browser"
-	@echo "make lint         ruff, import-linter and mypy"
-	@echo "make venv         only set up .venv, with the tools for development"
-	@echo "make readme       write the settings into README.md"
-	@echo "make screenshots  take the pictures of the web UI in docs/images"
-	@echo "make docs         write the tables of events and columns and the schema of recipes into docs"
+	@echo "make demo         run the whole chain on the last day of a sample Moodle site"
+	@echo "make dev          start Dagster's web UI and daemon on this project"
+	@echo "make unit         run the tests that need no server and no browser"
+	@echo "make test         run all tests, with their own database servers and browser"
+	@echo "make lint         check style, imports and types (ruff, import-linter, mypy)"
+	@echo "make venv         set up .venv with the development tools, nothing else"
+	@echo "make readme       write the table of settings into README.md"
+	@echo "make screenshots  take the screenshots of the web UI in docs/images"
+	@echo "make docs         write the generated tables and the schema of recipes into docs"
 	@echo "make constraints  pin the newest versions that pyproject.toml allows"
-	@echo "make clean        remove .venv and all that was made beside it"
+	@echo "make clean        remove .venv and everything else that these targets created"
 
 demo: .venv/ready
 	@$(BIN)/caliper-dagster demo
@@ -59,7 +59,8 @@ readme: .venv/ready-dev
 
 screenshots: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.harness.servers ensure
-	@CALIPER_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q caliper_dagster_tests/end_to_end/test_web_ui.py
+	@CALIPER_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q \
+		caliper_dagster_tests/end_to_end/test_web_ui.py
 
 docs: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.unit.docs.test_reference
@@ -86,16 +87,16 @@ clean:
 	@PYTHONWARNINGS=ignore $(INSTALL) --no-build-isolation --editable '.[dev]'
 	@touch .venv/ready $@
 
-# Debian ships venv in a package of its own.
+# Debian has venv in a separate package.
 .venv/bin/python:
 	@if [ -z "$(PYTHON)" ]; then \
-		echo "Python 3.11, 3.12 or 3.13 is needed and not found; name one: make PYTHON=/path/to/python" >&2; \
+		echo "Python 3.11 to 3.14 is required but was not found; name one: make PYTHON=/path/to/python" >&2; \
 		exit 1; \
 	fi
 	@if ! "$(PYTHON)" -c 'import ensurepip' 2>/dev/null; then \
 		package="$$("$(PYTHON)" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"; \
 		if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-			echo "$(PYTHON) cannot make virtual environments here; install the package $$package" >&2; \
+			echo "$(PYTHON) cannot create virtual environments; install the package $$package" >&2; \
 			exit 1; \
 		fi; \
 		echo "Installing the Debian package $$package"; \

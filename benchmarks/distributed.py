@@ -38,6 +38,7 @@ from caliper_dagster.emitter import Ledger
 from caliper_dagster.emitter.ledger import ACKNOWLEDGED, BatchRecord
 from caliper_dagster.emitter.ledger.fingerprints import FINGERPRINT
 from caliper_dagster.operations.backfill import backfill
+from caliper_dagster.operations.runner import RunContext
 from caliper_dagster_tests.harness import servers, services
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.installation import Installation, installation
@@ -116,9 +117,7 @@ def _storage(alone: Installation, hours: HourRange, bucket: str, repeats: int) -
     """Fill a folder by the chain itself; then move the same hours through both storages."""
     with environment(alone.settings), open_instance() as instance:
         began = time.perf_counter()
-        for _ in backfill(
-            instance, Settings.from_environment(), hours, written=lambda _frame, _hour: None
-        ):
+        for _ in backfill(RunContext(instance, Settings.from_environment()), hours):
             pass
         seconds = time.perf_counter() - began
     print(f"one process, everything on this machine ({CHAIN_JOB}): {seconds:.0f} s")

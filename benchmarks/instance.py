@@ -20,15 +20,15 @@ import dagster as dg
 import sqlalchemy as sa
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
-from benchmarks.orchestration import database, ignore, site
+from benchmarks.orchestration import database, site
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.instance import storage
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
-from caliper_dagster.dagster.run_status import Statuses
-from caliper_dagster.operations.runner import Runner
+from caliper_dagster.dagster.run_status import HourStatuses
+from caliper_dagster.operations.runner import JobRunner, RunContext
 
 _COPY = """
 INSERT INTO event_logs
@@ -65,7 +65,7 @@ def main() -> None:
         }
         settings = Settings.from_environment()
         with open_instance() as instance:
-            runner = Runner(instance, settings, CHAIN_JOB, written=ignore)
+            runner = JobRunner(RunContext(instance, settings), CHAIN_JOB)
             last = HourRange(end + -1, end)
             runner.run(last, {})
             engine = sa.create_engine(url)
@@ -89,7 +89,7 @@ def _questions(
         for asset in definitions.assets or []
         if isinstance(asset, dg.AssetsDefinition) and asset.key.path[-1] == "emission_results"
     )
-    partitions, ask = emission.partitions_def, Statuses(instance, emission, {})
+    partitions, ask = emission.partitions_def, HourStatuses(instance, emission, {})
     if partitions is None:
         raise TypeError("The assets are partitioned by the hour.")
     with engine.begin() as connection:
@@ -109,7 +109,7 @@ def _questions(
     _time("partition health, cold", health)
     _time("partition health, warm", health)
     _time("the sensor: status of 100 hours", lambda: ask(set(list(hours)[-100:])))
-    _time("the sensor: newest hour, first look only", ask.newest)
+    _time("the sensor: newest hour, first look only", ask.newest_materialized)
     _time("partition keys (launch dialog)", partitions.get_partition_keys)
     _time("the schedule's tick", tick)
 

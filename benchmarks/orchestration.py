@@ -21,14 +21,13 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from caliper_dagster.config.settings import Settings
-from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.dagster.instance import storage
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster.operations.runner import Runner
+from caliper_dagster.operations.runner import JobRunner, RunContext
 
 END = Hour.from_key("2026-01-01-00:00")
 _TESTED = storage.TESTED_WITH
@@ -85,7 +84,7 @@ def _measure(hours: int, ours: bool, postgres: str | None) -> tuple[float, float
         os.environ[storage.BATCH_SIZE] = "2000" if ours else "0"
         settings = Settings.from_environment()
         with open_instance() as instance:
-            runner = Runner(instance, settings, CHAIN_JOB, written=ignore)
+            runner = JobRunner(RunContext(instance, settings), CHAIN_JOB)
             runner.run(HourRange(END, END + 1), {})
             began, worked = time.perf_counter(), time.process_time()
             runner.run(HourRange(END + -hours, END), {})
@@ -109,10 +108,6 @@ def database(server: str | None) -> Iterator[str]:
     finally:
         with engine.connect() as connection:
             connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def ignore(_frame: Frame, _hour: Hour) -> None:
-    """Nobody watches."""
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The Caliper standard, without Moodle: vocabulary, rules and contexts."""
+"""The Caliper standard, without Moodle: versions, vocabulary, entities, rules for documents."""

@@ -19,9 +19,16 @@ from caliper_dagster.caliper.entity_rules import (
     value_type_problems,
 )
 from caliper_dagster.caliper.problems import Problem, Problems, found, shown, shown_term
-from caliper_dagster.caliper.ruleset import PLAIN_KINDS, Dialect, is_iri, of_context
-from caliper_dagster.caliper.vocabulary import CONTEXT, ENVELOPE_PROPERTIES
+from caliper_dagster.caliper.ruleset import (
+    PLAIN_KINDS,
+    Dialect,
+    is_iri,
+    of_context,
+)
+from caliper_dagster.caliper.versions import VERSIONS
+from caliper_dagster.caliper.vocabulary import ENVELOPE_PROPERTIES
 
+_CONTEXTS = tuple(version.context for version in VERSIONS)
 _TOO_DEEP = "the document is nested too deeply"
 _EVENT_MARKS = frozenset({"actor", "action", "object", "eventTime"})
 
@@ -144,7 +151,7 @@ def _envelope_property(
         what, holds = PLAIN_KINDS["dt"]
         return [] if holds(value) else found("envelope", f"sendTime must be {what}")
     if key == "dataVersion":
-        right = value in CONTEXT.values()
+        right = value in _CONTEXTS
         return [] if right else found("envelope", "dataVersion must be Caliper's context IRI")
     if not isinstance(value, list) or not value:
         return found("envelope", "data must be a list of at least one event or entity")
@@ -166,7 +173,7 @@ def _carried_problems(item: object, data_version: object, *, strict: bool) -> Pr
     if isinstance(dialect, str):
         return found("context", dialect, "@context")
     problems = item_problems(item, dialect)
-    if data_version in CONTEXT.values() and CONTEXT[dialect.version] != data_version:
+    if data_version in _CONTEXTS and dialect.version.context != data_version:
         other = found("envelope", "the context is not of the envelope's dataVersion", "@context")
         return [*problems, *other]
     return problems
@@ -185,7 +192,7 @@ def event_problems(event: Mapping[str, Any], dialect: Dialect) -> Problems:
     owner = str(name)
     problems = property_problems(owner, event, dialect.event(owner, action), dialect)
     problems += missing(owner, event, vocabulary.required(owner, str(action)))
-    if dialect.version == "v1p2":
+    if vocabulary.has_event_property("profile", dialect.version):
         problems += _profile_problems(owner, event, dialect)
     if dialect.strict:
         problems += _named_beside_anonymous(event)

@@ -6,12 +6,16 @@ them below their own keys, so that what is valid costs no path.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
+from msgspec.structs import astuple
+
 from caliper_dagster.caliper import vocabulary
+from caliper_dagster.caliper.entities import ENTITY_CLASSES, VALUE_CLASSES, Entity
 from caliper_dagster.caliper.problems import Problem, Problems, article, found, shown, shown_term
 from caliper_dagster.caliper.ruleset import Dialect, Holds, Kind, Kinds, is_blank_node, is_iri
 from caliper_dagster.caliper.vocabulary import TERM
@@ -43,33 +47,37 @@ def entity_problems(entity: Mapping[str, Any], dialect: Dialect) -> Problems:
     return found("type", f"{shown_term(name)} is no entity type of {dialect.version}", "type")
 
 
-def sound(entity: Mapping[str, Any], dialect: Dialect) -> bool:
-    """Whether an entity surely has no problems: a quick look that most entities stand.
+def is_certainly_valid(entity: Entity, dialect: Dialect) -> bool:
+    """Whether an entity has no problems and nothing empty: a quick look that most entities stand.
 
     False says nothing: then :func:`entity_problems` decides.
     """
-    name = entity.get("type")
-    if type(name) is not str:
+    cls = type(entity)
+    if entity.id is None:
         return False
-    if name not in dialect.tests:
-        dialect.tests[name] = _tests(name, dialect)
-    tests = dialect.tests[name]
+    tests = dialect.tests.get(cls)
     if tests is None:
-        return False
-    for key, value in entity.items():
-        test = tests.get(key)
-        if test is None or not test(value):
+        tests = dialect.tests[cls] = _tests(cls, dialect)
+    for value, test in zip(astuple(entity), tests, strict=True):
+        if value is not None and not test(value):
             return False
-    return "id" in entity
+    return True
 
 
-def _tests(name: str, dialect: Dialect) -> Mapping[str, Holds] | None:
-    """What surely holds of the properties of an entity type; None when nothing does."""
+def _tests(cls: type[Entity], dialect: Dialect) -> Sequence[Holds]:
+    """For each field of a class what certainly holds of a valid value."""
+    name = cls.__name__
     kinds = dialect.entity(name)
     if kinds is None or vocabulary.required(name):
-        return None
-    tests = {key: _test(kind, dialect) for key, kind in kinds.items()}
-    return tests | {"type": bool, "id": _is_name}
+        return (_never,) * len(cls.__struct_fields__)
+    return [
+        _is_name if field == "id" else _test(kinds[field], dialect) if field in kinds else _never
+        for field in cls.__struct_fields__
+    ]
+
+
+def _never(_: object) -> bool:
+    return False
 
 
 def _is_name(value: object) -> bool:
@@ -89,30 +97,52 @@ def _test(kind: Kind, dialect: Dialect) -> Holds:
     if kind.entity:
         return _reference_test(kind.entity, dialect)
     if kind.value:
-        return lambda value: not value_type_problems("", value, kind.value, dialect)
+        return _value_type_test(kind.value, dialect)
     if kind.holds is None:
-        return lambda _: False
+        return _never
     if kind.plain is None:  # a map, or a term
-        holds = kind.holds
-        return lambda value: (
-            holds(value)
-            and (
-                type(value) is not dict
-                or all(type(item) in _PLAIN and item != "" for item in value.values())
-            )
-        )
+        return _filled(kind.holds)
     if kind.plain(""):
         return lambda value: type(value) is str and value != ""
     return kind.plain
 
 
-def _reference_test(types: str, dialect: Dialect) -> Holds:
-    fitting = frozenset(name for name in vocabulary.ENTITY_TYPES if vocabulary.fits(name, types))
+def _filled(holds: Holds) -> Holds:
+    """A term, or a map of plain values that is not empty."""
+    return lambda value: (
+        holds(value)
+        and (type(value) is not dict or (bool(value) and all(map(_is_plain, value.values()))))
+    )
 
-    def test(value: object) -> bool:
-        if type(value) is dict:
-            return sound(value, dialect) and value["type"] in fitting
-        return type(value) is str and _names(value)
+
+def _value_type_test(name: str, dialect: Dialect) -> Holds:
+    kinds = dialect.value_type(name)
+    cls = VALUE_CLASSES[name]
+    required = vocabulary.required(name)
+    tests = [
+        (_test(kinds[field], dialect) if field in kinds else _never, field not in required)
+        for field in cls.__struct_fields__
+    ]
+    return lambda value: (
+        type(value) is cls
+        and all(
+            optional if item is None else test(item)
+            for item, (test, optional) in zip(astuple(value), tests, strict=True)
+        )
+    )
+
+
+def _is_plain(item: object) -> bool:
+    return type(item) in _PLAIN and item != "" and not _is_no_number(item)
+
+
+def _reference_test(types: str, dialect: Dialect) -> Holds:
+    fitting = frozenset(cls for name, cls in ENTITY_CLASSES.items() if vocabulary.fits(name, types))
+
+    def test(value: Any) -> bool:  # noqa: ANN401 - whatever a property holds
+        if type(value) is str:
+            return _names(value)
+        return type(value) in fitting and is_certainly_valid(value, dialect)
 
     return test
 
@@ -285,9 +315,14 @@ def value_type_problems(where: str, value: object, name: str, dialect: Dialect) 
     return problems
 
 
+def _is_no_number(value: object) -> bool:
+    """Whether this is a float that JSON cannot hold; it would be written as null."""
+    return type(value) is float and not isfinite(value)
+
+
 def _empty(where: str, value: object) -> Problems:
     """What is null or empty in a text or map, at any depth; list items have their meaning."""
-    if value is None:
+    if value is None or _is_no_number(value):
         return found("empty", f"something in {where} is null")
     if value == "" or value == [] or value == {}:
         return found("empty", f"something in {where} is empty")

@@ -11,14 +11,12 @@ from importlib import resources
 
 import orjson
 
-from caliper_dagster.caliper.vocabulary import CONTEXT, EXTENSION_CONTEXTS
+from caliper_dagster.caliper.versions import VERSIONS
 
-_FILES = {
-    CONTEXT["v1p2"]: "caliper-v1p2.jsonld",
-    CONTEXT["v1p1"]: "caliper-v1p1.jsonld",
-} | {
-    iri: f"caliper-v1p1-{name.lower()}profile-extension.jsonld"
-    for name, iri in EXTENSION_CONTEXTS.items()
+_FILES = {version.context: f"caliper-{version.name}.jsonld" for version in VERSIONS} | {
+    iri: f"caliper-{version.name}-{profile.lower()}profile-extension.jsonld"
+    for version in VERSIONS
+    for profile, iri in version.extension_contexts.items()
 }
 
 

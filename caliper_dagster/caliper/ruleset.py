@@ -6,7 +6,7 @@ The tables are ``vocabulary``'s; here they are made ready for checking, once for
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, lru_cache
@@ -14,13 +14,10 @@ from math import isfinite
 from typing import Any
 
 from caliper_dagster.caliper import jsonld, vocabulary
+from caliper_dagster.caliper.entities import Entity
 from caliper_dagster.caliper.problems import article
-from caliper_dagster.caliper.vocabulary import (
-    CONTEXT,
-    EXTENSION_CONTEXTS,
-    SENT_ALTHOUGH_UNDEFINED,
-    Version,
-)
+from caliper_dagster.caliper.versions import VERSIONS, Version
+from caliper_dagster.caliper.vocabulary import SENT_ALTHOUGH_UNDEFINED
 
 Holds = Callable[[Any], bool]
 
@@ -63,34 +60,34 @@ class Dialect:
         foreign: whether other contexts define further types and properties.
         strict: whether what only should not be counts as a problem, too: null or empty values,
             what the context does not define, blank nodes, events without profile.
-        tests: by entity type, tests of :func:`checking.sound`.
+        tests: by class, tests of :func:`checking.is_certainly_valid`.
     """
 
     version: Version
     terms: frozenset[str]
     foreign: bool = False
     strict: bool = False
-    tests: dict[str, Mapping[str, Holds] | None] = field(default_factory=dict)
+    tests: dict[type[Entity], Sequence[Holds]] = field(default_factory=dict)
     _entities: dict[str, Kinds | None] = field(default_factory=dict)
     _values: dict[str, Kinds] = field(default_factory=dict)
     _events: dict[tuple[str, str], Kinds] = field(default_factory=dict)
 
-    def has(self, name: str, *, new_in_1_2: bool = False) -> bool:
+    def has(self, name: str, since: str | None = None) -> bool:
         """Whether a name of the text's tables exists here.
 
-        What is new in 1.2 exists in 1.1 where an extension context defines it. Strictly, only what
-        the context defines exists, as everything else is lost by a JSON-LD consumer.
+        What a later version brought exists where an extension context defines it. Strictly, only
+        what the context defines exists, as everything else is lost by a JSON-LD consumer.
         """
         if name in self.terms:
             return True
-        if new_in_1_2 and self.version == "v1p1":
+        if since is not None and not self.version.has(since):
             return False
         return not self.strict or name in SENT_ALTHOUGH_UNDEFINED
 
     def has_event_type(self, name: object) -> bool:
         """Whether this is an event type."""
         known = vocabulary.EVENT_TYPES.get(name) if isinstance(name, str) else None
-        return known is not None and self.has(str(name), new_in_1_2=known.new_in_1_2)
+        return known is not None and self.has(str(name), known.since)
 
     def actions(self, event_type: str) -> frozenset[str]:
         """The actions of an event type."""
@@ -99,9 +96,9 @@ class Dialect:
 
     def has_action(self, name: object) -> bool:
         """Whether this is an action of any event."""
-        if not isinstance(name, str) or name not in vocabulary.ACTIONS["v1p2"]:
+        if not isinstance(name, str) or name not in vocabulary.ACTIONS:
             return False
-        return self.has(name, new_in_1_2=name not in vocabulary.ACTIONS["v1p1"])
+        return self.has(name, vocabulary.ACTIONS[name])
 
     def entity(self, name: object) -> Kinds | None:
         """The properties of an entity type; None when it does not exist here."""
@@ -110,9 +107,9 @@ class Dialect:
         if name not in self._entities:
             if name not in vocabulary.ENTITY_TYPES:
                 return None
-            new = vocabulary.ENTITY_TYPES[name].new_in_1_2
+            since = vocabulary.ENTITY_TYPES[name].since
             self._entities[name] = (
-                self._kinds(vocabulary.properties(name)) if self.has(name, new_in_1_2=new) else None
+                self._kinds(vocabulary.properties(name)) if self.has(name, since) else None
             )
         return self._entities[name]
 
@@ -134,7 +131,11 @@ class Dialect:
             name: "@" + vocabulary.slot(event_type, action, name, self.version)
             for name in ("actor", "object", "generated", "target", "referrer")
         }
-        kinds = dict(self._kinds(vocabulary.EVENT_PROPERTIES | named))
+        kinds = {
+            key: kind
+            for key, kind in self._kinds(vocabulary.EVENT_PROPERTIES | named).items()
+            if vocabulary.has_event_property(key, self.version)
+        }
         for name in named:
             kinds[name] = replace(kinds[name], rule="slot")
         kinds["id"] = replace(kinds["id"], rule="id")
@@ -144,8 +145,6 @@ class Dialect:
             holds=lambda value: isinstance(value, str) and value in legal,
             rule="action",
         )
-        if self.version == "v1p1":
-            kinds.pop("profile", None)
         return kinds
 
     def _what_action(self, event_type: str, legal: frozenset[str]) -> str:
@@ -156,7 +155,7 @@ class Dialect:
     def _kinds(self, properties: Mapping[str, str]) -> Kinds:
         kinds = {}
         for name, text in properties.items():
-            if self.version == "v1p1" and vocabulary.is_new_property(name):
+            if not vocabulary.has_property(name, self.version):
                 continue
             if not self.strict or name in self.terms:
                 kinds[name] = self._kind(text)
@@ -190,18 +189,18 @@ def dialect(
 
     Args:
         version: Caliper version.
-        extensions: IRIs of extension contexts of 1.1.
+        extensions: IRIs of extension contexts.
         foreign: whether other contexts define further types and properties.
         strict: see :class:`Dialect`.
     """
-    terms = frozenset().union(*map(jsonld.terms, {CONTEXT[version], *extensions}))
+    terms = frozenset().union(*map(jsonld.terms, {version.context, *extensions}))
     return Dialect(version, terms, foreign, strict)
 
 
-_VERSIONS: dict[str, Version] = {
-    CONTEXT["v1p2"]: "v1p2",
-    CONTEXT["v1p1"]: "v1p1",
-    **dict.fromkeys(EXTENSION_CONTEXTS.values(), "v1p1"),
+_VERSIONS = {
+    context: version
+    for version in VERSIONS
+    for context in (version.context, *version.extension_contexts.values())
 }
 
 
@@ -229,7 +228,7 @@ def of_context(context: object, *, strict: bool) -> Dialect | str:
     ours = [part for part in parts if isinstance(part, str) and part in _VERSIONS]
     return dialect(
         _VERSIONS[last],
-        frozenset(ours) - set(CONTEXT.values()),
+        frozenset(ours) - {version.context for version in VERSIONS},
         foreign=len(ours) < len(parts),
         strict=strict,
     )

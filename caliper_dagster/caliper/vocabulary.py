@@ -7,28 +7,18 @@ they are rendered, whole documents by ``validation``. It knows nothing of Moodle
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any
 
-Version = Literal["v1p2", "v1p1"]
-
-CONTEXT = {
-    "v1p2": "http://purl.imsglobal.org/ctx/caliper/v1p2",
-    "v1p1": "http://purl.imsglobal.org/ctx/caliper/v1p1",
-}
-
-EXTENSION_CONTEXTS = {
-    name: f"{CONTEXT['v1p1']}/{name}Profile-extension"
-    for name in ("Feedback", "ResourceManagement", "Search", "Survey", "ToolLaunch", "ToolUse")
-}
-"""Contexts by which 1.1 has profiles of 1.2: what they define is theirs to say (``jsonld``)."""
+from caliper_dagster.caliper.versions import OLDEST, Version, steps_down
 
 TERM = "http://purl.imsglobal.org/caliper/"
 """Base of the type IRIs, which are the ids of anonymous entities (1.2, Anonymous Entities)."""
 
-_ACTIONS_1_1 = frozenset(
-    """
+_ACTIONS = {
+    OLDEST.number: """
     Abandoned Activated Added Attached Bookmarked ChangedResolution ChangedSize ChangedSpeed
     ChangedVolume Classified ClosedPopout Commented Completed Created Deactivated Deleted Described
     DisabledClosedCaptioning Disliked EnabledClosedCaptioning Ended EnteredFullScreen
@@ -37,20 +27,15 @@ _ACTIONS_1_1 = frozenset(
     Questioned Ranked Recommended Removed Reset Restarted Resumed Retrieved Reviewed Rewound
     Searched Shared Showed Skipped Started Submitted Subscribed Tagged TimedOut Unmuted Unsubscribed
     Used Viewed
-    """.split()
-)
-
-_ACTIONS_NEW_IN_1_2 = frozenset(
-    """
+    """,
+    "1.2": """
     Accepted Archived Copied Declined Downloaded Launched OptedIn OptedOut Printed Published
     Restored Returned Saved Sent Unpublished Uploaded
-    """.split()
-)
-
-ACTIONS: dict[str, frozenset[str]] = {
-    "v1p1": _ACTIONS_1_1,
-    "v1p2": _ACTIONS_1_1 | _ACTIONS_NEW_IN_1_2,
+    """,
 }
+
+ACTIONS = {action: since for since, actions in _ACTIONS.items() for action in actions.split()}
+"""All actions, with the version since which they exist."""
 
 ROLES = {
     "Administrator": """Administrator Developer ExternalDeveloper ExternalSupport
@@ -109,7 +94,7 @@ SENT_ALTHOUGH_UNDEFINED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class EntityType:
-    """An entity type: its supertypes, its own properties with their kinds, since when it exists.
+    """An entity type: its supertypes, its own properties with their kinds, its first version.
 
     Kinds: ``str``, ``dec`` (a number with a fraction), ``int``, ``nonneg``, ``bool``, ``dt`` and
     ``dur`` (a time and a duration in ISO 8601), ``map``, those of :data:`TERMS`, ``=Type`` (an
@@ -119,16 +104,14 @@ class EntityType:
 
     supertypes: tuple[str, ...]
     properties: dict[str, str]
-    new_in_1_2: bool = False
+    since: str = OLDEST.number
 
-
-_NEW_PROPERTIES = frozenset({"otherIdentifiers", "host", "ipAddress", "userAgent", "client"})
 
 _ENTITIES = """
-Entity - : name:str description:str dateCreated:dt dateModified:dt otherIdentifiers:[=SystemIdentifier] extensions:map
+Entity - : name:str description:str dateCreated:dt dateModified:dt otherIdentifiers@1.2:[=SystemIdentifier] extensions:map
 Agent Entity :
 Person Agent :
-SoftwareApplication Agent : version:str host:str ipAddress:str userAgent:str
+SoftwareApplication Agent : version:str host@1.2:str ipAddress@1.2:str userAgent@1.2:str
 Organization Agent : subOrganizationOf:@Organization members:[@Agent]
 Group Organization :
 CourseOffering Organization : courseNumber:str academicSession:str
@@ -136,7 +119,7 @@ CourseSection CourseOffering : category:str
 Membership Entity : organization:@Organization member:@Person roles:[role] status:status
 DigitalResource Entity : storageName:str creators:[@Agent] mediaType:str keywords:[str] learningObjectives:[@LearningObjective] isPartOf:@Entity datePublished:dt version:str
 AssignableDigitalResource DigitalResource : dateToActivate:dt dateToShow:dt dateToStartOn:dt dateToSubmit:dt maxAttempts:nonneg maxSubmits:nonneg maxScore:dec
-Collection* Entity : items:[@Entity]
+Collection@1.2 Entity : items:[@Entity]
 DigitalResourceCollection Collection,DigitalResource : items:[@DigitalResource]
 Assessment AssignableDigitalResource,DigitalResourceCollection : items:[@AssessmentItem]
 AssessmentItem AssignableDigitalResource : isTimeDependent:bool
@@ -168,45 +151,57 @@ SelectTextResponse Response : values:[str]
 TrueFalseResponse Response : value:str
 Result Entity : attempt:@Attempt maxResultScore:dec resultScore:dec scoredBy:@Agent comment:str
 Score Entity : attempt:@Attempt maxScore:dec scoreGiven:dec scoredBy:@Agent comment:str
-Session Entity : user:@Person client:@SoftwareApplication startedAtTime:dt endedAtTime:dt duration:dur
+Session Entity : user:@Person client@1.2:@SoftwareApplication startedAtTime:dt endedAtTime:dt duration:dur
 LtiSession Session : messageParameters:map
-AggregateMeasure* Entity : metric:metric metricValue:dec maxMetricValue:dec startedAtTime:dt endedAtTime:dt
-AggregateMeasureCollection* Collection : items:[@AggregateMeasure]
-Comment* Entity : commenter:@Person commentedOn:@Entity value:str
-Link* Entity :
-LtiLink* DigitalResource : messageType:messagetype
-Query* Entity : creator:@Person searchTarget:@Entity searchTerms:str
-SearchResponse* Entity : searchProvider:@SoftwareApplication searchTarget:@Entity query:@Query searchResultsItemCount:nonneg
-Question* DigitalResource : questionPosed:str
-DateTimeQuestion* Question : minDateTime:dt minLabel:str maxDateTime:dt maxLabel:str
-MultiselectQuestion* Question : points:nonneg itemLabels:[str] itemValues:[str]
-OpenEndedQuestion* Question :
-RatingScaleQuestion* Question : scale:@Scale
-Questionnaire* DigitalResourceCollection : items:[@QuestionnaireItem]
-QuestionnaireItem* DigitalResource : question:@Question categories:[str] weight:dec
-Scale* Entity :
-LikertScale* Scale : scalePoints:int itemLabels:[str] itemValues:[str]
-MultiselectScale* Scale : scalePoints:int itemLabels:[str] itemValues:[str] isOrderedSelection:bool minSelections:int maxSelections:int
-NumericScale* Scale : minValue:dec minLabel:str maxValue:dec maxLabel:str step:dec
-Rating* Entity : rater:@Person rated:@Entity question:@Question selections:[str] ratingComment:@Comment
-DateTimeResponse* Response : dateTimeSelected:dt
-MultiselectResponse* Response : selections:[str]
-OpenEndedResponse* Response : value:str
-RatingScaleResponse* Response : selections:[str]
-Survey* Collection : items:[@Questionnaire]
-SurveyInvitation* DigitalResource : rater:@Person survey:@Survey sentCount:int dateSent:dt
+AggregateMeasure@1.2 Entity : metric:metric metricValue:dec maxMetricValue:dec startedAtTime:dt endedAtTime:dt
+AggregateMeasureCollection@1.2 Collection : items:[@AggregateMeasure]
+Comment@1.2 Entity : commenter:@Person commentedOn:@Entity value:str
+Link@1.2 Entity :
+LtiLink@1.2 DigitalResource : messageType:messagetype
+Query@1.2 Entity : creator:@Person searchTarget:@Entity searchTerms:str
+SearchResponse@1.2 Entity : searchProvider:@SoftwareApplication searchTarget:@Entity query:@Query searchResultsItemCount:nonneg
+Question@1.2 DigitalResource : questionPosed:str
+DateTimeQuestion@1.2 Question : minDateTime:dt minLabel:str maxDateTime:dt maxLabel:str
+MultiselectQuestion@1.2 Question : points:nonneg itemLabels:[str] itemValues:[str]
+OpenEndedQuestion@1.2 Question :
+RatingScaleQuestion@1.2 Question : scale:@Scale
+Questionnaire@1.2 DigitalResourceCollection : items:[@QuestionnaireItem]
+QuestionnaireItem@1.2 DigitalResource : question:@Question categories:[str] weight:dec
+Scale@1.2 Entity :
+LikertScale@1.2 Scale : scalePoints:int itemLabels:[str] itemValues:[str]
+MultiselectScale@1.2 Scale : scalePoints:int itemLabels:[str] itemValues:[str] isOrderedSelection:bool minSelections:int maxSelections:int
+NumericScale@1.2 Scale : minValue:dec minLabel:str maxValue:dec maxLabel:str step:dec
+Rating@1.2 Entity : rater:@Person rated:@Entity question:@Question selections:[str] ratingComment:@Comment
+DateTimeResponse@1.2 Response : dateTimeSelected:dt
+MultiselectResponse@1.2 Response : selections:[str]
+OpenEndedResponse@1.2 Response : value:str
+RatingScaleResponse@1.2 Response : selections:[str]
+Survey@1.2 Collection : items:[@Questionnaire]
+SurveyInvitation@1.2 DigitalResource : rater:@Person survey:@Survey sentCount:int dateSent:dt
 """  # noqa: E501 - one type per line is the table
+
+
+def _since(name: str) -> tuple[str, str]:
+    """A name of the table, and since which version it exists: ``host@1.2``."""
+    name, _, since = name.partition("@")
+    return name, since or OLDEST.number
+
+
+_PROPERTIES_SINCE: dict[str, str] = {}
 
 
 def _parse_entities() -> dict[str, EntityType]:
     types = {}
     for line in _ENTITIES.strip().splitlines():
-        head, _, properties = line.partition(":")
-        name, supertypes = head.split()
-        types[name.rstrip("*")] = EntityType(
-            tuple(supertypes.split(",")) if supertypes != "-" else (),
-            dict(item.split(":", 1) for item in properties.split()),
-            name.endswith("*"),
+        head, _, items = line.partition(":")
+        (name, since), supertypes = _since(head.split()[0]), head.split()[1]
+        properties = {}
+        for item in items.split():
+            key, kind = item.split(":", 1)
+            key, _PROPERTIES_SINCE[_since(key)[0]] = _since(key)
+            properties[key] = kind
+        types[name] = EntityType(
+            tuple(supertypes.split(",")) if supertypes != "-" else (), properties, since
         )
     return types
 
@@ -244,6 +239,8 @@ EVENT_PROPERTIES = {
 }
 """The properties of every event; :func:`slot` narrows some of them by event type and action."""
 
+_EVENT_PROPERTIES_SINCE = {"profile": "1.2"}
+
 ENVELOPE_PROPERTIES = ("sensor", "sendTime", "dataVersion", "data")
 
 _REQUIRED = {
@@ -265,17 +262,17 @@ class EventType:
     actors: tuple[str, ...]
     actions: frozenset[str] | None
     objects: tuple[str, ...]
-    new_in_1_2: bool = False
+    since: str = OLDEST.number
 
 
 def _event(
-    actors: str, actions: str | None, objects: str, *, new_in_1_2: bool = False
+    actors: str, actions: str | None, objects: str, *, since: str = OLDEST.number
 ) -> EventType:
     return EventType(
         tuple(actors.split()),
         frozenset(actions.split()) if actions else None,
         tuple(objects.split()),
-        new_in_1_2,
+        since,
     )
 
 
@@ -290,7 +287,7 @@ EVENT_TYPES = {
         "Activated Deactivated Started Completed Submitted Reviewed",
         "AssignableDigitalResource",
     ),
-    "FeedbackEvent": _event("Person", "Commented Ranked", "Entity", new_in_1_2=True),
+    "FeedbackEvent": _event("Person", "Commented Ranked", "Entity", since="1.2"),
     "ForumEvent": _event("Person", "Subscribed Unsubscribed", "Forum"),
     "GradeEvent": _event("Person SoftwareApplication", "Graded", "Attempt"),
     "MediaEvent": _event(
@@ -302,28 +299,26 @@ EVENT_TYPES = {
     ),
     "MessageEvent": _event("Person", "Posted MarkedAsRead MarkedAsUnread", "Message"),
     "NavigationEvent": _event("Person", "NavigatedTo", "DigitalResource SoftwareApplication"),
-    "QuestionnaireEvent": _event("Person", "Started Submitted", "Questionnaire", new_in_1_2=True),
+    "QuestionnaireEvent": _event("Person", "Started Submitted", "Questionnaire", since="1.2"),
     "QuestionnaireItemEvent": _event(
-        "Person", "Started Skipped Completed", "QuestionnaireItem", new_in_1_2=True
+        "Person", "Started Skipped Completed", "QuestionnaireItem", since="1.2"
     ),
     "ResourceManagementEvent": _event(
         "Person",
         """Archived Copied Created Deleted Described Downloaded Modified Printed Published Restored
         Retrieved Saved Unpublished Uploaded""",
         "DigitalResource",
-        new_in_1_2=True,
+        since="1.2",
     ),
-    "SearchEvent": _event("Person", "Searched", "Entity", new_in_1_2=True),
+    "SearchEvent": _event("Person", "Searched", "Entity", since="1.2"),
     # Nor TimedOut, which is another kind of event (see below) and never occurs in Moodle's log.
     "SessionEvent": _event("Person", "LoggedIn LoggedOut", "SoftwareApplication"),
-    "SurveyEvent": _event("Person", "OptedIn OptedOut", "Survey", new_in_1_2=True),
+    "SurveyEvent": _event("Person", "OptedIn OptedOut", "Survey", since="1.2"),
     "SurveyInvitationEvent": _event(
-        "Person", "Sent Accepted Declined", "SurveyInvitation", new_in_1_2=True
+        "Person", "Sent Accepted Declined", "SurveyInvitation", since="1.2"
     ),
     "ThreadEvent": _event("Person", "MarkedAsRead MarkedAsUnread", "Thread"),
-    "ToolLaunchEvent": _event(
-        "Person", "Launched Returned", "SoftwareApplication", new_in_1_2=True
-    ),
+    "ToolLaunchEvent": _event("Person", "Launched Returned", "SoftwareApplication", since="1.2"),
     "ToolUseEvent": _event("Person", "Used", "SoftwareApplication"),
     # The Grading Profile lets a Result be viewed, too.
     "ViewEvent": _event("Person", "Viewed", "DigitalResource Result"),
@@ -334,14 +329,17 @@ EVENT_TYPES = {
 _NOT_BY_RECIPE = {"SessionEvent": frozenset({"TimedOut"})}
 """Actions that change who acts on what, which a recipe cannot say."""
 
-_DEPRECATED_IN_1_1 = {
-    "AnnotationEvent": """Attached Classified Commented Described Disliked Identified Liked Linked
+_DEPRECATED = {
+    (
+        "1.1",
+        "AnnotationEvent",
+    ): """Attached Classified Commented Described Disliked Identified Liked Linked
         Questioned Ranked Recommended Subscribed""",
-    "AssessmentItemEvent": "Reviewed Viewed",
-    "AssignableEvent": "Abandoned Hid Showed",
-    "MediaEvent": "Rewound",
+    ("1.1", "AssessmentItemEvent"): "Reviewed Viewed",
+    ("1.1", "AssignableEvent"): "Abandoned Hid Showed",
+    ("1.1", "MediaEvent"): "Rewound",
 }
-"""Actions that 1.1 still has although they "SHOULD NOT be used" (1.1, section 3)."""
+"""Actions that a version still has although they "SHOULD NOT be used" (1.1, section 3)."""
 
 _SLOTS = {
     "AnnotationEvent/Bookmarked": {"generated": "BookmarkAnnotation"},
@@ -363,7 +361,7 @@ _SLOTS = {
         "target": "DigitalResource",
         "referrer": "DigitalResource|SoftwareApplication",
     },
-    "NavigationEvent v1p1": {"target": "Frame"},
+    "NavigationEvent 1.1": {"target": "Frame"},
     "QuestionnaireEvent": {"generated": "Attempt"},
     "QuestionnaireItemEvent/Completed": {"generated": "Response"},
     "QuestionnaireItemEvent": {"generated": "Attempt"},
@@ -376,10 +374,10 @@ _SLOTS = {
     },
     "ToolLaunchEvent": {"generated": "DigitalResource", "target": "Link|LtiLink"},
     "ToolUseEvent": {"generated": "AggregateMeasureCollection", "target": "SoftwareApplication"},
-    "ToolUseEvent v1p1": {"generated": "Entity"},
+    "ToolUseEvent 1.1": {"generated": "Entity"},
     # The Media Profile has a place in the recording as target.
     "ViewEvent": {"target": "Frame|MediaLocation"},
-    "ViewEvent v1p1": {"target": "Frame"},
+    "ViewEvent 1.1": {"target": "Frame"},
 }
 """What the entities of an event must be, by action or version before in general; actor and object
 where :data:`EVENT_TYPES` does not say all."""
@@ -462,11 +460,11 @@ def event_actions(event_type: str, version: Version, *, strict: bool) -> frozens
     """
     actions = EVENT_TYPES[event_type].actions
     if actions is None:
-        return ACTIONS["v1p2"]
+        return frozenset(ACTIONS)
     actions |= _NOT_BY_RECIPE.get(event_type, frozenset())
-    if strict or version != "v1p1":
+    if strict:
         return actions
-    return actions | set(_DEPRECATED_IN_1_1.get(event_type, "").split())
+    return actions | set(_DEPRECATED.get((version.number, event_type), "").split())
 
 
 def slot(event_type: str, action: str, name: str, version: Version) -> str:
@@ -478,7 +476,7 @@ def slot(event_type: str, action: str, name: str, version: Version) -> str:
         name: ``actor``, ``object``, ``generated``, ``target`` or ``referrer``.
         version: Caliper version.
     """
-    for key in (f"{event_type}/{action}", f"{event_type} {version}", event_type):
+    for key in (f"{event_type}/{action}", f"{event_type} {version.number}", event_type):
         if name in _SLOTS.get(key, {}):
             return _SLOTS[key][name]
     if name == "actor":
@@ -525,9 +523,9 @@ def illegal(event_type: str, action: str, object_type: str, version: Version) ->
         version: Caliper version.
     """
     event = EVENT_TYPES.get(event_type)
-    if event is None or (version == "v1p1" and event.new_in_1_2):
+    if event is None or not version.has(event.since):
         return f"{event_type} is no event type of {version}"
-    if action not in ACTIONS[version]:
+    if not has_action(action, version):
         return f"{action} is no action of {version}"
     if event.actions is not None and action not in event.actions:
         return f"{event_type} has no action {action}"
@@ -541,53 +539,80 @@ def illegal(event_type: str, action: str, object_type: str, version: Version) ->
     return None
 
 
+def has_action(action: str, version: Version) -> bool:
+    """Whether a version has the action."""
+    return action in ACTIONS and version.has(ACTIONS[action])
+
+
 def exists(entity_type: str, version: Version) -> bool:
     """Whether a version has the entity type."""
-    return version == "v1p2" or not ENTITY_TYPES[entity_type].new_in_1_2
+    return version.has(ENTITY_TYPES[entity_type].since)
 
 
-# Caliper 1.1 from a 1.2 model.
-
-_EVENTS_IN_1_1 = {"ToolLaunchEvent": ("ToolUseEvent", "Used")}
-
-_ACTIONS_IN_1_1 = {
-    "Downloaded": "Retrieved", "Printed": "Retrieved", "Uploaded": "Added", "Published": "Showed",
-    "Unpublished": "Hid", "Copied": "Created", "Restored": "Created", "Archived": "Modified",
-    "Saved": "Modified", "Accepted": "Activated", "Declined": "Skipped", "Sent": "Posted",
-    "Launched": "Used", "Returned": "Used", "OptedIn": "Subscribed", "OptedOut": "Unsubscribed",
-}  # fmt: skip
+def has_property(name: str, version: Version) -> bool:
+    """Whether a version has a property of entities, if one of its types has it."""
+    return version.has(_PROPERTIES_SINCE.get(name, OLDEST.number))
 
 
-def event_in_1_1(event_type: str, action: str) -> tuple[str, str]:
-    """The 1.1 form of a 1.2 event type and action: what 1.1 lacks becomes a generic Event."""
-    if event_type in _EVENTS_IN_1_1:
-        return _EVENTS_IN_1_1[event_type]
-    action = _ACTIONS_IN_1_1.get(action, action)
-    return ("Event" if EVENT_TYPES[event_type].new_in_1_2 else event_type), action
+def has_event_property(name: str, version: Version) -> bool:
+    """Whether events of a version have a property."""
+    return version.has(_EVENT_PROPERTIES_SINCE.get(name, OLDEST.number))
+
+
+# An older version from a model of the newest one
+
+
+def event_in(version: Version, event_type: str, action: str) -> tuple[str, str]:
+    """An event type and action of the newest version, as an older one has them."""
+    for step, older in steps_down(version):
+        if event_type in step.event_types:
+            event_type, action = step.event_types[event_type]
+        elif not older.has(EVENT_TYPES[event_type].since):
+            event_type = "Event"
+        action = step.actions.get(action, action)
+    return event_type, action
 
 
 def keeps_target(event_type: str, version: Version) -> bool:
-    """Whether an event still may have its target: a launch as a mere use of a tool has no link."""
-    return version == "v1p2" or event_type not in _EVENTS_IN_1_1
-
-
-_ENTITIES_IN_1_1 = {
-    "Comment": "Annotation",
-    "MultiselectResponse": "MultipleChoiceResponse",
-    "Questionnaire": "DigitalResource",
-}
+    """Whether an event of the newest version still has its target in an older one."""
+    return all(event_type not in step.without_target for step, _ in steps_down(version))
 
 
 @cache
-def entity_in_1_1(entity_type: str) -> str:
-    """The nearest type that 1.1 has, for example LtiLink → DigitalResource."""
-    if not ENTITY_TYPES[entity_type].new_in_1_2:
-        return entity_type
-    if entity_type in _ENTITIES_IN_1_1:
-        return _ENTITIES_IN_1_1[entity_type]
-    return entity_in_1_1(ENTITY_TYPES[entity_type].supertypes[0])
+def entity_type_in(version: Version, entity_type: str) -> str:
+    """The nearest type that an older version has, for example LtiLink → DigitalResource."""
+    for step, older in steps_down(version):
+        while not exists(entity_type, older):
+            nearest = ENTITY_TYPES[entity_type].supertypes[0]
+            entity_type = step.entity_types.get(entity_type, nearest)
+    return entity_type
 
 
-def is_new_property(name: str) -> bool:
-    """Whether an entity property exists only in 1.2."""
-    return name in _NEW_PROPERTIES
+def entity_in(version: Version, entity: Mapping[str, Any]) -> dict[str, Any]:
+    """An entity of the newest version in an older one.
+
+    Types become older ones; properties that the older version, or the older type, does not have go
+    to ``extensions``.
+    """
+    found: dict[str, Any] = {}
+    moved: dict[str, Any] = {}
+    entity_type = entity_type_in(version, entity["type"])
+    allowed = {"id", "type", *properties(entity_type)}
+    for key, value in entity.items():
+        if key == "extensions" and isinstance(value, dict):
+            moved = {**value, **moved}
+        elif not has_property(key, version):
+            moved[key] = value
+        else:
+            place = found if key in allowed else moved
+            place[key] = _value_in(version, value)
+    found["type"] = entity_type
+    return {**found, "extensions": moved} if moved else found
+
+
+def _value_in(version: Version, value: object) -> object:
+    if isinstance(value, list):
+        return [_value_in(version, item) for item in value]
+    if isinstance(value, dict) and value.get("type") in ENTITY_TYPES:
+        return entity_in(version, value)
+    return value

@@ -1,9 +1,9 @@
 """The command line: ``caliper-dagster``.
 
-Here belongs what can be asked for and how answers are told; the work is done by the modules beside
-this one, which each command imports when it runs: ``--help`` and ``translate`` need no Dagster.
-Whatever goes wrong is one sentence on standard error and exit status 2; ``--verbose`` adds what
-Dagster says and stack traces.
+This module parses arguments and prints results; ``operations`` does the work. Each command imports
+what it needs when it runs, so that ``--help`` and ``translate`` do not import Dagster. An error is
+one sentence on standard error and exit status 2; ``--verbose`` adds Dagster's messages and stack
+traces.
 """
 
 from __future__ import annotations
@@ -26,197 +26,201 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from dotenv import load_dotenv
 
+import caliper_dagster
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
 from caliper_dagster.core.gc_tuning import raise_gc_threshold
 from caliper_dagster.core.hours import Hour, HourRange, last_complete_hour, parse_hour
+from caliper_dagster.core.wording import plural
 
 if TYPE_CHECKING:
     from caliper_dagster.cli.terminal import Ticker
     from caliper_dagster.core.frames import Frame
-    from caliper_dagster.operations.run_outcome import RunOutcome, Written
+    from caliper_dagster.operations.run_outcome import OnWritten, RunOutcome
 
 _INVALID = 1
-_HOSTILE = (
-    "misbehave, for tests: shares of POSTs, events or sizes such as 429=0.1,drop=0.05,400=0.001,"
-    "413=100000,until=500,seed=7; docs/reliability.md names them all"
-)
-_ONE_SITE = "this one of the sites that CALIPER_SITES names"
-_ONE_STORE = "only this one of the event stores that CALIPER_EVENT_STORES names"
-_WRONG = 2
+_ERROR = 2
 _INTERRUPTED = 130
+
+_FAULTS_HELP = (
+    "faults to inject, for tests, such as 429=0.1,drop=0.05,400=0.001,413=100000,until=500,seed=7; "
+    "docs/reliability.md lists them all"
+)
+_SITE_HELP = "the site to use, one of the names in the file of CALIPER_SITES"
+_EVENT_STORE_HELP = "use only this event store, one of the names in CALIPER_EVENT_STORES"
 
 
 class _InvalidError(Exception):
-    """What was looked at is not valid; it has been said why."""
+    """A file is not valid; the command has printed why."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit status: 0, 1 when a file is not valid, 2 for anything that went wrong, 130 when
-        interrupted.
+        The exit status: 0 for success, 1 for a file that is not valid, 2 for an error, 130 after an
+        interruption.
     """
     raise_gc_threshold()
     load_dotenv(Path.cwd() / ".env", override=False)
-    given = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with warnings.catch_warnings():
-            if not given.verbose:
+            if not options.verbose:
                 warnings.simplefilter("ignore")
-            given.command(given)
+            options.command(options)
     except _InvalidError:
         return _INVALID
     except KeyboardInterrupt:
-        return _say(
-            "Interrupted. What was acknowledged stays so; run the command again.", _INTERRUPTED
+        return _fail(
+            "Interrupted. Acknowledged events stay acknowledged; run the command again to go on.",
+            _INTERRUPTED,
         )
     except BrokenPipeError:
-        # Whoever read the output has had enough, and must not be told so at exit either.
+        # The reader has closed the pipe; Python must not report that at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        if given.verbose:
+        if options.verbose:
             raise
-        return _say(_sentence(error), _WRONG)
+        return _fail(_sentence(error), _ERROR)
     return 0
 
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, CaliperDagsterError):
         return str(error)
-    # The words of other errors may hold anything, a password too.
-    return f"Something unexpected went wrong ({type(error).__name__}); --verbose shows where."
+    # The message of any other error may contain anything, even a password.
+    return f"An unexpected error occurred ({type(error).__name__}); --verbose shows where."
 
 
-def _say(sentence: str, status: int) -> int:
+def _fail(sentence: str, status: int) -> int:
     print(sentence, file=sys.stderr)
     return status
 
 
-def demo(given: argparse.Namespace) -> None:
-    """The main job on the embedded sample site and event store."""
+def demo(options: argparse.Namespace) -> None:
+    """Run everything once on a sample site and an embedded event store."""
     from caliper_dagster.cli import terminal
     from caliper_dagster.embedded.arrivals import arrivals
     from caliper_dagster.operations.demo import Demo
 
-    work = Demo(Path(given.folder).absolute())
+    work = Demo(Path(options.folder).absolute())
     out = terminal.results()
-    new = work.prepare(given.students)
-    out.print(f"{'Wrote' if new else 'Kept'} a sample Moodle site: {work.sample}")
+    is_new = work.prepare(options.students)
+    out.print(f"{'Wrote' if is_new else 'Kept'} the sample Moodle site {work.sample}")
     with work.event_store():
         work.apply(os.environ)
-        _backfill(Settings.from_environment(), work.hours(), given.verbose)
-    kept = arrivals(work.arrived)
+        _backfill(Settings.from_environment(), work.hours(), verbose=options.verbose)
+    received = arrivals(work.arrived)
     terminal.show_numbers(
         [
-            ("At the event store: envelopes", kept.envelopes),
-            ("At the event store: events", kept.events),
+            ("Received by the event store: envelopes", received.envelopes),
+            ("Received by the event store: events", received.events),
         ]
     )
-    out.print("Look at the same hours in the web UI: make dev (or caliper-dagster dev)")
+    out.print("To see these hours in the web UI, run `make dev` (or `caliper-dagster dev`).")
 
 
-def doctor(given: argparse.Namespace) -> None:
-    """Check everything a run needs, and say what to mend."""
+def doctor(options: argparse.Namespace) -> None:
+    """Check everything that a run needs, and report problems."""
     from caliper_dagster.cli import terminal
     from caliper_dagster.config.sites import all_sites, chosen_site
     from caliper_dagster.operations.doctor import Verdict, examine
 
-    broken = 0
-    for finding in examine([chosen_site(given.site)] if given.site else all_sites()):
-        broken += finding.verdict is Verdict.BROKEN
-        of = f"{finding.site}  " if finding.site else ""
-        line = f"{finding.verdict.value:4}  {of}{finding.subject:16}  {finding.text}"
+    problems = 0
+    for finding in examine([chosen_site(options.site)] if options.site else all_sites()):
+        problems += finding.verdict is Verdict.BROKEN
+        site = f"{finding.site}  " if finding.site else ""
+        line = f"{finding.verdict.value:4}  {site}{finding.subject:16}  {finding.text}"
         terminal.results().print(line, soft_wrap=True, markup=False)
-    if broken:
-        raise ConfigurationError(f"{broken} thing(s) to mend.")
+    if problems:
+        raise ConfigurationError(f"{plural(problems, 'problem')} to fix.")
 
 
-def backfill(given: argparse.Namespace) -> None:
-    """Materialize the four assets for the hours."""
-    settings = _settings(given)
-    hours = _partitions(given, settings)
-    if given.plan:
-        _plan(settings, hours)
+def backfill(options: argparse.Namespace) -> None:
+    """Read, translate and send the hours."""
+    settings = _settings(options)
+    hours = _complete_hours(options, settings)
+    if options.plan:
+        _print_estimate(settings, hours)
     else:
         _backfill(
             settings,
             hours,
-            given.verbose,
-            fresh=given.fresh,
-            again=given.again,
-            newest_first=given.newest_first,
-            processes=given.processes,
+            verbose=options.verbose,
+            fresh=options.fresh,
+            again=options.again,
+            newest_first=options.newest_first,
+            processes=options.processes,
         )
 
 
-def resend(given: argparse.Namespace) -> None:
-    """Send the events of the hours again."""
+def resend(options: argparse.Namespace) -> None:
+    """Send the events of the hours that are not acknowledged, or all of them."""
     from caliper_dagster.cli import terminal
     from caliper_dagster.config.event_stores import event_store_named, require_event_stores
     from caliper_dagster.dagster.instance.open import open_instance
     from caliper_dagster.operations import resend as operation
+    from caliper_dagster.operations.runner import RunContext
 
-    settings = _settings(given)
-    hours, stores = _partitions(given, settings), require_event_stores(settings)
-    if given.event_store:
-        stores = (event_store_named(stores, given.event_store),)
+    settings = _settings(options)
+    hours, stores = _complete_hours(options, settings), require_event_stores(settings)
+    if options.event_store:
+        stores = (event_store_named(stores, options.event_store),)
     results = tuple(store.results for store in stores)
     with (
         open_instance() as instance,
         terminal.ticking("Sending", len(results) * len(hours)) as ticker,
     ):
-        done = operation.resend(
-            instance,
-            settings,
+        on_written = _advance_on_written(ticker, dict.fromkeys(hours, 1), results)
+        outcomes = operation.resend(
+            RunContext(instance, settings, on_written, options.verbose),
             hours,
-            everything=given.all,
-            rejected=given.rejected,
-            changed=given.changed,
-            event_store=given.event_store,
-            written=_advancing(ticker, dict.fromkeys(hours, 1), results),
-            verbose=given.verbose,
+            everything=options.all,
+            rejected=options.rejected,
+            changed=options.changed,
+            event_store=options.event_store,
         )
-        total = _total(done, ticker)
+        total = _total(outcomes, ticker)
     terminal.show_numbers([("Hours", len(hours)), *terminal.delivered(total.deliveries)])
     total.raise_if_incomplete(settings)
 
 
-def rejected(given: argparse.Namespace) -> None:
-    """List the events of the hours that the event store has refused, with its words."""
+def rejected(options: argparse.Namespace) -> None:
+    """List the events of the hours that the event store has rejected, with its reasons."""
     from caliper_dagster.config.event_stores import event_store_named, require_event_stores
     from caliper_dagster.delivery.rejected import rejected_events
 
-    settings, found = _settings(given), 0
+    settings, number = _settings(options), 0
     stores = require_event_stores(settings)
-    if given.event_store:
-        stores = (event_store_named(stores, given.event_store),)
-    for event in rejected_events(settings, stores, _hours(given)):
-        found += 1
+    if options.event_store:
+        stores = (event_store_named(stores, options.event_store),)
+    for event in rejected_events(settings, stores, _hours(options)):
+        number += 1
         print(*event.columns(), sep="\t")
-    told = "send them again with `resend --rejected` when that is mended" if found else "none"
-    print(f"{found:,} rejected event(s): {told}", file=sys.stderr)
+    advice = "; once the cause is fixed, `resend --rejected` sends them again" if number else ""
+    print(f"{plural(number, 'rejected event')}{advice}.", file=sys.stderr)
 
 
-def follow(given: argparse.Namespace) -> None:
-    """Send the rows of the hour in progress as they come, until it is interrupted."""
+def follow(options: argparse.Namespace) -> None:
+    """Send the rows of the hour in progress within seconds, until interrupted."""
     from caliper_dagster.dagster.instance.open import open_instance
     from caliper_dagster.operations.follow import Follower
+    from caliper_dagster.operations.runner import RunContext
 
-    settings = _settings(given)
+    settings = _settings(options)
     _require_all(settings)
     with open_instance() as instance:
-        follower = Follower(instance, settings, verbose=given.verbose)
+        follower = Follower(RunContext(instance, settings, verbose=options.verbose))
         print("Following the log.", file=sys.stderr, flush=True)
         while True:
             began = time.monotonic()
             try:
                 for run in follower.look():
-                    told = f"{run.hours}: {run.delivery.sent:,} events sent"
-                    print(told, f"{time.monotonic() - began:.1f} s", sep=", ", flush=True)
+                    sent = plural(run.delivery.sent, "event")
+                    print(f"{run.hours}: {sent} sent, {time.monotonic() - began:.1f} s", flush=True)
                     if run.failure:
                         _warn(run.failure)
             except CaliperDagsterError as error:
@@ -228,33 +232,33 @@ def _warn(what: object) -> None:
     print(f"{datetime.now(UTC):%H:%M:%S} UTC: {what}", file=sys.stderr, flush=True)
 
 
-def translate(given: argparse.Namespace) -> None:
-    """Write the events of the hours as NDJSON; send nothing."""
+def translate(options: argparse.Namespace) -> None:
+    """Write the events of the hours to a file as NDJSON; send nothing."""
     from caliper_dagster.cli import terminal
-    from caliper_dagster.operations.translate import translated
+    from caliper_dagster.operations.translate import translate_hours
 
-    settings, hours = _settings(given), _hours(given)
+    settings, hours = _settings(options), _hours(options)
     outcomes: Counter[str] = Counter()
-    with _output(given.out) as file, terminal.ticking("Translating", len(hours)) as ticker:
-        for piece, events, counts in translated(settings, hours):
+    with _output(options.out) as file, terminal.ticking("Translating", len(hours)) as ticker:
+        for chunk, events, counts in translate_hours(settings, hours):
             file.writelines(events)
             outcomes.update(counts)
-            ticker.advance(len(piece))
-    told = ", ".join(f"{number:,} {name}" for name, number in outcomes.items())
-    print(f"{hours}: {told}", file=sys.stderr)
+            ticker.advance(len(chunk))
+    summary = ", ".join(f"{number:,} {name}" for name, number in outcomes.items())
+    print(f"{hours}: {summary}", file=sys.stderr)
 
 
-def coverage(given: argparse.Namespace) -> None:
-    """Say which Moodle events the log holds, how many, and by which recipe they leave."""
+def coverage(options: argparse.Namespace) -> None:
+    """Count the Moodle events in the log, and show the recipe that translates each."""
     from caliper_dagster.cli import terminal
     from caliper_dagster.config.translator import configured_recipes
     from caliper_dagster.operations import recipes
 
-    settings, hours = _settings(given), _hours(given)
-    found = recipes.coverage(settings, configured_recipes(settings), hours)
-    total = sum(event.rows for event in found)
+    settings, hours = _settings(options), _hours(options)
+    covered = recipes.coverage(settings, configured_recipes(settings), hours)
+    total = sum(event.rows for event in covered)
     by_resolution: Counter[str] = Counter()
-    for event in found:
+    for event in covered:
         by_resolution[event.resolution] += event.rows
     terminal.show_table(
         ("Rows", "Moodle event", "Recipe", "", "Caliper 1.2"),
@@ -266,7 +270,7 @@ def coverage(given: argparse.Namespace) -> None:
                 event.resolution,
                 f"{event.event_type} {event.action}",
             )
-            for event in found
+            for event in covered
         ],
     )
     shares = [
@@ -275,144 +279,144 @@ def coverage(given: argparse.Namespace) -> None:
     terminal.show_table(("", ""), [("all", f"{total:,} rows"), *shares])
 
 
-def recipes_check(given: argparse.Namespace) -> None:
-    """Check files of recipes; a mistake is told with line and reason."""
+def recipes_check(options: argparse.Namespace) -> None:
+    """Check recipe files, and report a mistake with its line."""
     from caliper_dagster.config.translator import read_file
     from caliper_dagster.translator import read_recipes
 
-    for name in given.files:
-        found = list(read_recipes(name, read_file(name), resolution="user"))
-        print(f"{name}: {len(found)} event(s), all well formed")
+    for name in options.files:
+        checked = list(read_recipes(name, read_file(name), resolution="user"))
+        print(f"{name}: {plural(len(checked), 'event')}, all well formed")
 
 
-def recipes_show(given: argparse.Namespace) -> None:
-    """Say which recipe wins for an event and why, and show an example of what it makes."""
+def recipes_show(options: argparse.Namespace) -> None:
+    """Show which recipe translates a Moodle event and why, with an example of its event."""
     from caliper_dagster.cli import terminal
     from caliper_dagster.config.event_stores import caliper_versions
     from caliper_dagster.config.translator import configured_recipes
     from caliper_dagster.operations import recipes
 
-    settings = _settings(given)
-    name = given.event if given.event.startswith("\\") else f"\\{given.event}"
-    shown = recipes.show(configured_recipes(settings), name, version=caliper_versions(settings)[0])
+    settings = _settings(options)
+    name = options.event if options.event.startswith("\\") else f"\\{options.event}"
+    shown = recipes.show(configured_recipes(settings), name, caliper_versions(settings)[0])
     terminal.results().print(shown.why, markup=False, soft_wrap=True)
     terminal.show_json(shown.recipe)
     terminal.show_json(shown.event)
 
 
-def recipes_diff(given: argparse.Namespace) -> None:
-    """Say which stored events would change under the recipes of now, before anything is sent."""
+def recipes_diff(options: argparse.Namespace) -> None:
+    """List the stored events that the present recipes would change; send nothing."""
     from caliper_dagster.cli import terminal
     from caliper_dagster.config.connections import open_store
     from caliper_dagster.operations import recipes
 
-    settings = _settings(given)
+    settings = _settings(options)
     storage = open_store(settings)
     rows = [
         (
             name,
             f"{changes.changed:,}",
             f"{changes.added:,}",
-            f"{changes.gone:,}",
+            f"{changes.removed:,}",
             ", ".join(f"{path} ({number:,})" for path, number in changes.where.most_common(5)),
         )
-        for name, changes in recipes.differences(settings, storage, _hours(given))
+        for name, changes in recipes.differences(settings, storage, _hours(options))
     ]
     if not rows:
         print("Nothing would change.")
         return
-    terminal.show_table(("Moodle event", "Changed", "New", "Gone", "Where"), rows)
+    terminal.show_table(("Moodle event", "Changed", "New", "Removed", "Where"), rows)
 
 
-def recipes_table(_given: argparse.Namespace) -> None:
-    """Print the table of all events that have a recipe of their own, in Markdown."""
+def recipes_table(_options: argparse.Namespace) -> None:
+    """Print a Markdown table of all Moodle events with a recipe of their own."""
     from caliper_dagster.operations import recipes
 
     print(recipes.reference(), end="")
 
 
-def recipes_schema(_given: argparse.Namespace) -> None:
-    """Print the JSON Schema of a recipe file."""
+def recipes_schema(_options: argparse.Namespace) -> None:
+    """Print the JSON Schema of recipe files."""
     from caliper_dagster.cli import terminal
     from caliper_dagster.translator.recipes import schema
 
     terminal.show_json(schema())
 
 
-def validate(given: argparse.Namespace) -> None:
-    """Say whether the events, entities and envelopes of a file are valid Caliper."""
+def validate(options: argparse.Namespace) -> None:
+    """Check whether the events, entities and envelopes of a file are valid Caliper."""
     from caliper_dagster.operations.validate import validate_file
 
-    if validate_file(given.file, sys.stdout, strict=given.strict):
+    if validate_file(options.file, sys.stdout, strict=options.strict):
         raise _InvalidError
 
 
-def event_store(given: argparse.Namespace) -> None:
-    """Run the embedded event store."""
+def event_store(options: argparse.Namespace) -> None:
+    """Run the embedded event store, for demos and tests."""
     from caliper_dagster.embedded.event_store import serve
     from caliper_dagster.embedded.faults import Faults
 
-    key = given.api_key or os.environ.get("CALIPER_API_KEY")
+    key = options.api_key or os.environ.get("CALIPER_API_KEY")
     if not key:
         raise ConfigurationError(
-            "CALIPER_API_KEY is not set, and no --api-key is given: the key that senders must show."
+            "CALIPER_API_KEY is not set and --api-key is missing: senders must present this key."
         )
-    serve(given.port, given.db, key, given.host, Faults.parse(given.hostile))
+    serve(options.port, options.db, key, options.host, Faults.parse(options.hostile))
 
 
-def sample(given: argparse.Namespace) -> None:
-    """Write a sample Moodle database."""
+def sample(options: argparse.Namespace) -> None:
+    """Write a sample Moodle database to an SQLite file."""
     from caliper_dagster.embedded.sample import write_sample
 
     written = write_sample(
-        given.out,
-        students=given.students,
-        hours=given.hours,
-        seed=given.seed,
-        overwrite=given.overwrite,
+        options.out,
+        students=options.students,
+        hours=options.hours,
+        seed=options.seed,
+        overwrite=options.overwrite,
     )
     print(f"{written.path}: {written.total:,} log rows of {written.hours}")
     print(f"MOODLE_DB_URL='sqlite:///{written.path.absolute()}'")
     print(f"MOODLE_WWWROOT='{written.wwwroot}'")
 
 
-def dev(given: argparse.Namespace) -> None:
-    """Start Dagster's web UI and daemon."""
+def dev(options: argparse.Namespace) -> None:
+    """Start Dagster's web UI and daemon, on the demo if MOODLE_DB_URL is not set."""
     from caliper_dagster.operations.demo import Demo
 
     with ExitStack() as stack:
         if not (os.environ.get("MOODLE_DB_URL") or os.environ.get("CALIPER_SITES")):
-            work = Demo(Path(given.folder).absolute())
+            work = Demo(Path(options.folder).absolute())
             if not work.is_there():
                 raise ConfigurationError(
-                    "MOODLE_DB_URL is not set, and there is no demo to look at instead: run "
-                    "`caliper-dagster demo` (or `make demo`) first."
+                    "MOODLE_DB_URL is not set and there is no demo: run `caliper-dagster demo` (or "
+                    "`make demo`) first."
                 )
             stack.enter_context(work.event_store())
             work.apply(os.environ)
-            print(f"On the demo in {work.folder}", file=sys.stderr)
-            print(f"What arrives at its event store: {work.page()}", file=sys.stderr)
-        _serve_dagster(given)
+            print(f"Using the demo in {work.folder}", file=sys.stderr)
+            print(f"Its event store shows what it receives: {work.page()}", file=sys.stderr)
+        _serve_dagster(options)
 
 
-def _serve_dagster(given: argparse.Namespace) -> None:
+def _serve_dagster(options: argparse.Namespace) -> None:
     from caliper_dagster.dagster.instance.open import dagster_home
 
     dagster_home()
-    _check_port(given.host, given.port)
+    _check_port(options.host, options.port)
     process = subprocess.Popen(  # noqa: S603 - this interpreter; host and port are the user's
         [
             *(sys.executable, "-W", "ignore", "-m", "dagster", "dev"),
             *("--module-name", "caliper_dagster.definitions"),
-            *("--host", given.host, "--port", str(given.port)),
+            *("--host", options.host, "--port", str(options.port)),
         ],
-        # A terminal interrupts all its processes; this one is to be told once, and by us.
+        # A terminal interrupts all its processes; Dagster must be interrupted once, by us.
         start_new_session=True,
     )
     try:
         status = process.wait()
     except KeyboardInterrupt:
-        # Its web server and daemon are children of its own; it must be the one to end them.
+        # Dagster's process ends its own children, the web server and the daemon.
         process.terminate()
         process.wait()
         return
@@ -421,22 +425,22 @@ def _serve_dagster(given: argparse.Namespace) -> None:
 
 
 def _check_port(host: str, port: int) -> None:
-    """Dagster's web server would say that it serves, and its daemon go on without it."""
+    """Fail if the port is taken: Dagster would start its daemon and report that it serves."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no such port"
         raise ConfigurationError(
-            f"--port {port} cannot be used on {host} ({reason}): give another one."
+            f"--port {port} cannot be used on {host} ({reason}): choose another one."
         ) from None
 
 
 def _backfill(
     settings: Settings,
     hours: HourRange,
-    verbose: bool,
     *,
+    verbose: bool,
     fresh: bool = False,
     again: bool = False,
     newest_first: bool = False,
@@ -446,14 +450,14 @@ def _backfill(
     from caliper_dagster.dagster.instance.open import open_instance
     from caliper_dagster.operations import backfill
     from caliper_dagster.operations.backfill_plan import plan_backfill
+    from caliper_dagster.operations.runner import RunContext
 
     _require_all(settings)
     frames = backfill.frames(settings)
-    rows = _count(settings, hours)
-    # An hour costs something without rows too.
-    weights = {hour: number + 100 for hour, number in rows.items()}
+    # An hour without rows takes some time too.
+    weights = {hour: rows + 100 for hour, rows in _count(settings, hours).items()}
     with open_instance() as instance:
-        work = plan_backfill(
+        plan = plan_backfill(
             instance,
             settings,
             hours,
@@ -462,57 +466,56 @@ def _backfill(
             newest_first=newest_first,
             processes=processes,
         )
-        if work.before:
-            taken = len(hours) - sum(map(len, work.left))
+        if plan.completed:
+            completed = len(hours) - sum(map(len, plan.remaining))
             print(
-                f"Goes on where it was interrupted, with {taken:,} of {len(hours):,} hours done; "
-                "--again begins anew.",
+                f"Continues an interrupted backfill: {completed:,} of {plural(len(hours), 'hour')} "
+                "are done; --again starts over.",
                 file=sys.stderr,
             )
-        to_do = len(frames) * sum(weights[hour] for part in work.left for hour in part)
-        with terminal.ticking("Backfilling", to_do) as ticker:
-            done = backfill.backfill(
-                instance,
-                settings,
+        total_weight = len(frames) * sum(weights[hour] for run in plan.remaining for hour in run)
+        with terminal.ticking("Backfilling", total_weight) as ticker:
+            on_written = _advance_on_written(ticker, weights, frames)
+            outcomes = backfill.backfill(
+                RunContext(instance, settings, on_written, verbose),
                 hours,
-                written=_advancing(ticker, weights, frames),
-                plan=work,
+                plan=plan,
                 fresh=fresh,
-                verbose=verbose,
                 processes=processes,
             )
-            total = _total(done, ticker)
+            total = _total(outcomes, ticker)
     terminal.show_numbers(terminal.summary(hours, total.account, total.deliveries))
     if total.account.unexplained:
         raise CaliperDagsterError(
-            f"{total.account.unexplained} log row(s) are unexplained: the check "
+            f"{plural(total.account.unexplained, 'unexplained log row')}: the check "
             "every_row_explained of caliper_events names the hours."
         )
     total.raise_if_incomplete(settings)
 
 
 def _require_all(settings: Settings) -> None:
-    """What every run needs.
+    """Check the settings that every run needs.
 
     Raises:
         ConfigurationError: a setting is missing.
     """
     from caliper_dagster.config.event_stores import require_event_stores
 
-    for needed in ("moodle_db_url", "moodle_wwwroot"):
-        settings.require(needed)
+    for setting in ("moodle_db_url", "moodle_wwwroot"):
+        settings.require(setting)
     require_event_stores(settings)
 
 
-def _total(done: Iterable[RunOutcome], ticker: Ticker) -> RunOutcome:
-    """The sum of all runs, telling of each."""
+def _total(outcomes: Iterable[RunOutcome], ticker: Ticker) -> RunOutcome:
+    """The sum of the outcomes; reports each on the terminal."""
     total: RunOutcome | None = None
     began = time.monotonic()
-    for run in done:
+    for run in outcomes:
         now = time.monotonic()
+        rows, sent = plural(run.account.rows, "log row"), plural(run.delivery.sent, "event")
         ticker.note(
-            f"{run.hours}: {run.account.rows:,} log rows, {run.delivery.sent:,} events sent, "
-            f"{run.delivery.acknowledged:,} acknowledged, {now - began:.1f} s"
+            f"{run.hours}: {rows}, {sent} sent, {run.delivery.acknowledged:,} acknowledged, "
+            f"{now - began:.1f} s"
         )
         total, began = run if total is None else total + run, now
     if total is None:
@@ -520,12 +523,14 @@ def _total(done: Iterable[RunOutcome], ticker: Ticker) -> RunOutcome:
     return total
 
 
-def _advancing(ticker: Ticker, weights: dict[Hour, int], frames: tuple[Frame, ...]) -> Written:
-    def written(frame: Frame, hour: Hour) -> None:
+def _advance_on_written(
+    ticker: Ticker, weights: dict[Hour, int], frames: tuple[Frame, ...]
+) -> OnWritten:
+    def on_written(frame: Frame, hour: Hour) -> None:
         if frame in frames:
             ticker.advance(weights[hour])
 
-    return written
+    return on_written
 
 
 def _count(settings: Settings, hours: HourRange) -> dict[Hour, int]:
@@ -536,49 +541,49 @@ def _count(settings: Settings, hours: HourRange) -> dict[Hour, int]:
         return count_rows(database, hours)
 
 
-def _plan(settings: Settings, hours: HourRange) -> None:
+def _print_estimate(settings: Settings, hours: HourRange) -> None:
     from caliper_dagster.cli import terminal
     from caliper_dagster.operations.estimate import estimate
 
-    found = estimate(settings, hours)
+    result = estimate(settings, hours)
     terminal.show_numbers(
         [
-            ("Hours", found.hours),
-            ("Hours with log rows", found.busy),
-            ("Runs", found.runs),
-            ("Log rows", found.rows),
-            ("Events, about", found.events),
-            ("Batches, about", found.batches),
-            ("Megabytes of events, about", ceil(found.bytes / 1e6)),
-            ("Acknowledged under an older mapping, not sent again", found.older_events),
-            ("Minutes beside the event store's own, about", max(1, round(found.seconds / 60))),
+            ("Hours", result.hours),
+            ("Hours with log rows", result.busy),
+            ("Runs", result.runs),
+            ("Log rows", result.rows),
+            ("Events, about", result.events),
+            ("Batches, about", result.batches),
+            ("Megabytes of events, about", ceil(result.bytes / 1e6)),
+            ("Acknowledged under an older mapping, not sent again", result.older_events),
+            ("Minutes without the event store's time, about", max(1, round(result.seconds / 60))),
         ]
     )
 
 
-def _settings(given: argparse.Namespace) -> Settings:
-    """Those of the site that a command is for."""
+def _settings(options: argparse.Namespace) -> Settings:
+    """The settings of the site that the command is for."""
     from caliper_dagster.config.sites import chosen_site
 
-    return chosen_site(given.site)
+    return chosen_site(options.site)
 
 
-def _several(text: str) -> int:
+def _positive_integer(text: str) -> int:
     if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError("must be a number from 1 on")
+        raise argparse.ArgumentTypeError("must be 1 or more")
     return int(text)
 
 
-def _hours(given: argparse.Namespace) -> HourRange:
-    hours = HourRange(parse_hour(given.start, "--from"), parse_hour(given.end, "--to"))
+def _hours(options: argparse.Namespace) -> HourRange:
+    hours = HourRange(parse_hour(options.start, "--from"), parse_hour(options.end, "--to"))
     if not len(hours):
         raise ConfigurationError("--to must be later than --from.")
     return hours
 
 
-def _partitions(given: argparse.Namespace, settings: Settings) -> HourRange:
-    """The hours that are asked for; all must be partitions."""
-    hours = _hours(given)
+def _complete_hours(options: argparse.Namespace, settings: Settings) -> HourRange:
+    """The requested hours; all must be partitions of complete hours."""
+    hours = _hours(options)
     if hours.start < settings.start:
         raise ConfigurationError(
             f"--from is before the first hour, CALIPER_START {settings.start}."
@@ -608,18 +613,25 @@ def _output(name: str) -> Iterator[BinaryIO]:
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--verbose", action="store_true", help="Dagster's messages, stack traces")
+    common.add_argument(
+        "--verbose", action="store_true", help="print Dagster's messages and stack traces"
+    )
     sited = argparse.ArgumentParser(add_help=False)
-    sited.add_argument("--site", metavar="NAME", help=_ONE_SITE)
+    sited.add_argument("--site", metavar="NAME", help=_SITE_HELP)
     ranged = argparse.ArgumentParser(add_help=False, parents=[sited])
     hour = "hour in UTC, such as 2026-01-31T14:00Z"
     ranged.add_argument("--from", dest="start", metavar="T", required=True, help=f"first {hour}")
-    ranged.add_argument("--to", dest="end", metavar="T", required=True, help=f"end, an {hour}")
+    ranged.add_argument(
+        "--to", dest="end", metavar="T", required=True, help=f"end (exclusive), an {hour}"
+    )
 
     parser = argparse.ArgumentParser(
         prog="caliper-dagster",
-        description="Moodle's log as 1EdTech Caliper events. Settings are environment variables, "
-        "also from .env in the working directory.",
+        description="Moodle's log as 1EdTech Caliper events. Settings are environment variables; "
+        "the file .env in the working directory may set them too.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {caliper_dagster.__version__}"
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
@@ -639,59 +651,62 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     folder = argparse.ArgumentParser(add_help=False)
-    folder.add_argument("--folder", default=".demo", help="where the demo is kept (%(default)s)")
+    folder.add_argument("--folder", default=".demo", help="folder of the demo (%(default)s)")
 
     added = add(demo, folder)
-    added.add_argument("--students", type=int, default=200, help="size of the site (%(default)s)")
+    added.add_argument("--students", type=int, default=200, help="number of students (%(default)s)")
 
     add(doctor, sited)
 
     added = add(backfill, ranged)
-    added.add_argument("--plan", action="store_true", help="only say how much there is to do")
+    added.add_argument("--plan", action="store_true", help="only estimate the work and the time")
     added.add_argument(
-        "--fresh", action="store_true", help="expand anew also what was expanded before"
+        "--fresh", action="store_true", help="expand every row again, with Moodle's present records"
     )
     added.add_argument(
-        "--again", action="store_true", help="begin anew, also when it was interrupted"
+        "--again", action="store_true", help="start over instead of continuing where interrupted"
     )
-    added.add_argument("--newest-first", action="store_true", help="begin with the newest hours")
+    added.add_argument("--newest-first", action="store_true", help="run the newest hours first")
     added.add_argument(
         "--processes",
-        type=_several,
+        type=_positive_integer,
         default=1,
         metavar="N",
-        help="runs side by side, one for each processor that is free (%(default)s)",
+        help="number of runs at the same time, one per free processor (%(default)s)",
     )
 
     add(follow, sited)
 
     added = add(translate, ranged)
-    added.add_argument("--out", metavar="FILE", required=True, help="- is standard output")
+    added.add_argument(
+        "--out", metavar="FILE", required=True, help="file to write; - for standard output"
+    )
 
     added = add(resend, ranged)
     which = added.add_mutually_exclusive_group()
     which.add_argument(
-        "--all", action="store_true", help="also what the event store has acknowledged"
+        "--all", action="store_true", help="send every event, including acknowledged ones"
     )
     which.add_argument(
-        "--rejected", action="store_true", help="only what the event store has refused"
+        "--rejected", action="store_true", help="send only events that the event store has rejected"
     )
     which.add_argument(
         "--changed",
         action="store_true",
-        help="also acknowledged events of which a newer release makes other content",
+        help="also send acknowledged events whose content a newer release has changed",
     )
-
-    added.add_argument("--event-store", metavar="NAME", help=_ONE_STORE)
+    added.add_argument("--event-store", metavar="NAME", help=_EVENT_STORE_HELP)
 
     added = add(rejected, ranged)
-    added.add_argument("--event-store", metavar="NAME", help=_ONE_STORE)
+    added.add_argument("--event-store", metavar="NAME", help=_EVENT_STORE_HELP)
 
     add(coverage, ranged)
 
     group = commands.add_parser(
-        "recipes", help="what the recipes say", description="What the recipes say."
-    ).add_subparsers(metavar="WHAT", required=True)
+        "recipes",
+        help="check, show and compare recipes",
+        description="Check, show and compare recipes.",
+    ).add_subparsers(metavar="COMMAND", required=True)
     added = add(recipes_check, to=group)
     added.add_argument("files", metavar="FILE", nargs="+")
     added = add(recipes_show, sited, to=group)
@@ -703,24 +718,36 @@ def _parser() -> argparse.ArgumentParser:
     add(recipes_schema, to=group)
 
     added = add(validate)
-    added.add_argument("file", metavar="FILE", help="JSON or NDJSON; - is standard input")
-    added.add_argument("--strict", action="store_true", help="hold it to what we send ourselves")
+    added.add_argument("file", metavar="FILE", help="JSON or NDJSON; - for standard input")
+    added.add_argument(
+        "--strict",
+        action="store_true",
+        help="also check the stricter rules of the events that this project sends",
+    )
 
     added = add(event_store)
-    added.add_argument("--host", default="127.0.0.1", help="(%(default)s)")
-    added.add_argument("--port", type=int, required=True)
-    added.add_argument("--db", metavar="FILE", required=True, help="SQLite file for what arrives")
-    added.add_argument("--api-key", metavar="KEY", help="key to ask for (CALIPER_API_KEY)")
-    added.add_argument("--hostile", metavar="FAULTS", default="", help=_HOSTILE)
+    added.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    added.add_argument("--port", type=int, required=True, help="port to listen on")
+    added.add_argument(
+        "--db", metavar="FILE", required=True, help="SQLite file for received events"
+    )
+    added.add_argument(
+        "--api-key", metavar="KEY", help="key that senders must present (CALIPER_API_KEY)"
+    )
+    added.add_argument("--hostile", metavar="FAULTS", default="", help=_FAULTS_HELP)
 
     added = add(sample)
     added.add_argument("--out", metavar="FILE", required=True, help="SQLite file to write")
-    added.add_argument("--students", type=int, default=200, help="(%(default)s)")
-    added.add_argument("--hours", type=int, default=48, help="length of the log (%(default)s)")
-    added.add_argument("--seed", type=int, default=1, help="decides all chances (%(default)s)")
-    added.add_argument("--overwrite", action="store_true", help="replace the file")
+    added.add_argument("--students", type=int, default=200, help="number of students (%(default)s)")
+    added.add_argument(
+        "--hours", type=int, default=48, help="length of the log in hours (%(default)s)"
+    )
+    added.add_argument(
+        "--seed", type=int, default=1, help="seed of the random numbers (%(default)s)"
+    )
+    added.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
     added = add(dev, folder)
-    added.add_argument("--host", default="127.0.0.1", help="(%(default)s)")
-    added.add_argument("--port", type=int, default=3000, help="(%(default)s)")
+    added.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    added.add_argument("--port", type=int, default=3000, help="port of the web UI (%(default)s)")
     return parser

@@ -1,7 +1,7 @@
-"""The terminal: progress of long work, and tables of numbers.
+"""Terminal output: the progress of long work, and tables of results.
 
-Here belongs how things look. Progress goes to standard error, a bar for people and a line now and
-then for logs; results go to standard output.
+Progress goes to standard error, as a bar on a terminal and as lines elsewhere; results go to
+standard output.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _WIDE = 300
 
 
 class Ticker(Protocol):
-    """What long work tells of itself."""
+    """Receives the progress of long work."""
 
     def advance(self, amount: int) -> None:
-        """So much more of the total is done."""
+        """Add an amount to the completed work."""
 
     def note(self, text: str) -> None:
-        """A piece of the work is done; a line for logs."""
+        """Report the end of one run in a line."""
 
 
 class _Bar:
-    """For people: a bar that moves, and no lines."""
+    """On a terminal: a progress bar below the lines."""
 
     def __init__(self, progress: Progress, description: str, total: int) -> None:
         self._progress = progress
@@ -54,13 +54,13 @@ class _Bar:
 
 
 class _Lines:
-    """For logs: a line for each piece."""
+    """In a log: only the lines."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def advance(self, amount: int) -> None:
-        """A line for every step would be too many."""
+        """Print nothing: a line per partition would be too much."""
 
     def note(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True)
@@ -78,7 +78,12 @@ def results() -> Console:
 
 @contextmanager
 def ticking(description: str, total: int) -> Iterator[Ticker]:
-    """Show the progress of something with ``total`` parts while it goes on."""
+    """Show the progress of work while it runs.
+
+    Args:
+        description: what is being done.
+        total: the amount of work.
+    """
     console = messages()
     if not console.is_terminal:
         yield _Lines(console)
@@ -95,7 +100,7 @@ def ticking(description: str, total: int) -> Iterator[Ticker]:
 
 
 def show_numbers(rows: Iterable[tuple[str, object]]) -> None:
-    """A table of two columns: what, and how many."""
+    """Print a table of two columns: what is counted, and the number."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column()
     table.add_column(justify="right")
@@ -107,7 +112,7 @@ def show_numbers(rows: Iterable[tuple[str, object]]) -> None:
 def summary(
     hours: HourRange, account: Account, deliveries: Mapping[str, DeliveryCounts]
 ) -> Iterator[tuple[str, object]]:
-    """What became of the log rows of some hours, from the first to the last."""
+    """The rows of the table that a backfill prints at its end."""
     yield "Hours", len(hours)
     yield "Log rows", account.rows
     yield "Events", account.events
@@ -123,7 +128,7 @@ def summary(
 
 
 def delivered(deliveries: Mapping[str, DeliveryCounts]) -> Iterator[tuple[str, object]]:
-    """What was sent and what has arrived, for each event store."""
+    """The rows of a table of deliveries, for each event store."""
     for name, delivery in deliveries.items():
         if name:
             yield f"Event store {name}", ""
@@ -136,7 +141,7 @@ def _delivered(delivery: DeliveryCounts) -> Iterator[tuple[str, object]]:
     yield "Sent", delivery.sent
     yield "Acknowledged", delivery.acknowledged
     if delivery.already_acknowledged:
-        yield "  of these, by earlier runs", delivery.already_acknowledged
+        yield "  of these, in earlier runs", delivery.already_acknowledged
     if delivery.changed:
         yield "  of these, changed by a newer mapping (see `resend --changed`)", delivery.changed
     if delivery.rejected:
@@ -152,18 +157,18 @@ def _indented(numbers: Mapping[str, int]) -> Iterator[tuple[str, object]]:
     return ((f"  {name}", number) for name, number in numbers.items())
 
 
-def show_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Rows under their heads; columns of numbers to the right."""
-    table = Table(box=None, pad_edge=False, show_header=any(heads))
-    for head in heads:
-        numbers = head in {"Rows", "Changed", "New", "Gone"}
-        # What does not fit goes on in the next line; numbers never do.
+def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; columns of numbers are aligned to the right."""
+    table = Table(box=None, pad_edge=False, show_header=any(headings))
+    for heading in headings:
+        is_number = heading in {"Rows", "Changed", "New", "Removed"}
+        # Long text is wrapped; numbers are not.
         table.add_column(
-            head, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold"
+            heading, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold"
         )
     for row in rows:
         table.add_row(*map(escape, row))
-    # A table in a file or a pipe must not be cut to the width of a terminal.
+    # A table in a file or a pipe is not limited to the width of a terminal.
     console = results()
     if not console.is_terminal:
         console.width = _WIDE
@@ -171,5 +176,5 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def show_json(value: object) -> None:
-    """A value as indented JSON."""
+    """Print a value as indented JSON."""
     results().print_json(orjson.dumps(value).decode(), ensure_ascii=False)

@@ -1,1 +1,1 @@
-"""Words that all parts share; imports nothing else of this package."""
+"""What all parts share; imports nothing else of this package."""

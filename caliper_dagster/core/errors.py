@@ -1,7 +1,7 @@
-"""The errors of this project: few, named, each one clear sentence without a secret in it.
+"""The errors of this project: few, named, each with one clear sentence and no secret in it.
 
-They belong to no part; every part raises them, the command line turns them into exit status 2 and
-the Dagster side into a failed run with the same sentence.
+Every part raises them. The command line turns them into exit status 2, and a Dagster step into a
+failed run with the same sentence.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class CaliperDagsterError(Exception):
 
 
 class ConfigurationError(CaliperDagsterError):
-    """A setting is missing or wrong. The sentence names the setting. Trying again does not help.
+    """A setting is missing or wrong; the sentence names it. Trying again does not help.
 
     Attributes:
         place: where it stands when that is a file: the path, and the name of the site or the event
@@ -75,11 +75,11 @@ class ConfigurationError(CaliperDagsterError):
 
 
 class SourceError(CaliperDagsterError):
-    """The Moodle database answered, but what was asked for could not be read."""
+    """The Moodle database answered, but what was requested could not be read."""
 
 
 class StorageError(CaliperDagsterError):
-    """A stored partition is missing, or is not what it should be."""
+    """A stored partition or the ledger is missing or damaged, or breaks its contract."""
 
 
 class RunError(CaliperDagsterError):
@@ -91,7 +91,7 @@ class RecipeError(CaliperDagsterError):
 
 
 class DeliveryError(CaliperDagsterError):
-    """An event store did not acknowledge a batch. Earlier acknowledgements remain valid.
+    """A destination did not acknowledge a batch. Batches acknowledged before stay acknowledged.
 
     Attributes:
         transient: True when the same batch may be accepted later (time-out, 5xx, store down).

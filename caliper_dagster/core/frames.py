@@ -1,7 +1,8 @@
-"""The contract of each frame that passes between the parts: columns, types, key, what is personal.
+"""The contract of each frame that passes between the parts: columns, types, key, personal data.
 
-Frames are Arrow tables. Storage writes them as they are, checks compare against them, and
-``docs/data.md`` is generated from them. What the columns *mean* is said here and nowhere else.
+Frames are Arrow tables. The partition store writes them as they are, checks compare against them,
+and ``docs/data.md`` is generated from them. The *meaning* of a column is defined here and nowhere
+else.
 
 A *record column* holds JSON text of one database record (an object with Moodle's column names), the
 same text in every row that refers to the same record, dictionary-encoded: a thousand views by one
@@ -22,7 +23,7 @@ RECORD = REPEATED
 INTEGER = pa.int64()
 
 WITH_EVENT = ("event", "derived")
-"""Outcomes of ``caliper_events`` whose rows hold an event, which is what is sent."""
+"""Outcomes of the rows of ``caliper_events`` that hold an event; only these are sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +61,11 @@ class Frame:
         """
         missing = [column.name for column in self.columns if column.name not in table.column_names]
         if missing:
-            raise StorageError(f"{self.name} lacks the column(s) {', '.join(missing)}.")
-        chosen = table.select([column.name for column in self.columns])
-        if chosen.schema.equals(self.schema):
-            return chosen
-        return chosen.cast(self.schema)
+            raise StorageError(f"{self.name} lacks columns: {', '.join(missing)}.")
+        selected = table.select([column.name for column in self.columns])
+        if selected.schema.equals(self.schema):
+            return selected
+        return selected.cast(self.schema)
 
 
 _LOG_COLUMNS = (

@@ -73,8 +73,8 @@ class HourRange:
     @classmethod
     def covering(cls, hours: Iterable[Hour]) -> HourRange:
         """The smallest range that holds all the given hours (at least one)."""
-        found = sorted(hours)
-        return cls(found[0], found[-1] + 1)
+        ordered = sorted(hours)
+        return cls(ordered[0], ordered[-1] + 1)
 
     def __iter__(self) -> Iterator[Hour]:
         return (Hour(number) for number in range(self.start.number, self.end.number))
@@ -90,15 +90,15 @@ class HourRange:
 
 
 def groups(hours: Iterable[Hour], size: int) -> list[HourRange]:
-    """The hours as ranges of neighbours, of at most ``size`` hours each, in order."""
-    found: list[HourRange] = []
+    """The hours as ranges of consecutive hours, at most ``size`` in each, in order."""
+    ranges: list[HourRange] = []
     for hour in sorted(set(hours)):
-        last = found[-1] if found else None
+        last = ranges[-1] if ranges else None
         if last is not None and last.end == hour and len(last) < size:
-            found[-1] = HourRange(last.start, hour + 1)
+            ranges[-1] = HourRange(last.start, hour + 1)
         else:
-            found.append(HourRange(hour, hour + 1))
-    return found
+            ranges.append(HourRange(hour, hour + 1))
+    return ranges
 
 
 def parse_hour(text: str, name: str) -> Hour:
@@ -107,8 +107,8 @@ def parse_hour(text: str, name: str) -> Hour:
     A date means its first hour.
 
     Args:
-        text: what the user gave.
-        name: the option or setting it was given for; the error names it.
+        text: the user's input.
+        name: the option or setting that it is the value of; the error names it.
 
     Raises:
         ConfigurationError: the text is no full hour in UTC.

@@ -1,14 +1,15 @@
-"""Where partitions are kept: one Parquet file per hour and asset, in a folder or an object store.
+"""The partition store: one Parquet file per hour and asset, in a folder or an object store.
 
-Here belongs how a table becomes a file and back. What the columns are is said in ``frames``; when
-an hour is written, in ``assets``. Nothing here knows Dagster.
+This module turns a table into a file and back. ``frames`` defines the columns, and the assets
+decide when an hour is written. Nothing here knows Dagster.
 
-A file is ``<base>/<asset>/date=2026-01-31/2026-01-31T14.parquet``: whoever has a Parquet reader can
-use the data without this project. Small numbers about an hour (*facts*) stand in the file's footer
-and are read without reading rows.
+A file is ``<base>/<asset>/date=2026-01-31/2026-01-31T14.parquet``; any Parquet reader can use the
+data without this project. Its footer holds a few numbers about the hour (*footer stats*), which are
+read without reading rows.
 
-In a folder a file is renamed into its place. In an object store it is put there by one request (or
-by the one that completes a multipart upload), and read by one: nobody sees half an hour.
+In a folder a file is written beside its place and renamed. In an object store it is put by one
+request (or by the one that completes a multipart upload), and read by one. So no reader sees a part
+of an hour.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingNam
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.gc_tuning import raise_gc_threshold
 from caliper_dagster.core.hours import SECONDS, Hour
+from caliper_dagster.core.wording import plural
 
 FooterStats = Mapping[str, object]
 
@@ -45,7 +47,7 @@ _LOCAL = {"", "file", "local"}
 _DICTIONARY_BYTES = 64 * 1024 * 1024
 _ALLOCATOR = "ARROW_DEFAULT_MEMORY_POOL"
 _READ_AHEAD = 8
-"""Objects that are asked for at once: an object store answers many as fast as one."""
+"""Objects that are requested at once: an object store answers many as fast as one."""
 
 
 class PartitionStore:
@@ -67,7 +69,7 @@ class PartitionStore:
         self._base: UPath | Path = Path(base.path).absolute() if self._local else base
 
     def __repr__(self) -> str:
-        return f"PartitionStorage({self._name!r})"
+        return f"PartitionStore({self._name!r})"
 
     def path(self, frame: Frame, hour: Hour) -> str:
         """Where the hour's file is, or would be; for people, without credentials."""
@@ -95,8 +97,9 @@ class PartitionStore:
         Args:
             frame: the contract that the table is made to follow.
             hour: the hour that all its rows belong to.
-            table: the rows; empty is a fact too, and written.
-            stats: what JSON can hold; no more than a screenful, it is in the way of every read.
+            table: the rows; an hour without rows is written too.
+            stats: footer stats, as JSON can represent them; at most some kilobytes, because every
+                read of the file reads them.
 
         Returns:
             The size of the file in bytes.
@@ -113,7 +116,7 @@ class PartitionStore:
             table,
             sink,
             compression="zstd",
-            # Other texts hardly repeat, and bounds of texts help nobody to find a row.
+            # Other texts hardly repeat, and minimum and maximum of a text help no query.
             use_dictionary=repeated,
             write_statistics=[f.name for f in table.schema if pa.types.is_primitive(f.type)],
             dictionary_pagesize_limit=_DICTIONARY_BYTES,
@@ -173,7 +176,7 @@ class PartitionStore:
         for hour, opened in self._opened(frame, hours):
             with opened as file:
                 stats = _footer_stats(file)
-                # An hour is small: to share it among threads costs more than it gains.
+                # An hour is small: several threads would cost more than they gain.
                 table = file.read(columns=names, use_threads=False)
             table = table.replace_schema_metadata(None)
             missing = [name for name in names if name not in table.column_names]
@@ -187,7 +190,7 @@ class PartitionStore:
     def chunks(
         self, frame: Frame, hours: Iterable[Hour], rows: int = 60_000
     ) -> Iterator[tuple[list[Hour], pa.Table]]:
-        """Groups of whole hours with about ``rows`` rows each, in order: what bounds the memory.
+        """Groups of whole hours with about ``rows`` rows each, in order; they bound the memory.
 
         A group ends with the hour that reaches ``rows``; an hour is never divided.
         """
@@ -197,13 +200,13 @@ class PartitionStore:
             group.append(hour)
             tables.append(table)
             del table
-            if sum(part.num_rows for part in tables) >= rows:
-                yield _emptied(group, tables)
+            if sum(table.num_rows for table in tables) >= rows:
+                yield _take_all(group, tables)
         if group:
-            yield _emptied(group, tables)
+            yield _take_all(group, tables)
 
     def footer_stats(self, frame: Frame, hour: Hour) -> dict[str, object]:
-        """The facts that were written with the hour; only the file's footer is read.
+        """The footer stats that were written with the hour; only the file's footer is read.
 
         Raises:
             StorageError: the hour has not been written.
@@ -234,13 +237,13 @@ class PartitionStore:
             yield from ((hour, self._open(frame, hour)) for hour in hours)
             return
         with ThreadPoolExecutor(_READ_AHEAD, "caliper-read") as threads:
-            asked: deque[tuple[Hour, Future[pq.ParquetFile]]] = deque()
+            requested: deque[tuple[Hour, Future[pq.ParquetFile]]] = deque()
             for hour in hours:
-                asked.append((hour, threads.submit(self._open, frame, hour)))
-                if len(asked) == _READ_AHEAD:
-                    first, future = asked.popleft()
+                requested.append((hour, threads.submit(self._open, frame, hour)))
+                if len(requested) == _READ_AHEAD:
+                    first, future = requested.popleft()
                     yield first, future.result()
-            yield from ((hour, future.result()) for hour, future in asked)
+            yield from ((hour, future.result()) for hour, future in requested)
 
     def _open(self, frame: Frame, hour: Hour) -> pq.ParquetFile:
         path = self._path(frame, hour)
@@ -254,7 +257,7 @@ class PartitionStore:
         except (NotADirectoryError, PermissionError) as error:
             raise self._unreadable(error) from None
         except Exception as error:
-            # An object store that does not answer must not pass for an hour that is damaged.
+            # An object store that does not answer must not be taken for a damaged hour.
             if not (self._local or isinstance(error, pa.ArrowInvalid)):
                 raise self._unreadable(error) from None
             if not isinstance(error, OSError | pa.ArrowInvalid):
@@ -265,7 +268,7 @@ class PartitionStore:
             ) from None
 
     def _unreadable(self, error: Exception) -> ConfigurationError:
-        # Object stores have exceptions of their own, whose words may hold credentials.
+        # Object stores raise exceptions of their own, whose texts may contain credentials.
         words = _system_words(error) if isinstance(error, OSError) else type(error).__name__
         return ConfigurationError(Sentence(_SETTING, f" cannot be read: {self._name} ({words})."))
 
@@ -276,14 +279,14 @@ class PartitionStore:
             else:
                 path.fs.pipe_file(path.path, content.to_pybytes())
         except Exception as error:
-            # Object stores have exceptions of their own, whose words may hold credentials.
-            what = error.strerror if isinstance(error, OSError) else None
+            # Object stores raise exceptions of their own, whose texts may contain credentials.
+            reason = error.strerror if isinstance(error, OSError) else None
             if isinstance(error, FileNotFoundError) and not self._local:
-                what = "there is no such bucket"
+                reason = "there is no such bucket"
             raise ConfigurationError(
                 Sentence(
                     _SETTING,
-                    f" cannot be written to: {self._name} ({what or type(error).__name__}).",
+                    f" cannot be written to: {self._name} ({reason or type(error).__name__}).",
                 )
             ) from None
 
@@ -339,7 +342,7 @@ def split_by_hour(table: pa.Table, hours: Iterable[Hour]) -> Iterator[tuple[Hour
         yield hour, table.slice(first, end - first)
     if seen != table.num_rows:
         raise StorageError(
-            f"{table.num_rows - seen} row(s) belong to none of the hours that are being written."
+            f"{plural(table.num_rows - seen, 'row')} outside the hours that are being written."
         )
 
 
@@ -348,8 +351,8 @@ def _footer_stats(file: pq.ParquetFile) -> dict[str, object]:
     return dict(json.loads(metadata.get(_STATS_KEY, b"{}")))
 
 
-def _emptied(group: list[Hour], tables: list[pa.Table]) -> tuple[list[Hour], pa.Table]:
-    """The hours and their tables as one, of which the lists keep nothing."""
+def _take_all(group: list[Hour], tables: list[pa.Table]) -> tuple[list[Hour], pa.Table]:
+    """The hours and their tables as one table; the lists are empty afterwards, to free memory."""
     chunk = group.copy(), pa.concat_tables(tables).unify_dictionaries()
     group.clear()
     tables.clear()
@@ -357,21 +360,21 @@ def _emptied(group: list[Hour], tables: list[pa.Table]) -> tuple[list[Hour], pa.
 
 
 def _allocate_from_system() -> None:
-    """Have Arrow take memory as C does, in this process, unless somebody chose otherwise.
+    """Make Arrow use C's allocator in this process, unless the environment chooses another one.
 
-    Its own allocator gives the memory of a chunk back and takes it anew for every column: 15 % of
-    the processor time of the whole chain, most of it the kernel's.
+    Its own allocator returns the memory of a chunk to the kernel and requests it again for every
+    column: 15 % of the processor time of the whole chain, most of it the kernel's.
     """
     if _ALLOCATOR not in os.environ:
         pa.set_memory_pool(pa.system_memory_pool())
 
 
 def _with_own_dictionaries(table: pa.Table) -> pa.Table:
-    """The same rows; each dictionary holds only what they refer to, and that once.
+    """The same rows; each dictionary holds only the values that they use, each once.
 
     A slice keeps the dictionary of the table it was cut from, and Parquet would write all of it.
-    For a value that is there twice pyarrow (26) leaves room, which it fills with whatever the
-    process has had in its memory.
+    For a value that a dictionary holds twice pyarrow (26) reserves space in the file, and fills it
+    with whatever is in the memory of the process.
     """
     for index, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
@@ -399,7 +402,7 @@ def _replace(path: Path, content: pa.Buffer) -> None:
 
 
 def _object(path: UPath) -> pa.BufferReader:
-    """The whole object, by one request: to seek in it would take several."""
+    """The whole object, by one request; seeking in it would take several."""
     return pa.BufferReader(path.fs.cat_file(path.path))
 
 
@@ -416,7 +419,7 @@ def _base(url: str) -> UPath:
             )
         ) from None
     except ImportError as error:
-        # The words are fsspec's own: which package to install for which kind of storage.
+        # fsspec's own text says which package to install for which kind of storage.
         raise ConfigurationError(
             Sentence(_SETTING, f" needs a Python package that is not here: {error}.")
         ) from None

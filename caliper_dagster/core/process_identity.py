@@ -1,4 +1,4 @@
-"""Processes: names by which others can tell whether one that left its name still runs."""
+"""Names of processes, by which another process can tell whether the named one still runs."""
 
 from __future__ import annotations
 
@@ -9,27 +9,30 @@ from pathlib import Path
 
 
 def process_name(number: int | None = None) -> str:
-    """A process of this machine, this one without a number: place, number, and when it began.
+    """The name of a process of this machine: machine, process number, and start time.
 
-    Numbers are used again, the time at which one began tells them apart.
+    Process numbers are used again; the start time tells their processes apart.
+
+    Args:
+        number: process number; that of this process when not given.
     """
     number = os.getpid() if number is None else number
     try:
         began = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         began = "runs" if _is_alive(number) else "gone"
-    return f"{_place()}|{number}/{began}"
+    return f"{_machine()}|{number}/{began}"
 
 
 def is_gone(name: str) -> bool:
-    """Whether a name is that of a process of this machine that does not run any more."""
-    place, _, rest = name.rpartition("|")
+    """Whether a name is that of a process of this machine that has ended."""
+    machine, _, rest = name.rpartition("|")
     number = rest.partition("/")[0]
-    return place == _place() and number.isdigit() and name != process_name(int(number))
+    return machine == _machine() and number.isdigit() and name != process_name(int(number))
 
 
-def _place() -> str:
-    """This machine, or the part of it in which a process number means one process."""
+def _machine() -> str:
+    """This machine, or the container on it in which process numbers are unique."""
     space = ""
     with suppress(OSError):
         space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - a name, not a path

@@ -1,8 +1,8 @@
 """Accounting: what became of every log row of an hour, in numbers.
 
-Here belongs the arithmetic of ``rows = events + filtered + failed``, as plain functions on tables.
-That it is checked and shown is the business of ``checks`` and ``assets``; nothing here knows
-Dagster. Numbers only: nothing in an account can name a person.
+This module computes ``rows = events + filtered + failed``, as plain functions on tables. The asset
+checks verify it and the assets show it; nothing here knows Dagster. An account holds numbers only,
+so nothing in it can name a person.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from caliper_dagster.core.frames import WITH_EVENT
 
 _OWN = ("event", "filtered", "failed")
-"""Outcomes of which every row has exactly one."""
+"""Every log row has exactly one of these outcomes."""
 _FINAL = pa.array(["acknowledged", "rejected"])
 
 
@@ -38,7 +38,7 @@ class Account:
         filtered: rows without an event, by the rule that filtered them.
         failed: rows without an event, by what failed.
         unexplained: rows that were counted and not read, or read and not found with exactly one
-            outcome, and outcomes of rows that were not read. 0, or something is broken.
+            outcome, and outcomes of rows that were not read. Anything but 0 is an error.
     """
 
     counted: int = 0
@@ -90,12 +90,12 @@ class Account:
         )
 
     @classmethod
-    def from_footer_stats(cls, facts: Mapping[str, Any]) -> Self:
-        """The account as it was kept with the hour (see ``as_footer_stats``)."""
-        return cls(**{name: facts[name] for name in cls.__dataclass_fields__ if name in facts})
+    def from_footer_stats(cls, stats: Mapping[str, Any]) -> Self:
+        """The account in the footer of an hour (see ``as_footer_stats``)."""
+        return cls(**{name: stats[name] for name in cls.__dataclass_fields__ if name in stats})
 
     def as_footer_stats(self) -> dict[str, Any]:
-        """The account as it is kept with the hour: numbers, and numbers by word."""
+        """The account for the footer of an hour: numbers, and numbers by name."""
         return asdict(self)
 
 
@@ -109,13 +109,13 @@ class DeliveryCounts:
         changed: of the latter, those whose present content the event store does not have: it was
             sent the content that another mapping revision made (``core.revisions``).
         sent: of these, acknowledged by this run.
-        outstanding: of these, without an answer: neither acknowledged nor rejected. 0, or the run
-            has failed or was asked to send less.
+        outstanding: of these, neither acknowledged nor rejected. Anything but 0 means that the run
+            has failed, or that somebody asked it to send less.
         envelopes: envelopes of this run.
         bytes: their size.
-        rejected: of the events, refused by the event store for what they are.
-        filtered: of the events, those that the event store is not to get, by the rule of its
-            filter.
+        rejected: of the events, refused by the event store for their content.
+        filtered: of the events, those that the event store's filter keeps back, by the rule that
+            does.
     """
 
     events: int = 0
@@ -134,20 +134,20 @@ class DeliveryCounts:
         return self.events - self.outstanding - self.rejected - sum(self.filtered.values())
 
     def __add__(self, other: DeliveryCounts) -> DeliveryCounts:
-        mine, theirs = self.as_footer_stats(), other.as_footer_stats()
-        del mine["filtered"]
+        own, others = self.as_footer_stats(), other.as_footer_stats()
+        del own["filtered"]
         return DeliveryCounts(
-            **{name: mine[name] + theirs[name] for name in mine},
+            **{name: own[name] + others[name] for name in own},
             filtered=_sum(self.filtered, other.filtered),
         )
 
     @classmethod
-    def from_footer_stats(cls, facts: Mapping[str, Any]) -> Self:
-        """The delivery as it was kept with the hour (see ``as_footer_stats``)."""
-        return cls(**{name: facts[name] for name in cls.__dataclass_fields__ if name in facts})
+    def from_footer_stats(cls, stats: Mapping[str, Any]) -> Self:
+        """The counts in the footer of an hour (see ``as_footer_stats``)."""
+        return cls(**{name: stats[name] for name in cls.__dataclass_fields__ if name in stats})
 
     def as_footer_stats(self) -> dict[str, Any]:
-        """The delivery as it is kept with the hour: numbers, and numbers by word."""
+        """The counts for the footer of an hour: numbers, and numbers by name."""
         return asdict(self)
 
 
@@ -158,9 +158,9 @@ def outstanding(event_ids: pa.ChunkedArray, results: pa.Table) -> int:
         event_ids: ids of the hour's events; null where a row has none.
         results: ``EMISSION_RESULTS`` of the hour.
     """
-    final = pc.is_in(results["outcome"].cast(pa.string()), _FINAL)
-    arrived = pc.list_flatten(results.filter(final)["event_ids"])
-    return int(pc.sum(pc.invert(pc.is_in(event_ids.drop_null(), arrived))).as_py() or 0)
+    is_final = pc.is_in(results["outcome"].cast(pa.string()), _FINAL)
+    answered = pc.list_flatten(results.filter(is_final)["event_ids"])
+    return int(pc.sum(pc.invert(pc.is_in(event_ids.drop_null(), answered))).as_py() or 0)
 
 
 def _sum(some: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]:
@@ -171,9 +171,9 @@ def _sum(some: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]:
 def _unmatched(log_ids: pa.ChunkedArray, outcome_ids: pa.ChunkedArray) -> int:
     """Ids that are not on both sides exactly once."""
     ids = np.concatenate([log_ids.to_numpy(), outcome_ids.to_numpy()])
-    distinct, places = np.unique(ids, return_inverse=True)
-    rows = np.bincount(places[: len(log_ids)], minlength=len(distinct))
-    outcomes = np.bincount(places[len(log_ids) :], minlength=len(distinct))
+    distinct, codes = np.unique(ids, return_inverse=True)
+    rows = np.bincount(codes[: len(log_ids)], minlength=len(distinct))
+    outcomes = np.bincount(codes[len(log_ids) :], minlength=len(distinct))
     return int(((rows != 1) | (outcomes != 1)).sum())
 
 
@@ -181,8 +181,8 @@ def _number(outcomes: pa.Table, outcome: str) -> int:
     return int(pc.sum(pc.equal(outcomes["outcome"].cast(pa.string()), outcome)).as_py() or 0)
 
 
-def _counts(outcomes: pa.Table, wanted: tuple[str, ...], column: str) -> dict[str, int]:
-    chosen = pc.is_in(outcomes["outcome"].cast(pa.string()), pa.array(wanted))
-    counts = pc.value_counts(outcomes[column].filter(chosen).cast(pa.string()))
-    found = {str(entry["values"]): int(entry["counts"]) for entry in counts.to_pylist()}
-    return dict(sorted(found.items(), key=lambda entry: (-entry[1], entry[0])))
+def _counts(outcomes: pa.Table, counted: tuple[str, ...], column: str) -> dict[str, int]:
+    is_counted = pc.is_in(outcomes["outcome"].cast(pa.string()), pa.array(counted))
+    values = pc.value_counts(outcomes[column].filter(is_counted).cast(pa.string()))
+    numbers = {str(entry["values"]): int(entry["counts"]) for entry in values.to_pylist()}
+    return dict(sorted(numbers.items(), key=lambda entry: (-entry[1], entry[0])))

@@ -1,8 +1,9 @@
-"""Checks: what must be true of every hour, proved in the step that made it.
+"""Asset checks: conditions that every hour must meet, evaluated in the step that writes it.
 
-Here belongs the verdict on numbers that ``accounting`` and the emitter give, and how it reads in
-the web UI. A check says which hours fall short: Dagster's own checks have no partition in a run
-over many hours. https://docs.dagster.io/guides/test/asset-checks
+The checks judge numbers of ``core.row_accounting``, ``translator.sampling`` and ``emitter``, and
+word the result for the web UI. A check result names the hours that do not pass, because Dagster's
+check results have no partition in a run over many hours.
+https://docs.dagster.io/guides/test/asset-checks
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import dagster as dg
 
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.row_accounting import Account, DeliveryCounts
+from caliper_dagster.core.wording import plural
 
 if TYPE_CHECKING:
     from caliper_dagster.translator.sampling import SampleReport
@@ -26,7 +28,7 @@ _HOURS_NAMED = 20
 
 
 def every_row_explained(asset: dg.AssetKey) -> dg.AssetCheckSpec:
-    """The check that no log row goes missing, for ``caliper_events``."""
+    """The check that every log row has an outcome, for ``caliper_events``."""
     return dg.AssetCheckSpec(
         EVERY_ROW_EXPLAINED,
         asset=asset,
@@ -36,33 +38,35 @@ def every_row_explained(asset: dg.AssetKey) -> dg.AssetCheckSpec:
 
 
 def every_event_valid(asset: dg.AssetKey) -> dg.AssetCheckSpec:
-    """The check that what is sent is Caliper, for ``caliper_events``."""
+    """The check that the events are valid Caliper, for ``caliper_events``."""
     return dg.AssetCheckSpec(
         EVERY_EVENT_VALID,
         asset=asset,
-        description="Every id is checked, and whole events by sample: some of every combination "
-        "of Moodle event, recipe, type and action.",
+        description="All ids are valid and unique, and a sample of events is valid Caliper. The "
+        "sample has some events of every combination of Moodle event, recipe, type and action.",
     )
 
 
 def every_event_acknowledged(asset: dg.AssetKey) -> dg.AssetCheckSpec:
-    """The check that every event has arrived, for ``emission_results``."""
+    """The check that every event was acknowledged, for ``emission_results``."""
     return dg.AssetCheckSpec(
         EVERY_EVENT_ACKNOWLEDGED,
         asset=asset,
         description="The event store has acknowledged every event of every hour, in this run or "
-        "in an earlier one, or has rejected it for what it is (a warning, if there are any).",
+        "an earlier one. Events that it rejected for their content give a warning.",
     )
 
 
 def explained(asset: dg.AssetKey, accounts: Mapping[Hour, Account]) -> dg.AssetCheckResult:
-    """The verdict of ``every_row_explained`` over the hours of a run."""
-    short = {hour: account.unexplained for hour, account in accounts.items() if account.unexplained}
-    return _verdict(asset, EVERY_ROW_EXPLAINED, "unexplained rows", len(accounts), short)
+    """The result of ``every_row_explained`` for the hours of a run."""
+    unexplained = {
+        hour: account.unexplained for hour, account in accounts.items() if account.unexplained
+    }
+    return _result(asset, EVERY_ROW_EXPLAINED, "unexplained rows", len(accounts), unexplained)
 
 
 def valid(asset: dg.AssetKey, reports: Sequence[SampleReport]) -> dg.AssetCheckResult:
-    """The verdict of ``every_event_valid`` over the samples of a run."""
+    """The result of ``every_event_valid`` for the samples of a run."""
     findings = [finding for report in reports for finding in report.findings]
     named = [
         f"{finding.event_name or 'ids'}: {finding.problem.sentence} ({finding.rows})"
@@ -83,60 +87,76 @@ def valid(asset: dg.AssetKey, reports: Sequence[SampleReport]) -> dg.AssetCheckR
 
 
 def acknowledged(
-    asset: dg.AssetKey, deliveries: Mapping[Hour, DeliveryCounts], left: Sequence[Hour] = ()
+    asset: dg.AssetKey, deliveries: Mapping[Hour, DeliveryCounts], deferred: Sequence[Hour] = ()
 ) -> dg.AssetCheckResult:
-    """The verdict of ``every_event_acknowledged`` over the hours of a run.
+    """The result of ``every_event_acknowledged`` for the hours of a run.
 
     Args:
-        asset: of the event store.
-        deliveries: what became of the hours that it has got.
-        left: hours that it is still to get, in runs of its own.
+        asset: the results of the event store.
+        deliveries: the counts of the hours that the event store has received.
+        deferred: the hours that it will receive in runs of its own.
     """
-    if left:
-        return _left_over(asset, len(deliveries) + len(left), left)
-    short = {hour: done.outstanding for hour, done in deliveries.items() if done.outstanding}
-    if not short:
-        rejected = {hour: done.rejected for hour, done in deliveries.items() if done.rejected}
-        if rejected:
-            return _verdict(
-                *(asset, EVERY_EVENT_ACKNOWLEDGED, "rejected events", len(deliveries), rejected),
-                warning=True,
-            )
-    return _verdict(asset, EVERY_EVENT_ACKNOWLEDGED, "outstanding events", len(deliveries), short)
+    if deferred:
+        return _deferred(asset, len(deliveries) + len(deferred), deferred)
+    outstanding = {hour: it.outstanding for hour, it in deliveries.items() if it.outstanding}
+    rejected = {hour: it.rejected for hour, it in deliveries.items() if it.rejected}
+    if rejected and not outstanding:
+        return _result(
+            asset,
+            EVERY_EVENT_ACKNOWLEDGED,
+            "rejected events",
+            len(deliveries),
+            rejected,
+            severity=dg.AssetCheckSeverity.WARN,
+        )
+    return _result(
+        asset, EVERY_EVENT_ACKNOWLEDGED, "outstanding events", len(deliveries), outstanding
+    )
 
 
-def _left_over(asset: dg.AssetKey, hours: int, left: Sequence[Hour]) -> dg.AssetCheckResult:
-    named = [str(hour) for hour in left[:_HOURS_NAMED]]
+def _deferred(asset: dg.AssetKey, hours: int, deferred: Sequence[Hour]) -> dg.AssetCheckResult:
+    named = deferred[:_HOURS_NAMED]
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=EVERY_EVENT_ACKNOWLEDGED,
         passed=False,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"left over to runs of its own: {len(left)} of {hours} hour(s), "
-        + ", ".join(named),
-        metadata={"hours": hours, "hours left over": [hour.key for hour in left[:_HOURS_NAMED]]},
+        description=f"deferred to runs of its own: {len(deferred):,} of {plural(hours, 'hour')}, "
+        + ", ".join(map(str, named)),
+        metadata={"hours": hours, "deferred hours": [hour.key for hour in named]},
     )
 
 
-def _verdict(
+def _result(
     asset: dg.AssetKey,
     name: str,
     what: str,
     hours: int,
-    short: Mapping[Hour, int],
+    failing: Mapping[Hour, int],
     *,
-    warning: bool = False,
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
 ) -> dg.AssetCheckResult:
-    named = ", ".join(f"{hour}: {number}" for hour, number in list(short.items())[:_HOURS_NAMED])
+    """A result that passes when no hour is failing.
+
+    Args:
+        asset: the asset.
+        name: the name of the check.
+        what: what is counted.
+        hours: the number of hours of the run.
+        failing: the count of each hour that does not pass.
+        severity: of a result that does not pass.
+    """
+    named = ", ".join(f"{hour}: {count:,}" for hour, count in list(failing.items())[:_HOURS_NAMED])
+    description = f"{what} in {len(failing):,} of {plural(hours, 'hour')}: {named}"
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=name,
-        passed=not short,
-        severity=dg.AssetCheckSeverity.WARN if warning else dg.AssetCheckSeverity.ERROR,
-        description=f"{what} in {len(short)} of {hours} hour(s): {named}" if short else None,
+        passed=not failing,
+        severity=severity,
+        description=description if failing else None,
         metadata={
             "hours": hours,
-            what: sum(short.values()),
-            "hours that fall short": [hour.key for hour in list(short)[:_HOURS_NAMED]],
+            what: sum(failing.values()),
+            "failing hours": [hour.key for hour in list(failing)[:_HOURS_NAMED]],
         },
     )

@@ -1,17 +1,17 @@
-"""Assets: the four steps of the chain, an hour of log rows each.
+"""Assets: the four steps from log rows to acknowledged events, partitioned by hour.
 
-With several event stores the last step is an asset for each of them, which one op makes; and the
-events are an asset for each Caliper version that they want.
+With several event stores the last step has one asset per event store, all made by one op; the
+events have one asset per Caliper version that the event stores want.
 
-Here belongs which hours a run takes, which part it calls, where the result is kept and which
-numbers are shown. How rows are read, expanded, translated and sent is the business of ``expander``,
-``translator`` and ``emitter``, which know nothing of Dagster; a body that grows beyond a dozen
-lines has taken over some of theirs. https://docs.dagster.io/guides/build/assets
+Each body has the same form: the hours of the run, one call of ``delivery``, metadata, result. How
+rows are read, expanded, translated and sent is the business of ``expander``, ``translator`` and
+``emitter``; the loops over hours and chunks are in ``delivery``; none of these imports Dagster.
+https://docs.dagster.io/guides/build/assets
 
-Everything is built by a function, so that a project can hold several sites: the keys of each begin
-with its name, and it has pools of its own, so that none waits for another's database.
-The docstrings of the assets are what the web UI shows. (No ``annotations`` from the future here:
-Dagster reads those of the assets.)
+Functions build the assets, so that one project can hold several sites: the asset keys of a site
+begin with its name, and a site has its own pools, so that no site waits for the database of
+another. The docstrings of the assets are shown in the web UI. (This module has no
+``from __future__ import annotations``: Dagster reads the annotations of the assets.)
 """
 
 import warnings
@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
-import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from caliper_dagster.config.event_stores import (
@@ -35,17 +33,13 @@ from caliper_dagster.config.settings import CaliperVersion, Settings
 from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
 from caliper_dagster.core.frames import EMISSION_RESULTS, EXPANDED_LOG, MOODLE_LOG, Frame
 from caliper_dagster.core.hours import Hour
-from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
-from caliper_dagster.core.revisions import expansion_stats, mapping_stats
-from caliper_dagster.core.row_accounting import Account, DeliveryCounts
+from caliper_dagster.core.row_accounting import DeliveryCounts
 from caliper_dagster.dagster import asset_checks
 from caliper_dagster.dagster.metadata import (
-    Stopwatch,
+    account_metadata,
     column_schema,
-    metadata,
-    numbers,
-    numbers_sent,
-    show,
+    delivery_metadata,
+    hour_metadata,
 )
 from caliper_dagster.dagster.partitions import hourly_partitions, hours_of
 from caliper_dagster.dagster.resources import (
@@ -60,45 +54,47 @@ from caliper_dagster.dagster.tags import BACKLOG_TAG, FRESH_TAG, RESEND_ALL_TAG,
 from caliper_dagster.delivery.fan_out import DeliveryRequest, Ended, Sent, fan_out
 
 if TYPE_CHECKING:
+    from caliper_dagster.delivery.materialize import WrittenHour
     from caliper_dagster.emitter import Send
 
     Materialized: TypeAlias = dg.MaterializeResult[None]
 else:
-    Materialized = dg.MaterializeResult  # Dagster knows it only without its parameter.
+    Materialized = dg.MaterializeResult  # Dagster accepts the annotation only unparameterized.
 
 MOODLE_POOL = "moodle_db"
 EVENT_STORE_POOL = "event_store"
-EMISSION = EMISSION_RESULTS.name
-"""How the names of the assets begin that are the results of event stores."""
 
-
-_NEW = "expanded_now"
-_CATCH_UP_SECONDS = 600
+_BACKLOG_RUN_SECONDS = 600
+"""After this time a run that sends a backlog stops; the next run continues."""
 
 
 class EmissionConfig(dg.Config):
-    """What a run may ask of ``emission_results``."""
+    """Run config of ``emission_results``."""
 
     resend_all: bool = Field(
         default=False,
-        description="Send every event again, also those that the event store has acknowledged. "
-        "They keep their ids. Without it only what is not acknowledged is sent.",
+        description="Send every event again, including those that the event store has "
+        "acknowledged. Events keep their ids. Otherwise a run sends only what is not acknowledged.",
     )
 
 
 class ExpansionConfig(dg.Config):
-    """What a run may ask of ``expanded_log``."""
+    """Run config of ``expanded_log``."""
 
     fresh: bool = Field(
         default=False,
-        description="Expand every row anew, also those that were expanded before. Without it they "
-        "keep the names, roles and grades that they had then.",
+        description="Expand every row again. Otherwise rows that were expanded before keep the "
+        "names, roles and grades of that time.",
     )
 
 
 @dataclass(frozen=True)
 class _Chain:
-    """What the assets share."""
+    """The assets of one site: what they have in common.
+
+    Attributes:
+        stores: the event stores of the site.
+    """
 
     settings: Settings
     partitions: dg.HourlyPartitionsDefinition
@@ -111,7 +107,7 @@ class _Chain:
         return "_".join((name, *self.settings.prefix))
 
     def events(self, store: EventStoreDefinition) -> Frame:
-        """Where the events of an event store's version are."""
+        """The table of the events in the Caliper version of an event store."""
         return events_frame(self.settings, store.caliper_version)
 
     def asset(
@@ -120,30 +116,30 @@ class _Chain:
         *,
         code_version: str,
         kinds: set[str],
-        **options: Any,  # noqa: ANN401 - what dg.asset takes
+        **options: Any,  # noqa: ANN401 - options of dg.asset
     ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-        """``dg.asset`` with what is the same for all."""
+        """``dg.asset`` with the options that all assets share."""
         decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
             key=self.key(frame),
             partitions_def=self.partitions,
             backfill_policy=dg.BackfillPolicy.multi_run(self.settings.hours_per_run),
-            **self._described(frame, code_version, kinds),
+            **self._common_options(frame, code_version, kinds),
             **options,
         )
         return lambda function: decorator(bind_site_resources(function, self.settings))
 
     def results(self, description: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-        """``dg.multi_asset`` of the results of all event stores."""
+        """``dg.multi_asset`` with one asset per event store."""
         keys = {store: self.key(store.results) for store in self.stores}
         decorator = dg.multi_asset(
-            name=emission_step(self.settings),
+            name=emission_step_name(self.settings),
             specs=[
                 dg.AssetSpec(
                     keys[store],
                     deps=[self.key(self.events(store))],
                     description=description,
                     skippable=True,
-                    **self._described(store.results, "1", {"json", "parquet"}),
+                    **self._common_options(store.results, "1", {"json", "parquet"}),
                 )
                 for store in self.stores
             ],
@@ -151,12 +147,12 @@ class _Chain:
             can_subset=True,
             partitions_def=self.partitions,
             backfill_policy=dg.BackfillPolicy.multi_run(self.settings.hours_per_run),
-            # Slots are those of steps: one slow event store would keep the others waiting.
+            # A step holds one slot: with several event stores, a slow one would hold it for all.
             pool=self.pool(EVENT_STORE_POOL) if len(self.stores) == 1 else None,
         )
         return lambda function: decorator(bind_site_resources(function, self.settings))
 
-    def _described(self, frame: Frame, code_version: str, kinds: set[str]) -> dict[str, Any]:
+    def _common_options(self, frame: Frame, code_version: str, kinds: set[str]) -> dict[str, Any]:
         return {
             "group_name": self.settings.site_name("caliper"),
             "code_version": code_version,
@@ -166,30 +162,35 @@ class _Chain:
 
 
 def asset_key(settings: Settings, frame: Frame) -> dg.AssetKey:
-    """The key of the asset that a table of a site is."""
+    """The key of the asset of a table of a site."""
     return dg.AssetKey([*settings.prefix, frame.name])
 
 
-def emission_step(settings: Settings) -> str:
-    """The name of the step that sends."""
+def emission_step_name(settings: Settings) -> str:
+    """The name of the step that sends the events of a site."""
     return "__".join(asset_key(settings, EMISSION_RESULTS).path)
 
 
-def emission(assets: Iterable[object]) -> dg.AssetsDefinition:
-    """Of the assets of a site, the results of all its event stores."""
+def emission_assets(assets: Iterable[object]) -> dg.AssetsDefinition:
+    """Among the assets of a site, the one definition of the results of all its event stores."""
     return next(
         asset
         for asset in assets
         if isinstance(asset, dg.AssetsDefinition)
-        and any(key.path[-1].startswith(EMISSION) for key in asset.keys)
+        and any(key.path[-1].startswith(EMISSION_RESULTS.name) for key in asset.keys)
     )
+
+
+def event_store_of(results: dg.AssetKey) -> str:
+    """The name of the event store of an asset of emission results; empty for a single one."""
+    return results.path[-1].removeprefix(EMISSION_RESULTS.name).removeprefix("_")
 
 
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """The assets of one Moodle site.
 
     Args:
-        settings: what they are built for. Secrets are not taken from here but from the resources.
+        settings: of the site. Secrets are not read from them but from the resources.
 
     Raises:
         ConfigurationError: see ``event_stores``.
@@ -197,7 +198,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     partitions = hourly_partitions(settings.start, in_progress=settings.send_immediately)
     chain = _Chain(settings, partitions, event_stores(settings))
     with warnings.catch_warnings():
-        # That the backfill policy is beta is known, and need not be said at every start.
+        # The backfill policy is a beta feature of Dagster, on purpose; no warning at every start.
         warnings.simplefilter("ignore", dg.BetaWarning)
         return [
             _moodle_log(chain),
@@ -217,24 +218,21 @@ def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
     def moodle_log(
         context: dg.AssetExecutionContext, moodle: MoodleResource, storage: StorageResource
     ) -> Materialized:
-        """The rows of Moodle's `logstore_standard_log`, as they are.
+        """The rows of Moodle's `logstore_standard_log`, unchanged.
 
-        **A row** is one log row, with all its columns. **Its hour** is the UTC hour of its
-        `timecreated`. **A rerun** reads the hour again and replaces it: rows that came late are
-        then in it, rows that Moodle has deleted meanwhile are not.
+        **A row** is one log row with all its columns. **Its hour** is the UTC hour of its
+        `timecreated`. **A rerun** reads the hour again and replaces the partition: late rows are
+        added, and rows that Moodle has deleted since are removed.
 
-        The number of rows is also counted by the database itself, for the accounting check of
+        The database also counts the rows of each hour itself, for the accounting check of
         `caliper_events`.
         """
-        from caliper_dagster.expander import count_rows, read_log
+        from caliper_dagster.delivery.materialize import write_log
 
-        hours, clock = hours_of(context), Stopwatch()
         with as_dagster_failure(), moodle.open() as database:
-            kept, counted = storage.open(), count_rows(database, hours)
-            for hour, rows in read_log(database, hours):
-                size = kept.write(MOODLE_LOG, hour, rows, {"counted": counted[hour]})
-                numbers = {"rows counted by the database": counted[hour], "bytes": size}
-                show(context, hour, rows, clock.lap(), numbers)
+            for hour in write_log(database, storage.open(), hours_of(context)):
+                numbers = {"rows counted by the database": hour.counted, "bytes": hour.bytes}
+                _add_metadata(context, hour, numbers)
         return dg.MaterializeResult()
 
     return moodle_log
@@ -254,37 +252,24 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         moodle: MoodleResource,
         storage: StorageResource,
     ) -> Materialized:
-        """Log rows with what the Moodle database knows about them: names, roles, grades, dates.
+        """Log rows, joined with the records of the Moodle database that they refer to.
 
-        **A row** is one row of `moodle_log`, self-contained: the steps after it never ask Moodle.
-        **Its hour** is that of the log row. **A rerun** expands the rows that are new in
-        `moodle_log`; those that were expanded before keep the names, roles and grades that they had
-        then, and those that `moodle_log` no longer has are left out. To expand everything anew, as
-        Moodle is now, use `backfill --fresh`, the run config `fresh`, or the tag
-        `caliper_dagster/fresh: true` on a run: events whose content changes by it are sent again.
+        **A row** is one row of `moodle_log` with the names, roles, grades and dates that belong to
+        it, so that the following steps need no database. **Its hour** is the hour of the log row.
+        **A rerun** expands only the rows that are new in `moodle_log`; rows that were expanded
+        before keep the names, roles and grades of that time, and rows that `moodle_log` no longer
+        has are removed. To expand every row again with the present records, use
+        `backfill --fresh`, the run config `fresh`, or the tag `caliper_dagster/fresh: true` on a
+        run. Events whose content changes are then sent again.
         """
-        from caliper_dagster.expander import LogLifecycle, expand_new
+        from caliper_dagster.delivery.materialize import write_expanded
 
-        clock = Stopwatch()
-        kept = storage.open()
+        fresh = config.fresh or context.run.tags.get(FRESH_TAG) == "true"
+        store = storage.open()
         with as_dagster_failure(), moodle.open() as database:
-            lifecycle = LogLifecycle(database, kept.id_range_tables("log_lifecycle"))
-            for hours, log in kept.chunks(MOODLE_LOG, hours_of(context)):
-                fresh = config.fresh or context.run.tags.get(FRESH_TAG) == "true"
-                existing, footers = kept.existing(EXPANDED_LOG, [] if fresh else hours)
-                expanded, new = expand_new(database, log, existing, lifecycle)
-                per_row = clock.lap() / max(1, log.num_rows)
-                del log, existing
-                for hour, rows in split_by_hour(expanded.append_column(_NEW, new), hours):
-                    count = pc.sum(rows[_NEW], min_count=0).as_py()
-                    stats = expansion_stats(
-                        footers.get(hour), kept=rows.num_rows - count, expanded=count
-                    )
-                    size = kept.write(EXPANDED_LOG, hour, rows, stats)
-                    seconds = per_row * rows.num_rows + clock.lap()
-                    numbers = {"rows expanded now": count}
-                    show(context, hour, rows, seconds, numbers | {"bytes": size})
-                del expanded, rows
+            for hour in write_expanded(database, store, hours_of(context), fresh=fresh):
+                numbers = {"rows expanded now": hour.expanded_now, "bytes": hour.bytes}
+                _add_metadata(context, hour, numbers)
         return dg.MaterializeResult()
 
     return expanded_log
@@ -298,54 +283,51 @@ def _caliper_events(chain: _Chain, version: CaliperVersion) -> dg.AssetsDefiniti
         frame,
         code_version=f"1-{version}",
         kinds={"json", "parquet"},
-        # It also looks at the ids of moodle_log, which are there when expanded_log is.
+        # It also reads the ids of moodle_log, which exists whenever expanded_log does.
         deps=[chain.key(EXPANDED_LOG)],
         check_specs=[asset_checks.every_row_explained(key), asset_checks.every_event_valid(key)],
     )
     def caliper_events(context: dg.AssetExecutionContext, storage: StorageResource) -> Materialized:
-        """Caliper events, and for every log row without one the reason why.
+        """Caliper events, and the reason for every log row that has none.
 
-        **A row** is what became of one log row: its event, the rule that filtered it, or what
-        failed; and one row more for every event that is derived from it. **Its hour** is that of
-        the log row. **A rerun** translates again what `expanded_log` holds, without asking Moodle;
-        events keep their ids.
+        **A row** is the outcome of one log row: its event, the rule that filtered it, or the reason
+        why it failed. Every derived event is one more row. **Its hour** is the hour of the log row.
+        **A rerun** translates `expanded_log` again and needs no Moodle database; events keep their
+        ids.
         """
         from caliper_dagster.config.translator import build_translator
-        from caliper_dagster.translator.sampling import sample_problems
+        from caliper_dagster.delivery.materialize import write_events
 
-        accounts: dict[Hour, Account] = {}
-        reports, clock = [], Stopwatch()
         with as_dagster_failure():
-            kept, translate = storage.open(), build_translator(settings, version).translate
-            for hours, expanded in kept.chunks(EXPANDED_LOG, hours_of(context)):
-                events, per_row = translate(expanded), clock.lap() / max(1, expanded.num_rows)
-                # Nothing of a chunk is kept while the next one is read.
-                del expanded
-                reports.append(sample_problems(events))
-                for hour, rows in split_by_hour(events, hours):
-                    accounts[hour] = account = _account(kept, hour, rows)
-                    size = kept.write(
-                        frame, hour, rows, account.as_footer_stats() | mapping_stats()
-                    )
-                    seconds = per_row * account.rows + clock.lap()
-                    show(context, hour, rows, seconds, numbers(account) | {"bytes": size})
-                del events, rows
+            translator = build_translator(settings, version)
+            hours, samples = write_events(translator, storage.open(), frame, hours_of(context))
+        for hour in hours:
+            _add_metadata(context, hour, account_metadata(hour.account) | {"bytes": hour.bytes})
+        accounts = {hour.hour: hour.account for hour in hours}
         return dg.MaterializeResult(
-            check_results=[asset_checks.explained(key, accounts), asset_checks.valid(key, reports)]
+            check_results=[asset_checks.explained(key, accounts), asset_checks.valid(key, samples)]
         )
 
     return caliper_events
 
 
-_EMISSION = """What the event store has acknowledged.
+def _add_metadata(
+    context: dg.AssetExecutionContext, written: "WrittenHour", numbers: Mapping[str, Any]
+) -> None:
+    shown = hour_metadata(written.rows, written.seconds, numbers)
+    context.add_asset_metadata(shown, partition_key=written.hour.key)
 
-**A row** is one envelope and the answer to it. **Its hour** is that of the events in it. An event
-that the event store refuses for its content is a row by itself, `rejected`, with the store's words.
-**A rerun** sends what is not acknowledged: new events, changed ones, rejected ones, and what a
-failed run left. To send everything again use the job `resend_caliper_events`.
 
-Of several event stores none waits for another: one that is slow or down is left behind, and gets
-the same hours in runs of its own.
+_EMISSION_DESCRIPTION = """The envelopes that the event store has answered.
+
+**A row** is one envelope and the answer to it. **Its hour** is the hour of its events. An event
+whose content the event store refuses has a row of its own with the outcome `rejected` and the words
+of the event store. **A rerun** sends what is not acknowledged: new, changed and rejected events,
+and those that a failed run did not send. To send all events again, use the job
+`resend_caliper_events`.
+
+A slow or unreachable event store does not delay the others; its events are queued and sent later,
+in runs of their own.
 """
 
 
@@ -353,7 +335,7 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
     settings = chain.settings
     keys = {store: chain.key(store.results) for store in chain.stores}
 
-    @chain.results(_EMISSION)
+    @chain.results(_EMISSION_DESCRIPTION)
     def emission_results(
         context: dg.AssetExecutionContext,
         config: EmissionConfig,
@@ -362,91 +344,94 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
         ledger: LedgerResource,
     ) -> Iterator[Any]:
         with as_dagster_failure():
-            site, kept = settings.require("moodle_wwwroot"), storage.open()
+            site = settings.require("moodle_wwwroot")
             selected = context.selected_asset_keys
             stores = [store for store in event_stores.definitions() if keys[store] in selected]
-            with ledger.open() as known:
-                left = known.backlog(site).all()
+            with ledger.open() as open_ledger:
+                backlog = open_ledger.backlog(site).all()
             request = DeliveryRequest(
                 events=chain.events,
-                storage=kept,
+                storage=storage.open(),
                 hours=tuple(hours_of(context)),
                 site=site,
                 open_ledger=ledger.open,
                 send=_send(config, context.run.tags),
                 resend_changed=settings.resend_changed,
-                left=left,
+                left=backlog,
             )
-            limit = _CATCH_UP_SECONDS if BACKLOG_TAG in context.run.tags else None
-            shown = _Shown(context, keys)
-            with closing(fan_out(request, stores, limit=limit)) as told:
-                for store, message in told:
+            limit = _BACKLOG_RUN_SECONDS if BACKLOG_TAG in context.run.tags else None
+            report = _DeliveryReport(context, keys)
+            with closing(fan_out(request, stores, limit=limit)) as messages:
+                for store, message in messages:
                     if isinstance(message, Sent):
-                        shown.add(store, message)
+                        report.add_hour(store, message)
                     else:
-                        yield from shown.end(store, message)
-            shown.raise_if_incomplete()
+                        yield from report.end(store, message)
+            report.raise_if_failed()
 
     return emission_results
 
 
-class _Shown:
-    """What Dagster is told of each event store: its hours, its check, and in the end what failed.
+class _DeliveryReport:
+    """Reports the progress of each event store to Dagster: hours, check, and failures at the end.
 
-    Hours that an event store has got are materialized, also when it has not got the others.
+    Hours that an event store has received are materialized even if it has not received the others.
     """
 
     def __init__(
         self, context: dg.AssetExecutionContext, keys: Mapping[EventStoreDefinition, dg.AssetKey]
     ) -> None:
         self._context, self._keys = context, keys
-        self._done: dict[EventStoreDefinition, dict[Hour, DeliveryCounts]] = {
-            key: {} for key in keys
+        self._deliveries: dict[EventStoreDefinition, dict[Hour, DeliveryCounts]] = {
+            store: {} for store in keys
         }
-        self._metadata: dict[EventStoreDefinition, dict[Hour, dict[str, Any]]]
-        self._metadata = {key: {} for key in keys}
-        self._failed: dict[EventStoreDefinition, Exception] = {}
+        self._metadata: dict[EventStoreDefinition, dict[Hour, dict[str, Any]]] = {
+            store: {} for store in keys
+        }
+        self._errors: dict[EventStoreDefinition, Exception] = {}
 
-    def add(self, store: EventStoreDefinition, sent: Sent) -> None:
-        self._done[store][sent.hour] = sent.delivery
-        numbers = numbers_sent(sent.delivery)
-        self._metadata[store][sent.hour] = metadata(sent.rows, sent.seconds, numbers)
+    def add_hour(self, store: EventStoreDefinition, sent: Sent) -> None:
+        self._deliveries[store][sent.hour] = sent.delivery
+        numbers = delivery_metadata(sent.delivery)
+        self._metadata[store][sent.hour] = hour_metadata(sent.rows, sent.seconds, numbers)
 
     def end(self, store: EventStoreDefinition, ended: Ended) -> Iterator[Any]:
-        key, done = self._keys[store], self._done[store]
-        check = asset_checks.acknowledged(key, done, left=ended.left)
+        key = self._keys[store]
+        check = asset_checks.acknowledged(key, self._deliveries[store], deferred=ended.left)
         if ended.complete:
             for hour, metadata in self._metadata[store].items():
                 self._context.add_asset_metadata(metadata, key, partition_key=hour.key)
             yield dg.MaterializeResult(asset_key=key, check_results=[check])
             return
         for hour, metadata in self._metadata[store].items():
-            done_one = dg.AssetMaterialization(key, partition=hour.key, metadata=metadata)
-            self._context.log_event(done_one)
+            self._context.log_event(
+                dg.AssetMaterialization(key, partition=hour.key, metadata=metadata)
+            )
         if ended.left:
             yield check
         if ended.error is not None:
-            self._failed[store] = ended.error
+            self._errors[store] = ended.error
 
-    def raise_if_incomplete(self) -> None:
-        """Fail for what went wrong with the event stores, if anything did.
+    def raise_if_failed(self) -> None:
+        """Fail the step if an event store failed; a deferred event store is not a failure.
 
         Raises:
-            Failure: it did; that one was left behind is no failure.
+            Failure: at least one event store failed; the sentence of each.
         """
         from caliper_dagster.emitter import StoppedError
 
-        told = []
-        for store, error in self._failed.items():
+        sentences = []
+        for store, error in self._errors.items():
             if not isinstance(error, CaliperDagsterError):
                 raise error
             if not isinstance(error, StoppedError):
-                told.append(store.sentence(error))
-        if told:
-            raise dg.Failure(description=" ".join(told), allow_retries=False)
+                sentences.append(store.sentence(error))
+        if sentences:
+            raise dg.Failure(description=" ".join(sentences), allow_retries=False)
 
 
 def _send(config: EmissionConfig, tags: Mapping[str, str]) -> "Send":
+    """Which events a run sends, by its run config and its tags."""
     from caliper_dagster.emitter import Send
 
     if config.resend_all or tags.get(RESEND_ALL_TAG) == "true":
@@ -455,9 +440,3 @@ def _send(config: EmissionConfig, tags: Mapping[str, str]) -> "Send":
     if requested not in set(Send):
         raise ConfigurationError(f"The tag {SEND_TAG} must be one of {', '.join(Send)}.")
     return Send(requested)
-
-
-def _account(kept: PartitionStore, hour: Hour, outcomes: pa.Table) -> Account:
-    counted = kept.footer_stats(MOODLE_LOG, hour)["counted"]
-    ids = kept.read(MOODLE_LOG, [hour], ["id"])["id"]
-    return Account.of(int(str(counted)), ids, outcomes)

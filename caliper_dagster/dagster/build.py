@@ -1,8 +1,8 @@
-"""Definitions: what Dagster loads.
+"""The definitions that Dagster loads.
 
-Here the parts are put together, and nothing else happens: nothing is opened, no setting is needed.
-``build_definitions`` is the single point of assembly; tests, the command line and other projects
-call it with resources of their own. https://docs.dagster.io/guides/build/projects
+``build_definitions`` is the only place that combines assets, jobs, schedule, sensors and resources;
+tests, the command line and other projects call it with resources of their own. It opens nothing and
+needs no setting. https://docs.dagster.io/guides/build/projects
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ def build_definitions(
     """The definitions of a Moodle site and its event stores, or of all sites.
 
     Args:
-        settings: of the site that they are built for; all that the environment tells of when not
-            given. Secrets are taken from the environment when a step runs, whatever is given here.
-        resources: replace the resources of these names (see ``resources.resources``), of each site.
+        settings: of one site; all sites that the environment describes if omitted. Secrets are
+            read from the environment when a step runs, whatever the settings contain.
+        resources: replace the resources of these names (see ``resources.resources``) in every site.
 
     Raises:
-        ConfigurationError: a setting in the environment, or a file of sites or event stores, is of
-            the wrong form.
+        ConfigurationError: a setting in the environment, or in a file of sites or event stores, is
+            malformed.
     """
     sites = (settings,) if settings else all_sites()
-    return dg.Definitions.merge(*(_of_one(site, resources or {}) for site in sites))
+    return dg.Definitions.merge(*(_site_definitions(site, resources or {}) for site in sites))
 
 
-def _of_one(settings: Settings, replaced: Mapping[str, object]) -> dg.Definitions:
+def _site_definitions(settings: Settings, replaced: Mapping[str, object]) -> dg.Definitions:
     assets = build_assets(settings)
     chain = chain_job(assets, settings)
     sensors = [late_rows_sensor(chain, assets, settings)]
     if len(event_stores(settings)) > 1:
         sensors.append(backlog_sensor(chain, assets, settings))
-    given = {**default_resources(settings), **replaced}
+    resources = {**default_resources(settings), **replaced}
     return dg.Definitions(
         assets=assets,
         jobs=[chain, resend_job(assets, settings)],
         schedules=[hourly_schedule(chain, settings)],
         sensors=sensors,
-        resources={settings.site_name(name): resource for name, resource in given.items()},
-        # Steps of one run pass files to each other; a process for each would only start slowly.
+        resources={settings.site_name(name): resource for name, resource in resources.items()},
+        # The steps of a run follow each other, so a process per step would only add start-up time.
         executor=dg.in_process_executor,
     )

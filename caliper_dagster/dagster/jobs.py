@@ -1,8 +1,8 @@
-"""Automation: the jobs, and the schedule that starts them.
+"""The jobs, and the schedule that starts one of them.
 
-Here belongs when which assets run. The chain is taken an hour at a time by the schedule, a lag
-after the hour has ended; hours that grow later, or that failed, are the business of ``sensors``;
-backfills use the same assets over many hours. https://docs.dagster.io/guides/automate
+The schedule takes one hour at a time, a lag after the end of the hour. The sensors request hours
+that grow later or that failed. Backfills run the same assets over many hours.
+https://docs.dagster.io/guides/automate
 """
 
 from __future__ import annotations
@@ -13,32 +13,29 @@ import dagster as dg
 
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.hours import last_complete_hour
-from caliper_dagster.dagster.assets import emission
-from caliper_dagster.dagster.tags import RESEND_ALL_TAG
+from caliper_dagster.core.wording import plural
+from caliper_dagster.dagster.assets import emission_assets
+from caliper_dagster.dagster.tags import RESEND_ALL_TAG, SITE_TAG
 
 CHAIN_JOB = "caliper_events_of_the_hour"
 RESEND_JOB = "resend_caliper_events"
 
 SCHEDULE_PRIORITY = 10
-"""The newest hour goes first, also when thousands of a backfill are waiting, which have 0."""
+"""The newest hour starts before the queued runs of backfills, which have priority 0."""
 
 SENSOR_PRIORITY = 5
 
 
-SITE_TAG = "caliper_dagster/site"
-"""On every run of a job of a site that is one of several, with its name."""
-
-
 def site_tags(settings: Settings) -> dict[str, str]:
-    """Tags by which runs of one of several sites are known, and their number is bounded."""
+    """The tags of every run of a site, by which Dagster limits its runs; none for a single site."""
     return {SITE_TAG: settings.site} if settings.site else {}
 
 
 def priority(number: int) -> dict[str, str]:
-    """Tags of runs that go before a backfill's.
+    """The tags of runs that start before those of a backfill.
 
-    One orders them in the queue, and their steps where they wait for a place in a pool; the other
-    names their queue where Celery's workers take them.
+    The first tag orders runs in Dagster's queue and their steps in the pools; the second names the
+    Celery queue of the runs, where workers run on other machines.
     """
     return {"dagster/priority": str(number), "dagster-celery/queue": "hour"}
 
@@ -46,12 +43,12 @@ def priority(number: int) -> dict[str, str]:
 def chain_job(
     assets: Sequence[dg.AssetsDefinition], settings: Settings
 ) -> dg.UnresolvedAssetJobDefinition:
-    """The job over all assets."""
+    """The job that materializes all assets of a site."""
     return dg.define_asset_job(
         settings.site_name(CHAIN_JOB),
         selection=dg.AssetSelection.assets(*assets),
-        description="Log rows of an hour, to acknowledged events. What is acknowledged already is "
-        "not sent again.",
+        description="Reads the log rows of the hours, translates them to Caliper events and sends "
+        "these. Acknowledged events are not sent again.",
         tags=site_tags(settings),
         executor_def=dg.in_process_executor,
     )
@@ -60,13 +57,13 @@ def chain_job(
 def resend_job(
     assets: Sequence[dg.AssetsDefinition], settings: Settings
 ) -> dg.UnresolvedAssetJobDefinition:
-    """The job that sends the events of its hours again, all of them."""
+    """The job that sends all events of its hours again."""
     return dg.define_asset_job(
         settings.site_name(RESEND_JOB),
-        selection=dg.AssetSelection.assets(emission(assets)),
-        description="Sends all events of the hours again, with the ids they have, also those that "
-        "the event store has acknowledged.",
-        # A tag is on every run of a job, however it is started; run config is left out of ranges.
+        selection=dg.AssetSelection.assets(emission_assets(assets)),
+        description="Sends all events of the hours again, including acknowledged ones. Events keep "
+        "their ids.",
+        # Every run of a job has its tags, however it is started; backfills drop the run config.
         tags={RESEND_ALL_TAG: "true", **site_tags(settings)},
         executor_def=dg.in_process_executor,
     )
@@ -75,10 +72,10 @@ def resend_job(
 def hourly_schedule(
     job: dg.UnresolvedAssetJobDefinition, settings: Settings
 ) -> dg.ScheduleDefinition:
-    """The schedule that takes each hour once it is complete.
+    """The schedule that takes each hour after its end.
 
-    It is not Dagster's own for partitioned jobs: that would take the hour in progress as soon as
-    this is a partition too.
+    Dagster's own schedule of a partitioned job would take the hour in progress where that is a
+    partition too.
     """
 
     @dg.schedule(
@@ -89,8 +86,8 @@ def hourly_schedule(
         default_status=dg.DefaultScheduleStatus.RUNNING
         if settings.automation
         else dg.DefaultScheduleStatus.STOPPED,
-        description="Takes each hour once it is complete, "
-        f"{settings.schedule_lag} minutes after its end.",
+        description="Runs the job for each hour, "
+        f"{plural(settings.schedule_lag, 'minute')} after the end of the hour.",
     )
     def take_the_hour(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         hour = last_complete_hour(context.scheduled_execution_time)

@@ -1,8 +1,11 @@
-"""The numbers and schemas that the web UI shows for each hour."""
+"""Metadata of materializations and column schemas of assets, as the web UI shows them.
+
+Dagster stores the metadata of an hour with every materialization: it stays below 1 kB.
+https://docs.dagster.io/guides/build/assets/metadata-and-tags
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,43 +13,24 @@ import dagster as dg
 import pyarrow as pa
 
 from caliper_dagster.core.frames import Frame
-from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.row_accounting import Account, DeliveryCounts
 
 _NAMES_BYTES = 200
 _NAME_LENGTH = 40
 
 
-class Stopwatch:
-    """Seconds since the last look."""
+def hour_metadata(rows: int, seconds: float, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata of one hour of any asset.
 
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
-
-    def lap(self) -> float:
-        """Seconds since the last lap, or since the start."""
-        before, self._last = self._last, time.perf_counter()
-        return self._last - before
-
-
-def show(
-    context: dg.AssetExecutionContext,
-    hour: Hour,
-    rows: pa.Table,
-    seconds: float,
-    numbers: Mapping[str, Any],
-) -> None:
-    """Put an hour's numbers on its materialization: below 1 kB, it is stored for every hour."""
-    shown = metadata(rows.num_rows, seconds, numbers)
-    context.add_asset_metadata(shown, partition_key=hour.key)
-
-
-def metadata(rows: int, seconds: float, numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata of one hour."""
+    Args:
+        rows: rows of the partition.
+        seconds: how long it took to make it.
+        numbers: further numbers by their names in the web UI.
+    """
     return {"dagster/row_count": rows, **numbers, "seconds": round(seconds, 3)}
 
 
-def numbers(account: Account) -> dict[str, Any]:
+def account_metadata(account: Account) -> dict[str, Any]:
     """The numbers of an hour of ``caliper_events``."""
     numbers = {
         "log rows": account.rows,
@@ -64,7 +48,7 @@ def numbers(account: Account) -> dict[str, Any]:
     return {name: number for name, number in numbers.items() if number != {}}
 
 
-def numbers_sent(delivery: DeliveryCounts) -> dict[str, Any]:
+def delivery_metadata(delivery: DeliveryCounts) -> dict[str, Any]:
     """The numbers of an hour of ``emission_results``."""
     numbers: dict[str, Any] = {
         "events": delivery.events,
@@ -85,14 +69,14 @@ def numbers_sent(delivery: DeliveryCounts) -> dict[str, Any]:
 
 
 def _shortened(counts: Mapping[str, int]) -> dict[str, int]:
-    """The largest numbers by name, as many as fit; the rest as one."""
+    """The first counts by name, as many as fit; the sum of the rest under ``others``."""
     shown: dict[str, int] = {}
     room = _NAMES_BYTES
     for name, number in counts.items():
-        word = name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
-        room -= len(word) + 12
-        word = word if room > 0 else "others"
-        shown[word] = shown.get(word, 0) + number
+        label = name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
+        room -= len(label) + 12
+        label = label if room > 0 else "others"
+        shown[label] = shown.get(label, 0) + number
     return shown
 
 
@@ -112,5 +96,5 @@ def column_schema(frame: Frame) -> dg.TableSchema:
 
 
 def _type_name(kind: pa.DataType) -> str:
-    """The type of the values: how the file shares repeated ones says nothing to a reader."""
+    """The type of the values; that a column is dictionary-encoded does not matter to a reader."""
     return str(kind.value_type if pa.types.is_dictionary(kind) else kind)

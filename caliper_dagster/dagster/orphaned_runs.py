@@ -1,13 +1,11 @@
-"""Runs whose process is gone."""
+"""Runs of the command line whose process no longer exists."""
 
 from __future__ import annotations
 
 import dagster as dg
 
 from caliper_dagster.core.process_identity import is_gone
-
-PROCESS_TAG = "caliper_dagster/process"
-
+from caliper_dagster.dagster.tags import PROCESS_TAG
 
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -18,18 +16,18 @@ _UNFINISHED = [
 
 
 def fail_orphaned_runs(instance: dg.DagsterInstance) -> int:
-    """Report runs as failed whose process on this machine is gone, and free what they hold.
+    """Report runs as failed whose process on this machine has died, and free their pool slots.
 
-    A process that was killed cannot say so: its run would look as if it went on for ever, and keep
-    its place in the pools, for which the next run would wait.
+    A killed process cannot report the end of its run. Dagster would show the run as started for
+    ever, and the run would keep its pool slots, for which the next run would wait.
 
     Returns:
-        How many there were.
+        The number of such runs.
     """
-    dead = 0
+    orphaned = 0
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
         if is_gone(run.tags.get(PROCESS_TAG, "")):
-            instance.report_run_failed(run, "The process of this run is gone.")
+            instance.report_run_failed(run, "The process of this run no longer exists.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-            dead += 1
-    return dead
+            orphaned += 1
+    return orphaned

@@ -1,6 +1,5 @@
-"""Partitions: the hours, as Dagster counts them.
+"""Partitions: conversion between Dagster's partition keys and tags and our hours.
 
-Here belongs the translation between Dagster's keys and windows and our hours, and nothing else.
 https://docs.dagster.io/guides/build/partitions-and-backfills
 """
 
@@ -12,32 +11,37 @@ import dagster as dg
 
 from caliper_dagster.core.hours import KEY_FORMAT, Hour, HourRange
 
+_FIRST = "dagster/asset_partition_range_start"
+_LAST = "dagster/asset_partition_range_end"
+
 
 def hourly_partitions(start: Hour, *, in_progress: bool = False) -> dg.HourlyPartitionsDefinition:
-    """Every complete hour from ``start`` on, in UTC: local time has hours twice, or never.
+    """Every complete hour from ``start`` on, in UTC; local time repeats or skips hours.
 
     Args:
         start: the first hour.
-        in_progress: the hour in progress is one too.
+        in_progress: whether the hour in progress is a partition too.
     """
     return dg.HourlyPartitionsDefinition(
         start_date=start.datetime, timezone="UTC", fmt=KEY_FORMAT, end_offset=int(in_progress)
     )
 
 
-_FIRST, _LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-
-
 def range_tags(hours: HourRange) -> dict[str, str]:
-    """The tags that make a run one over a range of hours."""
+    """The tags of a run over a range of hours."""
     return {_FIRST: hours.start.key, _LAST: (hours.end + -1).key}
 
 
 def range_of_tags(tags: Mapping[str, str]) -> HourRange:
-    """The range of hours that ``range_tags`` has said."""
+    """The range of hours of the tags that ``range_tags`` made."""
     return HourRange(Hour.from_key(tags[_FIRST]), Hour.from_key(tags[_LAST]) + 1)
 
 
+def hour_keys_of_tags(tags: Mapping[str, str]) -> set[str]:
+    """The partition keys of the first and the last hour of a run; one key for a single hour."""
+    return {tags.get(_FIRST, ""), tags.get(_LAST, "")}
+
+
 def hours_of(context: dg.AssetExecutionContext) -> HourRange:
-    """The hours that a run is asked for: one by the schedule, up to two weeks in a backfill."""
+    """The hours of a run: one hour for the schedule, up to two weeks in a backfill."""
     return HourRange.covering(Hour.from_key(key) for key in context.partition_keys)

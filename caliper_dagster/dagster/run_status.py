@@ -1,85 +1,77 @@
-"""What Dagster knows about the hours of the results of all event stores."""
+"""The status of hours as the Dagster instance knows it, over all event stores."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from caliper_dagster.core.hours import Hour
-from caliper_dagster.dagster.assets import EMISSION
-
-if TYPE_CHECKING:
-    from caliper_dagster.delivery.log_watch import Status
+from caliper_dagster.dagster.assets import event_store_of
 from caliper_dagster.dagster.orphaned_runs import fail_orphaned_runs
+from caliper_dagster.delivery.watch_state import Status
+
+_WORST_FIRST = (
+    ("IN_PROGRESS", Status.BUSY),
+    ("FAILED", Status.FAILED),
+    ("", Status.MISSING),
+)
 
 
-class Statuses:
-    """What the Dagster instance says of the hours of the results of all event stores.
+class HourStatuses:
+    """Asks the Dagster instance for the status of hours of ``emission_results``.
 
     Args:
-        instance: which is asked.
-        assets: the results.
-        left: hours left over, by event store: others look after these, they count as done.
+        instance: the instance to ask.
+        results: the emission results of all event stores of a site.
+        deferred: the deferred hours by event store name. Runs of their own send these, so they
+            count as done.
     """
 
     def __init__(
         self,
         instance: dg.DagsterInstance,
-        assets: dg.AssetsDefinition,
-        left: Mapping[str, Container[Hour]],
+        results: dg.AssetsDefinition,
+        deferred: Mapping[str, Container[Hour]],
     ) -> None:
-        self._instance, self._assets, self._left = instance, assets, left
+        self._instance, self._results, self._deferred = instance, results, deferred
 
     def __call__(self, hours: set[Hour]) -> Mapping[Hour, Status]:
-        """The status of each of the hours."""
-        from caliper_dagster.delivery.log_watch import Status
-
+        """The worst status of each hour over all event stores."""
         if not hours:
             return {}
-        found = self._statuses(hours)
-        if any("IN_PROGRESS" in of_hour for of_hour in found.values()) and fail_orphaned_runs(
+        values = self._values(hours)
+        if any("IN_PROGRESS" in of_hour for of_hour in values.values()) and fail_orphaned_runs(
             self._instance
         ):
-            found = self._statuses(hours)
-        ordered = (
-            ("IN_PROGRESS", Status.BUSY),
-            ("FAILED", Status.FAILED),
-            ("", Status.MISSING),
-        )
+            values = self._values(hours)
         return {
-            hour: next((status for word, status in ordered if word in found[hour]), Status.DONE)
-            for hour in hours
+            hour: next((status for value, status in _WORST_FIRST if value in of_hour), Status.DONE)
+            for hour, of_hour in values.items()
         }
 
-    def newest(self) -> Hour | None:
-        """The newest hour that was ever materialized."""
+    def newest_materialized(self) -> Hour | None:
+        """The newest hour that was ever materialized; None when there is none."""
         keys = {
             key
-            for asset in self._assets.keys
+            for asset in self._results.keys
             for key in self._instance.get_materialized_partitions(asset)
         }
         return max(map(Hour.from_key, keys), default=None)
 
-    def _statuses(self, hours: set[Hour]) -> dict[Hour, set[str]]:
-        """For each hour the words of Dagster for each event store; none is an empty word."""
-        statuses: dict[Hour, set[str]] = {hour: set() for hour in hours}
-        definition = self._assets.partitions_def
-        if definition is None:
-            return statuses
-        for asset in self._assets.keys:
-            left = self._left.get(store_of(asset), ())
-            found = self._instance.get_status_by_partition(
-                asset, [hour.key for hour in hours], definition
+    def _values(self, hours: set[Hour]) -> dict[Hour, set[str]]:
+        """Dagster's status values of each hour, one per event store; empty text for no status."""
+        values: dict[Hour, set[str]] = {hour: set() for hour in hours}
+        partitions = self._results.partitions_def
+        if partitions is None:
+            return values
+        for asset in self._results.keys:
+            deferred = self._deferred.get(event_store_of(asset), ())
+            statuses = self._instance.get_status_by_partition(
+                asset, [hour.key for hour in hours], partitions
             )
             for hour in hours:
-                status = (found or {}).get(hour.key)
-                if hour not in left:
-                    statuses[hour].add(status.value if status else "")
-        return statuses
-
-
-def store_of(asset: dg.AssetKey) -> str:
-    """The name of the event store whose results these are; empty for a single one."""
-    return asset.path[-1].removeprefix(EMISSION).removeprefix("_")
+                status = (statuses or {}).get(hour.key)
+                if hour not in deferred:
+                    values[hour].add(status.value if status else "")
+        return values

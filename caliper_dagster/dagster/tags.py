@@ -1,17 +1,21 @@
 """Tags on runs and names that Dagster stores: their strings never change."""
 
+LATE_ROWS_SENSOR = "late_rows"
+"""The name of the sensor that watches the log; Dagster keeps its switch and its cursor by it."""
+
 BACKLOG_SENSOR = "event_stores_catch_up"
 """The name of the sensor that sends the backlogs of event stores; Dagster keeps its switch and its
 cursor by this name."""
 
+SITE_TAG = "caliper_dagster/site"
+"""On every run of one of several sites, with the name of the site."""
+
 REASON_TAG = "caliper_dagster/reason"
 """On a run that a sensor requested: ``late rows``, ``new rows``, ``unfinished``, ``left over``."""
 
-NEW_ROWS = "new rows"
-"""The value of `REASON_TAG` on a run that takes the hour in progress."""
-
 LATE_ROWS_TAG = "caliper_dagster/late_rows"
-"""On a run for late rows, with its site (``true`` for the only one): one at a time of each."""
+"""On a run for late rows, with the name of its site (``true`` for a single site). The concurrency
+limit in ``dagster.yaml`` allows one such run per site."""
 
 RESEND_ALL_TAG = "caliper_dagster/resend_all"
 """On a run, with the value ``true``: the same as ``EmissionConfig.resend_all``."""

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def deferred_hours(
     settings: Settings, open_ledger: Callable[[], Ledger] | None = None
 ) -> Mapping[str, Mapping[Hour, int]]:
-    """The deferred hours of each event store, with the mark of each; empty for a single store.
+    """The hours that each event store has yet to receive, with the mark of each.
+
+    A single event store has no backlog: runs wait for it.
 
     Args:
         settings: the site.

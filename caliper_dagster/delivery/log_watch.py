@@ -1,30 +1,34 @@
-"""The watch over the log: which hours hold rows that are not kept, and which are not finished.
+"""The log watch: which hours have rows that are not stored, and which hours are not finished.
 
-Here belongs the decision which hours to take, from what the log, the stored hours and Dagster say
-of them, and what is remembered from one look to the next. Who looks, and how runs are asked for, is
-the business of ``sensors``; nothing here knows Dagster.
+The decisions are made from the log, the stored hours, the status of each hour in Dagster and the
+cursor of the previous look. ``dagster.sensors.late_rows`` and ``operations.follow`` request the
+runs; nothing here imports Dagster.
 
-The truth is in the stored hours, not in the memory: an hour has grown when the log has an id in it
-that its stored ``moodle_log`` has not. A memory that is lost costs a look back.
+The stored hours are authoritative, not the cursor: an hour has grown when the log has an id in it
+that its stored ``moodle_log`` lacks. A lost cursor costs only a longer look back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from enum import Enum
-from typing import NamedTuple
-
-from pydantic import BaseModel
 
 from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.frames import MOODLE_LOG
 from caliper_dagster.core.hours import Hour, HourRange, groups
 from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.delivery.watch_state import (
+    HourWindow,
+    Reason,
+    RunWanted,
+    Status,
+    WatchCursor,
+)
 from caliper_dagster.expander import IdStats, MoodleDatabase, id_before, id_stats_above, ids_above
 
-MOST_RUNS = 100
-"""Runs that one look asks for, at most; the next one asks for the rest."""
+MAX_RUNS_PER_LOOK = 100
+"""The largest number of runs for grown hours that one look requests; later looks request the
+rest."""
 
 _DAY = 86_400
 _FIRST_WAIT = 60
@@ -32,92 +36,22 @@ _LONGEST_WAIT = 900
 _READERS = 8
 
 
-class Status(Enum):
-    """What Dagster says of the last step of an hour."""
-
-    DONE = "done"
-    BUSY = "busy"
-    FAILED = "failed"
-    MISSING = "missing"
-
-
-class RunWanted(NamedTuple):
-    """Hours to take, for a reason; the key is the same when they are asked for twice."""
-
-    hours: HourRange
-    reason: str
-    key: str
-
-
-class HourWindow(NamedTuple):
-    """The hours that matter at a look.
-
-    Attributes:
-        start: the first hour of the partitions.
-        due: the first hour that is not yet due, which the schedule has not had to take.
-        end: after the last hour to take: ``due``, or the hour in progress included.
-        overdue: the first hour that the schedule may still be about to take.
-    """
-
-    start: Hour
-    due: Hour
-    end: Hour
-    overdue: Hour
-
-
-class WatchCursor(BaseModel):
-    """What is remembered from one look to the next.
-
-    Attributes:
-        low: rows with ids up to here are not looked at any more.
-        high: the highest id there was at ``high_since``; becomes ``low`` a margin later, so that
-            ids which become visible out of order are seen.
-        high_since: Unix time.
-        seen: by hour, number and sum of the ids above ``low`` that need nothing any more.
-        frontier: from this hour on every hour is to be finished; before it only what was reopened.
-        reopened: hours that were asked for because they had grown, until they are seen to hold what
-            the log holds.
-        tried: the hours that were last tried again: the first, and the one after the last.
-        place: where the next try begins to look for hours.
-        size: how many hours the next try takes at most.
-        wait: seconds between two tries; 0 when the last one went well.
-        after: Unix time of the next try.
-    """
-
-    low: int
-    high: int
-    high_since: float
-    seen: dict[int, tuple[int, int]] = {}
-    frontier: int
-    reopened: set[int] = set()
-    tried: tuple[int, int] | None = None
-    place: int = 0
-    size: int = 1_000_000
-    wait: float = 0
-    after: float = 0
-
-    def own(self, bounds: HourWindow) -> set[Hour]:
-        """The hours whose status matters: those to be finished, and those that were reopened."""
-        numbers = {*range(self.frontier, bounds.end.number), *self.reopened}
-        return {Hour(number) for number in numbers}
-
-
 def first_cursor(
-    database: MoodleDatabase, newest: Hour | None, bounds: HourWindow, now: float, *, since: int
+    database: MoodleDatabase, newest: Hour | None, window: HourWindow, now: float, *, since: int
 ) -> WatchCursor:
-    """The memory of a first look.
+    """The cursor of a first look.
 
     Args:
-        database: the log.
-        newest: the newest hour that was ever taken; what comes after it is to be taken, and rows
-            that were given an id in the day before it, or later, are looked at.
-        bounds: the hours that matter now.
-        now: Unix time.
-        since: Unix time; rows that were given an id since then are looked at.
+        database: an open Moodle database.
+        newest: the newest hour that was ever taken. The hours after it are to be taken, and the
+            look covers rows logged from the day before it on.
+        window: the hours that matter now.
+        now: Unix time in seconds.
+        since: Unix time in seconds; the look covers rows logged from then on.
     """
-    frontier = bounds.due
+    frontier = window.due
     if newest is not None:
-        frontier, since = min(newest + 1, bounds.due), min(newest.start - _DAY, since)
+        frontier, since = min(newest + 1, window.due), min(newest.start - _DAY, since)
     low = id_before(database, since)
     return WatchCursor(low=low, high=low, high_since=now, frontier=frontier.number)
 
@@ -127,202 +61,215 @@ class LogWatch:
 
     Args:
         database: an open Moodle database.
-        storage: the stored hours.
-        memory: what was remembered; changed by the look, and to be remembered for the next.
-        bounds: the hours that matter now.
-        now: Unix time.
-        most: hours in one run, at most.
+        store: the stored hours.
+        cursor: the cursor of the previous look; the look updates it for the next one.
+        window: the hours that matter now.
+        now: Unix time in seconds.
+        max_hours: the largest number of hours of one run.
     """
 
     def __init__(
         self,
         database: MoodleDatabase,
-        storage: PartitionStore,
-        memory: WatchCursor,
-        bounds: HourWindow,
+        store: PartitionStore,
+        cursor: WatchCursor,
+        window: HourWindow,
         *,
         now: float,
-        most: int,
+        max_hours: int,
     ) -> None:
-        self._database, self._storage, self._memory = database, storage, memory
-        self._bounds, self._now, self._most = bounds, now, most
+        self._database, self._store, self._cursor = database, store, cursor
+        self._window, self._now, self._max_hours = window, now, max_hours
 
     def look(
-        self, statuses: Callable[[set[Hour]], Mapping[Hour, Status]], margin: float
+        self, statuses_of: Callable[[set[Hour]], Mapping[Hour, Status]], margin: float
     ) -> list[RunWanted]:
-        """Decide which hours to take now.
+        """Decide which hours to take now, and update the cursor.
 
         Args:
-            statuses: what Dagster says of some hours.
-            margin: seconds for which ids that were passed are looked at again.
+            statuses_of: returns the status of each given hour in Dagster.
+            margin: seconds for which rows are looked at again after a later id has been seen.
         """
-        found = id_stats_above(self._database, self._memory.low)
-        grown = self._grown(found)
-        known = statuses({*grown, *self._memory.own(self._bounds)})
-        short = self._advance_frontier(known)
-        wanted, left = self._request_grown(grown, found, known)
-        asked = {hour for ask in wanted for hour in ask.hours}
-        again = self._retry_unfinished(known, (self._unfinished(known) | short) - asked)
-        self._advance_watermark(found, margin, left)
-        return [*wanted, *again]
+        log_rows = id_stats_above(self._database, self._cursor.low)
+        grown = self._grown_hours(log_rows)
+        candidates = self._cursor.unfinished_candidates(self._window.end)
+        statuses = statuses_of({*grown, *candidates})
+        incomplete = self._advance_frontier(statuses)
+        requests, some_wait = self._request_grown(grown, log_rows, statuses)
+        requested = {hour for request in requests for hour in request.hours}
+        unfinished = self._unfinished(statuses) | incomplete
+        retries = self._retry_unfinished(statuses, unfinished - requested)
+        if not some_wait:
+            self._advance_watermark(log_rows, margin)
+        return [*requests, *retries]
 
-    def _grown(self, found: Mapping[Hour, IdStats]) -> list[Hour]:
-        """The hours with rows that are not kept. What needs nothing is remembered as seen."""
-        looked = [
+    def _grown_hours(self, log_rows: Mapping[Hour, IdStats]) -> list[Hour]:
+        """The hours with rows that are not stored. Marks hours that need no run as seen."""
+        unseen = [
             hour
-            for hour, rows in found.items()
-            if self._bounds.start <= hour < self._bounds.end
-            and self._memory.seen.get(hour.number) != (rows.number, rows.total)
+            for hour, rows in log_rows.items()
+            if self._window.start <= hour < self._window.end
+            and self._cursor.seen.get(hour.number) != (rows.number, rows.total)
         ]
         with ThreadPoolExecutor(_READERS) as readers:
-            stored = readers.map(lambda hour: self._kept(hour, self._memory.low), looked)
-            kept = dict(zip(looked, stored, strict=True))
+            results = readers.map(lambda hour: self._stored_ids(hour, self._cursor.low), unseen)
+            stored = dict(zip(unseen, results, strict=True))
         grown = []
-        for hour in looked:
-            if self._has_grown(hour, found[hour], kept[hour]):
+        for hour in unseen:
+            if self._has_grown(hour, log_rows[hour], stored[hour]):
                 grown.append(hour)
-            elif kept[hour] is not None or hour.number < self._memory.frontier:
-                self._remember(hour, found[hour])
+            elif stored[hour] is not None or hour.number < self._cursor.frontier:
+                self._mark_seen(hour, log_rows[hour])
         return sorted(grown)
 
-    def _kept(self, hour: Hour, low: int) -> frozenset[int] | None:
-        """The ids above ``low`` that are stored of the hour; None when it is not stored.
+    def _stored_ids(self, hour: Hour, low: int) -> frozenset[int] | None:
+        """The ids above ``low`` in the stored hour; None when the hour is not stored.
 
-        Of a file that cannot be read nothing is known to be stored.
+        A file that cannot be read counts as stored without rows.
         """
         try:
-            ids = self._storage.read(MOODLE_LOG, [hour], ["id"])["id"].to_numpy()
+            ids = self._store.read(MOODLE_LOG, [hour], ["id"])["id"].to_numpy()
         except StorageError:
-            return frozenset() if self._storage.exists(MOODLE_LOG, hour) else None
+            return frozenset() if self._store.exists(MOODLE_LOG, hour) else None
         return frozenset(ids[ids > low].tolist())
 
-    def _has_grown(self, hour: Hour, rows: IdStats, kept: frozenset[int] | None) -> bool:
-        if kept is None:
-            # A complete hour that was never taken is the schedule's, or nobody's.
-            return hour >= self._bounds.due
-        if (rows.number, rows.total) == (len(kept), sum(kept)):
+    def _has_grown(self, hour: Hour, rows: IdStats, stored: frozenset[int] | None) -> bool:
+        if stored is None:
+            # A complete hour that was never taken belongs to the schedule, or to nobody.
+            return hour >= self._window.due
+        if (rows.number, rows.total) == (len(stored), sum(stored)):
             return False
-        if rows.number > len(kept):
+        if rows.number > len(stored):
             return True
-        # Some were deleted. That alone changes nothing; others may have come.
-        return not ids_above(self._database, self._memory.low, hour) <= kept
+        # Moodle has deleted rows, which alone is no reason for a run; it may have added others.
+        return not ids_above(self._database, self._cursor.low, hour) <= stored
 
-    def _remember(self, hour: Hour, rows: IdStats) -> None:
-        self._memory.seen[hour.number] = (rows.number, rows.total)
+    def _mark_seen(self, hour: Hour, rows: IdStats) -> None:
+        self._cursor.seen[hour.number] = (rows.number, rows.total)
 
     def _request_grown(
         self,
         grown: Iterable[Hour],
-        found: Mapping[Hour, IdStats],
-        known: Mapping[Hour, Status],
+        log_rows: Mapping[Hour, IdStats],
+        statuses: Mapping[Hour, Status],
     ) -> tuple[list[RunWanted], bool]:
-        """Ask for the hours that have grown; and whether some must be asked for later.
+        """Request runs for the hours that have grown.
 
-        An hour that is being taken is looked at again afterwards; one that failed is tried again
-        with the others that failed.
+        An hour that a run is taking now is looked at again afterwards. A failed hour is retried
+        together with the other failed hours.
+
+        Returns:
+            The runs, and whether some of the hours must wait for a later look.
         """
         for hour in grown:
-            if known[hour] is Status.FAILED:
-                self._open(hour, found[hour])
-        free = [hour for hour in grown if known[hour] in (Status.DONE, Status.MISSING)]
-        ranges = groups(free, self._most)
-        wanted = []
-        for hours in ranges[:MOST_RUNS]:
+            if statuses[hour] is Status.FAILED:
+                self._reopen(hour, log_rows[hour])
+        free = [hour for hour in grown if statuses[hour] in (Status.DONE, Status.MISSING)]
+        ranges = groups(free, self._max_hours)
+        requests = []
+        for hours in ranges[:MAX_RUNS_PER_LOOK]:
             for hour in hours:
-                self._open(hour, found[hour])
-            reason = "new rows" if hours.start >= self._bounds.due else "late rows"
-            number = sum(found[hour].number for hour in hours)
-            total = sum(found[hour].total for hour in hours)
-            since = f"{self._memory.low} {self._memory.high_since:.0f}"
-            key = f"{hours.start.key}+{len(hours)} {since} {number} {total}"
-            wanted.append(RunWanted(hours, reason, key))
-        busy = any(known[hour] is Status.BUSY for hour in grown)
-        return wanted, busy or len(ranges) > MOST_RUNS
+                self._reopen(hour, log_rows[hour])
+            requests.append(self._request(hours, log_rows))
+        busy = any(statuses[hour] is Status.BUSY for hour in grown)
+        return requests, busy or len(ranges) > MAX_RUNS_PER_LOOK
 
-    def _open(self, hour: Hour, rows: IdStats) -> None:
-        self._remember(hour, rows)
-        self._memory.reopened.add(hour.number)
+    def _request(self, hours: HourRange, log_rows: Mapping[Hour, IdStats]) -> RunWanted:
+        reason = Reason.NEW_ROWS if hours.start >= self._window.due else Reason.LATE_ROWS
+        number = sum(log_rows[hour].number for hour in hours)
+        total = sum(log_rows[hour].total for hour in hours)
+        watermark = f"{self._cursor.low} {self._cursor.high_since:.0f}"
+        key = f"{hours.start.key}+{len(hours)} {watermark} {number} {total}"
+        return RunWanted(hours, reason, key)
+
+    def _reopen(self, hour: Hour, rows: IdStats) -> None:
+        self._mark_seen(hour, rows)
+        self._cursor.reopened.add(hour.number)
 
     def _retry_unfinished(
-        self, known: Mapping[Hour, Status], unfinished: set[Hour]
+        self, statuses: Mapping[Hour, Status], unfinished: set[Hour]
     ) -> list[RunWanted]:
-        """Ask again for hours that failed, fell short or that nobody took: one range at a time.
+        """Request one range of hours that failed, are incomplete or were forgotten.
 
-        While it fails, the next try waits twice as long, and takes the first half of the same hours
-        until one of them stands alone, which is then passed over: an event store that is down is
-        not stormed, and one bad hour holds up no other.
+        After a failed retry the wait doubles, and the next retry takes the first half of the same
+        hours, down to a single hour, which is then skipped. So an unreachable event store gets few
+        requests, and one hour that always fails does not block the others.
         """
-        memory = self._memory
-        if not self._learn_from_retry(known, unfinished):
+        cursor = self._cursor
+        if not self._learn_from_retry(statuses, unfinished):
             return []
         if not unfinished:
-            memory.wait, memory.size = 0, self._most
+            cursor.wait, cursor.size = 0, self._max_hours
             return []
-        if self._now < memory.after:
+        if self._now < cursor.after:
             return []
-        ahead = [hour for hour in unfinished if hour.number >= memory.place]
-        hours = groups(ahead or unfinished, min(memory.size, self._most))[0]
-        memory.tried = (hours.start.number, hours.end.number)
-        return [RunWanted(hours, "unfinished", f"unfinished {hours.start.key} {int(self._now)}")]
+        ahead = [hour for hour in unfinished if hour.number >= cursor.place]
+        hours = groups(ahead or unfinished, min(cursor.size, self._max_hours))[0]
+        cursor.tried = (hours.start.number, hours.end.number)
+        key = f"unfinished {hours.start.key} {int(self._now)}"
+        return [RunWanted(hours, Reason.UNFINISHED, key)]
 
-    def _learn_from_retry(self, known: Mapping[Hour, Status], unfinished: set[Hour]) -> bool:
-        """Learn from the last try; False while it goes on."""
-        memory = self._memory
-        if memory.tried is None:
+    def _learn_from_retry(self, statuses: Mapping[Hour, Status], unfinished: set[Hour]) -> bool:
+        """Adapt wait and size to the result of the last retry; False while it is still running."""
+        cursor = self._cursor
+        if cursor.tried is None:
             return True
-        tried = HourRange(Hour(memory.tried[0]), Hour(memory.tried[1]))
-        if any(known.get(hour) is Status.BUSY for hour in tried):
+        tried = HourRange(Hour(cursor.tried[0]), Hour(cursor.tried[1]))
+        if any(statuses.get(hour) is Status.BUSY for hour in tried):
             return False
         if any(hour in unfinished for hour in tried):
-            memory.wait = min(max(2 * memory.wait, _FIRST_WAIT), _LONGEST_WAIT)
-            memory.size = max(1, len(tried) // 2)
-            memory.place = (tried.start if len(tried) > 1 else tried.end).number
+            cursor.wait = min(max(2 * cursor.wait, _FIRST_WAIT), _LONGEST_WAIT)
+            cursor.size = max(1, len(tried) // 2)
+            cursor.place = (tried.start if len(tried) > 1 else tried.end).number
         else:
-            memory.wait, memory.size = 0, min(2 * memory.size, self._most)
-            memory.place = tried.end.number
-        memory.tried = None
-        memory.after = self._now + memory.wait
+            cursor.wait, cursor.size = 0, min(2 * cursor.size, self._max_hours)
+            cursor.place = tried.end.number
+        cursor.tried = None
+        cursor.after = self._now + cursor.wait
         return True
 
-    def _unfinished(self, known: Mapping[Hour, Status]) -> set[Hour]:
-        failed = {hour for hour in self._memory.own(self._bounds) if known[hour] is Status.FAILED}
+    def _unfinished(self, statuses: Mapping[Hour, Status]) -> set[Hour]:
+        """The failed hours, and the hours that the schedule has forgotten."""
+        candidates = self._cursor.unfinished_candidates(self._window.end)
+        failed = {hour for hour in candidates if statuses[hour] is Status.FAILED}
         forgotten = {
             Hour(number)
-            for number in range(self._memory.frontier, self._bounds.overdue.number)
-            if known[Hour(number)] is Status.MISSING
+            for number in range(self._cursor.frontier, self._window.overdue.number)
+            if statuses[Hour(number)] is Status.MISSING
         }
         return failed | forgotten
 
-    def _advance_frontier(self, known: Mapping[Hour, Status]) -> set[Hour]:
-        """Move the frontier over hours that are done, and forget reopened ones that are.
+    def _advance_frontier(self, statuses: Mapping[Hour, Status]) -> set[Hour]:
+        """Move the frontier past finished hours, and close reopened hours that are complete.
 
-        That a run is over does not say that it brought the rows: it may have been cancelled, or
-        deleted, and then Dagster shows the hour as it was before.
+        The end of a run does not prove that it stored the rows: if it was cancelled or deleted,
+        Dagster shows the status of the run before it.
 
         Returns:
-            The hours that were reopened, are not being taken, and still lack rows of the log.
+            The reopened hours that no run is taking and that still lack rows of the log.
         """
-        memory = self._memory
-        while memory.frontier < self._bounds.due.number:
-            if known[Hour(memory.frontier)] is not Status.DONE:
+        cursor = self._cursor
+        while cursor.frontier < self._window.due.number:
+            if statuses[Hour(cursor.frontier)] is not Status.DONE:
                 break
-            memory.frontier += 1
-        over = [
+            cursor.frontier += 1
+        ended = [
             hour
-            for hour in map(Hour, sorted(memory.reopened))
-            if hour < self._bounds.due and known[hour] in (Status.DONE, Status.MISSING)
+            for hour in map(Hour, sorted(cursor.reopened))
+            if hour < self._window.due and statuses[hour] in (Status.DONE, Status.MISSING)
         ]
-        short = {hour for hour in over if not self._is_kept(hour)}
-        memory.reopened -= {hour.number for hour in over if hour not in short}
-        return short
+        incomplete = {hour for hour in ended if not self._is_complete(hour)}
+        cursor.reopened -= {hour.number for hour in ended if hour not in incomplete}
+        return incomplete
 
-    def _is_kept(self, hour: Hour) -> bool:
-        return ids_above(self._database, -1, hour) <= (self._kept(hour, -1) or frozenset())
+    def _is_complete(self, hour: Hour) -> bool:
+        return ids_above(self._database, -1, hour) <= (self._stored_ids(hour, -1) or frozenset())
 
-    def _advance_watermark(self, found: Mapping[Hour, IdStats], margin: float, left: bool) -> None:
-        memory = self._memory
-        last = max((rows.last for rows in found.values()), default=memory.high)
-        if left or self._now - memory.high_since < margin:
+    def _advance_watermark(self, log_rows: Mapping[Hour, IdStats], margin: float) -> None:
+        """Stop looking at rows up to ``high`` once the margin has passed."""
+        cursor = self._cursor
+        if self._now - cursor.high_since < margin:
             return
-        memory.low, memory.high, memory.high_since = memory.high, max(last, memory.high), self._now
-        memory.seen = {}
+        last = max((rows.last for rows in log_rows.values()), default=cursor.high)
+        cursor.low, cursor.high, cursor.high_since = cursor.high, max(last, cursor.high), self._now
+        cursor.seen = {}

@@ -1,7 +1,7 @@
-"""Rejected events: what the event store refused, and which log rows it came from.
+"""Rejected events: which events a store refused, and which log rows they were made from.
 
-The ledger knows the event ids and the store's words, the stored ``caliper_events`` know the log
-rows. Nothing is sent and nothing is changed here.
+The ledger holds the ids of the events and the store's words, the stored ``caliper_events`` the log
+rows. Nothing is sent or changed here.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class RejectedEvent:
     """One event whose last answer is a rejection.
 
     Attributes:
-        event_store: which of several refused it; None for a single one.
-        log_id: id of Moodle's log row; None when ``caliper_events`` has the event no more.
+        event_store: name of the event store that refused it; None for a single one.
+        log_id: id of Moodle's log row; None when ``caliper_events`` no longer has the event.
         event_name: class name of the Moodle event; None in the same case.
         status: the answer's HTTP status.
-        words: what the event store said.
+        words: the event store's reason.
     """
 
     event_store: str | None
@@ -47,9 +47,9 @@ class RejectedEvent:
     def columns(self) -> tuple[str, ...]:
         """The event as texts, in the order of the attributes; a single event store is not named."""
         values = (self.log_id, self.event_name, self.status, self.words)
-        known = (_UNKNOWN if value is None else str(value) for value in values)
-        by = (self.event_store,) if self.event_store else ()
-        return (*by, str(self.hour), self.event_id, *known)
+        texts = (_UNKNOWN if value is None else str(value) for value in values)
+        store = (self.event_store,) if self.event_store else ()
+        return (*store, str(self.hour), self.event_id, *texts)
 
 
 def rejected_events(
@@ -68,14 +68,14 @@ def rejected_events(
 def _rejected(
     settings: Settings, store: EventStoreDefinition, hours: HourRange
 ) -> Iterator[RejectedEvent]:
-    site, kept = settings.require("moodle_wwwroot"), open_store(settings)
-    events = events_frame(settings, store.caliper_version)
+    site, storage = settings.require("moodle_wwwroot"), open_store(settings)
+    frame = events_frame(settings, store.caliper_version)
     with open_ledger(settings) as ledger:
-        found = ledger.rejected(store.ledger_name(), hours, site=site)
-    for hour, batches in groupby(found, lambda batch: batch.hour):
-        refused = {event_id: batch for batch in batches for event_id in batch.event_ids()}
-        origins = _origins(kept, events, hour, list(refused))
-        listed = [
+        rejected = ledger.rejected(store.ledger_name(), hours, site=site)
+    for hour, batches in groupby(rejected, lambda batch: batch.hour):
+        batch_of = {event_id: batch for batch in batches for event_id in batch.event_ids()}
+        origins = _origins(storage, frame, hour, list(batch_of))
+        events = [
             RejectedEvent(
                 store.name,
                 hour,
@@ -84,18 +84,18 @@ def _rejected(
                 status=batch.http_status,
                 words=batch.error,
             )
-            for event_id, batch in refused.items()
+            for event_id, batch in batch_of.items()
         ]
-        yield from sorted(listed, key=lambda event: (event.log_id or 0, event.event_id))
+        yield from sorted(events, key=lambda event: (event.log_id or 0, event.event_id))
 
 
 def _origins(
-    kept: PartitionStore, frame: Frame, hour: Hour, ids: list[str]
+    storage: PartitionStore, frame: Frame, hour: Hour, ids: list[str]
 ) -> dict[str, tuple[int | None, str | None]]:
     """Log id and event name of each event that the stored hour still has."""
     try:
-        events = kept.read(frame, [hour], ["event_id", "log_id", "event_name"])
+        events = storage.read(frame, [hour], ["event_id", "log_id", "event_name"])
     except StorageError:
         return {}
-    wanted = events.filter(pc.is_in(events["event_id"], pa.array(ids, pa.string())))
-    return {row["event_id"]: (row["log_id"], row["event_name"]) for row in wanted.to_pylist()}
+    requested = events.filter(pc.is_in(events["event_id"], pa.array(ids, pa.string())))
+    return {row["event_id"]: (row["log_id"], row["event_name"]) for row in requested.to_pylist()}

@@ -59,8 +59,11 @@ def older_events(
         ConfigurationError: a setting that is needed is missing or wrong.
         StorageError: the ledger could not be read.
     """
+    ledger = open_ledger(settings)
+    if not ledger.exists():
+        return OlderEvents({}, ())
     site, name = settings.require("moodle_wwwroot"), store.ledger_name()
-    with open_ledger(settings) as ledger:
+    with ledger:
         counts = ledger.acknowledged_before(name, MAPPING_REVISION, site=site, hours=hours)
         mixed = ledger.hours_of_several_revisions(name, site=site)
     return OlderEvents(counts, tuple(hour for hour in mixed if hours is None or hour in hours))

@@ -1,8 +1,8 @@
-"""Envelopes: which events go into one, and its bytes.
+"""Envelopes: how events are divided among them, and their bytes.
 
 An envelope has exactly four properties (Caliper 1.2 "Envelope", 1.1 section 5.2). Its ``data`` is
-the events' JSON joined as it is, never parsed again. No HTTP here, and no knowledge of what was
-sent before.
+the events' JSON, joined as it is and never parsed again. This module knows neither HTTP nor what
+was sent before.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def context_iri(version: str) -> str:
     """The context IRI of a ``caliper_version`` such as ``v1p2``.
 
     Raises:
-        StorageError: events name a version that no envelope can have.
+        StorageError: the events are of a version that no envelope can have.
     """
     try:
         return CONTEXTS[version]
@@ -47,7 +47,7 @@ def caliper_time(moment: datetime) -> str:
 def envelope(
     sensor: str, send_time: datetime, data_version: str, events: Sequence[bytes | memoryview]
 ) -> bytes:
-    """The body of one POST, in UTF-8.
+    """The bytes of an envelope, in UTF-8.
 
     Args:
         sensor: id of the sensor, an IRI.
@@ -67,13 +67,13 @@ def envelope_overhead(sensor: str, data_version: str) -> int:
 def batches(
     sizes: npt.NDArray[np.int64], batch_size: int, capacity: Callable[[], int]
 ) -> Iterator[tuple[int, int]]:
-    """Cut events into batches, in their order, each as large as the limits allow.
+    """Divide events into batches, in their order, each as large as the limits allow.
 
     Args:
         sizes: bytes of each event's JSON.
         batch_size: events per batch, at most.
-        capacity: bytes of the joined events (commas included) per batch, at most; asked for every
-            batch, for it may shrink meanwhile. A single larger event goes alone.
+        capacity: bytes of the joined events (commas included) per batch, at most; called for every
+            batch, because it may shrink in between. A single larger event goes alone.
 
     Yields:
         Half-open ranges of positions in ``sizes``.
@@ -81,9 +81,9 @@ def batches(
     ends = np.cumsum(sizes + 1)
     start = 0
     while start < len(sizes):
-        before = int(ends[start - 1]) if start else 0
-        fitting = int(np.searchsorted(ends, before + capacity() + 1, side="right"))
-        end = max(start + 1, min(start + batch_size, fitting))
+        sent = int(ends[start - 1]) if start else 0
+        last_that_fits = int(np.searchsorted(ends, sent + capacity() + 1, side="right"))
+        end = max(start + 1, min(start + batch_size, last_that_fits))
         yield start, end
         start = end
 

@@ -1,8 +1,7 @@
-"""Backfills of the command line that go on where they were interrupted.
+"""Plans of backfills: which hours remain after an interruption, and in which order they run.
 
-Here belongs which hours of a backfill are left, and in which order they are taken. What is known
-of it stands on its runs, as tags, so there is nothing to lose beside Dagster's own records; how a
-range becomes a run is the business of ``runs``.
+A backfill is identified by a hash of its command and settings, which its runs carry as a tag, so
+Dagster's run records are the only state. ``operations.backfill`` executes the plan.
 """
 
 from __future__ import annotations
@@ -23,31 +22,36 @@ from caliper_dagster.core.hours import HourRange, groups
 from caliper_dagster.dagster.partitions import range_of_tags
 
 BACKFILL_TAG = "caliper_dagster/backfill"
-"""On a run of the command line: which backfill it belongs to, the same for the same command."""
+"""On a run of the command line: its backfill, the same for the same command and settings."""
 
-_RUNS_FOR_EACH = 4
-_FEWEST_HOURS = 24
 _BEGUN_TAG = "caliper_dagster/begun"
-# What changes neither events nor where they go.
-_NO_MATTER = {"hours_per_run", "start", "automation", "send_immediately", "attempts"}
-# Backfills that are under way are known by a digest in which these settings have these names.
+"""On a run of the command line: Unix time at which its backfill began."""
+
+_MIN_RUNS_PER_PROCESS = 4
+_MIN_HOURS_PER_RUN = 24
+
+_IRRELEVANT = {"hours_per_run", "start", "automation", "send_immediately", "attempts"}
+"""Settings that change neither events nor their destinations."""
+
 _DIGEST_NAMES = {"url": "event_store_url", "timeout": "event_store_timeout"}
-# Settings that later releases have added are part of it only when they are not at their default.
+"""Names of settings in the digest, where they differ: unfinished backfills are found by it."""
+
 _ADDED = {"resend_changed"}
+"""Settings of later releases, which are part of the digest only if they are not the default."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackfillPlan:
-    """What a backfill has to do.
+    """The runs of a backfill.
 
     Attributes:
-        left: the ranges to take, in this order, each in one run.
-        before: the ranges that were done before it was interrupted.
-        tags: what its runs are known by.
+        remaining: the hours of each run to make, in this order.
+        completed: the hours that were completed before the backfill was interrupted.
+        tags: identify the backfill on its runs.
     """
 
-    left: tuple[HourRange, ...]
-    before: tuple[HourRange, ...] = ()
+    remaining: tuple[HourRange, ...]
+    completed: tuple[HourRange, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -61,60 +65,62 @@ def plan_backfill(
     newest_first: bool = False,
     processes: int = 1,
 ) -> BackfillPlan:
-    """What is left of the backfill of these hours.
+    """Plan the backfill of a range of hours.
 
-    A backfill that was interrupted goes on; one that is finished, or was made with settings that
-    give other events, begins anew.
+    An interrupted backfill continues. A completed one, or one whose settings produce other events,
+    starts again.
 
     Args:
-        instance: where the runs are recorded.
-        settings: what the assets are built for.
-        hours: all hours that are asked for.
-        fresh: whether rows are to be expanded anew.
-        again: begin anew in any case.
-        newest_first: take the newest hours first.
-        processes: how many runs are made side by side.
+        instance: records the runs.
+        settings: of the site.
+        hours: all hours of the backfill.
+        fresh: whether every row is expanded again.
+        again: start again in any case.
+        newest_first: run the newest hours first.
+        processes: the number of runs at the same time.
     """
     name = _name(settings, hours, fresh)
     runs = instance.get_runs(dg.RunsFilter(tags={BACKFILL_TAG: name}))
     begun = max((run.tags.get(_BEGUN_TAG, "") for run in runs), default="")
-    finished = [
+    succeeded = [
         range_of_tags(run.tags)
         for run in runs
         if run.tags.get(_BEGUN_TAG) == begun and run.status == dg.DagsterRunStatus.SUCCESS
     ]
-    done = {hour for part in finished for hour in part}
-    if again or len(done) == len(hours) or not begun:
-        done, begun = set(), f"{time.time():.3f}"
-    undone = [hour for hour in hours if hour not in done]
-    left = groups(undone, _hours_per_run(len(undone), settings.hours_per_run, processes))
+    completed = {hour for run_hours in succeeded for hour in run_hours}
+    if again or len(completed) == len(hours) or not begun:
+        completed, begun = set(), f"{time.time():.3f}"
+    missing = [hour for hour in hours if hour not in completed]
+    remaining = groups(missing, _hours_per_run(len(missing), settings.hours_per_run, processes))
     return BackfillPlan(
-        left=tuple(left[::-1] if newest_first else left),
-        before=tuple(groups(done, settings.hours_per_run)),
+        remaining=tuple(remaining[::-1] if newest_first else remaining),
+        completed=tuple(groups(completed, settings.hours_per_run)),
         tags={BACKFILL_TAG: name, _BEGUN_TAG: begun},
     )
 
 
-def _hours_per_run(hours: int, most: int, processes: int) -> int:
-    """Of several processes each gets some runs, lest one works on when the others are done."""
+def _hours_per_run(hours: int, maximum: int, processes: int) -> int:
+    """With several processes, small enough that each gets several runs and all end together."""
     if processes == 1:
-        return most
-    return min(most, max(_FEWEST_HOURS, ceil(hours / (processes * _RUNS_FOR_EACH))))
+        return maximum
+    return min(maximum, max(_MIN_HOURS_PER_RUN, ceil(hours / (processes * _MIN_RUNS_PER_PROCESS))))
 
 
 def _name(settings: Settings, hours: HourRange, fresh: bool) -> str:
-    """The same for the same hours, settings and recipes; no secret goes into it."""
-    given = {name: repr(value) for name, value in _not_secret(settings) if name not in _NO_MATTER}
+    """A digest of hours, settings and recipe files, without secrets."""
+    relevant = {
+        name: repr(value) for name, value in _without_secrets(settings) if name not in _IRRELEVANT
+    }
     store = urlsplit(settings.event_store.address() or "")
     files = f"{settings.recipes or ''},{settings.event_stores or ''}".split(",")
     names = [name.strip() for name in files if name.strip()]
-    told = [str(hours), str(fresh), str(store.hostname), store.path, *map(read_file, names)]
-    text = "\n".join([*told, *(f"{name}={value}" for name, value in sorted(given.items()))])
+    parts = [str(hours), str(fresh), str(store.hostname), store.path, *map(read_file, names)]
+    text = "\n".join([*parts, *(f"{name}={value}" for name, value in sorted(relevant.items()))])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _not_secret(settings: Settings) -> Iterator[tuple[str, object]]:
-    """All settings but secrets that are set."""
+def _without_secrets(settings: Settings) -> Iterator[tuple[str, object]]:
+    """Name and value of all settings, except secrets that are set."""
     secrets = {setting.key for setting in declared().values() if setting.secret}
     for key, value in [*settings, *settings.event_store]:
         if key in secrets:

@@ -1,7 +1,7 @@
-"""The demo: a folder with a sample site and an event store, on which everything can be tried.
+"""The demo: a folder with a sample site and an embedded event store.
 
-Here belongs what is in that folder and when it is made anew. What runs on it is what runs anywhere
-else; a demo that needed code of its own would show nothing.
+This module creates the folder and its settings, and replaces them when the sample is out of date.
+The demo then runs the same code as any other site.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from caliper_dagster.emitter import HttpDestination
 FOLDER = ".demo"
 HOURS = 24
 
-# One hour more at each end than is shown: the one in progress, and one that the day before left.
+# One more hour at each end: the hour in progress, and the hour before the first one shown.
 _SAMPLE_HOURS = HOURS + 2
 
 
@@ -44,7 +44,7 @@ class Demo:
 
     @property
     def arrived(self) -> Path:
-        """What the event store keeps."""
+        """The database of the event store."""
         return self.folder / "event_store.sqlite"
 
     @property
@@ -52,32 +52,35 @@ class Demo:
         return self.folder / "demo.env"
 
     def is_there(self) -> bool:
-        """Whether a demo has been made in the folder."""
+        """Whether the folder contains a demo."""
         return self._settings_file.exists() and self.sample.exists()
 
     def settings(self) -> dict[str, str]:
-        """The demo's settings by their environment variables."""
-        found = dotenv_values(self._settings_file)
-        return {name: value for name, value in found.items() if value is not None}
+        """The settings of the demo by environment variable."""
+        values = dotenv_values(self._settings_file)
+        return {name: value for name, value in values.items() if value is not None}
 
     def page(self) -> str:
-        """Where a browser sees what the event store has received, while it runs."""
+        """The address of the web page on which the running event store shows what it received."""
         return urljoin(self.settings()["CALIPER_EVENT_STORE_URL"], "/")
 
     def apply(self, environment: MutableMapping[str, str]) -> None:
-        """Make the environment the demo's: none of the user's own settings may reach it."""
+        """Replace all settings in the environment by those of the demo."""
         for name in (*setting_names(), "DAGSTER_POSTGRES_URL"):
             environment.pop(name, None)
         environment.update(self.settings())
 
     def prepare(self, students: int) -> bool:
-        """Have a sample site whose log ends in the present hour.
+        """Make sure that there is a sample site whose log ends in the present hour.
 
-        The site of an earlier hour is thrown away, with everything that was made from it: its log
-        would not be the last day's any more.
+        A sample site of an earlier hour is deleted with all its results, because its log no longer
+        covers the last day.
+
+        Args:
+            students: the number of students of a new sample site.
 
         Returns:
-            True when it was made anew.
+            True if the sample site was created.
 
         Raises:
             ConfigurationError: the folder cannot be written to, or is in use.
@@ -86,7 +89,7 @@ class Demo:
             return False
         if self.is_there() and _answers(self.settings()):
             raise ConfigurationError(
-                f"The demo in {self.folder} is of an earlier hour and still running: stop "
+                f"The demo in {self.folder} is from an earlier hour and still running: stop "
                 "`caliper-dagster dev` (or `make dev`) first."
             )
         self._clear()
@@ -106,16 +109,16 @@ class Demo:
         return True
 
     def hours(self) -> HourRange:
-        """The last day: 24 complete hours."""
+        """The last 24 complete hours."""
         end = last_complete_hour(datetime.now(UTC)) + 1
         return HourRange(end + -HOURS, end)
 
     @contextmanager
     def event_store(self) -> Iterator[None]:
-        """Have the event store answer at its address: its own process, or one that runs already.
+        """Run the event store of the demo, unless another process runs it already.
 
         Raises:
-            ConfigurationError: its port is taken by something else.
+            ConfigurationError: another program uses its port.
         """
         settings = self.settings()
         if _answers(settings):
@@ -129,8 +132,8 @@ class Demo:
     def _clear(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for kept in (self.sample, self.arrived, self._settings_file):
-                for path in self.folder.glob(f"{kept.name}*"):
+            for file in (self.sample, self.arrived, self._settings_file):
+                for path in self.folder.glob(f"{file.name}*"):
                     path.unlink()
             if (self.folder / "dagster").exists():
                 shutil.rmtree(self.folder / "dagster")
@@ -150,7 +153,7 @@ def _this_hour() -> Hour:
 
 
 def _answers(settings: Mapping[str, str]) -> bool:
-    """Whether the demo's event store runs: it takes the demo's key."""
+    """Whether the event store of the demo is running, that is, accepts the key of the demo."""
     url = settings.get("CALIPER_EVENT_STORE_URL")
     if not url:
         return False

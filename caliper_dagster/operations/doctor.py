@@ -1,8 +1,7 @@
-"""The doctor: looks at everything a run needs, and says what to mend.
+"""The doctor: checks everything that a run needs, and reports problems before a run meets them.
 
-Here belong questions that change nothing: the database is read, the event store is asked for its
-configuration and sent no events, the storage gets a file of a few bytes that is removed again.
-What goes wrong in a run is said by the part that meets it; here it is met before.
+The checks change nothing: they read the database, request the configuration of the event store
+without sending events, and write a file of a few bytes to the storage and remove it again.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.revisions import MAPPING_REVISION
+from caliper_dagster.core.wording import plural
 from caliper_dagster.dagster.instance.open import HOME, open_instance
 from caliper_dagster.delivery.revisions import (
     OlderEvents,
@@ -35,14 +35,14 @@ from caliper_dagster.expander import MoodleDatabase
 LOG = "logstore_standard_log"
 
 _DAY = 86_400
-_CLOCKS_AGREE = 120
-_ROWS_LOOKED_AT = 500
+_CLOCK_TOLERANCE = 120
+_ROWS_SAMPLED = 500
 _HOURS_NAMED = 5
-_WRITES = ("ALL PRIVILEGES", "INSERT", "UPDATE", "DELETE", "DROP", "CREATE", "ALTER")
+_WRITE_PRIVILEGES = ("ALL PRIVILEGES", "INSERT", "UPDATE", "DELETE", "DROP", "CREATE", "ALTER")
 
 
 class Verdict(Enum):
-    """How a finding is to be taken."""
+    """The severity of a finding."""
 
     FINE = "ok"
     WARNING = "warn"
@@ -54,7 +54,7 @@ class Finding:
     """One line of the checklist.
 
     Attributes:
-        site: the one of several that it is about; None of all, or of the only one.
+        site: the name of the site; None for a single site, or for all sites together.
     """
 
     verdict: Verdict
@@ -64,7 +64,7 @@ class Finding:
 
 
 def examine(sites: Iterable[Settings]) -> Iterator[Finding]:
-    """Look at everything, site by site, in the order in which a log row meets it."""
+    """Check everything, site by site, in the order in which a log row passes through it."""
     for settings in sites:
         for finding in _examine(settings):
             yield replace(finding, site=settings.site)
@@ -81,7 +81,7 @@ def _examine(settings: Settings) -> Iterator[Finding]:
 
 
 def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """What is found, up to the first error, which is a finding too."""
+    """The findings of a check up to its first error, which is a finding too."""
     try:
         yield from look()
     except CaliperDagsterError as error:
@@ -111,11 +111,11 @@ def _moodle(settings: Settings) -> Iterator[Finding]:
 
 
 def _account(database: MoodleDatabase) -> Finding:
-    """Whether the account could write; this project never does, but a secret that leaks can."""
+    """Whether the account may write: this project never does, but a leaked password could."""
     if _may_write(database):
         return _warn(
             "Account",
-            "may write to Moodle's database; give MOODLE_DB_URL one that may only SELECT",
+            "may write to Moodle's database; use an account in MOODLE_DB_URL that may only SELECT",
         )
     return _fine("Account", "may only read")
 
@@ -123,8 +123,12 @@ def _account(database: MoodleDatabase) -> Finding:
 def _may_write(database: MoodleDatabase) -> bool:
     if database.dialect == "mysql":
         grants = [str(row[0]).upper() for row in database.execute(sa.text("SHOW GRANTS"))]
-        given = [grant.removeprefix("GRANT ").partition(" ON ")[0] for grant in grants]
-        return any(word.startswith(_WRITES) for words in given for word in words.split(", "))
+        privileges = [
+            privilege
+            for grant in grants
+            for privilege in grant.removeprefix("GRANT ").partition(" ON ")[0].split(", ")
+        ]
+        return any(privilege.startswith(_WRITE_PRIVILEGES) for privilege in privileges)
     if database.dialect == "postgresql":
         statement = sa.text("SELECT has_table_privilege(:log, 'INSERT, UPDATE, DELETE')")
         return bool(database.execute(statement, log=database.quoted(LOG))[0][0])
@@ -132,13 +136,13 @@ def _may_write(database: MoodleDatabase) -> bool:
 
 
 def _index(database: MoodleDatabase) -> Finding:
-    """Whether hours are found by an index; without one every hour reads the whole log."""
+    """Whether the database finds hours by an index; otherwise it scans the log for every hour."""
     if _uses_index(database):
-        return _fine("Index", "hours are found by an index on timecreated")
+        return _fine("Index", "the database finds hours by an index on timecreated")
     return _warn(
         "Index",
-        f"the query planner uses no index for timecreated of {LOG}; Moodle creates one, restore it "
-        "or every run reads the whole log",
+        f"the query planner uses no index on timecreated of {LOG}: restore the index that Moodle "
+        "creates, or every run scans the whole log",
     )
 
 
@@ -147,7 +151,7 @@ def _uses_index(database: MoodleDatabase) -> bool:
     if database.dialect == "mysql":
         return any(row[5] for row in database.execute(sa.text(f"EXPLAIN {query}")))
     if database.dialect == "postgresql":
-        # Small tables are read whole whatever indexes they have.
+        # The planner scans small tables in spite of their indexes.
         database.execute(sa.text("SELECT set_config('enable_seqscan', 'off', true)"))
         plan = database.execute(sa.text(f"EXPLAIN {query}"))
         return any("Index Cond" in str(row[0]) for row in plan)
@@ -158,13 +162,14 @@ def _uses_index(database: MoodleDatabase) -> bool:
 def _newest(database: MoodleDatabase) -> Iterator[Finding]:
     newest = database.execute(sa.text(f"SELECT MAX(timecreated) FROM {database.quoted(LOG)}"))[0][0]
     if newest is None:
-        yield _warn("Newest log row", "the log is empty; is the standard log store switched on?")
+        yield _warn("Newest log row", "the log is empty; is the standard log store enabled?")
         return
     age = time.time() - int(newest)
     when = datetime.fromtimestamp(int(newest), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     if age > _DAY:
         yield _warn(
-            "Newest log row", f"{when}, {age / _DAY:.0f} day(s) ago: does Moodle still log?"
+            "Newest log row",
+            f"{when}, {plural(round(age / _DAY), 'day')} ago: does Moodle still log?",
         )
     else:
         yield _fine("Newest log row", when)
@@ -172,27 +177,29 @@ def _newest(database: MoodleDatabase) -> Iterator[Finding]:
 
 
 def _clock(database: MoodleDatabase, ahead: float) -> Finding:
-    """Hours are UTC: a clock or time zone that is off would put rows into the wrong ones."""
-    asked = {
+    """Whether the clocks agree: with a wrong clock or time zone, rows get into wrong hours."""
+    statement = {
         "mysql": "SELECT UNIX_TIMESTAMP()",
         "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
         "sqlite": "SELECT strftime('%s', 'now')",
     }[database.dialect]
-    difference = float(database.execute(sa.text(asked))[0][0]) - time.time()
-    if abs(difference) > _CLOCKS_AGREE:
-        return _warn("Clock", f"the database's clock is {difference:+.0f} s from this machine's")
-    if ahead > _CLOCKS_AGREE:
+    difference = float(database.execute(sa.text(statement))[0][0]) - time.time()
+    if abs(difference) > _CLOCK_TOLERANCE:
+        return _warn(
+            "Clock", f"the clock of the database differs by {difference:+.0f} s from this machine"
+        )
+    if ahead > _CLOCK_TOLERANCE:
         return _warn("Clock", f"the newest log row is {ahead:.0f} s in the future")
-    return _fine("Clock", "the database and this machine agree")
+    return _fine("Clock", "the clocks of the database and of this machine agree")
 
 
 def _formats(database: MoodleDatabase) -> Finding:
-    statement = f"SELECT other FROM {database.quoted(LOG)} ORDER BY id DESC LIMIT {_ROWS_LOOKED_AT}"
-    found = [str(row[0] or "").strip() for row in database.execute(sa.text(statement))]
-    seen = {_format(text) for text in found} - {""}
-    return _fine(
-        "Event data", f"`other` is stored as {' and '.join(sorted(seen)) or 'nothing yet'}"
-    )
+    statement = f"SELECT other FROM {database.quoted(LOG)} ORDER BY id DESC LIMIT {_ROWS_SAMPLED}"
+    texts = [str(row[0] or "").strip() for row in database.execute(sa.text(statement))]
+    formats = sorted({_format(text) for text in texts} - {""})
+    if not formats:
+        return _fine("Event data", "the newest log rows have no event data in `other`")
+    return _fine("Event data", f"`other` is stored as {' and '.join(formats)}")
 
 
 def _format(other: str) -> str:
@@ -211,23 +218,23 @@ def _event_stores(settings: Settings) -> Iterator[Finding]:
 
 
 def _event_store(store: EventStoreDefinition, subject: str) -> Iterator[Finding]:
-    of = f" {store.name}" if store.name else ""
+    suffix = f" {store.name}" if store.name else ""
     with store.open() as endpoint:
         offered = endpoint.limits()
         if offered is None:
-            yield _warn(subject, f"{endpoint.address} answers, but says nothing of itself")
+            yield _warn(subject, f"{endpoint.address} answers, but does not describe itself")
         else:
             yield _fine(subject, f"{endpoint.address} answers")
         if store.has_key():
-            yield _fine(f"Key{of}", "not refused")
+            yield _fine(f"Key{suffix}", "not refused")
         else:
-            what = f"{subject} has no api_key" if of else "CALIPER_API_KEY is not set"
-            yield _warn(f"Key{of}", f"{what}; the event store answers without one")
+            what = f"{subject} has no api_key" if store.name else "CALIPER_API_KEY is not set"
+            yield _warn(f"Key{suffix}", f"{what}; the event store answers without a key")
         if offered and context_iri(store.caliper_version) not in offered.versions:
-            where = "its caliper_version" if of else "CALIPER_VERSION"
+            where = "its caliper_version" if store.name else "CALIPER_VERSION"
             yield _warn(
-                f"Caliper version{of}",
-                f"the event store does not name {store.caliper_version} among its versions; "
+                f"Caliper version{suffix}",
+                f"the event store does not list {store.caliper_version} among its versions; "
                 f"check {where}",
             )
 
@@ -264,8 +271,8 @@ def _older_events(older: OlderEvents) -> str:
         return f"revision {MAPPING_REVISION}, also of everything that was acknowledged"
     mixed = f"; it has events of several revisions in {_hours(older.mixed)}" if older.mixed else ""
     return (
-        f"revision {MAPPING_REVISION}; the event store has {_count(older.total, 'event')} in "
-        f"{_count(len(older.counts), 'hour')} as an older revision made them. The new content of "
+        f"revision {MAPPING_REVISION}; the event store has {plural(older.total, 'event')} in "
+        f"{plural(len(older.counts), 'hour')} as an older revision made them. The new content of "
         "these events is sent only by `resend --changed` or with CALIPER_RESEND_CHANGED=true, and "
         f"an event store that does not de-duplicate by id then holds both{mixed}"
     )
@@ -274,11 +281,7 @@ def _older_events(older: OlderEvents) -> str:
 def _hours(hours: Sequence[Hour]) -> str:
     named = ", ".join(map(str, hours[:_HOURS_NAMED]))
     more = ", …" if len(hours) > _HOURS_NAMED else ""
-    return f"{_count(len(hours), 'hour')} ({named}{more})"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+    return f"{plural(len(hours), 'hour')} ({named}{more})"
 
 
 def _dagster() -> Iterator[Finding]:
@@ -287,4 +290,4 @@ def _dagster() -> Iterator[Finding]:
         return
     with open_instance():
         kind = "PostgreSQL" if os.environ.get("DAGSTER_POSTGRES_URL") else "SQLite"
-        yield _fine("Dagster", f"keeps its runs in {kind}, home {Path(os.environ[HOME])}")
+        yield _fine("Dagster", f"stores its runs in {kind}, home {Path(os.environ[HOME])}")

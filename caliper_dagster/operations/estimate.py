@@ -1,8 +1,8 @@
-"""Plans: how much a backfill is, and how long it may take, without doing it.
+"""Estimates of a backfill: its size, and how long it may take.
 
-Rows are those that the database counts. What they become and how fast is measured: a few thousand
-rows from all over the range are read, expanded and translated as a run would do it. The event
-store's own time is not in it, for nothing is sent.
+The database counts the rows. A sample of a few thousand rows from the beginning, the middle and the
+end of the range is read, expanded and translated as in a run, which gives the number of events per
+row and the time per row. Nothing is sent, so the time of the event store is not included.
 """
 
 from __future__ import annotations
@@ -23,30 +23,33 @@ from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.delivery.revisions import older_events
 from caliper_dagster.expander import LogLifecycle, MoodleDatabase, count_rows, expand, read_log
 
-_PLACES = 3
-_ROWS = 5_000
+_SAMPLES = 3
+_ROWS_PER_SAMPLE = 5_000
+
 _SECONDS_PER_HOUR = 0.03
-"""What Dagster and the files of an hour take (docs/performance.md)."""
+"""Time of Dagster and of the files per hour (docs/performance.md)."""
+
 _SECONDS_PER_RUN = 1.0
+
 _EVENTS_PER_SECOND = 80_000
-"""What the sender takes for itself, at an event store that answers at once."""
+"""Speed of the sender with an event store that answers immediately."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a backfill has before it.
+    """The estimated size and time of a backfill.
 
     Attributes:
-        hours: all hours.
-        busy: those with log rows.
-        runs: runs of Dagster.
-        rows: log rows.
-        events: events, by the share of the sample.
-        batches: envelopes for all event stores, at most.
-        bytes: JSON of the events, by the sample.
-        older_events: events that event stores have acknowledged as an older mapping revision made
-            them: they are not sent again unless CALIPER_RESEND_CHANGED is set.
-        seconds: how long it may take, without the event store's own time.
+        hours: number of all hours.
+        busy: number of hours with log rows.
+        runs: number of Dagster runs.
+        rows: number of log rows, as the database counts them.
+        events: number of events, extrapolated from the sample.
+        batches: largest number of envelopes, for all event stores together.
+        bytes: size of the events as JSON, extrapolated from the sample.
+        older_events: number of events that event stores have acknowledged as an older mapping
+            revision made them. They are not sent again unless CALIPER_RESEND_CHANGED is set.
+        seconds: time without the time of the event stores.
     """
 
     hours: int
@@ -73,32 +76,32 @@ def estimate(settings: Settings, hours: HourRange) -> Estimate:
 
     Raises:
         ConfigurationError: a setting is missing or wrong.
-        SourceError: the database did not answer.
+        SourceError: the database cannot be read.
     """
     with open_moodle(settings) as database:
         counted = count_rows(database, hours)
         samples = list(_samples(database, settings, counted))
     rows, runs = sum(counted.values()), ceil(len(hours) / settings.hours_per_run)
-    seen = max(1, sum(sample.rows for sample in samples))
-    per_row = sum(sample.events for sample in samples) / seen
+    sampled = max(1, sum(sample.rows for sample in samples))
+    events_per_row = sum(sample.events for sample in samples) / sampled
     stores = event_stores(settings)
-    # The first sample also pays for what is only done once.
+    # The first sample includes the time of caches that are filled only once.
     timed = samples[1:] or samples
-    seconds = sum(sample.seconds for sample in timed) / max(1, sum(part.rows for part in timed))
+    seconds = sum(sample.seconds for sample in timed) / max(1, sum(it.rows for it in timed))
     return Estimate(
         hours=len(hours),
         busy=sum(1 for number in counted.values() if number),
         runs=runs,
         rows=rows,
-        events=round(rows * per_row),
+        events=round(rows * events_per_row),
         batches=sum(
-            ceil(number * per_row / store.batch_size)
+            ceil(number * events_per_row / store.batch_size)
             for store in stores
             for number in counted.values()
         ),
-        bytes=round(rows * sum(sample.bytes for sample in samples) / seen),
+        bytes=round(rows * sum(sample.bytes for sample in samples) / sampled),
         older_events=sum(older_events(settings, store, hours).total for store in stores),
-        seconds=rows * (seconds + per_row * len(stores) / _EVENTS_PER_SECOND)
+        seconds=rows * (seconds + events_per_row * len(stores) / _EVENTS_PER_SECOND)
         + len(hours) * _SECONDS_PER_HOUR
         + runs * _SECONDS_PER_RUN,
     )
@@ -108,7 +111,7 @@ def _samples(
     database: MoodleDatabase, settings: Settings, counted: Mapping[Hour, int]
 ) -> Iterator[_Sample]:
     translate, lifecycle = build_translator(settings).translate, LogLifecycle(database)
-    for hours in _places(counted):
+    for hours in _sample_ranges(counted):
         began = time.perf_counter()
         log = pa.concat_tables(rows for _, rows in read_log(database, hours)).unify_dictionaries()
         texts = translate(expand(database, log, lifecycle))["json"].drop_null()
@@ -117,19 +120,19 @@ def _samples(
         yield _Sample(log.num_rows, len(texts), size, seconds)
 
 
-def _places(counted: Mapping[Hour, int]) -> Iterator[HourRange]:
-    """Ranges of hours from the beginning, the middle and the end, each with some thousand rows."""
+def _sample_ranges(counted: Mapping[Hour, int]) -> Iterator[HourRange]:
+    """Ranges from the beginning, the middle and the end, each of about 5,000 rows."""
     hours, rows = list(counted), list(counted.values())
-    total, next_, seen = sum(rows), 0, 0
-    for place in range(_PLACES):
-        wanted = place * total // _PLACES
-        while next_ < len(hours) and seen + rows[next_] <= wanted:
-            seen += rows[next_]
-            next_ += 1
-        first, found = next_, 0
-        while next_ < len(hours) and found < _ROWS:
-            found += rows[next_]
-            next_ += 1
-        seen += found
-        if found:
-            yield HourRange(hours[first], hours[next_ - 1] + 1)
+    total, index, passed = sum(rows), 0, 0
+    for sample in range(_SAMPLES):
+        start = sample * total // _SAMPLES
+        while index < len(hours) and passed + rows[index] <= start:
+            passed += rows[index]
+            index += 1
+        first, sampled = index, 0
+        while index < len(hours) and sampled < _ROWS_PER_SAMPLE:
+            sampled += rows[index]
+            index += 1
+        passed += sampled
+        if sampled:
+            yield HourRange(hours[first], hours[index - 1] + 1)

@@ -1,112 +1,99 @@
-"""Following the log: the hour in progress, taken every few seconds in a process that stays.
+"""Following the log: a long-running process takes the hour in progress every few seconds.
 
-A run that the daemon starts costs seconds before its first step: a process, and imports. This one
-makes the same runs of the same job one after the other in one process. It takes only what the
-schedule has not had to take yet; late rows of other hours, and what failed, stay with the sensor,
-which in turn leaves the hour in progress to the follower as long as there is one.
+A run that Dagster's daemon starts needs seconds for its process and its imports. The follower makes
+the same runs of the same job in one process. It takes only hours that are not yet due for the
+schedule. The sensor takes late rows of other hours and retries failures; it leaves the hour in
+progress to the follower as long as there is one.
 """
 
 from __future__ import annotations
 
 import time
 
-import dagster as dg
-
 from caliper_dagster.config.connections import open_moodle, open_store
-from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import ConfigurationError, RunError
-from caliper_dagster.core.frames import Frame
-from caliper_dagster.core.hours import Hour
-from caliper_dagster.dagster.assets import emission
+from caliper_dagster.dagster.assets import emission_assets
+from caliper_dagster.dagster.follower import record_heartbeat
 from caliper_dagster.dagster.jobs import CHAIN_JOB, SCHEDULE_PRIORITY, priority
 from caliper_dagster.dagster.orphaned_runs import fail_orphaned_runs
 from caliper_dagster.dagster.resources import LedgerResource
-from caliper_dagster.dagster.run_status import Statuses
-from caliper_dagster.dagster.sensors.late_rows import (
-    bounds_at,
-    delete_superseded_runs,
-    note_follower,
-)
+from caliper_dagster.dagster.run_status import HourStatuses
+from caliper_dagster.dagster.superseded_runs import delete_superseded_runs
 from caliper_dagster.dagster.tags import REASON_TAG
 from caliper_dagster.delivery.backlog import deferred_hours
-from caliper_dagster.delivery.log_watch import LogWatch, WatchCursor, first_cursor
+from caliper_dagster.delivery.log_watch import LogWatch, first_cursor
+from caliper_dagster.delivery.watch_state import HourWindow, RunWanted, WatchCursor
 from caliper_dagster.operations.run_outcome import RunOutcome
-from caliper_dagster.operations.runner import Runner
+from caliper_dagster.operations.runner import JobRunner, RunContext
 
 
 class Follower:
-    """Takes the hour in progress.
+    """Takes the hour in progress of one site.
 
     Args:
-        instance: where the runs are recorded.
-        settings: what the assets are built for.
-        verbose: let Dagster's own messages through to standard error.
+        context: of the command.
 
     Raises:
-        ConfigurationError: a setting is missing, or says that nothing is sent immediately.
+        ConfigurationError: a setting is missing, or ``CALIPER_SEND_IMMEDIATELY`` is not true.
     """
 
-    def __init__(
-        self, instance: dg.DagsterInstance, settings: Settings, *, verbose: bool = False
-    ) -> None:
+    def __init__(self, context: RunContext) -> None:
+        settings = context.settings
         if not settings.send_immediately:
             raise ConfigurationError(
                 "CALIPER_SEND_IMMEDIATELY is not true: only then is the hour in progress sent."
             )
-        fail_orphaned_runs(instance)
-        self._instance, self._settings = instance, settings
+        fail_orphaned_runs(context.instance)
+        self._instance, self._settings = context.instance, settings
         settings.require("moodle_db_url")
-        self._storage = open_store(settings)
+        self._store = open_store(settings)
         self._ledger = settings.ledger()
-        self._runner = Runner(instance, settings, CHAIN_JOB, written=_ignore, verbose=verbose)
-        self._results = emission(self._runner.definitions.assets or [])
-        self._memory: WatchCursor | None = None
+        self._runner = JobRunner(context, CHAIN_JOB)
+        self._results = emission_assets(self._runner.definitions.assets or [])
+        self._cursor: WatchCursor | None = None
 
     def look(self) -> list[RunOutcome]:
-        """Look for new rows once, and take the hours that hold some.
+        """Look for new rows once, and run the hours that have some.
 
         Returns:
-            What was done, run by run.
+            The outcome of each run.
 
         Raises:
-            CaliperDagsterError: the log cannot be read, or a run failed; the others were made all
-                the same. The hours of a failed run are taken again by later looks, at growing
-                intervals.
+            CaliperDagsterError: the log cannot be read, or a run failed. The other runs are made
+                all the same. Later looks retry the hours of a failed run at growing intervals.
         """
-        settings, now = self._settings, time.time()
-        note_follower(self._instance, settings, now)
-        bounds = bounds_at(now, settings)
-        bounds = bounds._replace(start=max(bounds.start, bounds.due), overdue=bounds.start)
-        with open_moodle(settings) as database:
-            if self._memory is None:
-                self._memory = first_cursor(database, None, bounds, now, since=bounds.due.start)
-            self._memory.frontier = bounds.due.number
-            watch = LogWatch(
-                database,
-                self._storage,
-                self._memory,
-                bounds,
-                now=now,
-                most=settings.hours_per_run,
-            )
-            wanted = watch.look(self._statuses(), 60 * settings.late_margin)
-        done, failures = [], []
-        for asked in wanted:
+        record_heartbeat(self._instance, self._settings, time.time())
+        outcomes, failures = [], []
+        for run in self._runs_wanted():
             try:
-                tags = {**priority(SCHEDULE_PRIORITY), REASON_TAG: asked.reason}
-                done.append(self._runner.run(asked.hours, tags))
+                tags = {**priority(SCHEDULE_PRIORITY), REASON_TAG: run.reason.value}
+                outcomes.append(self._runner.run(run.hours, tags))
             except RunError as error:
                 failures.append(error)
-        if done:
-            delete_superseded_runs(self._instance, settings)
+        if outcomes:
+            delete_superseded_runs(self._instance, self._settings)
         if failures:
             raise failures[0]
-        return done
+        return outcomes
 
-    def _statuses(self) -> Statuses:
+    def _runs_wanted(self) -> list[RunWanted]:
+        settings, now = self._settings, time.time()
+        window = HourWindow.at(now, settings).only_hour_in_progress()
+        with open_moodle(settings) as database:
+            if self._cursor is None:
+                self._cursor = first_cursor(database, None, window, now, since=window.due.start)
+            self._cursor.frontier = window.due.number
+            watch = LogWatch(
+                database,
+                self._store,
+                self._cursor,
+                window,
+                now=now,
+                max_hours=settings.hours_per_run,
+            )
+            return watch.look(self._statuses(), 60 * settings.late_margin)
+
+    def _statuses(self) -> HourStatuses:
         ledger = LedgerResource(url=self._ledger)
-        return Statuses(self._instance, self._results, deferred_hours(self._settings, ledger.open))
-
-
-def _ignore(_frame: Frame, _hour: Hour) -> None:
-    """Nobody watches single partitions here."""
+        deferred = deferred_hours(self._settings, ledger.open)
+        return HourStatuses(self._instance, self._results, deferred)

@@ -1,7 +1,7 @@
-"""Runs side by side: ranges of hours on several processors.
+"""Runs in several processes at the same time.
 
-Each process makes runs as ``runs.Runner`` does, one after the other; which range it takes next is
-decided here. The processes end with the one that asked for them, however that ends.
+Each process runs ranges of hours with ``runner.JobRunner``, one after the other; the calling
+process hands out the ranges. The worker processes end with the calling process, however that ends.
 """
 
 from __future__ import annotations
@@ -27,89 +27,92 @@ if TYPE_CHECKING:
 
     from caliper_dagster.operations.run_outcome import RunOutcome
 
-    Told = SimpleQueue[tuple[str, int]]
+    WrittenQueue = SimpleQueue[tuple[str, int]]
+    """Asset name and hour number of every partition that a worker writes."""
 
-_BEAT = 0.2
-_run: Callable[[HourRange, Mapping[str, str]], RunOutcome]
-"""In a process of its own: makes a run."""
+_POLL_SECONDS = 0.2
 
-_lasting = ExitStack()
-"""In a process of its own: what is open as long as it."""
+_run_in_worker: Callable[[HourRange, Mapping[str, str]], RunOutcome]
+"""In a worker process: makes a run."""
+
+_worker_resources = ExitStack()
+"""In a worker process: resources that stay open until it ends."""
 
 
 def run_in_processes(
     settings: Settings,
     job: str,
     ranges: Sequence[HourRange],
-    asked: Mapping[str, str],
+    tags: Mapping[str, str],
     *,
-    written: Callable[[str, Hour], None],
+    on_written: Callable[[str, Hour], None],
     processes: int,
 ) -> Iterator[RunOutcome]:
-    """Make a run of each range, some at a time, and begin them in this order.
+    """Run a job for every range, several at the same time, started in this order.
 
     Args:
-        settings: what the assets are built for.
-        job: the name of the job.
+        settings: of the site.
+        job: the name of the job, without the name of the site.
         ranges: the hours of each run.
-        asked: further tags of the runs.
-        written: called with the asset's name and hour of every partition that is written.
-        processes: how many at a time.
+        tags: further tags of the runs.
+        on_written: called with asset name and hour of every partition that is written.
+        processes: the number of runs at the same time.
 
     Yields:
-        What each run has done, in the order in which they end.
+        The outcome of each run, in the order in which the runs end.
 
     Raises:
-        RunError: a run failed, or its process was killed. The others come to their end first.
+        RunError: a run failed, or its process was killed. The other runs complete first.
         KeyboardInterrupt: a run was interrupted.
     """
     context = multiprocessing.get_context("spawn")
-    told: Told = context.SimpleQueue()
+    queue: WrittenQueue = context.SimpleQueue()
     waiting = iter(ranges)
-    given = (settings, job, told, os.getpid())
-    with ProcessPoolExecutor(processes, context, _begin, given) as pool:
+    arguments = (settings, job, queue, os.getpid())
+    with ProcessPoolExecutor(processes, context, _start_worker, arguments) as pool:
         running: set[Future[RunOutcome]] = set()
         while True:
             while len(running) < processes and (hours := next(waiting, None)) is not None:
-                running.add(pool.submit(_take, hours, asked))
+                running.add(pool.submit(_run_range, hours, tags))
             if not running:
                 return
-            ended, running = wait(running, _BEAT, FIRST_COMPLETED)
-            while not told.empty():
-                name, hour = told.get()
-                written(name, Hour(hour))
+            ended, running = wait(running, _POLL_SECONDS, FIRST_COMPLETED)
+            while not queue.empty():
+                name, hour = queue.get()
+                on_written(name, Hour(hour))
             for future in ended:
                 try:
-                    done = future.result()
+                    outcome = future.result()
                 except BrokenProcessPool:
                     raise RunError(
-                        "A process of the backfill was killed: start it again, it goes on there."
+                        "A process of the backfill was killed: run the same command again to "
+                        "continue."
                     ) from None
-                yield done
+                yield outcome
 
 
-def _begin(settings: Settings, job: str, told: Told, parent: int) -> None:
-    """Make a process ready for runs."""
-    global _run
+def _start_worker(settings: Settings, job: str, queue: WrittenQueue, parent: int) -> None:
+    """Prepare a worker process for runs."""
+    global _run_in_worker
     raise_gc_threshold()
     from caliper_dagster.dagster.instance.open import open_instance
-    from caliper_dagster.operations.runner import Runner
+    from caliper_dagster.operations.runner import JobRunner, RunContext
 
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
 
-    def written(frame: Frame, hour: Hour) -> None:
-        told.put((frame.name, hour.number))
+    def on_written(frame: Frame, hour: Hour) -> None:
+        queue.put((frame.name, hour.number))
 
-    instance = _lasting.enter_context(open_instance())
-    _run = Runner(instance, settings, job, written=written).run
-
-
-def _take(hours: HourRange, asked: Mapping[str, str]) -> RunOutcome:
-    return _run(hours, asked)
+    instance = _worker_resources.enter_context(open_instance())
+    _run_in_worker = JobRunner(RunContext(instance, settings, on_written), job).run
 
 
-def _end_with(parent: int) -> None:
-    """End this process when the one that asked for it is gone: nobody would hear of its runs."""
+def _run_range(hours: HourRange, tags: Mapping[str, str]) -> RunOutcome:
+    return _run_in_worker(hours, tags)
+
+
+def _exit_with_parent(parent: int) -> None:
+    """End this process when the calling process has ended: nobody would read its outcomes."""
     while os.getppid() == parent:
-        time.sleep(_BEAT)
+        time.sleep(_POLL_SECONDS)
     os._exit(1)

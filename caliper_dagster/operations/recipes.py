@@ -1,7 +1,7 @@
-"""What the recipes say, told to people: which one an event finds, all of them, a log's coverage.
+"""Questions about the mapping: the recipe of an event, the coverage of a log, changed events.
 
-Here belongs reading recipes, logs and stored hours to answer questions about the mapping; nothing
-is written and nothing is sent. How answers look on a terminal is the business of ``cli``.
+The functions read recipes, the log and stored hours; they write nothing and send nothing. ``cli``
+prints the answers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from caliper_dagster.config.connections import open_moodle
-from caliper_dagster.config.settings import Settings
+from caliper_dagster.config.settings import CaliperVersion, Settings
 from caliper_dagster.config.translator import build_translator
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG
 from caliper_dagster.core.hours import HourRange
@@ -31,12 +31,12 @@ _SITE = "https://moodle.example.edu"
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """An event name in a log.
+    """The rows of a log with one event name and one recipe.
 
     Attributes:
         event_name: class name of the event.
-        rows: how many rows have it.
-        resolution: how they find their recipe: exact, family, fallback or user.
+        rows: number of rows.
+        resolution: how the recipe was found: exact, family, fallback or user.
         pattern: pattern of the recipe.
         event_type: Caliper type (1.2).
         action: Caliper action (1.2).
@@ -51,9 +51,9 @@ class Covered:
 
 
 def coverage(settings: Settings, recipes: Recipes, hours: HourRange) -> list[Covered]:
-    """Which events the log holds and by which recipe they leave; the most frequent first.
+    """The Moodle events in the log with their recipes, the most frequent first.
 
-    One statement, which counts; no row is read.
+    One statement counts the rows; no row is read.
     """
     with open_moodle(settings) as database:
         counted = database.execute(
@@ -66,24 +66,26 @@ def coverage(settings: Settings, recipes: Recipes, hours: HourRange) -> list[Cov
             start=hours.start.start,
             end=hours.end.start,
         )
-    found: Counter[tuple[str, Recipe]] = Counter()
+    rows_by_recipe: Counter[tuple[str, Recipe]] = Counter()
     for name, crud, objecttable, contextlevel, rows in counted:
-        found[name, recipes.find(name, crud, objecttable, contextlevel)] += int(rows)
+        rows_by_recipe[name, recipes.find(name, crud, objecttable, contextlevel)] += int(rows)
     return [
         Covered(name, rows, recipe.resolution, recipe.pattern, recipe.event_type, recipe.action)
-        for (name, recipe), rows in sorted(found.items(), key=lambda item: (-item[1], item[0][0]))
+        for (name, recipe), rows in sorted(
+            rows_by_recipe.items(), key=lambda item: (-item[1], item[0][0])
+        )
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A recipe as it wins for an event, with what it makes of an example.
+    """The recipe of a Moodle event, with an example.
 
     Attributes:
         event_name: class name of the event.
-        why: a sentence that says which recipe wins, and why.
+        why: a sentence on why this recipe applies.
         recipe: its keys.
-        event: the event of an invented row.
+        event: the Caliper event of an example row.
     """
 
     event_name: str
@@ -92,18 +94,18 @@ class Shown:
     event: dict[str, Any]
 
 
-def show(recipes: Recipes, event_name: str, **options: Any) -> Shown:  # noqa: ANN401
-    """Which recipe an event finds, and an example of its event.
+def show(recipes: Recipes, event_name: str, version: CaliperVersion) -> Shown:
+    """The recipe of a Moodle event, and an example of its Caliper event.
 
     Args:
         recipes: all recipes.
         event_name: class name of the event.
-        options: of :class:`Translator`.
+        version: Caliper version of the example.
     """
     row = example_row(event_name)
     recipe = recipes.find(event_name, row["crud"], row["objecttable"], row["contextlevel"])
-    events = Translator(_SITE, recipes=recipes, **options).translate(example_table([row]))
-    first = events.slice(0, 1).to_pylist()[0]
+    translator = Translator(_SITE, recipes=recipes, version=version)
+    first = translator.translate(example_table([row])).slice(0, 1).to_pylist()[0]
     return Shown(
         event_name,
         _why(recipe, event_name),
@@ -115,10 +117,10 @@ def show(recipes: Recipes, event_name: str, **options: Any) -> Shown:  # noqa: A
 def _why(recipe: Recipe, event_name: str) -> str:
     reasons = {
         "exact": f"{recipe.source} has a recipe for exactly this event",
-        "family": f"{recipe.source} has a family that this event belongs to",
-        "fallback": "neither a recipe nor a family knows this event, so its last word and the "
-        "columns of its rows decide",
-        "user": f"{recipe.source}, the site's own recipes, has one for it",
+        "family": f"{recipe.source} has a family to which this event belongs",
+        "fallback": "no recipe and no family matches this event, so its last word and the columns "
+        "of its rows decide",
+        "user": f"{recipe.source}, a recipe file of the site, has a recipe for it",
     }
     return f"{event_name}: {reasons[recipe.resolution]} ({recipe.pattern})."
 
@@ -148,39 +150,39 @@ def _source(source: str | PathEntity | None) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What new recipes would change of one event name.
+    """What changed recipes would change in the stored events of one Moodle event.
 
     Attributes:
-        changed: events whose content would be another, and which would be sent again.
-        added: events that would be new.
-        gone: events that would not be made any more; what was sent stays at the event store.
-        where: properties of the event that differ, with in how many events.
+        changed: number of events whose content would differ; they would be sent again.
+        added: number of new events.
+        removed: number of events that would no longer exist; event stores keep those already sent.
+        where: paths of the properties that differ, with the number of events.
     """
 
     changed: int
     added: int
-    gone: int
+    removed: int
     where: Counter[str]
 
 
 def differences(
     settings: Settings, storage: PartitionStore, hours: HourRange
 ) -> Iterator[tuple[str, Changes]]:
-    """What materializing ``caliper_events`` again would change, by event name.
+    """The changes that materializing ``caliper_events`` again would make, by event name.
 
-    Reads stored hours, which must be materialized; Moodle is not asked.
+    Reads ``expanded_log`` and ``caliper_events`` of the hours; does not query Moodle.
 
     Raises:
-        StorageError: an hour is not there.
+        StorageError: an hour has not been materialized.
     """
     translate = build_translator(settings).translate
-    found: dict[str, Changes] = {}
-    for group, expanded in storage.chunks(EXPANDED_LOG, hours):
-        now = _by_id(storage.read(CALIPER_EVENTS, group))
-        then = _by_id(translate(expanded))
-        for event_id in now.keys() | then.keys():
-            _compare(found, now.get(event_id), then.get(event_id))
-    yield from sorted(found.items())
+    changes: dict[str, Changes] = {}
+    for chunk_hours, expanded in storage.chunks(EXPANDED_LOG, hours):
+        stored = _by_id(storage.read(CALIPER_EVENTS, chunk_hours))
+        translated = _by_id(translate(expanded))
+        for event_id in stored.keys() | translated.keys():
+            _compare(changes, stored.get(event_id), translated.get(event_id))
+    yield from sorted(changes.items())
 
 
 def _by_id(events: pa.Table) -> dict[str, tuple[str, str]]:
@@ -190,19 +192,21 @@ def _by_id(events: pa.Table) -> dict[str, tuple[str, str]]:
 
 
 def _compare(
-    found: dict[str, Changes], now: tuple[str, str] | None, then: tuple[str, str] | None
+    changes: dict[str, Changes],
+    stored: tuple[str, str] | None,
+    translated: tuple[str, str] | None,
 ) -> None:
-    if now == then:
+    if stored == translated:
         return
-    name = (then or now or ("", ""))[0]
-    known = found.get(name, Changes(0, 0, 0, Counter()))
-    where = Counter(known.where)
-    if now and then:
-        where.update(_paths(orjson.loads(now[1]), orjson.loads(then[1])))
-    found[name] = Changes(
-        known.changed + bool(now and then),
-        known.added + (now is None),
-        known.gone + (then is None),
+    name = (translated or stored or ("", ""))[0]
+    before = changes.get(name, Changes(0, 0, 0, Counter()))
+    where = Counter(before.where)
+    if stored and translated:
+        where.update(_paths(orjson.loads(stored[1]), orjson.loads(translated[1])))
+    changes[name] = Changes(
+        before.changed + bool(stored and translated),
+        before.added + (stored is None),
+        before.removed + (translated is None),
         where,
     )
 
@@ -216,7 +220,7 @@ def _paths(one: Any, other: Any, path: str = "") -> Iterable[str]:  # noqa: ANN4
 
 
 def reference() -> str:
-    """The table of all events that have a recipe of their own, in Markdown, made from examples."""
+    """A Markdown table of all Moodle events with a recipe of their own, made from example rows."""
     recipes = load_recipes()
     names = sorted(recipes.exact)
     rows = [example_row(name, id=number) for number, name in enumerate(names)]

@@ -1,4 +1,4 @@
-"""What a run has done, read from what it wrote."""
+"""The outcome of runs, read from the partitions that they wrote."""
 
 from __future__ import annotations
 
@@ -11,133 +11,139 @@ import pyarrow as pa
 
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import RunError
-from caliper_dagster.core.frames import (
-    CALIPER_EVENTS,
-    EMISSION_RESULTS,
-    Frame,
-)
+from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, Frame
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import FooterStats, PartitionStore
 from caliper_dagster.core.row_accounting import Account, DeliveryCounts
+from caliper_dagster.core.wording import plural
 from caliper_dagster.dagster.resources import StorageResource
 from caliper_dagster.dagster.tags import BACKLOG_SENSOR
 
-Written = Callable[[Frame, Hour], None]
+OnWritten = Callable[[Frame, Hour], None]
+"""Called with the table and the hour of every partition that a run writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """What one run has done, or several.
+    """The outcome of one run, or of several.
 
     Attributes:
-        deliveries: by event store, a single one without a name; of hours that it has got.
-        left: which event stores are still to get which hours.
-        settled: which have got hours that were left over before.
-        failure: the sentence of a run that left hours over because an event store failed.
+        hours: the hours of the run.
+        account: the outcomes of their log rows.
+        deliveries: the counts of the hours that each event store has received, by its name; a
+            single event store has an empty name.
+        deferred: event store and hour of each delivery that is deferred to a later run.
+        delivered_backlog: event store and hour of each deferred delivery that was made meanwhile.
+        failure: the sentence of a run that failed at some of its event stores.
     """
 
     hours: HourRange
     account: Account
     deliveries: Mapping[str, DeliveryCounts]
-    left: frozenset[tuple[str, Hour]] = frozenset()
-    settled: frozenset[tuple[str, Hour]] = frozenset()
+    deferred: frozenset[tuple[str, Hour]] = frozenset()
+    delivered_backlog: frozenset[tuple[str, Hour]] = frozenset()
     failure: str | None = None
 
     @property
     def delivery(self) -> DeliveryCounts:
-        """All event stores' together."""
+        """The counts of all event stores together."""
         return sum(self.deliveries.values(), DeliveryCounts())
 
-    def __add__(self, other: RunOutcome) -> RunOutcome:
-        nothing, names = DeliveryCounts(), {**self.deliveries, **other.deliveries}
+    def __add__(self, later: RunOutcome) -> RunOutcome:
+        nothing, names = DeliveryCounts(), {**self.deliveries, **later.deliveries}
         return RunOutcome(
-            HourRange.covering([*self.hours, *other.hours]),
-            self.account + other.account,
+            HourRange.covering([*self.hours, *later.hours]),
+            self.account + later.account,
             {
-                name: self.deliveries.get(name, nothing) + other.deliveries.get(name, nothing)
+                name: self.deliveries.get(name, nothing) + later.deliveries.get(name, nothing)
                 for name in names
             },
-            (self.left | other.left) - other.settled,
-            failure=other.failure or self.failure,
+            (self.deferred | later.deferred) - later.delivered_backlog,
+            failure=later.failure or self.failure,
         )
 
     def raise_if_incomplete(self, settings: Settings) -> None:
-        """Say which hours event stores of this site are still to get, if there are any.
+        """Fail if deliveries are still deferred.
 
         Raises:
-            RunError: there are.
+            RunError: they are; the sentence names the event stores.
         """
-        stores = Counter(name for name, _ in self.left)
-        if stores:
-            told = ", ".join(f"{hours:,} hour(s) of {name}" for name, hours in stores.items())
-            why = f"{self.failure} " if self.failure else ""
+        hours_by_store = Counter(name for name, _ in self.deferred)
+        if hours_by_store:
+            summary = ", ".join(
+                f"{plural(hours, 'hour')} of {name}" for name, hours in hours_by_store.items()
+            )
+            failure = f"{self.failure} " if self.failure else ""
             sensor = settings.site_name(BACKLOG_SENSOR)
-            raise RunError(f"{why}Left over: {told}; the sensor {sensor} sends them, or `resend`.")
+            raise RunError(
+                f"{failure}Deferred: {summary}; the sensor {sensor} sends them later, or run "
+                "`resend`."
+            )
 
 
 def read_outcome(
-    kept: PartitionStore | WatchedStorageResource,
+    store: PartitionStore | WatchedStorageResource,
     hours: HourRange,
     results: Mapping[str, Frame] = MappingProxyType({"": EMISSION_RESULTS}),
-    left: Mapping[str, Container[Hour]] = MappingProxyType({}),
+    deferred: Mapping[str, Container[Hour]] = MappingProxyType({}),
 ) -> RunOutcome:
-    """What stands in the storage about the hours.
+    """Read the outcome of hours from their partitions.
 
     Args:
-        kept: the storage.
-        hours: all of which have been taken.
-        results: the tables of the event stores.
-        left: the hours that they have not got.
+        store: holds ``caliper_events`` of all hours, and the results of all that are not deferred.
+        hours: the hours.
+        results: the table of emission results of each event store, by its name.
+        deferred: the deferred hours of each event store, by its name.
     """
     accounts = (
-        Account.from_footer_stats(kept.footer_stats(CALIPER_EVENTS, hour)) for hour in hours
+        Account.from_footer_stats(store.footer_stats(CALIPER_EVENTS, hour)) for hour in hours
     )
-    missing = {name: [hour for hour in hours if hour in left.get(name, ())] for name in results}
+    missing = {name: [hour for hour in hours if hour in deferred.get(name, ())] for name in results}
     return RunOutcome(
         hours,
         sum(accounts, Account()),
         {
-            name: deliveries_of(kept, frame, (hour for hour in hours if hour not in missing[name]))
+            name: read_deliveries(store, frame, (h for h in hours if h not in missing[name]))
             for name, frame in results.items()
         },
         frozenset((name, hour) for name, of_store in missing.items() for hour in of_store),
     )
 
 
-def deliveries_of(
-    kept: PartitionStore | WatchedStorageResource, results: Frame, hours: Iterable[Hour]
+def read_deliveries(
+    store: PartitionStore | WatchedStorageResource, results: Frame, hours: Iterable[Hour]
 ) -> DeliveryCounts:
-    """What one event store has received of the hours."""
-    sent = (DeliveryCounts.from_footer_stats(kept.footer_stats(results, hour)) for hour in hours)
-    return sum(sent, DeliveryCounts())
+    """The counts of the hours that one event store has received."""
+    counts = (DeliveryCounts.from_footer_stats(store.footer_stats(results, hour)) for hour in hours)
+    return sum(counts, DeliveryCounts())
 
 
 class WatchedStorageResource:
-    """The storage resource, telling of every partition that is written, and remembering its facts.
+    """A storage resource that reports every partition written, and remembers its footer stats.
 
-    Another run may write the same hours again before anybody has asked what became of this one's.
+    Another run may write the same hours again before the outcome of this one is read.
     """
 
-    def __init__(self, given: StorageResource, written: Written) -> None:
-        self._given, self._written = given, written
-        self._facts: dict[tuple[str, Hour], FooterStats] = {}
+    def __init__(self, resource: StorageResource, on_written: OnWritten) -> None:
+        self._resource, self._on_written = resource, on_written
+        self._stats: dict[tuple[str, Hour], FooterStats] = {}
 
     def open(self) -> PartitionStore:
         """The partition store; it reports every write."""
-        return _WatchedPartitionStore(self._given.location(), self._note)
+        return _WatchedPartitionStore(self._resource.location(), self._note)
 
     def footer_stats(self, frame: Frame, hour: Hour) -> FooterStats:
-        """The numbers of an hour: those of the last run, else those in the store."""
-        own = self._facts.get((frame.name, hour))
-        return self._given.open().footer_stats(frame, hour) if own is None else own
+        """The footer stats of an hour, as the last run wrote them; else those in the store."""
+        written = self._stats.get((frame.name, hour))
+        return self._resource.open().footer_stats(frame, hour) if written is None else written
 
     def forget(self) -> None:
-        """Forget what earlier runs wrote."""
-        self._facts = {}
+        """Forget the footer stats of earlier runs."""
+        self._stats = {}
 
     def _note(self, frame: Frame, hour: Hour, stats: FooterStats) -> None:
-        self._facts[frame.name, hour] = stats
-        self._written(frame, hour)
+        self._stats[frame.name, hour] = stats
+        self._on_written(frame, hour)
 
 
 class _WatchedPartitionStore(PartitionStore):

@@ -1,4 +1,4 @@
-"""Translation without Dagster: hours of the log straight to events; nothing is stored or sent."""
+"""Translation without Dagster: from hours of the log directly to events, without storing them."""
 
 from __future__ import annotations
 
@@ -14,34 +14,38 @@ from caliper_dagster.core.frames import WITH_EVENT
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.expander import LogLifecycle, count_rows, expand, read_log
 
-_ROWS = 50_000
+_ROWS_PER_CHUNK = 50_000
 
 
-def translated(
+def translate_hours(
     settings: Settings, hours: HourRange
 ) -> Iterator[tuple[HourRange, Iterator[bytes], dict[str, int]]]:
     """Translate the hours, about 50,000 rows at a time.
 
     Yields:
-        Some of the hours; a line of JSON for each of their events; how many rows had which outcome.
+        A range of the hours; a line of JSON per event; the number of rows by outcome.
+
+    Raises:
+        ConfigurationError: a setting is missing or wrong.
+        SourceError: the database cannot be read.
     """
     translate = build_translator(settings).translate
     with open_moodle(settings) as database:
         lifecycle = LogLifecycle(database)
-        for piece in _pieces(count_rows(database, hours)):
-            log = pa.concat_tables(rows for _, rows in read_log(database, piece))
+        for chunk in _chunks(count_rows(database, hours)):
+            log = pa.concat_tables(rows for _, rows in read_log(database, chunk))
             outcomes = translate(expand(database, log.unify_dictionaries(), lifecycle))
-            yield piece, _lines(outcomes), _counts(outcomes)
+            yield chunk, _lines(outcomes), _counts(outcomes)
 
 
-def _pieces(rows: dict[Hour, int]) -> Iterator[HourRange]:
-    """Ranges of hours with about so many rows as fit into memory at ease."""
-    first, waiting = min(rows), 0
+def _chunks(rows: dict[Hour, int]) -> Iterator[HourRange]:
+    """Consecutive ranges of hours, each ending with the hour that reaches 50,000 rows."""
+    first, chunk_rows = min(rows), 0
     for hour, number in rows.items():
-        waiting += number
-        if waiting >= _ROWS:
+        chunk_rows += number
+        if chunk_rows >= _ROWS_PER_CHUNK:
             yield HourRange(first, hour + 1)
-            first, waiting = hour + 1, 0
+            first, chunk_rows = hour + 1, 0
     if first <= max(rows):
         yield HourRange(first, max(rows) + 1)
 

@@ -1,13 +1,12 @@
-"""``caliper-dagster validate FILE``: whether the documents of a file are valid Caliper.
+"""``caliper-dagster validate FILE``: checks whether the documents of a file are valid Caliper.
 
-Here belongs reading the file and telling the result; the rules are the translator's
-(``caliper.document_rules``).
+This module reads the file and prints the result; the rules are in ``caliper.document_rules``.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -17,14 +16,14 @@ from typing import IO, TextIO
 from caliper_dagster.caliper.document_rules import parse, validate
 from caliper_dagster.caliper.problems import Problem, Problems
 from caliper_dagster.core.errors import CaliperDagsterError
+from caliper_dagster.core.wording import plural
 
 _GROUPS_SHOWN = 20
-_TELL_EVERY = 10_000
 
 
 @dataclass(slots=True)
 class _Group:
-    """A problem that documents share."""
+    """A problem that several documents share."""
 
     first: str  # place and path
     documents: int = 0
@@ -32,7 +31,7 @@ class _Group:
 
 @dataclass(slots=True)
 class _Tally:
-    """What was found so far."""
+    """The documents and problems so far."""
 
     documents: int = 0
     invalid: int = 0
@@ -49,39 +48,30 @@ class _Tally:
             group.documents += 1
 
 
-def validate_file(
-    path: str,
-    out: TextIO,
-    *,
-    strict: bool = False,
-    progress: Callable[[int], object] | None = None,
-) -> int:
-    """Validate every document of a file and tell the result.
+def validate_file(path: str, out: TextIO, *, strict: bool = False) -> int:
+    """Validate every document of a file and print the result.
 
-    Events, entity describes and envelopes may be mixed, and so may versions: each document is held
-    against the version of its own context. An envelope with all that it carries is one document.
+    A file may mix events, entity describes and envelopes, and Caliper versions: each document is
+    checked against the version of its own context. An envelope with its content is one document.
 
     Args:
-        path: a file of one JSON document, an array of them, or one on each line (NDJSON); ``-`` is
-            standard input. Lines are read one by one, everything else at once.
-        out: where the result is told: how many documents there are and how many are not valid, and
-            the most frequent problems, each with the place where it was seen first.
+        path: a file with one JSON document, an array of documents, or one document per line
+            (NDJSON); ``-`` for standard input. NDJSON is read line by line, any other file at once.
+        out: receives the number of documents and of invalid ones, and the most frequent problems,
+            each with the place of its first occurrence.
         strict: see :func:`caliper_dagster.caliper.document_rules.validate`.
-        progress: told now and then how many documents are done.
 
     Returns:
-        How many documents are not valid; the command's exit status is 1 unless this is 0.
+        The number of invalid documents.
 
     Raises:
-        CaliperDagsterError: the file cannot be read (exit status 2).
+        CaliperDagsterError: the file cannot be read.
     """
     tally = _Tally()
     with _opened(path) as file:
         for place, problems in _checked(file, strict=strict):
             tally.add(place, problems)
-            if progress is not None and tally.documents % _TELL_EVERY == 0:
-                progress(tally.documents)
-    _tell(tally, out)
+    _print(tally, out)
     return tally.invalid
 
 
@@ -102,25 +92,25 @@ def _checked(file: IO[bytes], *, strict: bool) -> Iterator[tuple[str, Problems]]
     """The place and the problems of each document."""
     lines = ((number, line) for number, line in enumerate(file, start=1) if line.strip())
     start = list(islice(lines, 2))
-    every = chain(start, lines)
-    if _is_by_line([line for _, line in start]):
-        for number, line in every:
+    all_lines = chain(start, lines)
+    if _is_ndjson([line for _, line in start]):
+        for number, line in all_lines:
             yield from _documents(line, f"line {number}", strict=strict)
     elif start:
-        yield from _documents(_together(every), "the file", strict=strict)
+        yield from _documents(_joined(all_lines), "the file", strict=strict)
 
 
-def _together(lines: Iterable[tuple[int, bytes]]) -> bytes:
-    """The lines as one text, each in its place, so that a mistake is told with its line."""
-    text, at = bytearray(), 1
+def _joined(lines: Iterable[tuple[int, bytes]]) -> bytes:
+    """The lines as one text with the original line numbers, which JSON errors refer to."""
+    text, next_number = bytearray(), 1
     for number, line in lines:
-        text += b"\n" * (number - at) + line
-        at = number + 1
+        text += b"\n" * (number - next_number) + line
+        next_number = number + 1
     return bytes(text)
 
 
-def _is_by_line(start: list[bytes]) -> bool:
-    """Whether a file that starts with these two lines has a document on each line."""
+def _is_ndjson(start: list[bytes]) -> bool:
+    """Whether a file that starts with these two lines has one document per line."""
     if len(start) < 2:
         return False
     first, second = (line.strip() for line in start)
@@ -136,8 +126,8 @@ def _documents(text: bytes, place: str, *, strict: bool) -> Iterator[tuple[str, 
         yield f"{place}, document {number}", validate(item, strict=strict)
 
 
-def _tell(tally: _Tally, out: TextIO) -> None:
-    documents = f"{tally.documents:,} document" + ("" if tally.documents == 1 else "s")
+def _print(tally: _Tally, out: TextIO) -> None:
+    documents = plural(tally.documents, "document")
     if not tally.invalid:
         out.write(f"{documents}, all valid.\n" if tally.documents else "There is no document.\n")
         return
@@ -149,4 +139,5 @@ def _tell(tally: _Tally, out: TextIO) -> None:
             f"          first in {group.first}\n"
         )
     if len(ordered) > _GROUPS_SHOWN:
-        out.write(f"          and {len(ordered) - _GROUPS_SHOWN} other problems\n")
+        others = plural(len(ordered) - _GROUPS_SHOWN, "other problem")
+        out.write(f"          and {others}\n")

@@ -7,21 +7,49 @@ unless the site acts by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from caliper_dagster.translator.entities.activities import activity, activity_iri
+from msgspec.structs import replace
+
+from caliper_dagster.caliper.entities import (
+    AssessmentItem,
+    Attempt,
+    Entity,
+    FillinBlankResponse,
+    LtiLink,
+    LtiSession,
+    MultipleChoiceResponse,
+    MultipleResponseResponse,
+    MultiselectResponse,
+    OpenEndedResponse,
+    QuestionnaireItem,
+    RatingScaleResponse,
+    Response,
+    Score,
+    TrueFalseResponse,
+)
+from caliper_dagster.translator.entities.activities import ACTIVITY_TEXTS, activity, activity_iri
 from caliper_dagster.translator.entities.communication import thread
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.quiz import attempt_iri, question_iri
-from caliper_dagster.translator.entities.registry import Entity, Record, Render, duration
+from caliper_dagster.translator.entities.registry import (
+    Record,
+    Render,
+    TextClass,
+    below,
+    decimal,
+    duration,
+    text,
+)
 from caliper_dagster.translator.entities.surveys import feedback_attempt, survey_attempt
 from caliper_dagster.translator.entities.tools import (
     h5p_attempt,
     lti_tool,
     scorm_attempt,
 )
+from caliper_dagster.translator.rows import parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +79,56 @@ class DerivedEvent:
     by_site: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class DerivedFunction:
+    """A function that makes derived events, with what is known of all events that it makes.
+
+    Attributes:
+        function: gets :class:`Render` and the columns.
+        columns: the columns that its parameters name.
+        texts: class of each text that they can hold, as of an entity function, by slot and path.
+    """
+
+    function: Callable[..., list[DerivedEvent]]
+    columns: tuple[str, ...]
+    texts: Mapping[str, TextClass]
+
+
+DERIVED_EVENTS: dict[str, DerivedFunction] = {}
+"""Those that a recipe may name, by name."""
+
+F = TypeVar("F", bound=Callable[..., list[DerivedEvent]])
+
+
+def derived(texts: Mapping[str, TextClass] | None = None) -> Callable[[F], F]:
+    """Let recipes name a function; see :class:`DerivedFunction`."""
+
+    def register(function: F) -> F:
+        DERIVED_EVENTS[function.__name__] = DerivedFunction(
+            function, parameters(function)[1:], texts or {}
+        )
+        return function
+
+    return register
+
+
 # Quiz items
 
-_RESPONSES = {
-    "multichoice": "MultipleChoiceResponse",
-    "calculatedmulti": "MultipleChoiceResponse",
-    "multichoiceset": "MultipleResponseResponse",
-    "truefalse": "TrueFalseResponse",
-    "shortanswer": "FillinBlankResponse",
-    "numerical": "FillinBlankResponse",
-    "calculated": "FillinBlankResponse",
-    "calculatedsimple": "FillinBlankResponse",
-    "gapselect": "FillinBlankResponse",
-    "ddwtos": "FillinBlankResponse",
-    "match": "FillinBlankResponse",
-    "randomsamatch": "FillinBlankResponse",
-    "multianswer": "FillinBlankResponse",
+_RESPONSES: Mapping[str, type[Response]] = {
+    "multichoice": MultipleChoiceResponse,
+    "calculatedmulti": MultipleChoiceResponse,
+    "multichoiceset": MultipleResponseResponse,
+    "truefalse": TrueFalseResponse,
+    "shortanswer": FillinBlankResponse,
+    "numerical": FillinBlankResponse,
+    "calculated": FillinBlankResponse,
+    "calculatedsimple": FillinBlankResponse,
+    "gapselect": FillinBlankResponse,
+    "ddwtos": FillinBlankResponse,
+    "match": FillinBlankResponse,
+    "randomsamatch": FillinBlankResponse,
+    "multianswer": FillinBlankResponse,
 }
-_LISTS = frozenset({"FillinBlankResponse", "MultipleResponseResponse"})
 _ANSWERED = ("complete", "needsgrading", "finished", "graded", "mangr", "manfinished")
 _NOT_ANSWERED = ("gaveup", "mangaveup")
 
@@ -79,6 +139,14 @@ def _is_answered(state: str | None) -> bool:
     return state.startswith(_ANSWERED) and not state.startswith(_NOT_ANSWERED)
 
 
+@derived(
+    {
+        "object.name": "institutional",
+        "object.version": "institutional",
+        "generated.value": "personal",
+        "generated.values": "personal",
+    }
+)
 def quiz_items(
     render: Render,
     objectid: int | None,
@@ -92,13 +160,12 @@ def quiz_items(
     record = object or {}
     quiz = activity_iri(render, cmid, module, "mod_quiz")
     learner = record.get("userid") or relateduserid
-    attempt: Entity = {
-        "id": attempt_iri(render, objectid),
-        "type": "Attempt",
-        "assignee": anonymous_or(render, anonymous, learner),
-        "assignable": quiz,
-        "count": record.get("attempt"),
-    }
+    attempt = Attempt(
+        id=attempt_iri(render, objectid),
+        assignee=anonymous_or(render, anonymous, learner),
+        assignable=quiz,
+        count=record.get("attempt"),
+    )
     return [
         _quiz_item(render, item, attempt, quiz, record.get("timefinish"))
         for item in record.get("items") or ()
@@ -106,18 +173,18 @@ def quiz_items(
 
 
 def _quiz_item(
-    render: Render, item: Record, attempt: Entity, quiz: str, finished: int | None
+    render: Render, item: Record, attempt: Attempt, quiz: str, finished: int | None
 ) -> DerivedEvent:
     answered = _is_answered(item.get("state"))
-    question: Entity = {
-        "id": question_iri(render, item["questionid"]),
-        "type": "AssessmentItem",
-        "name": item.get("name"),
-        "isPartOf": quiz,
-        "maxScore": float(item["maxmark"]) if item.get("maxmark") is not None else None,
-        "version": str(item["version"]) if item.get("version") else None,
-        "extensions": {"questionBankEntryId": item.get("questionbankentryid")},
-    }
+    entry = item.get("questionbankentryid")
+    question = AssessmentItem(
+        id=question_iri(render, item["questionid"]),
+        name=text(item, "name"),
+        isPartOf=quiz,
+        maxScore=decimal(item.get("maxmark")),
+        version=str(item["version"]) if item.get("version") else None,
+        extensions={"questionBankEntryId": entry} if entry is not None else None,
+    )
     return DerivedEvent(
         f"item:{item['slot']}",
         "AssessmentItemEvent",
@@ -128,35 +195,41 @@ def _quiz_item(
     )
 
 
-def _quiz_response(render: Render, item: Record, attempt: Entity) -> Entity:
-    name = _RESPONSES.get(item.get("qtype") or "", "Response")
-    response: Entity = {
-        "id": f"{attempt['id']}#response-{item['slot']}",
-        "type": name,
-        "attempt": attempt,
-    }
-    text = item.get("responsesummary") if render.free_text else None
-    if text and name != "Response":
-        response |= {"values": [text]} if name in _LISTS else {"value": text}
+def _quiz_response(render: Render, item: Record, attempt: Attempt) -> Response:
+    iri = f"{attempt.id}#response-{item['slot']}"
+    extensions = None
     if item.get("fraction") is not None and item.get("maxmark") is not None:
-        response["extensions"] = {
+        extensions = {
             "scoreGiven": round(item["fraction"] * item["maxmark"], 5),
             "maxScore": float(item["maxmark"]),
         }
-    return response
+    cls = _RESPONSES.get(item.get("qtype") or "", Response)
+    answer = text(item, "responsesummary") if render.free_text else None
+    if answer and issubclass(cls, FillinBlankResponse | MultipleResponseResponse):
+        return cls(id=iri, attempt=attempt, values=[answer], extensions=extensions)
+    if answer and issubclass(cls, MultipleChoiceResponse | TrueFalseResponse):
+        return cls(id=iri, attempt=attempt, value=answer, extensions=extensions)
+    return cls(id=iri, attempt=attempt, extensions=extensions)
 
 
 # Questionnaires
 
-_FEEDBACK_RESPONSES = {
-    "multichoice": "MultiselectResponse",
-    "multichoicerated": "RatingScaleResponse",
-    "textarea": "OpenEndedResponse",
-    "textfield": "OpenEndedResponse",
-    "numeric": "OpenEndedResponse",
+_FEEDBACK_RESPONSES: Mapping[str, type[Response]] = {
+    "multichoice": MultiselectResponse,
+    "multichoicerated": RatingScaleResponse,
+    "textarea": OpenEndedResponse,
+    "textfield": OpenEndedResponse,
+    "numeric": OpenEndedResponse,
 }
 
 
+@derived(
+    {
+        "object.name": "institutional",
+        "generated.value": "personal",
+        "generated.selections": "shared",
+    }
+)
 def feedback_items(
     render: Render,
     objectid: int | None,
@@ -176,7 +249,7 @@ def feedback_items(
             attempt,
             number=item["id"],
             name=item.get("name"),
-            response=_FEEDBACK_RESPONSES.get(item.get("typ") or "", "Response"),
+            response=_FEEDBACK_RESPONSES.get(item.get("typ") or "", Response),
             values=_chosen(item) or [str(item.get("value") or "")],
         )
         for item in (object or {}).get("items") or ()
@@ -201,6 +274,13 @@ def _options(presentation: str) -> list[str]:
     return [part.rpartition("####")[2].strip() for part in text.split("|") if part.strip()]
 
 
+@derived(
+    {
+        "object.name": "institutional",
+        "generated.value": "personal",
+        "generated.selections": "shared",
+    }
+)
 def survey_items(
     render: Render,
     object: Record | None,
@@ -229,38 +309,32 @@ def _survey_answer(item: Record) -> dict[str, Any]:
     """Points on a scale are stored as numbers; all else is text that the person wrote."""
     given = [str(item[key]) for key in ("answer1", "answer2") if item.get(key)]
     rated = all(value.isdecimal() for value in given)
-    return {"response": "RatingScaleResponse" if rated else "OpenEndedResponse", "values": given}
+    return {"response": RatingScaleResponse if rated else OpenEndedResponse, "values": given}
 
 
 def _questionnaire_item(
     render: Render,
     thing: str,
-    attempt: Entity,
+    attempt: Attempt,
     *,
     number: int,
     name: str | None,
-    response: str,
+    response: type[Response],
     values: list[str],
 ) -> DerivedEvent:
-    answer: Entity = {
-        "id": f"{attempt['id']}{'-' if '#' in attempt['id'] else '#'}response-{number}",
-        "type": response,
-        "attempt": attempt,
-    }
-    if response in {"MultiselectResponse", "RatingScaleResponse"}:
-        answer["selections"] = [value for value in values if value]
-    elif response == "OpenEndedResponse" and render.free_text:
-        answer["value"] = values[0]
+    iri = f"{attempt.id}{'-' if '#' in attempt.id else '#'}response-{number}"
+    answer = Response(id=iri, attempt=attempt)
+    if issubclass(response, MultiselectResponse | RatingScaleResponse):
+        selections = [value for value in values if value] or None
+        answer = response(id=iri, attempt=attempt, selections=selections)
+    elif issubclass(response, OpenEndedResponse):
+        value = values[0] or None if render.free_text else None
+        answer = response(id=iri, attempt=attempt, value=value)
     return DerivedEvent(
         f"value:{number}",
         "QuestionnaireItemEvent",
         "Completed",
-        {
-            "id": f"{thing}#item-{number}",
-            "type": "QuestionnaireItem",
-            "name": name,
-            "isPartOf": thing,
-        },
+        QuestionnaireItem(id=f"{thing}#item-{number}", name=name or None, isPartOf=thing),
         answer,
     )
 
@@ -268,6 +342,7 @@ def _questionnaire_item(
 # H5P
 
 
+@derived(below("object.assignable", ACTIVITY_TEXTS))
 def h5p_grade(
     render: Render,
     object: Record | None,
@@ -283,18 +358,20 @@ def h5p_grade(
     if record.get("rawscore") is None or not record.get("maxscore"):
         return []
     attempt = h5p_attempt(render, object, userid, anonymous, cmid, module, log_mark)
-    graded = {**attempt, "assignable": activity(render, cmid, module, "mod_h5pactivity", courseid)}
-    score: Entity = {
-        "id": f"{attempt['id']}#score",
-        "type": "Score",
-        "attempt": attempt["id"],
-        "maxScore": float(record["maxscore"]),
-        "scoreGiven": float(record["rawscore"]),
-        "scoredBy": render.iris.site,
-    }
+    graded = replace(
+        attempt, assignable=activity(render, cmid, module, "mod_h5pactivity", courseid)
+    )
+    score = Score(
+        id=f"{attempt.id}#score",
+        attempt=attempt.id,
+        maxScore=decimal(record["maxscore"]),
+        scoreGiven=decimal(record["rawscore"]),
+        scoredBy=render.iris.site,
+    )
     return [DerivedEvent("score", "GradeEvent", "Graded", graded, score, by_site=True)]
 
 
+@derived()
 def h5p_items(
     render: Render,
     object: Record | None,
@@ -312,30 +389,31 @@ def h5p_items(
     ]
 
 
-def _h5p_item(render: Render, result: Record, attempt: Entity, thing: str) -> DerivedEvent:
+def _h5p_item(render: Render, result: Record, attempt: Attempt, thing: str) -> DerivedEvent:
     part = result.get("subcontent") or result["id"]
-    response: Entity = {
-        "id": f"{attempt['id']}#response-{result['id']}",
-        "type": "Response",
-        "attempt": attempt,
-        "duration": duration(result.get("duration")),
-    }
+    extensions = None
     if result.get("rawscore") is not None and result.get("maxscore"):
-        response["extensions"] = {
+        extensions = {
             "scoreGiven": float(result["rawscore"]),
             "maxScore": float(result["maxscore"]),
         }
-    item: Entity = {
-        "id": f"{thing}#content-{render.iris.quoted(str(part))}",
-        "type": "AssessmentItem",
-        "isPartOf": thing,
-    }
+    response = Response(
+        id=f"{attempt.id}#response-{result['id']}",
+        attempt=attempt,
+        duration=duration(result.get("duration")),
+        extensions=extensions,
+    )
+    item = AssessmentItem(
+        id=f"{thing}#content-{render.iris.quoted(str(part))}",
+        isPartOf=thing,
+    )
     return DerivedEvent(f"item:{result['id']}", "AssessmentItemEvent", "Completed", item, response)
 
 
 # Forum, external tool, SCORM
 
 
+@derived({"object.name": "personal"})
 def thread_created(
     render: Render,
     objectid: int | None,
@@ -345,11 +423,12 @@ def thread_created(
     component: str | None,
 ) -> list[DerivedEvent]:
     """The discussion that a first post opens."""
-    name = (object or {}).get("name")
+    name = text(object, "name")
     made = thread(render, objectid, name, cmid, module, component)
     return [DerivedEvent("thread", "ResourceManagementEvent", "Created", made)]
 
 
+@derived({"object.name": "institutional"})
 def lti_launch(
     render: Render,
     cmid: int | None,
@@ -364,16 +443,14 @@ def lti_launch(
     tool = lti_tool(module)
     if tool is None or not actor:
         return []
-    link: Entity = {
-        "id": activity_iri(render, cmid, module, "mod_lti"),
-        "type": "LtiLink",
-        "messageType": "LtiResourceLinkRequest",
-    }
-    session: Entity = {
-        "id": render.iris.uuid(f"lti-session:{id}"),
-        "type": "LtiSession",
-        "user": render.iris.user(actor),
-    }
+    link = LtiLink(
+        id=activity_iri(render, cmid, module, "mod_lti"),
+        messageType="LtiResourceLinkRequest",
+    )
+    session = LtiSession(
+        id=render.iris.uuid(f"lti-session:{id}"),
+        user=render.iris.user(actor),
+    )
     return [
         DerivedEvent(
             "launch",
@@ -386,6 +463,7 @@ def lti_launch(
     ]
 
 
+@derived(below("object", ACTIVITY_TEXTS))
 def scorm_started(
     render: Render,
     object: Record | None,
@@ -404,21 +482,5 @@ def scorm_started(
     attempt = scorm_attempt(
         render, object, other, userid, relateduserid, anonymous, cmid, module, courseid
     )
-    attempt["assignable"] = package["id"]
-    return [DerivedEvent("launch", "AssignableEvent", "Started", package, attempt)]
-
-
-DERIVED_EVENTS: dict[str, Callable[..., list[DerivedEvent]]] = {
-    function.__name__: function
-    for function in (
-        quiz_items,
-        feedback_items,
-        survey_items,
-        h5p_grade,
-        h5p_items,
-        thread_created,
-        lti_launch,
-        scorm_started,
-    )
-}
-"""Those that a recipe may name, by name."""
+    started = replace(attempt, assignable=package.id)
+    return [DerivedEvent("launch", "AssignableEvent", "Started", package, started)]

@@ -1,59 +1,55 @@
-"""From what an entity function returns to JSON: cleaned, in the wanted version, and checked."""
+"""From what an entity function returns to JSON: in the wanted version, and checked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import msgspec
+
 from caliper_dagster.caliper import vocabulary
-from caliper_dagster.caliper.entity_rules import entity_problems, sound
+from caliper_dagster.caliper.entities import Entity
+from caliper_dagster.caliper.entity_rules import entity_problems, is_certainly_valid
 from caliper_dagster.caliper.ruleset import Dialect, dialect
-from caliper_dagster.caliper.vocabulary import Version
+from caliper_dagster.caliper.versions import NEWEST, Version
 from caliper_dagster.translator.rows import without_empty
+
+_encode = msgspec.json.Encoder().encode
 
 
 class InvalidEntityError(ValueError):
     """An entity that Caliper does not allow; the message holds types and properties, no values."""
 
 
-def finish(entity: Mapping[str, Any], version: Version) -> dict[str, Any]:
-    """The entity as it is sent.
+def to_json(entity: Entity, version: Version) -> tuple[bytes, str]:
+    """The JSON of an entity as it is sent, and its type in that version.
 
     Raises:
         InvalidEntityError: it is not valid in this version.
     """
-    finished = without_empty(entity)
-    if version == "v1p1":
-        finished = _in_1_1(finished)
-    spoken = _strict(version)
-    if not sound(finished, spoken):  # by the same rules as a whole document
-        for problem in entity_problems(finished, spoken):
-            raise InvalidEntityError(problem.sentence)
-    return finished
+    if is_certainly_valid(entity, _strict(version)):  # no problem, nothing empty, nothing newer
+        return dump(entity), type(entity).__name__
+    plain = finalize(entity, version)
+    return dump(plain), plain["type"]
 
 
-def _in_1_1(entity: dict[str, Any]) -> dict[str, Any]:
-    """What 1.1 lacks: types become their ancestors, new properties go to the extensions."""
-    older: dict[str, Any] = {}
-    moved: dict[str, Any] = {}
-    for key, value in entity.items():
-        if key == "extensions":
-            moved |= value
-        elif vocabulary.is_new_property(key):
-            moved[key] = value
-        elif isinstance(value, dict) and "type" in value:
-            older[key] = _in_1_1(value)
-        else:
-            older[key] = value
-    older["type"] = vocabulary.entity_in_1_1(entity["type"])
-    allowed = vocabulary.properties(older["type"])
-    dropped = [key for key in older if key not in allowed and key not in {"id", "type"}]
-    for key in dropped:
-        moved[key] = older.pop(key)
-    if moved:
-        older["extensions"] = moved
-    return older
+def finalize(entity: Entity, version: Version) -> dict[str, Any]:
+    """The entity as it is sent, by the same rules as a whole document.
+
+    Raises:
+        InvalidEntityError: it is not valid in this version.
+    """
+    plain = without_empty(msgspec.to_builtins(entity))
+    if version is not NEWEST:
+        plain = vocabulary.entity_in(version, plain)
+    for problem in entity_problems(plain, _strict(version)):
+        raise InvalidEntityError(problem.sentence)
+    return plain
+
+
+def dump(value: object) -> bytes:
+    """JSON text of a value that consists of JSON values and entities."""
+    return bytes(memoryview(_encode(value)))  # a copy: what the encoder gives keeps a kilobyte
 
 
 @cache

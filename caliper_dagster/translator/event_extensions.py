@@ -11,9 +11,10 @@ import numpy as np
 from caliper_dagster.translator import extensions
 from caliper_dagster.translator.actors import USER_LEVEL, Actors
 from caliper_dagster.translator.entities.people import person_reference
-from caliper_dagster.translator.entities.registry import Render
-from caliper_dagster.translator.fragments import Fragments, Numbers, Pieces, dump
-from caliper_dagster.translator.recipes import Recipe
+from caliper_dagster.translator.entities.registry import ENTITY_FUNCTIONS, EntityFunction, Render
+from caliper_dagster.translator.entity_output import dump
+from caliper_dagster.translator.fragments import Fragments, Numbers, Pieces
+from caliper_dagster.translator.recipes import EntitySource, Recipe
 from caliper_dagster.translator.renderer import Renderer
 from caliper_dagster.translator.rows import NOTHING, Codes, Flags, Indices, grouped, parameters
 
@@ -23,23 +24,6 @@ _FACTS = {
     "eventName": "eventname", "component": "component", "crud": "crud", "eduLevel": "edulevel",
     "contextLevel": "contextlevel", "origin": "origin", "objectTable": "objecttable",
 }  # fmt: skip
-
-_ASSIGNED = frozenset(
-    """
-    quiz_attempt quiz_attempt_of quiz_result submission submission_of_plugin graded_submission
-    assign_result graded_item lesson_answer question_attempt scorm_attempt h5p_attempt
-    workshop_submission workshop_assessments_of completion_attempt part_attempt enrolment_membership
-    role_membership group_membership cohort_membership related_person note
-    """.split()
-)
-"""Entities that name the related user."""
-
-_GRADES = frozenset(
-    """
-    quiz_result quiz_score question_score assign_score assign_result workshop_score grade_score
-    """.split()
-)
-"""Entities that tell a grade, which may be another today than it was then."""
 
 
 class RawFacts:
@@ -127,7 +111,10 @@ class RawFacts:
     def _all_extras(self, actors: Actors, everything: Indices) -> list[Fragments]:
         self._rows.derive("assignee", self._assignees())
         graded = self._of_recipes(
-            [bool(_GRADES & {recipe.object, recipe.generated}) for recipe in self._recipes]
+            [
+                any(_registered(entity).tells_grade for entity in (recipe.object, recipe.generated))
+                for recipe in self._recipes
+            ]
         )
         given = np.flatnonzero((actors.actor != actors.trigger) & (actors.actor > 0))
         wanted: list[tuple[str, Callable[..., Any], Sequence[str], Indices]] = [
@@ -141,7 +128,7 @@ class RawFacts:
                 everything,
             ),
             ("asOf", lambda _, record: (record or {}).get("asof"), ("object",), graded),
-            ("unresolved", lambda _, names: names, ("unresolved",), everything),
+            ("unresolved", _unresolved, ("unresolved",), everything),
         ]
         for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
             rows = self._of_recipes([name in recipe.extensions for recipe in self._recipes])
@@ -152,7 +139,10 @@ class RawFacts:
         """The user whom an entity of the event names, where the related user goes by it."""
         assigned = np.array(
             [
-                bool(_ASSIGNED & {recipe.object, recipe.generated, recipe.target})
+                any(
+                    _registered(entity).names_related_user
+                    for entity in (recipe.object, recipe.generated, recipe.target)
+                )
                 for recipe in self._recipes
             ]
         )[self._recipe]
@@ -161,6 +151,14 @@ class RawFacts:
         related = np.where(self._named, self._rows.integers("relateduserid"), NOTHING)
         owner = owners[codes]
         return np.where(assigned, np.where(owner == NOTHING, related, owner), NOTHING)
+
+
+def _registered(source: EntitySource | None) -> EntityFunction:
+    """What is registered of a recipe's entity; nothing is of one that is only a path."""
+    return ENTITY_FUNCTIONS[source] if isinstance(source, str) else _UNREGISTERED
+
+
+_UNREGISTERED = EntityFunction(lambda _: None, ())
 
 
 def _owner(record: Any) -> int:  # noqa: ANN401 - a record or None
@@ -180,6 +178,19 @@ def _plain_facts(_: Render, *values: object) -> bytes:
         if value is not None and value != ""
     }
     return dump(known)[1:-1]
+
+
+def _unresolved(render: Render, names: Sequence[str] | None) -> Sequence[str] | None:
+    """What could not be found, as ``table:id``."""
+    if names is None:
+        return None
+    return [
+        render.iris.of_user(name.removeprefix(_USER), _USER) if name.startswith(_USER) else name
+        for name in names
+    ]
+
+
+_USER = "user:"
 
 
 def _person(render: Render, user: int | None) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caliper_dagster.caliper import vocabulary
-from caliper_dagster.caliper.vocabulary import Version
+from caliper_dagster.caliper.versions import NEWEST, V1P1, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +15,13 @@ class Head:
     event_type: str = ""
     action: str = ""
     profile: str = ""
-    version: Version = "v1p2"
+    version: Version = NEWEST
 
     @property
     def opening(self) -> str:
         """The JSON between id and actor."""
-        profile = f',"profile":"{self.profile}"' if self.version == "v1p2" else ""
+        named = vocabulary.has_event_property("profile", self.version)
+        profile = f',"profile":"{self.profile}"' if named else ""
         return f'","type":"{self.event_type}"{profile},"actor":'
 
     @property
@@ -58,9 +59,9 @@ def head(
     Raises:
         IllegalEventError: not even the generic Event may be so.
     """
-    if version == "v1p1":
-        event_type, action = vocabulary.event_in_1_1(event_type, action)
-        action = action_1_1 or action
+    event_type, action = vocabulary.event_in(version, event_type, action)
+    if action_1_1 and version is V1P1:
+        action = action_1_1
     if by_site and "SoftwareApplication" not in vocabulary.EVENT_TYPES[event_type].actors:
         event_type = "Event"
     if vocabulary.illegal(event_type, action, object_type, version):

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
+from caliper_dagster.caliper.entities import SoftwareApplication
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import Render, integer, of_other
-from caliper_dagster.translator.identity import Iris
 
 NEVER = frozenset(
     """
@@ -78,21 +78,21 @@ def submitted_by(render: Render, other: object, relateduserid: int | None) -> ob
         return None
     submitter = other["submitterid"]
     if submitter is None:
-        return _site(render.iris)
+        return _site(render)
     if not _ID.fullmatch(str(submitter)) or int(submitter) == relateduserid:
         return None
     return person_reference(render, int(submitter))
 
 
-def _site(iris: Iris) -> Mapping[str, str]:
-    return {"id": iris.site, "type": "SoftwareApplication"}
+def _site(render: Render) -> SoftwareApplication:
+    return SoftwareApplication(id=render.iris.site)
 
 
 def triggered_by(render: Render, trigger: int | None) -> object:
     """Who triggered an event that counts as the learner's; ``trigger`` 0 is the site."""
     if trigger is None:
         return None
-    return person_reference(render, trigger) if trigger else _site(render.iris)
+    return person_reference(render, trigger) if trigger else _site(render)
 
 
 def overridden_by(render: Render, trigger: int | None, relateduserid: int | None) -> object:

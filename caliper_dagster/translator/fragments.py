@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -220,8 +219,3 @@ def _joined(columns: Sequence[Pieces | str], number: int) -> Iterator[pa.Array]:
             elif not isinstance(text, str) or text:
                 parts.append(text)
         yield pc.binary_join_element_wise(*parts, "")
-
-
-def dump(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
-    """JSON text."""
-    return bytes(memoryview(orjson.dumps(value)))  # a copy: what orjson gives keeps a kilobyte

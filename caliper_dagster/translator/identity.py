@@ -19,16 +19,27 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from caliper_dagster.caliper.entities import Person
 from caliper_dagster.caliper.vocabulary import TERM
 from caliper_dagster.translator.rows import Codes
 
-ANONYMOUS_PERSON = {"id": f"{TERM}Person", "type": "Person"}
+ANONYMOUS_PERSON = Person(id=f"{TERM}Person")
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+_USER_KEYS = frozenset({"authorid", "overrideby", "submitterid", "user", "useridto", "useridfrom"})
+
+
+def is_user_key(name: str) -> bool:
+    """Whether a column, or a key of ``other``, holds the id of a user."""
+    return name.endswith("userid") or name in _USER_KEYS
 
 
 class Iris:
     """IRIs of one site.
+
+    Every IRI, fragment or identifier that holds the id of a user is made by :meth:`of_user`: who
+    overrides it decides what leaves of users' ids.
 
     Args:
         wwwroot: the site's address as configured; a trailing slash is dropped.
@@ -43,13 +54,23 @@ class Iris:
         """The institution behind the site, another thing than the site and its front page."""
         return f"{self.site}/#organization"
 
+    def of_user(self, user: object, before: str = "", after: str = "") -> str:
+        """What is named by a user's id: a person, or a thing that belongs to one.
+
+        Args:
+            user: the user's id; text where Moodle stores it so.
+            before: the IRI up to the id; without it the identifier is the id alone.
+            after: the IRI from there on.
+        """
+        return f"{before}{user}{after}"
+
     def user(self, user: int) -> str:
         """A person, by the profile page."""
-        return f"{self.site}/user/profile.php?id={user}"
+        return self.of_user(user, f"{self.site}/user/profile.php?id=")
 
     def membership(self, user: int, course: int) -> str:
         """A person in a course: the course's page about the user."""
-        return f"{self.site}/user/view.php?id={user}&course={course}"
+        return self.of_user(user, f"{self.site}/user/view.php?id=", f"&course={course}")
 
     def course(self, course: int) -> str:
         """A course, as a CourseSection."""
@@ -92,17 +113,31 @@ class Iris:
         """
         whole = _parsed(template)
         texts = tuple([_text(values.get(name)) for name in whole.names])
-        if None not in texts:
-            return f"{self.site}/{whole.form % texts}", []
-        given = dict(zip(whole.names, texts, strict=True))
-        kept = "&".join(filter(None, (part.filled(given) for part in whole.parameters)))
-        end = whole.fragment.filled(given)
+        if whole.users or None in texts:
+            return self._assembled(whole, dict(zip(whole.names, texts, strict=True)))
+        return f"{self.site}/{whole.form % texts}", []
+
+    def _assembled(
+        self, template: _Template, texts: Mapping[str, str | None]
+    ) -> tuple[str, list[str]]:
+        """An address part by part; ids of users are put in last, by :meth:`of_user`."""
+        known = {
+            name: text if text is None or name not in template.users else f"\0{name}\0"
+            for name, text in texts.items()
+        }
+        query = "&".join(filter(None, (part.filled(known) for part in template.parameters)))
+        fragment = template.fragment.filled(known)
         address = (
-            f"{self.site}/{whole.base.filled(given) or ''}"
-            + (f"?{kept}" if kept else "")
-            + (f"#{end}" if end else "")
+            f"{self.site}/{template.base.filled(known) or ''}"
+            + (f"?{query}" if query else "")
+            + (f"#{fragment}" if fragment else "")
         )
-        return address, [name for name in whole.names if given[name] is None]
+        for name in template.users:
+            mark = f"\0{name}\0"
+            while mark in address:
+                before, _, after = address.partition(mark)
+                address = self.of_user(texts[name], before, after)
+        return address, [name for name in template.names if texts[name] is None]
 
     def quoted(self, text: str) -> str:
         """Text as part of an address."""
@@ -195,9 +230,19 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    """A template of an address, and its parts."""
+    """A template of an address, and its parts.
+
+    Attributes:
+        names: the values that it names.
+        users: those of them that are ids of users.
+        form: the whole template with ``%s`` for each value.
+        base: the part before the query.
+        parameters: the parts of the query.
+        fragment: the part after ``#``.
+    """
 
     names: list[str]
+    users: tuple[str, ...]
     form: str
     base: _Part
     parameters: list[_Part]
@@ -216,8 +261,10 @@ def _parsed(template: str) -> _Template:
         + ("#" if fragment else "")
         + fragment
     )
+    names = Iris.placeholders(template)
     return _Template(
-        Iris.placeholders(template),
+        names,
+        tuple(name for name in dict.fromkeys(names) if is_user_key(name.rpartition(".")[2])),
         _Part.of(tidy).form,
         _Part.of(base),
         [_Part.of(part) for part in parameters],

@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from caliper_dagster.caliper import vocabulary
+from caliper_dagster.caliper.versions import NEWEST, V1P1
 from caliper_dagster.core.errors import RecipeError
 from caliper_dagster.translator.conditions import CONDITIONS
 from caliper_dagster.translator.derived import DERIVED_EVENTS
@@ -107,7 +108,7 @@ class _Shape(BaseModel):
     @field_validator("action")
     @classmethod
     def _check_action(cls, value: str | None) -> str | None:
-        if value is not None and value not in vocabulary.ACTIONS["v1p2"]:
+        if value is not None and value not in vocabulary.ACTIONS:
             raise ValueError(f"{value!r} is no action of Caliper")
         return value
 
@@ -121,7 +122,7 @@ class _Shape(BaseModel):
         if actions is not None and action not in actions:
             raise ValueError(f"{self.event_type} has no action {action}")
         if isinstance(self.object_, PathEntity):
-            wrong = vocabulary.illegal(self.event_type, action, self.object_.type, "v1p2")
+            wrong = vocabulary.illegal(self.event_type, action, self.object_.type, NEWEST)
             if wrong:
                 raise ValueError(wrong)
 
@@ -160,7 +161,7 @@ class _Source(_Shape):
     @field_validator("action_1_1")
     @classmethod
     def _check_older_action(cls, value: str | None) -> str | None:
-        if value is not None and value not in vocabulary.ACTIONS["v1p1"]:
+        if value is not None and not vocabulary.has_action(value, V1P1):
             raise ValueError(f"{value!r} is no action of Caliper 1.1")
         return value
 

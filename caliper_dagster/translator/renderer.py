@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from caliper_dagster.caliper.vocabulary import Version
+from caliper_dagster.caliper.entities import Entity
+from caliper_dagster.caliper.versions import Version
 from caliper_dagster.translator.entities.registry import Render
-from caliper_dagster.translator.entity_output import InvalidEntityError, finish
-from caliper_dagster.translator.fragments import Fragments, dump
+from caliper_dagster.translator.entity_output import InvalidEntityError, dump, to_json
+from caliper_dagster.translator.fragments import Fragments
 from caliper_dagster.translator.rows import Codes, Indices, Rows
 
 
@@ -88,7 +89,7 @@ class Renderer:
         self, function: Callable[..., Any], names: Sequence[str], rows: Indices, slot: str
     ) -> tuple[list[tuple[bytes, str] | None], Indices]:
         """Like :meth:`evaluate`, for entity functions: JSON and type of each distinct entity."""
-        return self.evaluate(function, names, rows, slot, self.finished)
+        return self.evaluate(function, names, rows, slot, self.to_json)
 
     def texts(
         self, function: Callable[..., Any], names: Sequence[str], rows: Indices, slot: str
@@ -96,10 +97,9 @@ class Renderer:
         """Like :meth:`entities`, without the types."""
         return self.evaluate(function, names, rows, slot, self._json)
 
-    def finished(self, entity: dict[str, Any]) -> tuple[bytes, str]:
+    def to_json(self, entity: Entity) -> tuple[bytes, str]:
         """JSON and type of an entity, checked, in the wanted version."""
-        final = finish(entity, self.version)
-        return dump(final), final["type"]
+        return to_json(entity, self.version)
 
     def place(
         self,
@@ -127,8 +127,8 @@ class Renderer:
             texts, inverse = self.evaluate(function, names, rows, slot, dump)
             fragments.place(rows, texts, inverse)
 
-    def _json(self, entity: dict[str, Any]) -> bytes:
-        return dump(finish(entity, self.version))
+    def _json(self, entity: Entity) -> bytes:
+        return to_json(entity, self.version)[0]
 
 
 def _told(error: Exception) -> str:

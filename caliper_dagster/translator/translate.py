@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from caliper_dagster.caliper import vocabulary
-from caliper_dagster.caliper.vocabulary import Version
+from caliper_dagster.caliper import versions, vocabulary
+from caliper_dagster.caliper.entities import Entity
+from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, RECORD
 from caliper_dagster.core.gc_tuning import gc_paused
 from caliper_dagster.translator import conditions
@@ -24,8 +25,8 @@ from caliper_dagster.translator.actors import APPLICATION, USER_IDS, USER_LEVEL,
 from caliper_dagster.translator.derived import DERIVED_EVENTS, DerivedEvent
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS, Render, activities, people
 from caliper_dagster.translator.entities.generic import path_function
-from caliper_dagster.translator.entities.registry import Entity, PersonOptions
-from caliper_dagster.translator.entity_output import InvalidEntityError
+from caliper_dagster.translator.entities.registry import PersonOptions
+from caliper_dagster.translator.entity_output import InvalidEntityError, dump
 from caliper_dagster.translator.event_extensions import RawFacts
 from caliper_dagster.translator.event_shape import Head, IllegalEventError, head
 from caliper_dagster.translator.fragments import (
@@ -33,7 +34,6 @@ from caliper_dagster.translator.fragments import (
     Pieces,
     Pooled,
     Texts,
-    dump,
     joined,
     times,
 )
@@ -92,14 +92,14 @@ class Translator:
         self,
         wwwroot: str,
         *,
-        version: Version = "v1p2",
+        version: VersionName = "v1p2",
         person_names: bool = False,
         person_identifiers: Sequence[str] = ("SystemId",),
         ip_addresses: bool = False,
         free_text: bool = False,
         recipes: Recipes | None = None,
     ) -> None:
-        self.version = version
+        self.version = versions.BY_NAME[version]
         self.iris = Iris(wwwroot)
         options = PersonOptions(person_names, tuple(person_identifiers))
         self.render = Render(self.iris, options, free_text)
@@ -305,7 +305,7 @@ class _Translation:
         fragments = Fragments.empty(self._rows.number)
         actor = self._actors.actor
         for name, rows in self._actors.person_rows(self._rows):
-            self._renderer.place(fragments, _actor_person, ("actor", name), rows, "actor")
+            self._renderer.place(fragments, people.actor_person, ("actor", name), rows, "actor")
         site, nobody = np.flatnonzero(actor == APPLICATION), np.flatnonzero(actor == NOTHING)
         self._renderer.place(fragments, people.site, ("site",), site, "actor")
         self._renderer.place(fragments, lambda _: ANONYMOUS_PERSON, (), nobody, "actor")
@@ -397,10 +397,8 @@ class _Translation:
         for name in dict.fromkeys(name for recipe in self._recipes for name in recipe.derived):
             wanted = np.array([name in recipe.derived for recipe in self._recipes])[self._recipe]
             rows = np.flatnonzero(wanted & (self._renderer.failures == 0))
-            function = DERIVED_EVENTS[name]
-            results, inverse = self._renderer.evaluate(
-                function, parameters(function)[1:], rows, "derived"
-            )
+            made = DERIVED_EVENTS[name]
+            results, inverse = self._renderer.evaluate(made.function, made.columns, rows, "derived")
             events = [[self._finish(event) for event in result or ()] for result in results]
             for row, number in zip(rows.tolist(), inverse.tolist(), strict=True):
                 found.extend((row, event) for event in events[number])
@@ -415,7 +413,7 @@ class _Translation:
         """The event with its entities as JSON, or why it cannot be made."""
         try:
             target = event.target if self._keeps_target(event.event_type) else None
-            object_json, object_type = self._renderer.finished(event.object)
+            object_json, object_type = self._renderer.to_json(event.object)
             entities = {
                 "object": object_json,
                 "generated": self._own(event.generated),
@@ -428,7 +426,7 @@ class _Translation:
         return _Finished(event, object_type, entities)
 
     def _own(self, entity: Entity | None) -> bytes | None:
-        return None if entity is None else self._renderer.finished(entity)[0]
+        return None if entity is None else self._renderer.to_json(entity)[0]
 
     def _derived_head(self, row: int, found: _Finished | _Wrong) -> int:
         """Code of the head; the row fails when there is none, or the event is wrong."""
@@ -491,7 +489,7 @@ class _Translation:
         seconds = order.with_derived(self._rows.integers("timecreated")[order.rows], derived.times)
         json = joined(
             [
-                f'{{"@context":"{vocabulary.CONTEXT[self._translator.version]}","id":"',
+                f'{{"@context":"{self._translator.version.context}","id":"',
                 Texts(ids),
                 *self._slots_and_heads(order, derived, slots, codes, np.where(failed, 0, seconds)),
                 *facts.columns(order.rows, self._derived_from(order, ids)),
@@ -572,7 +570,7 @@ class _Translation:
             "event_type": repeated([head.event_type for head in self._heads], heads, failed),
             "action": repeated([head.action for head in self._heads], heads, failed),
             "profile": repeated([head.profile for head in self._heads], heads, failed),
-            "caliper_version": repeated([self._translator.version], heads * 0, failed),
+            "caliper_version": repeated([self._translator.version.name], heads * 0, failed),
             "json": json,
         }
         return CALIPER_EVENTS.conform(pa.table(columns))
@@ -585,7 +583,3 @@ def _check_time(seconds: int) -> None:
 
 def _by_path(render: Render, path: Callable[..., Entity], *values: object) -> Entity:
     return path(render, *values)
-
-
-def _actor_person(render: Render, actor: int, record: Mapping[str, Any] | None) -> Entity:
-    return people.person(render, record or {"id": actor})

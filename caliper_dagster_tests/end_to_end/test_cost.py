@@ -17,7 +17,8 @@ import sqlalchemy as sa
 
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster_tests.harness.installation import Way, between, installation
+from caliper_dagster_tests.harness.event_store_proxy import EventStoreProxy
+from caliper_dagster_tests.harness.installation import between, installation
 from caliper_dagster_tests.harness.servers import Server
 
 END = Hour.from_key("2026-03-02-12:00")
@@ -96,15 +97,15 @@ def backfill(folder: Path, server: Server, students: int) -> Cost:
                 CALIPER_START="2026-03-01",
                 CALIPER_BATCH_SIZE=str(BATCH_SIZE),
             ) as site,
-            Way(site.settings["CALIPER_EVENT_STORE_URL"]) as way,
+            EventStoreProxy(site.settings["CALIPER_EVENT_STORE_URL"]) as proxy,
         ):
             account = str(sa.make_url(reader).username)
             with logged_statements(server, account) as statements:
-                told = site.run("backfill", *between(HOURS), CALIPER_EVENT_STORE_URL=way.url)
+                told = site.run("backfill", *between(HOURS), CALIPER_EVENT_STORE_URL=proxy.url)
             assert told.status == 0, told.err
             events = [len(site.events(HourRange(hour, hour + 1))) for hour in HOURS]
             assert sum(events) == told.number("Sent")
-            return Cost(told.number("Log rows"), statements, way.envelopes, events)
+            return Cost(told.number("Log rows"), statements, proxy.envelopes, events)
     finally:
         server.drop_database(url)
 

@@ -47,7 +47,7 @@ def test_the_demo_accounts_for_a_day_and_can_be_repeated_and_looked_at(
     with environment({}):
         assert main(run) == 0
     # Past the hour the demo begins anew; within it, it has nothing left to send.
-    if "Kept a sample" in capsys.readouterr().out:
+    if "Kept the sample" in capsys.readouterr().out:
         assert arrivals(demo.arrived) == arrived
 
     looks_at(demo)
@@ -98,7 +98,7 @@ def test_a_demo_of_an_earlier_hour_begins_anew_unless_it_is_in_use(tmp_path: Pat
     with demo.event_store():
         first = demo.settings()
         os.utime(demo.sample, (0, 0))
-        with pytest.raises(ConfigurationError, match="of an earlier hour and still running"):
+        with pytest.raises(ConfigurationError, match="from an earlier hour and still running"):
             demo.prepare(students=5)
     assert demo.prepare(students=5)
     assert demo.settings()["CALIPER_API_KEY"] != first["CALIPER_API_KEY"]

@@ -1,6 +1,6 @@
 """Runs that are killed, and event stores that fail in the middle: nothing is lost, little repeated.
 
-Every envelope goes through a ``Way`` that knows what the event store has answered.
+Every envelope goes through an ``EventStoreProxy``, which knows what the event store has answered.
 """
 
 import random
@@ -19,14 +19,9 @@ from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster_tests.harness import commands, kills
 from caliper_dagster_tests.harness.commands import Command
 from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.event_store_proxy import EventStoreProxy, killing
 from caliper_dagster_tests.harness.hostile_store import Behaviour, answer, drop
-from caliper_dagster_tests.harness.installation import (
-    Installation,
-    Way,
-    between,
-    dump_installation,
-    killing,
-)
+from caliper_dagster_tests.harness.installation import Installation, between, dump_installation
 
 HOURS = HourRange(Hour.from_key("2026-03-25-17:00"), Hour.from_key("2026-03-26-02:00"))
 BACKFILL = ("backfill", *between(HOURS))
@@ -39,9 +34,9 @@ MOMENTS = ("before it arrives", "before its answer", "after its answer")
 
 @dataclass(frozen=True)
 class Site(Installation):
-    """An installation whose envelopes go a way that can be made a bad one."""
+    """An installation whose envelopes go through a proxy."""
 
-    way: Way
+    proxy: EventStoreProxy
 
 
 @pytest.fixture
@@ -54,16 +49,16 @@ def site(tmp_path: Path, moodle_dump_mariadb: str) -> Iterator[Site]:
             CALIPER_ENVELOPES_IN_FLIGHT=str(IN_FLIGHT),
             CALIPER_ATTEMPTS="1",
         ) as found,
-        Way(found.settings["CALIPER_EVENT_STORE_URL"]) as way,
+        EventStoreProxy(found.settings["CALIPER_EVENT_STORE_URL"]) as proxy,
     ):
-        yield Site(found.folder, {**found.settings, "CALIPER_EVENT_STORE_URL": way.url}, way)
+        yield Site(found.folder, {**found.settings, "CALIPER_EVENT_STORE_URL": proxy.url}, proxy)
 
 
-def no_answer(way: Way) -> Behaviour:
+def no_answer(proxy: EventStoreProxy) -> Behaviour:
     """The event store takes the envelope, and its answer is lost."""
 
     def behave(handler: BaseHTTPRequestHandler) -> None:
-        way.ask(handler)
+        proxy.ask(handler)
         drop(handler)
 
     return behave
@@ -95,11 +90,11 @@ def test_a_backfill_that_is_killed_again_and_again_completes_and_repeats_what_wa
             wait_until_written(site, command, place, chance.randint(1, len(HOURS) - 1))
             command.kill()
         else:
-            otherwise = killing(command.kill, site.way, place)
-            site.way.after(chance.randint(1, 6), otherwise)
+            otherwise = killing(command.kill, site.proxy, place)
+            site.proxy.after(chance.randint(1, 6), otherwise)
         assert command.finish().status == -9, place
-        site.way.open()
-        assert Counter(site.acknowledged(HOURS)) <= Counter(site.way.acknowledged)
+        site.proxy.open()
+        assert Counter(site.acknowledged(HOURS)) <= Counter(site.proxy.acknowledged)
 
     last = site.run(*BACKFILL)
 
@@ -132,9 +127,9 @@ def test_a_backfill_on_two_processors_that_is_killed_completes(
     changes = {"CALIPER_HOURS_PER_RUN": "2"}
     command = site.start(*both, **changes)
     wait_until_written(site, command, CALIPER_EVENTS, 3)
-    site.way.after(2, killing(command.kill, site.way, "before its answer"))
+    site.proxy.after(2, killing(command.kill, site.proxy, "before its answer"))
     assert command.finish().status == -9
-    site.way.open()
+    site.proxy.open()
 
     last = site.run(*both, **changes)
 
@@ -190,19 +185,19 @@ def test_an_event_store_that_fails_in_the_middle_fails_the_run_and_the_next_one_
     site: Site, failure: str
 ) -> None:
     otherwise, sentence = FAILURES[failure]
-    site.way.after(7, otherwise)
+    site.proxy.after(7, otherwise)
 
     failed = site.run(*BACKFILL)
 
     assert (failed.status, failed.out) == (2, "")
     assert failed.err.count("\n") == 1
-    assert failed.err.startswith(f"The event store at {site.way.url} {sentence}")
-    assert sorted(site.acknowledged(HOURS)) == sorted(site.way.acknowledged)
-    assert sorted(site.received()) == sorted(site.way.acknowledged)
-    assert len(site.way.acknowledged) > 6 * BATCH_SIZE
+    assert failed.err.startswith(f"The event store at {site.proxy.url} {sentence}")
+    assert sorted(site.acknowledged(HOURS)) == sorted(site.proxy.acknowledged)
+    assert sorted(site.received()) == sorted(site.proxy.acknowledged)
+    assert len(site.proxy.acknowledged) > 6 * BATCH_SIZE
 
-    site.way.open()
-    before = len(site.way.acknowledged)
+    site.proxy.open()
+    before = len(site.proxy.acknowledged)
     completed = site.run(*BACKFILL)
 
     assert completed.status == 0, completed.err
@@ -212,17 +207,17 @@ def test_an_event_store_that_fails_in_the_middle_fails_the_run_and_the_next_one_
 
 
 def test_an_envelope_whose_answer_is_lost_is_sent_again_and_no_other(site: Site) -> None:
-    site.way.after(7, no_answer(site.way))
+    site.proxy.after(7, no_answer(site.proxy))
 
     failed = site.run(*BACKFILL)
 
     assert failed.status == 2
     assert "without an answer" in failed.err
-    unanswered = set(site.received()) - set(site.way.acknowledged)
+    unanswered = set(site.received()) - set(site.proxy.acknowledged)
     assert 0 < len(unanswered) <= IN_FLIGHT * BATCH_SIZE
-    assert sorted(site.acknowledged(HOURS)) == sorted(site.way.acknowledged)
+    assert sorted(site.acknowledged(HOURS)) == sorted(site.proxy.acknowledged)
 
-    site.way.open()
+    site.proxy.open()
     assert site.run(*BACKFILL).status == 0
     assert_all_is_well(site)
     assert site.received() == {id_: 1 + (id_ in unanswered) for id_ in site.received()}

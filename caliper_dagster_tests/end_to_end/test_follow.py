@@ -16,12 +16,13 @@ import sqlalchemy as sa
 
 from caliper_dagster.cli.main import main
 from caliper_dagster.core.hours import Hour
+from caliper_dagster.dagster.follower import is_followed
 from caliper_dagster.dagster.instance.open import open_instance
-from caliper_dagster.dagster.sensors.late_rows import is_followed
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.operations import backfill
 from caliper_dagster.operations.follow import Follower
 from caliper_dagster.operations.run_outcome import read_outcome
+from caliper_dagster.operations.runner import RunContext
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.handmade_site import LOG_ROW
 from caliper_dagster_tests.harness.paths import ROOT
@@ -68,7 +69,7 @@ def statuses(instance: dg.DagsterInstance) -> list[str]:
 
 def test_rows_leave_as_they_come_and_one_run_stays(site: SampleInstallation, hour: Hour) -> None:
     with open_instance() as instance:
-        follower = Follower(instance, site.settings)
+        follower = Follower(RunContext(instance, site.settings))
         assert follower.look() == []
         assert is_followed(instance, site.settings, time.time())
         for sent in (2, 5, 1):
@@ -93,13 +94,13 @@ def test_a_store_that_is_down_is_tried_at_growing_intervals(
     log(site, 3)
     with open_instance() as instance:
         with environment(dict(site.environment) | {"CALIPER_EVENT_STORE_URL": NOWHERE}):
-            follower = Follower(instance, site.settings)
+            follower = Follower(RunContext(instance, site.settings))
             for _ in range(2):
                 with pytest.raises(backfill.RunError, match="check CALIPER_EVENT_STORE_URL"):
                     follower.look()
             assert [follower.look() for _ in range(3)] == [[]] * 3
         assert statuses(instance) == ["FAILURE"] * 2
-        follower = Follower(instance, site.settings)
+        follower = Follower(RunContext(instance, site.settings))
         assert sum(found.delivery.sent for found in follower.look()) == 3
     assert site.arrived().events == 3
 
@@ -133,6 +134,6 @@ def test_on_mariadb(site: SampleInstallation, mariadb_url: str) -> None:
         at_server = SampleInstallation(site.folder, dict(os.environ))
         log(at_server, 3)
         with open_instance() as instance:
-            follower = Follower(instance, at_server.settings)
+            follower = Follower(RunContext(instance, at_server.settings))
             assert sum(found.delivery.sent for found in follower.look()) >= 3
             assert follower.look() == []

@@ -21,7 +21,7 @@ from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.resources import MoodleResource, resources
 from caliper_dagster.dagster.sensors import late_rows
-from caliper_dagster.delivery.log_watch import WatchCursor
+from caliper_dagster.delivery.watch_state import WatchCursor
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.sample_installation import (
     END,

@@ -13,11 +13,11 @@ from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
+from caliper_dagster.dagster.partitions import range_tags
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster_tests.harness.commands import CommandResult
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.installation import KEY, Installation, between, installation
-from caliper_dagster_tests.harness.sample_installation import RANGE_END, RANGE_START
 
 END = Hour.from_key("2026-03-02-12:00")
 HOURS = HourRange(END + -1, END)
@@ -238,7 +238,7 @@ def assert_no_secret(site: Installation, *texts: str) -> None:
 def sentences(command: str, told: CommandResult) -> list[str]:
     """What the command found wrong; the doctor says it in its list."""
     if command == "doctor" and told.out:
-        assert re.fullmatch(r"\d+ thing\(s\) to mend\.\n", told.err)
+        assert re.fullmatch(r"\d+ problems? to fix\.\n", told.err)
         return re.findall(r"^fail  .{16}  (.*)$", told.out, re.M)
     return told.err.splitlines()
 
@@ -265,7 +265,7 @@ def test_a_wrong_setting_is_a_failed_run_with_the_same_sentence(
 ) -> None:
     """As the daemon would have it: the run begins, and what Dagster stores of it says why."""
     job = RESEND_JOB if "resend" in wrong.commands else CHAIN_JOB
-    tags = {RANGE_START: HOURS.start.key, RANGE_END: (HOURS.end + -1).key}
+    tags = range_tags(HOURS)
     given = {**site.settings, **wrong.settings}
     with (
         environment({name: value for name, value in given.items() if value}),

@@ -21,20 +21,21 @@ from caliper_dagster.cli.main import main
 from caliper_dagster.config.event_stores import event_store_named, event_stores
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.row_accounting import DeliveryCounts
-from caliper_dagster.dagster.assets import build_assets, emission
+from caliper_dagster.dagster.assets import build_assets, emission_assets
 from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.resources import resources
-from caliper_dagster.dagster.run_status import Statuses
+from caliper_dagster.dagster.run_status import HourStatuses
 from caliper_dagster.dagster.tags import BACKLOG_SENSOR, BACKLOG_TAG
 from caliper_dagster.delivery import fan_out
 from caliper_dagster.delivery.backlog import deferred_hours
-from caliper_dagster.delivery.log_watch import Status
+from caliper_dagster.delivery.watch_state import Status
 from caliper_dagster.embedded.arrivals import Arrivals, arrivals, last_events
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.emitter import Ledger
 from caliper_dagster.operations import backfill
+from caliper_dagster.operations.runner import RunContext
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.hostile_store import closed_port
 from caliper_dagster_tests.harness.paths import ROOT
@@ -82,7 +83,7 @@ class Stores:
 
     def statuses(self, name: str, hours: HourRange) -> list[str | None]:
         """What Dagster says of the hours of an event store."""
-        assets = emission(build_assets(self.site.settings))
+        assets = emission_assets(build_assets(self.site.settings))
         key = dg.AssetKey(f"emission_results_{name}")
         with open_instance() as instance:
             found = instance.get_status_by_partition(
@@ -170,9 +171,9 @@ def test_one_fine_one_slow_one_down_and_the_others_catch_up_by_themselves(stores
 
     with open_instance() as instance:
         settings = stores.site.settings
-        ask = Statuses(
+        ask = HourStatuses(
             instance,
-            emission(build_assets(settings)),
+            emission_assets(build_assets(settings)),
             deferred_hours(settings, resources(settings)["ledger"].open),
         )
         # What was left over is looked after, and is nothing for the sensor over the log.
@@ -205,7 +206,7 @@ def test_one_that_is_behind_is_passed_over_until_it_has_caught_up(stores: Stores
         check.asset_key.to_user_string(): check for check in again.get_asset_check_evaluations()
     }
     assert checks["emission_results_fine"].passed
-    assert "left over" in checks["emission_results_down"].description
+    assert "deferred" in checks["emission_results_down"].description
     assert stores.statuses("down", REST) == [None] * len(REST)
     assert stores.left()["down"] == list(HOURS)
     stores.come_back()
@@ -249,7 +250,7 @@ def test_the_commands_work_for_several(stores: Stores, capsys: pytest.CaptureFix
     assert main(["backfill", *between]) == 2
     captured = capsys.readouterr()
     everything = len(stores.ids("fine"))
-    assert f"Left over: {len(HOURS)} hour(s) of down" in captured.err
+    assert f"Deferred: {len(HOURS)} hours of down" in captured.err
     assert "Event store fine" in captured.out
     # The slow one has got the rest in runs of its own.
     assert stores.arrived("slow").received == len(stores.ids("slow")) == everything
@@ -280,6 +281,7 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.delivery import fan_out
 from caliper_dagster.operations import backfill
+from caliper_dagster.operations.runner import RunContext
 from caliper_dagster_tests.harness.sample_installation import HOURS
 
 seen = []
@@ -291,7 +293,8 @@ def written(frame, hour):
         os.kill(os.getpid(), 9)
 
 with open_instance() as instance:
-    list(backfill.backfill(instance, Settings.from_environment(), HOURS, written=written))
+    context = RunContext(instance, Settings.from_environment(), written)
+    list(backfill.backfill(context, HOURS))
 """
 
 
@@ -301,9 +304,7 @@ def test_what_a_killed_run_has_sent_to_whom_is_not_sent_again(stores: Stores) ->
     assert killed.returncode == -Signals.SIGKILL
     stores.come_back()
     with open_instance() as instance:
-        for done in backfill.backfill(
-            instance, stores.site.settings, HOURS, written=lambda *_: None
-        ):
+        for done in backfill.backfill(RunContext(instance, stores.site.settings), HOURS):
             assert done.failure is None
     assert stores.left() == {}
     for name in NAMES:

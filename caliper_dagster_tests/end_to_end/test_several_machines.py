@@ -6,6 +6,7 @@ The real site's database gets further hours of a few rows before its own: one da
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from caliper_dagster.core.frames import CALIPER_EVENTS, FRAMES
 from caliper_dagster.core.hours import HourRange
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster_tests.harness import commands, moodle_dump, services
-from caliper_dagster_tests.harness.installation import between, installation
+from caliper_dagster_tests.harness.event_store_proxy import EventStoreProxy
+from caliper_dagster_tests.harness.installation import Installation, between, installation
 from caliper_dagster_tests.harness.moodle_dump import DUMP_HOURS, DUMP_SITE
 from caliper_dagster_tests.harness.servers import Server
 from caliper_dagster_tests.harness.several_machines import (
@@ -54,32 +56,42 @@ def moodle(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str, Ho
     return url, DUMP_SITE, HourRange(first, DUMP_HOURS.start + OWN_HOURS)
 
 
+def behind(site: Installation, proxy: EventStoreProxy) -> Installation:
+    """The same installation, whose envelopes go through the proxy."""
+    return replace(site, settings={**site.settings, "CALIPER_EVENT_STORE_URL": proxy.url})
+
+
 @pytest.fixture
-def machines(
+def installed(
     tmp_path: Path,
     moodle: tuple[str, str, HourRange],
     postgres_server: Server,
     object_store: services.ObjectStore,
     bucket: str,
-) -> Iterator[Shared]:
+) -> Iterator[tuple[Shared, EventStoreProxy]]:
     url, wwwroot, hours = moodle
     common = {
         "CALIPER_START": str(hours.start),
         "CALIPER_HOURS_PER_RUN": str(HOURS_PER_RUN),
         "CALIPER_BATCH_SIZE": str(BATCH_SIZE),
         "CALIPER_ENVELOPES_IN_FLIGHT": str(IN_FLIGHT),
+        # No envelope that the proxy holds is given up.
+        "CALIPER_EVENT_STORE_TIMEOUT": str(PATIENCE),
     }
     (tmp_path / "shared").mkdir()
     with (
         installation(tmp_path / "shared", url, wwwroot, **common) as site,
-        shared(site, hours, postgres_server, object_store, bucket) as found,
+        EventStoreProxy(site.settings["CALIPER_EVENT_STORE_URL"]) as proxy,
+        shared(behind(site, proxy), hours, postgres_server, object_store, bucket) as found,
     ):
-        yield found
+        yield found, proxy
 
 
 def test_two_workers_share_a_backfill_and_one_makes_good_what_the_other_leaves(
-    machines: Shared, tmp_path: Path
+    installed: tuple[Shared, EventStoreProxy], tmp_path: Path
 ) -> None:
+    machines, proxy = installed
+    proxy.hold()
     with (
         machine(tmp_path, "one", worker("one"), machines.settings) as one,
         machine(tmp_path, "two", worker("two"), machines.settings) as two,
@@ -87,11 +99,13 @@ def test_two_workers_share_a_backfill_and_one_makes_good_what_the_other_leaves(
     ):
         machines.launch()
 
-        def both_are_at_work() -> bool:
-            return len(machines.runs(Status.STARTED)) >= 2 and machines.site.arrived().events > 0
+        def both_are_sending() -> bool:
+            return proxy.held == 2 * IN_FLIGHT
 
-        wait_until(both_are_at_work, [one, two, daemon], PATIENCE)
+        # A worker takes one run at a time, and no run ends while its envelopes are held.
+        wait_until(both_are_sending, [one, two, daemon], PATIENCE)
         one.kill()
+        proxy.release()
 
         def all_is_made_good() -> bool:
             succeeded = {run.root_run_id for run in machines.runs(Status.SUCCESS)}

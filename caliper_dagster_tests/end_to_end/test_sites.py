@@ -27,8 +27,9 @@ from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.instance.open import open_instance
-from caliper_dagster.dagster.jobs import CHAIN_JOB, SITE_TAG
+from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.partitions import range_tags
+from caliper_dagster.dagster.tags import SITE_TAG
 from caliper_dagster.embedded.arrivals import last_events
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.emitter import Ledger
@@ -231,7 +232,7 @@ def test_a_site_may_have_several_event_stores_and_the_other_one(sites: Sites) ->
 
     told = sites.run("backfill", *between(HOURS), "--site", NORTH)
     assert told.status == 2
-    assert f"Left over: {len(HOURS)} hour(s) of down" in told.err
+    assert f"Deferred: {len(HOURS)} hours of down" in told.err
     assert "the sensor north_event_stores_catch_up sends them" in told.err
     assert sites.arrived(NORTH) == sites.events(NORTH) != {}
     with environment(sites.settings):
@@ -251,10 +252,11 @@ HANGS = """
 from caliper_dagster.config.sites import chosen_site
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.operations.backfill import backfill
+from caliper_dagster.operations.runner import RunContext
 from caliper_dagster_tests.end_to_end.test_sites import HOURS
 
 with open_instance() as instance:
-    list(backfill(instance, chosen_site("north"), HOURS, written=lambda *_: None))
+    list(backfill(RunContext(instance, chosen_site("north")), HOURS))
 """
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from caliper_dagster.caliper.vocabulary import Version
+from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.core.frames import CALIPER_EVENTS
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.emitter import (
@@ -38,7 +38,7 @@ def event_id(hour: Hour, number: int) -> str:
     return f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, f'{hour}/{number}')}"
 
 
-def event(hour: Hour, number: int, text: str = "", version: Version = "v1p2") -> dict[str, Any]:
+def event(hour: Hour, number: int, text: str = "", version: VersionName = "v1p2") -> dict[str, Any]:
     return {
         "@context": CONTEXTS[version],
         "id": event_id(hour, number),
@@ -54,7 +54,7 @@ def events_table(
     *,
     text: str | Callable[[int], str] = "",
     outcomes: Sequence[str] | None = None,
-    version: Version | Callable[[int], Version] = "v1p2",
+    version: VersionName | Callable[[int], VersionName] = "v1p2",
 ) -> pa.Table:
     """A ``CALIPER_EVENTS`` table; rows whose outcome is no event have neither id nor JSON."""
     rows = []

@@ -7,15 +7,13 @@ in the ledger, and rows in the event store's own SQLite file.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import requests
 import sqlalchemy as sa
 
 from caliper_dagster.core.frames import CALIPER_EVENTS, Frame
@@ -27,14 +25,6 @@ from caliper_dagster.emitter import HttpDestination, Ledger
 from caliper_dagster.emitter.ledger import ACKNOWLEDGED, results_table
 from caliper_dagster_tests.harness import commands
 from caliper_dagster_tests.harness.commands import Command, CommandResult
-from caliper_dagster_tests.harness.hostile_store import (
-    Behaviour,
-    HostileStore,
-    answer,
-    body_of,
-    drop,
-    sent_in,
-)
 from caliper_dagster_tests.harness.moodle_dump import DUMP_SITE
 
 KEY = "key-of-the-end-to-end-tests"
@@ -142,75 +132,3 @@ def dump_installation(
 ) -> AbstractContextManager[Installation]:
     """An installation on the database of the real Moodle site."""
     return installation(folder, url, DUMP_SITE, hostile, CALIPER_START="2026-03-24", **settings)
-
-
-class Way:
-    """The way to an event store: hands requests on, and from a certain one on does otherwise.
-
-    Attributes:
-        envelopes: how many have come.
-        acknowledged: ids in the envelopes that the event store has answered with 2xx, where the
-            answer has been handed back.
-    """
-
-    def __init__(self, event_store: str) -> None:
-        self._event_store = event_store
-        self._server = HostileStore(self._handle)
-        self._first = 0
-        self._otherwise: Behaviour | None = None
-        self.url = self._server.url
-        self.envelopes = 0
-        self.acknowledged: list[str] = []
-
-    def __enter__(self) -> Way:
-        self._server.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.__exit__()
-
-    def after(self, envelopes: int, otherwise: Behaviour) -> None:
-        """Hand on so many more envelopes; do this with all that follow."""
-        self._first, self._otherwise = self.envelopes + envelopes, otherwise
-
-    def open(self) -> None:
-        """Hand everything on again."""
-        self._otherwise = None
-
-    def hand_on(self, handler: BaseHTTPRequestHandler) -> None:
-        """Ask the event store, and hand back its answer."""
-        status, body = self.ask(handler)
-        if 200 <= status < 300:
-            self.acknowledged += sent_in(handler)
-        answer(status, body)(handler)
-
-    def ask(self, handler: BaseHTTPRequestHandler) -> tuple[int, bytes]:
-        """Ask the event store, and keep its answer back."""
-        headers = {name: handler.headers[name] for name in ("Authorization", "Content-Type")}
-        asked = requests.post(self._event_store, body_of(handler), headers=headers, timeout=60)
-        return asked.status_code, asked.content
-
-    def _handle(self, handler: BaseHTTPRequestHandler) -> None:
-        self.envelopes += 1
-        if self._otherwise is not None and self.envelopes > self._first:
-            self._otherwise(handler)
-        else:
-            self.hand_on(handler)
-
-
-def killing(kill: Callable[[], None], way: Way, moment: str) -> Behaviour:
-    """Kill the sender when an envelope comes: before, between or after arrival and answer."""
-
-    def behave(handler: BaseHTTPRequestHandler) -> None:
-        if moment == "before it arrives":
-            kill()
-            drop(handler)
-        elif moment == "before its answer":
-            way.ask(handler)
-            kill()
-            drop(handler)
-        else:
-            way.hand_on(handler)
-            kill()
-
-    return behave

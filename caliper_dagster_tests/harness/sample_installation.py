@@ -15,6 +15,7 @@ from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.dagster.partitions import range_tags
 from caliper_dagster.embedded.arrivals import Arrivals, arrivals
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.sample import write_sample
@@ -23,9 +24,6 @@ from caliper_dagster_tests.harness.environment import environment
 END = Hour.from_key("2026-03-02-12:00")
 HOURS = HourRange(END + -4, END)
 KEY = "key-of-the-tests"
-
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class SampleInstallation:
                     instance=instance,
                     raise_on_error=False,
                     run_config=run_config,
-                    tags={RANGE_START: hours.start.key, RANGE_END: (hours.end + -1).key},
+                    tags=range_tags(hours),
                 )
             )
 

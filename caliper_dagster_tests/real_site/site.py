@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from caliper_dagster.caliper.vocabulary import Version
+from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster_tests.harness.moodle_dump import DUMP_HOURS, DUMP_SITE
 from caliper_dagster_tests.harness.paths import DATA
 
 WWWROOT = DUMP_SITE
 HOURS = DUMP_HOURS
-VERSIONS: tuple[Version, ...] = ("v1p2", "v1p1")
+VERSIONS: tuple[VersionName, ...] = ("v1p2", "v1p1")
 GUEST = 1
 
 ACTIVITIES = (

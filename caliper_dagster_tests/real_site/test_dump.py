@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-LOG_TABLE = "mdl_logstore_standard_log"
+from caliper_dagster_tests.harness.moodle_dump import LOG_TABLE
 
 
 def query(url: str, statement: str) -> list[tuple[object, ...]]:

@@ -14,8 +14,6 @@ import sqlalchemy as sa
 from caliper_dagster_tests.harness import servers
 from caliper_dagster_tests.harness.paths import ROOT
 
-LOG_TABLE = "mdl_logstore_standard_log"
-
 
 def query(url: str, statement: str) -> list[tuple[object, ...]]:
     engine = sa.create_engine(url, poolclass=sa.NullPool)

@@ -22,7 +22,7 @@ import yaml
 from caliper_dagster.config.settings import setting_names
 from caliper_dagster.dagster.instance.celery_launcher import CeleryRunLauncher
 from caliper_dagster.dagster.instance.open import open_instance
-from caliper_dagster.dagster.jobs import SITE_TAG
+from caliper_dagster.dagster.tags import SITE_TAG
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.paths import ROOT
 

@@ -4,10 +4,10 @@ import os
 
 broker_url = result_backend = os.environ["CELERY_BROKER_URL"]
 
-# A worker takes a run when it has room for one, and none in advance: another may be idle.
+# A worker takes a run only when it has room for one, because another worker may be idle.
 worker_prefetch_multiplier = 1
 worker_disable_prefetch = True
 
-# A process forgets what a long series of runs has left in its memory.
+# A process is replaced after this many runs, which frees the memory that they left behind.
 worker_max_tasks_per_child = 100
 broker_connection_retry_on_startup = True

@@ -1,1 +1,1 @@
-"""Dagster's own storage and run launchers."""
+"""The Dagster instance: its storage classes, its run launcher, and how commands open it."""

@@ -1,10 +1,9 @@
-"""Dagster's own storages with kept connections and events written in bulk.
+"""Dagster's storage classes with persistent connections and bulk writes of events.
 
-A run over many hours stores a planned and a done materialization for each hour and asset. Dagster
-writes them one by one, most of them with several statements over new connections each; here a batch
-is one transaction, over connections that stay open. What is written is what Dagster would write,
-row for row. Which storage is taken, and with which versions of Dagster, is decided in
-``dagster_storage``.
+A run over many hours stores a planned and a completed materialization per hour and asset. Dagster
+writes them one by one, most of them with several statements over new connections; these classes
+write a batch in one transaction over connections that stay open. The rows are the same that Dagster
+would write. ``storage`` decides which class is used, and with which versions of Dagster.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _BULK = frozenset(
         dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED,
     }
 )
-_LONGEST_IDLE = 300
+_POOL_RECYCLE_SECONDS = 300
 _OPEN_SHARDS = 4
 
 
@@ -52,15 +51,15 @@ class _BulkEvents(SqlEventLogStorage):
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events of one run, in their order.
 
-        Asset and check events of the kinds that a run has by the hour are stored at once; a batch
-        with any other is Dagster's business.
+        A batch that consists only of asset and check events, of which a run has one per hour, is
+        written in bulk; Dagster writes any other batch.
         """
         if {event.dagster_event_type for event in events} <= _BULK:
-            self._store_at_once(events)
+            self._store_in_bulk(events)
         else:
             super().store_event_batch(events)
 
-    def _store_at_once(self, events: Sequence[EventLogEntry]) -> None:
+    def _store_in_bulk(self, events: Sequence[EventLogEntry]) -> None:
         rows = [self._event_to_row(event) for event in events]
         self._store_with_run(rows)
         with self.index_transaction() as connection:
@@ -71,8 +70,8 @@ class _BulkEvents(SqlEventLogStorage):
                 if event.get_dagster_event().asset_key is not None
             ]
             self._store_asset_event_tags(connection, *_columns(of_assets))
-            # Each event replaces what the one before it left in its asset's row. The rows are taken
-            # in one order by all, so that runs at the same time cannot wait for each other.
+            # Only the last event of an asset stays in the asset's row. All runs update the rows in
+            # the same order, so that concurrent runs cannot deadlock.
             last = {str(event.get_dagster_event().asset_key): (event, n) for event, n in of_assets}
             for _, (event, number) in sorted(last.items()):
                 self._store_asset_event(connection, event, number)
@@ -81,16 +80,16 @@ class _BulkEvents(SqlEventLogStorage):
                 self.store_asset_check_event(event, number)
 
     def _store_with_run(self, rows: list[dict[str, Any]]) -> None:
-        """Insert the rows where the events of a run are kept, if that is another place."""
+        """Insert the rows into the event log of their run, where that is a separate database."""
 
     @abstractmethod
     def _insert(self, connection: sa.Connection, rows: list[dict[str, Any]]) -> Sequence[int]:
-        """Insert the rows where assets are looked for; their ids, in the same order."""
+        """Insert the rows into the event log of the assets; return their ids in the same order."""
 
     def _store_asset_check_evaluation_planned(
         self, event: EventLogEntry, event_id: int | None
     ) -> None:
-        """A row for each hour, all with the same event."""
+        """Insert one row per hour, all with the same event."""
         planned = event.get_dagster_event().asset_check_planned_data
         subset = planned.partitions_subset
         row = {
@@ -120,24 +119,24 @@ def _columns(
 # --- PostgreSQL ---------------------------------------------------------------------------------
 
 
-def _kept_postgres(url: str) -> sa.Engine:
-    """An engine that keeps a few connections.
+def _persistent_postgres_engine(url: str) -> sa.Engine:
+    """An engine that keeps a few connections open.
 
-    Dagster itself opens one for each statement, except in the web server.
+    Dagster opens a connection per statement, except in the web server.
     """
     return sa.create_engine(
         url,
         isolation_level="AUTOCOMMIT",
         pool_size=2,
-        # Whoever needs more at once gets them, as from Dagster, and gives them back.
+        # Further connections are opened on demand and closed after use, as in Dagster.
         max_overflow=-1,
-        pool_recycle=_LONGEST_IDLE,
+        pool_recycle=_POOL_RECYCLE_SECONDS,
         pool_pre_ping=True,
     )
 
 
 class PostgresEvents(_BulkEvents, PostgresEventLogStorage):
-    """Dagster's events in PostgreSQL, over a few connections that are kept."""
+    """Dagster's event log storage in PostgreSQL, over a few persistent connections."""
 
     def __init__(
         self,
@@ -146,7 +145,7 @@ class PostgresEvents(_BulkEvents, PostgresEventLogStorage):
         inst_data: ConfigurableClassData | None = None,
     ) -> None:
         super().__init__(postgres_url, should_autocreate_tables, inst_data)
-        self._engine = _kept_postgres(postgres_url)
+        self._engine = _persistent_postgres_engine(postgres_url)
 
     def _insert(self, connection: sa.Connection, rows: list[dict[str, Any]]) -> Sequence[int]:
         inserted = sa.insert(SqlEventLogStorageTable).returning(
@@ -155,11 +154,11 @@ class PostgresEvents(_BulkEvents, PostgresEventLogStorage):
         return connection.execute(inserted, rows).scalars().all()
 
     def initialize_concurrency_limit_to_default(self, concurrency_key: str) -> bool:
-        """Give a pool as many places as ``dagster.yaml`` says, also when others do so just now.
+        """Set the limit of a pool to the default in ``dagster.yaml``; safe for concurrent runs.
 
-        Dagster inserts, and updates where that fails; but in PostgreSQL nothing more can be done in
-        a transaction in which something has failed. The second run of a new instance would fail by
-        it, and with a limit that was changed every run.
+        Dagster inserts a row, and updates it in the same transaction if the insert fails. In
+        PostgreSQL a transaction with a failed statement accepts no further statement, so the second
+        run of a new instance would fail, and every run after a change of the limit.
         """
         limit = self._instance.global_op_concurrency_default_limit if self.has_instance else None
         if limit is None or not self.has_default_pool_limit_col:
@@ -179,13 +178,13 @@ class PostgresEvents(_BulkEvents, PostgresEventLogStorage):
         return True
 
     def dispose(self) -> None:
-        """End what was started, and close the connections, which are those of all parts."""
+        """Stop watchers and close the connections, which all three storages share."""
         super().dispose()
         self._engine.dispose()
 
 
 class PostgresStorage(DagsterPostgresStorage):
-    """Dagster's storage in PostgreSQL, all of it over the few connections of its events."""
+    """Dagster's storage in PostgreSQL, over the connections of its event log storage."""
 
     def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(postgres_url, inst_data=inst_data)
@@ -197,11 +196,11 @@ class PostgresStorage(DagsterPostgresStorage):
 # --- SQLite -------------------------------------------------------------------------------------
 
 
-def _kept_sqlite(url: str) -> sa.Engine:
-    """An engine that keeps its connection.
+def _persistent_sqlite_engine(url: str) -> sa.Engine:
+    """An engine that keeps its connection open and does not wait for the disk.
 
-    What a crash of the machine takes from Dagster's records is the last moments, never their order:
-    with a write-ahead log the file stays whole. What was sent is in the ledger.
+    After a crash of the machine Dagster's last records may be missing, but with a write-ahead log
+    the file stays consistent. The ledger records what was sent.
     """
     engine = sa.create_engine(
         url,
@@ -218,10 +217,10 @@ def _kept_sqlite(url: str) -> sa.Engine:
 
 
 class _SqliteEvents(_BulkEvents, SqliteEventLogStorage):
-    """One file for each run, and one, the index, for what is asked across runs."""
+    """Dagster's event log storage in SQLite: a file per run, and an index file over all runs."""
 
     def __init__(self, base_dir: str) -> None:
-        self._kept: OrderedDict[str, sa.Engine] = OrderedDict()
+        self._engines: OrderedDict[str, sa.Engine] = OrderedDict()
         self._has_columns = False
         super().__init__(base_dir)
 
@@ -241,59 +240,60 @@ class _SqliteEvents(_BulkEvents, SqliteEventLogStorage):
             yield connection
 
     def _engine(self, shard: str) -> sa.Engine:
-        engine = self._kept.get(shard)
+        engine = self._engines.get(shard)
         if engine is None:
-            engine = self._kept[shard] = _kept_sqlite(self.conn_string_for_shard(shard))
-        self._kept.move_to_end(shard)
+            url = self.conn_string_for_shard(shard)
+            engine = self._engines[shard] = _persistent_sqlite_engine(url)
+        self._engines.move_to_end(shard)
         if shard not in self._initialized_dbs:
             self._initdb(engine)
             self._initialized_dbs.add(shard)
-        if len(self._kept) > _OPEN_SHARDS:
-            self._kept.popitem(last=False)[1].dispose()
+        if len(self._engines) > _OPEN_SHARDS:
+            self._engines.popitem(last=False)[1].dispose()
         return engine
 
     def _has_asset_key_index_cols_on_connection(self, conn: sa.Connection) -> bool:
-        # Columns do not go away.
+        # A column that exists once is never removed.
         self._has_columns = self._has_columns or super()._has_asset_key_index_cols_on_connection(
             conn
         )
         return self._has_columns
 
     def wipe(self) -> None:
-        """Remove all files of runs, and what the index holds."""
-        self._close(self._kept.values())
+        """Remove the files of all runs and the rows of the index."""
+        self._close(self._engines.values())
         super().wipe()
 
     def dispose(self) -> None:
-        """End what was started, and close the files."""
+        """Stop watchers and close the files."""
         super().dispose()
-        self._close(self._kept.values())
+        self._close(self._engines.values())
 
     def _close(self, engines: Iterable[sa.Engine]) -> None:
         with self._db_lock:
             for engine in engines:
                 engine.dispose()
-            self._kept.clear()
+            self._engines.clear()
 
 
 class _SqliteRuns(SqliteRunStorage):
-    _kept: sa.Engine | None = None
+    _engine: sa.Engine | None = None
 
     @contextmanager
     def connect(self) -> Iterator[sa.Connection]:
-        if self._kept is None:
-            self._kept = _kept_sqlite(self._conn_string)
-        with self._kept.begin() as connection:
+        if self._engine is None:
+            self._engine = _persistent_sqlite_engine(self._conn_string)
+        with self._engine.begin() as connection:
             yield connection
 
     def dispose(self) -> None:
         super().dispose()
-        if self._kept is not None:
-            self._kept.dispose()
+        if self._engine is not None:
+            self._engine.dispose()
 
 
 class SqliteStorage(DagsterSqliteStorage):
-    """Dagster's storage in SQLite files, with the files that are in use kept open."""
+    """Dagster's storage in SQLite files; files in use stay open."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)

@@ -1,4 +1,4 @@
-"""The Dagster instance of ``DAGSTER_HOME``, for commands."""
+"""Opens the Dagster instance of ``DAGSTER_HOME`` for commands."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ import caliper_dagster
 from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
 
 HOME = "DAGSTER_HOME"
-
-
 DEFAULT_DAGSTER_YAML = Path(caliper_dagster.__file__).with_name("dagster.yaml")
 
 
 def dagster_home() -> Path:
-    """``DAGSTER_HOME`` as a folder that is there, with the project's ``dagster.yaml`` in it.
+    """Create the folder ``DAGSTER_HOME`` and copy the project's ``dagster.yaml`` into it.
 
-    A ``dagster.yaml`` that is there already stays as it is.
+    An existing ``dagster.yaml`` is not changed.
+
+    Returns:
+        The absolute path of the folder, to which the environment variable is set as well.
 
     Raises:
         ConfigurationError: it is not set, or cannot be written to.
     """
-    given = os.environ.get(HOME)
-    if not given:
+    folder = os.environ.get(HOME)
+    if not folder:
         raise ConfigurationError(
-            f"{HOME} is not set: the folder in which Dagster keeps its runs and events."
+            f"{HOME} is not set: it is the folder in which Dagster stores its runs and events."
         )
-    home = Path(given).expanduser().absolute()
+    home = Path(folder).expanduser().absolute()
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not (home / DEFAULT_DAGSTER_YAML.name).exists():
@@ -48,7 +49,7 @@ def dagster_home() -> Path:
 
 @contextmanager
 def _no_warnings_logged() -> Iterator[None]:
-    """Dagster tells of each of its attempts to reach its PostgreSQL; ours is one sentence."""
+    """Suppress Dagster's warnings about each attempt to connect; we report one sentence."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -71,9 +72,9 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
     except CaliperDagsterError:
         raise
     except Exception as error:
-        # Drivers and Dagster repeat addresses and passwords in their words.
+        # The messages of Dagster and of the drivers may contain addresses and passwords.
         raise ConfigurationError(
-            f"Dagster's own storage cannot be opened ({type(error).__name__}): check "
+            f"Dagster's storage cannot be opened ({type(error).__name__}): check "
             f"DAGSTER_POSTGRES_URL and {home / DEFAULT_DAGSTER_YAML.name}."
         ) from None
     with instance:

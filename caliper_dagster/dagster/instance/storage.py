@@ -1,13 +1,13 @@
-"""Where Dagster keeps its own runs and events: SQLite to try it, PostgreSQL for anything beyond.
+"""The storage of Dagster's runs and events: SQLite for a trial, PostgreSQL for production.
 
-``dagster.yaml`` names ``DagsterStorageFromEnv``, which looks at ``DAGSTER_POSTGRES_URL``: unset, it
-is SQLite under ``DAGSTER_HOME``; set, PostgreSQL. One file serves both, because ``dagster.yaml``
-itself knows no condition. ``BulkPostgresEventLog`` is for a ``dagster.yaml`` that is given, such as
-that of the Helm chart: it takes the place of the storage of events only.
+``dagster.yaml`` names ``DagsterStorageFromEnv``, which reads ``DAGSTER_POSTGRES_URL``: if it is
+set, the storage is PostgreSQL, otherwise SQLite under ``DAGSTER_HOME``. So one ``dagster.yaml``
+serves both, although the file format has no conditions. ``BulkPostgresEventLog`` replaces only the
+event log storage, for a ``dagster.yaml`` that others write, such as that of the Helm chart.
 
-With the versions of Dagster that it was tested with, each is Dagster's own with events written in
-bulk (``bulk_storage``), which decides what a run over many hours costs; with any other, Dagster's
-as it is. These two modules are the only ones that may use what Dagster does not document
+With the versions of Dagster in ``TESTED_WITH``, both write events in bulk (``bulk_storage``), which
+decides how long a run over many hours takes. With any other version they are Dagster's own storage
+classes. Only the modules of this folder may use undocumented interfaces of Dagster
 (``dagster._core`` and the like).
 """
 
@@ -31,27 +31,27 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from caliper_dagster.core.errors import ConfigurationError
 
 POSTGRES_URL = "DAGSTER_POSTGRES_URL"
-"""The switch: SQLAlchemy URL of the PostgreSQL database in which Dagster keeps runs and events."""
+"""The variable with the SQLAlchemy URL of the PostgreSQL database for runs and events."""
 
 BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"
-"""Dagster's own switch: how many events of a step are stored together. 0 means one by one."""
+"""Dagster's own variable: how many events of a step are stored together; 0 for one by one."""
 
 TESTED_WITH = frozenset({"1.13.27"})
 """Versions of Dagster whose tables this module may write to."""
 
 _DRIVER = "postgresql+psycopg2://"
-_EVENTS_AT_ONCE = "2000"
+_EVENTS_PER_BATCH = "2000"
 
 
 class DagsterStorageFromEnv(DagsterStorage[Any], ConfigurableClass):
-    """What ``storage: {custom: …}`` of ``dagster.yaml`` names; makes one of Dagster's own.
+    """The class that ``storage: {custom: …}`` in ``dagster.yaml`` names.
 
-    There are no instances of this class itself.
+    It only creates storages of other classes; it has no instances.
     """
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
-        """Nothing to configure in the file: the switch is in the environment."""
+        """No configuration in the file: the environment decides."""
         return {}
 
     @classmethod
@@ -60,28 +60,28 @@ class DagsterStorageFromEnv(DagsterStorage[Any], ConfigurableClass):
         inst_data: ConfigurableClassData | None,
         config_value: Mapping[str, Any],
     ) -> DagsterStorage[Any]:
-        """The storage of this environment.
+        """Create the storage that the environment describes.
 
-        Whichever process opens it, the web server, the daemon or a run, stores events in batches
-        from then on: Dagster has no other place for that than the environment.
+        The process that opens it (web server, daemon or run) stores events in batches from then on:
+        Dagster reads the batch size only from the environment.
 
         Raises:
-            ConfigurationError: ``DAGSTER_POSTGRES_URL`` is no PostgreSQL URL.
+            ConfigurationError: ``DAGSTER_POSTGRES_URL`` is not a PostgreSQL URL.
         """
-        os.environ.setdefault(BATCH_SIZE, _EVENTS_AT_ONCE)
+        os.environ.setdefault(BATCH_SIZE, _EVENTS_PER_BATCH)
         url = os.environ.get(POSTGRES_URL)
         return _in_postgres(_with_driver(url), inst_data) if url else _in_sqlite(inst_data)
 
 
 class BulkPostgresEventLog(EventLogStorage, ConfigurableClass):
-    """What ``event_log_storage:`` names where the other storages are set by someone else.
+    """The class that ``event_log_storage:`` names where others configure the other storages.
 
-    There are no instances of this class itself.
+    It only creates storages of other classes; it has no instances.
     """
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
-        """That of Dagster's storage of events in PostgreSQL."""
+        """The configuration of Dagster's event log storage in PostgreSQL."""
         from dagster_postgres import PostgresEventLogStorage
 
         return PostgresEventLogStorage.config_type()
@@ -92,14 +92,14 @@ class BulkPostgresEventLog(EventLogStorage, ConfigurableClass):
         inst_data: ConfigurableClassData | None,
         config_value: Mapping[str, Any],
     ) -> EventLogStorage:
-        """The storage of events in the PostgreSQL database that is configured.
+        """Create the event log storage in the configured PostgreSQL database.
 
         As with :class:`DagsterStorageFromEnv`, events are stored in batches from then on.
         """
         from dagster_postgres import PostgresEventLogStorage
         from dagster_postgres.utils import pg_url_from_config
 
-        os.environ.setdefault(BATCH_SIZE, _EVENTS_AT_ONCE)
+        os.environ.setdefault(BATCH_SIZE, _EVENTS_PER_BATCH)
         if not is_tested():
             return PostgresEventLogStorage.from_config_value(inst_data, config_value)
         from caliper_dagster.dagster.instance.bulk_storage import PostgresEvents
@@ -111,7 +111,7 @@ class BulkPostgresEventLog(EventLogStorage, ConfigurableClass):
 def _in_sqlite(inst_data: ConfigurableClassData | None) -> DagsterStorage[Any]:
     home = _home()
     home.mkdir(parents=True, exist_ok=True)
-    # Of two processes that create Dagster's tables at the same time both would fail.
+    # Two processes that create Dagster's tables at the same time would both fail.
     with (home / ".creating").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if not is_tested():
@@ -133,12 +133,12 @@ def _in_postgres(url: str, inst_data: ConfigurableClassData | None) -> DagsterSt
 
 @cache
 def is_tested() -> bool:
-    """Whether this is a version of Dagster that we know; says so once if not."""
+    """Whether this version of Dagster was tested; logs one warning if it was not."""
     if dg.__version__ in TESTED_WITH:
         return True
     logging.getLogger(__name__).warning(
-        "Dagster %s is not one of those with which runs over many hours store their events in "
-        "bulk (%s): they will take longer.",
+        "Dagster %s has not been tested with bulk storage of events (%s has): runs over many "
+        "hours take longer.",
         dg.__version__,
         ", ".join(sorted(TESTED_WITH)),
     )
@@ -146,15 +146,15 @@ def is_tested() -> bool:
 
 
 def _home() -> Path:
-    """``DAGSTER_HOME``; without it (``dagster dev`` in a clone) a folder beside the project."""
+    """``DAGSTER_HOME``; if unset (``dagster dev`` in a clone), ``.dagster_home`` in the folder."""
     return Path(os.environ.get("DAGSTER_HOME") or ".dagster_home").absolute()
 
 
 def _with_driver(url: str) -> str:
-    """The URL with psycopg2 named: it is what dagster-postgres comes with."""
+    """The URL with psycopg2 as its driver, which dagster-postgres depends on."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg2"}:
         raise ConfigurationError(
-            f"{POSTGRES_URL} must be an SQLAlchemy URL that begins with {_DRIVER}."
+            f"{POSTGRES_URL} must be an SQLAlchemy URL that starts with {_DRIVER}."
         )
     return _DRIVER + rest

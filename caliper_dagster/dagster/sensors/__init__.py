@@ -1,1 +1,1 @@
-"""The sensors."""
+"""The sensors: late rows of the log, and the backlogs of event stores."""

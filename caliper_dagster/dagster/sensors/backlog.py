@@ -1,10 +1,11 @@
-"""The sensor by which an event store catches up: it gets what was left over, in runs of its own.
+"""The sensor that sends the backlogs of event stores, in runs of their own.
 
-Here belongs which hours a run takes and when the next one is due. That hours are left over, and
-that they are so no more, is noted by the runs themselves (``dispatch``). Moodle is not asked.
-https://docs.dagster.io/guides/automate/sensors
+It decides which hours a run takes and when the next run of an event store is due. The runs
+themselves record the backlog in the ledger (``delivery.fan_out``); the sensor does not query
+Moodle. https://docs.dagster.io/guides/automate/sensors
 
-(No ``annotations`` from the future here: Dagster reads those of the sensor.)
+(This module has no ``from __future__ import annotations``: Dagster reads the annotations of the
+sensor.)
 """
 
 from collections.abc import Collection, Sequence
@@ -14,20 +15,22 @@ import dagster as dg
 
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.hours import Hour, HourRange
-from caliper_dagster.dagster.assets import emission
+from caliper_dagster.core.wording import plural
+from caliper_dagster.dagster.assets import emission_assets, event_store_of
 from caliper_dagster.dagster.jobs import site_tags
+from caliper_dagster.dagster.orphaned_runs import fail_orphaned_runs
 from caliper_dagster.dagster.partitions import range_tags
 from caliper_dagster.dagster.resources import LedgerResource, bind_site_resources
-from caliper_dagster.dagster.run_status import store_of
 from caliper_dagster.dagster.tags import BACKLOG_SENSOR, BACKLOG_TAG, REASON_TAG
 from caliper_dagster.delivery.backlog import deferred_hours
+from caliper_dagster.delivery.watch_state import Reason
 
 _INTERVAL = 30
 _FIRST_WAIT = 60
 _LONGEST_WAIT = 900
-_FAILURES_THAT_COUNT = 5
-_AT_ONCE = 2
-"""Runs of this kind at the same time, at most: what there is room for beside the others."""
+_RUNS_CONSIDERED = 5
+_CONCURRENT_RUNS = 2
+"""The largest number of concurrent runs of this sensor; ``dagster.yaml`` has room for them."""
 
 
 def backlog_sensor(
@@ -35,88 +38,99 @@ def backlog_sensor(
     assets: Sequence[dg.AssetsDefinition],
     settings: Settings,
 ) -> dg.SensorDefinition:
-    """The sensor for the event stores of one site, of which there are several.
+    """The sensor for a site with several event stores.
 
     Args:
-        job: the job over all assets.
-        assets: its assets.
-        settings: what they are built for.
+        job: the job that materializes all assets.
+        assets: the assets of the site.
+        settings: of the site.
     """
-    keys = {store_of(key): key for key in emission(assets).keys}
-    on = settings.automation or settings.send_immediately
+    keys = {event_store_of(key): key for key in emission_assets(assets).keys}
+    running = settings.automation or settings.send_immediately
 
     decorator = dg.sensor(
         name=settings.site_name(BACKLOG_SENSOR),
         job=job,
         minimum_interval_seconds=_INTERVAL,
-        default_status=dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED,
-        description="Sends an event store what was left over while it was slow or down, in runs "
-        "of its own, one at a time. While they fail, the next one waits 1 to 15 minutes.",
+        default_status=dg.DefaultSensorStatus.RUNNING
+        if running
+        else dg.DefaultSensorStatus.STOPPED,
+        description="Sends the events that were queued while an event store was slow or "
+        "unreachable. Each event store has runs of its own, one at a time. After a failed run, the "
+        "next one waits 1 to 15 minutes.",
     )
 
     def event_stores_catch_up(
         context: dg.SensorEvaluationContext, ledger: LedgerResource
     ) -> dg.SensorResult:
-        from caliper_dagster.dagster.orphaned_runs import fail_orphaned_runs
-
-        left = {
+        backlogs = {
             name: hours
             for name, hours in deferred_hours(settings, ledger.open).items()
             if name in keys
         }
-        if not left:
-            return dg.SensorResult(skip_reason="No event store has been left behind.")
+        if not backlogs:
+            return dg.SensorResult(skip_reason="No event store has a backlog.")
         fail_orphaned_runs(context.instance)
-        tries = {name: _Tries(context.instance, settings, name) for name in left}
-        now, room = time(), _AT_ONCE - sum(tried.goes_on for tried in tries.values())
-        due = [name for name in left if not tries[name].goes_on and tries[name].next_at <= now]
-        due.sort(key=lambda name: tries[name].last_at)
-        chosen = due[: max(0, room)]
-        waiting = ", ".join(f"{name} ({len(hours)} hours)" for name, hours in left.items())
+        names = _due(
+            {name: _BacklogRuns(context.instance, settings, name) for name in backlogs}, time()
+        )
+        summary = ", ".join(
+            f"{name} ({plural(len(hours), 'hour')})" for name, hours in backlogs.items()
+        )
         return dg.SensorResult(
             run_requests=[
                 dg.RunRequest(
                     asset_selection=[keys[name]],
                     tags={
-                        **range_tags(first_range(left[name], settings.hours_per_run)),
+                        **range_tags(first_range(backlogs[name], settings.hours_per_run)),
                         BACKLOG_TAG: name,
-                        REASON_TAG: "left over",
+                        REASON_TAG: Reason.BACKLOG.value,
                     },
                 )
-                for name in chosen
+                for name in names
             ],
-            skip_reason=None if chosen else f"Left behind: {waiting}. None is due now.",
+            skip_reason=None if names else f"Backlog: {summary}. No run is due now.",
         )
 
     return decorator(bind_site_resources(event_stores_catch_up, settings))
 
 
-def first_range(hours: Collection[Hour], most: int) -> HourRange:
-    """The first of the hours with those that follow it at once, ``most`` at most."""
+def first_range(hours: Collection[Hour], max_hours: int) -> HourRange:
+    """The first hour of a backlog and the hours that directly follow it, ``max_hours`` at most."""
     first = next(iter(hours))
     end = first + 1
-    while end in hours and end.number - first.number < most:
+    while end in hours and end.number - first.number < max_hours:
         end += 1
     return HourRange(first, end)
 
 
-class _Tries:
-    """The last runs in which an event store of a site was to catch up.
+class _BacklogRuns:
+    """The latest runs for the backlog of one event store of a site.
 
     Attributes:
-        goes_on: one is not at its end.
-        last_at: when the last one ended; 0 if there was none.
-        next_at: when the next one is due; both are Unix times.
+        is_active: whether one of them has not ended.
+        last_end: Unix time in seconds of the latest end; 0 if there was none.
+        next_start: Unix time in seconds from which the next run is due.
     """
 
     def __init__(self, instance: dg.DagsterInstance, settings: Settings, store: str) -> None:
-        wanted = dg.RunsFilter(tags={BACKLOG_TAG: store, **site_tags(settings)})
-        records = instance.get_run_records(wanted, limit=_FAILURES_THAT_COUNT)
+        runs = dg.RunsFilter(tags={BACKLOG_TAG: store, **site_tags(settings)})
+        records = instance.get_run_records(runs, limit=_RUNS_CONSIDERED)
         statuses = [record.dagster_run.status for record in records]
-        self.goes_on = any(not record.dagster_run.is_finished for record in records)
-        self.last_at = max((record.end_time or 0.0 for record in records), default=0.0)
+        self.is_active = any(not record.dagster_run.is_finished for record in records)
+        self.last_end = max((record.end_time or 0.0 for record in records), default=0.0)
         failures = 0
         while failures < len(statuses) and statuses[failures] is not dg.DagsterRunStatus.SUCCESS:
             failures += 1
         wait = min(_FIRST_WAIT * 2.0 ** (failures - 1), _LONGEST_WAIT) if failures else 0
-        self.next_at = self.last_at + wait
+        self.next_start = self.last_end + wait
+
+
+def _due(runs: dict[str, _BacklogRuns], now: float) -> list[str]:
+    """The event stores that get a run now; the one whose last run ended first comes first."""
+    free_slots = _CONCURRENT_RUNS - sum(latest.is_active for latest in runs.values())
+    due = [
+        name for name, latest in runs.items() if not latest.is_active and latest.next_start <= now
+    ]
+    due.sort(key=lambda name: runs[name].last_end)
+    return due[: max(0, free_slots)]

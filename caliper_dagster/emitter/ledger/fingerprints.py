@@ -95,9 +95,11 @@ def positions_of_ids(
         ordered: at least one fingerprint, each id once.
         events: the events to look up. The position of one that is not there means nothing.
     """
-    positions = np.searchsorted(ordered["id"], events["id"])
-    positions[positions == len(ordered)] = 0
-    return positions, ordered["id"][positions] == events["id"]
+    # A field of a structured array is strided; numpy searches and compares contiguous ids faster.
+    known, ids = np.ascontiguousarray(ordered["id"]), np.ascontiguousarray(events["id"])
+    positions = np.searchsorted(known, ids)
+    positions[positions == len(known)] = 0
+    return positions, known[positions] == ids
 
 
 def text_slices(texts: pa.LargeStringArray) -> list[memoryview]:

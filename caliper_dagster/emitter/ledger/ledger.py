@@ -1,14 +1,14 @@
-"""The ledger: the durable record of what each event store has acknowledged.
+"""The ledger: one row per answered batch, in SQLite beside the storage, or in PostgreSQL.
 
-One row per batch, in SQL: SQLite beside the storage, or PostgreSQL. Of an event it holds the
-fingerprint (24 bytes), never its content, so 100 million events in envelopes of 500 are about
-2.5 GB. No HTTP here, no decision about what to send, and no secret in any column.
+Of an event it holds the fingerprint (24 bytes), never its content, so 100 million events in
+envelopes of 500 are about 2.5 GB. No column holds a secret. The ledger does not decide what is
+sent.
 
-An event that the event store refuses is a row of its own, with the store's words, for as long as
-that is the last answer to it: the next answer takes the row away.
+An event that the event store rejects is a row of its own, with the store's words, for as long as
+the rejection is the last answer to it; the next answer removes the row.
 
 A batch is committed before `Ledger.record` returns. SQLite runs in WAL mode with
-``synchronous=FULL``: with ``NORMAL`` a power failure could take back batches that were reported as
+``synchronous=FULL``: with ``NORMAL`` a power failure could undo batches that were reported as
 acknowledged, and one flush per envelope costs less than the POST it follows.
 """
 
@@ -85,6 +85,14 @@ class Ledger:
     ) -> None:
         self.close()
 
+    def exists(self) -> bool:
+        """Whether there is a ledger to read; looking does not create one.
+
+        Only the file of an SQLite ledger is looked for. A PostgreSQL database is taken to have one.
+        """
+        path = self._url.database
+        return self._url.get_backend_name() != "sqlite" or bool(path and Path(path).exists())
+
     def close(self) -> None:
         """Close all connections; the ledger can be used again and then opens new ones."""
         self._engine.dispose()
@@ -98,11 +106,11 @@ class Ledger:
             event_store: name of the event store that answered.
             batch: what it answered to.
             site: whose events they are.
-            superseded: packed ids of events of the hour; their rejections are not the last answer
-                any more.
+            superseded: packed ids of events of the hour whose rejections are no longer the last
+                answer.
 
         Raises:
-            StorageError: the database did not take it.
+            StorageError: the database could not be written.
         """
         row = {
             "site": site,
@@ -122,7 +130,7 @@ class Ledger:
         }
         with self._transaction("could not be written") as connection:
             if superseded:
-                # Packed ids come without the zeros at their end.
+                # numpy strips the zeros at the end of packed ids.
                 ids = [packed.ljust(16, b"\0") for packed in superseded]
                 connection.execute(
                     BATCHES.delete().where(
@@ -136,7 +144,7 @@ class Ledger:
     def batches(
         self, event_store: str, hours: Sequence[Hour], *, site: str
     ) -> dict[Hour, list[BatchRecord]]:
-        """All batches of the hours, oldest first, from one query; every hour asked for is a key.
+        """All batches of the hours, oldest first, from one query; every given hour is a key.
 
         Raises:
             StorageError: the database could not be read.
@@ -154,10 +162,10 @@ class Ledger:
         Raises:
             StorageError: the database could not be read.
         """
-        found = self._read(
+        rejections = self._read(
             *of_hours(BATCHES, site, event_store, list(hours)), BATCHES.c.outcome == REJECTED
         )
-        return sorted(found, key=lambda batch: batch.hour)
+        return sorted(rejections, key=lambda batch: batch.hour)
 
     def lease(
         self,
@@ -167,11 +175,11 @@ class Ledger:
         site: str,
         waiting: Callable[[], None] = lambda: None,
     ) -> Lease:
-        """The right to send events of these hours, not taken yet: see `Lease`."""
+        """The right to send events of these hours, not acquired yet; see `Lease`."""
         return Lease(self._transaction, LEASES, site, event_store, hours, waiting=waiting)
 
     def backlog(self, site: str) -> Backlog:
-        """The hours of a site that event stores are still to get in runs of their own."""
+        """The hours of a site that event stores have yet to receive in runs of their own."""
         return Backlog(self._transaction, BACKLOG, site)
 
     def acknowledged(
@@ -278,7 +286,7 @@ class Ledger:
         self._prepared = True
 
     def _reason(self, error: Exception) -> str:
-        """The database's own words on one line, without the password and without parameters."""
+        """The database's own message on one line, without the password and without parameters."""
         words = str(error.orig) if isinstance(error, DBAPIError) else str(error)
         reason = " ".join(words.split())
         secrets = [self._url.password, *_texts(self._url.query.values())]
@@ -304,7 +312,7 @@ def _parsed(url: str) -> sa.URL:
 
 
 def _display_name(url: sa.URL) -> str:
-    """The database without account and options; ``URL.set`` cannot take an account away."""
+    """The database without account and options; ``URL.set`` cannot remove an account."""
     shown = sa.URL.create(url.drivername, host=url.host, port=url.port, database=url.database)
     return shown.render_as_string()
 
@@ -336,7 +344,7 @@ def _set_durable(connection: Any, _record: object) -> None:  # noqa: ANN401 - a 
             connection.execute("PRAGMA journal_mode=WAL")
             break
         except sqlite3.OperationalError as error:
-            # SQLite itself does not wait when two processes turn a new file to WAL at once.
+            # SQLite itself does not wait when two processes switch a new file to WAL at once.
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)

@@ -51,7 +51,7 @@ BATCHES = sa.Table(
 )
 LEASES = leases_table(TABLES)
 BACKLOG = backlog_table(TABLES)
-_BY_HOUR = sa.Index("caliper_batch_hour", BATCHES.c.site, BATCHES.c.event_store, BATCHES.c.hour)
+sa.Index("caliper_batch_hour", BATCHES.c.site, BATCHES.c.event_store, BATCHES.c.hour)
 
 _ADDED_COLUMNS = (BATCHES.c.mapping_revision,)
 """Columns that ledgers of earlier releases lack."""
@@ -68,7 +68,7 @@ def prepare(connection: sa.Connection) -> None:
             the owner of the tables has to run.
         SQLAlchemyError: the tables cannot be created, or the database failed.
     """
-    if _is_up_to_date(connection):
+    if not (_missing_tables(connection) or _missing_columns(connection)):
         return
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
@@ -76,16 +76,18 @@ def prepare(connection: sa.Connection) -> None:
         # Python's driver opens no transaction for DDL by itself, and without one two processes
         # would both find a column missing.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-    for table in TABLES.sorted_tables:
-        connection.execute(CreateTable(table, if_not_exists=True))
-    connection.execute(CreateIndex(_BY_HOUR, if_not_exists=True))
+    # Not even CREATE … IF NOT EXISTS is allowed to every account that can use the tables.
+    for table in _missing_tables(connection):
+        connection.execute(CreateTable(table))
+        for index in table.indexes:
+            connection.execute(CreateIndex(index))
     for column in _missing_columns(connection):
         _add(connection, column)
 
 
-def _is_up_to_date(connection: sa.Connection) -> bool:
+def _missing_tables(connection: sa.Connection) -> list[sa.Table]:
     inspector = sa.inspect(connection)
-    return all(map(inspector.has_table, TABLES.tables)) and not _missing_columns(connection)
+    return [table for table in TABLES.sorted_tables if not inspector.has_table(table.name)]
 
 
 def _missing_columns(connection: sa.Connection) -> list[sa.Column[int]]:

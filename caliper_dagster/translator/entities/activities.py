@@ -2,46 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from caliper_dagster.caliper.entities import (
+    Assessment,
+    AssignableDigitalResource,
+    AudioObject,
+    CourseSection,
+    Decimal,
+    DigitalResource,
+    DigitalResourceCollection,
+    Document,
+    Forum,
+    Frame,
+    ImageObject,
+    LtiLink,
+    Organization,
+    Questionnaire,
+    VideoObject,
+    WebPage,
+)
 from caliper_dagster.translator.entities.registry import (
-    Entity,
     Record,
     Render,
+    TextClass,
+    decimal,
     for_recipes,
+    for_translator,
     integer,
     is_course,
     of_other,
+    text,
     time,
 )
 
-MODULE_TYPES = {
-    "assign": "AssignableDigitalResource",
-    "book": "Document",
-    "chat": "DigitalResourceCollection",
-    "choice": "Questionnaire",
-    "data": "DigitalResourceCollection",
-    "feedback": "Questionnaire",
-    "folder": "DigitalResourceCollection",
-    "forum": "Forum",
-    "glossary": "DigitalResourceCollection",
-    "h5pactivity": "AssignableDigitalResource",
-    "imscp": "DigitalResourceCollection",
-    "lesson": "Assessment",
-    "lti": "LtiLink",
-    "page": "WebPage",
-    "quiz": "Assessment",
-    "resource": "Document",
-    "scorm": "AssignableDigitalResource",
-    "subsection": "DigitalResourceCollection",
-    "survey": "Questionnaire",
-    "url": "WebPage",
-    "wiki": "DigitalResourceCollection",
-    "workshop": "AssignableDigitalResource",
+MODULE_TYPES: Mapping[str, type[DigitalResource]] = {
+    "assign": AssignableDigitalResource,
+    "book": Document,
+    "chat": DigitalResourceCollection,
+    "choice": Questionnaire,
+    "data": DigitalResourceCollection,
+    "feedback": Questionnaire,
+    "folder": DigitalResourceCollection,
+    "forum": Forum,
+    "glossary": DigitalResourceCollection,
+    "h5pactivity": AssignableDigitalResource,
+    "imscp": DigitalResourceCollection,
+    "lesson": Assessment,
+    "lti": LtiLink,
+    "page": WebPage,
+    "quiz": Assessment,
+    "resource": Document,
+    "scorm": AssignableDigitalResource,
+    "subsection": DigitalResourceCollection,
+    "survey": Questionnaire,
+    "url": WebPage,
+    "wiki": DigitalResourceCollection,
+    "workshop": AssignableDigitalResource,
 }
 """Type of each activity module. ``resource`` goes by its file; of a module that is not here, see
 :func:`activity_type`."""
 
 _NEVER_GRADED = frozenset({"label", "bigbluebuttonbn"})
-_MEDIA = {"video": "VideoObject", "audio": "AudioObject", "image": "ImageObject"}
+_MEDIA: Mapping[str, type[DigitalResource]] = {
+    "video": VideoObject,
+    "audio": AudioObject,
+    "image": ImageObject,
+}
 
 _STARTS = {
     "assign": "allowsubmissionsfromdate", "lesson": "available", "quiz": "timeopen",
@@ -58,34 +85,42 @@ _GRADED_BY_VALUE = 1
 _GRADED_BY_SCALE = 2
 
 
-@for_recipes
-def course(render: Render, courseid: int | None, course: Record | None) -> Entity:
+COURSE_TEXTS: Mapping[str, TextClass] = {
+    "name": "institutional",
+    "courseNumber": "institutional",
+}
+
+
+@for_recipes(texts=COURSE_TEXTS)
+def course(
+    render: Render, courseid: int | None, course: Record | None
+) -> Organization | CourseSection:
     """The course of the row, as an organization."""
     if not is_course(courseid):
-        return {"id": render.iris.organization, "type": "Organization"}
+        return Organization(id=render.iris.organization)
     return course_section(render, courseid or 0, course)
 
 
-def course_section(render: Render, courseid: int, course: Record | None) -> Entity:
+@for_translator(texts=COURSE_TEXTS)
+def course_section(render: Render, courseid: int, course: Record | None) -> CourseSection:
     """A course."""
     course = course or {}
-    return {
-        "id": render.iris.course(courseid),
-        "type": "CourseSection",
-        "name": course.get("fullname"),
-        "courseNumber": course.get("shortname"),
-        "dateCreated": time(course.get("timecreated")),
-    }
+    return CourseSection(
+        id=render.iris.course(courseid),
+        name=text(course, "fullname"),
+        courseNumber=text(course, "shortname"),
+        dateCreated=time(course.get("timecreated")),
+    )
 
 
-@for_recipes
+@for_recipes(texts=COURSE_TEXTS)
 def course_of_object(
     render: Render,
     objectid: int | None,
     object: Record | None,
     other: object,
     course: Record | None,
-) -> Entity:
+) -> CourseSection:
     """The course that the row is about; ``other`` knows its name also when it is deleted."""
     known = dict(object or {})
     if course and course["id"] == objectid:
@@ -95,71 +130,79 @@ def course_of_object(
     return course_section(render, objectid or 0, known)
 
 
-@for_recipes
-def course_page(render: Render, courseid: int | None, course: Record | None) -> Entity:
+@for_recipes(texts={"name": "institutional"})
+def course_page(
+    render: Render, courseid: int | None, course: Record | None
+) -> WebPage | DigitalResourceCollection:
     """The page of a course; outside of courses the front page of the site."""
     if not is_course(courseid):
-        return {"id": f"{render.iris.site}/", "type": "WebPage"}
-    return {
-        "id": render.iris.course_page(courseid or 0),
-        "type": "DigitalResourceCollection",
-        "name": (course or {}).get("fullname"),
-        "isPartOf": render.iris.course(courseid or 0),
-    }
+        return WebPage(id=f"{render.iris.site}/")
+    return DigitalResourceCollection(
+        id=render.iris.course_page(courseid or 0),
+        name=text(course, "fullname"),
+        isPartOf=render.iris.course(courseid or 0),
+    )
 
 
-@for_recipes
-def course_section_page(render: Render, courseid: int | None, other: object) -> Entity | None:
+@for_recipes()
+def course_section_page(render: Render, courseid: int | None, other: object) -> Frame | None:
     """The section that was opened, when one was."""
     number = integer(of_other(other, "coursesectionnumber"))
     if number is None or not is_course(courseid):
         return None
-    return {
-        "id": render.iris.course_section(courseid or 0, number),
-        "type": "Frame",
-        "index": number,
-        "isPartOf": render.iris.course_page(courseid or 0),
-    }
+    return Frame(
+        id=render.iris.course_section(courseid or 0, number),
+        index=number,
+        isPartOf=render.iris.course_page(courseid or 0),
+    )
 
 
-@for_recipes
+ACTIVITY_TEXTS: Mapping[str, TextClass] = {
+    "name": "institutional",
+    "extensions.externalUrl": "institutional",
+}
+
+
+@for_recipes(texts=ACTIVITY_TEXTS)
 def activity(
     render: Render,
     cmid: int | None,
     module: Record | None,
     component: str | None,
     courseid: int | None,
-) -> Entity:
+) -> DigitalResource:
     """The activity of the row's course module."""
     modname = module_name(module, component)
-    found = (module or {}).get("activity") or {}
-    entity: Entity = {
-        "id": activity_iri(render, cmid, module, component),
-        "type": activity_type(modname, module or {}),
-        "name": found.get("name") or (module or {}).get("name"),
-        "isPartOf": render.iris.course(courseid or 0) if is_course(courseid) else None,
-    }
-    if entity["type"] in {"AssignableDigitalResource", "Assessment"}:
-        limit = found.get(_ATTEMPTS.get(modname, ""))
-        entity |= {
-            "dateToStartOn": time(found.get(_STARTS.get(modname, ""))),
-            "dateToSubmit": time(found.get(_ENDS.get(modname, ""))),
-            "maxAttempts": limit if limit and limit > 0 else None,
-            "maxScore": maximum_score(module or {}),
-        }
-    if found.get("externalurl"):
-        entity["extensions"] = {"externalUrl": found["externalurl"]}
-    return entity
+    record = (module or {}).get("activity") or {}
+    iri = activity_iri(render, cmid, module, component)
+    name = text(record, "name") or text(module, "name")
+    course = render.iris.course(courseid or 0) if is_course(courseid) else None
+    address = text(record, "externalurl")
+    extensions = {"externalUrl": address} if address else None
+    cls = activity_type(modname, module or {})
+    if issubclass(cls, AssignableDigitalResource):
+        limit = record.get(_ATTEMPTS.get(modname, ""))
+        return cls(
+            id=iri,
+            name=name,
+            isPartOf=course,
+            dateToStartOn=time(record.get(_STARTS.get(modname, ""))),
+            dateToSubmit=time(record.get(_ENDS.get(modname, ""))),
+            maxAttempts=limit if limit and limit > 0 else None,
+            maxScore=maximum_score(module or {}),
+            extensions=extensions,
+        )
+    return cls(id=iri, name=name, isPartOf=course, extensions=extensions)
 
 
-@for_recipes
+@for_recipes(texts=ACTIVITY_TEXTS)
 def named_activity(
     render: Render,
     objectid: int | None,
     module: Record | None,
     other: object,
     courseid: int | None,
-) -> Entity:
+) -> DigitalResource:
     """The activity that was made, changed or deleted; where it is gone, ``other`` names it."""
     modname = module_name(module, None) or of_other(other, "modulename") or ""
     known = {**(module or {}), "id": objectid, "modname": str(modname)}
@@ -183,33 +226,29 @@ def module_name(module: Record | None, component: str | None) -> str:
     return (component or "").removeprefix("mod_") if (component or "").startswith("mod_") else ""
 
 
-def activity_type(modname: str, module: Record) -> str:
+def activity_type(modname: str, module: Record) -> type[DigitalResource]:
     """Type of an activity: one per module; of an unknown module by whether it is graded."""
     if modname == "resource":
-        return _MEDIA.get((module.get("mimetype") or "").partition("/")[0], "Document")
+        return _MEDIA.get((module.get("mimetype") or "").partition("/")[0], Document)
     if modname in MODULE_TYPES:
         return MODULE_TYPES[modname]
     graded = (module.get("grade_item") or {}).get("gradetype")
-    return (
-        "AssignableDigitalResource"
-        if graded and modname not in _NEVER_GRADED
-        else "DigitalResource"
-    )
+    return AssignableDigitalResource if graded and modname not in _NEVER_GRADED else DigitalResource
 
 
-def maximum_score(module: Record) -> float | None:
+def maximum_score(module: Record) -> Decimal | None:
     """The highest grade: the activity's own, the size of its scale, or the gradebook's."""
     grade = (module.get("activity") or {}).get("grade") or 0
     if grade > 0:
-        return float(grade)
+        return decimal(grade)
     item = module.get("grade_item") or {}
     if grade < 0 or item.get("gradetype") == _GRADED_BY_SCALE:
-        return float(module["scale_items"]) if module.get("scale_items") else None
-    return float(item["grademax"]) if item.get("gradetype") == _GRADED_BY_VALUE else None
+        return decimal(module["scale_items"]) if module.get("scale_items") else None
+    return decimal(item["grademax"]) if item.get("gradetype") == _GRADED_BY_VALUE else None
 
 
-def item_maximum(item: Record) -> float | None:
+def item_maximum(item: Record) -> Decimal | None:
     """The highest grade of a grade item: its maximum, or the size of its scale."""
     if item.get("gradetype") == _GRADED_BY_SCALE:
-        return float(item["scale_items"]) if item.get("scale_items") else None
-    return float(item["grademax"]) if item.get("gradetype") == _GRADED_BY_VALUE else None
+        return decimal(item["scale_items"]) if item.get("scale_items") else None
+    return decimal(item["grademax"]) if item.get("gradetype") == _GRADED_BY_VALUE else None

@@ -5,12 +5,19 @@
 
 from __future__ import annotations
 
-from caliper_dagster.translator.entities.activities import activity, activity_iri, maximum_score
+from caliper_dagster.caliper.entities import Attempt, Decimal, Iri, Person, Result, Score
+from caliper_dagster.translator.entities.activities import (
+    ACTIVITY_TEXTS,
+    activity,
+    activity_iri,
+    maximum_score,
+)
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.registry import (
-    Entity,
     Record,
     Render,
+    below,
+    decimal,
     for_recipes,
     integer,
     is_course,
@@ -40,27 +47,26 @@ def submission_attempt(
     anonymous: int | None,
     cmid: int | None,
     courseid: int | None,
-) -> Entity:
+) -> Attempt:
     """A submission from its record, which may be empty, and its id.
 
     The assignee of a team's submission is the Group, by its IRI.
     """
     owner = record.get("userid", owner)
-    assignee: Entity | str | None = anonymous_or(render, anonymous, owner)
+    assignee: Person | Iri | None = anonymous_or(render, anonymous, owner)
     if record.get("groupid") and is_course(courseid):
         assignee = render.iris.group(courseid or 0, record["groupid"])
-    return {
-        "id": assign_iri(render, cmid, f"submission-{number}"),
-        "type": "Attempt",
-        "assignee": assignee,
-        "assignable": activity_iri(render, cmid, None, "mod_assign"),
-        "count": submission_count(record),
-        "dateCreated": time(record.get("timecreated")),
-        "startedAtTime": time(record.get("timestarted")),
-    }
+    return Attempt(
+        id=assign_iri(render, cmid, f"submission-{number}"),
+        assignee=assignee,
+        assignable=activity_iri(render, cmid, None, "mod_assign"),
+        count=submission_count(record),
+        dateCreated=time(record.get("timecreated")),
+        startedAtTime=time(record.get("timestarted")),
+    )
 
 
-@for_recipes
+@for_recipes(names_related_user=True, personal_record=True)
 def submission(
     render: Render,
     objectid: int | None,
@@ -70,14 +76,14 @@ def submission(
     anonymous: int,
     cmid: int | None,
     courseid: int | None,
-) -> Entity:
+) -> Attempt:
     """The submission that the row's ``objectid`` names."""
     return submission_attempt(
         render, object or {}, objectid, relateduserid or userid, anonymous, cmid, courseid
     )
 
 
-@for_recipes
+@for_recipes(names_related_user=True, personal_record=True)
 def submission_of_plugin(
     render: Render,
     other: object,
@@ -87,7 +93,7 @@ def submission_of_plugin(
     anonymous: int,
     cmid: int | None,
     courseid: int | None,
-) -> Entity:
+) -> Attempt:
     """The submission that a submission plugin names in ``other``."""
     record = object or {}
     number = integer(of_other(other, "submissionid")) or record.get("id")
@@ -96,14 +102,13 @@ def submission_of_plugin(
     )
 
 
-@for_recipes
-def commented_submission(render: Render, other: object, cmid: int | None) -> Entity:
+@for_recipes(personal_record=True)
+def commented_submission(render: Render, other: object, cmid: int | None) -> Attempt:
     """The submission that was commented on."""
-    return {
-        "id": assign_iri(render, cmid, f"submission-{integer(of_other(other, 'itemid'))}"),
-        "type": "Attempt",
-        "assignable": activity_iri(render, cmid, None, "mod_assign"),
-    }
+    return Attempt(
+        id=assign_iri(render, cmid, f"submission-{integer(of_other(other, 'itemid'))}"),
+        assignable=activity_iri(render, cmid, None, "mod_assign"),
+    )
 
 
 def graded_iri(
@@ -123,10 +128,14 @@ def graded_iri(
     if not learner:
         return assign_iri(render, module, f"grade-{objectid}-attempt")
     count = submission_count(object)
-    return assign_iri(render, module, f"user-{learner}" + (f"-attempt-{count}" if count else ""))
+    return render.iris.of_user(
+        learner, assign_iri(render, module, "user-"), f"-attempt-{count}" if count else ""
+    )
 
 
-@for_recipes
+@for_recipes(
+    names_related_user=True, personal_record=True, texts=below("assignable", ACTIVITY_TEXTS)
+)
 def graded_submission(
     render: Render,
     objectid: int | None,
@@ -136,21 +145,20 @@ def graded_submission(
     relateduserid: int | None,
     anonymous: int,
     cmid: int | None,
-) -> Entity:
+) -> Attempt:
     """The learner's attempt that was graded."""
     graded = (object or {}).get("submission") or {}
-    return {
-        "id": graded_iri(render, objectid, object, cmid, relateduserid),
-        "type": "Attempt",
-        "assignee": anonymous_or(render, anonymous, relateduserid),
-        "assignable": activity(render, cmid, module, "mod_assign", courseid),
-        "count": submission_count(object),
-        "dateCreated": time(graded.get("timecreated")),
-        "startedAtTime": time(graded.get("timestarted")),
-    }
+    return Attempt(
+        id=graded_iri(render, objectid, object, cmid, relateduserid),
+        assignee=anonymous_or(render, anonymous, relateduserid),
+        assignable=activity(render, cmid, module, "mod_assign", courseid),
+        count=submission_count(object),
+        dateCreated=time(graded.get("timecreated")),
+        startedAtTime=time(graded.get("timestarted")),
+    )
 
 
-@for_recipes
+@for_recipes(tells_grade=True, personal_record=True)
 def assign_score(
     render: Render,
     objectid: int | None,
@@ -159,20 +167,24 @@ def assign_score(
     relateduserid: int | None,
     cmid: int | None,
     actor: int | None,
-) -> Entity:
+) -> Score:
     """The grade that was given, as of the event."""
     grade, maximum = _grade(object or {}, module or {})
-    return {
-        "id": assign_iri(render, cmid, f"grade-{objectid}"),
-        "type": "Score",
-        "attempt": graded_iri(render, objectid, object, cmid, relateduserid),
-        "maxScore": maximum,
-        "scoreGiven": grade,
-        "scoredBy": render.iris.agent(actor),
-    }
+    return Score(
+        id=assign_iri(render, cmid, f"grade-{objectid}"),
+        attempt=graded_iri(render, objectid, object, cmid, relateduserid),
+        maxScore=maximum,
+        scoreGiven=grade,
+        scoredBy=render.iris.agent(actor),
+    )
 
 
-@for_recipes
+@for_recipes(
+    names_related_user=True,
+    tells_grade=True,
+    personal_record=True,
+    texts=below("attempt.assignable", ACTIVITY_TEXTS),
+)
 def assign_result(
     render: Render,
     objectid: int | None,
@@ -182,23 +194,22 @@ def assign_result(
     relateduserid: int | None,
     anonymous: int,
     cmid: int | None,
-) -> Entity:
+) -> Result:
     """The grade as its learner sees it: another thing than the score that was given."""
     learner = relateduserid or (object or {}).get("userid")
     grade, maximum = _grade(object or {}, module or {})
-    return {
-        "id": assign_iri(render, cmid, f"grade-{objectid}-result"),
-        "type": "Result",
-        "attempt": graded_submission(
+    return Result(
+        id=assign_iri(render, cmid, f"grade-{objectid}-result"),
+        attempt=graded_submission(
             render, objectid, object, module, courseid, learner, anonymous, cmid
         ),
-        "maxResultScore": maximum,
-        "resultScore": grade,
-    }
+        maxResultScore=maximum,
+        resultScore=grade,
+    )
 
 
-def _grade(record: Record, module: Record) -> tuple[float | None, float | None]:
+def _grade(record: Record, module: Record) -> tuple[Decimal | None, Decimal | None]:
     grade = record.get("grade")
     if grade is None or grade <= _REMOVED:
         return None, None
-    return grade, maximum_score(module) or record.get("grademax")
+    return decimal(grade), maximum_score(module) or decimal(record.get("grademax"))

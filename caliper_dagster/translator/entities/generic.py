@@ -11,18 +11,28 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from caliper_dagster.caliper import vocabulary
-from caliper_dagster.translator.entities.activities import activity_iri
-from caliper_dagster.translator.entities.organisation import group_membership
-from caliper_dagster.translator.entities.registry import (
+from caliper_dagster.caliper.entities import (
+    ENTITY_CLASSES,
+    Attempt,
+    CourseSection,
+    DigitalResource,
     Entity,
+    Group,
+    SoftwareApplication,
+    WebPage,
+)
+from caliper_dagster.translator.entities.activities import activity_iri
+from caliper_dagster.translator.entities.organisation import course_group
+from caliper_dagster.translator.entities.people import person_reference
+from caliper_dagster.translator.entities.registry import (
     EntityFunction,
     Record,
     Render,
     for_recipes,
     is_course,
+    text,
 )
-from caliper_dagster.translator.identity import Iris
+from caliper_dagster.translator.identity import Iris, is_user_key
 
 PATH_COLUMNS = (
     "objectid", "relateduserid", "userid", "courseid", "cmid", "contextid", "component", "target",
@@ -48,7 +58,9 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
         columns["object"] = None
     if ids:
         columns["target"] = None
-    if vocabulary.is_a(entity_type, "DigitalResource"):
+    cls = ENTITY_CLASSES[entity_type]
+    resource = cls if issubclass(cls, DigitalResource) else None
+    if resource is not None:
         columns |= dict.fromkeys(["cmid", "module", "component", "courseid"])
 
     def from_path(render: Render, *values: object) -> Entity:
@@ -58,15 +70,17 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
         if missing and not ids.isdisjoint(missing):
             iri += f"{'-' if '#' in iri else '#'}{row['target'] or 'unknown'}"
         record = row.get("object") or {}
-        named = record and record.get("id") == row["objectid"]
-        return {
-            "id": iri,
-            "type": entity_type,
-            "name": record.get("name") if named else None,
-            "isPartOf": _whole(render, iri, row) if "module" in row else None,
-        }
+        name = text(record, "name") if record and record.get("id") == row["objectid"] else None
+        if resource is None:
+            return cls(id=iri, name=name)
+        return resource(id=iri, name=name, isPartOf=_whole(render, iri, row))
 
-    return EntityFunction(from_path, tuple(columns))
+    return EntityFunction(
+        from_path,
+        tuple(columns),
+        personal_record=any(is_user_key(name.rpartition(".")[2]) for name in names),
+        texts={"name": "by_table"},
+    )
 
 
 def _with_other(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -136,7 +150,7 @@ def is_resource(objecttable: str | None) -> bool:
     )
 
 
-@for_recipes
+@for_recipes(texts={"name": "by_table"})
 def part(
     render: Render,
     objecttable: str | None,
@@ -157,24 +171,24 @@ def part(
     whole = _place(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
     name = f"{objecttable}-{objectid}" if objecttable and objectid else target
     if not name or (not objecttable and whole == _front(render)):
-        return {"id": render.iris.site, "type": "SoftwareApplication"}
-    entity_type = _part_type(objecttable)
-    return {
-        "id": f"{whole}#{render.iris.quoted(name)}",
-        "type": entity_type,
-        "name": (object or {}).get("name"),
-        "isPartOf": _page_of(render, cmid, module, component, courseid)
-        if entity_type == "DigitalResource"
-        else None,
-    }
+        return SoftwareApplication(
+            id=render.iris.site,
+        )
+    iri = f"{whole}#{render.iris.quoted(name)}"
+    named = text(object, "name")
+    cls = _part_type(objecttable)
+    if issubclass(cls, DigitalResource):
+        page = _page_of(render, cmid, module, component, courseid)
+        return cls(id=iri, name=named, isPartOf=page)
+    return cls(id=iri, name=named)
 
 
-def _part_type(objecttable: str | None) -> str:
+def _part_type(objecttable: str | None) -> type[Entity]:
     if not objecttable:
-        return "DigitalResource"
+        return DigitalResource
     if objecttable.endswith(("attempt", "attempts")):
-        return "Attempt"
-    return "DigitalResource" if is_resource(objecttable) else "Entity"
+        return Attempt
+    return DigitalResource if is_resource(objecttable) else Entity
 
 
 def _known(
@@ -188,18 +202,18 @@ def _known(
     if not objectid:
         return None
     if objecttable == "user":
-        return {"id": render.iris.user(objectid), "type": "Person"}
+        return person_reference(render, objectid)
     if objecttable == "course":
-        return {
-            "id": render.iris.course(objectid),
-            "type": "CourseSection",
-            "name": (object or {}).get("fullname"),
-        }
+        return CourseSection(
+            id=render.iris.course(objectid),
+            name=text(object, "fullname"),
+        )
     if objecttable == "groups":
-        found = group_membership(render, courseid, objectid, object, None, 0)["organization"]
-        return dict(found)
+        return course_group(render, courseid, objectid, object)
     if objecttable == "cohort":
-        return {"id": f"{render.iris.site}/cohort/assign.php?id={objectid}", "type": "Group"}
+        return Group(
+            id=f"{render.iris.site}/cohort/assign.php?id={objectid}",
+        )
     return None
 
 
@@ -221,11 +235,18 @@ def _place(
     return _front(render)
 
 
+def _record_iri(render: Render, before: str, objecttable: str | None, objectid: int | None) -> str:
+    """What a record of a table is named by, below ``before``."""
+    if objecttable == "user" and objectid:
+        return render.iris.of_user(objectid, before)
+    return f"{before}{objectid}"
+
+
 def _front(render: Render) -> str:
     return f"{render.iris.site}/"
 
 
-@for_recipes
+@for_recipes()
 def page(
     render: Render,
     objecttable: str | None,
@@ -237,14 +258,17 @@ def page(
     module: Record | None,
     component: str | None,
     courseid: int | None,
-) -> Entity:
+) -> WebPage:
     """The page that a row of an unknown event was looked at on."""
     whole = _place(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
-    name = "-".join(str(piece) for piece in (component, target, objectid) if piece)
-    return {"id": f"{whole}#page-{render.iris.quoted(name)}", "type": "WebPage"}
+    name = "-".join(str(part) for part in (component, target) if part)
+    start = f"{whole}#page-{render.iris.quoted(name)}"
+    if not objectid:
+        return WebPage(id=start)
+    return WebPage(id=_record_iri(render, start + ("-" if name else ""), objecttable, objectid))
 
 
-@for_recipes
+@for_recipes(names_related_user=True, personal_record=True)
 def part_attempt(
     render: Render,
     objecttable: str | None,
@@ -259,16 +283,13 @@ def part_attempt(
     object: Record | None,
     userid: int | None,
     relateduserid: int | None,
-) -> Entity:
+) -> Attempt:
     """An attempt at an activity of an unknown plugin."""
     whole = _place(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
-    name = f"{objecttable or target}-{objectid}"
+    start = f"{whole}#{render.iris.quoted(str(objecttable or target))}-"
     learner = relateduserid or userid
-    return {
-        "id": f"{whole}#{render.iris.quoted(name)}",
-        "type": "Attempt",
-        "assignee": {"id": render.iris.user(learner), "type": "Person"}
-        if learner and learner > 0
-        else None,
-        "assignable": whole if cmid else None,
-    }
+    return Attempt(
+        id=_record_iri(render, start, objecttable, objectid),
+        assignee=person_reference(render, learner) if learner and learner > 0 else None,
+        assignable=whole if cmid else None,
+    )

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
+from caliper_dagster.caliper.entities import Attempt, Score
 from caliper_dagster.translator.entities.activities import (
+    ACTIVITY_TEXTS,
     activity,
     activity_iri,
     item_maximum,
@@ -14,10 +18,10 @@ from caliper_dagster.translator.entities.lesson import lesson_attempt_iri
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.quiz import attempt_iri, attempt_of
 from caliper_dagster.translator.entities.registry import (
-    Entity,
     Record,
     Render,
-    decimal,
+    below,
+    decimal_or_none,
     for_recipes,
     integer,
     of_other,
@@ -68,15 +72,17 @@ def _attempt_iri(
 
 def _report_iri(render: Render, courseid: int | None, learner: int | None) -> str:
     report = f"{render.iris.site}/grade/report/user/index.php?id={courseid}"
-    return f"{report}&userid={learner}" if learner else report
+    return render.iris.of_user(learner, f"{report}&userid=") if learner else report
 
 
 def learner_attempt_iri(render: Render, thing: str, learner: int | None) -> str:
     """All that a learner did in an activity that does not count attempts."""
-    return f"{thing}#user-{learner}" if learner else f"{thing}#attempt"
+    return render.iris.of_user(learner, f"{thing}#user-") if learner else f"{thing}#attempt"
 
 
-@for_recipes
+@for_recipes(
+    names_related_user=True, personal_record=True, texts=below("assignable", ACTIVITY_TEXTS)
+)
 def graded_item(
     render: Render,
     object: Record | None,
@@ -84,30 +90,33 @@ def graded_item(
     courseid: int | None,
     relateduserid: int | None,
     anonymous: int,
-) -> Entity:
+) -> Attempt:
     """What the gradebook grades: the learner's latest attempt, or what the item stands for."""
     record = object or {}
     item = integer(of_other(other, "itemid")) or record.get("itemid")
     module, attempt = record.get("module") or {}, record.get("attempt") or {}
-    entity: Entity = {
-        "id": _attempt_iri(render, record, courseid, relateduserid, item),
-        "type": "Attempt",
-        "assignee": anonymous_or(render, anonymous, relateduserid),
-        "assignable": activity(render, module["id"], module, None, courseid)
-        if module.get("id") and module.get("modname")
-        else None,
-    }
-    known: Entity = {}
+    iri = _attempt_iri(render, record, courseid, relateduserid, item)
+    assignee = anonymous_or(render, anonymous, relateduserid)
+    assignable = None
+    if module.get("id") and module.get("modname"):
+        assignable = activity(render, module["id"], module, None, courseid)
     if attempt.get("table") == "quiz_attempts":
         known = attempt_of(render, attempt, attempt["id"], relateduserid, anonymous)
     elif attempt.get("table") == "assign_submission":
         known = submission_attempt(
             render, attempt, attempt["id"], relateduserid, anonymous, module.get("id"), courseid
         )
-    return {**known, **{key: value for key, value in entity.items() if value is not None}}
+    else:
+        return Attempt(id=iri, assignee=assignee, assignable=assignable)
+    return replace(
+        known,
+        id=iri,
+        assignee=assignee or known.assignee,
+        assignable=assignable or known.assignable,
+    )
 
 
-@for_recipes
+@for_recipes(tells_grade=True, personal_record=True)
 def grade_score(
     render: Render,
     objectid: int | None,
@@ -117,24 +126,23 @@ def grade_score(
     relateduserid: int | None,
     actor: int | None,
     log_mark: str | None,
-) -> Entity:
+) -> Score:
     """The grade in the gradebook at that time, as ``other`` says; each change has its own score."""
     record = object or {}
     item = integer(of_other(other, "itemid")) or record.get("itemid")
-    grade = decimal(of_other(other, "finalgrade"))
+    grade = decimal_or_none(of_other(other, "finalgrade"))
     if grade is None and not isinstance(other, dict):
-        grade = decimal(record.get("finalgrade"))
-    return {
-        "id": f"{_report_iri(render, courseid, relateduserid)}#grade-{objectid}-{log_mark}",
-        "type": "Score",
-        "attempt": _attempt_iri(render, record, courseid, relateduserid, item),
-        "maxScore": item_maximum(record.get("item") or {}) if grade is not None else None,
-        "scoreGiven": grade,
-        "scoredBy": render.iris.agent(actor),
-    }
+        grade = decimal_or_none(record.get("finalgrade"))
+    return Score(
+        id=f"{_report_iri(render, courseid, relateduserid)}#grade-{objectid}-{log_mark}",
+        attempt=_attempt_iri(render, record, courseid, relateduserid, item),
+        maxScore=item_maximum(record.get("item") or {}) if grade is not None else None,
+        scoreGiven=grade,
+        scoredBy=render.iris.agent(actor),
+    )
 
 
-@for_recipes
+@for_recipes(names_related_user=True, personal_record=True)
 def completion_attempt(
     render: Render,
     cmid: int | None,
@@ -142,12 +150,11 @@ def completion_attempt(
     component: str | None,
     relateduserid: int | None,
     anonymous: int,
-) -> Entity:
+) -> Attempt:
     """What a learner did in an activity, completed or not."""
     thing = activity_iri(render, cmid, module, component)
-    return {
-        "id": learner_attempt_iri(render, thing, relateduserid),
-        "type": "Attempt",
-        "assignee": anonymous_or(render, anonymous, relateduserid),
-        "assignable": thing,
-    }
+    return Attempt(
+        id=learner_attempt_iri(render, thing, relateduserid),
+        assignee=anonymous_or(render, anonymous, relateduserid),
+        assignable=thing,
+    )

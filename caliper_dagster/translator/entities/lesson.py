@@ -6,21 +6,40 @@ have no id in Moodle; they are numbered per learner by ``retry``, which counts f
 
 from __future__ import annotations
 
-from caliper_dagster.translator.entities.activities import activity, activity_iri
+from collections.abc import Mapping
+
+from caliper_dagster.caliper.entities import (
+    AssessmentItem,
+    Attempt,
+    FillinBlankResponse,
+    MultipleChoiceResponse,
+    Page,
+    Response,
+    Score,
+    TrueFalseResponse,
+)
+from caliper_dagster.translator.entities.activities import ACTIVITY_TEXTS, activity, activity_iri
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.registry import (
-    Entity,
     Record,
     Render,
+    below,
+    decimal,
     duration,
     for_recipes,
     integer,
     of_other,
+    text,
     time,
 )
 
-_RESPONSES = {1: "FillinBlankResponse", 2: "TrueFalseResponse", 3: "MultipleChoiceResponse",
-              5: "FillinBlankResponse", 8: "FillinBlankResponse"}  # fmt: skip
+_RESPONSES: Mapping[int, type[Response]] = {
+    1: FillinBlankResponse,
+    2: TrueFalseResponse,
+    3: MultipleChoiceResponse,
+    5: FillinBlankResponse,
+    8: FillinBlankResponse,
+}
 """By ``lesson_pages.qtype``: short answer, true/false, multiple choice, matching, numerical."""
 
 _QUESTION_TYPES = frozenset({1, 2, 3, 5, 8, 10})
@@ -32,60 +51,61 @@ def lesson_attempt_iri(
     """A learner's run through a lesson."""
     lesson = render.iris.activity("lesson", cmid or 0)
     number = f"-retry-{retry}" if retry is not None else ""
-    return f"{lesson}#user-{learner}{number}" if learner else f"{lesson}#attempt"
+    if not learner:
+        return f"{lesson}#attempt"
+    return render.iris.of_user(learner, f"{lesson}#user-", number)
 
 
-@for_recipes
+@for_recipes(personal_record=True)
 def lesson_attempt(
     render: Render, object: Record | None, userid: int | None, anonymous: int, cmid: int | None
-) -> Entity:
+) -> Attempt:
     """The learner's run through the lesson, with its times."""
     run = (object or {}).get("attempt") or {}
     started, ended = run.get("starttime"), run.get("lessontime")
-    return {
-        "id": lesson_attempt_iri(render, cmid, userid, run.get("retry")),
-        "type": "Attempt",
-        "assignee": anonymous_or(render, anonymous, userid),
-        "assignable": activity_iri(render, cmid, None, "mod_lesson"),
-        "count": run["retry"] + 1 if run.get("retry") is not None else None,
-        "startedAtTime": time(started),
-        "duration": duration(ended - started) if started and ended else None,
-    }
+    return Attempt(
+        id=lesson_attempt_iri(render, cmid, userid, run.get("retry")),
+        assignee=anonymous_or(render, anonymous, userid),
+        assignable=activity_iri(render, cmid, None, "mod_lesson"),
+        count=run["retry"] + 1 if run.get("retry") is not None else None,
+        startedAtTime=time(started),
+        duration=duration(ended - started) if started and ended else None,
+    )
 
 
 def _page_iri(render: Render, cmid: int | None, page: int | None) -> str:
     return f"{render.iris.activity('lesson', cmid or 0)}&pageid={page}"
 
 
-@for_recipes
+@for_recipes(texts={"name": "institutional"})
 def lesson_question(
     render: Render, objectid: int | None, object: Record | None, cmid: int | None
-) -> Entity:
+) -> AssessmentItem:
     """A question page."""
-    return {
-        "id": _page_iri(render, cmid, objectid),
-        "type": "AssessmentItem",
-        "name": (object or {}).get("title"),
-        "isPartOf": activity_iri(render, cmid, None, "mod_lesson"),
-    }
+    return AssessmentItem(
+        id=_page_iri(render, cmid, objectid),
+        name=text(object, "title"),
+        isPartOf=activity_iri(render, cmid, None, "mod_lesson"),
+    )
 
 
-@for_recipes
+@for_recipes(texts={"name": "institutional"})
 def lesson_page(
     render: Render, objectid: int | None, object: Record | None, other: object, cmid: int | None
-) -> Entity:
+) -> AssessmentItem | Page:
     """A page that was made, changed or deleted: a question, or a page to read."""
     record = object or {}
     question = record.get("qtype") in _QUESTION_TYPES if "qtype" in record else None
     if question is None:
         question = of_other(other, "pagetype") not in (None, "", "Content", "End of branch")
-    return {
-        **lesson_question(render, objectid, object, cmid),
-        "type": "AssessmentItem" if question else "Page",
-    }
+    return (AssessmentItem if question else Page)(
+        id=_page_iri(render, cmid, objectid),
+        name=text(record, "title"),
+        isPartOf=activity_iri(render, cmid, None, "mod_lesson"),
+    )
 
 
-@for_recipes
+@for_recipes(personal_record=True, texts={"value": "personal", "values": "personal"})
 def lesson_response(
     render: Render,
     objectid: int | None,
@@ -94,35 +114,32 @@ def lesson_response(
     anonymous: int,
     cmid: int | None,
     log_mark: str | None,
-) -> Entity:
+) -> Response:
     """The answer to a question page; its text only where free text may be sent."""
     record = object or {}
     answer = record.get("answer") or {}
-    name = _RESPONSES.get(record.get("qtype") or 0, "Response")
-    text = (answer.get("response") or answer.get("useranswer")) if render.free_text else None
-    values: Entity = {}
-    if text and name == "FillinBlankResponse":
-        values = {"values": [str(text)]}
-    elif text and name != "Response":
-        values = {"value": str(text)}
+    cls = _RESPONSES.get(record.get("qtype") or 0, Response)
+    written = (answer.get("response") or answer.get("useranswer")) if render.free_text else None
     number = (
         f"answer-{answer['id']}" if answer.get("id") else f"page-{objectid}-response-{log_mark}"
     )
-    return {
-        "id": f"{render.iris.activity('lesson', cmid or 0)}#{number}",
-        "type": name,
-        "attempt": {
-            "id": lesson_attempt_iri(render, cmid, userid, answer.get("retry")),
-            "type": "Attempt",
-            "assignee": anonymous_or(render, anonymous, userid),
-            "assignable": activity_iri(render, cmid, None, "mod_lesson"),
-        },
-        **values,
-        "extensions": {"correct": bool(answer["correct"])} if "correct" in answer else None,
-    }
+    iri = f"{render.iris.activity('lesson', cmid or 0)}#{number}"
+    attempt = Attempt(
+        id=lesson_attempt_iri(render, cmid, userid, answer.get("retry")),
+        assignee=anonymous_or(render, anonymous, userid),
+        assignable=activity_iri(render, cmid, None, "mod_lesson"),
+    )
+    extensions = {"correct": bool(answer["correct"])} if "correct" in answer else None
+    if written and issubclass(cls, FillinBlankResponse):
+        return cls(id=iri, attempt=attempt, values=[str(written)], extensions=extensions)
+    if written and issubclass(cls, MultipleChoiceResponse | TrueFalseResponse):
+        return cls(id=iri, attempt=attempt, value=str(written), extensions=extensions)
+    return cls(id=iri, attempt=attempt, extensions=extensions)
 
 
-@for_recipes
+@for_recipes(
+    names_related_user=True, personal_record=True, texts=below("assignable", ACTIVITY_TEXTS)
+)
 def lesson_answer(
     render: Render,
     object: Record | None,
@@ -132,19 +149,18 @@ def lesson_answer(
     relateduserid: int | None,
     anonymous: int,
     cmid: int | None,
-) -> Entity:
+) -> Attempt:
     """The learner's answer to an essay question, as the attempt that is graded."""
     record = object or {}
-    return {
-        "id": _answer_iri(render, other, cmid),
-        "type": "Attempt",
-        "assignee": anonymous_or(render, anonymous, record.get("userid") or relateduserid),
-        "assignable": activity(render, cmid, module, "mod_lesson", courseid),
-        "count": record["retry"] + 1 if record.get("retry") is not None else None,
-    }
+    return Attempt(
+        id=_answer_iri(render, other, cmid),
+        assignee=anonymous_or(render, anonymous, record.get("userid") or relateduserid),
+        assignable=activity(render, cmid, module, "mod_lesson", courseid),
+        count=record["retry"] + 1 if record.get("retry") is not None else None,
+    )
 
 
-@for_recipes
+@for_recipes(personal_record=True)
 def lesson_essay_score(
     render: Render,
     object: Record | None,
@@ -152,18 +168,17 @@ def lesson_essay_score(
     cmid: int | None,
     actor: int | None,
     log_mark: str | None,
-) -> Entity:
+) -> Score:
     """The score of an essay."""
     record = object or {}
     given, maximum = record.get("score"), record.get("maxscore")
-    return {
-        "id": f"{_answer_iri(render, other, cmid)}-score-{log_mark}",
-        "type": "Score",
-        "attempt": _answer_iri(render, other, cmid),
-        "maxScore": float(maximum) if maximum is not None and given is not None else None,
-        "scoreGiven": float(given) if given is not None else None,
-        "scoredBy": render.iris.agent(actor),
-    }
+    return Score(
+        id=f"{_answer_iri(render, other, cmid)}-score-{log_mark}",
+        attempt=_answer_iri(render, other, cmid),
+        maxScore=decimal(maximum) if given is not None else None,
+        scoreGiven=decimal(given),
+        scoredBy=render.iris.agent(actor),
+    )
 
 
 def _answer_iri(render: Render, other: object, cmid: int | None) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
+from caliper_dagster.caliper.entities import CourseSection, Group, Membership, Organization
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.registry import (
-    Entity,
     Record,
     Render,
     for_recipes,
     is_course,
+    text,
 )
 from caliper_dagster.translator.roles import caliper_roles
 
@@ -17,37 +20,36 @@ _CATEGORY_LEVEL = 40
 
 
 def _member(
-    render: Render, organization: str | Entity, user: int | None, anonymous: int, fragment: str
-) -> Entity:
-    thing = organization if isinstance(organization, str) else str(organization["id"])
-    return {
-        "id": f"{thing}#{fragment}{user}" if user else f"{thing}#{fragment}",
-        "type": "Membership",
-        "member": anonymous_or(render, anonymous, user),
-        "organization": organization,
-    }
+    render: Render, organization: Organization, user: int | None, anonymous: int, fragment: str
+) -> Membership:
+    place = f"{organization.id}#{fragment}"
+    return Membership(
+        id=render.iris.of_user(user, place) if user else place,
+        member=anonymous_or(render, anonymous, user),
+        organization=organization,
+    )
 
 
-@for_recipes
+@for_recipes(names_related_user=True, personal_record=True)
 def enrolment_membership(
     render: Render,
     courseid: int | None,
     relateduserid: int | None,
     relateduser_membership: Record | None,
     anonymous: int,
-) -> Entity:
+) -> Membership:
     """A user in a course: the same membership as the one with which that user acts there."""
-    course = {"id": render.iris.course(courseid or 0), "type": "CourseSection"}
-    entity = _member(render, course, relateduserid, anonymous, "member-")
+    course = CourseSection(
+        id=render.iris.course(courseid or 0),
+    )
+    member = _member(render, course, relateduserid, anonymous, "member-")
     if relateduserid and courseid:
-        entity["id"] = render.iris.membership(relateduserid, courseid)
+        member = replace(member, id=render.iris.membership(relateduserid, courseid))
     record = relateduser_membership or {}
-    if record.get("roles"):
-        entity["roles"] = caliper_roles(record)
-    return entity
+    return replace(member, roles=caliper_roles(record)) if record.get("roles") else member
 
 
-@for_recipes
+@for_recipes(names_related_user=True, personal_record=True)
 def role_membership(
     render: Render,
     objectid: int | None,
@@ -57,29 +59,40 @@ def role_membership(
     contextid: int | None,
     relateduserid: int | None,
     anonymous: int,
-) -> Entity:
+) -> Membership:
     """A user with a role in a context: a course, a category, or another part of the site."""
-    organization: Entity = {"id": render.iris.organization, "type": "Organization"}
+    organization = Organization(
+        id=render.iris.organization,
+    )
     if contextlevel == _COURSE_LEVEL and is_course(contextinstanceid):
-        organization = {
-            "id": render.iris.course(contextinstanceid or 0),
-            "type": "CourseSection",
-        }
+        organization = CourseSection(
+            id=render.iris.course(contextinstanceid or 0),
+        )
     elif contextlevel == _CATEGORY_LEVEL:
-        organization = {
-            "id": f"{render.iris.site}/course/index.php?categoryid={contextinstanceid}",
-            "type": "Organization",
-        }
+        organization = Organization(
+            id=f"{render.iris.site}/course/index.php?categoryid={contextinstanceid}",
+        )
     # A person may hold several roles in one context, each assigned by itself.
     fragment = f"context-{contextid}-role-{objectid}-member-"
-    entity = _member(render, organization, relateduserid, anonymous, fragment)
+    member = _member(render, organization, relateduserid, anonymous, fragment)
     role = object or {}
     if role.get("shortname"):
-        entity["roles"] = caliper_roles({"roles": [role]})
-    return entity
+        return replace(member, roles=caliper_roles({"roles": [role]}))
+    return member
 
 
-@for_recipes
+def course_group(
+    render: Render, courseid: int | None, objectid: int | None, object: Record | None
+) -> Group:
+    """A group of a course."""
+    return Group(
+        id=render.iris.group(courseid or 0, objectid or 0),
+        name=text(object, "name"),
+        subOrganizationOf=render.iris.course(courseid or 0),
+    )
+
+
+@for_recipes(names_related_user=True, personal_record=True, texts={"organization.name": "shared"})
 def group_membership(
     render: Render,
     courseid: int | None,
@@ -87,29 +100,23 @@ def group_membership(
     object: Record | None,
     relateduserid: int | None,
     anonymous: int,
-) -> Entity:
+) -> Membership:
     """A user in a group of a course."""
-    group = {
-        "id": render.iris.group(courseid or 0, objectid or 0),
-        "type": "Group",
-        "name": (object or {}).get("name"),
-        "subOrganizationOf": render.iris.course(courseid or 0),
-    }
+    group = course_group(render, courseid, objectid, object)
     return _member(render, group, relateduserid, anonymous, "member-")
 
 
-@for_recipes
+@for_recipes(names_related_user=True, personal_record=True, texts={"organization.name": "shared"})
 def cohort_membership(
     render: Render,
     objectid: int | None,
     object: Record | None,
     relateduserid: int | None,
     anonymous: int,
-) -> Entity:
+) -> Membership:
     """A user in a cohort."""
-    cohort = {
-        "id": f"{render.iris.site}/cohort/assign.php?id={objectid}",
-        "type": "Group",
-        "name": (object or {}).get("name"),
-    }
+    cohort = Group(
+        id=f"{render.iris.site}/cohort/assign.php?id={objectid}",
+        name=text(object, "name"),
+    )
     return _member(render, cohort, relateduserid, anonymous, "member-")

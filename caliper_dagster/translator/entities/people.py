@@ -2,104 +2,122 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from caliper_dagster.caliper.entities import (
+    Membership,
+    Person,
+    Session,
+    SoftwareApplication,
+    SystemIdentifier,
+)
 from caliper_dagster.caliper.vocabulary import TERM
-from caliper_dagster.translator.entities.registry import Entity, Record, Render, for_recipes, time
+from caliper_dagster.translator.entities.registry import (
+    Record,
+    Render,
+    for_recipes,
+    for_translator,
+    text,
+    time,
+)
 from caliper_dagster.translator.identity import ANONYMOUS_PERSON
 from caliper_dagster.translator.roles import caliper_roles
 
 
-@for_recipes
-def site(render: Render, site: Record | None) -> Entity:
+@for_recipes(texts={"version": "institutional"})
+def site(render: Render, site: Record | None) -> SoftwareApplication:
     """The Moodle site, as edApp, as what one logs in to, and as who acts when nobody does."""
-    return {
-        "id": render.iris.site,
-        "type": "SoftwareApplication",
-        "version": (site or {}).get("release"),
-    }
+    return SoftwareApplication(id=render.iris.site, version=text(site, "release"))
 
 
-def person(render: Render, user: Record) -> Entity:
+@for_translator(
+    personal_record=True, texts={"name": "person", "otherIdentifiers.identifier": "person"}
+)
+def actor_person(render: Render, actor: int, user: Record | None) -> Person:
+    """The acting person; without a record by id alone."""
+    return person(render, user or {"id": actor})
+
+
+def person(render: Render, user: Record) -> Person:
     """A person; of a deleted or unknown user only the id."""
-    entity = person_reference(render, user["id"])
     if user.get("deleted") or "username" not in user:
-        return entity
+        return person_reference(render, user["id"])
+    name = None
     if render.person.names:
-        names = (user["firstname"], user["lastname"])
-        entity["name"] = " ".join(name for name in names if name)
+        name = " ".join(part for part in (user["firstname"], user["lastname"]) if part) or None
+    return Person(
+        id=render.iris.user(user["id"]), name=name, otherIdentifiers=_identifiers(render, user)
+    )
+
+
+def _identifiers(render: Render, user: Record) -> Sequence[SystemIdentifier] | None:
+    number = render.iris.of_user(user["id"])
     values = {
-        "SystemId": str(user["id"]),
-        "LtiUserId": str(user["id"]),
+        "SystemId": number,
+        "LtiUserId": number,
         "AccountUserName": user["username"],
         "SisSourcedId": user["idnumber"],
         "LisSourcedId": user["idnumber"],
         "EmailAddress": user["email"],
     }
-    entity["otherIdentifiers"] = [
-        {
-            "type": "SystemIdentifier",
-            "identifierType": name,
-            "identifier": values[name],
-            "source": render.iris.site,
-        }
+    return [
+        SystemIdentifier(identifierType=name, identifier=values[name], source=render.iris.site)
         for name in render.person.identifiers
         if values[name]
-    ]
-    return entity
+    ] or None
 
 
-def person_reference(render: Render, user: int) -> Entity:
+def person_reference(render: Render, user: int) -> Person:
     """A person by id alone."""
-    return {"id": render.iris.user(user), "type": "Person"}
+    return Person(id=render.iris.user(user))
 
 
-@for_recipes
-def related_person(render: Render, relateduserid: int | None, anonymous: int) -> Entity | None:
+@for_recipes(names_related_user=True, personal_record=True)
+def related_person(render: Render, relateduserid: int | None, anonymous: int) -> Person:
     """The user whom the row is about."""
-    return anonymous_or(render, anonymous, relateduserid) or dict(ANONYMOUS_PERSON)
+    return anonymous_or(render, anonymous, relateduserid) or ANONYMOUS_PERSON
 
 
-def anonymous_or(render: Render, anonymous: int | None, user: int | None) -> Entity | None:
+def anonymous_or(render: Render, anonymous: int | None, user: int | None) -> Person | None:
     """A person by id; the anonymous form when the row is anonymous; None without an id."""
     if anonymous == 1:
-        return dict(ANONYMOUS_PERSON)
+        return ANONYMOUS_PERSON
     return person_reference(render, user) if user and user > 0 else None
 
 
-def membership(render: Render, record: Record) -> Entity:
+@for_translator(personal_record=True)
+def membership(render: Render, record: Record) -> Membership:
     """A person in a course, with all roles; without roles where nothing is known about them."""
     user, course = record["user"], record["course"]
-    entity: Entity = {
-        "id": render.iris.membership(user, course),
-        "type": "Membership",
-        "member": render.iris.user(user),
-        "organization": render.iris.course(course),
-    }
-    if "roles" in record:
-        entity["roles"] = caliper_roles(record)
-        entity["status"] = "Active" if record["active"] else "Inactive"
-    return entity
+    known = "roles" in record
+    return Membership(
+        id=render.iris.membership(user, course),
+        member=render.iris.user(user),
+        organization=render.iris.course(course),
+        roles=caliper_roles(record) if known else None,
+        status=("Active" if record["active"] else "Inactive") if known else None,
+    )
 
 
-def guest_membership(render: Render, record: Record) -> Entity:
+@for_translator()
+def guest_membership(render: Render, record: Record) -> Membership:
     """The guest account in a course: nobody in particular, with a guest's roles."""
-    return {
-        **membership(render, record),
-        "id": f"{TERM}Membership",
-        "member": dict(ANONYMOUS_PERSON),
-    }
+    return replace(membership(render, record), id=f"{TERM}Membership", member=ANONYMOUS_PERSON)
 
 
-def session(render: Render, session: Record, actor: int, ended: int | None) -> Entity | None:
+@for_translator(personal_record=True)
+def session(render: Render, session: Record, actor: int, ended: int | None) -> Session | None:
     """The session that a log-in opened; with its end (Unix time) in the row that logs out.
 
     None when it is not the actor's: a teacher's click is not part of the learner's session.
     """
     if session["user"] != actor:
         return None
-    return {
-        "id": render.iris.session(session["id"]),
-        "type": "Session",
-        "user": render.iris.user(actor),
-        "startedAtTime": time(session["timecreated"]),
-        "endedAtTime": time(ended),
-    }
+    return Session(
+        id=render.iris.session(session["id"]),
+        user=render.iris.user(actor),
+        startedAtTime=time(session["timecreated"]),
+        endedAtTime=time(ended),
+    )

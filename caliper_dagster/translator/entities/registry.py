@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import isfinite
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+from caliper_dagster.caliper.entities import Decimal, Duration, Entity, Time
 from caliper_dagster.translator.identity import Iris
 from caliper_dagster.translator.rows import parameters
 
 Record = Mapping[str, Any]
-Entity = dict[str, Any]
 
 FRONT_PAGE = 1
 """Course id of the front page, which is no course."""
@@ -42,27 +42,91 @@ class Render:
     free_text: bool = False
 
 
+TextClass = Literal["institutional", "shared", "personal", "person", "by_table"]
+"""Whose words a text is: the institution's (names of courses and activities), a group's (names of
+groups, concepts of glossaries, options of choices), a person's own (subjects, tags, answers), or
+what identifies a person (names, user names). ``by_table``: the table of the object decides
+(:func:`classification.class_of_name`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class EntityFunction:
-    """An entity function with the columns that its parameters name."""
+    """A function that makes an entity, with what is known of all entities that it makes.
+
+    Attributes:
+        function: gets :class:`Render` and the columns; gives an entity, or None.
+        columns: the columns that its parameters name.
+        names_related_user: whether the entity names the related user of the row.
+        tells_grade: whether it tells a grade, which may be another today than it was then.
+        personal_record: whether it belongs to one person, as an attempt does, so that its id leads
+            to that person.
+        texts: class of each text that the entity can hold, by the path of the property, such as
+            ``assignable.name``.
+    """
 
     function: Callable[..., Entity | None]
     columns: tuple[str, ...]
+    names_related_user: bool = False
+    tells_grade: bool = False
+    personal_record: bool = False
+    texts: Mapping[str, TextClass] = field(default_factory=dict)
 
 
 ENTITY_FUNCTIONS: dict[str, EntityFunction] = {}
 """Those that a recipe may name, by name."""
 
+TRANSLATOR_FUNCTIONS: dict[str, EntityFunction] = {}
+"""Those that only the translator itself calls, by name: for actors, memberships and sessions."""
+
 F = TypeVar("F", bound=Callable[..., Entity | None])
 
 
-def for_recipes(function: F) -> F:
-    """Let recipes name this function."""
-    ENTITY_FUNCTIONS[function.__name__] = EntityFunction(function, parameters(function)[1:])
-    return function
+def for_recipes(
+    *,
+    names_related_user: bool = False,
+    tells_grade: bool = False,
+    personal_record: bool = False,
+    texts: Mapping[str, TextClass] | None = None,
+) -> Callable[[F], F]:
+    """Let recipes name a function; see :class:`EntityFunction` for the arguments."""
+
+    def register(function: F) -> F:
+        ENTITY_FUNCTIONS[function.__name__] = EntityFunction(
+            function,
+            parameters(function)[1:],
+            names_related_user,
+            tells_grade,
+            personal_record,
+            texts or {},
+        )
+        return function
+
+    return register
 
 
-def time(seconds: float | None) -> str | None:
+def for_translator(
+    *, personal_record: bool = False, texts: Mapping[str, TextClass] | None = None
+) -> Callable[[F], F]:
+    """Register a function that only the translator calls, likewise."""
+
+    def register(function: F) -> F:
+        TRANSLATOR_FUNCTIONS[function.__name__] = EntityFunction(
+            function,
+            parameters(function)[1:],
+            personal_record=personal_record,
+            texts=texts or {},
+        )
+        return function
+
+    return register
+
+
+def below(path: str, texts: Mapping[str, TextClass]) -> dict[str, TextClass]:
+    """Classes of the texts of an entity that another one holds at a path."""
+    return {f"{path}.{name}": kind for name, kind in texts.items()}
+
+
+def time(seconds: float | None) -> Time | None:
     """A date as Caliper wants it (UTC, milliseconds); None for Moodle's "no date", which is 0."""
     if not seconds or seconds < 0:
         return None
@@ -70,13 +134,19 @@ def time(seconds: float | None) -> str | None:
 
 
 @lru_cache(maxsize=20_000)
-def _written(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+def _written(seconds: float) -> Time:
+    return Time(datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"))
 
 
-def duration(seconds: float | None) -> str | None:
+def duration(seconds: float | None) -> Duration | None:
     """A span of time in ISO 8601."""
-    return f"PT{int(seconds)}S" if seconds is not None and seconds >= 0 else None
+    return Duration(f"PT{int(seconds)}S") if seconds is not None and seconds >= 0 else None
+
+
+def text(record: Record | None, key: str) -> str | None:
+    """A text of a record; None when it is missing or empty."""
+    found: str | None = record.get(key) if record else None
+    return found or None
 
 
 def of_other(other: object, key: str) -> Any:  # noqa: ANN401 - decoded JSON
@@ -94,10 +164,19 @@ def integer(value: object) -> int | None:
         return None
 
 
-def decimal(value: object) -> float | None:
-    """A number with a fraction, which PHP often stores as text; ``NaN`` and the like are none."""
+def decimal(value: float | str | None) -> Decimal | None:
+    """A number with a fraction: ``10`` becomes ``10.0``. The one place where decimals are made.
+
+    Raises:
+        ValueError: the text is no number.
+    """
+    return None if value is None else Decimal(float(value))
+
+
+def decimal_or_none(value: object) -> Decimal | None:
+    """Likewise of what PHP may have stored as text; None for what is no finite number."""
     try:
-        number = float(str(value)) if value is not None and not isinstance(value, bool) else None
+        number = decimal(str(value)) if value is not None and not isinstance(value, bool) else None
     except ValueError:
         return None
     return number if number is not None and isfinite(number) else None

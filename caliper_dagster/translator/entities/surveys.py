@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from caliper_dagster.caliper.entities import Attempt, MultiselectResponse, QuestionnaireItem
 from caliper_dagster.translator.entities.activities import activity_iri
 from caliper_dagster.translator.entities.grades import learner_attempt_iri
 from caliper_dagster.translator.entities.people import anonymous_or
-from caliper_dagster.translator.entities.registry import Entity, Record, Render, for_recipes
+from caliper_dagster.translator.entities.registry import Record, Render, for_recipes, text
 
 
-@for_recipes
+@for_recipes(personal_record=True)
 def feedback_attempt(
     render: Render,
     objectid: int | None,
@@ -16,50 +17,47 @@ def feedback_attempt(
     anonymous: int,
     cmid: int | None,
     module: Record | None,
-) -> Entity:
+) -> Attempt:
     """A response to a feedback."""
     entries = f"{render.iris.site}/mod/feedback/show_entries.php"
-    return {
-        "id": f"{entries}?id={cmid}&showcompleted={objectid}",
-        "type": "Attempt",
-        "assignee": anonymous_or(render, anonymous, userid),
-        "assignable": activity_iri(render, cmid, module, "mod_feedback"),
-    }
+    return Attempt(
+        id=f"{entries}?id={cmid}&showcompleted={objectid}",
+        assignee=anonymous_or(render, anonymous, userid),
+        assignable=activity_iri(render, cmid, module, "mod_feedback"),
+    )
 
 
-@for_recipes
+@for_recipes(personal_record=True)
 def survey_attempt(
     render: Render,
     userid: int | None,
     anonymous: int,
     cmid: int | None,
     module: Record | None,
-) -> Entity:
+) -> Attempt:
     """A response to a survey, which a person gives once."""
     thing = activity_iri(render, cmid, module, "mod_survey")
-    return {
-        "id": learner_attempt_iri(render, thing, userid),
-        "type": "Attempt",
-        "assignee": anonymous_or(render, anonymous, userid),
-        "assignable": thing,
-    }
+    return Attempt(
+        id=learner_attempt_iri(render, thing, userid),
+        assignee=anonymous_or(render, anonymous, userid),
+        assignable=thing,
+    )
 
 
-@for_recipes
+@for_recipes(texts={"name": "institutional"})
 def choice_question(
     render: Render, cmid: int | None, module: Record | None, component: str | None
-) -> Entity:
+) -> QuestionnaireItem:
     """The one question of a choice."""
     thing = activity_iri(render, cmid, module, component)
-    return {
-        "id": f"{thing}#question",
-        "type": "QuestionnaireItem",
-        "name": ((module or {}).get("activity") or {}).get("name"),
-        "isPartOf": thing,
-    }
+    return QuestionnaireItem(
+        id=f"{thing}#question",
+        name=text((module or {}).get("activity"), "name"),
+        isPartOf=thing,
+    )
 
 
-@for_recipes
+@for_recipes(personal_record=True, texts={"selections": "shared"})
 def choice_response(
     render: Render,
     objectid: int | None,
@@ -70,17 +68,15 @@ def choice_response(
     component: str | None,
     anonymous: int,
     log_mark: str | None,
-) -> Entity:
+) -> MultiselectResponse:
     """The options that were chosen."""
     thing = activity_iri(render, cmid, module, component)
-    return {
-        "id": f"{thing}#answer-{objectid}-{log_mark}",
-        "type": "MultiselectResponse",
-        "attempt": {
-            "id": learner_attempt_iri(render, thing, actor),
-            "type": "Attempt",
-            "assignee": anonymous_or(render, anonymous, actor),
-            "assignable": thing,
-        },
-        "selections": (object or {}).get("options"),
-    }
+    return MultiselectResponse(
+        id=f"{thing}#answer-{objectid}-{log_mark}",
+        attempt=Attempt(
+            id=learner_attempt_iri(render, thing, actor),
+            assignee=anonymous_or(render, anonymous, actor),
+            assignable=thing,
+        ),
+        selections=(object or {}).get("options") or None,
+    )

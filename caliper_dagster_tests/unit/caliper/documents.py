@@ -3,9 +3,10 @@
 import copy
 from typing import Any
 
-from caliper_dagster.caliper.vocabulary import CONTEXT
+from caliper_dagster.caliper import versions
 
-V1P1, V1P2 = CONTEXT["v1p1"], CONTEXT["v1p2"]
+V1P1, V1P2 = (version.context for version in versions.VERSIONS)
+EXTENSION_CONTEXTS = versions.V1P1.extension_contexts
 
 ANONYMOUS = "http://purl.imsglobal.org/caliper/Person"
 

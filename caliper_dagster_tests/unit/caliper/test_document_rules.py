@@ -6,17 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caliper_dagster.caliper import jsonld, vocabulary
+from caliper_dagster.caliper import jsonld, versions, vocabulary
 from caliper_dagster.caliper.document_rules import parse, validate
 from caliper_dagster.caliper.problems import RULES
 from caliper_dagster.caliper.ruleset import dialect
-from caliper_dagster.caliper.vocabulary import CONTEXT, EXTENSION_CONTEXTS
+from caliper_dagster.caliper.versions import VERSIONS, Version
 from caliper_dagster_tests.unit.caliper.documents import (
     ANONYMOUS,
     ASSIGNMENT,
     DESCRIBE,
     ENVELOPE,
     EVENT,
+    EXTENSION_CONTEXTS,
     LAUNCH,
     V1P1,
     V1P2,
@@ -33,29 +34,29 @@ def seen(document: object, *, strict: bool = False) -> list[tuple[str, str]]:
 # The tables against the contexts
 
 
-def _names(version: vocabulary.Version) -> set[str]:
+def _names(version: Version) -> set[str]:
     return {
         *(name for name in vocabulary.ENTITY_TYPES if vocabulary.exists(name, version)),
-        *(
-            name
-            for name, event in vocabulary.EVENT_TYPES.items()
-            if version == "v1p2" or not event.new_in_1_2
-        ),
-        *vocabulary.ACTIONS[version],
+        *(name for name, event in vocabulary.EVENT_TYPES.items() if version.has(event.since)),
+        *(action for action in vocabulary.ACTIONS if vocabulary.has_action(action, version)),
         *(
             key
             for name in vocabulary.ENTITY_TYPES
             if vocabulary.exists(name, version)
             for key in vocabulary.properties(name)
-            if version == "v1p2" or not vocabulary.is_new_property(key)
+            if vocabulary.has_property(key, version)
         ),
-        *(vocabulary.EVENT_PROPERTIES.keys() - ({"profile"} if version == "v1p1" else set())),
+        *(
+            key
+            for key in vocabulary.EVENT_PROPERTIES
+            if vocabulary.has_event_property(key, version)
+        ),
     }
 
 
-@pytest.mark.parametrize("version", ["v1p1", "v1p2"])
+@pytest.mark.parametrize("version", VERSIONS, ids=str)
 def test_the_contexts_define_every_name_of_the_tables(version):
-    undefined = _names(version) - jsonld.terms(CONTEXT[version])
+    undefined = _names(version) - jsonld.terms(version.context)
     assert undefined == {"storageName", "EnabledClosedCaptioning", "DisabledClosedCaptioning"}
 
 
@@ -73,9 +74,11 @@ def test_extensions_define_what_1_1_has_and_more(name):
 def test_slots_and_required_properties_name_what_exists():
     for key, slots in vocabulary._SLOTS.items():
         event_type, _, action = key.partition("/")
-        event_type = event_type.removesuffix(" v1p1")
+        event_type = event_type.removesuffix(" 1.1")
         assert event_type in vocabulary.EVENT_TYPES
-        assert not action or action in vocabulary.event_actions(event_type, "v1p2", strict=True)
+        assert not action or action in vocabulary.event_actions(
+            event_type, versions.V1P2, strict=True
+        )
         for types in slots.values():
             assert set(types.split("|")) <= vocabulary.ENTITY_TYPES.keys()
 
@@ -411,19 +414,19 @@ def test_no_text_raises(text):
 
 
 def test_tables_are_made_ready_once():
-    spoken = dialect("v1p2", strict=True)
+    spoken = dialect(versions.V1P2, strict=True)
     assert not validate(EVENT, strict=True)
     before = spoken.event("GradeEvent", "Graded"), spoken.entity("Attempt")
     assert not validate(copy.deepcopy(EVENT), strict=True)
-    assert dialect("v1p2", strict=True) is spoken
+    assert dialect(versions.V1P2, strict=True) is spoken
     after = spoken.event("GradeEvent", "Graded"), spoken.entity("Attempt")
     assert all(one is other for one, other in zip(before, after, strict=True))
 
 
 @given(st.text())
 def test_names_that_do_not_exist_are_not_kept(name):
-    spoken = dialect("v1p2")
+    spoken = dialect(versions.V1P2)
     validate(changed(EVENT, "actor/type", name))
     validate(changed(EVENT, "action", name))
     assert spoken._entities.keys() <= vocabulary.ENTITY_TYPES.keys()
-    assert {action for _, action in spoken._events} <= vocabulary.ACTIONS["v1p2"] | {""}
+    assert {action for _, action in spoken._events} <= vocabulary.ACTIONS.keys() | {""}

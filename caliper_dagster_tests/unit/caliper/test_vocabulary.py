@@ -7,13 +7,15 @@ import itertools
 import pytest
 
 from caliper_dagster.caliper import vocabulary
+from caliper_dagster.caliper.versions import V1P1, V1P2
 from caliper_dagster.caliper.vocabulary import (
     ACTIONS,
     ENTITY_TYPES,
     EVENT_TYPES,
-    entity_in_1_1,
-    event_in_1_1,
+    entity_type_in,
+    event_in,
     exists,
+    has_action,
     illegal,
     is_a,
     profile,
@@ -22,9 +24,8 @@ from caliper_dagster.caliper.vocabulary import (
 
 
 def test_there_are_80_actions_in_1_2_and_64_of_them_in_1_1():
-    assert len(ACTIONS["v1p2"]) == 80
-    assert len(ACTIONS["v1p1"]) == 64
-    assert ACTIONS["v1p1"] < ACTIONS["v1p2"]
+    assert sum(has_action(action, V1P2) for action in ACTIONS) == len(ACTIONS) == 80
+    assert sum(has_action(action, V1P1) for action in ACTIONS) == 64
 
 
 def test_every_type_descends_from_entity_and_names_only_known_types():
@@ -95,16 +96,16 @@ def test_every_event_type_has_a_profile(combination):
 @pytest.mark.parametrize(
     ("combination", "word"),
     [
-        (("NavigationEvent", "NavigatedTo", "CourseSection", "v1p2"), "CourseSection"),
-        (("AssessmentEvent", "Submitted", "Attempt", "v1p2"), "Attempt"),
-        (("ResourceManagementEvent", "Created", "Group", "v1p2"), "Group"),
-        (("ViewEvent", "NavigatedTo", "Document", "v1p2"), "NavigatedTo"),
-        (("Event", "Danced", "Entity", "v1p2"), "Danced"),
-        (("Event", "Downloaded", "Document", "v1p1"), "Downloaded"),
-        (("ViewEvent", "Viewed", "Questionnaire", "v1p1"), "Questionnaire"),
-        (("ViewEvent", "Viewed", "Quiz", "v1p2"), "Quiz"),
-        (("FeedbackEvent", "Commented", "Document", "v1p1"), "FeedbackEvent"),
-        (("OutcomeEvent", "Graded", "Attempt", "v1p2"), "OutcomeEvent"),
+        (("NavigationEvent", "NavigatedTo", "CourseSection", V1P2), "CourseSection"),
+        (("AssessmentEvent", "Submitted", "Attempt", V1P2), "Attempt"),
+        (("ResourceManagementEvent", "Created", "Group", V1P2), "Group"),
+        (("ViewEvent", "NavigatedTo", "Document", V1P2), "NavigatedTo"),
+        (("Event", "Danced", "Entity", V1P2), "Danced"),
+        (("Event", "Downloaded", "Document", V1P1), "Downloaded"),
+        (("ViewEvent", "Viewed", "Questionnaire", V1P1), "Questionnaire"),
+        (("ViewEvent", "Viewed", "Quiz", V1P2), "Quiz"),
+        (("FeedbackEvent", "Commented", "Document", V1P1), "FeedbackEvent"),
+        (("OutcomeEvent", "Graded", "Attempt", V1P2), "OutcomeEvent"),
     ],
 )
 def test_what_is_illegal_is_said_in_words(combination, word):
@@ -114,12 +115,12 @@ def test_what_is_illegal_is_said_in_words(combination, word):
 @pytest.mark.parametrize(
     "combination",
     [
-        ("ViewEvent", "Viewed", "Result", "v1p2"),
-        ("ViewEvent", "Viewed", "LtiLink", "v1p2"),
-        ("SessionEvent", "LoggedIn", "SoftwareApplication", "v1p1"),
-        ("GradeEvent", "Graded", "Attempt", "v1p1"),
-        ("Event", "Removed", "Score", "v1p1"),
-        ("NavigationEvent", "NavigatedTo", "DigitalResourceCollection", "v1p1"),
+        ("ViewEvent", "Viewed", "Result", V1P2),
+        ("ViewEvent", "Viewed", "LtiLink", V1P2),
+        ("SessionEvent", "LoggedIn", "SoftwareApplication", V1P1),
+        ("GradeEvent", "Graded", "Attempt", V1P1),
+        ("Event", "Removed", "Score", V1P1),
+        ("NavigationEvent", "NavigatedTo", "DigitalResourceCollection", V1P1),
     ],
 )
 def test_what_is_legal_is_legal(combination):
@@ -128,10 +129,10 @@ def test_what_is_legal_is_legal(combination):
 
 @pytest.mark.parametrize("name", EVENT_TYPES)
 def test_every_1_2_event_has_a_form_that_1_1_knows(name):
-    for action in EVENT_TYPES[name].actions or ACTIONS["v1p2"]:
-        older, older_action = event_in_1_1(name, action)
-        assert not EVENT_TYPES[older].new_in_1_2
-        assert older_action in ACTIONS["v1p1"]
+    for action in EVENT_TYPES[name].actions or ACTIONS:
+        older, older_action = event_in(V1P1, name, action)
+        assert V1P1.has(EVENT_TYPES[older].since)
+        assert has_action(older_action, V1P1)
         legal = EVENT_TYPES[older].actions
         assert legal is None or older_action in legal
 
@@ -148,19 +149,19 @@ def test_every_1_2_event_has_a_form_that_1_1_knows(name):
     ],
 )
 def test_events_are_downgraded_as_the_mapping_says(newer, older):
-    assert event_in_1_1(*newer) == older
+    assert event_in(V1P1, *newer) == older
 
 
 def test_every_entity_type_has_an_ancestor_in_1_1():
     for name in ENTITY_TYPES:
-        assert exists(entity_in_1_1(name), "v1p1")
-    assert entity_in_1_1("LtiLink") == "DigitalResource"
-    assert entity_in_1_1("Questionnaire") == "DigitalResource"
-    assert entity_in_1_1("Comment") == "Annotation"
-    assert entity_in_1_1("DateTimeResponse") == "Response"
-    assert entity_in_1_1("Assessment") == "Assessment"
+        assert exists(entity_type_in(V1P1, name), V1P1)
+    assert entity_type_in(V1P1, "LtiLink") == "DigitalResource"
+    assert entity_type_in(V1P1, "Questionnaire") == "DigitalResource"
+    assert entity_type_in(V1P1, "Comment") == "Annotation"
+    assert entity_type_in(V1P1, "DateTimeResponse") == "Response"
+    assert entity_type_in(V1P1, "Assessment") == "Assessment"
 
 
 def test_properties_that_1_1_lacks_are_known():
-    assert vocabulary.is_new_property("otherIdentifiers")
-    assert not vocabulary.is_new_property("name")
+    assert not vocabulary.has_property("otherIdentifiers", V1P1)
+    assert vocabulary.has_property("name", V1P1)

@@ -18,24 +18,20 @@ from caliper_dagster.core.frames import FRAMES
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.dagster.assets import build_assets
 from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.follower import is_followed, record_heartbeat
 from caliper_dagster.dagster.instance.open import open_instance
-from caliper_dagster.dagster.jobs import SITE_TAG
 from caliper_dagster.dagster.partitions import range_tags
 from caliper_dagster.dagster.resources import resources
-from caliper_dagster.dagster.sensors.backlog import _Tries
-from caliper_dagster.dagster.sensors.late_rows import (
-    delete_superseded_runs,
-    is_followed,
-    note_follower,
-    run_request,
-)
-from caliper_dagster.dagster.tags import BACKLOG_TAG, LATE_ROWS_TAG, NEW_ROWS, REASON_TAG
-from caliper_dagster.delivery.log_watch import RunWanted
+from caliper_dagster.dagster.sensors.backlog import _BacklogRuns
+from caliper_dagster.dagster.sensors.late_rows import run_request
+from caliper_dagster.dagster.superseded_runs import delete_superseded_runs
+from caliper_dagster.dagster.tags import BACKLOG_TAG, LATE_ROWS_TAG, REASON_TAG, SITE_TAG
+from caliper_dagster.delivery.watch_state import Reason, RunWanted
 from caliper_dagster.operations.backfill_plan import _name
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.paths import ROOT
 
-README = ROOT / "README.md"
+DEPLOYMENT = ROOT / "docs" / "deployment.md"
 SECRET = "secret-that-nobody-may-see"
 HOURS = HourRange(Hour.from_key("2026-03-01-00:00"), Hour.from_key("2026-03-01-02:00"))
 NORTH = """
@@ -297,14 +293,16 @@ def test_resources_hold_the_names_of_variables_only(two: tuple[Settings, Setting
 
 
 def test_runs_for_late_rows_are_counted_by_site(two: tuple[Settings, Settings]) -> None:
-    late, again = (RunWanted(HOURS, reason, "key") for reason in ("late rows", "unfinished"))
+    late, again = (
+        RunWanted(HOURS, reason, "key") for reason in (Reason.LATE_ROWS, Reason.UNFINISHED)
+    )
     counted = [run_request(late, site).tags[LATE_ROWS_TAG] for site in (*two, Settings())]
     assert counted == ["north", "south", "true"]
     assert LATE_ROWS_TAG not in run_request(again, two[0]).tags
 
 
-def test_the_example_of_the_readme_is_one(tmp_path: Path) -> None:
-    text = README.read_text(encoding="utf-8").partition("## Several Moodle sites")[2]
+def test_the_example_in_the_docs_is_one(tmp_path: Path) -> None:
+    text = DEPLOYMENT.read_text(encoding="utf-8").partition("## Several Moodle sites")[2]
     example = text.partition("```yaml")[2].partition("```")[0]
     with environment(written(tmp_path, example)):
         assert [site.site for site in all_sites()] == ["north", "south"]
@@ -317,7 +315,7 @@ def test_what_is_remembered_of_one_site_is_not_taken_for_the_other(
     assert len({_name(site, HOURS, fresh=False) for site in two}) == 2
     with open_instance() as instance:
         now = time.time()
-        note_follower(instance, north, now)
+        record_heartbeat(instance, north, now)
         assert (is_followed(instance, north, now), is_followed(instance, south, now)) == (
             True,
             False,
@@ -328,7 +326,10 @@ def test_what_is_remembered_of_one_site_is_not_taken_for_the_other(
             run = dg.DagsterRun(job_name="any", status=status, tags={**tags, **named})
             return instance.add_run(run).run_id
 
-        hour = {REASON_TAG: NEW_ROWS, **range_tags(HourRange(HOURS.start, HOURS.start + 1))}
+        hour = {
+            REASON_TAG: Reason.NEW_ROWS.value,
+            **range_tags(HourRange(HOURS.start, HOURS.start + 1)),
+        }
         runs = [had(site, dg.DagsterRunStatus.SUCCESS, hour) for site in (north, south, south)]
         assert (
             delete_superseded_runs(instance, north),
@@ -337,8 +338,8 @@ def test_what_is_remembered_of_one_site_is_not_taken_for_the_other(
         assert {run.run_id for run in instance.get_runs()} == {runs[0], runs[2]}
 
         had(north, dg.DagsterRunStatus.STARTED, {BACKLOG_TAG: "warehouse"})
-        assert _Tries(instance, north, "warehouse").goes_on
-        assert not _Tries(instance, south, "warehouse").goes_on
+        assert _BacklogRuns(instance, north, "warehouse").is_active
+        assert not _BacklogRuns(instance, south, "warehouse").is_active
 
 
 def test_a_command_is_for_a_site(

@@ -22,15 +22,15 @@ def test_hours_that_are_explained_pass() -> None:
 def test_hours_that_fall_short_are_named() -> None:
     result = explained(KEY, {FIRST: Account(), FIRST + 1: Account(unexplained=2)})
     assert not result.passed
-    assert result.description == "unexplained rows in 1 of 2 hour(s): 2026-01-31T23:00Z: 2"
+    assert result.description == "unexplained rows in 1 of 2 hours: 2026-01-31T23:00Z: 2"
     assert result.metadata["unexplained rows"].value == 2
-    assert result.metadata["hours that fall short"].value == ["2026-01-31-23:00"]
+    assert result.metadata["failing hours"].value == ["2026-01-31-23:00"]
 
 
 def test_only_the_first_hours_are_named() -> None:
     result = explained(KEY, dict.fromkeys(HourRange(FIRST, FIRST + 168), Account(unexplained=1)))
     assert result.metadata["unexplained rows"].value == 168
-    assert len(result.metadata["hours that fall short"].value) == 20
+    assert len(result.metadata["failing hours"].value) == 20
 
 
 def test_events_that_have_not_arrived_are_named() -> None:
@@ -40,7 +40,7 @@ def test_events_that_have_not_arrived_are_named() -> None:
     }
     result = acknowledged(dg.AssetKey("emission_results"), delivered)
     assert not result.passed
-    assert result.description == "outstanding events in 1 of 2 hour(s): 2026-01-31T23:00Z: 1"
+    assert result.description == "outstanding events in 1 of 2 hours: 2026-01-31T23:00Z: 1"
 
 
 def events(*names: str) -> pa.Table:
@@ -94,7 +94,7 @@ def test_rejected_events_are_a_warning_that_names_the_hours() -> None:
     result = acknowledged(dg.AssetKey("emission_results"), delivered)
     assert not result.passed
     assert result.severity is dg.AssetCheckSeverity.WARN
-    assert result.description == "rejected events in 1 of 2 hour(s): 2026-01-31T23:00Z: 1"
+    assert result.description == "rejected events in 1 of 2 hours: 2026-01-31T23:00Z: 1"
 
 
 def test_events_that_have_not_arrived_weigh_more_than_rejected_ones() -> None:

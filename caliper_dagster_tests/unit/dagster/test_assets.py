@@ -126,7 +126,7 @@ def test_a_row_that_goes_missing_is_told(site: SampleInstallation) -> None:
     check = found["every_row_explained"]
     assert not check.passed
     assert found["every_event_valid"].passed
-    assert check.description == f"unexplained rows in 1 of 1 hour(s): {hour}: 3"
+    assert check.description == f"unexplained rows in 1 of 1 hour: {hour}: 3"
     assert numbers("caliper_events", hour)["unexplained rows"] == 3
 
 

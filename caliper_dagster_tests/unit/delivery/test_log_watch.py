@@ -12,19 +12,16 @@ from caliper_dagster.core.frames import MOODLE_LOG
 from caliper_dagster.core.hours import Hour, HourRange, groups
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.delivery.log_watch import (
-    MOST_RUNS,
-    HourWindow,
+    MAX_RUNS_PER_LOOK,
     LogWatch,
-    RunWanted,
-    Status,
-    WatchCursor,
     first_cursor,
 )
+from caliper_dagster.delivery.watch_state import HourWindow, RunWanted, Status, WatchCursor
 from caliper_dagster.expander import MoodleDatabase, read_log
 from caliper_dagster_tests.harness.handmade_site import HOUR, log_rows, server_tables, write
 
 DUE = HOUR + 10
-BOUNDS = HourWindow(start=HOUR, due=DUE, end=DUE, overdue=DUE + -1)
+WINDOW = HourWindow(start=HOUR, due=DUE, end=DUE, overdue=DUE + -1)
 MARGIN = 600
 LOG = "mdl_logstore_standard_log"
 
@@ -39,8 +36,8 @@ class Site:
         self.engine = sa.create_engine(url, poolclass=sa.NullPool)
         self.metadata.create_all(self.engine)
         self.statuses: dict[Hour, Status] = {}
-        self.memory: WatchCursor | None = None
-        self.bounds = BOUNDS
+        self.cursor: WatchCursor | None = None
+        self.window = WINDOW
         self.statements = 0
 
     def log(self, hour: Hour, first: int, number: int = 1) -> None:
@@ -61,16 +58,16 @@ class Site:
     def look(self, seconds: float = 30) -> list[RunWanted]:
         self.now += seconds
         with MoodleDatabase.open(self.url) as database:
-            if self.memory is None:
+            if self.cursor is None:
                 newest = max(self.statuses, default=None)
-                self.memory = first_cursor(
-                    database, newest, self.bounds, self.now, since=int(self.now) - 86_400
+                self.cursor = first_cursor(
+                    database, newest, self.window, self.now, since=int(self.now) - 86_400
                 )
             else:  # what is remembered is remembered as text
-                self.memory = WatchCursor.model_validate_json(self.memory.model_dump_json())
+                self.cursor = WatchCursor.model_validate_json(self.cursor.model_dump_json())
             before = database.statements
             watch = LogWatch(
-                database, self.storage, self.memory, self.bounds, now=self.now, most=168
+                database, self.storage, self.cursor, self.window, now=self.now, max_hours=168
             )
             wanted = watch.look(self.status, MARGIN)
             self.statements = database.statements - before
@@ -117,8 +114,8 @@ def test_hours_that_grew_are_taken_with_one_statement(site: Site) -> None:
     assert [site.hours() for _ in range(3)] == [[]] * 3
     assert [site.hours(MARGIN + 1) for _ in range(4)] == [[]] * 4
     assert site.statements == 1
-    assert site.memory is not None
-    assert site.memory.low == 2005
+    assert site.cursor is not None
+    assert site.cursor.low == 2005
 
 
 def test_ids_that_become_visible_out_of_order_are_seen(site: Site) -> None:
@@ -146,7 +143,7 @@ def test_deleted_rows_change_nothing_and_hide_nothing(site: Site) -> None:
 def test_a_memory_that_is_lost_takes_nothing_again(site: Site) -> None:
     site.log(HOUR + 3, first=2000)
     assert site.hours() == ["3+1"]
-    site.memory = None
+    site.cursor = None
     assert site.hours() == []
 
 
@@ -185,8 +182,8 @@ def test_rows_that_were_asked_for_and_never_read_are_asked_for_until_they_are(sm
     assert len({asked.key, again.key, *(ask.key for ask in late)}) == 2 + len(late)
     small.take(asked.hours)
     assert [small.look(2 * MARGIN) for _ in range(3)] == [[]] * 3
-    assert small.memory is not None
-    assert small.memory.reopened == set()
+    assert small.cursor is not None
+    assert small.cursor.reopened == set()
 
 
 def test_a_run_that_was_cancelled_is_asked_for_again(small: Site) -> None:
@@ -216,7 +213,7 @@ def test_a_storage_that_cannot_be_read_hides_no_row(small: Site) -> None:
 
 
 def test_rows_that_came_late_since_the_newest_hour_are_found_however_long_ago(small: Site) -> None:
-    small.memory = None
+    small.cursor = None
     small.log(HOUR, first=2000)
     small.log(DUE, first=2001)
     small.now += 100 * 86_400
@@ -226,14 +223,14 @@ def test_rows_that_came_late_since_the_newest_hour_are_found_however_long_ago(sm
 def test_many_scattered_hours_are_taken_in_several_looks(tmp_path: Path) -> None:
     (tmp_path / "moodle.sqlite").touch()
     site = Site(f"sqlite:///{tmp_path / 'moodle.sqlite'}", tmp_path)
-    number = 2 * MOST_RUNS + 20
-    site.bounds = HourWindow(HOUR, HOUR + number, HOUR + number, HOUR)
+    number = 2 * MAX_RUNS_PER_LOOK + 20
+    site.window = HourWindow(HOUR, HOUR + number, HOUR + number, HOUR)
     site.now = float((HOUR + number).start)
     site.take(HourRange(HOUR, HOUR + number))
     site.hours()
     for nth in range(0, number, 2):
         site.log(HOUR + nth, first=1000 + nth)
-    assert [len(site.hours()) for _ in range(3)] == [MOST_RUNS, 10, 0]
+    assert [len(site.hours()) for _ in range(3)] == [MAX_RUNS_PER_LOOK, 10, 0]
 
 
 def test_hours_as_ranges() -> None:

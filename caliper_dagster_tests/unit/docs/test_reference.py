@@ -1,11 +1,16 @@
-"""The reference in ``docs`` is made from the recipes themselves (``make docs``)."""
+"""The tables in ``docs`` are made from recipes, frames and data (``make docs``)."""
 
 from __future__ import annotations
 
+import csv
 import json
 import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
 
 import jsonschema
+import pytest
 import yaml
 
 from caliper_dagster.core.frames import FRAMES
@@ -17,16 +22,14 @@ from caliper_dagster.translator.derived import DERIVED_EVENTS
 from caliper_dagster.translator.entities.generic import PATH_COLUMNS
 from caliper_dagster.translator.extensions import EXTENSION_FUNCTIONS
 from caliper_dagster.translator.recipes import schema
+from caliper_dagster_tests.harness.paths import DATA as CSV
 from caliper_dagster_tests.harness.paths import ROOT
 
 DATA = ROOT / "docs" / "data.md"
 EVENTS = ROOT / "docs" / "events.md"
+MAPPING = ROOT / "docs" / "mapping.md"
 RECIPES = ROOT / "docs" / "recipes.md"
 SCHEMA = ROOT / "docs" / "recipes.schema.json"
-_TABLE = re.compile(r"^\| Moodle event \|.*\Z", re.M | re.S)
-
-
-_COLUMNS = re.compile(r"^## `moodle_log`.*\Z", re.M | re.S)
 
 
 def columns_text() -> str:
@@ -44,19 +47,122 @@ def columns_text() -> str:
     return "\n".join(lines)
 
 
-def test_the_columns_are_those_of_the_frames() -> None:
-    assert DATA.read_text(encoding="utf-8").endswith("\n" + columns_text())
+def rows_of(name: str) -> list[dict[str, str]]:
+    with (CSV / name).open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def table(header: tuple[str, ...], rows: Iterable[Iterable[object]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ("---",) * len(header), *rows]
+    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
+
+
+def code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def patterns_table() -> str:
+    """Each pattern with the number of core events that have it."""
+    events = Counter(row["pattern"] for row in rows_of("mapping.csv"))
+    rows = [
+        (row["pattern"], row["name"], events[row["pattern"]], row["sentence"])
+        for row in rows_of("patterns.csv")
+    ]
+    return table(("Pattern", "Name", "Events", "What it means"), rows)
+
+
+def patterns_in_short() -> str:
+    """Each pattern with its sentence."""
+    rows = [(row["pattern"], row["sentence"]) for row in rows_of("patterns.csv")]
+    return table(("Pattern", "What it means"), rows)
+
+
+def verbs_table() -> str:
+    return table(("Action", "Verbs"), [row.values() for row in rows_of("verbs.csv")])
+
+
+def object_tables_table() -> str:
+    rows = []
+    for row in rows_of("object_tables.csv"):
+        versions = [
+            name.removeprefix("in_")
+            for name, there in row.items()
+            if name.startswith("in_") and there == "1"
+        ]
+        since = f"{versions[0]} to {versions[-1]}" if versions else "none of these"
+        rows.append((code(row["objecttable"]), row["entity_type"], code(row["iri"]), since))
+    return table(("Table", "Type", "IRI", "Versions"), rows)
+
+
+def mapping_table() -> str:
+    rows = []
+    for row in rows_of("mapping.csv"):
+        others = [row["generated"], f"target {row['target']}" if row["target"] else ""]
+        rows.append(
+            (
+                code(row["eventname"]),
+                row["pattern"],
+                f"{row['event_type']} {row['action']}",
+                row["object_type"],
+                code(row["object_iri"].replace("|", "or")),
+                "; target ".join(others)
+                if row["generated"]
+                else "target " * bool(others) + "".join(others),
+                row["caliper_1_1"],
+            )
+        )
+    header = (
+        *("Moodle event", "Pattern", "Event", "Object", "IRI of the object"),
+        *("Generated and target", "Caliper 1.1"),
+    )
+    return table(header, rows)
+
+
+WRITTEN = {
+    MAPPING: {
+        "patterns": patterns_table,
+        "verbs": verbs_table,
+        "object tables": object_tables_table,
+        "events": mapping_table,
+    },
+    EVENTS: {"patterns": patterns_in_short, "events": reference},
+    DATA: {"columns": columns_text},
+}
+"""What ``make docs`` writes between the marks of each file."""
+
+
+def between(name: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"(?<=<!-- {name}: written by `make docs` -->\n).*?(?=<!-- end of {name} -->)", re.S
+    )
+
+
+PARTS = [(file, name) for file, parts in WRITTEN.items() for name in parts]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), PARTS, ids=[f"{name} in {file.name}" for file, name in PARTS]
+)
+def test_what_make_docs_writes_is_what_the_file_has(file: Path, name: str) -> None:
+    assert between(name).findall(file.read_text(encoding="utf-8")) == [WRITTEN[file][name]()]
+
+
+def test_every_event_with_a_recipe_is_in_the_table() -> None:
+    names = re.findall(r"^\| `([^`]+)` \|", reference(), re.M)
+    assert names == sorted(load_recipes().exact)
+
+
+def test_every_pattern_has_a_sentence() -> None:
+    named = {row["pattern"] for row in rows_of("patterns.csv")}
+    recipes = load_recipes()
+    used = {recipe.pattern for recipe in recipes.exact.values()}
+    used |= {recipe.pattern for _, recipe in recipes.families}
+    assert used | {row["pattern"] for row in rows_of("mapping.csv")} == named
 
 
 def schema_text() -> str:
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-def test_the_table_of_events_is_what_the_recipes_make() -> None:
-    (shown,) = _TABLE.findall(EVENTS.read_text(encoding="utf-8"))
-    assert shown == reference()
-    names = re.findall(r"^\| `([^`]+)` \|", shown, re.M)
-    assert names == sorted(load_recipes().exact)
 
 
 def test_the_schema_is_what_recipes_are_checked_by() -> None:
@@ -86,8 +192,10 @@ def test_the_examples_of_the_guide_are_recipes() -> None:
 
 
 if __name__ == "__main__":
-    text = EVENTS.read_text(encoding="utf-8")
-    EVENTS.write_text(_TABLE.sub(lambda _: reference(), text), encoding="utf-8")
+    for file, parts in WRITTEN.items():
+        text = file.read_text(encoding="utf-8")
+        for name, make in parts.items():
+            made = make().replace("\\", r"\\")
+            text = between(name).sub(made, text)
+        file.write_text(text, encoding="utf-8")
     SCHEMA.write_text(schema_text(), encoding="utf-8")
-    text = DATA.read_text(encoding="utf-8")
-    DATA.write_text(_COLUMNS.sub(lambda _: columns_text(), text), encoding="utf-8")

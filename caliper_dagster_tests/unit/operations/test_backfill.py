@@ -22,6 +22,7 @@ from caliper_dagster.dagster.orphaned_runs import fail_orphaned_runs
 from caliper_dagster.operations import backfill
 from caliper_dagster.operations.backfill_plan import BACKFILL_TAG, plan_backfill
 from caliper_dagster.operations.resend import resend
+from caliper_dagster.operations.runner import RunContext
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.paths import ROOT
 from caliper_dagster_tests.harness.sample_installation import (
@@ -35,10 +36,6 @@ from caliper_dagster_tests.harness.sample_installation import (
 def site(tmp_path: Path) -> Iterator[SampleInstallation]:
     with sample_installation(tmp_path) as found:
         yield found
-
-
-def ignore(_frame: Frame, _hour: Hour) -> None:
-    """For those who do not watch."""
 
 
 def test_a_range_is_cut_into_pieces_of_whole_hours() -> None:
@@ -55,14 +52,10 @@ def test_a_backfill_is_runs_of_the_job_that_the_web_ui_shows(site: SampleInstall
     written = []
     given = dict(site.environment) | {"CALIPER_HOURS_PER_RUN": "3"}
     with environment(given), open_instance() as instance:
-        done = list(
-            backfill.backfill(
-                instance,
-                site.settings,
-                HOURS,
-                written=lambda frame, hour: written.append((frame.name, hour)),
-            )
+        context = RunContext(
+            instance, site.settings, lambda frame, hour: written.append((frame.name, hour))
         )
+        done = list(backfill.backfill(context, HOURS))
         recorded = instance.get_runs()
         hours = instance.get_materialized_partitions(dg.AssetKey("emission_results"))
     assert [len(run.hours) for run in done] == [3, 1]
@@ -85,7 +78,7 @@ def test_a_run_tells_what_it_has_sent_itself_also_when_another_takes_the_hours_a
             site.storage.write(frame, hour, site.storage.read(frame, [hour]), nothing)
 
     with open_instance() as instance:
-        done = list(backfill.backfill(instance, site.settings, HOURS, written=taken_again))
+        done = list(backfill.backfill(RunContext(instance, site.settings, taken_again), HOURS))
 
     assert sum(run.delivery.sent for run in done) == site.arrived().events > 0
 
@@ -93,10 +86,10 @@ def test_a_run_tells_what_it_has_sent_itself_also_when_another_takes_the_hours_a
 def test_resending_sends_what_is_asked_for(site: SampleInstallation) -> None:
     with open_instance() as instance:
         settings = site.settings
-        list(backfill.backfill(instance, settings, HOURS, written=ignore))
+        list(backfill.backfill(RunContext(instance, settings), HOURS))
         before = site.arrived()
         for everything, sent in ((False, 0), (True, before.events)):
-            (done,) = resend(instance, settings, HOURS, everything=everything, written=ignore)
+            (done,) = resend(RunContext(instance, settings), HOURS, everything=everything)
             assert done.delivery.sent == sent
             assert done.delivery.acknowledged == before.events
     assert site.arrived().events == before.events
@@ -105,7 +98,7 @@ def test_resending_sends_what_is_asked_for(site: SampleInstallation) -> None:
 def test_a_failed_run_says_the_sentence_of_its_step(site: SampleInstallation) -> None:
     given = dict(site.environment) | {"MOODLE_DB_PREFIX": "other_"}
     with environment(given), open_instance() as instance:
-        done = backfill.backfill(instance, site.settings, HOURS, written=ignore)
+        done = backfill.backfill(RunContext(instance, site.settings), HOURS)
         with pytest.raises(RunError) as error:
             list(done)
     assert "other_logstore_standard_log" in str(error.value)
@@ -116,7 +109,7 @@ def test_a_defect_says_where_to_look_and_not_its_words(site: SampleInstallation)
         raise RuntimeError("the password is secret")
 
     with open_instance() as instance:
-        done = backfill.backfill(instance, site.settings, HOURS, written=broken)
+        done = backfill.backfill(RunContext(instance, site.settings, broken), HOURS)
         with pytest.raises(RunError) as error:
             list(done)
     assert "The step moodle_log failed (" in str(error.value)
@@ -128,6 +121,7 @@ STOPS_ITSELF = """
 import os, sys
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.operations import backfill
+from caliper_dagster.operations.runner import RunContext
 from caliper_dagster.config.settings import Settings
 from caliper_dagster_tests.harness.sample_installation import HOURS
 
@@ -140,7 +134,8 @@ def written(frame, hour):
         os.kill(os.getpid(), signal)
 
 with open_instance() as instance:
-    list(backfill.backfill(instance, Settings.from_environment(), HOURS, written=written))
+    context = RunContext(instance, Settings.from_environment(), written)
+    list(backfill.backfill(context, HOURS))
 """
 
 
@@ -158,7 +153,7 @@ def test_what_a_killed_process_left_is_taken_up_by_the_next(site: SampleInstalla
         assert dead.status == dg.DagsterRunStatus.STARTED
         assert instance.event_log_storage.get_concurrency_run_ids() == {dead.run_id}
 
-        list(backfill.backfill(instance, site.settings, HOURS, written=ignore))
+        list(backfill.backfill(RunContext(instance, site.settings), HOURS))
 
         statuses = [run.status for run in instance.get_runs()]
         assert instance.event_log_storage.get_concurrency_run_ids() == set()
@@ -171,9 +166,9 @@ def test_what_a_killed_sender_has_sent_is_not_sent_again(site: SampleInstallatio
     sent = site.arrived().events
     assert sent > 0
     with open_instance() as instance:
-        (done,) = backfill.backfill(instance, site.settings, HOURS, written=ignore)
+        (done,) = backfill.backfill(RunContext(instance, site.settings), HOURS)
     # The hours of the site have an envelope each.
-    in_flight = site.settings.envelopes_in_flight
+    in_flight = site.settings.event_store.envelopes_in_flight
     assert site.arrived().envelopes <= len(HOURS) + in_flight
     assert done.delivery.already_acknowledged > 0
     assert site.arrived().events >= sent
@@ -240,22 +235,22 @@ def test_an_interrupted_backfill_goes_on_where_it_was(site: SampleInstallation) 
     given = dict(site.environment) | {"CALIPER_HOURS_PER_RUN": "1"}
     with environment(given), open_instance() as instance:
         work = plan_backfill(instance, site.settings, HOURS, newest_first=True)
-        assert [part.start for part in work.left] == sorted(HOURS, reverse=True)
-        begun = backfill.backfill(instance, site.settings, HOURS, plan=work, written=ignore)
+        assert [part.start for part in work.remaining] == sorted(HOURS, reverse=True)
+        begun = backfill.backfill(RunContext(instance, site.settings), HOURS, plan=work)
         for _ in range(2):
             next(begun)
         begun.close()
 
         rest = plan_backfill(instance, site.settings, HOURS)
-        assert [hour for part in rest.left for hour in part] == list(HOURS)[:2]
-        assert [hour for part in rest.before for hour in part] == list(HOURS)[2:]
-        done = list(backfill.backfill(instance, site.settings, HOURS, plan=rest, written=ignore))
+        assert [hour for part in rest.remaining for hour in part] == list(HOURS)[:2]
+        assert [hour for part in rest.completed for hour in part] == list(HOURS)[2:]
+        done = list(backfill.backfill(RunContext(instance, site.settings), HOURS, plan=rest))
         assert sum(run.delivery.sent for run in done) == site.arrived().events
         assert site.arrived().received == site.arrived().events
         assert len(instance.get_runs()) == len(HOURS)
 
         finished = plan_backfill(instance, site.settings, HOURS)
-        assert [len(finished.left), finished.before] == [len(HOURS), ()]
+        assert [len(finished.remaining), finished.completed] == [len(HOURS), ()]
 
 
 @pytest.mark.parametrize(
@@ -268,21 +263,26 @@ def test_processes_get_even_shares(
     wanted = HourRange(HOURS.start, HOURS.start + hours)
     with environment(site.environment), open_instance() as instance:
         work = plan_backfill(instance, site.settings, wanted, processes=processes)
-    assert [len(part) for part in work.left][: len(runs_of)] == runs_of
-    assert sum(map(len, work.left)) == hours
+    assert [len(part) for part in work.remaining][: len(runs_of)] == runs_of
+    assert sum(map(len, work.remaining)) == hours
 
 
 def test_other_settings_or_the_wish_begin_a_backfill_anew(site: SampleInstallation) -> None:
     given = dict(site.environment) | {"CALIPER_HOURS_PER_RUN": "1"}
     with environment(given), open_instance() as instance:
         work = plan_backfill(instance, site.settings, HOURS)
-        begun = backfill.backfill(instance, site.settings, HOURS, plan=work, written=ignore)
+        begun = backfill.backfill(RunContext(instance, site.settings), HOURS, plan=work)
         next(begun)
         begun.close()
-        assert len(plan_backfill(instance, site.settings, HOURS).left) == len(HOURS) - 1
-        assert len(plan_backfill(instance, site.settings, HOURS, again=True).left) == len(HOURS)
-        assert len(plan_backfill(instance, site.settings, HOURS, fresh=True).left) == len(HOURS)
-        other = site.settings.model_copy(update={"caliper_version": "v1p1"})
-        assert len(plan_backfill(instance, other, HOURS).left) == len(HOURS)
+        assert len(plan_backfill(instance, site.settings, HOURS).remaining) == len(HOURS) - 1
+        assert len(plan_backfill(instance, site.settings, HOURS, again=True).remaining) == len(
+            HOURS
+        )
+        assert len(plan_backfill(instance, site.settings, HOURS, fresh=True).remaining) == len(
+            HOURS
+        )
+        store = site.settings.event_store.model_copy(update={"caliper_version": "v1p1"})
+        other = site.settings.model_copy(update={"event_store": store})
+        assert len(plan_backfill(instance, other, HOURS).remaining) == len(HOURS)
         (tag,) = {run.tags[BACKFILL_TAG] for run in instance.get_runs()}
         assert len(tag) == 16

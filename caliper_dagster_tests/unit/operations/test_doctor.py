@@ -71,7 +71,7 @@ def test_the_rest_is_looked_at_whatever_is_broken(
         assert main(["doctor"]) == 2
     told = capsys.readouterr()
     assert "ok    Event store" in told.out
-    assert told.err == "1 thing(s) to mend.\n"
+    assert told.err == "1 problem to fix.\n"
 
 
 def test_a_log_that_has_stopped_is_a_warning(site: SampleInstallation) -> None:

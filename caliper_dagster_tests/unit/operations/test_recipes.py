@@ -172,7 +172,7 @@ def test_coverage_knows_the_sites_own_recipes_and_only_the_hours(site: Site, at_
     ("name", "why"),
     [
         (PAGE, "has a recipe for exactly this event (P02)."),
-        (r"\mod_zoom\event\course_module_viewed", "families.yaml has a family that this event"),
+        (r"\mod_zoom\event\course_module_viewed", "families.yaml has a family to which this event"),
         (r"\mod_zoom\event\thing_created", "its last word and the columns of its rows decide"),
         (r"\local_x\event\attempt_started", "its last word and the columns of its rows decide"),
     ],
@@ -190,8 +190,8 @@ def test_the_winning_recipe_is_shown_with_the_event_of_an_example(
 
 
 def test_a_recipe_of_the_site_is_shown_as_such(site: Site) -> None:
-    shown = recipes.show(configured_recipes(site.settings(OWN)), PAGE)
-    assert "own-0.yaml, the site's own recipes, has one for it (own)" in shown.why
+    shown = recipes.show(configured_recipes(site.settings(OWN)), PAGE, "v1p2")
+    assert "own-0.yaml, a recipe file of the site, has a recipe for it (own)" in shown.why
     assert shown.recipe == {
         "pattern": "own", "type": "Event", "action": "Linked", "actor": "user", "object": "course"
     }  # fmt: skip
@@ -210,7 +210,7 @@ def test_only_the_events_of_a_changed_recipe_would_change(site: Site) -> None:
     assert set(changes) == {PAGE}
     number = names_in(site)[PAGE]
     found = changes[PAGE]
-    assert (found.changed, found.added, found.gone) == (number, 0, 0)
+    assert (found.changed, found.added, found.removed) == (number, 0, 0)
     assert {"action", "type"} <= set(found.where)
     assert not {"id", "eventTime", "actor.id", "extensions.moodle.logId"} & set(found.where)
     assert max(found.where.values()) == number
@@ -269,8 +269,8 @@ def test_checking_recipes_says_how_many_or_where_the_mistake_is(
     )  # fmt: skip
     assert main(["recipes", "check", good, empty]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"{good}: 1 event(s), all well formed",
-        f"{empty}: 0 event(s), all well formed",
+        f"{good}: 1 event, all well formed",
+        f"{empty}: 0 events, all well formed",
     ]
     assert main(["recipes", "check", good, wrong]) == 2
     assert capsys.readouterr().err == f"{wrong}, line 8: ViewEvent has no action Graded.\n"

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 
 from caliper_dagster.caliper import vocabulary
+from caliper_dagster.caliper.entities import DigitalResource
+from caliper_dagster.caliper.versions import V1P1, VersionName
 from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.translator import Translator, load_recipes
 from caliper_dagster.translator.entities.activities import MODULE_TYPES
@@ -96,7 +98,7 @@ def expected_object(entry: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("version", ["v1p2", "v1p1"])
 def test_every_event_of_the_catalogue_becomes_what_the_mapping_says(
-    version: vocabulary.Version,
+    version: VersionName,
 ) -> None:
     entries = mapping()
     rows = [row(number, entry) for number, entry in enumerate(entries, start=1)]
@@ -112,7 +114,7 @@ def test_every_event_of_the_catalogue_becomes_what_the_mapping_says(
         if version == "v1p1":
             if entry["caliper_1_1"] != "same":
                 wanted = [*entry["caliper_1_1"].split()[:2], wanted[2]]
-            wanted[2] = vocabulary.entity_in_1_1(wanted[2])
+            wanted[2] = vocabulary.entity_type_in(V1P1, wanted[2])
         else:
             wanted.append(entry["profile"])
         found = [document["type"], document["action"], document["object"]["type"]]
@@ -134,4 +136,4 @@ def test_every_module_of_moodle_has_one_type_everywhere() -> None:
     for entry in mapping():
         if entry["pattern"] == "P03":
             modname = entry["eventname"].split("\\")[1].removeprefix("mod_")
-            assert MODULE_TYPES.get(modname, "DigitalResource") == entry["object_type"]
+            assert MODULE_TYPES.get(modname, DigitalResource).__name__ == entry["object_type"]

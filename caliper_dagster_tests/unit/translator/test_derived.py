@@ -9,6 +9,7 @@ import pytest
 
 from caliper_dagster.caliper import vocabulary
 from caliper_dagster.caliper.document_rules import validate
+from caliper_dagster.caliper.versions import V1P1
 from caliper_dagster.translator.derived import DERIVED_EVENTS
 from caliper_dagster_tests.unit.translator.golden import LOGIN, ROWS
 from caliper_dagster_tests.unit.translator.support import (
@@ -156,8 +157,8 @@ def test_in_1_1_a_derived_event_is_the_older_form_of_the_same(name):
     newer, older = (derived(EVERY[name], version=version) for version in ("v1p2", "v1p1"))
     assert [event["id"] for event in newer] == [event["id"] for event in older]
     for new, old in zip(newer, older, strict=True):
-        assert (old["type"], old["action"]) == vocabulary.event_in_1_1(new["type"], new["action"])
-        assert old["object"]["type"] == vocabulary.entity_in_1_1(new["object"]["type"])
+        assert (old["type"], old["action"]) == vocabulary.event_in(V1P1, new["type"], new["action"])
+        assert old["object"]["type"] == vocabulary.entity_type_in(V1P1, new["object"]["type"])
         assert "profile" not in old
 
 

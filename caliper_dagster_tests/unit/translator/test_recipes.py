@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from caliper_dagster.caliper import vocabulary
+from caliper_dagster.caliper.versions import V1P1
 from caliper_dagster.core.errors import RecipeError
 from caliper_dagster.translator.recipes import (
     PathEntity,
@@ -40,9 +41,9 @@ def test_a_shipped_recipe_is_legal_in_both_versions(name, recipe):
         event = vocabulary.EVENT_TYPES[shape.event_type]
         found = shape.action or action_of(name, None)
         assert event.actions is None or found in event.actions
-        older, action = vocabulary.event_in_1_1(shape.event_type, found)
-        assert (shape.action_1_1 or action) in vocabulary.ACTIONS["v1p1"]
-        assert not vocabulary.EVENT_TYPES[older].new_in_1_2
+        older, action = vocabulary.event_in(V1P1, shape.event_type, found)
+        assert vocabulary.has_action(shape.action_1_1 or action, V1P1)
+        assert V1P1.has(vocabulary.EVENT_TYPES[older].since)
 
 
 def test_every_recipe_says_where_it_is_from():

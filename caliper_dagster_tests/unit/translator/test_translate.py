@@ -7,6 +7,7 @@ import json
 import pyarrow as pa
 import pytest
 
+from caliper_dagster.caliper.versions import V1P1, V1P2
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.embedded.sample import write_sample
@@ -287,6 +288,6 @@ def test_an_event_type_that_does_not_fit_the_object_is_a_plain_event():
 
 def test_a_combination_that_not_even_the_plain_event_may_have_is_refused():
     with pytest.raises(IllegalEventError, match="Painted is no action of v1p2"):
-        head("ViewEvent", "Painted", "WebPage", by_site=False, version="v1p2")
+        head("ViewEvent", "Painted", "WebPage", by_site=False, version=V1P2)
     with pytest.raises(IllegalEventError, match="Questionnaire is no entity type of v1p1"):
-        head("ViewEvent", "Viewed", "Questionnaire", by_site=False, version="v1p1")
+        head("ViewEvent", "Viewed", "Questionnaire", by_site=False, version=V1P1)

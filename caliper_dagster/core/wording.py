@@ -1,0 +1,14 @@
+"""Numbers in sentences."""
+
+from __future__ import annotations
+
+
+def plural(number: int, singular: str, plural_form: str | None = None) -> str:
+    """A number with its noun, such as ``1 hour`` and ``2,000 hours``.
+
+    Args:
+        number: the number, printed with thousands separators.
+        singular: the noun for exactly one.
+        plural_form: the noun for any other number; ``singular`` with an ``s`` if omitted.
+    """
+    return f"{number:,} {singular if number == 1 else plural_form or f'{singular}s'}"

@@ -1,0 +1,61 @@
+"""Of which class the name of a record is, and whether the record belongs to one person, by table.
+
+For entities that no function of their own describes: those at a recipe's path, and those of events
+that no recipe names. Of a table that is not here, every name counts as a person's own.
+"""
+
+from __future__ import annotations
+
+from caliper_dagster.translator.entities.registry import Record, TextClass
+
+_INSTITUTIONAL = frozenset(
+    """
+    adminpresets badge book_chapters competency competency_framework competency_template
+    contentbank_content course course_categories course_modules course_sections customfield_category
+    customfield_field data_fields enrol external_services feedback_item glossary_categories
+    grade_items grade_letters lesson_pages payment_accounts question question_categories
+    quiz_grade_items quiz_sections quizaccess_seb_template reportbuilder_report
+    reportbuilder_schedule role scale tag_coll tool_monitor_rules tool_policy_acceptances
+    tool_policy_versions tool_recyclebin_category tool_recyclebin_course tool_usertours_steps
+    tool_usertours_tours user_info_category user_info_field
+    """.split()
+)
+
+_SHARED = frozenset({"cohort", "glossary_entries", "groupings", "groups"})
+
+_CALENDAR = frozenset({"event", "event_subscriptions"})
+_OWN_EVENT = "user"
+_GROUP_EVENT = "group"
+
+_OF_ONE_PERSON = frozenset(
+    """
+    assign_grades assign_submission assignsubmission_file assignsubmission_onlinetext badge_issued
+    blog_association blog_external chat_messages choice_answers comments competency_evidence
+    competency_plan competency_usercomp competency_usercompcourse competency_usercompplan
+    competency_userevidence course_completions course_modules_completion data_records event
+    external_tokens feedback_completed forum_discussions forum_posts forum_subscriptions
+    grade_grades h5pactivity_attempts lesson_attempts lesson_grades lesson_high_scores message
+    messages message_contacts message_user_actions message_users_blocked notifications post
+    quiz_attempts rating role_assignments scorm_attempt scorm_scoes_value sessions survey_answers
+    tag_instance tool_policy_acceptances user user_enrolments user_lastaccess wiki_versions
+    workshop_aggregations workshop_assessments workshop_submissions
+    """.split()
+)
+
+
+def class_of_name(record: Record) -> TextClass:
+    """Of which class the ``name`` of a record of the column ``object`` is."""
+    table = record.get("table")
+    if table in _INSTITUTIONAL:
+        return "institutional"
+    if table in _SHARED:
+        return "shared"
+    kind = record.get("eventtype")
+    if table in _CALENDAR and kind and kind != _OWN_EVENT:
+        return "shared" if kind == _GROUP_EVENT else "institutional"
+    return "personal"
+
+
+def is_of_one_person(table: str | None) -> bool:
+    """Whether each record of a table belongs to one person, so that its id leads to that person."""
+    return table in _OF_ONE_PERSON
