@@ -578,6 +578,12 @@ def keeps_target(event_type: str, version: Version) -> bool:
     return all(event_type not in step.without_target for step, _ in steps_down(version))
 
 
+def keeps_generated(event_type: str, action: str, version: Version) -> bool:
+    """Whether an event of the newest version still generates something in an older one."""
+    name = f"{event_type}/{action}"
+    return all(name not in step.without_generated for step, _ in steps_down(version))
+
+
 @cache
 def entity_type_in(version: Version, entity_type: str) -> str:
     """The nearest type that an older version has, for example LtiLink → DigitalResource."""

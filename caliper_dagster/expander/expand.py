@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.core.gc_tuning import gc_paused
-from caliper_dagster.expander import objects
+from caliper_dagster.expander import objects, unreadable
 from caliper_dagster.expander.connection import MoodleDatabase
 from caliper_dagster.expander.event_data import decode_column
 from caliper_dagster.expander.log_rows import LogRows
@@ -66,6 +66,7 @@ def expand(
         columns.update({name: column.array() for name, column in fill(lookup, rows).items()})
     columns["session"] = found.column().array()
     columns["site"] = _constant(site.record, len(rows.ids))
+    unreadable.note(rows, columns)
     columns["unresolved"] = rows.unresolved()
     for name, column in columns.items():
         log = (

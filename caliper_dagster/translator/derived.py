@@ -41,6 +41,8 @@ from caliper_dagster.translator.entities.registry import (
     below,
     decimal,
     duration,
+    name_of,
+    plain,
     text,
 )
 from caliper_dagster.translator.entities.surveys import feedback_attempt, survey_attempt
@@ -179,7 +181,7 @@ def _quiz_item(
     entry = item.get("questionbankentryid")
     question = AssessmentItem(
         id=question_iri(render, item["questionid"]),
-        name=text(item, "name"),
+        name=name_of(item, "name"),
         isPartOf=quiz,
         maxScore=decimal(item.get("maxmark")),
         version=str(item["version"]) if item.get("version") else None,
@@ -325,7 +327,7 @@ def _questionnaire_item(
     iri = f"{attempt.id}{'-' if '#' in attempt.id else '#'}response-{number}"
     answer = Response(id=iri, attempt=attempt)
     if issubclass(response, MultiselectResponse | RatingScaleResponse):
-        selections = [value for value in values if value] or None
+        selections = [text for value in values if (text := plain(value))] or None
         answer = response(id=iri, attempt=attempt, selections=selections)
     elif issubclass(response, OpenEndedResponse):
         value = values[0] or None if render.free_text else None
@@ -334,7 +336,7 @@ def _questionnaire_item(
         f"value:{number}",
         "QuestionnaireItemEvent",
         "Completed",
-        QuestionnaireItem(id=f"{thing}#item-{number}", name=name or None, isPartOf=thing),
+        QuestionnaireItem(id=f"{thing}#item-{number}", name=plain(name), isPartOf=thing),
         answer,
     )
 
@@ -423,7 +425,7 @@ def thread_created(
     component: str | None,
 ) -> list[DerivedEvent]:
     """The discussion that a first post opens."""
-    name = text(object, "name")
+    name = name_of(object, "name")
     made = thread(render, objectid, name, cmid, module, component)
     return [DerivedEvent("thread", "ResourceManagementEvent", "Created", made)]
 

@@ -19,6 +19,7 @@ from caliper_dagster.translator.renderer import Renderer
 from caliper_dagster.translator.rows import NOTHING, Codes, Flags, Indices, grouped, parameters
 
 _SLOT = "extensions"
+_FACT = "moodle."
 
 _FACTS = {
     "eventName": "eventname", "component": "component", "crud": "crud", "eduLevel": "edulevel",
@@ -59,7 +60,9 @@ class RawFacts:
         self._other = self._allowed_other()
         shown = np.flatnonzero(self._named) if ip_addresses else everything[:0]
         self._ip = self._values("ip", lambda _, ip: ip or None, ("ip",), shown)
-        self._extras = Fragments.merged(self._all_extras(actors, everything))
+        facts, extras = self._all_extras(actors, everything)
+        self._more_facts = Fragments.merged(facts)
+        self._extras = Fragments.merged(extras)
 
     def columns(self, rows: Indices, derived_from: Fragments) -> list[Pieces | str]:
         """The ``extensions`` of events, with their key before them.
@@ -76,6 +79,7 @@ class RawFacts:
             self._integers("contextInstanceId", "contextinstanceid", rows, self._named_context),
             self._integers("objectId", "objectid", rows, self._named),
             self._other.taken(rows),
+            self._more_facts.taken(rows),
             self._ip.taken(rows),
             "}",
             self._extras.taken(rows),
@@ -108,8 +112,12 @@ class RawFacts:
             self._renderer.place_values(fragments, kept, ("other",), rows, _SLOT)
         return fragments
 
-    def _all_extras(self, actors: Actors, everything: Indices) -> list[Fragments]:
+    def _all_extras(
+        self, actors: Actors, everything: Indices
+    ) -> tuple[list[Fragments], list[Fragments]]:
+        """What belongs into ``extensions.moodle``, and what beside it."""
         self._rows.derive("assignee", self._assignees())
+        self._rows.derive("acting_as", actors.acting_as)
         graded = self._of_recipes(
             [
                 any(_registered(entity).tells_grade for entity in (recipe.object, recipe.generated))
@@ -118,7 +126,7 @@ class RawFacts:
         )
         given = np.flatnonzero((actors.actor != actors.trigger) & (actors.actor > 0))
         wanted: list[tuple[str, Callable[..., Any], Sequence[str], Indices]] = [
-            ("actingAs", _person, ("userid",), np.flatnonzero(actors.acting_as)),
+            ("actingAs", _person, ("acting_as",), np.flatnonzero(actors.acting_as > 0)),
             ("runAs", _person, ("userid",), np.flatnonzero(actors.run_as)),
             ("triggeredBy", extensions.triggered_by, ("trigger",), given),
             (
@@ -133,7 +141,12 @@ class RawFacts:
         for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
             rows = self._of_recipes([name in recipe.extensions for recipe in self._recipes])
             wanted.append((key, function, parameters(function)[1:], rows))
-        return [self._values(key, function, names, rows) for key, function, names, rows in wanted]
+        facts: list[Fragments] = []
+        extras: list[Fragments] = []
+        for key, function, names, rows in wanted:
+            place = facts if key.startswith(_FACT) else extras
+            place.append(self._values(key.removeprefix(_FACT), function, names, rows))
+        return facts, extras
 
     def _assignees(self) -> Codes:
         """The user whom an entity of the event names, where the related user goes by it."""

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from caliper_dagster.caliper.entities import SoftwareApplication
+from caliper_dagster.translator.entities.organisation import enrolment_is_active
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import Render, integer, of_other
 
@@ -27,6 +28,7 @@ NEVER = frozenset(
 _NUMBERS = frozenset({bool, int, float})
 _LONGEST = 255
 _ID = re.compile(r"-?\d{1,18}")
+_METHOD = re.compile(r"[a-z][a-z0-9_]{0,49}")
 
 
 def filtered_other(other: object, allowed: Collection[str]) -> dict[str, Any] | None:
@@ -128,12 +130,37 @@ def change(render: Render, eventname: str | None) -> object:
     return (eventname or "").rpartition("\\")[2] or None
 
 
+def enrolment_method(render: Render, other: object, object: Mapping[str, Any] | None) -> object:
+    """How a user was enrolled, such as ``manual``, ``self`` or ``cohort``."""
+    del render
+    method = of_other(other, "enrol") or (object or {}).get("enrol")
+    return method if isinstance(method, str) and _METHOD.fullmatch(method) else None
+
+
+def enrolment_change(
+    render: Render,
+    eventname: str | None,
+    object: Mapping[str, Any] | None,
+    relateduser_membership: Mapping[str, Any] | None,
+    timecreated: int,
+) -> object:
+    """``deleted``, or ``suspended``: what ``status`` of a Membership cannot tell apart."""
+    del render
+    active = enrolment_is_active(eventname, object, relateduser_membership, timecreated)
+    if active is not False:
+        return None
+    return "deleted" if (eventname or "").endswith("_deleted") else "suspended"
+
+
 EXTENSION_FUNCTIONS: dict[str, tuple[str, Callable[..., object]]] = {
     "change": ("change", change),
+    "enrolment_change": ("moodle.change", enrolment_change),
+    "enrolment_method": ("moodle.enrolmentMethod", enrolment_method),
     "gradebook": ("gradebook", gradebook),
     "login_as": ("loginAs", login_as),
     "overridden_by": ("overriddenBy", overridden_by),
     "preview": ("preview", preview),
     "submitted_by": ("submittedBy", submitted_by),
 }
-"""Extensions that a recipe may name: their key in the event, and what makes them."""
+"""Extensions that a recipe may name: their key in the event, and what makes them. Facts of Moodle
+have a key that begins with ``moodle.``."""

@@ -92,6 +92,14 @@ class Iris:
         """An activity, by course module id and never by instance."""
         return f"{self.site}/mod/{self.quoted(modname)}/view.php?id={module}"
 
+    def competency(self, competency: int) -> str:
+        """A competency, by the page on which it is edited."""
+        return f"{self.site}/admin/tool/lp/editcompetency.php?id={competency}"
+
+    def category(self, category: int) -> str:
+        """A course category."""
+        return f"{self.site}/course/index.php?categoryid={category}"
+
     def agent(self, actor: int | None) -> str | None:
         """Who acted: a person by id, the site for 0, None for nobody who may be named."""
         if actor is None:

@@ -51,7 +51,9 @@ class Rows:
         self.number = table.num_rows
 
     def integers(self, name: str) -> Codes:
-        """An integer column of the table as an array, null as :data:`NOTHING`."""
+        """An integer column as an array, null as :data:`NOTHING`."""
+        if name in self._derived:
+            return self._derived[name]
         if name not in self._integers:
             self._integers[name] = self._table[name].fill_null(int(NOTHING)).to_numpy()
         return self._integers[name]

@@ -20,8 +20,14 @@ from caliper_dagster.caliper.entities import Entity
 from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, RECORD
 from caliper_dagster.core.gc_tuning import gc_paused
-from caliper_dagster.translator import conditions
-from caliper_dagster.translator.actors import APPLICATION, USER_IDS, USER_LEVEL, Actors
+from caliper_dagster.translator import conditions, names_of_the_time
+from caliper_dagster.translator.actors import (
+    APPLICATION,
+    USER_IDS,
+    USER_LEVEL,
+    Actors,
+    real_users,
+)
 from caliper_dagster.translator.derived import DERIVED_EVENTS, DerivedEvent
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS, Render, activities, people
 from caliper_dagster.translator.entities.generic import path_function
@@ -85,6 +91,7 @@ class Translator:
         person_identifiers: which ``otherIdentifiers`` of persons may be sent.
         ip_addresses: whether the address of a row may be sent.
         free_text: whether text that persons wrote (search terms, answers) may be sent.
+        course_categories: whether courses are sent as part of their category.
         recipes: those of the package when not given.
     """
 
@@ -97,12 +104,13 @@ class Translator:
         person_identifiers: Sequence[str] = ("SystemId",),
         ip_addresses: bool = False,
         free_text: bool = False,
+        course_categories: bool = False,
         recipes: Recipes | None = None,
     ) -> None:
         self.version = versions.BY_NAME[version]
         self.iris = Iris(wwwroot)
         options = PersonOptions(person_names, tuple(person_identifiers))
-        self.render = Render(self.iris, options, free_text)
+        self.render = Render(self.iris, options, free_text, course_categories)
         self.ip_addresses = ip_addresses
         self.recipes = load_recipes() if recipes is None else recipes
 
@@ -202,6 +210,8 @@ class _Translation:
         rows.add("log_mark", anonymous.astype(np.int64), [LOG_MARK, None])
         in_module = rows.integers("contextlevel") == _MODULE_LEVEL
         rows.derive("cmid", np.where(in_module, rows.integers("contextinstanceid"), NOTHING))
+        rows.derive("realuserid", real_users(rows))
+        names_of_the_time.put_into(rows, np.flatnonzero(~anonymous))
         self._renderer = Renderer(rows, translator.render, translator.version)
         self._recipes: list[Recipe] = []
         # Conditions tell no person, so they see what an anonymous row hides from its event.
@@ -260,7 +270,7 @@ class _Translation:
         path_of = np.zeros(len(self._recipes), dtype=np.int64)
         for number, recipe in enumerate(self._recipes):
             source: EntitySource | None = getattr(recipe, slot)
-            if source is None or (slot == "target" and not self._keeps_target(recipe.event_type)):
+            if source is None or not self._keeps(slot, recipe):
                 continue
             if isinstance(source, PathEntity):
                 path = path_function(source.type, source.path)
@@ -276,6 +286,14 @@ class _Translation:
                 yield _by_path, ("path", *name), rows
             else:
                 yield ENTITY_FUNCTIONS[name].function, ENTITY_FUNCTIONS[name].columns, rows
+
+    def _keeps(self, slot: str, recipe: Recipe) -> bool:
+        """Whether the events of a recipe have a slot in the wanted version."""
+        if slot == "target":
+            return self._keeps_target(recipe.event_type)
+        return slot != "generated" or vocabulary.keeps_generated(
+            recipe.event_type, recipe.action, self._translator.version
+        )
 
     def _keeps_target(self, event_type: str) -> bool:
         return vocabulary.keeps_target(event_type, self._translator.version)

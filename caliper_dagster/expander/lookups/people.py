@@ -30,20 +30,25 @@ from caliper_dagster.expander.record_columns import (
 
 _USER = ("id", "username", "idnumber", "firstname", "lastname", "email", "deleted")
 _DELETED_USER = ("id", "deleted")
+_FRONT_PAGE = 1
 _FOREVER = 2**62
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The site's configuration, from the table ``config``."""
+    """What the whole site is called, and its configuration in the table ``config``."""
 
     release: str | None
+    name: str | None
     guest: int | None
     administrators: frozenset[int]
 
     @classmethod
     def read(cls, database: MoodleDatabase) -> Site:
-        """Read ``release``, ``siteguest`` and ``siteadmins`` (ids separated by commas)."""
+        """Read ``release``, ``siteguest`` and ``siteadmins`` (ids separated by commas).
+
+        The name of the site is that of the front page, which is a course.
+        """
         rows = database.records(
             "config",
             ("name", "value"),
@@ -53,8 +58,10 @@ class Site:
         config = {row["name"]: row["value"] or "" for row in rows}
         administrators = config.get("siteadmins", "").split(",")
         guest = config.get("siteguest", "")
+        front_page = database.records("course", ("id", "fullname"), {"id": {_FRONT_PAGE}})
         return cls(
             config.get("release") or None,
+            next((course["fullname"] for course in front_page), None) or None,
             int(guest) if guest.isdigit() else None,
             frozenset(int(user) for user in administrators if user.strip().isdigit()),
         )
@@ -62,7 +69,7 @@ class Site:
     @property
     def record(self) -> Record:
         """The record of the column ``site``."""
-        return {"release": self.release}
+        return {"release": self.release, "name": self.name}
 
 
 def users(database: MoodleDatabase, ids: Iterable[int], site: Site) -> dict[int, Record]:

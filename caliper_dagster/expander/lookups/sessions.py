@@ -194,9 +194,11 @@ def _log_outs_of_real_users(
         for row in as_others
     ]
     of_places = changes[changes["userid"].isin({user for user, _ in places})]
+    names = ("timecreated", "id", "change", "userid", "ip")
+    columns = (of_places[name].tolist() for name in names)
     rows.extend(
-        (row.timecreated, row.id, row.change, (row.userid, row.ip), 0)
-        for row in of_places.itertuples(index=False)
+        (time, id_, change, (user, ip), 0)
+        for time, id_, change, user, ip in zip(*columns, strict=True)
     )
     taken: dict[int, tuple[int, int]] = {}
     last: dict[tuple[int, str], tuple[int, int]] = {}
@@ -213,13 +215,15 @@ def _log_outs_of_real_users(
 def _ends_no_session(changes: pd.DataFrame, taken: Mapping[int, tuple[int, int]]) -> set[int]:
     """Those log-outs after which the real user's session goes on, because it began later."""
     found = set()
-    for log_out in changes[changes["id"].isin(taken)].itertuples(index=False):
+    log_outs = changes[changes["id"].isin(taken)]
+    columns = (log_outs[name].tolist() for name in ("id", "actor", "ip", "order"))
+    for id_, actor, ip, order in zip(*columns, strict=True):
         before = changes[
-            (changes["actor"] == log_out.actor)
-            & (changes["ip"] == log_out.ip)
-            & (changes["order"] < log_out.order)
+            (changes["actor"] == actor)
+            & (changes["ip"] == ip)
+            & (changes["order"] < order)
             & (changes["change"] == LOGGED_IN)
         ]
-        if not before.empty and before["timecreated"].max() > taken[log_out.id][1]:
-            found.add(log_out.id)
+        if not before.empty and before["timecreated"].max() > taken[id_][1]:
+            found.add(id_)
     return found

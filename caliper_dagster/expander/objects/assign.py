@@ -31,6 +31,7 @@ _SUBMISSION = (
 )  # fmt: skip
 _GRADE = ("id", "assignment", "userid", "grader", "grade", "attemptnumber", "timemodified")
 _PLUGIN_TABLES = ("assignsubmission_file", "assignsubmission_onlinetext")
+_GRADED = r"\mod_assign\event\submission_graded"
 _NO_GRADE = -1.0
 """Moodle's value of ``assign_grades.grade`` for a grade that was removed."""
 
@@ -64,13 +65,14 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Grades as of the rows: ``assign_grades`` with its ``submission``."""
     today = lookup.by_id("assign_grades", _GRADE, [row.id for row in rows])
     submitted = _Submissions(lookup.database, today.values())
-    changed = {row.id for row in rows if _may_have_changed(today.get(row.id), row.time)}
-    history = _GradeHistory(lookup.database, [today[id_] for id_ in sorted(changed)])
-    versions = {(row.id, row.time, row.user): today[row.id] for row in rows if row.id in today}
+    versions = {_Version.of(row) for row in rows if row.id in today}
+    changed = {version for version in versions if version.may_differ(today[version.id])}
+    history = _GradeHistory(
+        lookup.database, [today[id_] for id_ in sorted({version.id for version in changed})]
+    )
     changes = {
-        version: history.change(grade, *version[1:])
-        for version, grade in versions.items()
-        if _may_have_changed(grade, version[1])
+        version: history.change(today[version.id], version.time, version.user)
+        for version in changed
     }
     history_records = lookup.by_id(
         "grade_grades_history",
@@ -79,12 +81,39 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     )
     records = {
         version: {
-            **_as_of(grade, changes.get(version), history_records),
-            "submission": submitted.graded(grade),
+            **_as_of(today[version.id], changes.get(version), history_records),
+            "submission": submitted.graded(today[version.id]),
         }
-        for version, grade in versions.items()
+        for version in versions
     }
-    return [records.get((row.id, row.time, row.user)) for row in rows]
+    return [records.get(_Version.of(row)) for row in rows]
+
+
+class _Version(NamedTuple):
+    """A grade as a log row tells of it.
+
+    Attributes:
+        id: id of the record of ``assign_grades``.
+        time: Unix time of the row.
+        user: the row's user.
+        is_grader: whether this user gave the grade.
+    """
+
+    id: int
+    time: int
+    user: int
+    is_grader: bool
+
+    @classmethod
+    def of(cls, row: LogReference) -> _Version:
+        """The version that a row tells of."""
+        return cls(row.id, row.time, row.user, row.event == _GRADED and row.user > 0)
+
+    def may_differ(self, grade: Record) -> bool:
+        """Whether the grade of now may be another: written later, or by a second grader then."""
+        written = grade["timemodified"] or 0
+        by_another = self.is_grader and grade["grader"] != self.user
+        return written > self.time or (by_another and written > self.time - SECONDS_BEFORE_LOG_ROW)
 
 
 def _as_of(
@@ -192,11 +221,6 @@ class _Submissions:
 
 def _only(records: list[Record]) -> Record | None:
     return records[0] if len(records) == 1 else None
-
-
-def _may_have_changed(grade: Record | None, time: int) -> bool:
-    """Whether the grade may have changed after a time."""
-    return grade is not None and (grade["timemodified"] or 0) > time
 
 
 class _GradeHistory:

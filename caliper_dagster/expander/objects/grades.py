@@ -27,7 +27,7 @@ from caliper_dagster.expander.record_columns import preserialized
 
 _ITEM = (
     "itemtype", "itemmodule", "iteminstance", "itemnumber", "itemname", "gradetype", "grademax",
-    "scaleid",
+    "scaleid", "idnumber",
 )  # fmt: skip
 _GRADED = r"\core\event\user_graded"
 _NO_GRADE: Record = {"itemid": 0}
@@ -136,7 +136,8 @@ def items(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Grade items as of the row, also deleted ones.
 
     Records: ``id``, ``itemtype``, ``itemmodule``, ``iteminstance``, ``itemnumber``, ``itemname``,
-    ``gradetype``, ``grademax``, ``scaleid``, ``scale_items`` (number of items of the scale).
+    ``gradetype``, ``grademax``, ``scaleid``, ``idnumber``, ``scale_items`` (number of items of the
+    scale).
     """
     as_of = _items(lookup, [row.id for row in rows], [row.time for row in rows])
     return [item and item.record for item in as_of]

@@ -19,6 +19,8 @@ from caliper_dagster.translator.entities.registry import (
     Render,
     for_recipes,
     for_translator,
+    name_of,
+    plain,
     text,
     time,
 )
@@ -26,10 +28,12 @@ from caliper_dagster.translator.identity import ANONYMOUS_PERSON
 from caliper_dagster.translator.roles import caliper_roles
 
 
-@for_recipes(texts={"version": "institutional"})
+@for_recipes(texts={"name": "institutional", "version": "institutional"})
 def site(render: Render, site: Record | None) -> SoftwareApplication:
     """The Moodle site, as edApp, as what one logs in to, and as who acts when nobody does."""
-    return SoftwareApplication(id=render.iris.site, version=text(site, "release"))
+    return SoftwareApplication(
+        id=render.iris.site, name=name_of(site, "name"), version=text(site, "release")
+    )
 
 
 @for_translator(
@@ -46,7 +50,7 @@ def person(render: Render, user: Record) -> Person:
         return person_reference(render, user["id"])
     name = None
     if render.person.names:
-        name = " ".join(part for part in (user["firstname"], user["lastname"]) if part) or None
+        name = plain(" ".join(part for part in (user["firstname"], user["lastname"]) if part))
     return Person(
         id=render.iris.user(user["id"]), name=name, otherIdentifiers=_identifiers(render, user)
     )

@@ -19,8 +19,8 @@ from caliper_dagster.translator.entities.registry import (
     duration,
     for_recipes,
     integer,
+    name_of,
     of_other,
-    text,
     time,
 )
 
@@ -182,7 +182,7 @@ def question_attempt(
         assignee=anonymous_or(render, anonymous, attempt.get("userid") or relateduserid),
         assignable=AssessmentItem(
             id=question_iri(render, record["questionid"]),
-            name=text(record, "name"),
+            name=name_of(record, "name"),
         )
         if record.get("questionid")
         else None,

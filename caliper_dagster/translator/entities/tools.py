@@ -15,8 +15,8 @@ from caliper_dagster.translator.entities.registry import (
     decimal_or_none,
     for_recipes,
     integer,
+    name_of,
     of_other,
-    text,
     time,
 )
 
@@ -257,6 +257,6 @@ def lti_tool(module: Record | None) -> SoftwareApplication | None:
             port = f":{parts.port}" if parts.port else ""
             return SoftwareApplication(
                 id=f"{parts.scheme}://{parts.hostname}{port}/",
-                name=text(kind, "name"),
+                name=name_of(kind, "name"),
             )
     return None
