@@ -18,9 +18,7 @@ from caliper_dagster.core.hours import LAST_TIME
 from caliper_dagster.expander.bulk_read import REPLACEMENT
 from caliper_dagster.expander.log_rows import LogRows
 
-_TEXT_COLUMNS = (
-    "eventname", "component", "action", "target", "objecttable", "crud", "origin", "ip",
-)  # fmt: skip
+_TEXT_COLUMNS = ("eventname", "component", "action", "target", "objecttable", "crud", "origin")
 _RECORD_COLUMNS = ("user", "realuser", "relateduser", "course", "module", "object", "site")
 _LONG_NUMBER = r"[:\[,]-?[0-9]{12}"
 _TIME = re.compile(r"time|date|deadline|available|start|end|opening|closing")
@@ -38,6 +36,8 @@ def note(rows: LogRows, columns: Mapping[str, pa.DictionaryArray]) -> None:
         wrong = [REPLACEMENT in value for value in values]
         if any(wrong):
             rows.add_unresolved(name, np.flatnonzero(np.array(wrong)[codes]))
+    addresses = pc.match_substring(rows.log["ip"], REPLACEMENT).fill_null(False)  # noqa: FBT003
+    rows.add_unresolved("ip", np.flatnonzero(addresses.to_numpy()))
     for name in _RECORD_COLUMNS:
         texts = columns[name].dictionary
         suspect = pc.or_(

@@ -45,7 +45,7 @@ def from_rows(schema: pa.Schema, rows: Sequence[Sequence[Any]]) -> pa.Table:
     """A table of rows that a driver has read; the texts of dictionary columns are encoded."""
     arrays = []
     for field, values in zip(schema, zip(*rows, strict=True), strict=True):
-        array = pa.array(map(_plain, values), value_type(field), len(values))
+        array = pa.array([_plain(value) for value in values], value_type(field))
         arrays.append(array.dictionary_encode() if is_dictionary(field) else array)
     return pa.table(arrays, schema=schema)
 

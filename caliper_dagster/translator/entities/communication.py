@@ -199,7 +199,7 @@ def commented_competency(
     return LearningObjective(id=render.iris.competency(item or 0))
 
 
-@for_recipes(texts={"name": "institutional"})
+@for_recipes(texts={"name": "institutional", "learningObjectives.name": "institutional"})
 def commented_page(render: Render, courseid: int | None, course: Record | None) -> DigitalResource:
     """The page whose comments block was used: a course, or the dashboard."""
     if not is_course(courseid):

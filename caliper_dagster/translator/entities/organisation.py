@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec.structs import replace
 
 from caliper_dagster.caliper.entities import CourseSection, Group, Membership, Organization
@@ -9,6 +11,7 @@ from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.registry import (
     Record,
     Render,
+    TextClass,
     for_recipes,
     identifiers,
     is_course,
@@ -21,6 +24,12 @@ _SAME_REQUEST = 10
 """Seconds: a request may write a record so long after its log row."""
 _COURSE_LEVEL = 50
 _CATEGORY_LEVEL = 40
+
+
+_GROUP_TEXTS: Mapping[str, TextClass] = {
+    "organization.name": "shared",
+    "organization.otherIdentifiers.identifier": "institutional",
+}
 
 
 def _member(
@@ -129,7 +138,7 @@ def course_group(
     )
 
 
-@for_recipes(names_related_user=True, personal_record=True, texts={"organization.name": "shared"})
+@for_recipes(names_related_user=True, personal_record=True, texts=_GROUP_TEXTS)
 def group_membership(
     render: Render,
     courseid: int | None,
@@ -143,7 +152,7 @@ def group_membership(
     return _member(render, group, relateduserid, anonymous, "member-")
 
 
-@for_recipes(names_related_user=True, personal_record=True, texts={"organization.name": "shared"})
+@for_recipes(names_related_user=True, personal_record=True, texts=_GROUP_TEXTS)
 def cohort_membership(
     render: Render,
     objectid: int | None,

@@ -302,6 +302,34 @@ IN_MATHS = {
     "name": "Maths",
     "courseNumber": "M1",
     "dateCreated": "2023-11-14T22:13:20.000Z",
+    "otherIdentifiers": [
+        {
+            "type": "SystemIdentifier",
+            "identifierType": "LtiContextId",
+            "identifier": "2",
+            "source": W,
+        }
+    ],
+    "extensions": {"startDate": "2023-11-14T22:13:20.000Z"},
+}
+
+IN_MATHS_1_1 = {
+    "id": f"{W}/course/view.php?id=2",
+    "type": "CourseSection",
+    "name": "Maths",
+    "courseNumber": "M1",
+    "dateCreated": "2023-11-14T22:13:20.000Z",
+    "extensions": {
+        "startDate": "2023-11-14T22:13:20.000Z",
+        "otherIdentifiers": [
+            {
+                "type": "SystemIdentifier",
+                "identifierType": "LtiContextId",
+                "identifier": "2",
+                "source": W,
+            }
+        ],
+    },
 }
 
 AS_LEARNER = {
@@ -585,6 +613,7 @@ EVENTS_1_2: dict[str, dict[str, Any]] = {
         "group": {
             "id": f"{W}/course/view.php?id=2",
             "type": "CourseSection",
+            "otherIdentifiers": IN_MATHS["otherIdentifiers"],
         },
         "membership": {
             "id": f"{W}/user/view.php?id=3&course=2",
@@ -989,7 +1018,7 @@ EVENTS_1_1: dict[str, dict[str, Any]] = {
         },
         "eventTime": "2026-01-31T14:00:00.000Z",
         "edApp": MOODLE,
-        "group": IN_MATHS,
+        "group": IN_MATHS_1_1,
         "membership": AS_LEARNER,
         "extensions": {
             "moodle": {
@@ -1032,7 +1061,7 @@ EVENTS_1_1: dict[str, dict[str, Any]] = {
             "duration": "PT895S",
             "assignable": f"{W}/mod/quiz/view.php?id=11",
         },
-        "group": IN_MATHS,
+        "group": IN_MATHS_1_1,
         "membership": AS_LEARNER,
         "extensions": {
             "moodle": {
@@ -1092,7 +1121,7 @@ EVENTS_1_1: dict[str, dict[str, Any]] = {
             "scoreGiven": 82.5,
             "scoredBy": f"{W}/user/profile.php?id=4",
         },
-        "group": IN_MATHS,
+        "group": IN_MATHS_1_1,
         "membership": AS_INSTRUCTOR,
         "extensions": {
             "moodle": {

@@ -36,7 +36,10 @@ OBJECT: dict[str, Any] = {
     "questionid": 4, "fraction": 0.5, "maxmark": 2.0,
     "submission": {"id": 3, "timecreated": 5},
     "item": {"gradetype": 1, "grademax": 10},
-    "module": {"id": 36, "modname": "quiz", "activity": {"name": "an activity"}},
+    "module": {
+        "id": 36, "modname": "quiz", "activity": {"name": "an activity"}, "idnumber": "A-1",
+        "competencies": [{"id": 9, "name": "a competency"}],
+    },
     "attempt": {"table": "quiz_attempts", "id": 5, "attempt": 2, "userid": 21, "retry": 0},
     "answer": {"id": 3, "correct": 1, "response": "an answer"},
     "items": [
@@ -60,6 +63,13 @@ OTHER = {
     "submissionid": 7, "entryid": 5, "courseid": 3, "finalgrade": 5,
 }  # fmt: skip
 
+COMPETENCIES = [{"id": 9, "name": "a competency"}]
+COURSE = {
+    "id": 3, "fullname": "a course", "shortname": "a course", "idnumber": "C-3",
+    "startdate": 1_700_000_000, "enddate": 1_710_000_000, "competencies": COMPETENCIES,
+    "category": {"id": 4, "name": "a category", "idnumber": "K-4"},
+}  # fmt: skip
+
 DIFFERENCES: tuple[dict[str, Any], ...] = (
     {},
     {"anonymous": 1},
@@ -77,6 +87,15 @@ DIFFERENCES: tuple[dict[str, Any], ...] = (
     {"realuserid": 61, "unresolved": ["user:21", "course:3"]},
     {"userid": 21, "relateduserid": None},
     {"module": {"id": 36, "modname": "lti", "course": 3, "activity": ACTIVITY}},
+    {
+        "module": {
+            "id": 36, "modname": "assign", "activity": ACTIVITY, "idnumber": "A-1",
+            "competencies": COMPETENCIES,
+        },
+        "course": COURSE, "site": {"release": "4.5.6", "name": "a site"},
+        "objectid": 3, "object": {**OBJECT, "idnumber": "G-7", "competencyid": 9},
+        "other": {**OTHER, "itemtype": "course_modules"},
+    },
 )
 
 
