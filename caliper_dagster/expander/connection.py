@@ -178,8 +178,21 @@ class MoodleDatabase:
         self.statements += 1
         try:
             return self._connection.execute(statement, values).fetchall()
+        except UnicodeDecodeError:  # only PostgreSQL's driver has no lenient encoding
+            return self._decoded_leniently(statement.bindparams(**values))
         except DBAPIError as error:
             raise SourceError(_statement_failure(error.orig)) from None
+
+    def _decoded_leniently(self, statement: TextClause) -> list[list[Any]]:
+        options = {"literal_binds": True}
+        sql = str(statement.compile(self._engine, compile_kwargs=options))
+        with self._driver.cursor() as cursor:
+            psycopg2.extensions.register_type(psycopg2.extensions.BYTES, cursor)
+            cursor.execute(sql)
+            return [
+                [bulk_read.decoded(value) if isinstance(value, bytes) else value for value in row]
+                for row in cursor.fetchall()
+            ]
 
     def table(
         self,
@@ -333,16 +346,7 @@ class MoodleDatabase:
                 pass
             except pymysql.Error as error:
                 raise SourceError(_statement_failure(error)) from None
-        try:
-            rows: Sequence[Sequence[Any]] = self.execute(statement)
-        except UnicodeDecodeError:  # PostgreSQL, whose driver has no lenient encoding
-            options = {"literal_binds": True}
-            sql = str(statement.compile(self._engine, compile_kwargs=options))
-            with self._driver.cursor() as cursor:
-                psycopg2.extensions.register_type(psycopg2.extensions.BYTES, cursor)
-                cursor.execute(sql)
-                rows = cursor.fetchall()
-        return [tuple(map(_plain, row)) for row in rows]
+        return [tuple(map(_plain, row)) for row in self.execute(statement)]
 
     @property
     def _driver(self) -> Any:  # noqa: ANN401 - what each driver calls a connection
@@ -424,7 +428,9 @@ def _engine(url: URL, timeout: int) -> Engine:
         if url.drivername.startswith("mysql"):
             connection.encoding = _LENIENT
         else:
-            connection.set_client_encoding("UTF8")
+            # A server that stores bytes without an encoding must not check what it sends.
+            encoding = connection.info.parameter_status("server_encoding")
+            connection.set_client_encoding("SQL_ASCII" if encoding == "SQL_ASCII" else "UTF8")
         with connection.cursor() as cursor:
             for command in commands:
                 cursor.execute(command)

@@ -36,7 +36,7 @@ def note(rows: LogRows, columns: Mapping[str, pa.DictionaryArray]) -> None:
         wrong = [REPLACEMENT in value for value in values]
         if any(wrong):
             rows.add_unresolved(name, np.flatnonzero(np.array(wrong)[codes]))
-    addresses = pc.match_substring(rows.log["ip"], REPLACEMENT).fill_null(False)  # noqa: FBT003
+    addresses = pc.match_substring(rows.log["ip"], REPLACEMENT).fill_null(False)
     rows.add_unresolved("ip", np.flatnonzero(addresses.to_numpy()))
     for name in _RECORD_COLUMNS:
         texts = columns[name].dictionary

@@ -34,7 +34,7 @@ def read_postgres(connection: Any, schema: pa.Schema, from_clause: str) -> pa.Ta
         UnsupportedResult: the driver has to read the answer.
         psycopg2.Error: the database did not answer.
     """
-    if connection.encoding != "UTF8":
+    if connection.encoding not in ("UTF8", "SQLASCII", "SQL_ASCII"):
         raise UnsupportedResult
     answer = io.BytesIO()
     with connection.cursor() as cursor:

@@ -89,11 +89,16 @@ DIFFERENCES: tuple[dict[str, Any], ...] = (
     {"module": {"id": 36, "modname": "lti", "course": 3, "activity": ACTIVITY}},
     {
         "module": {
-            "id": 36, "modname": "assign", "activity": ACTIVITY, "idnumber": "A-1",
+            "id": 36,
+            "modname": "assign",
+            "activity": ACTIVITY,
+            "idnumber": "A-1",
             "competencies": COMPETENCIES,
         },
-        "course": COURSE, "site": {"release": "4.5.6", "name": "a site"},
-        "objectid": 3, "object": {**OBJECT, "idnumber": "G-7", "competencyid": 9},
+        "course": COURSE,
+        "site": {"release": "4.5.6", "name": "a site"},
+        "objectid": 3,
+        "object": {**OBJECT, "idnumber": "G-7", "competencyid": 9},
         "other": {**OTHER, "itemtype": "course_modules"},
     },
 )
