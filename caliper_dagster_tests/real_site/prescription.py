@@ -40,8 +40,8 @@ class Prescription:
         """Who acted by rule R1."""
         if row.anonymous:
             return ANONYMOUS
-        if row.realuserid:
-            return self._person(row.realuserid)
+        if self.real_user(row):
+            return self._person(self.real_user(row))
         if row.origin == "cli" or row.userid < 0:
             return SITE
         return self._person(row.userid)
@@ -60,6 +60,30 @@ class Prescription:
     @staticmethod
     def _person(number: int) -> str:
         return user(number) if number > 0 and number != GUEST else ANONYMOUS
+
+    def real_user(self, row: Row) -> int:
+        """Who was logged in as the user of a row; 0 for nobody."""
+        return row.realuserid or self._log_outs.get(row.id, 0)
+
+    @cached_property
+    def _log_outs(self) -> dict[int, int]:
+        """The real users of log-outs: Moodle writes those of the other user, without the real one.
+
+        The last that was heard of the other user at that address was somebody logged in as him.
+        """
+        found: dict[int, int] = {}
+        last: dict[tuple[int, str], int] = {}
+        for row in self._site.log:
+            place = (row.userid, row.ip)
+            if row.eventname == r"\core\event\user_loggedinas":
+                last[row.relateduserid, row.ip] = row.userid
+            elif row.realuserid:
+                last[place] = row.realuserid
+            elif row.eventname == r"\core\event\user_loggedout" and last.get(place):
+                found[row.id] = last.pop(place)
+            elif row.eventname == r"\core\event\user_loggedin":
+                last.pop(place, None)
+        return found
 
     # Shape
 
@@ -169,7 +193,7 @@ class Prescription:
         found: dict[int, Row] = {}
         current: dict[tuple[int, str], Row] = {}
         for row in self._site.log:
-            person = row.realuserid or row.userid
+            person = self.real_user(row) or row.userid
             if row.origin != "web" or row.anonymous or person <= 0 or person == GUEST or not row.ip:
                 continue
             key = (person, row.ip)

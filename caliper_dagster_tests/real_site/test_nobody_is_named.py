@@ -110,7 +110,8 @@ def test_whoever_is_logged_in_as_another_is_the_one_who_acts(all_rows: Rows) -> 
     assert len({row.id for row, _ in rows}) == 116
     for row, event in rows:
         assert event["actor"]["id"] == user(row.realuserid)
-        assert event["extensions"]["actingAs"] == {"id": user(row.userid), "type": "Person"}
+        other = row.relateduserid if row.eventname.endswith("user_loggedinas") else row.userid
+        assert event["extensions"]["actingAs"] == {"id": user(other), "type": "Person"}
         if "session" in event:
             assert event["session"]["user"] == user(row.realuserid)
         if "membership" in event:
