@@ -1,4 +1,4 @@
-"""The ``extensions`` of events: raw facts of their rows (rule R6), and what fits nowhere else."""
+"""The ``extensions`` of events: facts of their rows (R6), and what Caliper has no property for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from caliper_dagster.translator.actors import USER_LEVEL, Actors
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import ENTITY_FUNCTIONS, EntityFunction, Render
 from caliper_dagster.translator.entity_output import dump
-from caliper_dagster.translator.fragments import Fragments, Numbers, Pieces
+from caliper_dagster.translator.fragments import Fragments, IntegerColumn, TextColumn
 from caliper_dagster.translator.recipes import EntitySource, Recipe
 from caliper_dagster.translator.renderer import Renderer
 from caliper_dagster.translator.rows import NOTHING, Codes, Flags, Indices, grouped, parameters
@@ -21,20 +21,20 @@ from caliper_dagster.translator.rows import NOTHING, Codes, Flags, Indices, grou
 _SLOT = "extensions"
 _FACT = "moodle."
 
-_FACTS = {
+_ROW_PROPERTIES = {
     "eventName": "eventname", "component": "component", "crud": "crud", "eduLevel": "edulevel",
     "contextLevel": "contextlevel", "origin": "origin", "objectTable": "objecttable",
 }  # fmt: skip
 
 
-class RawFacts:
-    """Renders the extensions of all rows once; see :meth:`columns`.
+class EventExtensions:
+    """Renders the extensions of all rows; see :meth:`columns`.
 
     Args:
-        renderer: renders, and knows the rows.
+        renderer: renders the rows.
         recipes: the recipes in use.
         recipe: code of each row's recipe.
-        actors: who acted.
+        actors: the actors of the rows.
         ip_addresses: whether the address of a row may be sent.
     """
 
@@ -53,51 +53,53 @@ class RawFacts:
         self._recipe = recipe
         self._named: Flags = self._rows.integers("anonymous") != 1
         self._named_context = self._named | (self._rows.integers("contextlevel") != USER_LEVEL)
-        everything = np.arange(self._rows.number)
-        self._facts = Fragments.empty(self._rows.number)
-        results, inverse = renderer.evaluate(_plain_facts, [*_FACTS.values()], everything, _SLOT)
-        self._facts.place(everything, results, inverse)
+        all_rows = np.arange(self._rows.number)
+        self._properties = Fragments.empty(self._rows.number)
+        results, inverse = renderer.evaluate(
+            _row_properties, [*_ROW_PROPERTIES.values()], all_rows, _SLOT
+        )
+        self._properties.fill(all_rows, results, inverse)
         self._other = self._allowed_other()
-        shown = np.flatnonzero(self._named) if ip_addresses else everything[:0]
-        self._ip = self._values("ip", lambda _, ip: ip or None, ("ip",), shown)
-        facts, extras = self._all_extras(actors, everything)
-        self._more_facts = Fragments.merged(facts)
-        self._extras = Fragments.merged(extras)
+        visible = np.flatnonzero(self._named) if ip_addresses else all_rows[:0]
+        self._ip = self._values("ip", lambda _, ip: ip or None, ("ip",), visible)
+        facts, extras = self._all_extras(actors, all_rows)
+        self._facts = Fragments.merge(facts)
+        self._extras = Fragments.merge(extras)
 
-    def columns(self, rows: Indices, derived_from: Fragments) -> list[Pieces | str]:
-        """The ``extensions`` of events, with their key before them.
+    def columns(self, rows: Indices, derived_from: Fragments) -> list[TextColumn | str]:
+        """The ``extensions`` of events, including their key.
 
         Args:
             rows: row of each event.
-            derived_from: for derived events the id of their row's own event, with its key.
+            derived_from: for derived events, the id of their row's own event, including its key.
         """
         return [
             ',"extensions":{"moodle":{',
-            self._facts.taken(rows),
+            self._properties.take(rows),
             self._integers("logId", "id", rows, self._named),
             self._integers("contextId", "contextid", rows),
             self._integers("contextInstanceId", "contextinstanceid", rows, self._named_context),
             self._integers("objectId", "objectid", rows, self._named),
-            self._other.taken(rows),
-            self._more_facts.taken(rows),
-            self._ip.taken(rows),
+            self._other.take(rows),
+            self._facts.take(rows),
+            self._ip.take(rows),
             "}",
-            self._extras.taken(rows),
+            self._extras.take(rows),
             derived_from,
             "}",
         ]
 
     def _integers(
-        self, key: str, column: str, rows: Indices, shown: Flags | None = None
-    ) -> Numbers:
+        self, key: str, column: str, rows: Indices, visible: Flags | None = None
+    ) -> IntegerColumn:
         values = self._rows.integers(column)[rows]
-        return Numbers(f',"{key}":', values, None if shown is None else shown[rows])
+        return IntegerColumn(f',"{key}":', values, None if visible is None else visible[rows])
 
     def _values(
         self, key: str, function: Callable[..., Any], names: Sequence[str], rows: Indices
     ) -> Fragments:
         fragments = Fragments.empty(self._rows.number, f',"{key}":'.encode())
-        self._renderer.place_values(fragments, function, names, rows, _SLOT)
+        self._renderer.fill_values(fragments, function, names, rows, _SLOT)
         return fragments
 
     def _of_recipes(self, holds: Sequence[bool]) -> Indices:
@@ -108,52 +110,55 @@ class RawFacts:
         allowed = list({recipe.other: None for recipe in self._recipes})
         codes = np.array([allowed.index(recipe.other) for recipe in self._recipes])[self._recipe]
         for code, rows in grouped(codes, len(allowed)):
-            kept = partial(_kept, allowed[code])
-            self._renderer.place_values(fragments, kept, ("other",), rows, _SLOT)
+            filtered = partial(_filtered_other, allowed[code])
+            self._renderer.fill_values(fragments, filtered, ("other",), rows, _SLOT)
         return fragments
 
     def _all_extras(
-        self, actors: Actors, everything: Indices
+        self, actors: Actors, all_rows: Indices
     ) -> tuple[list[Fragments], list[Fragments]]:
-        """What belongs into ``extensions.moodle``, and what beside it."""
+        """The properties of ``extensions.moodle``, and those beside it."""
         self._rows.derive("assignee", self._assignees())
         self._rows.derive("acting_as", actors.acting_as)
         graded = self._of_recipes(
             [
-                any(_registered(entity).tells_grade for entity in (recipe.object, recipe.generated))
+                any(
+                    _registration(entity).tells_grade
+                    for entity in (recipe.object, recipe.generated)
+                )
                 for recipe in self._recipes
             ]
         )
-        given = np.flatnonzero((actors.actor != actors.trigger) & (actors.actor > 0))
-        wanted: list[tuple[str, Callable[..., Any], Sequence[str], Indices]] = [
+        reassigned = np.flatnonzero((actors.actor != actors.trigger) & (actors.actor > 0))
+        extras: list[tuple[str, Callable[..., Any], Sequence[str], Indices]] = [
             ("actingAs", _person, ("acting_as",), np.flatnonzero(actors.acting_as > 0)),
             ("runAs", _person, ("userid",), np.flatnonzero(actors.run_as)),
-            ("triggeredBy", extensions.triggered_by, ("trigger",), given),
+            ("triggeredBy", extensions.triggered_by, ("trigger",), reassigned),
             (
                 "relatedUser",
                 extensions.related_user,
                 ("relateduserid", "actor", "assignee"),
-                everything,
+                all_rows,
             ),
             ("asOf", lambda _, record: (record or {}).get("asof"), ("object",), graded),
-            ("unresolved", _unresolved, ("unresolved",), everything),
+            ("unresolved", _unresolved, ("unresolved",), all_rows),
         ]
         for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
             rows = self._of_recipes([name in recipe.extensions for recipe in self._recipes])
-            wanted.append((key, function, parameters(function)[1:], rows))
+            extras.append((key, function, parameters(function)[1:], rows))
         facts: list[Fragments] = []
-        extras: list[Fragments] = []
-        for key, function, names, rows in wanted:
-            place = facts if key.startswith(_FACT) else extras
+        others: list[Fragments] = []
+        for key, function, names, rows in extras:
+            place = facts if key.startswith(_FACT) else others
             place.append(self._values(key.removeprefix(_FACT), function, names, rows))
-        return facts, extras
+        return facts, others
 
     def _assignees(self) -> Codes:
-        """The user whom an entity of the event names, where the related user goes by it."""
-        assigned = np.array(
+        """The user whom an entity of the event names, if the function of the entity says so."""
+        names_user = np.array(
             [
                 any(
-                    _registered(entity).names_related_user
+                    _registration(entity).names_related_user
                     for entity in (recipe.object, recipe.generated, recipe.target)
                 )
                 for recipe in self._recipes
@@ -163,11 +168,11 @@ class RawFacts:
         owners = np.array([_owner(record) for record in records], dtype=np.int64)
         related = np.where(self._named, self._rows.integers("relateduserid"), NOTHING)
         owner = owners[codes]
-        return np.where(assigned, np.where(owner == NOTHING, related, owner), NOTHING)
+        return np.where(names_user, np.where(owner == NOTHING, related, owner), NOTHING)
 
 
-def _registered(source: EntitySource | None) -> EntityFunction:
-    """What is registered of a recipe's entity; nothing is of one that is only a path."""
+def _registration(source: EntitySource | None) -> EntityFunction:
+    """The registration of a recipe's entity; an empty one for a path."""
     return ENTITY_FUNCTIONS[source] if isinstance(source, str) else _UNREGISTERED
 
 
@@ -180,21 +185,21 @@ def _owner(record: Any) -> int:  # noqa: ANN401 - a record or None
     return owner if isinstance(owner, int) and abs(owner) < 2**63 else int(NOTHING)
 
 
-def _kept(allowed: frozenset[str], _: Render, other: object) -> object:
+def _filtered_other(allowed: frozenset[str], _: Render, other: object) -> object:
     return extensions.filtered_other(other, allowed)
 
 
-def _plain_facts(_: Render, *values: object) -> bytes:
-    known = {
+def _row_properties(_: Render, *values: object) -> bytes:
+    properties = {
         key: value
-        for key, value in zip(_FACTS, values, strict=True)
+        for key, value in zip(_ROW_PROPERTIES, values, strict=True)
         if value is not None and value != ""
     }
-    return dump(known)[1:-1]
+    return dump(properties)[1:-1]
 
 
 def _unresolved(render: Render, names: Sequence[str] | None) -> Sequence[str] | None:
-    """What could not be found, as ``table:id``."""
+    """References without a record, as ``table:id``."""
     if names is None:
         return None
     return [

@@ -1,7 +1,7 @@
-"""Functions called once per distinct combination of columns; what they raise fails their rows.
+"""Functions called once per distinct combination of columns; an exception fails their rows.
 
-A row must never stop the hour: an exception in rendering becomes the reason why the row failed, and
-the reason names the slot and the kind of mistake, never a value.
+A row must never stop the hour. An exception in rendering becomes the reason why the row failed; the
+reason names the slot and the type of the error, never a value.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from caliper_dagster.translator.rows import Codes, Indices, Rows
 
 
 class Renderer:
-    """Renders what is distinct in some rows, and remembers which rows failed and why.
+    """Renders distinct combinations of values, and records which rows failed and why.
 
     Attributes:
         rows: the rows.
         failures: for each row a code into ``reasons``; 0 for none.
-        reasons: why rows failed; the first stands for none.
+        reasons: why rows failed; the first one is empty and means no failure.
     """
 
     def __init__(self, rows: Rows, render: Render, version: Version) -> None:
@@ -36,12 +36,12 @@ class Renderer:
         self.reasons = [""]
 
     def fail(self, rows: Indices, slot: str, what: str) -> None:
-        """Remember that rows cannot become events."""
+        """Record that rows cannot become events."""
         self.failures[rows] = self._code(slot, what)
 
-    def blame(self, rows: Indices, slot: str, error: Exception) -> None:
-        """Remember that rows cannot become events because of an error, without its values."""
-        self.failures[rows] = self._code(slot, _told(error))
+    def fail_with(self, rows: Indices, slot: str, error: Exception) -> None:
+        """Record that rows cannot become events because of an error, without its values."""
+        self.failures[rows] = self._code(slot, _reason(error))
 
     def _code(self, slot: str, what: str) -> int:
         reason = f"{slot}: {what}"
@@ -60,14 +60,14 @@ class Renderer:
         """Call a function with the values of some columns, once per distinct combination.
 
         Args:
-            function: gets :class:`Render` and the values.
+            function: takes :class:`Render` and the values.
             names: columns.
             rows: which rows.
-            slot: part of the event that it is for; named when it fails.
-            then: what to make of each result that is not None.
+            slot: part of the event; the reason of a failure names it.
+            then: applied to each result that is not None.
 
         Returns:
-            The results, and for each row which one it has.
+            The results, and for each row the number of its result.
         """
         combinations, inverse = self.rows.distinct(names, rows)
         results = []
@@ -79,7 +79,7 @@ class Renderer:
                 results.append(then(result) if then is not None and result is not None else result)
             except Exception as error:
                 results.append(None)
-                failed[number] = self._code(slot, _told(error))
+                failed[number] = self._code(slot, _reason(error))
         if failed.any():
             codes = failed[inverse]
             self.failures[rows[codes > 0]] = codes[codes > 0]
@@ -98,10 +98,10 @@ class Renderer:
         return self.evaluate(function, names, rows, slot, self._json)
 
     def to_json(self, entity: Entity) -> tuple[bytes, str]:
-        """JSON and type of an entity, checked, in the wanted version."""
+        """JSON and type of an entity, checked, in the version of the translator."""
         return to_json(entity, self.version)
 
-    def place(
+    def fill(
         self,
         fragments: Fragments,
         function: Callable[..., Any],
@@ -109,12 +109,12 @@ class Renderer:
         rows: Indices,
         slot: str,
     ) -> None:
-        """Put the entities of some rows into a column."""
+        """Fill a column with the entities of some rows."""
         if len(rows):
             texts, inverse = self.texts(function, names, rows, slot)
-            fragments.place(rows, texts, inverse)
+            fragments.fill(rows, texts, inverse)
 
-    def place_values(
+    def fill_values(
         self,
         fragments: Fragments,
         function: Callable[..., Any],
@@ -122,14 +122,14 @@ class Renderer:
         rows: Indices,
         slot: str,
     ) -> None:
-        """Like :meth:`place`, for JSON that is no entity of its own."""
+        """Like :meth:`fill`, for JSON that is not an entity."""
         if len(rows):
             texts, inverse = self.evaluate(function, names, rows, slot, dump)
-            fragments.place(rows, texts, inverse)
+            fragments.fill(rows, texts, inverse)
 
     def _json(self, entity: Entity) -> bytes:
         return to_json(entity, self.version)[0]
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, InvalidEntityError) else type(error).__name__

@@ -1,8 +1,8 @@
 """Expanded rows → Caliper events, column by column.
 
-Every slot of an event (actor, object, generated, …) is a column of JSON fragments, each rendered
-once for what is distinct; the events are those columns joined. Nothing here happens per row in
-Python but the event id.
+Every slot of an event (actor, object, generated, …) is a column of JSON fragments; each distinct
+fragment is rendered once. The events are these columns, joined. Only event ids are computed per
+row in Python.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from caliper_dagster.translator.entities import ENTITY_FUNCTIONS, Render, activi
 from caliper_dagster.translator.entities.generic import path_function
 from caliper_dagster.translator.entities.registry import PersonOptions
 from caliper_dagster.translator.entity_output import InvalidEntityError, dump
-from caliper_dagster.translator.event_extensions import RawFacts
-from caliper_dagster.translator.event_shape import Head, IllegalEventError, head
+from caliper_dagster.translator.event_extensions import EventExtensions
+from caliper_dagster.translator.event_shape import EventShape, IllegalEventError, event_shape
 from caliper_dagster.translator.fragments import (
     Fragments,
-    Pieces,
-    Pooled,
-    Texts,
-    joined,
-    times,
+    PlainColumn,
+    PooledColumn,
+    TextColumn,
+    join_columns,
+    time_columns,
 )
 from caliper_dagster.translator.identity import ANONYMOUS_PERSON, Iris
 from caliper_dagster.translator.recipes import (
@@ -72,7 +72,7 @@ _RECORDS = frozenset(
 ) | {"other"}
 
 _MODULE_LEVEL = 70
-_OWN_SLOTS = ("object", "generated", "target", "federatedSession")
+_ENTITY_SLOTS = ("object", "generated", "target", "federatedSession")
 _OPTIONAL_SLOTS = (
     "edApp", "generated", "target", "group", "membership", "session", "federatedSession",
 )  # fmt: skip
@@ -92,14 +92,14 @@ class Translator:
         ip_addresses: whether the address of a row may be sent.
         free_text: whether text that persons wrote (search terms, answers) may be sent.
         course_categories: whether courses are sent as part of their category.
-        recipes: those of the package when not given.
+        recipes: those of the package by default.
     """
 
     def __init__(
         self,
         wwwroot: str,
         *,
-        version: VersionName = "v1p2",
+        version: VersionName = versions.NEWEST.name,
         person_names: bool = False,
         person_identifiers: Sequence[str] = ("SystemId",),
         ip_addresses: bool = False,
@@ -119,7 +119,7 @@ class Translator:
 
         Returns:
             ``CALIPER_EVENTS`` in the order of the rows: for each row exactly one ``event`` or
-            ``failed`` (with what went wrong, without any value), and after it its ``derived``
+            ``failed`` (with the reason, without any value), and after it its ``derived``
             events.
         """
         if not expanded.num_rows:
@@ -130,38 +130,38 @@ class Translator:
 
 @dataclass(slots=True)
 class _Derived:
-    """Events beside the rows' own, each with its row, and what they have of their own.
+    """The derived events of some rows, and the values in which they differ from their rows' events.
 
     Attributes:
         rows: rows.
-        heads: codes of their heads.
+        shapes: codes of their shapes.
         times: Unix times.
-        children: what tells them apart from the others of their row.
-        by_site: events in which the site acts, whoever the row's actor is.
-        entities: JSON of their own entities by slot; None where there is none.
+        children: names that distinguish the derived events of a row.
+        by_site: whether the site is the actor, whoever the row's actor is.
+        entities: JSON of their own entities by slot, or None.
     """
 
     rows: list[int] = field(default_factory=list)
-    heads: list[int] = field(default_factory=list)
+    shapes: list[int] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     children: list[str] = field(default_factory=list)
     by_site: list[bool] = field(default_factory=list)
     entities: dict[str, list[bytes | None]] = field(
-        default_factory=lambda: {slot: [] for slot in _OWN_SLOTS}
+        default_factory=lambda: {slot: [] for slot in _ENTITY_SLOTS}
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Wrong:
-    """A derived event that cannot be made: what it is, and why."""
+class _FailedEvent:
+    """A derived event that cannot be made: its slot, and the error."""
 
     slot: str
     error: Exception
 
 
 @dataclass(frozen=True, slots=True)
-class _Finished:
-    """An event of :class:`DerivedEvent` whose entities are JSON; the same in several rows."""
+class _RenderedEvent:
+    """A :class:`DerivedEvent` with its entities as JSON; several rows can share it."""
 
     event: DerivedEvent
     object_type: str
@@ -170,36 +170,38 @@ class _Finished:
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """The order of the outcomes: that of the rows, derived events after their row's own.
+    """The order of the outcomes: that of the rows; derived events follow their row's own event.
 
     Attributes:
         rows: the row of each outcome.
-        own: the place of each row's own outcome.
-        beside: the places of the derived events.
-        derived: which of the derived events is at each of these.
+        primary_positions: the position of each row's own outcome.
+        derived_positions: the positions of the derived events.
+        derived_numbers: which derived event is at each of these positions.
     """
 
     rows: Indices
-    own: Indices
-    beside: Indices
-    derived: Indices
+    primary_positions: Indices
+    derived_positions: Indices
+    derived_numbers: Indices
 
     @classmethod
     def of(cls, number: int, derived: _Derived) -> _Order:
         """The order of the outcomes of a number of rows."""
         rows = np.concatenate([np.arange(number), np.array(derived.rows, dtype=np.intp)])
         order = np.argsort(rows, kind="stable")
-        beside = np.flatnonzero(order >= number)
-        return cls(rows[order], np.flatnonzero(order < number), beside, order[beside] - number)
+        primary_positions = np.flatnonzero(order < number)
+        derived_positions = np.flatnonzero(order >= number)
+        derived_numbers = order[derived_positions] - number
+        return cls(rows[order], primary_positions, derived_positions, derived_numbers)
 
     def with_derived(self, values: Codes, derived: Sequence[int]) -> Codes:
-        """The values of the outcomes, with those of derived events in their places."""
-        values[self.beside] = np.array(derived, dtype=np.int64)[self.derived]
+        """The values of the outcomes, with those of the derived events at their positions."""
+        values[self.derived_positions] = np.array(derived, dtype=np.int64)[self.derived_numbers]
         return values
 
 
 class _Translation:
-    """One table on its way through the translator."""
+    """The translation of one table."""
 
     def __init__(self, translator: Translator, expanded: pa.Table) -> None:
         self._translator = translator
@@ -214,7 +216,7 @@ class _Translation:
         names_of_the_time.put_into(rows, np.flatnonzero(~anonymous))
         self._renderer = Renderer(rows, translator.render, translator.version)
         self._recipes: list[Recipe] = []
-        # Conditions tell no person, so they see what an anonymous row hides from its event.
+        # Conditions reveal no person, so they are evaluated before anonymous rows are redacted.
         self._recipe = self._resolve()
         rows.hide((*USER_IDS, "other"), anonymous)
         rows.hide(("contextinstanceid",), anonymous & (rows.integers("contextlevel") == USER_LEVEL))
@@ -222,38 +224,42 @@ class _Translation:
         self._actors = Actors.of(rows, self._recipes, self._recipe)
         rows.derive("actor", self._actors.actor)
         rows.derive("trigger", self._actors.trigger)
-        self._heads = [Head()]
-        self._known_heads: dict[tuple[Any, ...], int] = {}
+        self._shapes = [EventShape()]
+        self._shape_codes: dict[tuple[Any, ...], int] = {}
 
     # Recipes
 
     def _resolve(self) -> Codes:
         """The recipe of each row; conditions are applied."""
-        everything = np.arange(self._rows.number)
+        all_rows = np.arange(self._rows.number)
         columns = ("eventname", "crud", "objecttable", "contextlevel")
-        combinations, inverse = self._rows.distinct(columns, everything)
-        numbers: dict[int, int] = {}
+        combinations, inverse = self._rows.distinct(columns, all_rows)
+        code_of_recipe: dict[int, int] = {}
         codes = []
         for name, *others in combinations:
             recipe = self._translator.recipes.find(name or "", *others)
-            if id(recipe) not in numbers:
-                numbers[id(recipe)] = len(self._recipes)
+            if id(recipe) not in code_of_recipe:
+                code_of_recipe[id(recipe)] = len(self._recipes)
                 self._recipes.append(recipe)
-            codes.append(numbers[id(recipe)])
-        chosen: Codes = np.array(codes, dtype=np.int64)[inverse]
+            codes.append(code_of_recipe[id(recipe)])
+        recipe_codes: Codes = np.array(codes, dtype=np.int64)[inverse]
         for number, recipe in enumerate(list(self._recipes)):
-            for name, variant in recipe.unless:
-                self._apply(chosen, np.flatnonzero(chosen == number), name, variant)
-        return chosen
+            for name, variant in recipe.when:
+                self._apply_variant(
+                    recipe_codes, np.flatnonzero(recipe_codes == number), name, variant
+                )
+        return recipe_codes
 
-    def _apply(self, chosen: Codes, rows: Indices, name: str, variant: Recipe) -> None:
+    def _apply_variant(
+        self, recipe_codes: Codes, rows: Indices, name: str, variant: Recipe
+    ) -> None:
         condition = conditions.CONDITIONS[name]
         results, inverse = self._renderer.evaluate(
             lambda _, *values: condition(*values), parameters(condition), rows, name
         )
         holds = np.array(results, dtype=bool)
         if holds.any():
-            chosen[rows[holds[inverse]]] = len(self._recipes)
+            recipe_codes[rows[holds[inverse]]] = len(self._recipes)
             self._recipes.append(variant)
 
     # Slots
@@ -261,12 +267,12 @@ class _Translation:
     def _sources(self, slot: str) -> Iterator[tuple[Callable[..., Any], Sequence[str], Indices]]:
         """The functions that make the entities of a slot, with their columns and rows.
 
-        All paths that want the same columns are one function, which gets the path from a column of
-        its own: there are hundreds of them.
+        There are hundreds of paths. All paths with the same columns share one function, which takes
+        the path from a separate column.
         """
-        found: dict[str | tuple[str, ...], int] = {}
+        groups: dict[str | tuple[str, ...], int] = {}
         paths: dict[Callable[..., Any], int] = {}
-        kinds = np.full(len(self._recipes), -1)
+        group_of_recipe = np.full(len(self._recipes), -1)
         path_of = np.zeros(len(self._recipes), dtype=np.int64)
         for number, recipe in enumerate(self._recipes):
             source: EntitySource | None = getattr(recipe, slot)
@@ -275,17 +281,17 @@ class _Translation:
             if isinstance(source, PathEntity):
                 path = path_function(source.type, source.path)
                 path_of[number] = paths.setdefault(path.function, len(paths))
-                kinds[number] = found.setdefault(path.columns, len(found))
+                group_of_recipe[number] = groups.setdefault(path.columns, len(groups))
             else:
-                kinds[number] = found.setdefault(source, len(found))
+                group_of_recipe[number] = groups.setdefault(source, len(groups))
         self._rows.add("path", path_of[self._recipe], list(paths))
-        names = list(found)
-        for code, rows in grouped(kinds[self._recipe], len(names)):
-            name = names[code]
-            if isinstance(name, tuple):
-                yield _by_path, ("path", *name), rows
+        keys = list(groups)
+        for code, rows in grouped(group_of_recipe[self._recipe], len(keys)):
+            key = keys[code]
+            if isinstance(key, tuple):
+                yield _by_path, ("path", *key), rows
             else:
-                yield ENTITY_FUNCTIONS[name].function, ENTITY_FUNCTIONS[name].columns, rows
+                yield ENTITY_FUNCTIONS[key].function, ENTITY_FUNCTIONS[key].columns, rows
 
     def _keeps(self, slot: str, recipe: Recipe) -> bool:
         """Whether the events of a recipe have a slot in the wanted version."""
@@ -304,7 +310,7 @@ class _Translation:
     def _slot(self, slot: str) -> Fragments:
         fragments = self._fragments(slot)
         for function, names, rows in self._sources(slot):
-            self._renderer.place(fragments, function, names, rows, slot)
+            self._renderer.fill(fragments, function, names, rows, slot)
         return fragments
 
     def _objects(self) -> tuple[Fragments, Codes, list[str]]:
@@ -312,45 +318,45 @@ class _Translation:
         fragments = Fragments.empty(self._rows.number)
         types = {"": 0}
         codes: Codes = np.zeros(self._rows.number, dtype=np.int64)
-        for function, names, rows in self._sources("object"):
-            results, inverse = self._renderer.entities(function, names, rows, "object")
-            fragments.place(rows, [result[0] if result else None for result in results], inverse)
-            found = [result[1] if result else "" for result in results]
-            codes[rows] = np.array([types.setdefault(name, len(types)) for name in found])[inverse]
+        for function, columns, rows in self._sources("object"):
+            results, inverse = self._renderer.entities(function, columns, rows, "object")
+            fragments.fill(rows, [result[0] if result else None for result in results], inverse)
+            names = [result[1] if result else "" for result in results]
+            codes[rows] = np.array([types.setdefault(name, len(types)) for name in names])[inverse]
         return fragments, codes, list(types)
 
     def _actor(self) -> Fragments:
         fragments = Fragments.empty(self._rows.number)
         actor = self._actors.actor
         for name, rows in self._actors.person_rows(self._rows):
-            self._renderer.place(fragments, people.actor_person, ("actor", name), rows, "actor")
+            self._renderer.fill(fragments, people.actor_person, ("actor", name), rows, "actor")
         site, nobody = np.flatnonzero(actor == APPLICATION), np.flatnonzero(actor == NOTHING)
-        self._renderer.place(fragments, people.site, ("site",), site, "actor")
-        self._renderer.place(fragments, lambda _: ANONYMOUS_PERSON, (), nobody, "actor")
+        self._renderer.fill(fragments, people.site, ("site",), site, "actor")
+        self._renderer.fill(fragments, lambda _: ANONYMOUS_PERSON, (), nobody, "actor")
         return fragments
 
     def _site(self) -> Fragments:
         fragments = self._fragments("edApp")
-        everything = np.arange(self._rows.number)
-        self._renderer.place(fragments, people.site, ("site",), everything, "edApp")
+        all_rows = np.arange(self._rows.number)
+        self._renderer.fill(fragments, people.site, ("site",), all_rows, "edApp")
         return fragments
 
     def _group(self) -> Fragments:
         fragments = self._fragments("group")
         rows = np.flatnonzero(self._rows.integers("courseid") > 1)
         columns = ("courseid", "course")
-        self._renderer.place(fragments, activities.course_section, columns, rows, "group")
+        self._renderer.fill(fragments, activities.course_section, columns, rows, "group")
         return fragments
 
     def _membership(self) -> Fragments:
         fragments = self._fragments("membership")
         for name, rows in self._actors.person_rows(self._rows):
             column = f"{name}_membership"
-            known = self._rows.having(column, rows)
-            self._renderer.place(fragments, people.membership, (column,), known, "membership")
+            enrolled = self._rows.having(column, rows)
+            self._renderer.fill(fragments, people.membership, (column,), enrolled, "membership")
         guests = self._rows.having("user_membership", np.flatnonzero(self._actors.guest))
         columns = ("user_membership",)
-        self._renderer.place(fragments, people.guest_membership, columns, guests, "membership")
+        self._renderer.fill(fragments, people.guest_membership, columns, guests, "membership")
         return fragments
 
     def _session(self) -> Fragments:
@@ -360,34 +366,34 @@ class _Translation:
         self._rows.derive("session_end", times)
         rows = self._rows.having("session", np.flatnonzero(self._actors.actor > 0))
         columns = ("session", "actor", "session_end")
-        self._renderer.place(fragments, people.session, columns, rows, "session")
+        self._renderer.fill(fragments, people.session, columns, rows, "session")
         return fragments
 
-    # Heads
+    # Shapes
 
-    def _head(self, key: tuple[Any, ...], **facts: Any) -> int:  # noqa: ANN401
-        """Code of a head.
+    def _shape_code(self, key: tuple[Any, ...], **values: Any) -> int:  # noqa: ANN401
+        """The code of a shape.
 
         Raises:
-            IllegalEventError: an event with it cannot be legal.
+            IllegalEventError: no event with it is legal.
         """
-        if key not in self._known_heads:
-            made = head(**facts, version=self._translator.version)
-            self._known_heads[key] = len(self._heads)
-            self._heads.append(made)
-        return self._known_heads[key]
+        if key not in self._shape_codes:
+            shape = event_shape(**values, version=self._translator.version)
+            self._shape_codes[key] = len(self._shapes)
+            self._shapes.append(shape)
+        return self._shape_codes[key]
 
-    def _primary_heads(self, type_codes: Codes, type_names: list[str]) -> Codes:
-        """The heads of the rows' own events; rows whose event cannot be legal fail."""
+    def _primary_shapes(self, type_codes: Codes, type_names: list[str]) -> Codes:
+        """Codes of the shapes of the rows' own events; a row whose event cannot be legal fails."""
         by_site = self._actors.actor == APPLICATION
         keys = (self._recipe * len(type_names) + type_codes) * 2 + by_site
         rows = np.flatnonzero(self._renderer.failures == 0)
         firsts, inverse = first_of_each(keys[rows], 2 * len(self._recipes) * len(type_names))
-        found = np.zeros(len(firsts), dtype=np.int64)
+        shape_codes = np.zeros(len(firsts), dtype=np.int64)
         for number, row in enumerate(rows[firsts].tolist()):
             recipe = self._recipes[self._recipe[row]]
             try:
-                found[number] = self._head(
+                shape_codes[number] = self._shape_code(
                     ("primary", int(keys[row])),
                     event_type=recipe.event_type,
                     action=recipe.action,
@@ -398,86 +404,88 @@ class _Translation:
             except IllegalEventError as error:
                 self._renderer.fail(rows[inverse == number], "event", str(error))
         codes: Codes = np.zeros(self._rows.number, dtype=np.int64)
-        codes[rows] = found[inverse]
+        codes[rows] = shape_codes[inverse]
         return codes
 
     def _check_times(self) -> None:
         times = self._rows.integers("timecreated")
-        wrong = np.flatnonzero((times < _FIRST_TIME) | (times > _LAST_TIME))
-        if len(wrong):
-            self._renderer.fail(wrong, "eventTime", _NO_TIME)
+        out_of_range = np.flatnonzero((times < _FIRST_TIME) | (times > _LAST_TIME))
+        if len(out_of_range):
+            self._renderer.fail(out_of_range, "eventTime", _NO_TIME)
 
     # Derived events
 
     def _derived(self) -> _Derived:
-        """The derived events of the rows that do not fail; one that is wrong fails its row."""
-        found: list[tuple[int, _Finished | _Wrong]] = []
+        """The derived events of the rows that do not fail; an invalid one fails its row."""
+        rendered: list[tuple[int, _RenderedEvent | _FailedEvent]] = []
         for name in dict.fromkeys(name for recipe in self._recipes for name in recipe.derived):
-            wanted = np.array([name in recipe.derived for recipe in self._recipes])[self._recipe]
-            rows = np.flatnonzero(wanted & (self._renderer.failures == 0))
-            made = DERIVED_EVENTS[name]
-            results, inverse = self._renderer.evaluate(made.function, made.columns, rows, "derived")
-            events = [[self._finish(event) for event in result or ()] for result in results]
+            declared = np.array([name in recipe.derived for recipe in self._recipes])[self._recipe]
+            rows = np.flatnonzero(declared & (self._renderer.failures == 0))
+            source = DERIVED_EVENTS[name]
+            results, inverse = self._renderer.evaluate(
+                source.function, source.columns, rows, "derived"
+            )
+            events = [[self._render_derived(event) for event in result or ()] for result in results]
             for row, number in zip(rows.tolist(), inverse.tolist(), strict=True):
-                found.extend((row, event) for event in events[number])
-        heads = [self._derived_head(row, event) for row, event in found]
+                rendered.extend((row, event) for event in events[number])
+        shape_codes = [self._derived_shape(row, event) for row, event in rendered]
         derived = _Derived()
-        for (row, event), code in zip(found, heads, strict=True):
-            if isinstance(event, _Finished) and not self._renderer.failures[row]:
+        for (row, event), code in zip(rendered, shape_codes, strict=True):
+            if isinstance(event, _RenderedEvent) and not self._renderer.failures[row]:
                 self._add(derived, row, event, code)
         return derived
 
-    def _finish(self, event: DerivedEvent) -> _Finished | _Wrong:
-        """The event with its entities as JSON, or why it cannot be made."""
+    def _render_derived(self, event: DerivedEvent) -> _RenderedEvent | _FailedEvent:
+        """The event with its entities as JSON, or the error."""
         try:
             target = event.target if self._keeps_target(event.event_type) else None
             object_json, object_type = self._renderer.to_json(event.object)
             entities = {
                 "object": object_json,
-                "generated": self._own(event.generated),
-                "target": self._own(target),
-                "federatedSession": self._own(event.federated_session),
+                "generated": self._optional_json(event.generated),
+                "target": self._optional_json(target),
+                "federatedSession": self._optional_json(event.federated_session),
             }
             _check_time(event.time or 0)
         except Exception as error:
-            return _Wrong(f"derived {event.child.partition(':')[0]}", error)
-        return _Finished(event, object_type, entities)
+            return _FailedEvent(f"derived {event.child.partition(':')[0]}", error)
+        return _RenderedEvent(event, object_type, entities)
 
-    def _own(self, entity: Entity | None) -> bytes | None:
+    def _optional_json(self, entity: Entity | None) -> bytes | None:
         return None if entity is None else self._renderer.to_json(entity)[0]
 
-    def _derived_head(self, row: int, found: _Finished | _Wrong) -> int:
-        """Code of the head; the row fails when there is none, or the event is wrong."""
-        if isinstance(found, _Wrong):
-            self._renderer.blame(np.array([row]), found.slot, found.error)
+    def _derived_shape(self, row: int, rendered: _RenderedEvent | _FailedEvent) -> int:
+        """The code of the shape; the row fails if there is none, or if the event is invalid."""
+        if isinstance(rendered, _FailedEvent):
+            self._renderer.fail_with(np.array([row]), rendered.slot, rendered.error)
             return 0
-        event = found.event
+        event = rendered.event
         by_site = bool(event.by_site or self._actors.actor[row] == APPLICATION)
         try:
-            return self._head(
-                ("derived", event.event_type, event.action, found.object_type, by_site),
+            return self._shape_code(
+                ("derived", event.event_type, event.action, rendered.object_type, by_site),
                 event_type=event.event_type,
                 action=event.action,
-                object_type=found.object_type,
+                object_type=rendered.object_type,
                 by_site=by_site,
             )
         except IllegalEventError as error:
             self._renderer.fail(np.array([row]), "event", str(error))
             return 0
 
-    def _add(self, derived: _Derived, row: int, found: _Finished, head_code: int) -> None:
+    def _add(self, derived: _Derived, row: int, rendered: _RenderedEvent, shape_code: int) -> None:
         derived.rows.append(row)
-        derived.heads.append(head_code)
-        derived.times.append(int(found.event.time or self._rows.integers("timecreated")[row]))
-        derived.children.append(found.event.child)
-        derived.by_site.append(found.event.by_site)
-        for slot, text in found.entities.items():
+        derived.shapes.append(shape_code)
+        derived.times.append(int(rendered.event.time or self._rows.integers("timecreated")[row]))
+        derived.children.append(rendered.event.child)
+        derived.by_site.append(rendered.event.by_site)
+        for slot, text in rendered.entities.items():
             derived.entities[slot].append(text)
 
     # Assembly
 
     def table(self) -> pa.Table:
-        """The finished table."""
+        """Make the table."""
         objects, type_codes, type_names = self._objects()
         slots = {
             "object": objects,
@@ -490,84 +498,93 @@ class _Translation:
             "edApp": self._site(),
             "federatedSession": self._fragments("federatedSession"),
         }
-        facts = RawFacts(
+        extensions = EventExtensions(
             self._renderer,
             self._recipes,
             self._recipe,
             self._actors,
             ip_addresses=self._translator.ip_addresses,
         )
-        heads = self._primary_heads(type_codes, type_names)
+        shapes = self._primary_shapes(type_codes, type_names)
         self._check_times()
         derived = self._derived()
         order = _Order.of(self._rows.number, derived)
         failed = self._renderer.failures[order.rows] != 0
         ids = self._ids(order, derived)
-        codes = order.with_derived(heads[order.rows], derived.heads)
+        codes = order.with_derived(shapes[order.rows], derived.shapes)
         seconds = order.with_derived(self._rows.integers("timecreated")[order.rows], derived.times)
-        json = joined(
+        json = join_columns(
             [
                 f'{{"@context":"{self._translator.version.context}","id":"',
-                Texts(ids),
-                *self._slots_and_heads(order, derived, slots, codes, np.where(failed, 0, seconds)),
-                *facts.columns(order.rows, self._derived_from(order, ids)),
+                PlainColumn(ids),
+                *self._slots_and_shapes(order, derived, slots, codes, np.where(failed, 0, seconds)),
+                *extensions.columns(order.rows, self._derived_from(order, ids)),
                 "}",
             ],
             len(order.rows),
         )
-        return self._described(order, codes, failed, ids, json)
+        return self._with_outcomes(order, codes, failed, ids, json)
 
     def _ids(self, order: _Order, derived: _Derived) -> pa.StringArray:
-        children = [derived.children[number] for number in order.derived]
+        children = [derived.children[number] for number in order.derived_numbers]
         return self._translator.iris.events(
             self._rows.integers("id")[order.rows],
             self._rows.integers("timecreated")[order.rows],
-            zip(order.beside.tolist(), children, strict=True),
+            zip(order.derived_positions.tolist(), children, strict=True),
         )
 
     def _derived_from(self, order: _Order, ids: pa.StringArray) -> Fragments:
         fragments = Fragments.empty(len(order.rows), b',"derivedFrom":')
-        origins = ids.take(pa.array(order.own[order.rows[order.beside]])).to_pylist()
+        origins = ids.take(
+            pa.array(order.primary_positions[order.rows[order.derived_positions]])
+        ).to_pylist()
         texts = [dump(origin) for origin in origins]
-        fragments.place(order.beside, texts, np.arange(len(texts)))
+        fragments.fill(order.derived_positions, texts, np.arange(len(texts)))
         return fragments
 
-    def _slots_and_heads(
+    def _slots_and_shapes(
         self,
         order: _Order,
         derived: _Derived,
         slots: Mapping[str, Fragments],
-        heads: Codes,
+        shapes: Codes,
         seconds: Codes,
-    ) -> list[Pieces | str]:
+    ) -> list[TextColumn | str]:
         """The columns of an event between its id and its extensions."""
         logs = self._rows.integers("id")[order.rows]
-        columns = {slot: fragments.taken(order.rows, logs) for slot, fragments in slots.items()}
+        columns = {slot: fragments.take(order.rows, logs) for slot, fragments in slots.items()}
         for slot, texts in derived.entities.items():
-            columns[slot].place(order.beside, texts, order.derived)
-        by_site = order.beside[np.array(derived.by_site, dtype=bool)[order.derived]]
+            columns[slot].fill(order.derived_positions, texts, order.derived_numbers)
+        by_site = order.derived_positions[
+            np.array(derived.by_site, dtype=bool)[order.derived_numbers]
+        ]
         if len(by_site):
             rows = order.rows[by_site]
             texts, inverse = self._renderer.texts(people.site, ("site",), rows, "actor")
-            columns["actor"].place(by_site, texts, inverse)
+            columns["actor"].fill(by_site, texts, inverse)
             for slot in ("membership", "session"):
                 columns[slot].codes[by_site] = 0
         return [
-            Pooled(heads, pa.array([head.opening for head in self._heads])),
+            PooledColumn(shapes, pa.array([shape.json_prefix for shape in self._shapes])),
             columns["actor"],
-            Pooled(heads, pa.array([head.middle for head in self._heads])),
+            PooledColumn(shapes, pa.array([shape.json_infix for shape in self._shapes])),
             columns["object"],
-            *times(seconds, ',"eventTime":"'),
+            *time_columns(seconds, ',"eventTime":"'),
             '"',
             *(columns[slot] for slot in _OPTIONAL_SLOTS),
         ]
 
-    def _described(
-        self, order: _Order, heads: Codes, failed: Flags, ids: pa.StringArray, json: pa.ChunkedArray
+    def _with_outcomes(
+        self,
+        order: _Order,
+        shapes: Codes,
+        failed: Flags,
+        ids: pa.StringArray,
+        json: pa.ChunkedArray,
     ) -> pa.Table:
-        """``CALIPER_EVENTS``: the events with what they are, and what failed."""
+        """``CALIPER_EVENTS``: the events with their outcomes and properties, and the reasons."""
         outcomes = np.zeros(len(order.rows), dtype=np.int64)
-        outcomes[order.beside] = _OUTCOMES.index("derived")
+        outcomes[order.derived_positions] = _OUTCOMES.index("derived")
         outcomes[failed] = _OUTCOMES.index("failed")
         recipes = self._recipe[order.rows]
         where = pa.array(order.rows)
@@ -585,10 +602,10 @@ class _Translation:
             "recipe": repeated([recipe.pattern for recipe in self._recipes], recipes),
             "resolution": repeated([recipe.resolution for recipe in self._recipes], recipes),
             "event_id": ids,
-            "event_type": repeated([head.event_type for head in self._heads], heads, failed),
-            "action": repeated([head.action for head in self._heads], heads, failed),
-            "profile": repeated([head.profile for head in self._heads], heads, failed),
-            "caliper_version": repeated([self._translator.version.name], heads * 0, failed),
+            "event_type": repeated([shape.event_type for shape in self._shapes], shapes, failed),
+            "action": repeated([shape.action for shape in self._shapes], shapes, failed),
+            "profile": repeated([shape.profile for shape in self._shapes], shapes, failed),
+            "caliper_version": repeated([self._translator.version.name], shapes * 0, failed),
             "json": json,
         }
         return CALIPER_EVENTS.conform(pa.table(columns))

@@ -170,7 +170,7 @@ def course_page(
 
 @for_recipes()
 def course_section_page(render: Render, courseid: int | None, other: object) -> Frame | None:
-    """The section that was opened, when one was."""
+    """The section that was opened, if any."""
     number = integer(of_other(other, "coursesectionnumber"))
     if number is None or not is_course(courseid):
         return None
@@ -240,11 +240,11 @@ def named_activity(
     other: object,
     courseid: int | None,
 ) -> DigitalResource:
-    """The activity that was made, changed or deleted; where it is gone, ``other`` names it."""
+    """The activity that was created, changed or deleted; ``other`` names a deleted one."""
     modname = module_name(module, None) or of_other(other, "modulename") or ""
-    known = {**(module or {}), "id": objectid, "modname": str(modname)}
-    known["name"] = of_other(other, "name")
-    return activity(render, objectid, known, None, courseid)
+    record_values = {**(module or {}), "id": objectid, "modname": str(modname)}
+    record_values["name"] = of_other(other, "name")
+    return activity(render, objectid, record_values, None, courseid)
 
 
 def activity_iri(
@@ -256,15 +256,15 @@ def activity_iri(
 
 
 def module_name(module: Record | None, component: str | None) -> str:
-    """Name of the activity module; empty when neither record nor component tells."""
-    found = (module or {}).get("modname")
-    if found:
-        return str(found)
+    """Name of the activity module; empty if neither record nor component names it."""
+    modname = (module or {}).get("modname")
+    if modname:
+        return str(modname)
     return (component or "").removeprefix("mod_") if (component or "").startswith("mod_") else ""
 
 
 def activity_type(modname: str, module: Record) -> type[DigitalResource]:
-    """Type of an activity: one per module; of an unknown module by whether it is graded."""
+    """Type of an activity, by its module; for an unknown module, by whether it is graded."""
     if modname == "resource":
         return _MEDIA.get((module.get("mimetype") or "").partition("/")[0], Document)
     if modname in MODULE_TYPES:

@@ -1,8 +1,8 @@
 """Entities that need no function of their own: by a recipe's path, or by the row's object table.
 
 A path may name ``{objectid}``, ``{relateduserid}``, ``{userid}``, ``{courseid}``, ``{cmid}``,
-``{contextid}``, ``{component}``, ``{target}``, ``{other}`` and ``{other.key}``. A parameter whose
-value is not known is left out.
+``{contextid}``, ``{component}``, ``{target}``, ``{other}`` and ``{other.key}``. A parameter
+without a value is omitted.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _USER_LEVEL = 30
 
 @cache
 def path_function(entity_type: str, path: str) -> EntityFunction:
-    """The entity function of a type at a path below the site; named, when its record has a name.
+    """The entity function of a type at a path below the site. It sets the name of its record.
 
     Args:
         entity_type: Caliper type.
@@ -68,7 +68,7 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
     def from_path(render: Render, *values: object) -> Entity:
         row: dict[str, Any] = dict(zip(columns, values, strict=True))
         iri, missing = render.iris.path(path, _with_other(row, names) if "other" in row else row)
-        # Without its id a thing would share the address of the page that it is on.
+        # Without its id an object would share the address of its page.
         if missing and not ids.isdisjoint(missing):
             iri += f"{'-' if '#' in iri else '#'}{row['target'] or 'unknown'}"
         record = row.get("object") or {}
@@ -103,7 +103,7 @@ def _numbers(render: Render, record: Record | None) -> list[SystemIdentifier] | 
 
 
 def _with_other(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The values of a row, with those in ``other`` that are named."""
+    """The values of a row, and the named values in ``other``."""
     other = row["other"]
     if not isinstance(other, dict):
         return dict(row)
@@ -134,7 +134,7 @@ def _page_of(
     return render.iris.course_page(courseid or 0) if is_course(courseid) else None
 
 
-# The fallback: events of plugins that no recipe knows
+# The fallback: events of plugins without a recipe
 
 ADMINISTRATIVE = frozenset(
     """
@@ -143,7 +143,7 @@ ADMINISTRATIVE = frozenset(
     external_services external_tokens user_info_field user_info_category message_contacts
     """.split()
 )
-"""Tables whose records are no resources."""
+"""Tables whose records are not resources."""
 
 _ADMINISTRATIVE_KINDS = ("role_", "enrol", "grade_", "course_completion")
 
@@ -160,7 +160,7 @@ _STATES = (
 
 
 def is_resource(objecttable: str | None) -> bool:
-    """Whether records of an object table are things that persons make, use and delete."""
+    """Whether records of an object table are resources, which persons create, use and delete."""
     return (
         bool(objecttable)
         and objecttable not in ADMINISTRATIVE
@@ -170,7 +170,7 @@ def is_resource(objecttable: str | None) -> bool:
 
 
 @for_recipes(texts={"name": "by_table"})
-def part(
+def fallback_object(
     render: Render,
     objecttable: str | None,
     objectid: int | None,
@@ -183,26 +183,26 @@ def part(
     courseid: int | None,
     object: Record | None,
 ) -> Entity:
-    """What a row of an unknown event is about: by its table, at a place in its context."""
-    known = _known(render, objecttable, objectid, courseid, object)
-    if known:
-        return known
-    whole = _place(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
+    """The object of a row of an unknown event: by its table, at an address in its context."""
+    shared = _shared_entity(render, objecttable, objectid, courseid, object)
+    if shared:
+        return shared
+    whole = _context_iri(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
     name = f"{objecttable}-{objectid}" if objecttable and objectid else target
-    if not name or (not objecttable and whole == _front(render)):
+    if not name or (not objecttable and whole == _front_page(render)):
         return SoftwareApplication(
             id=render.iris.site,
         )
     iri = f"{whole}#{render.iris.quoted(name)}"
     named = name_of(object, "name")
-    cls = _part_type(objecttable)
+    cls = _fallback_class(objecttable)
     if issubclass(cls, DigitalResource):
         page = _page_of(render, cmid, module, component, courseid)
         return cls(id=iri, name=named, isPartOf=page)
     return cls(id=iri, name=named)
 
 
-def _part_type(objecttable: str | None) -> type[Entity]:
+def _fallback_class(objecttable: str | None) -> type[Entity]:
     if not objecttable:
         return DigitalResource
     if objecttable.endswith(("attempt", "attempts")):
@@ -210,14 +210,14 @@ def _part_type(objecttable: str | None) -> type[Entity]:
     return DigitalResource if is_resource(objecttable) else Entity
 
 
-def _known(
+def _shared_entity(
     render: Render,
     objecttable: str | None,
     objectid: int | None,
     courseid: int | None,
     object: Record | None,
 ) -> Entity | None:
-    """Persons, courses, groups and cohorts are the same things in every event."""
+    """Persons, courses, groups and cohorts, which are the same entity in every event."""
     if not objectid:
         return None
     if objecttable == "user":
@@ -236,7 +236,7 @@ def _known(
     return None
 
 
-def _place(
+def _context_iri(
     render: Render,
     contextlevel: int | None,
     contextinstanceid: int | None,
@@ -251,22 +251,22 @@ def _place(
         return render.iris.user(contextinstanceid)
     if is_course(courseid):
         return render.iris.course(courseid or 0)
-    return _front(render)
+    return _front_page(render)
 
 
 def _record_iri(render: Render, before: str, objecttable: str | None, objectid: int | None) -> str:
-    """What a record of a table is named by, below ``before``."""
+    """The IRI of a record of a table, after ``before``."""
     if objecttable == "user" and objectid:
         return render.iris.of_user(objectid, before)
     return f"{before}{objectid}"
 
 
-def _front(render: Render) -> str:
+def _front_page(render: Render) -> str:
     return f"{render.iris.site}/"
 
 
 @for_recipes()
-def page(
+def fallback_page(
     render: Render,
     objecttable: str | None,
     objectid: int | None,
@@ -278,8 +278,8 @@ def page(
     component: str | None,
     courseid: int | None,
 ) -> WebPage:
-    """The page that a row of an unknown event was looked at on."""
-    whole = _place(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
+    """The page that was viewed in a row of an unknown event."""
+    whole = _context_iri(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
     name = "-".join(str(part) for part in (component, target) if part)
     start = f"{whole}#page-{render.iris.quoted(name)}"
     if not objectid:
@@ -288,7 +288,7 @@ def page(
 
 
 @for_recipes(names_related_user=True, personal_record=True)
-def part_attempt(
+def fallback_attempt(
     render: Render,
     objecttable: str | None,
     objectid: int | None,
@@ -304,7 +304,7 @@ def part_attempt(
     relateduserid: int | None,
 ) -> Attempt:
     """An attempt at an activity of an unknown plugin."""
-    whole = _place(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
+    whole = _context_iri(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
     start = f"{whole}#{render.iris.quoted(str(objecttable or target))}-"
     learner = relateduserid or userid
     return Attempt(

@@ -117,7 +117,7 @@ def role_membership(
         organization = Organization(
             id=render.iris.category(contextinstanceid or 0),
         )
-    # A person may hold several roles in one context, each assigned by itself.
+    # A person may hold several roles in one context, each assigned separately.
     fragment = f"context-{contextid}-role-{objectid}-member-"
     member = _member(render, organization, relateduserid, anonymous, fragment)
     role = object or {}
