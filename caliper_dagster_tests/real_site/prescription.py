@@ -236,7 +236,9 @@ class Prescription:
         for row in sorted(self._site.log, key=lambda row: row.id):
             if row.eventname == r"\core\event\user_graded":
                 other = decoded(row.other)
-                assignment = items[int(other["itemid"])]
+                assignment = items.get(int(other["itemid"]))
+                if assignment is None:
+                    continue
                 final = other["finalgrade"]
                 found[assignment, row.relateduserid].append(
                     (row, None if final is None else float(final))

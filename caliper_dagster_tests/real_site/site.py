@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -202,6 +203,13 @@ def iso(seconds: int | None) -> str | None:
     if not seconds:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def plain(text: str | None) -> str | None:
+    """A name of Moodle without its HTML."""
+    if not text or not ("<" in text or "&" in text):
+        return text
+    return html.unescape(re.sub(r"</?[A-Za-z][^<>]*>", "", text)).strip()
 
 
 def user(number: int) -> str:

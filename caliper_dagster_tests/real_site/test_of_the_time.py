@@ -33,6 +33,17 @@ def test_the_id_number_of_a_course_is_in_every_event_of_it(
         assert group["LtiContextId"] == str(row.courseid)
 
 
+def test_activities_have_their_id_numbers(site: Site, translation: Translation) -> None:
+    numbers = {row.id: row.idnumber for row in site.table("course_modules").values()}
+    compared = 0
+    for row, event in own(site, translation, "course_module_viewed"):
+        if row.contextinstanceid in numbers and not row.anonymous:
+            wanted = numbers[row.contextinstanceid]
+            assert identifiers(event["object"]) == ({"Other": wanted} if wanted else {})
+            compared += bool(wanted)
+    assert compared > 100
+
+
 def test_log_outs_of_who_was_logged_in_as_another(
     site: Site, translation: Translation, prescription: Prescription
 ) -> None:

@@ -446,7 +446,7 @@ def test_role_assignments_tell_the_role_that_was_assigned(
     assert_same(actual, expected)
 
 
-def test_enrolments_tell_the_roles_that_the_person_has(
+def test_enrolments_tell_the_roles_of_their_second(
     site: Site, translation: Translation, standing: Standing
 ) -> None:
     told = 0
@@ -458,7 +458,7 @@ def test_enrolments_tell_the_roles_that_the_person_has(
             told += 1
             wanted = standing.roles(row.relateduserid, row.courseid, row.timecreated)
             assert set(membership["roles"]) == wanted
-    assert told > 150
+    assert told > 5, "most roles were assigned in a later second"
 
 
 # Derived events
