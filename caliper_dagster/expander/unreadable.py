@@ -20,6 +20,7 @@ from caliper_dagster.expander.log_rows import LogRows
 
 _TEXT_COLUMNS = ("eventname", "component", "action", "target", "objecttable", "crud", "origin")
 _RECORD_COLUMNS = ("user", "realuser", "relateduser", "course", "module", "object", "site")
+_WITH_TIMES = ("course", "module", "object")
 _LONG_NUMBER = r"[:\[,]-?[0-9]{12}"
 _TIME = re.compile(r"time|date|deadline|available|start|end|opening|closing")
 
@@ -40,10 +41,9 @@ def note(rows: LogRows, columns: Mapping[str, pa.DictionaryArray]) -> None:
     rows.add_unresolved("ip", np.flatnonzero(addresses.to_numpy()))
     for name in _RECORD_COLUMNS:
         texts = columns[name].dictionary
-        suspect = pc.or_(
-            pc.match_substring(texts, REPLACEMENT),
-            pc.match_substring_regex(texts, _LONG_NUMBER),
-        )
+        suspect = pc.match_substring(texts, REPLACEMENT)
+        if name in _WITH_TIMES:
+            suspect = pc.or_(suspect, pc.match_substring_regex(texts, _LONG_NUMBER))
         codes = columns[name].indices.fill_null(-1).to_numpy()
         for code in np.flatnonzero(suspect.to_numpy(zero_copy_only=False)).tolist():
             positions = np.flatnonzero(codes == code)

@@ -385,6 +385,10 @@ def _split(packed: bytes, fields: int) -> list[str | None]:
                 length = int.from_bytes(packed[offset : offset + width], "little")
                 offset += width
                 break
-        texts.append(decoded(packed[offset : offset + length]))
+        text = packed[offset : offset + length]
+        try:
+            texts.append(text.decode())
+        except UnicodeDecodeError:
+            texts.append(decoded(text))
         offset += length
     return texts
