@@ -19,6 +19,7 @@ from caliper_dagster.caliper.entity_rules import (
     value_type_problems,
 )
 from caliper_dagster.caliper.problems import Problem, Problems, found, shown, shown_term
+from caliper_dagster.caliper.references import References
 from caliper_dagster.caliper.ruleset import (
     PLAIN_KINDS,
     Dialect,
@@ -33,7 +34,9 @@ _TOO_DEEP = "the document is nested too deeply"
 _EVENT_MARKS = frozenset({"actor", "action", "object", "eventTime"})
 
 
-def validate(document: object, *, strict: bool = False) -> Problems:
+def validate(
+    document: object, *, strict: bool = False, references: References | None = None
+) -> Problems:
     """Find out what is wrong with a document. Nothing is raised, whatever it is.
 
     Args:
@@ -44,6 +47,8 @@ def validate(document: object, *, strict: bool = False) -> Problems:
             JSON-LD context does not define, blank nodes, other contexts, an event of 1.2 without
             its most fitting profile, persons beside an anonymous actor. What this project sends is
             strictly valid; the published examples are not.
+        references: what earlier documents say about IRIs; this document must agree with them, and
+            is remembered. Without it a document must only agree with itself.
 
     Returns:
         The problems in the order of the document; none when it is valid.
@@ -53,9 +58,27 @@ def validate(document: object, *, strict: bool = False) -> Problems:
         if problems:
             return problems
     try:
-        return _document_problems(document, strict=strict)
+        problems = _document_problems(document, strict=strict)
     except RecursionError:
         return found("json", _TOO_DEEP)
+    known = References() if references is None else references
+    return [*problems, *_reference_problems(document, known, strict=strict)]
+
+
+def _reference_problems(document: object, known: References, *, strict: bool) -> Problems:
+    """Where a document, or what an envelope carries, contradicts what is known of an IRI."""
+    if not isinstance(document, dict):
+        return []
+    if _is_envelope(document):
+        data = document.get("data")
+        return [
+            problem.below(number).below("data")
+            for number, item in enumerate(data if isinstance(data, list) else [])
+            if isinstance(item, dict) and not _is_envelope(item)
+            for problem in _reference_problems(item, known, strict=strict)
+        ]
+    dialect = of_context(document.get("@context"), strict=strict)
+    return [] if isinstance(dialect, str) else known.problems(document, dialect)
 
 
 def parse(text: str | bytes | memoryview) -> tuple[Any, Problems]:
