@@ -137,9 +137,7 @@ def _keys(recipe: Recipe) -> dict[str, Any]:
         "derived": list(recipe.derived),
         "extensions": list(recipe.extensions),
         "other": sorted(recipe.other),
-        "unless": {
-            name: f"{variant.event_type} {variant.action}" for name, variant in recipe.unless
-        },
+        "when": {name: f"{variant.event_type} {variant.action}" for name, variant in recipe.when},
     }
     return {key: value for key, value in keys.items() if value}
 
