@@ -77,8 +77,8 @@ def _reference_problems(document: object, known: References, *, strict: bool) ->
             if isinstance(item, dict) and not _is_envelope(item)
             for problem in _reference_problems(item, known, strict=strict)
         ]
-    dialect = of_context(document.get("@context"), strict=strict)
-    return [] if isinstance(dialect, str) else known.problems(document, dialect)
+    ruleset = ruleset_of_context(document.get("@context"), strict=strict)
+    return [] if isinstance(ruleset, str) else known.problems(document, ruleset)
 
 
 def parse(text: str | bytes | memoryview) -> tuple[Any, Problems]:

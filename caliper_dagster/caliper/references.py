@@ -13,7 +13,7 @@ from typing import Any
 from caliper_dagster.caliper import vocabulary
 from caliper_dagster.caliper.entity_rules import anonymous_type
 from caliper_dagster.caliper.problems import Problem, Problems, article, found
-from caliper_dagster.caliper.ruleset import Dialect, Kinds, is_iri
+from caliper_dagster.caliper.ruleset import Kinds, Ruleset, is_iri
 
 Key = tuple[str, str]
 """Version of Caliper and IRI: a type of 1.2 may be another one in 1.1."""
@@ -35,69 +35,69 @@ class References:
         self._wanted: dict[Key, dict[str, str]] = {}
         self._assignees: dict[Key, str] = {}
 
-    def problems(self, item: Mapping[str, Any], dialect: Dialect) -> Problems:
+    def problems(self, item: Mapping[str, Any], ruleset: Ruleset) -> Problems:
         """What an event or an entity says that contradicts itself or what was said before."""
         try:
-            problems = list(self._item(item, dialect))
+            problems = list(self._item(item, ruleset))
         except RecursionError:  # a document nested so deeply has a problem of its own
             return []
         return problems
 
-    def _item(self, item: Mapping[str, Any], dialect: Dialect) -> Iterator[Problem]:
+    def _item(self, item: Mapping[str, Any], ruleset: Ruleset) -> Iterator[Problem]:
         name = item.get("type")
         if not isinstance(name, str) or name not in vocabulary.EVENT_TYPES:
-            yield from self._entity(item, dialect)
+            yield from self._entity(item, ruleset)
             return
-        yield from self._properties(name, item, dialect.event(name, item.get("action")), dialect)
+        yield from self._properties(name, item, ruleset.event(name, item.get("action")), ruleset)
         yield from _membership_problems(item)
 
-    def _entity(self, entity: Mapping[str, Any], dialect: Dialect) -> Iterator[Problem]:
+    def _entity(self, entity: Mapping[str, Any], ruleset: Ruleset) -> Iterator[Problem]:
         """An entity in line: its type, then what it holds."""
         name = _entity_type(entity)
         if name is None:
             return
         iri = _iri(entity)
         if iri is not None:
-            key = dialect.version.name, iri
+            key = ruleset.version.name, iri
             yield from self._described(key, name)
             if name == "Attempt":
                 yield from self._assigned(key, entity.get("assignee"))
-        yield from self._properties(name, entity, dialect.entity(name) or {}, dialect)
+        yield from self._properties(name, entity, ruleset.entity(name) or {}, ruleset)
 
     def _properties(
-        self, owner: str, item: Mapping[str, Any], kinds: Kinds, dialect: Dialect
+        self, owner: str, item: Mapping[str, Any], kinds: Kinds, ruleset: Ruleset
     ) -> Iterator[Problem]:
         for key, value in item.items():
             kind = kinds.get(key)
             if kind is None or not (kind.entity or isinstance(value, dict)):
                 continue
             place = f"{owner}.{key}"
-            for problem in self._value(place, kind.entity, value, dialect):
+            for problem in self._value(place, kind.entity, value, ruleset):
                 yield problem.below(key)
 
     def _value(
-        self, place: str, allowed: str, value: object, dialect: Dialect
+        self, place: str, allowed: str, value: object, ruleset: Ruleset
     ) -> Iterator[Problem]:
         if isinstance(value, list):
             for number, part in enumerate(value):
-                for problem in self._value(place, allowed, part, dialect):
+                for problem in self._value(place, allowed, part, ruleset):
                     yield problem.below(number)
         elif isinstance(value, dict):
             if allowed:
-                yield from self._entity(value, dialect)
+                yield from self._entity(value, ruleset)
             else:
-                yield from self._map(value, dialect)
+                yield from self._map(value, ruleset)
         elif allowed and isinstance(value, str) and is_iri(value) and not anonymous_type(value):
-            yield from self._referenced((dialect.version.name, value), place, allowed)
+            yield from self._referenced((ruleset.version.name, value), place, allowed)
 
-    def _map(self, value: Mapping[str, Any], dialect: Dialect) -> Iterator[Problem]:
+    def _map(self, value: Mapping[str, Any], ruleset: Ruleset) -> Iterator[Problem]:
         """A map, such as extensions: there may be entities in it, and maps and lists of them."""
         if _iri(value) is not None and _entity_type(value) is not None:
-            yield from self._entity(value, dialect)
+            yield from self._entity(value, ruleset)
             return
         for key, part in value.items():
             if isinstance(part, dict | list):
-                for problem in self._value("", "", part, dialect):
+                for problem in self._value("", "", part, ruleset):
                     yield problem.below(key)
 
     # What is said of an IRI

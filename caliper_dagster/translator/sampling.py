@@ -8,6 +8,7 @@ row, column-wise, so that the references of the sample are checked against all t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -71,8 +72,8 @@ def sample_problems(events: pa.Table, *, per_type: int | None = 10) -> SampleRep
     """Validate events of a table, strictly: the ids of all, and a sample of whole events.
 
     Args:
-        events: a ``CALIPER_EVENTS`` table of one version and any number of hours. Rows without an event are left
-            out.
+        events: a ``CALIPER_EVENTS`` table of one version and any number of hours. Rows without an
+            event are left out.
         per_type: how many whole events of each combination of event name, recipe, type, action and
             profile, spread evenly over its rows: the same table gives the same sample. All of them
             when it is None.
@@ -151,8 +152,9 @@ class _Described:
         """IRIs of two types, and attempts of two assignees."""
         several = _several(self.entities)
         types = several.group_by("iri").aggregate([("type", "distinct")])["type_distinct"]
-        for names in sorted({tuple(sorted(found)) for found in types.to_pylist()}):
-            number = sum(tuple(sorted(found)) == names for found in types.to_pylist())
+        for names, number in sorted(
+            Counter(tuple(sorted(pair)) for pair in types.to_pylist()).items()
+        ):
             sentence = f"{article(names[0])} has the IRI of {article(names[1])}"
             yield Finding(Problem("/id", "reference", sentence), None, None, number, None)
         attempts = pc.count_distinct(_several(self.assignees)["iri"]).as_py()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 from caliper_dagster.caliper.references import References
-from caliper_dagster.caliper.ruleset import dialect
+from caliper_dagster.caliper.ruleset import ruleset
 from caliper_dagster.caliper.versions import BY_NAME
 from caliper_dagster_tests.real_site.site import Translation
 
 
 def test_no_reference_contradicts_a_description(translation: Translation) -> None:
     references = References()
-    rules = dialect(BY_NAME[translation.version], strict=True)
+    rules = ruleset(BY_NAME[translation.version], strict=True)
     findings = Counter(
         (event["extensions"]["moodle"]["eventName"], problem.kind.path, problem.sentence)
         for _, event in translation.everything

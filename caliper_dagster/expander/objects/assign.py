@@ -39,8 +39,28 @@ def submissions(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Submissions: ``assign_submission`` without what was submitted."""
     of_plugins = _submissions_of_plugins(lookup, rows)
     ids = [_submission_id(row) or of_plugins.get((row.table, row.id), 0) for row in rows]
-    records = lookup.by_id("assign_submission", _SUBMISSION, ids)
+    by_id = lookup.by_id("assign_submission", _SUBMISSION, ids)
+    records = dict(zip(by_id, _with_members(lookup.database, by_id.values()), strict=True))
     return [records.get(id_) for id_ in ids]
+
+
+def _with_members(database: MoodleDatabase, records: Iterable[Record]) -> list[Record]:
+    """Submissions, those of a group with ``members``: the ids of its users, as they are now."""
+    records = list(records)
+    groups = {record["groupid"] for record in records if record["groupid"]}
+    if not groups:
+        return records
+    rows = database.records("groups_members", ("groupid", "userid"), {"groupid": groups})
+    members = {
+        group: sorted(row["userid"] for row in of_group)
+        for group, of_group in group_by(rows, "groupid").items()
+    }
+    return [
+        {**record, "members": members[record["groupid"]]}
+        if record["groupid"] in members
+        else record
+        for record in records
+    ]
 
 
 def _submission_id(row: LogReference) -> int:
@@ -160,9 +180,10 @@ class _Submissions:
             )
             for learner, rows in group_by(members, "userid").items():
                 self._groups[learner] = {row["groupid"] for row in rows}
-            for row in database.records(
+            submitted = database.records(
                 "assign_submission", _SUBMISSION, {"assignment": team_assignments}
-            ):
+            )
+            for row in _with_members(database, submitted):
                 if not row["userid"]:
                     self._of_teams.setdefault(row["assignment"], []).append(row)
 

@@ -13,7 +13,7 @@ from caliper_dagster.translator.entities.activities import (
     activity_iri,
     item_maximum,
 )
-from caliper_dagster.translator.entities.assign import assign_iri, submission_attempt
+from caliper_dagster.translator.entities.assign import submission_attempt, submission_iri
 from caliper_dagster.translator.entities.lesson import lesson_attempt_iri
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.quiz import attempt_iri, attempt_of
@@ -33,8 +33,8 @@ from caliper_dagster.translator.entities.tools import (
 )
 
 _FINDERS: dict[str, Callable[[Render, Record, Record, int | None], str]] = {
-    "assign_submission": lambda render, module, attempt, _: assign_iri(
-        render, module["id"], f"submission-{attempt['id']}"
+    "assign_submission": lambda render, module, attempt, learner: submission_iri(
+        render, attempt, attempt["id"], learner, module["id"]
     ),
     "quiz_attempts": lambda render, _, attempt, __: attempt_iri(render, attempt["id"]),
     "lesson": lambda render, module, attempt, learner: lesson_attempt_iri(

@@ -44,9 +44,8 @@ def test_a_team_is_no_assignee_although_only_its_iri_is_given():
 
 def test_what_is_described_first_is_known_where_it_is_referenced():
     score = changed(EVENT, "generated/attempt", EVENT["membership"]["id"])
-    wrong = {**score, "generated": None} | {"membership": EVENT["membership"]}
-    ordered = {"membership": EVENT["membership"], **{**wrong, "generated": score["generated"]}}
-    assert findings(ordered) == [
+    described_first = {"membership": EVENT["membership"], **score}
+    assert findings(described_first) == [
         ("/generated/attempt", "Score.attempt must be an Attempt, and references a Membership")
     ]
 
