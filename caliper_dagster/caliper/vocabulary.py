@@ -607,6 +607,8 @@ def entity_in(version: Version, entity: Mapping[str, Any]) -> dict[str, Any]:
             place = found if key in allowed else moved
             place[key] = _value_in(version, value)
     found["type"] = entity_type
+    if found.get("id") == f"{TERM}{entity['type']}":
+        found["id"] = f"{TERM}{entity_type}"
     return {**found, "extensions": moved} if moved else found
 
 

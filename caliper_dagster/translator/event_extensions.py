@@ -130,7 +130,7 @@ class EventExtensions:
                 everything,
             ),
             ("asOf", lambda _, record: (record or {}).get("asof"), ("object",), graded),
-            ("unresolved", _unresolved, ("unresolved",), everything),
+            ("unresolved", _unresolved, ("unresolved",), np.flatnonzero(self._named)),
         ]
         for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
             rows = self._of_recipes([name in recipe.extensions for recipe in self._recipes])

@@ -7,7 +7,7 @@ once for each distinct combination of their values.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,12 @@ class Rows:
         """The rows in which a column has a value."""
         codes, values = self.column(name)
         flags: Flags = np.array([value == wanted for value in values])[codes]
+        return flags
+
+    def holding_any(self, name: str, wanted: Collection[str]) -> Flags:
+        """The rows in which a column has one of some values."""
+        codes, values = self.column(name)
+        flags: Flags = np.array([value in wanted for value in values])[codes]
         return flags
 
     def having(self, name: str, rows: Indices) -> Indices:

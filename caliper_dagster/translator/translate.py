@@ -22,6 +22,11 @@ from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG
 from caliper_dagster.core.gc_tuning import gc_paused
 from caliper_dagster.translator import conditions
 from caliper_dagster.translator.actors import APPLICATION, USER_IDS, USER_LEVEL, Actors
+from caliper_dagster.translator.anonymity import (
+    INSTITUTIONAL_TABLES,
+    anonymised,
+    anonymous_event,
+)
 from caliper_dagster.translator.derived import DERIVED_EVENTS, DerivedEvent
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS, Render, activities, people
 from caliper_dagster.translator.entities.generic import path_function
@@ -199,7 +204,8 @@ class _Translation:
         self._translator = translator
         self._expanded = expanded
         self._rows = rows = Rows(expanded, _RECORDS)
-        anonymous = rows.integers("anonymous") == 1
+        self._anonymous = anonymous = rows.integers("anonymous") == 1
+        self._owned = ~rows.holding_any("objecttable", INSTITUTIONAL_TABLES)
         rows.derive("log", np.where(anonymous, NOTHING, rows.integers("id")))
         rows.add("log_mark", anonymous.astype(np.int64), [LOG_MARK, None])
         in_module = rows.integers("contextlevel") == _MODULE_LEVEL
@@ -275,9 +281,33 @@ class _Translation:
         for code, rows in grouped(kinds[self._recipe], len(names)):
             name = names[code]
             if isinstance(name, tuple):
-                yield _by_path, ("path", *name), rows
+                yield from self._by_anonymity(_by_path, ("path", *name), rows)
             else:
-                yield ENTITY_FUNCTIONS[name].function, ENTITY_FUNCTIONS[name].columns, rows
+                made = ENTITY_FUNCTIONS[name]
+                yield from self._by_anonymity(
+                    made.function, made.columns, rows, personal=made.personal_record
+                )
+
+    def _by_anonymity(
+        self,
+        function: Callable[..., Any],
+        names: Sequence[str],
+        rows: Indices,
+        *,
+        personal: bool = False,
+    ) -> Iterator[tuple[Callable[..., Any], Sequence[str], Indices]]:
+        """The function for rows of known actors, and its anonymous form for the others.
+
+        Only what belongs to one person is anonymous: by the function, or as the object of a table
+        whose records do.
+        """
+        hidden = self._anonymous[rows]
+        if not personal:
+            hidden = hidden & self._owned[rows] if "objectid" in names else hidden & False
+        if not hidden.all():
+            yield function, names, rows[~hidden]
+        if hidden.any():
+            yield anonymised(function), names, rows[hidden]
 
     def _keeps_target(self, event_type: str) -> bool:
         return vocabulary.keeps_target(event_type, self._translator.version)
@@ -399,17 +429,31 @@ class _Translation:
         for name in dict.fromkeys(name for recipe in self._recipes for name in recipe.derived):
             wanted = np.array([name in recipe.derived for recipe in self._recipes])[self._recipe]
             rows = np.flatnonzero(wanted & (self._renderer.failures == 0))
-            made = DERIVED_EVENTS[name]
-            results, inverse = self._renderer.evaluate(made.function, made.columns, rows, "derived")
-            events = [[self._render_derived(event) for event in result or ()] for result in results]
-            for row, number in zip(rows.tolist(), inverse.tolist(), strict=True):
-                found.extend((row, event) for event in events[number])
+            anonymous = self._anonymous[rows]
+            found.extend(self._derived_by(name, rows[~anonymous]))
+            found.extend(self._derived_by(name, rows[anonymous], anonymous_event))
         shapes = [self._derived_shape(row, event) for row, event in found]
         derived = _Derived()
         for (row, event), code in zip(found, shapes, strict=True):
             if isinstance(event, _RenderedEvent) and not self._renderer.failures[row]:
                 self._add(derived, row, event, code)
         return derived
+
+    def _derived_by(
+        self,
+        name: str,
+        rows: Indices,
+        then: Callable[[DerivedEvent], DerivedEvent] = lambda event: event,
+    ) -> Iterator[tuple[int, _RenderedEvent | _FailedEvent]]:
+        """The events that a function derives from some rows, each with its row."""
+        made = DERIVED_EVENTS[name]
+        results, inverse = self._renderer.evaluate(made.function, made.columns, rows, "derived")
+        events = [
+            [self._render_derived(then(event)) for event in result or ()] for result in results
+        ]
+        for row, number in zip(rows.tolist(), inverse.tolist(), strict=True):
+            for event in events[number]:
+                yield row, event
 
     def _render_derived(self, event: DerivedEvent) -> _RenderedEvent | _FailedEvent:
         """The event with its entities as JSON, or why it cannot be made."""

@@ -265,7 +265,8 @@ class Prescription:
             return f"{page}#user-{row.relateduserid}"
         submission = self.submission(grade)
         if submission is not None:
-            return f"{page}#submission-{submission.id}"
+            member = "" if submission.userid else f"-user-{row.relateduserid}"
+            return f"{page}#submission-{submission.id}{member}"
         return f"{page}#user-{row.relateduserid}-attempt-{grade.attemptnumber + 1}"
 
     def submission(self, grade: Row) -> Row | None:

@@ -234,16 +234,11 @@ def test_graded_attempts_are_the_submitted_ones(site: Site, events: dict[int, Ev
     assert len(graded & submitted) > 50
 
 
-def test_learners_do_not_share_an_attempt_but_in_teams(
-    site: Site, events: dict[int, Event]
-) -> None:
-    teams = {row.id for row in site.rows("SELECT id FROM [assign] WHERE teamsubmission = 1")}
+def test_learners_do_not_share_an_attempt(site: Site, events: dict[int, Event]) -> None:
     learners = defaultdict(set)
     for row in site.of_name("submission_graded", "attempt_started", "attempt_submitted"):
-        found = site.activities.get(row.contextinstanceid)
-        team = row.component == "mod_assign" and found is not None and found.id in teams
         for _, entity in entities(events[row.id]):
-            if entity["type"] == "Attempt" and not team:
+            if entity["type"] == "Attempt" and "assignee" in entity:
                 learners[entity["id"]].add(entity["assignee"]["id"])
     assert learners
     assert not {iri: found for iri, found in learners.items() if len(found) > 1}

@@ -382,7 +382,8 @@ def test_a_submission_has_one_id_in_all_its_events(site: Site, translation: Tran
         event = translation.own[row.id]
         page = activity("assign", row.contextinstanceid)
         about = {event["object"]["id"], event.get("generated", {}).get("id")}
-        actual[row.id] = {re.sub(r"-(file|onlinetext)$", "", iri) for iri in about - {None, page}}
+        suffix = r"-(file|onlinetext|user-\d+)$"
+        actual[row.id] = {re.sub(suffix, "", iri) for iri in about - {None, page}}
         expected[row.id] = {f"{page}#submission-{number}"}
     assert_same(actual, expected)
 
@@ -394,10 +395,12 @@ def test_the_gradebooks_assignment_scores_are_of_submissions_of_the_learner(
     members = {(row.groupid, row.userid) for row in site.table("groups_members").values()}
     checked = teams = 0
     for row in named(site, GRADED, rf"{ASSIGN}\submission_graded"):
-        found = re.search(r"/assign/.*#submission-(\d+)$", translation.own[row.id]["object"]["id"])
+        iri = translation.own[row.id]["object"]["id"]
+        found = re.search(r"/assign/.*#submission-(\d+)(?:-user-(\d+))?$", iri)
         if not found:
             continue
         submission = submissions[int(found[1])]
+        assert found[2] == (None if submission.userid else str(row.relateduserid)), row.id
         checked += 1
         if submission.groupid:
             teams += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from typing import Any
 
 import pytest
@@ -202,21 +203,29 @@ def test_submissions_are_counted_from_one_and_belong_to_the_learner_or_the_team(
     site: Site, translation: Translation
 ) -> None:
     submissions = site.table("assign_submission")
+    members = defaultdict(list)
+    for row in site.rows("SELECT groupid, userid FROM [groups_members] ORDER BY userid"):
+        members[row.groupid].append(user(row.userid))
     actual, expected = {}, {}
     teams = 0
     for row in site.of_name("assessable_submitted"):
         attempt = translation.events[row.id]["generated"]
         found = submissions.get(row.objectid)
-        owner: object = {"id": user(found.userid if found else row.userid), "type": "Person"}
-        if found and found.groupid:
-            teams += 1
-            owner = f"{WWWROOT}/group/index.php?id={row.courseid}&group={found.groupid}"
-        elif found and not found.userid:
-            owner = None
+        owner = found.userid if found and found.userid else row.relateduserid or row.userid
         values = _submission(found, found.attemptnumber if found else None)
+        values |= {"id": f"{activity('assign', row.contextinstanceid)}#submission-{row.objectid}"}
         values["assignable"] = activity("assign", row.contextinstanceid)
-        actual[row.id] = {k: v for k, v in attempt.items() if k not in {"id", "type"}}
-        expected[row.id] = values | ({"assignee": owner} if owner else {})
+        values["assignee"] = {"id": user(owner), "type": "Person"}
+        if found and not found.userid:
+            teams += 1
+            whole = {key: values[key] for key in ("id", "assignable", "count")}
+            if found.groupid:
+                iri = f"{WWWROOT}/group/index.php?id={row.courseid}&group={found.groupid}"
+                group = {"id": iri, "type": "Group", "members": members[found.groupid]}
+                whole["extensions"] = {"moodle": {"group": group}}
+            values |= {"id": f"{whole['id']}-user-{owner}", "isPartOf": whole | {"type": "Attempt"}}
+        actual[row.id] = attempt
+        expected[row.id] = values | {"type": "Attempt"}
     assert_same(actual, expected)
     assert teams
 
