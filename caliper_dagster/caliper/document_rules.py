@@ -45,7 +45,9 @@ def validate(
             not the same to Caliper.
         strict: count what only should not be, too: null or empty values at any depth, what the
             JSON-LD context does not define, blank nodes, other contexts, an event of 1.2 without
-            its most fitting profile, persons beside an anonymous actor. What this project sends is
+            its most fitting profile, persons beside an anonymous actor, and what 1EdTech's own
+            ``caliper-python`` refuses: an OpenEndedResponse without value, a Result that is viewed.
+            What this project sends is
             strictly valid; the published examples are not.
         references: what earlier documents say about IRIs; this document must agree with them, and
             is remembered. Without it a document must only agree with itself.
@@ -220,6 +222,7 @@ def event_problems(event: Mapping[str, Any], rules: Ruleset) -> Problems:
     if vocabulary.has_event_property("profile", rules.version):
         problems += _profile_problems(owner, event, rules)
     if rules.strict:
+        problems += _viewed_result(owner, event)
         problems += _named_beside_anonymous(event)
     return problems
 
@@ -238,6 +241,13 @@ def _profile_problems(name: str, event: Mapping[str, Any], rules: Ruleset) -> Pr
     if rules.strict and object_type and profile != vocabulary.profile(name, object_type):
         return found("profile", f"another profile than {profile} fits this {name}", "profile")
     return []
+
+
+def _viewed_result(name: str, event: Mapping[str, Any]) -> Problems:
+    """A ViewEvent of a Result: legal in the Grading Profile, and refused by ``caliper-python``."""
+    if name != "ViewEvent" or type_of(event.get("object")) != "Result":
+        return []
+    return found("slot", "some readers refuse a ViewEvent on a Result", "object")
 
 
 def type_of(value: object) -> str | None:

@@ -38,13 +38,18 @@ def entity_problems(entity: Mapping[str, Any], rules: Ruleset) -> Problems:
         return [
             *id_problems(owner, entity, rules),
             *problems,
-            *missing(owner, entity, vocabulary.required(owner)),
+            *missing(owner, entity, _required(owner, rules)),
         ]
     if rules.foreign and isinstance(name, str):
         return id_problems("entity", entity, rules)
     if name is None:
         return found("required", "the entity has no type", "type")
     return found("type", f"{shown_term(name)} is no entity type of {rules.version}", "type")
+
+
+def _required(owner: str, rules: Ruleset) -> Collection[str]:
+    """What an entity must have; strictly, also that without which some readers refuse it."""
+    return vocabulary.strictly_required(owner) if rules.strict else vocabulary.required(owner)
 
 
 def is_certainly_valid(entity: Entity, rules: Ruleset) -> bool:
@@ -68,7 +73,7 @@ def _tests(cls: type[Entity], rules: Ruleset) -> Sequence[Holds]:
     """For each field of a class what certainly holds of a valid value."""
     name = cls.__name__
     kinds = rules.entity(name)
-    if kinds is None or vocabulary.required(name):
+    if kinds is None or _required(name, rules):
         return (_never,) * len(cls.__struct_fields__)
     return [
         _is_name if field == "id" else _test(kinds[field], rules) if field in kinds else _never

@@ -250,6 +250,8 @@ _REQUIRED = {
     "SystemIdentifier": ("identifierType", "identifier"),
 }
 
+_STRICTLY_REQUIRED = {"OpenEndedResponse": ("value",)}
+
 ANONYMOUS_AGENT_PROPERTIES = frozenset({"@context", "id", "type"})
 NOT_ANONYMOUS_PROPERTIES = frozenset({"name", "description", "otherIdentifiers"})
 """What an anonymous entity that is no agent must not have; an anonymous agent has nothing else."""
@@ -448,6 +450,14 @@ def required(owner: str, action: str = "") -> tuple[str, ...]:
     if owner in EVENT_TYPES:
         return _REQUIRED["Event"] + _REQUIRED.get(f"{owner}/{action}", ())
     return _REQUIRED.get(owner, ())
+
+
+def strictly_required(owner: str) -> tuple[str, ...]:
+    """The properties that an entity also must have where only what every reader takes is valid.
+
+    1EdTech's own ``caliper-python`` refuses entities without them, although the text does not.
+    """
+    return _REQUIRED.get(owner, ()) + _STRICTLY_REQUIRED.get(owner, ())
 
 
 def event_actions(event_type: str, version: Version, *, strict: bool) -> frozenset[str]:

@@ -37,6 +37,20 @@ def policy_declined(other: object) -> bool:
     return isinstance(other, dict) and str(other.get("status")) == "0"
 
 
+def launched_again(object: Mapping[str, Any] | None) -> bool:
+    """A launch of a SCORM package that is not known to be the first of its attempt."""
+    return not (object or {}).get("first")
+
+
+def scorm_unfinished(other: object) -> bool:
+    """The status of a SCORM attempt says neither that it is complete nor that it is failed."""
+    status = other.get("cmivalue") if isinstance(other, dict) else None
+    return status in SCORM_UNFINISHED
+
+
+SCORM_UNFINISHED = frozenset({"browsed", "incomplete", "not attempted", "notattempted", "unknown"})
+"""Values of ``cmi.core.lesson_status`` and ``cmi.completion_status`` of work that goes on."""
+
 CONDITIONS: dict[str, Callable[..., bool]] = {
     function.__name__: function
     for function in (
@@ -45,5 +59,7 @@ CONDITIONS: dict[str, Callable[..., bool]] = {
         completion_reset,
         tagged_person,
         policy_declined,
+        launched_again,
+        scorm_unfinished,
     )
 }

@@ -47,7 +47,6 @@ from caliper_dagster.translator.entities.surveys import feedback_attempt, survey
 from caliper_dagster.translator.entities.tools import (
     h5p_attempt,
     lti_tool,
-    scorm_attempt,
 )
 from caliper_dagster.translator.rows import parameters
 
@@ -329,7 +328,8 @@ def _questionnaire_item(
         answer = response(id=iri, attempt=attempt, selections=selections)
     elif issubclass(response, OpenEndedResponse):
         value = values[0] or None if render.free_text else None
-        answer = response(id=iri, attempt=attempt, value=value)
+        # Without its value, 1EdTech's caliper-python refuses an OpenEndedResponse.
+        answer = response(id=iri, attempt=attempt, value=value) if value else answer
     return DerivedEvent(
         f"value:{number}",
         "QuestionnaireItemEvent",
@@ -461,26 +461,3 @@ def lti_launch(
             federated_session=session,
         )
     ]
-
-
-@derived(below("object", ACTIVITY_TEXTS))
-def scorm_started(
-    render: Render,
-    object: Record | None,
-    other: object,
-    userid: int | None,
-    relateduserid: int | None,
-    anonymous: int,
-    cmid: int | None,
-    module: Record | None,
-    courseid: int | None,
-) -> list[DerivedEvent]:
-    """The start of an attempt at a package: the first launch in it."""
-    if not (object or {}).get("first"):
-        return []
-    package = activity(render, cmid, module, "mod_scorm", courseid)
-    attempt = scorm_attempt(
-        render, object, other, userid, relateduserid, anonymous, cmid, module, courseid
-    )
-    started = replace(attempt, assignable=package.id)
-    return [DerivedEvent("launch", "AssignableEvent", "Started", package, started)]

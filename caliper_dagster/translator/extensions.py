@@ -12,8 +12,10 @@ from functools import lru_cache
 from typing import Any
 
 from caliper_dagster.caliper.entities import SoftwareApplication
+from caliper_dagster.translator.entities.assign import assign_grade
 from caliper_dagster.translator.entities.people import person_reference
-from caliper_dagster.translator.entities.registry import Render, integer, of_other
+from caliper_dagster.translator.entities.quiz import quiz_grade
+from caliper_dagster.translator.entities.registry import Record, Render, integer, of_other
 
 NEVER = frozenset(
     """
@@ -23,6 +25,27 @@ NEVER = frozenset(
     """.split()
 )
 """Keys of ``other`` that hold secrets or persons: they never leave, whatever a recipe says."""
+
+_PLUGIN = r"[a-z][a-z0-9_]*"
+_SUBMISSION_STATES = "new|reopened|draft|submitted"
+_SCORM_STATES = "passed|completed|failed|incomplete|browsed|not attempted|notattempted|unknown"
+
+VOCABULARIES: Mapping[str, re.Pattern[str]] = {
+    key: re.compile(values)
+    for key, values in {
+        "capability": r"[a-z]+/[a-z0-9_]+:[a-z0-9_]+",
+        "cmivalue": _SCORM_STATES,
+        "enrol": _PLUGIN,
+        "itemmodule": _PLUGIN,
+        "modulename": _PLUGIN,
+        "newstatus": _SUBMISSION_STATES,
+        "publishstate": "draft|site|public",
+        "status": f"{_SUBMISSION_STATES}|{_SCORM_STATES}|locked|unlocked|open|closed",
+        "submissionstatus": _SUBMISSION_STATES,
+    }.items()
+}
+"""Keys of ``other`` that hold a word of Moodle's own enumerations, with its words: no free text.
+What is no such word does not leave."""
 
 _NUMBERS = frozenset({bool, int, float})
 _LONGEST = 255
@@ -38,7 +61,8 @@ def filtered_other(other: object, allowed: Collection[str]) -> dict[str, Any] | 
 
     Returns:
         Numbers and booleans, and numbers written as text under keys that end in ``id``; text under
-        the allowed keys. None when nothing is left, or when it is no map.
+        the allowed keys, and words of :data:`VOCABULARIES`. None when nothing is left, or when it
+        is no map.
     """
     if not isinstance(other, dict):
         return None
@@ -60,6 +84,8 @@ def _is_allowed_text(key: str, value: object, allowed: Collection[str]) -> bool:
         return False
     if key in allowed:
         return len(value) <= _LONGEST
+    if key in VOCABULARIES:
+        return len(value) <= _LONGEST and bool(VOCABULARIES[key].fullmatch(value))
     return key.lower().endswith("id") and bool(_ID.fullmatch(value))
 
 
@@ -128,12 +154,32 @@ def change(render: Render, eventname: str | None) -> object:
     return (eventname or "").rpartition("\\")[2] or None
 
 
+def quiz_result(render: Render, object: Record | None, module: Record | None) -> object:
+    """The grade of an attempt that is reviewed, on the scale of the quiz."""
+    del render
+    return _result(*quiz_grade(object or {}, (module or {}).get("activity") or {}))
+
+
+def assign_result(render: Render, object: Record | None, module: Record | None) -> object:
+    """The grade that a learner sees with the feedback on his work."""
+    del render
+    return _result(*assign_grade(object or {}, module or {}))
+
+
+def _result(score: float | None, maximum: float | None) -> dict[str, float] | None:
+    if score is None:
+        return None
+    return {"resultScore": score} | ({"maxResultScore": maximum} if maximum is not None else {})
+
+
 EXTENSION_FUNCTIONS: dict[str, tuple[str, Callable[..., object]]] = {
+    "assign_result": ("result", assign_result),
     "change": ("change", change),
     "gradebook": ("gradebook", gradebook),
     "login_as": ("loginAs", login_as),
     "overridden_by": ("overriddenBy", overridden_by),
     "preview": ("preview", preview),
+    "quiz_result": ("result", quiz_result),
     "submitted_by": ("submittedBy", submitted_by),
 }
 """Extensions that a recipe may name: their key in the event, and what makes them."""

@@ -130,6 +130,13 @@ def course_of_object(
     return course_section(render, objectid or 0, known)
 
 
+@for_recipes()
+def course_backup(render: Render, objectid: int | None, log_mark: str | None) -> Document:
+    """The file of a backup of a course; Moodle does not log which file it is."""
+    course = render.iris.course(objectid or 0)
+    return Document(id=f"{course}#backup-{log_mark}", isPartOf=course)
+
+
 @for_recipes(texts={"name": "institutional"})
 def course_page(
     render: Render, courseid: int | None, course: Record | None

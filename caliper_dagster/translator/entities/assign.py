@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from caliper_dagster.caliper.entities import Attempt, Decimal, Group, Result, Score
+from caliper_dagster.caliper.entities import Attempt, Decimal, Frame, Group, Score
 from caliper_dagster.translator.entities.activities import (
     ACTIVITY_TEXTS,
     activity,
@@ -229,7 +229,7 @@ def assign_score(
     actor: int | None,
 ) -> Score:
     """The grade that was given, as of the event."""
-    grade, maximum = _grade(object or {}, module or {})
+    grade, maximum = assign_grade(object or {}, module or {})
     return Score(
         id=assign_iri(render, cmid, f"grade-{objectid}"),
         attempt=graded_iri(render, objectid, object, cmid, relateduserid),
@@ -239,36 +239,15 @@ def assign_score(
     )
 
 
-@for_recipes(
-    names_related_user=True,
-    tells_grade=True,
-    personal_record=True,
-    texts=below("attempt.assignable", ACTIVITY_TEXTS),
-)
-def assign_result(
-    render: Render,
-    objectid: int | None,
-    object: Record | None,
-    module: Record | None,
-    courseid: int | None,
-    relateduserid: int | None,
-    anonymous: int,
-    cmid: int | None,
-) -> Result:
-    """The grade as its learner sees it: another thing than the score that was given."""
-    learner = relateduserid or (object or {}).get("userid")
-    grade, maximum = _grade(object or {}, module or {})
-    return Result(
-        id=assign_iri(render, cmid, f"grade-{objectid}-result"),
-        attempt=graded_submission(
-            render, objectid, object, module, courseid, learner, anonymous, cmid
-        ),
-        maxResultScore=maximum,
-        resultScore=grade,
-    )
+@for_recipes(personal_record=True)
+def assign_feedback(render: Render, objectid: int | None, cmid: int | None) -> Frame:
+    """Where learners read the feedback on their work: a part of the page of the assignment."""
+    page = activity_iri(render, cmid, None, "mod_assign")
+    return Frame(id=f"{page}#feedback-{objectid}", isPartOf=page)
 
 
-def _grade(record: Record, module: Record) -> tuple[Decimal | None, Decimal | None]:
+def assign_grade(record: Record, module: Record) -> tuple[Decimal | None, Decimal | None]:
+    """The grade of a grade record, and the highest; None where there is none."""
     grade = record.get("grade")
     if grade is None or grade <= _REMOVED:
         return None, None

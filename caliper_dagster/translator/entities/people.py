@@ -80,6 +80,13 @@ def related_person(render: Render, relateduserid: int | None, anonymous: int) ->
     return anonymous_or(render, anonymous, relateduserid) or ANONYMOUS_PERSON
 
 
+@for_recipes(personal_record=True)
+def declined_person(render: Render, userid: int | None, relateduserid: int | None) -> Person | None:
+    """The user whom the site let not in; None where the site does not know who it was."""
+    user = userid if userid and userid > 0 else relateduserid
+    return person_reference(render, user) if user and user > 0 else None
+
+
 def anonymous_or(render: Render, anonymous: int | None, user: int | None) -> Person | None:
     """A person by id; the anonymous form when the row is anonymous; None without an id."""
     if anonymous == 1:

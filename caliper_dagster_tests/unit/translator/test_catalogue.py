@@ -73,7 +73,7 @@ def row(number: int, expected: dict[str, str]) -> dict[str, Any]:
         "origin": "web",
         "other": json.dumps(other),
         "module": json.dumps({**MODULE, "modname": modname}),
-        "object": json.dumps({"id": 7, "commentarea": "plan", "userid": LEARNER}),
+        "object": json.dumps({"id": 7, "commentarea": "plan", "userid": LEARNER, "first": True}),
     }
 
 

@@ -16,7 +16,7 @@ COMPLETION = {
 }  # fmt: skip
 GRADED = {
     "eventname": r"\core\event\user_graded", "component": "core", "objecttable": "grade_grades",
-    "objectid": 7, "userid": 4, "user": None, "relateduserid": 3,
+    "objectid": 7, "userid": 4, "user": None, "user_membership": None, "relateduserid": 3,
 }  # fmt: skip
 TAGGED = {
     "eventname": r"\core\event\tag_added", "component": "core", "objecttable": "tag_instance",
@@ -34,6 +34,20 @@ def grade(value: object) -> dict:
 
 def tagged(kind: str | None) -> dict:
     return {**TAGGED, "other": {"itemtype": kind, "itemid": 9, "tagid": 2, "tagname": "algebra"}}
+
+
+def launched(record: object) -> dict:
+    return {
+        **IN_ASSIGN, "eventname": r"\mod_scorm\event\sco_launched", "component": "mod_scorm",
+        "module": {"id": 16, "modname": "scorm"}, "objecttable": "scorm_scoes", "objectid": 9,
+        "object": record,
+    }  # fmt: skip
+
+
+def status(value: str | None) -> dict:
+    row = launched({"id": 9, "attempt": 1})
+    name = r"\mod_scorm\event\status_submitted"
+    return {**row, "eventname": name, "relateduserid": 3, "other": {"cmivalue": value}}
 
 
 CASES = [
@@ -81,6 +95,19 @@ CASES = [
     ("policy_declined", {**POLICY, "other": {"policyversionid": 2, "status": 1}},
      "Event Accepted Document"),
     ("policy_declined", {**POLICY, "other": {"policyversionid": 2}}, "Event Accepted Document"),
+    (
+        "launched_again", launched({"id": 9, "attempt": 1, "first": True}),
+        "AssignableEvent Started AssignableDigitalResource",
+    ),
+    ("launched_again", launched({"id": 9, "attempt": 1}), "NavigationEvent NavigatedTo WebPage"),
+    ("launched_again", launched(None), "NavigationEvent NavigatedTo WebPage"),
+    ("scorm_unfinished", status("incomplete"), "Event Modified Attempt"),
+    ("scorm_unfinished", status("browsed"), "Event Modified Attempt"),
+    (
+        "scorm_unfinished", status("failed"),
+        "AssignableEvent Completed AssignableDigitalResource",
+    ),
+    ("scorm_unfinished", status(None), "AssignableEvent Completed AssignableDigitalResource"),
 ]  # fmt: skip
 
 
