@@ -12,7 +12,7 @@ from typing import Any
 
 from caliper_dagster.caliper import vocabulary
 from caliper_dagster.caliper.entity_rules import anonymous_type
-from caliper_dagster.caliper.problems import Problem, Problems, article, found
+from caliper_dagster.caliper.problems import Problem, Problems, article, violation
 from caliper_dagster.caliper.ruleset import Kinds, Ruleset, is_iri
 
 Key = tuple[str, str]
@@ -105,25 +105,27 @@ class References:
     def _described(self, key: Key, name: str) -> Iterator[Problem]:
         known = self._types.setdefault(key, name)
         if known != name:
-            yield from found("reference", f"{article(name)} has the IRI of {article(known)}", "id")
+            yield from violation(
+                "reference", f"{article(name)} has the IRI of {article(known)}", "id"
+            )
             return
         for allowed, place in self._wanted.get(key, {}).items():
             if not vocabulary.fits(name, allowed):
                 sentence = f"{place} references it and must be {article(allowed)}"
-                yield from found("reference", f"{article(name)}: {sentence}", "id")
+                yield from violation("reference", f"{article(name)}: {sentence}", "id")
 
     def _referenced(self, key: Key, place: str, allowed: str) -> Iterator[Problem]:
         known = self._types.get(key) or self._known.get(key[1])
         if known is not None and not vocabulary.fits(known, allowed):
             sentence = f"{place} must be {article(allowed)}, and references {article(known)}"
-            yield from found("reference", sentence)
+            yield from violation("reference", sentence)
         elif allowed != "Entity":
             self._wanted.setdefault(key, {}).setdefault(allowed, place)
 
     def _assigned(self, key: Key, assignee: object) -> Iterator[Problem]:
         iri = _iri(assignee)
         if iri is not None and self._assignees.setdefault(key, iri) != iri:
-            yield from found("reference", "the Attempt has two assignees", "assignee")
+            yield from violation("reference", "the Attempt has two assignees", "assignee")
 
 
 def _membership_problems(event: Mapping[str, Any]) -> Iterator[Problem]:
@@ -137,7 +139,7 @@ def _membership_problems(event: Mapping[str, Any]) -> Iterator[Problem]:
     member = _iri(membership.get("member")) if isinstance(membership, dict) else None
     actor = _iri(event.get("actor"))
     if member is not None and actor is not None and member != actor:
-        for problem in found(
+        for problem in violation(
             "reference", "the member of the membership is not the actor", "member"
         ):
             yield problem.below("membership")

@@ -31,7 +31,7 @@ _REMOVED = -1
 
 
 def assign_iri(render: Render, module: int | None, fragment: str) -> str:
-    """A thing within an assignment that Moodle has no page for."""
+    """The IRI of a part of an assignment that has no page in Moodle."""
     return f"{render.iris.activity('assign', module or 0)}#{fragment}"
 
 
@@ -175,7 +175,7 @@ def graded_iri(
     module: int | None,
     learner: int | None,
 ) -> str:
-    """The graded submission; where none is known, the learner's (numbered) attempt.
+    """The graded submission; if it is unknown, the learner's (numbered) attempt.
 
     An anonymous row does not know its learner: there the attempt goes by its grade.
     """
