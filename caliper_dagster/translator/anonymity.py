@@ -87,9 +87,13 @@ def anonymised(function: Callable[..., Entity | None]) -> Callable[..., Entity |
 
 def anonymous_event(event: DerivedEvent) -> DerivedEvent:
     """A derived event of an anonymous row: what belongs to a person is anonymous."""
-    changed = {
-        slot: anonymous_form(entity)
-        for slot in ("object", "generated", "target")
-        if isinstance(entity := getattr(event, slot), _PERSONAL)
-    }
-    return replace(event, **changed)
+    return replace(
+        event,
+        object=_personal_form(event.object),
+        generated=event.generated and _personal_form(event.generated),
+        target=event.target and _personal_form(event.target),
+    )
+
+
+def _personal_form(entity: Entity) -> Entity:
+    return anonymous_form(entity) if isinstance(entity, _PERSONAL) else entity

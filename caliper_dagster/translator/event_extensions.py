@@ -118,6 +118,7 @@ class EventExtensions:
                     _registration(entity).tells_grade
                     for entity in (recipe.object, recipe.generated)
                 )
+                or not extensions.TELL_GRADES.isdisjoint(recipe.extensions)
                 for recipe in self._recipes
             ]
         )

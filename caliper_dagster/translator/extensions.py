@@ -183,3 +183,6 @@ EXTENSION_FUNCTIONS: dict[str, tuple[str, Callable[..., object]]] = {
     "submitted_by": ("submittedBy", submitted_by),
 }
 """Extensions that a recipe may name: their key in the event, and their function."""
+
+TELL_GRADES = frozenset({"assign_result", "quiz_result"})
+"""Extensions that tell a grade, which may be another today than it was then."""

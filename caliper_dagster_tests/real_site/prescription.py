@@ -132,13 +132,15 @@ class Prescription:
             return "Attempt", self._filled(iri, row)
         return None
 
-    def target(self, row: Row) -> tuple[str, str, int] | None:
+    def target(self, row: Row) -> tuple[str, str, int | None] | None:
         """Type, id and index of the page of a quiz or of a course that was opened."""
         other = decoded(row.other)
         if row.eventname.endswith("attempt_viewed"):
             page = int(other["page"])
             iri = f"{WWWROOT}/mod/quiz/attempt.php?attempt={row.objectid}&page={page}"
             return "Frame", iri, page + 1
+        if row.eventname.endswith("attempt_reviewed"):
+            return "Frame", f"{WWWROOT}/mod/quiz/review.php?attempt={row.objectid}#page", None
         number = other.get("coursesectionnumber")
         if row.eventname.endswith("course_viewed") and number is not None and row.courseid > 1:
             return "Frame", f"{course(row.courseid)}&section={number}", int(number)
@@ -212,7 +214,9 @@ class Prescription:
         for row in sorted(self._site.log, key=lambda row: row.id):
             if row.eventname == r"\core\event\user_graded":
                 other = decoded(row.other)
-                assignment = items[int(other["itemid"])]
+                assignment = items.get(int(other["itemid"]))
+                if assignment is None:
+                    continue
                 final = other["finalgrade"]
                 found[assignment, row.relateduserid].append(
                     (row, None if final is None else float(final))

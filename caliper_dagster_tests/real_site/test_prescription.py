@@ -108,7 +108,7 @@ def test_generated(site: Site, translation: Translation, prescription: Prescript
 def test_target(site: Site, translation: Translation, prescription: Prescription) -> None:
     assert_same(
         {
-            row: (*_type_and_id(event["target"]), event["target"]["index"])
+            row: (*_type_and_id(event["target"]), event["target"].get("index"))
             if "target" in event
             else None
             for row, event in translation.events.items()

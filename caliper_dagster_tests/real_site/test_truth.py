@@ -512,9 +512,6 @@ def test_derived_events_are_as_many_as_the_tables_tell(
             r"WHERE l.eventname = '\\mod_lti\\event\\course_module_viewed' AND l.origin <> 'cli' "
             "AND COALESCE(l.realuserid, l.userid) > 1"
         ),
-        (r"\mod_scorm\event\sco_launched", "AssignableEvent"): count(
-            "SELECT COUNT(*) FROM [scorm_attempt]"
-        ),
     }
     if translation.version == "v1p1":
         expected = {
@@ -569,7 +566,7 @@ def test_a_package_is_started_once_in_an_attempt(site: Site, translation: Transl
     started = Counter(
         event["generated"]["id"]
         for row in named(site, r"\mod_scorm\event\sco_launched")
-        for event in translation.derived.get(row.id, ())
+        if (event := translation.own[row.id])["type"] == "AssignableEvent"
     )
     assert started == Counter(
         f"{activity('scorm', cmids[row.scormid])}#user-{row.userid}-attempt-{row.attempt}"

@@ -86,6 +86,19 @@ def submission_attempt(
     return replace(attempt, id=submission_iri(render, record, number, owner, cmid), isPartOf=team)
 
 
+def _owner(
+    record: Record | None, relateduserid: int | None, userid: int | None, module: Record | None
+) -> int | None:
+    """Whose submission it is.
+
+    None for one that is deleted, if it may have been a team's: then the acting user may be one of
+    several.
+    """
+    activity_record = (module or {}).get("activity") or {}
+    may_be_of_team = not record and activity_record.get("teamsubmission") != 0
+    return relateduserid or (None if may_be_of_team else userid)
+
+
 def team_attempt(
     render: Render,
     record: Record,
@@ -133,11 +146,11 @@ def submission(
     anonymous: int,
     cmid: int | None,
     courseid: int | None,
+    module: Record | None,
 ) -> Attempt:
     """The submission that the row's ``objectid`` names."""
-    return submission_attempt(
-        render, object or {}, objectid, relateduserid or userid, anonymous, cmid, courseid
-    )
+    owner = _owner(object, relateduserid, userid, module)
+    return submission_attempt(render, object or {}, objectid, owner, anonymous, cmid, courseid)
 
 
 @for_recipes(names_related_user=True, personal_record=True)
@@ -150,13 +163,13 @@ def submission_of_plugin(
     anonymous: int,
     cmid: int | None,
     courseid: int | None,
+    module: Record | None,
 ) -> Attempt:
     """The submission that a submission plugin names in ``other``."""
     record = object or {}
     number = integer(of_other(other, "submissionid")) or record.get("id")
-    return submission_attempt(
-        render, record, number, relateduserid or userid, anonymous, cmid, courseid
-    )
+    owner = _owner(object, relateduserid, userid, module)
+    return submission_attempt(render, record, number, owner, anonymous, cmid, courseid)
 
 
 @for_recipes(personal_record=True)
