@@ -366,12 +366,12 @@ class _Translation:
     def _membership(self) -> Fragments:
         fragments = self._fragments("membership")
         for name, rows in self._actors.person_rows(self._rows):
-            column = f"{name}_membership"
-            enrolled = self._rows.having(column, rows)
-            self._renderer.fill(fragments, people.membership, (column,), enrolled, "membership")
+            columns = (f"{name}_membership", "actor")
+            enrolled = self._rows.having(columns[0], rows)
+            self._renderer.fill(fragments, people.actor_membership, columns, enrolled, "membership")
         guests = self._rows.having("user_membership", np.flatnonzero(self._actors.guest))
-        columns = ("user_membership",)
-        self._renderer.fill(fragments, people.guest_membership, columns, guests, "membership")
+        guest_columns = ("user_membership",)
+        self._renderer.fill(fragments, people.guest_membership, guest_columns, guests, "membership")
         return fragments
 
     def _session(self) -> Fragments:

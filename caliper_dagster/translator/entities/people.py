@@ -108,6 +108,12 @@ def membership(render: Render, record: Record) -> Membership:
     )
 
 
+@for_translator(personal_record=True)
+def actor_membership(render: Render, record: Record, actor: int) -> Membership | None:
+    """The membership of the acting person; None if the record is another person's."""
+    return membership(render, record) if record["user"] == actor else None
+
+
 @for_translator()
 def guest_membership(render: Render, record: Record) -> Membership:
     """The guest account in a course: an anonymous person with a guest's roles."""
