@@ -37,7 +37,8 @@ def site(render: Render, site: Record | None) -> SoftwareApplication:
 )
 def actor_person(render: Render, actor: int, user: Record | None) -> Person:
     """The acting person; only the id if there is no record."""
-    return person(render, user or {"id": actor})
+    known = user is not None and user.get("id") == actor
+    return person(render, user if user is not None and known else {"id": actor})
 
 
 def person(render: Render, user: Record) -> Person:
