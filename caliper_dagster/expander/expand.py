@@ -58,10 +58,13 @@ def expand(
     rows.add_unresolved("other", np.flatnonzero(undecodable.to_numpy(zero_copy_only=False)))
     site = people.Site.read(database)
     lookup = objects.Lookup(database, site, lifecycle or LogLifecycle(database))
+    found = _sessions(lookup, rows, already_expanded)
+    real_users = rows.users["realuser"]
+    rows.users["realuser"] = np.where(found.real_users > 0, found.real_users, real_users)
     columns = {"other": other}
     for fill in (_people_columns, _course_column, _module_column, _object_column):
         columns.update({name: column.array() for name, column in fill(lookup, rows).items()})
-    columns["session"] = _session(database, site, rows, already_expanded)
+    columns["session"] = found.column().array()
     columns["site"] = _constant(site.record, len(rows.ids))
     columns["unresolved"] = rows.unresolved()
     for name, column in columns.items():
@@ -89,7 +92,10 @@ def _people_columns(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordCo
     for name, users in rows.users.items():
         members = selected[name] & in_course
         pairs.update(distinct_pairs(users[members], rows.courses[members])[0])
-    memberships = people.Memberships(lookup.database, lookup.site, lookup.lifecycle, deleted, pairs)
+    since = int(rows.times.min())
+    memberships = people.Memberships(
+        lookup.database, lookup.site, lookup.lifecycle, deleted, pairs, since
+    )
     columns = {}
     for name, users in rows.users.items():
         columns[name] = RecordColumn(len(users))
@@ -145,28 +151,29 @@ def _object_column(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordCol
     return {"object": column}
 
 
-def _session(
-    database: MoodleDatabase, site: people.Site, rows: LogRows, already_expanded: pa.Table | None
-) -> pa.DictionaryArray:
-    column = RecordColumn(len(rows.ids))
+def _sessions(
+    lookup: objects.Lookup, rows: LogRows, already_expanded: pa.Table | None
+) -> sessions.Sessions:
     others = already_expanded if already_expanded is not None else rows.log.slice(0, 0)
-    sessions.fill(database, column, _user_actions(site, rows.log), _user_actions(site, others))
-    return column.array()
+    return sessions.Sessions(
+        lookup.database,
+        lookup.lifecycle,
+        _user_actions(lookup.site, rows.log),
+        _user_actions(lookup.site, others),
+    )
 
 
 def _user_actions(site: people.Site, log: pa.Table) -> sessions.UserActions:
     users, real_users = integers(log["userid"]), integers(log["realuserid"])
     actors = np.where(real_users > 0, real_users, users)
-    # Logging in as another user begins no session, and the end of that ends none.
-    names = log["eventname"].cast(pa.string()).to_numpy()
-    names = np.where(real_users > 0, "", names)
     web = log["origin"].cast(pa.string()).to_numpy() == "web"
     identified = integers(log["anonymous"]) != 1
     return sessions.UserActions(
         web & identified & (actors > 0) & (actors != (site.guest or 0)),
         integers(log["id"]),
         integers(log["timecreated"]),
-        actors,
+        users,
+        real_users,
         log["ip"].to_numpy(),
-        names,
+        log["eventname"].cast(pa.string()).to_numpy(),
     )

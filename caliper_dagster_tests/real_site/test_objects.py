@@ -505,7 +505,7 @@ def test_modules_that_are_gone_keep_the_name_of_their_kind(real):
     assert unknown == []
 
 
-def test_who_has_left_has_the_roles_that_the_log_proves(real, table):
+def test_whose_roles_the_log_changed_has_those_that_it_proves(real, table):
     """Replayed roles against an independent replay, row by row."""
     shortnames = {id_: role["shortname"] for id_, role in table("role").items()}
     log = sorted(
@@ -537,7 +537,7 @@ def test_who_has_left_has_the_roles_that_the_log_proves(real, table):
             ):
                 held.discard(change["objectid"])
         assert {role["shortname"] for role in membership["roles"]} == {
-            shortnames[id_] for id_ in held
+            shortnames[id_] for id_ in held if id_ in shortnames
         }
         replayed += 1
     assert replayed > 200
