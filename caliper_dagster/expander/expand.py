@@ -7,6 +7,8 @@ lists them.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 
@@ -16,7 +18,14 @@ from caliper_dagster.expander import objects
 from caliper_dagster.expander.connection import MoodleDatabase
 from caliper_dagster.expander.event_data import decode_column
 from caliper_dagster.expander.log_rows import LogRows
-from caliper_dagster.expander.lookups import activities, module_references, people, sessions
+from caliper_dagster.expander.lookups import (
+    activities,
+    completions,
+    gradings,
+    module_references,
+    people,
+    sessions,
+)
 from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
 from caliper_dagster.expander.record_columns import (
     RecordColumn,
@@ -62,7 +71,8 @@ def expand(
     real_users = rows.users["realuser"]
     rows.users["realuser"] = np.where(found.real_users > 0, found.real_users, real_users)
     columns = {"other": other}
-    for fill in (_people_columns, _course_column, _module_column, _object_column):
+    object_column = partial(_object_column, already_expanded=already_expanded)
+    for fill in (_people_columns, _course_column, _module_column, object_column):
         columns.update({name: column.array() for name, column in fill(lookup, rows).items()})
     columns["session"] = found.column().array()
     columns["site"] = _constant(site.record, len(rows.ids))
@@ -136,7 +146,9 @@ def _module_column(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordCol
     return {"module": column}
 
 
-def _object_column(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordColumn]:
+def _object_column(
+    lookup: objects.Lookup, rows: LogRows, already_expanded: pa.Table | None
+) -> dict[str, RecordColumn]:
     column = RecordColumn(len(rows.ids))
     for loader, positions in objects.by_loader(rows):
         if isinstance(loader, objects.ObjectByIdLoader):
@@ -148,6 +160,11 @@ def _object_column(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordCol
             references = objects.log_references(rows, positions)
             unresolved = objects.fill(lookup, column, loader, positions, references)
             rows.add_unresolved_references(unresolved)
+    database, lifecycle = lookup.database, lookup.lifecycle
+    for position, state in completions.previous_states(database, lifecycle, rows):
+        column.add_members(position, {"previousstate": state})
+    for position, earlier in gradings.told_before(database, rows, already_expanded):
+        column.add_members(position, {"samegradingas": earlier})
     return {"object": column}
 
 

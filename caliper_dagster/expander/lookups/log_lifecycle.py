@@ -36,12 +36,13 @@ ENROLMENT_DELETED = r"\core\event\user_enrolment_deleted"
 ATTEMPT_SUBMITTED = r"\mod_quiz\event\attempt_submitted"
 ATTEMPT_DELETED = r"\mod_quiz\event\attempt_deleted"
 LOGGED_IN_AS = r"\core\event\user_loggedinas"
+COMPLETION_UPDATED = r"\core\event\course_module_completion_updated"
 
 EVENTS = (
     *MODULE_EVENTS,
     *(ROLE_ASSIGNED, ROLE_UNASSIGNED, ENROLMENT_CREATED, ENROLMENT_DELETED),
     *(ATTEMPT_SUBMITTED, ATTEMPT_DELETED),
-    LOGGED_IN_AS,
+    *(LOGGED_IN_AS, COMPLETION_UPDATED),
 )
 
 SCHEMA = pa.schema(
@@ -59,11 +60,18 @@ SCHEMA = pa.schema(
         ("userid", pa.int64()),
         ("realuserid", pa.int64()),
         ("ip", pa.string()),
+        ("completionstate", pa.int64()),
     ]
 )
 """Log rows with one of :data:`EVENTS`, or of somebody who is logged in as another; and rows with
 only ``contextinstanceid`` and ``component``, each of which says that some log row of this component
-has this module as its context."""
+has this module as its context. Of rows that tell the completion of a module, which are many, only
+:data:`_COMPLETION` is kept."""
+
+_COMPLETION = ("id", "timecreated", "contextinstanceid", "relateduserid", "completionstate")
+_COMPLETION_STATE = r'completionstate"(?:;[is]:(?:1:)?|: ?)"?(?P<state>[0-4])'
+"""In event data, as PHP or as JSON."""
+_COLUMNS = [name for name in SCHEMA.names if name != "completionstate"]
 
 _REVISION = {b"revision": b"2"}
 """Metadata of stored tables, to be changed when more rows or columns are read."""
@@ -130,12 +138,35 @@ class LogLifecycle:
         )
         return records
 
+    def completions(self, modules: Iterable[int], learners: Iterable[int]) -> pa.Table:
+        """What the log tells of the completion of these modules by these learners.
+
+        Returns:
+            ``id`` (of the log row), ``contextinstanceid`` (the module), ``relateduserid`` (the
+            learner) and ``completionstate``, in any order.
+        """
+        of_modules = self._matching(self._completions, {"contextinstanceid": modules})
+        return self._matching(of_modules, {"relateduserid": learners})
+
+    def first_row(self) -> tuple[int, int]:
+        """Id and Unix time of the first log row that is known; (0, 0) of an empty log."""
+        log = self._database.quoted("logstore_standard_log")
+        first = self._database.execute(
+            sa.text(f"SELECT id, timecreated FROM {log} ORDER BY id LIMIT 1")
+        )
+        known = [(int(id_), int(time_)) for id_, time_ in first]
+        for rows in (self._rows, self._completions):
+            if rows.num_rows and (id_ := pc.min(rows["id"]).as_py()) is not None:
+                row = rows.filter(pc.equal(rows["id"], id_))
+                known.append((id_, row["timecreated"][0].as_py()))
+        return min(known, default=(0, 0))
+
     def components(self, modules: Iterable[int]) -> list[tuple[int, str]]:
         """Pairs of a module's id and a component that has a log row in the module's context."""
         modules = set(modules)
         if not modules:
             return []
-        of_contexts = self._rows.filter(pc.is_null(self._rows["eventname"]))
+        of_contexts = self._rows.filter(pc.is_null(self._rows["id"]))
         matching = self._matching(of_contexts, {"contextinstanceid": modules})
         pairs = matching.group_by(["contextinstanceid", "component"]).aggregate([])
         return sorted(zip(*(pairs[name].to_pylist() for name in pairs.column_names), strict=True))
@@ -148,7 +179,21 @@ class LogLifecycle:
 
     @cached_property
     def _rows(self) -> pa.Table:
-        return pa.concat_tables([SCHEMA.empty_table(), *self._tables()])
+        return self._whole_log[0]
+
+    @property
+    def _completions(self) -> pa.Table:
+        return self._whole_log[1]
+
+    @cached_property
+    def _whole_log(self) -> tuple[pa.Table, pa.Table]:
+        """The rows that tell no completion, and the :data:`_COMPLETION` of those that do."""
+        rows, completions = [SCHEMA.empty_table()], [SCHEMA.empty_table().select(_COMPLETION)]
+        for table in self._tables():
+            tells = pc.is_valid(table["completionstate"])
+            rows.append(table.filter(pc.invert(tells)))
+            completions.append(table.filter(tells).select(_COMPLETION))
+        return pa.concat_tables(rows), pa.concat_tables(completions)
 
     def _rows_since(self, time_: int) -> pa.Table:
         rows = self._end_of_log(time_) if self._is_recent(time_) else self._rows
@@ -232,15 +277,28 @@ class LogLifecycle:
         event_names = {f"name{index}": name for index, name in enumerate(EVENTS)}
         rows = self._database.execute(
             sa.text(
-                f"SELECT {', '.join(SCHEMA.names)} FROM {log} "
+                f"SELECT {', '.join(_COLUMNS)}, NULL FROM {log} "
                 f"WHERE id > {after} AND id <= {to} AND anonymous = 0 AND (realuserid > 0 "
                 f"OR eventname IN ({', '.join(f':{name}' for name in event_names)}))"
             ),
             **event_names,
         )
-        return from_rows(SCHEMA, rows) if rows else SCHEMA.empty_table()
+        return _compact(from_rows(SCHEMA, rows)) if rows else SCHEMA.empty_table()
 
     def _last_id(self) -> int:
         log = self._database.quoted("logstore_standard_log")
         ((last,),) = self._database.execute(sa.text(f"SELECT MAX(id) FROM {log}"))
         return int(last or 0)
+
+
+def _compact(rows: pa.Table) -> pa.Table:
+    """The rows, and of those that tell the completion of a module only :data:`_COMPLETION`."""
+    is_completion = pc.equal(rows["eventname"], COMPLETION_UPDATED)
+    # Who is logged in as another is known by any row.
+    others = rows.filter(pc.or_kleene(pc.invert(is_completion), pc.greater(rows["realuserid"], 0)))
+    told = rows.filter(is_completion)
+    found = pc.extract_regex(told["other"], _COMPLETION_STATE)
+    state = pc.struct_field(found, "state").cast(pa.int64())
+    told = told.set_column(SCHEMA.get_field_index("completionstate"), "completionstate", state)
+    known = told.filter(pc.is_valid(state)).select(_COMPLETION)
+    return pa.concat_tables([others, known], promote_options="default")
