@@ -70,7 +70,8 @@ def _incomplete(rows: LogRows) -> Integers:
         & (rows.users["relateduser"] > 0)
     )
     zero = [str(other.get("completionstate")) == "0" for other in rows.others(candidates)]
-    return candidates[np.array(zero, dtype=bool)]
+    chosen: Integers = candidates[np.array(zero, dtype=bool)]
+    return chosen
 
 
 class _States:

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 from caliper_dagster.expander.connection import MoodleDatabase, Record
 from caliper_dagster.expander.event_data import as_id
 from caliper_dagster.expander.objects.loader import (
+    SECONDS_AFTER_LOG_ROW,
     SECONDS_BEFORE_LOG_ROW,
-    LatestAttempt,
+    FindGradedAttempt,
     LoadedRecords,
     LogReference,
     Lookup,
@@ -108,18 +109,40 @@ def _as_of(
     return {**record, "asof": "export"}
 
 
-def latest(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> LatestAttempt:
-    """Finds the newest submission of a learner, or of the learner's team, begun by a time."""
+def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttempt:
+    """Finds the submission of a learner, or of the learner's team, that a grade comes from.
+
+    It is that of the highest ``attemptnumber`` graded by then.
+    """
+    pairs = list(pairs)
     submitted = _Submissions(
         lookup.database,
         [{"assignment": assignment, "userid": user} for assignment, user in pairs],
     )
+    grades: dict[tuple[int, int], list[Record]] = {}
+    for grade in lookup.database.records(
+        "assign_grades",
+        (*_GRADE, "timecreated"),
+        {"userid": {user for _, user in pairs}, "assignment": {pair[0] for pair in pairs}},
+    ):
+        grades.setdefault((grade["assignment"], grade["userid"]), []).append(grade)
 
-    def find(assignment: int, user: int, time: int) -> Record | None:
-        submission = submitted.latest(assignment, user, time)
+    def find(assignment: int, user: int, time: int, _: float | None) -> Record | None:
+        given = [grade for grade in grades.get((assignment, user), []) if _was_given(grade, time)]
+        if not given:
+            return None
+        submission = submitted.graded(max(given, key=lambda grade: grade["attemptnumber"] or 0))
         return submission and {"table": "assign_submission", **submission}
 
     return find
+
+
+def _was_given(grade: Record, time: int) -> bool:
+    """Whether there was a grade at a time. What was written later may be its removal."""
+    if (grade["timecreated"] or 0) > time + SECONDS_AFTER_LOG_ROW:
+        return False
+    is_empty = grade["grade"] is None or grade["grade"] < 0
+    return not is_empty or (grade["timemodified"] or 0) > time
 
 
 SUBMISSION = ObjectLoader("assign_submission", submissions, _submission_id)
@@ -171,14 +194,6 @@ class _Submissions:
         attempt = grade["attemptnumber"]
         candidates = self._candidates(grade["assignment"], grade["userid"])
         return _only([row for row in candidates if row["attemptnumber"] == attempt])
-
-    def latest(self, assignment: int, user: int, time: int) -> Record | None:
-        """The newest submission begun by a time; None without one, or if the team is uncertain."""
-        started = [
-            row for row in self._candidates(assignment, user) if (row["timecreated"] or 0) <= time
-        ]
-        newest = max((row["attemptnumber"] or 0 for row in started), default=0)
-        return _only([row for row in started if (row["attemptnumber"] or 0) == newest])
 
     def _candidates(self, assignment: int, user: int) -> list[Record]:
         if assignment not in self._team_assignments:

@@ -1,7 +1,7 @@
 """The gradebook: grades with their item, activity and attempt, as of the time of the row.
 
 The grade itself is in the row (``other.finalgrade``). The record adds its item with the maximum
-that was valid then, the activity, and the attempt that the learner had made by then.
+that was valid then, the activity, and the attempt that the grade comes from.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from caliper_dagster.expander.event_data import as_id
 from caliper_dagster.expander.lookups import activities
 from caliper_dagster.expander.objects import assign, h5p, lesson, quiz, scorm, workshop
 from caliper_dagster.expander.objects.loader import (
-    LatestAttempt,
+    FindGradedAttempt,
     LoadedRecords,
     LogReference,
     Lookup,
@@ -34,13 +34,13 @@ _NO_GRADE: Record = {"itemid": 0}
 _MAX_TIME = 2**40
 """Greater than any Unix time."""
 
-_LATEST = {
-    "assign": assign.latest,
-    "h5pactivity": h5p.latest,
-    "lesson": lesson.latest,
-    "quiz": quiz.latest,
-    "scorm": scorm.latest,
-    "workshop": workshop.latest,
+_GRADED_ATTEMPTS = {
+    "assign": assign.graded,
+    "h5pactivity": h5p.graded,
+    "lesson": lesson.graded,
+    "quiz": quiz.graded,
+    "scorm": scorm.graded,
+    "workshop": workshop.graded,
 }
 """Activities whose grades belong to an attempt. Only item number 0 does: a workshop also grades
 assessments, a forum the whole discussion."""
@@ -128,7 +128,9 @@ def _item(id_: int, version: Record, scales: Mapping[int, Record]) -> _Item:
     activity = None
     if version["itemtype"] == "mod" and version["itemmodule"]:
         activity = version["itemmodule"], as_id(version["iteminstance"])
-    of_attempts = activity is not None and activity[0] in _LATEST and version["itemnumber"] == 0
+    of_attempts = (
+        activity is not None and activity[0] in _GRADED_ATTEMPTS and version["itemnumber"] == 0
+    )
     return _Item(record, preserialized(record), activity, of_attempts)
 
 
@@ -146,9 +148,10 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Grades: ``id``, ``itemid``, ``item``, ``module``, ``attempt``, ``finalgrade``.
 
     ``item`` is a record of :func:`items`; ``module`` a record of the column ``module``, None for an
-    item of no activity; ``attempt`` the learner's newest attempt, where the activity has attempts
-    (a record that begins with ``table``). ``finalgrade`` as of the row is only there where
-    ``other`` has none. The item of a deleted grade is the one that ``other`` names.
+    item of no activity; ``attempt`` the attempt that the grade comes from by the grading method of
+    the activity (a record that begins with ``table``), None where it comes from none.
+    ``finalgrade`` as of the row is only there where ``other`` has none. The item of a deleted grade
+    is the one that ``other`` names.
     """
     item_ids = _item_ids(lookup, rows)
     as_of = _items(lookup, item_ids, [row.time for row in rows])
@@ -172,7 +175,7 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
             "module": modules.get(item.activity),
         }
         if row.event == _GRADED:
-            record["attempt"] = attempts.newest(item, row)
+            record["attempt"] = attempts.graded(item, row)
         records.append(history.with_final_grade(record, row))
     return records
 
@@ -189,7 +192,7 @@ def _item_ids(lookup: Lookup, rows: Sequence[LogReference]) -> list[int]:
 
 
 class _Attempts:
-    """The newest attempts of the graded learners, in every activity that has attempts."""
+    """The attempts that grades come from, in every activity that has attempts."""
 
     def __init__(self, lookup: Lookup, graded: Iterable[tuple[LogReference, _Item | None]]) -> None:
         pairs: dict[str, set[tuple[int, int]]] = {}
@@ -197,17 +200,22 @@ class _Attempts:
             if item and item.of_attempts and item.activity and row.event == _GRADED and row.learner:
                 module, instance = item.activity
                 pairs.setdefault(module, set()).add((instance, row.learner))
-        self._latest: dict[str, LatestAttempt] = {
-            module: _LATEST[module](lookup, of_module)
+        self._finders: dict[str, FindGradedAttempt] = {
+            module: _GRADED_ATTEMPTS[module](lookup, of_module)
             for module, of_module in sorted(pairs.items())
         }
 
-    def newest(self, item: _Item, row: LogReference) -> Record | None:
-        """The newest attempt of the row's learner in the item's activity, as of the row."""
+    def graded(self, item: _Item, row: LogReference) -> Record | None:
+        """The attempt that the grade of the row comes from."""
         if not item.of_attempts or item.activity is None or not row.learner:
             return None
         module, instance = item.activity
-        return self._latest[module](instance, row.learner, row.time)
+        grade = row.other.get("finalgrade")
+        try:
+            value = float(grade) if grade is not None else None
+        except (TypeError, ValueError):
+            value = None
+        return self._finders[module](instance, row.learner, row.time, value)
 
 
 class _FinalGrades:

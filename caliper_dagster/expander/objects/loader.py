@@ -81,8 +81,9 @@ LoadedRecords = Sequence[Record | None]
 """The record of each row, None where there is none."""
 Load = Callable[[Lookup, Sequence[LogReference]], LoadedRecords]
 LoadById = Callable[[Lookup, Iterable[int]], Mapping[int, Record]]
-LatestAttempt = Callable[[int, int, int], Record | None]
-"""The newest attempt of (activity's id, user's id) at a Unix time; None where there is none."""
+FindGradedAttempt = Callable[[int, int, int, float | None], Record | None]
+"""The attempt that a grade comes from: of (activity's id, user's id, Unix time, the grade where it
+is known). None where it comes from none, or from one that is not known."""
 
 
 def by_objectid(row: LogReference) -> int:
