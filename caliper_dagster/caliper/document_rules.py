@@ -1,7 +1,7 @@
 """Whether a document is valid Caliper: an event, an entity describe or an envelope, of 1.2 or 1.1.
 
-The rules for entities and values are ``checking``'s, the tables ``vocabulary``'s. Here is what is
-said of whole documents.
+The rules for entities and values are in ``entity_rules``, the tables in ``vocabulary``. This
+module has the rules for whole documents.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from caliper_dagster.caliper.entity_rules import (
 from caliper_dagster.caliper.problems import Problem, Problems, found, shown, shown_term
 from caliper_dagster.caliper.ruleset import (
     PLAIN_KINDS,
-    Dialect,
+    Ruleset,
     is_iri,
-    of_context,
+    ruleset_of_context,
 )
 from caliper_dagster.caliper.versions import VERSIONS
 from caliper_dagster.caliper.vocabulary import ENVELOPE_PROPERTIES
@@ -95,12 +95,14 @@ def _document_problems(document: object, *, strict: bool) -> Problems:
         return found("json", "a document must be an object: an event, an entity or an envelope")
     if _is_envelope(document):
         return envelope_problems(document, strict=strict)
-    dialect = of_context(document["@context"], strict=strict) if "@context" in document else None
-    if dialect is None:
+    rules = (
+        ruleset_of_context(document["@context"], strict=strict) if "@context" in document else None
+    )
+    if rules is None:
         return found("required", "the document has no @context", "@context")
-    if isinstance(dialect, str):
-        return found("context", dialect, "@context")
-    return item_problems(document, dialect)
+    if isinstance(rules, str):
+        return found("context", rules, "@context")
+    return item_problems(document, rules)
 
 
 def _is_envelope(document: Mapping[str, Any]) -> bool:
@@ -108,14 +110,14 @@ def _is_envelope(document: Mapping[str, Any]) -> bool:
     return named and "type" not in document and "@context" not in document
 
 
-def item_problems(item: Mapping[str, Any], dialect: Dialect) -> Problems:
+def item_problems(item: Mapping[str, Any], rules: Ruleset) -> Problems:
     """What is wrong with an event or an entity describe whose context is known."""
     name = item.get("type")
     if is_event(item):
-        return event_problems(item, dialect)
+        return event_problems(item, rules)
     if isinstance(name, str) and name in vocabulary.VALUE_TYPES:
-        return value_type_problems("the document", item, name, dialect)
-    return entity_problems(item, dialect)
+        return value_type_problems("the document", item, name, rules)
+    return entity_problems(item, rules)
 
 
 def is_event(item: Mapping[str, Any]) -> bool:
@@ -169,11 +171,11 @@ def _data_problems(data: Iterable[object], data_version: object, *, strict: bool
 def _carried_problems(item: object, data_version: object, *, strict: bool) -> Problems:
     if not isinstance(item, dict) or _is_envelope(item):
         return found("envelope", "data must hold events and entities")
-    dialect = of_context(item.get("@context"), strict=strict)
-    if isinstance(dialect, str):
-        return found("context", dialect, "@context")
-    problems = item_problems(item, dialect)
-    if data_version in _CONTEXTS and dialect.version.context != data_version:
+    rules = ruleset_of_context(item.get("@context"), strict=strict)
+    if isinstance(rules, str):
+        return found("context", rules, "@context")
+    problems = item_problems(item, rules)
+    if data_version in _CONTEXTS and rules.version.context != data_version:
         other = found("envelope", "the context is not of the envelope's dataVersion", "@context")
         return [*problems, *other]
     return problems
@@ -182,35 +184,35 @@ def _carried_problems(item: object, data_version: object, *, strict: bool) -> Pr
 # Events
 
 
-def event_problems(event: Mapping[str, Any], dialect: Dialect) -> Problems:
+def event_problems(event: Mapping[str, Any], rules: Ruleset) -> Problems:
     """What is wrong with an event (1.2 Event, Events, Profiles; 1.1 sections 2.1 and 3)."""
     name, action = event.get("type"), event.get("action")
-    if not dialect.has_event_type(name):
+    if not rules.has_event_type(name):
         if name is None:
             return found("required", "the event has no type", "type")
-        return found("type", f"{shown_term(name)} is no event type of {dialect.version}", "type")
+        return found("type", f"{shown_term(name)} is no event type of {rules.version}", "type")
     owner = str(name)
-    problems = property_problems(owner, event, dialect.event(owner, action), dialect)
+    problems = property_problems(owner, event, rules.event(owner, action), rules)
     problems += missing(owner, event, vocabulary.required(owner, str(action)))
-    if vocabulary.has_event_property("profile", dialect.version):
-        problems += _profile_problems(owner, event, dialect)
-    if dialect.strict:
+    if vocabulary.has_event_property("profile", rules.version):
+        problems += _profile_problems(owner, event, rules)
+    if rules.strict:
         problems += _named_beside_anonymous(event)
     return problems
 
 
-def _profile_problems(name: str, event: Mapping[str, Any], dialect: Dialect) -> Problems:
+def _profile_problems(name: str, event: Mapping[str, Any], rules: Ruleset) -> Problems:
     """Whether the profile is one that has such an event, strictly the most fitting one."""
     profile = event.get("profile")
     if profile is None:
-        missing_one = dialect.strict and "profile" not in event
+        missing_one = rules.strict and "profile" not in event
         return found("profile", f"{name} has no profile", "profile") if missing_one else []
     if not isinstance(profile, str) or profile not in vocabulary.PROFILES:
         return []
     object_type = type_of(event.get("object"))
     if profile not in vocabulary.profiles(name, object_type):
         return found("profile", f"{profile} has no such {name}", "profile")
-    if dialect.strict and object_type and profile != vocabulary.profile(name, object_type):
+    if rules.strict and object_type and profile != vocabulary.profile(name, object_type):
         return found("profile", f"another profile than {profile} fits this {name}", "profile")
     return []
 

@@ -17,7 +17,7 @@ from msgspec.structs import astuple
 from caliper_dagster.caliper import vocabulary
 from caliper_dagster.caliper.entities import ENTITY_CLASSES, VALUE_CLASSES, Entity
 from caliper_dagster.caliper.problems import Problem, Problems, article, found, shown, shown_term
-from caliper_dagster.caliper.ruleset import Dialect, Holds, Kind, Kinds, is_blank_node, is_iri
+from caliper_dagster.caliper.ruleset import Holds, Kind, Kinds, Ruleset, is_blank_node, is_iri
 from caliper_dagster.caliper.vocabulary import TERM
 
 _NONE: Problems = ()
@@ -25,29 +25,29 @@ _PLAIN = frozenset({str, int, float, bool})
 _KEYWORDS = frozenset({"id", "type", "@context"})
 
 
-def entity_problems(entity: Mapping[str, Any], dialect: Dialect) -> Problems:
+def entity_problems(entity: Mapping[str, Any], rules: Ruleset) -> Problems:
     """What is wrong with an entity: its type, its id, its properties, and what it holds.
 
     1.2 Entities; 1.1 section 2.2. A describe's ``@context`` is left to the caller.
     """
     name = entity.get("type")
-    kinds = dialect.entity(name)
+    kinds = rules.entity(name)
     if kinds is not None:
         owner = str(name)
-        problems = property_problems(owner, entity, kinds, dialect)
+        problems = property_problems(owner, entity, kinds, rules)
         return [
-            *id_problems(owner, entity, dialect),
+            *id_problems(owner, entity, rules),
             *problems,
             *missing(owner, entity, vocabulary.required(owner)),
         ]
-    if dialect.foreign and isinstance(name, str):
-        return id_problems("entity", entity, dialect)
+    if rules.foreign and isinstance(name, str):
+        return id_problems("entity", entity, rules)
     if name is None:
         return found("required", "the entity has no type", "type")
-    return found("type", f"{shown_term(name)} is no entity type of {dialect.version}", "type")
+    return found("type", f"{shown_term(name)} is no entity type of {rules.version}", "type")
 
 
-def is_certainly_valid(entity: Entity, dialect: Dialect) -> bool:
+def is_certainly_valid(entity: Entity, rules: Ruleset) -> bool:
     """Whether an entity has no problems and nothing empty: a quick look that most entities stand.
 
     False says nothing: then :func:`entity_problems` decides.
@@ -55,23 +55,23 @@ def is_certainly_valid(entity: Entity, dialect: Dialect) -> bool:
     cls = type(entity)
     if entity.id is None:
         return False
-    tests = dialect.tests.get(cls)
+    tests = rules.tests.get(cls)
     if tests is None:
-        tests = dialect.tests[cls] = _tests(cls, dialect)
+        tests = rules.tests[cls] = _tests(cls, rules)
     for value, test in zip(astuple(entity), tests, strict=True):
         if value is not None and not test(value):
             return False
     return True
 
 
-def _tests(cls: type[Entity], dialect: Dialect) -> Sequence[Holds]:
+def _tests(cls: type[Entity], rules: Ruleset) -> Sequence[Holds]:
     """For each field of a class what certainly holds of a valid value."""
     name = cls.__name__
-    kinds = dialect.entity(name)
+    kinds = rules.entity(name)
     if kinds is None or vocabulary.required(name):
         return (_never,) * len(cls.__struct_fields__)
     return [
-        _is_name if field == "id" else _test(kinds[field], dialect) if field in kinds else _never
+        _is_name if field == "id" else _test(kinds[field], rules) if field in kinds else _never
         for field in cls.__struct_fields__
     ]
 
@@ -90,14 +90,14 @@ def _names(iri: str) -> bool:
     return is_iri(iri) and not iri.startswith(TERM)
 
 
-def _test(kind: Kind, dialect: Dialect) -> Holds:
+def _test(kind: Kind, rules: Ruleset) -> Holds:
     if kind.many:
-        one = _test(replace(kind, many=False), dialect)
+        one = _test(replace(kind, many=False), rules)
         return lambda value: type(value) is list and bool(value) and all(map(one, value))
     if kind.entity:
-        return _reference_test(kind.entity, dialect)
+        return _reference_test(kind.entity, rules)
     if kind.value:
-        return _value_type_test(kind.value, dialect)
+        return _value_type_test(kind.value, rules)
     if kind.holds is None:
         return _never
     if kind.plain is None:  # a map, or a term
@@ -115,12 +115,12 @@ def _filled(holds: Holds) -> Holds:
     )
 
 
-def _value_type_test(name: str, dialect: Dialect) -> Holds:
-    kinds = dialect.value_type(name)
+def _value_type_test(name: str, rules: Ruleset) -> Holds:
+    kinds = rules.value_type(name)
     cls = VALUE_CLASSES[name]
     required = vocabulary.required(name)
     tests = [
-        (_test(kinds[field], dialect) if field in kinds else _never, field not in required)
+        (_test(kinds[field], rules) if field in kinds else _never, field not in required)
         for field in cls.__struct_fields__
     ]
     return lambda value: (
@@ -136,21 +136,21 @@ def _is_plain(item: object) -> bool:
     return type(item) in _PLAIN and item != "" and not _is_no_number(item)
 
 
-def _reference_test(types: str, dialect: Dialect) -> Holds:
+def _reference_test(types: str, rules: Ruleset) -> Holds:
     fitting = frozenset(cls for name, cls in ENTITY_CLASSES.items() if vocabulary.fits(name, types))
 
     def test(value: Any) -> bool:  # noqa: ANN401 - whatever a property holds
         if type(value) is str:
             return _names(value)
-        return type(value) in fitting and is_certainly_valid(value, dialect)
+        return type(value) in fitting and is_certainly_valid(value, rules)
 
     return test
 
 
-def id_problems(owner: str, entity: Mapping[str, Any], dialect: Dialect) -> Problems:
+def id_problems(owner: str, entity: Mapping[str, Any], rules: Ruleset) -> Problems:
     """What is wrong with the id of an entity (1.2, Identifiers and Anonymous Entities)."""
     value = entity.get("id")
-    if not is_iri(value) and (dialect.strict or not is_blank_node(value)):
+    if not is_iri(value) and (rules.strict or not is_blank_node(value)):
         rule = "id" if value is not None else "required"
         return found(rule, f"the id of {article(owner)} is no IRI", "id")
     anonymous = anonymous_type(value)
@@ -160,7 +160,7 @@ def id_problems(owner: str, entity: Mapping[str, Any], dialect: Dialect) -> Prob
         return found(
             "anonymous", f"{article(owner)} has the anonymous id of {article(anonymous)}", "id"
         )
-    return _too_much(owner, entity) if dialect.strict else _NONE
+    return _too_much(owner, entity) if rules.strict else _NONE
 
 
 def _too_much(owner: str, entity: Mapping[str, Any]) -> Problems:
@@ -197,7 +197,7 @@ def missing(owner: str, item: Mapping[str, Any], required: Collection[str]) -> P
 
 
 def property_problems(
-    owner: str, item: Mapping[str, Any], kinds: Kinds, dialect: Dialect
+    owner: str, item: Mapping[str, Any], kinds: Kinds, rules: Ruleset
 ) -> list[Problem]:
     """What is wrong with the properties of an object of a known type.
 
@@ -205,7 +205,7 @@ def property_problems(
         owner: type of the object.
         item: the object.
         kinds: what each of its properties may hold.
-        dialect: the document's dialect.
+        rules: the rules of the document's version.
     """
     problems: list[Problem] = []
     for key, value in item.items():
@@ -213,23 +213,23 @@ def property_problems(
         if kind is not None:
             if kind.plain is not None and kind.plain(value) and value:
                 continue  # most values: nothing more to ask
-            for problem in value_problems(owner, key, kind, value, dialect):
+            for problem in value_problems(owner, key, kind, value, rules):
                 problems.append(problem.below(key))  # noqa: PERF401 - mostly there is none
         elif key not in _KEYWORDS:
-            problems += _unknown(owner, key, dialect)
+            problems += _unknown(owner, key, rules)
     return problems
 
 
-def _unknown(owner: str, key: object, dialect: Dialect) -> Problems:
+def _unknown(owner: str, key: object, rules: Ruleset) -> Problems:
     sentence = f"{owner} has no property {shown(key)}"
-    if key in dialect.terms:
+    if key in rules.terms:
         return found("property", sentence, key)
-    if dialect.foreign:
+    if rules.foreign:
         return _NONE
     return found("term", f"{sentence}, and the JSON-LD context does not define it", key)
 
 
-def value_problems(owner: str, key: str, kind: Kind, value: Any, dialect: Dialect) -> Problems:  # noqa: ANN401
+def value_problems(owner: str, key: str, kind: Kind, value: Any, rules: Ruleset) -> Problems:  # noqa: ANN401
     """What is wrong with the value of a property.
 
     Args:
@@ -237,43 +237,43 @@ def value_problems(owner: str, key: str, kind: Kind, value: Any, dialect: Dialec
         key: name of the property.
         kind: what it may hold.
         value: what it holds.
-        dialect: the document's dialect.
+        rules: the rules of the document's version.
     """
     if value is None:
         return found("empty", f"{owner}.{key} is null")
     if not kind.many:
-        return _single(owner, key, kind, value, dialect)
+        return _single(owner, key, kind, value, rules)
     if not isinstance(value, list):
         return found(kind.rule, f"{owner}.{key} must be a list")
-    if dialect.strict and not value:
+    if rules.strict and not value:
         return found("empty", f"{owner}.{key} is empty")
     return [
         problem.below(number)
         for number, item in enumerate(value)
-        for problem in _single(owner, key, kind, item, dialect)
+        for problem in _single(owner, key, kind, item, rules)
     ]
 
 
-def _single(owner: str, key: str, kind: Kind, value: Any, dialect: Dialect) -> Problems:  # noqa: ANN401
+def _single(owner: str, key: str, kind: Kind, value: Any, rules: Ruleset) -> Problems:  # noqa: ANN401
     if kind.entity:
-        return _reference(owner, key, kind, value, dialect)
+        return _reference(owner, key, kind, value, rules)
     if kind.value:
-        return value_type_problems(f"{owner}.{key}", value, kind.value, dialect)
+        return value_type_problems(f"{owner}.{key}", value, kind.value, rules)
     if kind.holds is not None and not kind.holds(value):
         return found(kind.rule, f"{owner}.{key} must be {kind.what}")
-    if dialect.strict and not kind.many and (value == "" or isinstance(value, dict)):
+    if rules.strict and not kind.many and (value == "" or isinstance(value, dict)):
         return _empty(f"{owner}.{key}", value)
     return _NONE
 
 
-def _reference(owner: str, key: str, kind: Kind, value: object, dialect: Dialect) -> Problems:
+def _reference(owner: str, key: str, kind: Kind, value: object, rules: Ruleset) -> Problems:
     """An entity in line, or the IRI of one (1.2, Types and Type Coercion)."""
     if isinstance(value, dict):
-        problems = entity_problems(value, dialect)
+        problems = entity_problems(value, rules)
         name = value.get("type")
         if "@context" in value:
-            problems = [*problems, *_nested_context(owner, key, dialect)]
-    elif is_iri(value) or (is_blank_node(value) and not dialect.strict):
+            problems = [*problems, *_nested_context(owner, key, rules)]
+    elif is_iri(value) or (is_blank_node(value) and not rules.strict):
         problems, name = _NONE, anonymous_type(value)
     else:
         return found(kind.rule, f"{owner}.{key} must be {kind.what}")
@@ -290,25 +290,25 @@ def _reference(owner: str, key: str, kind: Kind, value: object, dialect: Dialect
     return problems
 
 
-def _nested_context(owner: str, key: str, dialect: Dialect) -> Problems:
+def _nested_context(owner: str, key: str, rules: Ruleset) -> Problems:
     """Nested objects need no context of their own; that they have one is legal JSON-LD."""
-    if not dialect.strict:
+    if not rules.strict:
         return _NONE
     return found("context", f"{owner}.{key} has a @context of its own", "@context")
 
 
-def value_type_problems(where: str, value: object, name: str, dialect: Dialect) -> Problems:
+def value_type_problems(where: str, value: object, name: str, rules: Ruleset) -> Problems:
     """What is wrong with an object that has a type but no id, such as a SystemIdentifier.
 
     Args:
         where: how a sentence names its place.
         value: what is there.
         name: the type that it must have.
-        dialect: the document's dialect.
+        rules: the rules of the document's version.
     """
     if not isinstance(value, dict) or value.get("type") != name:
         return found("value", f"{where} must be {article(name)}")
-    problems = property_problems(name, value, dialect.value_type(name), dialect)
+    problems = property_problems(name, value, rules.value_type(name), rules)
     if "id" in value:
         problems += found("property", f"{name} has no property id", "id")
     problems += missing(name, value, vocabulary.required(name))

@@ -1,6 +1,6 @@
 """What the ``@context`` of a document makes available: types, properties and terms of a version.
 
-The tables are ``vocabulary``'s; here they are made ready for checking, once for each dialect.
+The tables are ``vocabulary``'s; here they are made ready for checking, once for each ruleset.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ Kinds = Mapping[str, Kind]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Dialect:
-    """One version of Caliper as a document speaks it; made by :func:`dialect`.
+class Ruleset:
+    """The rules of one version of Caliper for a document; made by :func:`ruleset`.
 
     Attributes:
         version: the version.
@@ -60,7 +60,7 @@ class Dialect:
         foreign: whether other contexts define further types and properties.
         strict: whether what only should not be counts as a problem, too: null or empty values,
             what the context does not define, blank nodes, events without profile.
-        tests: by class, tests of :func:`checking.is_certainly_valid`.
+        tests: by class, tests of :func:`entity_rules.is_certainly_valid`.
     """
 
     version: Version
@@ -178,23 +178,23 @@ class Dialect:
 
 
 @cache
-def dialect(
+def ruleset(
     version: Version,
     extensions: frozenset[str] = frozenset(),
     *,
     foreign: bool = False,
     strict: bool = False,
-) -> Dialect:
-    """The dialect of a version, the same object every time.
+) -> Ruleset:
+    """The ruleset of a version, the same object every time.
 
     Args:
         version: Caliper version.
         extensions: IRIs of extension contexts.
         foreign: whether other contexts define further types and properties.
-        strict: see :class:`Dialect`.
+        strict: see :class:`Ruleset`.
     """
     terms = frozenset().union(*map(jsonld.terms, {version.context, *extensions}))
-    return Dialect(version, terms, foreign, strict)
+    return Ruleset(version, terms, foreign, strict)
 
 
 _VERSIONS = {
@@ -204,15 +204,15 @@ _VERSIONS = {
 }
 
 
-def of_context(context: object, *, strict: bool) -> Dialect | str:
-    """The dialect that the ``@context`` of a document asks for.
+def ruleset_of_context(context: object, *, strict: bool) -> Ruleset | str:
+    """The ruleset that the ``@context`` of a document selects.
 
     Args:
         context: value of ``@context``.
-        strict: see :class:`Dialect`; then only the plain IRI of a context will do.
+        strict: see :class:`Ruleset`; then only the plain IRI of a context will do.
 
     Returns:
-        The dialect, or a sentence that says what is wrong.
+        The ruleset, or a sentence that says what is wrong.
     """
     parts = context if isinstance(context, list) else [context]
     if isinstance(context, dict):
@@ -226,7 +226,7 @@ def of_context(context: object, *, strict: bool) -> Dialect | str:
     if not all(isinstance(part, str | dict) for part in parts):
         return "@context must be a list of IRIs and contexts"
     ours = [part for part in parts if isinstance(part, str) and part in _VERSIONS]
-    return dialect(
+    return ruleset(
         _VERSIONS[last],
         frozenset(ours) - {version.context for version in VERSIONS},
         foreign=len(ours) < len(parts),

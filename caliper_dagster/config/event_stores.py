@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import field_validator
 
+from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.config.declaration import (
     Mistake,
     Model,
@@ -32,7 +33,6 @@ from caliper_dagster.config.declaration import (
     parse,
 )
 from caliper_dagster.config.settings import (
-    CaliperVersion,
     EventStoreSettings,
     Settings,
     declared,
@@ -254,14 +254,14 @@ def event_store_named(stores: Sequence[EventStoreDefinition], name: str) -> Even
     )
 
 
-def caliper_versions(settings: Settings) -> tuple[CaliperVersion, ...]:
+def caliper_versions(settings: Settings) -> tuple[VersionName, ...]:
     """The Caliper versions that the event stores want; that of the settings first if it is one."""
     wanted = {store.caliper_version for store in event_stores(settings)}
     first = settings.event_store.caliper_version
     return tuple(sorted(wanted, key=lambda version: (version != first, version)))
 
 
-def events_frame(settings: Settings, version: CaliperVersion) -> Frame:
+def events_frame(settings: Settings, version: VersionName) -> Frame:
     """The table of the events of a version: ``caliper_events``, or one named after the version."""
     if version == caliper_versions(settings)[0]:
         return CALIPER_EVENTS

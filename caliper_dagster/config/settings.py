@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, field_validator
 
+from caliper_dagster.caliper.versions import NEWEST, VersionName
 from caliper_dagster.config.declaration import (
     Declaration,
     Mistake,
@@ -32,7 +33,6 @@ from caliper_dagster.config.declaration import (
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.core.hours import HOUR_FORM, Hour, parse_hour
 
-CaliperVersion = Literal["v1p2", "v1p1"]
 PersonIdentifier = Literal[
     "SystemId", "AccountUserName", "SisSourcedId", "LisSourcedId", "EmailAddress", "LtiUserId"
 ]
@@ -113,8 +113,8 @@ class EventStoreSettings(Model):
         "maximum size of an envelope in bytes; a single larger event is sent alone",
         gt=1000,
     )
-    caliper_version: CaliperVersion = setting(
-        "CALIPER_VERSION", "v1p2", "Caliper version of the events: v1p2 or v1p1"
+    caliper_version: VersionName = setting(
+        "CALIPER_VERSION", NEWEST.name, "Caliper version of the events: v1p2 or v1p1"
     )
 
     def address(self) -> str | None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.config.event_stores import caliper_versions
-from caliper_dagster.config.settings import CaliperVersion, Settings
+from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.translator import Recipes, Translator, load_recipes
 
@@ -40,7 +41,7 @@ def read_file(name: str) -> str:
         raise ConfigurationError(f"{name} cannot be read ({reason}).") from None
 
 
-def build_translator(settings: Settings, version: CaliperVersion | None = None) -> Translator:
+def build_translator(settings: Settings, version: VersionName | None = None) -> Translator:
     """The translator that the settings describe.
 
     Args:

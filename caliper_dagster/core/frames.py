@@ -6,7 +6,8 @@ else.
 
 A *record column* holds JSON text of one database record (an object with Moodle's column names), the
 same text in every row that refers to the same record, dictionary-encoded: a thousand views by one
-person share one record. Null means "no such thing", or "not found" when the row has an id for it.
+person share one record. Null means that the row refers to no record, or, if the row has an id for
+it, that the record was not found.
 """
 
 from __future__ import annotations
@@ -73,41 +74,43 @@ _LOG_COLUMNS = (
     Column("eventname", REPEATED, "class name of the Moodle event, with its leading backslash"),
     Column("component", REPEATED, "plugin that raised it, such as mod_quiz"),
     Column("action", REPEATED, "what was done: the last word of the class name"),
-    Column("target", REPEATED, "on what: the rest of the class name"),
-    Column("objecttable", REPEATED, "table of objectid; not always true"),
+    Column("target", REPEATED, "what it was done to: the rest of the class name"),
+    Column("objecttable", REPEATED, "table of objectid; some plugins name another table"),
     Column("objectid", INTEGER, "id of the object in objecttable"),
-    Column("crud", REPEATED, "c, r, u or d; not always true"),
+    Column("crud", REPEATED, "c, r, u or d: create, read, update, delete, as the event declares"),
     Column("edulevel", INTEGER, "0 other, 1 teaching, 2 participating"),
     Column("contextid", INTEGER, "id of the context"),
     Column(
         "contextlevel", INTEGER, "10 system, 30 user, 40 category, 50 course, 70 module, 80 block"
     ),
     Column(
-        "contextinstanceid", INTEGER, "id of the context's thing; the course module's at level 70"
+        "contextinstanceid",
+        INTEGER,
+        "id of what the context belongs to, by level: user, category, course, course module, block",
     ),
-    Column("userid", INTEGER, "who triggered the request; 0 nobody, below 0 the system", True),
-    Column("courseid", INTEGER, "course; 0 none, 1 the front page"),
-    Column("relateduserid", INTEGER, "user whom the event is about", True),
-    Column("anonymous", INTEGER, "1: who acted must not be shown"),
-    Column("timecreated", INTEGER, "when, as Unix time in whole seconds"),
-    Column("origin", REPEATED, "web, ws, cli, restore; null in restored rows"),
-    Column("ip", TEXT, "address of the client", True),
-    Column("realuserid", INTEGER, "who was logged in as userid", True),
+    Column("userid", INTEGER, "user who acted; 0 for nobody, below 0 for the system", True),
+    Column("courseid", INTEGER, "id of the course; 0 for none, 1 for the front page"),
+    Column("relateduserid", INTEGER, "user whom the event affects", True),
+    Column("anonymous", INTEGER, "1 if the acting user must not be named"),
+    Column("timecreated", INTEGER, "Unix time of the event, in whole seconds"),
+    Column("origin", REPEATED, "web, ws, cli or restore; null in restored rows"),
+    Column("ip", TEXT, "IP address of the client", True),
+    Column("realuserid", INTEGER, "user who was logged in as userid", True),
 )
 
 MOODLE_LOG = Frame(
     "moodle_log",
-    "one row of logstore_standard_log, as it is",
+    "one row of logstore_standard_log, unchanged",
     (*_LOG_COLUMNS, Column("other", TEXT, "event data as stored: PHP serialize or JSON", True)),
 )
 
 EXPANDED_LOG = Frame(
     "expanded_log",
-    "one log row with what the Moodle database knew about it when it was expanded",
+    "one log row with the database records that it referred to when it was expanded",
     (
         *_LOG_COLUMNS,
         Column("other", RECORD, "event data, decoded; null when there is none", True),
-        Column("site", RECORD, "release of Moodle"),
+        Column("site", RECORD, "the site: its Moodle release"),
         Column("user", RECORD, "user of userid; null in anonymous rows", True),
         Column("user_membership", RECORD, "roles and status of userid in the course"),
         Column("realuser", RECORD, "user of realuserid", True),
@@ -116,29 +119,29 @@ EXPANDED_LOG = Frame(
         Column("relateduser_membership", RECORD, "roles and status of relateduserid in the course"),
         Column("course", RECORD, "course of courseid"),
         Column("module", RECORD, "course module with its activity, dates and grade item"),
-        Column("object", RECORD, "record of the object, such as the quiz attempt", True),
-        Column("session", RECORD, "log-in that the row belongs to: id and time of its log row"),
-        Column("unresolved", RECORD, "JSON list of references that were not found, `table:id`"),
+        Column("object", RECORD, "record of the object, such as a quiz attempt", True),
+        Column("session", RECORD, "log-in that began the session: id and time of its log row"),
+        Column("unresolved", RECORD, "JSON list of references without a record, as `table:id`"),
     ),
 )
 
 CALIPER_EVENTS = Frame(
     "caliper_events",
-    "one log row's outcome: its event, or why there is none (and one row more per derived event)",
+    "the outcome of one log row: its event, or why there is none; a derived event is a row more",
     (
         Column("log_id", INTEGER, "id of the log row"),
-        Column("timecreated", INTEGER, "time of the log row as Unix time: the hour it belongs to"),
+        Column("timecreated", INTEGER, "Unix time of the log row, which decides its hour"),
         Column("event_name", REPEATED, "class name of the Moodle event"),
         Column("outcome", REPEATED, "event, derived, filtered or failed"),
-        Column("reason", REPEATED, "rule that filtered it, or what failed; null for events"),
+        Column("reason", REPEATED, "rule that filtered the row, or the error; null for events"),
         Column("recipe", REPEATED, "pattern of the recipe that made the event, such as P13"),
         Column("resolution", REPEATED, "how the recipe was found: exact, family, fallback, user"),
-        Column("event_id", TEXT, "urn:uuid of the event; null without an event"),
+        Column("event_id", TEXT, "id of the event, a urn:uuid; null if there is none"),
         Column("event_type", REPEATED, "Caliper type of the event"),
         Column("action", REPEATED, "Caliper action"),
         Column("profile", REPEATED, "Caliper profile (1.2)"),
         Column("caliper_version", REPEATED, "v1p2 or v1p1"),
-        Column("json", TEXT, "the event as it will be sent", True),
+        Column("json", TEXT, "the event as it is sent", True),
     ),
 )
 
@@ -147,15 +150,15 @@ EMISSION_RESULTS = Frame(
     "one batch that an event store has answered",
     (
         Column("event_store", REPEATED, "name of the event store"),
-        Column("batch_id", TEXT, "urn:uuid of the batch"),
-        Column("outcome", REPEATED, "acknowledged, or rejected: then a single event"),
+        Column("batch_id", TEXT, "id of the batch, a urn:uuid"),
+        Column("outcome", REPEATED, "acknowledged, or rejected: a batch of one event"),
         Column("events", INTEGER, "number of events in the envelope"),
         Column("bytes", INTEGER, "size of the envelope"),
-        Column("attempts", INTEGER, "how often it was posted"),
-        Column("http_status", INTEGER, "answer of the event store"),
-        Column("sent_at", pa.timestamp("ms", "UTC"), "when it was posted"),
-        Column("answered_at", pa.timestamp("ms", "UTC"), "when the answer came"),
-        Column("error", TEXT, "words of the event store, when it refused"),
+        Column("attempts", INTEGER, "number of requests"),
+        Column("http_status", INTEGER, "HTTP status of the answer"),
+        Column("sent_at", pa.timestamp("ms", "UTC"), "time of the last request"),
+        Column("answered_at", pa.timestamp("ms", "UTC"), "time of the answer"),
+        Column("error", TEXT, "message of the event store if it rejected the event"),
         Column("event_ids", pa.list_(pa.string()), "events in the envelope, in their order"),
     ),
 )

@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import dagster as dg
 from pydantic import Field
 
+from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.config.event_stores import (
     EventStoreDefinition,
     caliper_versions,
     event_stores,
     events_frame,
 )
-from caliper_dagster.config.settings import CaliperVersion, Settings
+from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
 from caliper_dagster.core.frames import EMISSION_RESULTS, EXPANDED_LOG, MOODLE_LOG, Frame
 from caliper_dagster.core.hours import Hour
@@ -260,7 +261,9 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         before keep the names, roles and grades of that time, and rows that `moodle_log` no longer
         has are removed. To expand every row again with the present records, use
         `backfill --fresh`, the run config `fresh`, or the tag `caliper_dagster/fresh: true` on a
-        run. Events whose content changes are then sent again.
+        run. Events whose content then differs are sent again if they were acknowledged under the
+        present mapping revision. Those of another revision are sent with `resend --changed` or
+        `CALIPER_RESEND_CHANGED=true` only.
         """
         from caliper_dagster.delivery.materialize import write_expanded
 
@@ -275,7 +278,7 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
     return expanded_log
 
 
-def _caliper_events(chain: _Chain, version: CaliperVersion) -> dg.AssetsDefinition:
+def _caliper_events(chain: _Chain, version: VersionName) -> dg.AssetsDefinition:
     frame = events_frame(chain.settings, version)
     settings, key = chain.settings, chain.key(frame)
 

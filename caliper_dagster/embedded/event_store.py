@@ -52,16 +52,14 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from caliper_dagster.caliper.versions import VERSIONS
 from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.embedded.arrivals import arrivals, last_events
 from caliper_dagster.embedded.event_store_page import CONTENT_SECURITY_POLICY, page
 from caliper_dagster.embedded.faults import DROP, DROP_LATE, LOSE, RESTART, SLOW, Faults
 
 ENDPOINT = "/caliper"
-CONTEXTS = (
-    "http://purl.imsglobal.org/ctx/caliper/v1p2",
-    "http://purl.imsglobal.org/ctx/caliper/v1p1",
-)
+CONTEXTS = tuple(version.context for version in reversed(VERSIONS))
 MAXIMUM_PAYLOAD_KILOBYTES = 10_000
 
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")

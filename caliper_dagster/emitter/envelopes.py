@@ -14,25 +14,20 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from caliper_dagster.caliper.versions import BY_NAME
 from caliper_dagster.core.errors import StorageError
-
-CONTEXTS = {
-    "v1p2": "http://purl.imsglobal.org/ctx/caliper/v1p2",
-    "v1p1": "http://purl.imsglobal.org/ctx/caliper/v1p1",
-}
-"""Caliper context IRI by the name of the version: the envelope's ``dataVersion``."""
 
 _SEND_TIME_CHARACTERS = len("2026-01-31T14:00:00.000Z")
 
 
 def context_iri(version: str) -> str:
-    """The context IRI of a ``caliper_version`` such as ``v1p2``.
+    """The envelope's ``dataVersion``: the context IRI of a ``caliper_version`` such as ``v1p2``.
 
     Raises:
         StorageError: the events are of a version that no envelope can have.
     """
     try:
-        return CONTEXTS[version]
+        return BY_NAME[version].context
     except KeyError:
         raise StorageError(
             f"caliper_events holds events of {version!r}, which is no known Caliper version."

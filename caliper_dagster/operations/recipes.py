@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from caliper_dagster.caliper.versions import V1P1, V1P2, VersionName
 from caliper_dagster.config.connections import open_moodle
-from caliper_dagster.config.settings import CaliperVersion, Settings
+from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.translator import build_translator
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG
 from caliper_dagster.core.hours import HourRange
@@ -94,7 +95,7 @@ class Shown:
     event: dict[str, Any]
 
 
-def show(recipes: Recipes, event_name: str, version: CaliperVersion) -> Shown:
+def show(recipes: Recipes, event_name: str, version: VersionName) -> Shown:
     """The recipe of a Moodle event, and an example of its Caliper event.
 
     Args:
@@ -137,9 +138,7 @@ def _keys(recipe: Recipe) -> dict[str, Any]:
         "derived": list(recipe.derived),
         "extensions": list(recipe.extensions),
         "other": sorted(recipe.other),
-        "unless": {
-            name: f"{variant.event_type} {variant.action}" for name, variant in recipe.unless
-        },
+        "when": {name: f"{variant.event_type} {variant.action}" for name, variant in recipe.when},
     }
     return {key: value for key, value in keys.items() if value}
 
@@ -227,19 +226,19 @@ def reference() -> str:
     made = {
         version: {
             event["event_name"]: orjson.loads(event["json"])
-            for event in Translator(_SITE, version=version, recipes=recipes)
+            for event in Translator(_SITE, version=version.name, recipes=recipes)
             .translate(example_table(rows))
             .to_pylist()
             if event["outcome"] == "event"
         }
-        for version in ("v1p2", "v1p1")
+        for version in (V1P2, V1P1)
     }
     lines = [
         "| Moodle event | Pattern | Caliper 1.2 | Object | Profile | Caliper 1.1 |",
         "|---|---|---|---|---|---|",
     ]
     for name in names:
-        newer, older = made["v1p2"][name], made["v1p1"][name]
+        newer, older = made[V1P2][name], made[V1P1][name]
         new, old = (f"{event['type']} {event['action']}" for event in (newer, older))
         lines.append(
             f"| `{name}` | {recipes.exact[name].pattern} | {new} "

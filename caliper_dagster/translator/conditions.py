@@ -1,4 +1,4 @@
-"""Conditions that a recipe may name under ``unless``: facts of a row that change what it means.
+"""Conditions that a recipe may name under ``when``: facts of a row that change what it means.
 
 Each is called once for each distinct combination of the columns that its parameters name.
 """

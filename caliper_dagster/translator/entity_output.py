@@ -10,7 +10,7 @@ import msgspec
 from caliper_dagster.caliper import vocabulary
 from caliper_dagster.caliper.entities import Entity
 from caliper_dagster.caliper.entity_rules import entity_problems, is_certainly_valid
-from caliper_dagster.caliper.ruleset import Dialect, dialect
+from caliper_dagster.caliper.ruleset import Ruleset, ruleset
 from caliper_dagster.caliper.versions import NEWEST, Version
 from caliper_dagster.translator.rows import without_empty
 
@@ -53,5 +53,5 @@ def dump(value: object) -> bytes:
 
 
 @cache
-def _strict(version: Version) -> Dialect:
-    return dialect(version, strict=True)
+def _strict(version: Version) -> Ruleset:
+    return ruleset(version, strict=True)

@@ -13,20 +13,20 @@ from caliper_dagster.translator.actors import USER_LEVEL, Actors
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import ENTITY_FUNCTIONS, EntityFunction, Render
 from caliper_dagster.translator.entity_output import dump
-from caliper_dagster.translator.fragments import Fragments, Numbers, Pieces
+from caliper_dagster.translator.fragments import Fragments, IntegerColumn, TextColumn
 from caliper_dagster.translator.recipes import EntitySource, Recipe
 from caliper_dagster.translator.renderer import Renderer
 from caliper_dagster.translator.rows import NOTHING, Codes, Flags, Indices, grouped, parameters
 
 _SLOT = "extensions"
 
-_FACTS = {
+_ROW_PROPERTIES = {
     "eventName": "eventname", "component": "component", "crud": "crud", "eduLevel": "edulevel",
     "contextLevel": "contextlevel", "origin": "origin", "objectTable": "objecttable",
 }  # fmt: skip
 
 
-class RawFacts:
+class EventExtensions:
     """Renders the extensions of all rows once; see :meth:`columns`.
 
     Args:
@@ -53,15 +53,17 @@ class RawFacts:
         self._named: Flags = self._rows.integers("anonymous") != 1
         self._named_context = self._named | (self._rows.integers("contextlevel") != USER_LEVEL)
         everything = np.arange(self._rows.number)
-        self._facts = Fragments.empty(self._rows.number)
-        results, inverse = renderer.evaluate(_plain_facts, [*_FACTS.values()], everything, _SLOT)
-        self._facts.place(everything, results, inverse)
+        self._properties = Fragments.empty(self._rows.number)
+        results, inverse = renderer.evaluate(
+            _row_properties, [*_ROW_PROPERTIES.values()], everything, _SLOT
+        )
+        self._properties.fill(everything, results, inverse)
         self._other = self._allowed_other()
         shown = np.flatnonzero(self._named) if ip_addresses else everything[:0]
         self._ip = self._values("ip", lambda _, ip: ip or None, ("ip",), shown)
-        self._extras = Fragments.merged(self._all_extras(actors, everything))
+        self._extras = Fragments.merge(self._all_extras(actors, everything))
 
-    def columns(self, rows: Indices, derived_from: Fragments) -> list[Pieces | str]:
+    def columns(self, rows: Indices, derived_from: Fragments) -> list[TextColumn | str]:
         """The ``extensions`` of events, with their key before them.
 
         Args:
@@ -70,30 +72,30 @@ class RawFacts:
         """
         return [
             ',"extensions":{"moodle":{',
-            self._facts.taken(rows),
+            self._properties.take(rows),
             self._integers("logId", "id", rows, self._named),
             self._integers("contextId", "contextid", rows),
             self._integers("contextInstanceId", "contextinstanceid", rows, self._named_context),
             self._integers("objectId", "objectid", rows, self._named),
-            self._other.taken(rows),
-            self._ip.taken(rows),
+            self._other.take(rows),
+            self._ip.take(rows),
             "}",
-            self._extras.taken(rows),
+            self._extras.take(rows),
             derived_from,
             "}",
         ]
 
     def _integers(
         self, key: str, column: str, rows: Indices, shown: Flags | None = None
-    ) -> Numbers:
+    ) -> IntegerColumn:
         values = self._rows.integers(column)[rows]
-        return Numbers(f',"{key}":', values, None if shown is None else shown[rows])
+        return IntegerColumn(f',"{key}":', values, None if shown is None else shown[rows])
 
     def _values(
         self, key: str, function: Callable[..., Any], names: Sequence[str], rows: Indices
     ) -> Fragments:
         fragments = Fragments.empty(self._rows.number, f',"{key}":'.encode())
-        self._renderer.place_values(fragments, function, names, rows, _SLOT)
+        self._renderer.fill_values(fragments, function, names, rows, _SLOT)
         return fragments
 
     def _of_recipes(self, holds: Sequence[bool]) -> Indices:
@@ -104,8 +106,8 @@ class RawFacts:
         allowed = list({recipe.other: None for recipe in self._recipes})
         codes = np.array([allowed.index(recipe.other) for recipe in self._recipes])[self._recipe]
         for code, rows in grouped(codes, len(allowed)):
-            kept = partial(_kept, allowed[code])
-            self._renderer.place_values(fragments, kept, ("other",), rows, _SLOT)
+            filtered = partial(_filtered_other, allowed[code])
+            self._renderer.fill_values(fragments, filtered, ("other",), rows, _SLOT)
         return fragments
 
     def _all_extras(self, actors: Actors, everything: Indices) -> list[Fragments]:
@@ -167,14 +169,14 @@ def _owner(record: Any) -> int:  # noqa: ANN401 - a record or None
     return owner if isinstance(owner, int) and abs(owner) < 2**63 else int(NOTHING)
 
 
-def _kept(allowed: frozenset[str], _: Render, other: object) -> object:
+def _filtered_other(allowed: frozenset[str], _: Render, other: object) -> object:
     return extensions.filtered_other(other, allowed)
 
 
-def _plain_facts(_: Render, *values: object) -> bytes:
+def _row_properties(_: Render, *values: object) -> bytes:
     known = {
         key: value
-        for key, value in zip(_FACTS, values, strict=True)
+        for key, value in zip(_ROW_PROPERTIES, values, strict=True)
         if value is not None and value != ""
     }
     return dump(known)[1:-1]

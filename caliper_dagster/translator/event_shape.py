@@ -9,7 +9,7 @@ from caliper_dagster.caliper.versions import NEWEST, V1P1, Version
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class EventShape:
     """Type, profile and action of an event."""
 
     event_type: str = ""
@@ -18,14 +18,14 @@ class Head:
     version: Version = NEWEST
 
     @property
-    def opening(self) -> str:
+    def json_prefix(self) -> str:
         """The JSON between id and actor."""
         named = vocabulary.has_event_property("profile", self.version)
         profile = f',"profile":"{self.profile}"' if named else ""
         return f'","type":"{self.event_type}"{profile},"actor":'
 
     @property
-    def middle(self) -> str:
+    def json_infix(self) -> str:
         """The JSON between actor and object."""
         return f',"action":"{self.action}","object":'
 
@@ -34,7 +34,7 @@ class IllegalEventError(ValueError):
     """No event of this version may have this action and object."""
 
 
-def head(
+def event_shape(
     event_type: str,
     action: str,
     object_type: str,
@@ -42,8 +42,8 @@ def head(
     by_site: bool,
     version: Version,
     action_1_1: str | None = None,
-) -> Head:
-    """The head of an event.
+) -> EventShape:
+    """The shape of an event.
 
     An event type that wants a person as actor, or another type of object than it gets, becomes the
     generic Event with the same action (R2; the General Profile is for what no other models).
@@ -69,4 +69,4 @@ def head(
     wrong = vocabulary.illegal(event_type, action, object_type, version)
     if wrong:
         raise IllegalEventError(wrong)
-    return Head(event_type, action, vocabulary.profile(event_type, object_type), version)
+    return EventShape(event_type, action, vocabulary.profile(event_type, object_type), version)

@@ -18,7 +18,7 @@ _AT_ONCE = 20_000
 """Rows that are joined at a time: all their pieces stay near the processor."""
 
 
-class Pieces(Protocol):
+class TextColumn(Protocol):
     """A column of text."""
 
     def array(self, rows: slice) -> pa.Array | str:
@@ -58,7 +58,7 @@ class Fragments:
         """A column in which no row has a fragment."""
         return cls(np.zeros(rows, dtype=np.int64), before)
 
-    def place(self, rows: Indices, texts: Sequence[bytes | None], inverse: Indices) -> None:
+    def fill(self, rows: Indices, texts: Sequence[bytes | None], inverse: Indices) -> None:
         """Give rows their texts: row ``i`` of ``rows`` gets ``texts[inverse[i]]``."""
         codes = np.arange(len(self.texts), len(self.texts) + len(texts))
         absent = [number for number, text in enumerate(texts) if text is None]
@@ -69,7 +69,7 @@ class Fragments:
         self._pool, self._ends = None, []
 
     @classmethod
-    def merged(cls, columns: Sequence[Fragments]) -> Fragments:
+    def merge(cls, columns: Sequence[Fragments]) -> Fragments:
         """One column of the texts of several, one after the other, where few differ."""
         used = [column for column in columns if column.codes.any()]
         firsts, inverse = combinations(
@@ -79,14 +79,14 @@ class Fragments:
         texts = [b"".join(found) for found in zip(*parts, strict=True)] or [b""] * len(firsts)
         return cls(inverse, texts=texts)
 
-    def taken(self, rows: Indices, logs: Codes | None = None) -> Fragments:
+    def take(self, rows: Indices, logs: Codes | None = None) -> Fragments:
         """The column of other rows, each with the text of one of these."""
         return Fragments(self.codes[rows], self.before, self.texts, logs)
 
     def array(self, rows: slice) -> pa.Array | str:
         """The text of some rows; that of all of them when it is the same."""
         codes = self.codes[rows]
-        pool = self._divided()
+        pool = self._split_at_marks()
         if not self._ends and (codes == codes[0]).all():
             return self.texts[codes[0]].decode()
         begins = pool.take(pa.array(codes))
@@ -100,7 +100,7 @@ class Fragments:
         ]
         return pc.binary_join_element_wise(begins, *ends, "")
 
-    def _divided(self) -> pa.StringArray:
+    def _split_at_marks(self) -> pa.StringArray:
         """The texts up to their first mark; what is behind the marks is put aside.
 
         Behind the first one, the second, …: only of the texts that have any, after a null.
@@ -134,7 +134,7 @@ _MARKS = re.compile(_MARK)
 
 
 @dataclass(frozen=True)
-class Numbers:
+class IntegerColumn:
     """A column of integers with their key before them; where one is missing there is no text.
 
     Attributes:
@@ -159,7 +159,7 @@ class Numbers:
 
 
 @dataclass(frozen=True)
-class Pooled:
+class PooledColumn:
     """A column of texts by number.
 
     Attributes:
@@ -176,7 +176,7 @@ class Pooled:
 
 
 @dataclass(frozen=True)
-class Texts:
+class PlainColumn:
     """A column of texts that are all there."""
 
     texts: pa.Array
@@ -186,7 +186,7 @@ class Texts:
         return self.texts[rows]
 
 
-def times(seconds: Codes, before: str) -> list[Pieces]:
+def time_columns(seconds: Codes, before: str) -> list[TextColumn]:
     """A column of times in two parts, as Caliper writes them.
 
     Args:
@@ -197,18 +197,18 @@ def times(seconds: Codes, before: str) -> list[Pieces]:
     encoded = pa.array(hours).dictionary_encode()
     starts = pc.multiply(encoded.dictionary, 3600).cast(pa.timestamp("s"))
     texts = pc.strftime(starts, f"{before}%Y-%m-%dT%H:")
-    return [Pooled(encoded.indices.to_numpy(), texts), Pooled(within, _WITHIN_HOUR)]
+    return [PooledColumn(encoded.indices.to_numpy(), texts), PooledColumn(within, _WITHIN_HOUR)]
 
 
 _WITHIN_HOUR = pa.array([f"{s // 60:02d}:{s % 60:02d}.000Z" for s in range(3600)])
 
 
-def joined(columns: Sequence[Pieces | str], rows: int) -> pa.ChunkedArray:
+def join_columns(columns: Sequence[TextColumn | str], rows: int) -> pa.ChunkedArray:
     """The columns joined row by row."""
-    return pa.chunked_array(_joined(columns, rows), pa.string())
+    return pa.chunked_array(_joined_batches(columns, rows), pa.string())
 
 
-def _joined(columns: Sequence[Pieces | str], number: int) -> Iterator[pa.Array]:
+def _joined_batches(columns: Sequence[TextColumn | str], number: int) -> Iterator[pa.Array]:
     for start in range(0, number, _AT_ONCE):
         rows = slice(start, min(start + _AT_ONCE, number))
         parts: list[pa.Array | str] = []

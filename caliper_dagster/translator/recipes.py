@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
@@ -78,9 +79,17 @@ class PathEntity(BaseModel):
 
 EntitySource = str | PathEntity
 
+_FORMER_WHEN = ("unless",)
+_FORMER_ENTITIES = {
+    "page": "fallback_page",
+    "part": "fallback_object",
+    "part_attempt": "fallback_attempt",
+}
+"""Former names, which recipe files of sites may still use."""
 
-class _Shape(BaseModel):
-    """What a recipe and its ``unless`` variants share."""
+
+class _VariantSource(BaseModel):
+    """What a recipe and its ``when`` variants share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -93,6 +102,8 @@ class _Shape(BaseModel):
     @field_validator("object_", "target", "generated")
     @classmethod
     def _check_entity(cls, value: EntitySource | None) -> EntitySource | None:
+        if isinstance(value, str):
+            value = _FORMER_ENTITIES.get(value, value)
         if isinstance(value, str) and value not in ENTITY_FUNCTIONS:
             known = ", ".join(sorted(ENTITY_FUNCTIONS))
             raise ValueError(f"there is no entity {value!r}; there are {known}")
@@ -128,13 +139,13 @@ class _Shape(BaseModel):
 
 
 _FUNCTIONS: dict[str, Mapping[str, object]] = {
-    "unless": CONDITIONS,
+    "when": CONDITIONS,
     "extensions": EXTENSION_FUNCTIONS,
     "derived": DERIVED_EVENTS,
 }
 
 
-class _Source(_Shape):
+class _RecipeSource(_VariantSource):
     """A recipe as written."""
 
     events: Annotated[list[str], Field(min_length=1)]
@@ -145,7 +156,9 @@ class _Source(_Shape):
     other: list[str] = []
     extensions: list[str] = []
     derived: list[str] = []
-    unless: dict[str, _Shape] = {}
+    when: Annotated[
+        dict[str, _VariantSource], Field(validation_alias=AliasChoices("when", *_FORMER_WHEN))
+    ] = {}
 
     @field_validator("events")
     @classmethod
@@ -165,7 +178,7 @@ class _Source(_Shape):
             raise ValueError(f"{value!r} is no action of Caliper 1.1")
         return value
 
-    @field_validator("unless", "extensions", "derived")
+    @field_validator("when", "extensions", "derived")
     @classmethod
     def _check_functions(cls, value: Any, info: Any) -> Any:  # noqa: ANN401 - list or dict
         known = _FUNCTIONS[info.field_name]
@@ -194,7 +207,7 @@ class Recipe:
         other: keys of ``other`` that may be sent although they hold text.
         extensions: further extensions, by name.
         derived: further events that the row gives, by name.
-        unless: conditions with the recipe that replaces this one where they hold.
+        when: conditions with the recipe that replaces this one where they hold.
         resolution: how rows find it.
         source: file that it comes from.
     """
@@ -211,7 +224,7 @@ class Recipe:
     other: frozenset[str] = frozenset()
     extensions: tuple[str, ...] = ()
     derived: tuple[str, ...] = ()
-    unless: tuple[tuple[str, Recipe], ...] = ()
+    when: tuple[tuple[str, Recipe], ...] = ()
     resolution: Resolution = "exact"
     source: str = ""
 
@@ -282,7 +295,10 @@ class Recipes:
 
 def _belongs(recipe: Recipe, contextlevel: int | None) -> bool:
     """Whether a family has a row: those about activities have none of another context."""
-    about_activity = recipe.resolution == "family" and recipe.object in {"activity", "part_attempt"}
+    about_activity = recipe.resolution == "family" and recipe.object in {
+        "activity",
+        "fallback_attempt",
+    }
     return not about_activity or contextlevel in {None, _MODULE_LEVEL}
 
 
@@ -291,7 +307,7 @@ def _for_name(recipe: Recipe, event_name: str) -> Recipe:
     return replace(
         recipe,
         action=recipe.action or action_of(event_name, None),
-        unless=tuple((name, _for_name(variant, event_name)) for name, variant in recipe.unless),
+        when=tuple((name, _for_name(variant, event_name)) for name, variant in recipe.when),
     )
 
 
@@ -348,7 +364,7 @@ def read_recipes(
     lines = [node.start_mark.line + 1 for node in nodes]
     for line, source in zip(lines, sources, strict=True):
         try:
-            checked = _Source.model_validate(source)
+            checked = _RecipeSource.model_validate(source)
         except ValidationError as error:
             raise RecipeError(f"{name}, line {line}: {_first(error)}.") from None
         try:
@@ -362,7 +378,7 @@ def schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Recipes of caliper_dagster",
-        **TypeAdapter(list[_Source]).json_schema(),
+        **TypeAdapter(list[_RecipeSource]).json_schema(),
     }
 
 
@@ -375,7 +391,9 @@ def _first(error: ValidationError) -> str:
     return f"{where}: {what[:1].lower()}{what[1:]}" if where else what
 
 
-def _recipes(source: _Source, resolution: Resolution, file: str) -> Iterator[tuple[str, Recipe]]:
+def _recipes(
+    source: _RecipeSource, resolution: Resolution, file: str
+) -> Iterator[tuple[str, Recipe]]:
     for event_name in source.events:
         shared: dict[str, Any] = {
             "pattern": source.pattern,
@@ -388,14 +406,14 @@ def _recipes(source: _Source, resolution: Resolution, file: str) -> Iterator[tup
             "resolution": resolution,
             "source": file,
         }
-        unless = tuple(
-            (condition, Recipe(**shared, **_shape(variant, event_name)))
-            for condition, variant in source.unless.items()
+        when = tuple(
+            (condition, Recipe(**shared, **_event_fields(variant, event_name)))
+            for condition, variant in source.when.items()
         )
-        yield event_name, Recipe(**shared, **_shape(source, event_name), unless=unless)
+        yield event_name, Recipe(**shared, **_event_fields(source, event_name), when=when)
 
 
-def _shape(shape: _Shape, event_name: str) -> dict[str, Any]:
+def _event_fields(shape: _VariantSource, event_name: str) -> dict[str, Any]:
     action = shape.action or ("" if event_name.startswith("*") else action_of(event_name, None))
     if action:
         shape.check_legality(action)
@@ -430,11 +448,11 @@ def _fallback(
 ) -> Recipe:
     """The recipe of an event that nothing else knows; it needs only columns of the row."""
     action = action_of(event_name, crud)
-    event_type, source = "Event", "part"
+    event_type, source = "Event", "fallback_object"
     if action == "Viewed" and contextlevel == _MODULE_LEVEL:
         event_type = "ViewEvent"
     elif action == "Viewed":
-        event_type, action, source = "NavigationEvent", "NavigatedTo", "page"
+        event_type, action, source = "NavigationEvent", "NavigatedTo", "fallback_page"
     elif action == "Searched":
         event_type, source = "SearchEvent", "site"
     elif action in (vocabulary.EVENT_TYPES["ResourceManagementEvent"].actions or ()) and (

@@ -39,9 +39,9 @@ class Renderer:
         """Remember that rows cannot become events."""
         self.failures[rows] = self._code(slot, what)
 
-    def blame(self, rows: Indices, slot: str, error: Exception) -> None:
+    def fail_with(self, rows: Indices, slot: str, error: Exception) -> None:
         """Remember that rows cannot become events because of an error, without its values."""
-        self.failures[rows] = self._code(slot, _told(error))
+        self.failures[rows] = self._code(slot, _reason(error))
 
     def _code(self, slot: str, what: str) -> int:
         reason = f"{slot}: {what}"
@@ -79,7 +79,7 @@ class Renderer:
                 results.append(then(result) if then is not None and result is not None else result)
             except Exception as error:
                 results.append(None)
-                failed[number] = self._code(slot, _told(error))
+                failed[number] = self._code(slot, _reason(error))
         if failed.any():
             codes = failed[inverse]
             self.failures[rows[codes > 0]] = codes[codes > 0]
@@ -101,7 +101,7 @@ class Renderer:
         """JSON and type of an entity, checked, in the wanted version."""
         return to_json(entity, self.version)
 
-    def place(
+    def fill(
         self,
         fragments: Fragments,
         function: Callable[..., Any],
@@ -112,9 +112,9 @@ class Renderer:
         """Put the entities of some rows into a column."""
         if len(rows):
             texts, inverse = self.texts(function, names, rows, slot)
-            fragments.place(rows, texts, inverse)
+            fragments.fill(rows, texts, inverse)
 
-    def place_values(
+    def fill_values(
         self,
         fragments: Fragments,
         function: Callable[..., Any],
@@ -122,14 +122,14 @@ class Renderer:
         rows: Indices,
         slot: str,
     ) -> None:
-        """Like :meth:`place`, for JSON that is no entity of its own."""
+        """Like :meth:`fill`, for JSON that is no entity of its own."""
         if len(rows):
             texts, inverse = self.evaluate(function, names, rows, slot, dump)
-            fragments.place(rows, texts, inverse)
+            fragments.fill(rows, texts, inverse)
 
     def _json(self, entity: Entity) -> bytes:
         return to_json(entity, self.version)[0]
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, InvalidEntityError) else type(error).__name__

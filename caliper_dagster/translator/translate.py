@@ -27,15 +27,15 @@ from caliper_dagster.translator.entities import ENTITY_FUNCTIONS, Render, activi
 from caliper_dagster.translator.entities.generic import path_function
 from caliper_dagster.translator.entities.registry import PersonOptions
 from caliper_dagster.translator.entity_output import InvalidEntityError, dump
-from caliper_dagster.translator.event_extensions import RawFacts
-from caliper_dagster.translator.event_shape import Head, IllegalEventError, head
+from caliper_dagster.translator.event_extensions import EventExtensions
+from caliper_dagster.translator.event_shape import EventShape, IllegalEventError, event_shape
 from caliper_dagster.translator.fragments import (
     Fragments,
-    Pieces,
-    Pooled,
-    Texts,
-    joined,
-    times,
+    PlainColumn,
+    PooledColumn,
+    TextColumn,
+    join_columns,
+    time_columns,
 )
 from caliper_dagster.translator.identity import ANONYMOUS_PERSON, Iris
 from caliper_dagster.translator.recipes import (
@@ -66,7 +66,7 @@ _RECORDS = frozenset(
 ) | {"other"}
 
 _MODULE_LEVEL = 70
-_OWN_SLOTS = ("object", "generated", "target", "federatedSession")
+_ENTITY_SLOTS = ("object", "generated", "target", "federatedSession")
 _OPTIONAL_SLOTS = (
     "edApp", "generated", "target", "group", "membership", "session", "federatedSession",
 )  # fmt: skip
@@ -92,7 +92,7 @@ class Translator:
         self,
         wwwroot: str,
         *,
-        version: VersionName = "v1p2",
+        version: VersionName = versions.NEWEST.name,
         person_names: bool = False,
         person_identifiers: Sequence[str] = ("SystemId",),
         ip_addresses: bool = False,
@@ -122,11 +122,11 @@ class Translator:
 
 @dataclass(slots=True)
 class _Derived:
-    """Events beside the rows' own, each with its row, and what they have of their own.
+    """The derived events of some rows, and the values in which they differ from their rows' events.
 
     Attributes:
         rows: rows.
-        heads: codes of their heads.
+        shapes: codes of their shapes.
         times: Unix times.
         children: what tells them apart from the others of their row.
         by_site: events in which the site acts, whoever the row's actor is.
@@ -134,17 +134,17 @@ class _Derived:
     """
 
     rows: list[int] = field(default_factory=list)
-    heads: list[int] = field(default_factory=list)
+    shapes: list[int] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     children: list[str] = field(default_factory=list)
     by_site: list[bool] = field(default_factory=list)
     entities: dict[str, list[bytes | None]] = field(
-        default_factory=lambda: {slot: [] for slot in _OWN_SLOTS}
+        default_factory=lambda: {slot: [] for slot in _ENTITY_SLOTS}
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Wrong:
+class _FailedEvent:
     """A derived event that cannot be made: what it is, and why."""
 
     slot: str
@@ -152,7 +152,7 @@ class _Wrong:
 
 
 @dataclass(frozen=True, slots=True)
-class _Finished:
+class _RenderedEvent:
     """An event of :class:`DerivedEvent` whose entities are JSON; the same in several rows."""
 
     event: DerivedEvent
@@ -166,27 +166,29 @@ class _Order:
 
     Attributes:
         rows: the row of each outcome.
-        own: the place of each row's own outcome.
-        beside: the places of the derived events.
-        derived: which of the derived events is at each of these.
+        primary_positions: the position of each row's own outcome.
+        derived_positions: the positions of the derived events.
+        derived_numbers: which derived event is at each of these positions.
     """
 
     rows: Indices
-    own: Indices
-    beside: Indices
-    derived: Indices
+    primary_positions: Indices
+    derived_positions: Indices
+    derived_numbers: Indices
 
     @classmethod
     def of(cls, number: int, derived: _Derived) -> _Order:
         """The order of the outcomes of a number of rows."""
         rows = np.concatenate([np.arange(number), np.array(derived.rows, dtype=np.intp)])
         order = np.argsort(rows, kind="stable")
-        beside = np.flatnonzero(order >= number)
-        return cls(rows[order], np.flatnonzero(order < number), beside, order[beside] - number)
+        primary_positions = np.flatnonzero(order < number)
+        derived_positions = np.flatnonzero(order >= number)
+        derived_numbers = order[derived_positions] - number
+        return cls(rows[order], primary_positions, derived_positions, derived_numbers)
 
     def with_derived(self, values: Codes, derived: Sequence[int]) -> Codes:
-        """The values of the outcomes, with those of derived events in their places."""
-        values[self.beside] = np.array(derived, dtype=np.int64)[self.derived]
+        """The values of the outcomes, with those of the derived events at their positions."""
+        values[self.derived_positions] = np.array(derived, dtype=np.int64)[self.derived_numbers]
         return values
 
 
@@ -212,8 +214,8 @@ class _Translation:
         self._actors = Actors.of(rows, self._recipes, self._recipe)
         rows.derive("actor", self._actors.actor)
         rows.derive("trigger", self._actors.trigger)
-        self._heads = [Head()]
-        self._known_heads: dict[tuple[Any, ...], int] = {}
+        self._shapes = [EventShape()]
+        self._shape_codes: dict[tuple[Any, ...], int] = {}
 
     # Recipes
 
@@ -232,7 +234,7 @@ class _Translation:
             codes.append(numbers[id(recipe)])
         chosen: Codes = np.array(codes, dtype=np.int64)[inverse]
         for number, recipe in enumerate(list(self._recipes)):
-            for name, variant in recipe.unless:
+            for name, variant in recipe.when:
                 self._apply(chosen, np.flatnonzero(chosen == number), name, variant)
         return chosen
 
@@ -286,7 +288,7 @@ class _Translation:
     def _slot(self, slot: str) -> Fragments:
         fragments = self._fragments(slot)
         for function, names, rows in self._sources(slot):
-            self._renderer.place(fragments, function, names, rows, slot)
+            self._renderer.fill(fragments, function, names, rows, slot)
         return fragments
 
     def _objects(self) -> tuple[Fragments, Codes, list[str]]:
@@ -296,7 +298,7 @@ class _Translation:
         codes: Codes = np.zeros(self._rows.number, dtype=np.int64)
         for function, names, rows in self._sources("object"):
             results, inverse = self._renderer.entities(function, names, rows, "object")
-            fragments.place(rows, [result[0] if result else None for result in results], inverse)
+            fragments.fill(rows, [result[0] if result else None for result in results], inverse)
             found = [result[1] if result else "" for result in results]
             codes[rows] = np.array([types.setdefault(name, len(types)) for name in found])[inverse]
         return fragments, codes, list(types)
@@ -305,23 +307,23 @@ class _Translation:
         fragments = Fragments.empty(self._rows.number)
         actor = self._actors.actor
         for name, rows in self._actors.person_rows(self._rows):
-            self._renderer.place(fragments, people.actor_person, ("actor", name), rows, "actor")
+            self._renderer.fill(fragments, people.actor_person, ("actor", name), rows, "actor")
         site, nobody = np.flatnonzero(actor == APPLICATION), np.flatnonzero(actor == NOTHING)
-        self._renderer.place(fragments, people.site, ("site",), site, "actor")
-        self._renderer.place(fragments, lambda _: ANONYMOUS_PERSON, (), nobody, "actor")
+        self._renderer.fill(fragments, people.site, ("site",), site, "actor")
+        self._renderer.fill(fragments, lambda _: ANONYMOUS_PERSON, (), nobody, "actor")
         return fragments
 
     def _site(self) -> Fragments:
         fragments = self._fragments("edApp")
         everything = np.arange(self._rows.number)
-        self._renderer.place(fragments, people.site, ("site",), everything, "edApp")
+        self._renderer.fill(fragments, people.site, ("site",), everything, "edApp")
         return fragments
 
     def _group(self) -> Fragments:
         fragments = self._fragments("group")
         rows = np.flatnonzero(self._rows.integers("courseid") > 1)
         columns = ("courseid", "course")
-        self._renderer.place(fragments, activities.course_section, columns, rows, "group")
+        self._renderer.fill(fragments, activities.course_section, columns, rows, "group")
         return fragments
 
     def _membership(self) -> Fragments:
@@ -329,10 +331,10 @@ class _Translation:
         for name, rows in self._actors.person_rows(self._rows):
             column = f"{name}_membership"
             known = self._rows.having(column, rows)
-            self._renderer.place(fragments, people.membership, (column,), known, "membership")
+            self._renderer.fill(fragments, people.membership, (column,), known, "membership")
         guests = self._rows.having("user_membership", np.flatnonzero(self._actors.guest))
         columns = ("user_membership",)
-        self._renderer.place(fragments, people.guest_membership, columns, guests, "membership")
+        self._renderer.fill(fragments, people.guest_membership, columns, guests, "membership")
         return fragments
 
     def _session(self) -> Fragments:
@@ -342,25 +344,25 @@ class _Translation:
         self._rows.derive("session_end", times)
         rows = self._rows.having("session", np.flatnonzero(self._actors.actor > 0))
         columns = ("session", "actor", "session_end")
-        self._renderer.place(fragments, people.session, columns, rows, "session")
+        self._renderer.fill(fragments, people.session, columns, rows, "session")
         return fragments
 
-    # Heads
+    # Shapes
 
-    def _head(self, key: tuple[Any, ...], **facts: Any) -> int:  # noqa: ANN401
-        """Code of a head.
+    def _shape_code(self, key: tuple[Any, ...], **values: Any) -> int:  # noqa: ANN401
+        """The code of a shape.
 
         Raises:
             IllegalEventError: an event with it cannot be legal.
         """
-        if key not in self._known_heads:
-            made = head(**facts, version=self._translator.version)
-            self._known_heads[key] = len(self._heads)
-            self._heads.append(made)
-        return self._known_heads[key]
+        if key not in self._shape_codes:
+            made = event_shape(**values, version=self._translator.version)
+            self._shape_codes[key] = len(self._shapes)
+            self._shapes.append(made)
+        return self._shape_codes[key]
 
-    def _primary_heads(self, type_codes: Codes, type_names: list[str]) -> Codes:
-        """The heads of the rows' own events; rows whose event cannot be legal fail."""
+    def _primary_shapes(self, type_codes: Codes, type_names: list[str]) -> Codes:
+        """Codes of the shapes of the rows' own events; a row whose event cannot be legal fails."""
         by_site = self._actors.actor == APPLICATION
         keys = (self._recipe * len(type_names) + type_codes) * 2 + by_site
         rows = np.flatnonzero(self._renderer.failures == 0)
@@ -369,7 +371,7 @@ class _Translation:
         for number, row in enumerate(rows[firsts].tolist()):
             recipe = self._recipes[self._recipe[row]]
             try:
-                found[number] = self._head(
+                found[number] = self._shape_code(
                     ("primary", int(keys[row])),
                     event_type=recipe.event_type,
                     action=recipe.action,
@@ -393,50 +395,50 @@ class _Translation:
 
     def _derived(self) -> _Derived:
         """The derived events of the rows that do not fail; one that is wrong fails its row."""
-        found: list[tuple[int, _Finished | _Wrong]] = []
+        found: list[tuple[int, _RenderedEvent | _FailedEvent]] = []
         for name in dict.fromkeys(name for recipe in self._recipes for name in recipe.derived):
             wanted = np.array([name in recipe.derived for recipe in self._recipes])[self._recipe]
             rows = np.flatnonzero(wanted & (self._renderer.failures == 0))
             made = DERIVED_EVENTS[name]
             results, inverse = self._renderer.evaluate(made.function, made.columns, rows, "derived")
-            events = [[self._finish(event) for event in result or ()] for result in results]
+            events = [[self._render_derived(event) for event in result or ()] for result in results]
             for row, number in zip(rows.tolist(), inverse.tolist(), strict=True):
                 found.extend((row, event) for event in events[number])
-        heads = [self._derived_head(row, event) for row, event in found]
+        shapes = [self._derived_shape(row, event) for row, event in found]
         derived = _Derived()
-        for (row, event), code in zip(found, heads, strict=True):
-            if isinstance(event, _Finished) and not self._renderer.failures[row]:
+        for (row, event), code in zip(found, shapes, strict=True):
+            if isinstance(event, _RenderedEvent) and not self._renderer.failures[row]:
                 self._add(derived, row, event, code)
         return derived
 
-    def _finish(self, event: DerivedEvent) -> _Finished | _Wrong:
+    def _render_derived(self, event: DerivedEvent) -> _RenderedEvent | _FailedEvent:
         """The event with its entities as JSON, or why it cannot be made."""
         try:
             target = event.target if self._keeps_target(event.event_type) else None
             object_json, object_type = self._renderer.to_json(event.object)
             entities = {
                 "object": object_json,
-                "generated": self._own(event.generated),
-                "target": self._own(target),
-                "federatedSession": self._own(event.federated_session),
+                "generated": self._optional_json(event.generated),
+                "target": self._optional_json(target),
+                "federatedSession": self._optional_json(event.federated_session),
             }
             _check_time(event.time or 0)
         except Exception as error:
-            return _Wrong(f"derived {event.child.partition(':')[0]}", error)
-        return _Finished(event, object_type, entities)
+            return _FailedEvent(f"derived {event.child.partition(':')[0]}", error)
+        return _RenderedEvent(event, object_type, entities)
 
-    def _own(self, entity: Entity | None) -> bytes | None:
+    def _optional_json(self, entity: Entity | None) -> bytes | None:
         return None if entity is None else self._renderer.to_json(entity)[0]
 
-    def _derived_head(self, row: int, found: _Finished | _Wrong) -> int:
-        """Code of the head; the row fails when there is none, or the event is wrong."""
-        if isinstance(found, _Wrong):
-            self._renderer.blame(np.array([row]), found.slot, found.error)
+    def _derived_shape(self, row: int, found: _RenderedEvent | _FailedEvent) -> int:
+        """The code of the shape; the row fails when there is none, or the event is wrong."""
+        if isinstance(found, _FailedEvent):
+            self._renderer.fail_with(np.array([row]), found.slot, found.error)
             return 0
         event = found.event
         by_site = bool(event.by_site or self._actors.actor[row] == APPLICATION)
         try:
-            return self._head(
+            return self._shape_code(
                 ("derived", event.event_type, event.action, found.object_type, by_site),
                 event_type=event.event_type,
                 action=event.action,
@@ -447,9 +449,9 @@ class _Translation:
             self._renderer.fail(np.array([row]), "event", str(error))
             return 0
 
-    def _add(self, derived: _Derived, row: int, found: _Finished, head_code: int) -> None:
+    def _add(self, derived: _Derived, row: int, found: _RenderedEvent, shape_code: int) -> None:
         derived.rows.append(row)
-        derived.heads.append(head_code)
+        derived.shapes.append(shape_code)
         derived.times.append(int(found.event.time or self._rows.integers("timecreated")[row]))
         derived.children.append(found.event.child)
         derived.by_site.append(found.event.by_site)
@@ -459,7 +461,7 @@ class _Translation:
     # Assembly
 
     def table(self) -> pa.Table:
-        """The finished table."""
+        """Make the table."""
         objects, type_codes, type_names = self._objects()
         slots = {
             "object": objects,
@@ -472,27 +474,27 @@ class _Translation:
             "edApp": self._site(),
             "federatedSession": self._fragments("federatedSession"),
         }
-        facts = RawFacts(
+        extensions = EventExtensions(
             self._renderer,
             self._recipes,
             self._recipe,
             self._actors,
             ip_addresses=self._translator.ip_addresses,
         )
-        heads = self._primary_heads(type_codes, type_names)
+        shapes = self._primary_shapes(type_codes, type_names)
         self._check_times()
         derived = self._derived()
         order = _Order.of(self._rows.number, derived)
         failed = self._renderer.failures[order.rows] != 0
         ids = self._ids(order, derived)
-        codes = order.with_derived(heads[order.rows], derived.heads)
+        codes = order.with_derived(shapes[order.rows], derived.shapes)
         seconds = order.with_derived(self._rows.integers("timecreated")[order.rows], derived.times)
-        json = joined(
+        json = join_columns(
             [
                 f'{{"@context":"{self._translator.version.context}","id":"',
-                Texts(ids),
-                *self._slots_and_heads(order, derived, slots, codes, np.where(failed, 0, seconds)),
-                *facts.columns(order.rows, self._derived_from(order, ids)),
+                PlainColumn(ids),
+                *self._slots_and_shapes(order, derived, slots, codes, np.where(failed, 0, seconds)),
+                *extensions.columns(order.rows, self._derived_from(order, ids)),
                 "}",
             ],
             len(order.rows),
@@ -500,56 +502,65 @@ class _Translation:
         return self._described(order, codes, failed, ids, json)
 
     def _ids(self, order: _Order, derived: _Derived) -> pa.StringArray:
-        children = [derived.children[number] for number in order.derived]
+        children = [derived.children[number] for number in order.derived_numbers]
         return self._translator.iris.events(
             self._rows.integers("id")[order.rows],
             self._rows.integers("timecreated")[order.rows],
-            zip(order.beside.tolist(), children, strict=True),
+            zip(order.derived_positions.tolist(), children, strict=True),
         )
 
     def _derived_from(self, order: _Order, ids: pa.StringArray) -> Fragments:
         fragments = Fragments.empty(len(order.rows), b',"derivedFrom":')
-        origins = ids.take(pa.array(order.own[order.rows[order.beside]])).to_pylist()
+        origins = ids.take(
+            pa.array(order.primary_positions[order.rows[order.derived_positions]])
+        ).to_pylist()
         texts = [dump(origin) for origin in origins]
-        fragments.place(order.beside, texts, np.arange(len(texts)))
+        fragments.fill(order.derived_positions, texts, np.arange(len(texts)))
         return fragments
 
-    def _slots_and_heads(
+    def _slots_and_shapes(
         self,
         order: _Order,
         derived: _Derived,
         slots: Mapping[str, Fragments],
-        heads: Codes,
+        shapes: Codes,
         seconds: Codes,
-    ) -> list[Pieces | str]:
+    ) -> list[TextColumn | str]:
         """The columns of an event between its id and its extensions."""
         logs = self._rows.integers("id")[order.rows]
-        columns = {slot: fragments.taken(order.rows, logs) for slot, fragments in slots.items()}
+        columns = {slot: fragments.take(order.rows, logs) for slot, fragments in slots.items()}
         for slot, texts in derived.entities.items():
-            columns[slot].place(order.beside, texts, order.derived)
-        by_site = order.beside[np.array(derived.by_site, dtype=bool)[order.derived]]
+            columns[slot].fill(order.derived_positions, texts, order.derived_numbers)
+        by_site = order.derived_positions[
+            np.array(derived.by_site, dtype=bool)[order.derived_numbers]
+        ]
         if len(by_site):
             rows = order.rows[by_site]
             texts, inverse = self._renderer.texts(people.site, ("site",), rows, "actor")
-            columns["actor"].place(by_site, texts, inverse)
+            columns["actor"].fill(by_site, texts, inverse)
             for slot in ("membership", "session"):
                 columns[slot].codes[by_site] = 0
         return [
-            Pooled(heads, pa.array([head.opening for head in self._heads])),
+            PooledColumn(shapes, pa.array([shape.json_prefix for shape in self._shapes])),
             columns["actor"],
-            Pooled(heads, pa.array([head.middle for head in self._heads])),
+            PooledColumn(shapes, pa.array([shape.json_infix for shape in self._shapes])),
             columns["object"],
-            *times(seconds, ',"eventTime":"'),
+            *time_columns(seconds, ',"eventTime":"'),
             '"',
             *(columns[slot] for slot in _OPTIONAL_SLOTS),
         ]
 
     def _described(
-        self, order: _Order, heads: Codes, failed: Flags, ids: pa.StringArray, json: pa.ChunkedArray
+        self,
+        order: _Order,
+        shapes: Codes,
+        failed: Flags,
+        ids: pa.StringArray,
+        json: pa.ChunkedArray,
     ) -> pa.Table:
         """``CALIPER_EVENTS``: the events with what they are, and what failed."""
         outcomes = np.zeros(len(order.rows), dtype=np.int64)
-        outcomes[order.beside] = _OUTCOMES.index("derived")
+        outcomes[order.derived_positions] = _OUTCOMES.index("derived")
         outcomes[failed] = _OUTCOMES.index("failed")
         recipes = self._recipe[order.rows]
         where = pa.array(order.rows)
@@ -567,10 +578,10 @@ class _Translation:
             "recipe": repeated([recipe.pattern for recipe in self._recipes], recipes),
             "resolution": repeated([recipe.resolution for recipe in self._recipes], recipes),
             "event_id": ids,
-            "event_type": repeated([head.event_type for head in self._heads], heads, failed),
-            "action": repeated([head.action for head in self._heads], heads, failed),
-            "profile": repeated([head.profile for head in self._heads], heads, failed),
-            "caliper_version": repeated([self._translator.version.name], heads * 0, failed),
+            "event_type": repeated([shape.event_type for shape in self._shapes], shapes, failed),
+            "action": repeated([shape.action for shape in self._shapes], shapes, failed),
+            "profile": repeated([shape.profile for shape in self._shapes], shapes, failed),
+            "caliper_version": repeated([self._translator.version.name], shapes * 0, failed),
             "json": json,
         }
         return CALIPER_EVENTS.conform(pa.table(columns))

@@ -24,7 +24,7 @@ from caliper_dagster.emitter import (
     RetryPolicy,
     emit,
 )
-from caliper_dagster.emitter.envelopes import CONTEXTS
+from caliper_dagster.emitter.envelopes import context_iri
 
 KEY = "key-of-the-store"
 SENSOR = "https://moodle.example.org/#caliper"
@@ -40,7 +40,7 @@ def event_id(hour: Hour, number: int) -> str:
 
 def event(hour: Hour, number: int, text: str = "", version: VersionName = "v1p2") -> dict[str, Any]:
     return {
-        "@context": CONTEXTS[version],
+        "@context": context_iri(version),
         "id": event_id(hour, number),
         "type": "ViewEvent",
         "action": "Viewed",

@@ -151,7 +151,7 @@ def is_resource(objecttable: str | None) -> bool:
 
 
 @for_recipes(texts={"name": "by_table"})
-def part(
+def fallback_object(
     render: Render,
     objecttable: str | None,
     objectid: int | None,
@@ -165,25 +165,25 @@ def part(
     object: Record | None,
 ) -> Entity:
     """What a row of an unknown event is about: by its table, at a place in its context."""
-    known = _known(render, objecttable, objectid, courseid, object)
+    known = _shared_entity(render, objecttable, objectid, courseid, object)
     if known:
         return known
-    whole = _place(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
+    whole = _context_iri(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
     name = f"{objecttable}-{objectid}" if objecttable and objectid else target
-    if not name or (not objecttable and whole == _front(render)):
+    if not name or (not objecttable and whole == _front_page(render)):
         return SoftwareApplication(
             id=render.iris.site,
         )
     iri = f"{whole}#{render.iris.quoted(name)}"
     named = text(object, "name")
-    cls = _part_type(objecttable)
+    cls = _fallback_class(objecttable)
     if issubclass(cls, DigitalResource):
         page = _page_of(render, cmid, module, component, courseid)
         return cls(id=iri, name=named, isPartOf=page)
     return cls(id=iri, name=named)
 
 
-def _part_type(objecttable: str | None) -> type[Entity]:
+def _fallback_class(objecttable: str | None) -> type[Entity]:
     if not objecttable:
         return DigitalResource
     if objecttable.endswith(("attempt", "attempts")):
@@ -191,7 +191,7 @@ def _part_type(objecttable: str | None) -> type[Entity]:
     return DigitalResource if is_resource(objecttable) else Entity
 
 
-def _known(
+def _shared_entity(
     render: Render,
     objecttable: str | None,
     objectid: int | None,
@@ -217,7 +217,7 @@ def _known(
     return None
 
 
-def _place(
+def _context_iri(
     render: Render,
     contextlevel: int | None,
     contextinstanceid: int | None,
@@ -232,7 +232,7 @@ def _place(
         return render.iris.user(contextinstanceid)
     if is_course(courseid):
         return render.iris.course(courseid or 0)
-    return _front(render)
+    return _front_page(render)
 
 
 def _record_iri(render: Render, before: str, objecttable: str | None, objectid: int | None) -> str:
@@ -242,12 +242,12 @@ def _record_iri(render: Render, before: str, objecttable: str | None, objectid: 
     return f"{before}{objectid}"
 
 
-def _front(render: Render) -> str:
+def _front_page(render: Render) -> str:
     return f"{render.iris.site}/"
 
 
 @for_recipes()
-def page(
+def fallback_page(
     render: Render,
     objecttable: str | None,
     objectid: int | None,
@@ -260,7 +260,7 @@ def page(
     courseid: int | None,
 ) -> WebPage:
     """The page that a row of an unknown event was looked at on."""
-    whole = _place(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
+    whole = _context_iri(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
     name = "-".join(str(part) for part in (component, target) if part)
     start = f"{whole}#page-{render.iris.quoted(name)}"
     if not objectid:
@@ -269,7 +269,7 @@ def page(
 
 
 @for_recipes(names_related_user=True, personal_record=True)
-def part_attempt(
+def fallback_attempt(
     render: Render,
     objecttable: str | None,
     objectid: int | None,
@@ -285,7 +285,7 @@ def part_attempt(
     relateduserid: int | None,
 ) -> Attempt:
     """An attempt at an activity of an unknown plugin."""
-    whole = _place(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
+    whole = _context_iri(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
     start = f"{whole}#{render.iris.quoted(str(objecttable or target))}-"
     learner = relateduserid or userid
     return Attempt(

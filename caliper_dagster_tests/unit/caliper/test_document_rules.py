@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from caliper_dagster.caliper import jsonld, versions, vocabulary
 from caliper_dagster.caliper.document_rules import parse, validate
 from caliper_dagster.caliper.problems import RULES
-from caliper_dagster.caliper.ruleset import dialect
+from caliper_dagster.caliper.ruleset import ruleset
 from caliper_dagster.caliper.versions import VERSIONS, Version
 from caliper_dagster_tests.unit.caliper.documents import (
     ANONYMOUS,
@@ -414,19 +414,19 @@ def test_no_text_raises(text):
 
 
 def test_tables_are_made_ready_once():
-    spoken = dialect(versions.V1P2, strict=True)
+    rules = ruleset(versions.V1P2, strict=True)
     assert not validate(EVENT, strict=True)
-    before = spoken.event("GradeEvent", "Graded"), spoken.entity("Attempt")
+    before = rules.event("GradeEvent", "Graded"), rules.entity("Attempt")
     assert not validate(copy.deepcopy(EVENT), strict=True)
-    assert dialect(versions.V1P2, strict=True) is spoken
-    after = spoken.event("GradeEvent", "Graded"), spoken.entity("Attempt")
+    assert ruleset(versions.V1P2, strict=True) is rules
+    after = rules.event("GradeEvent", "Graded"), rules.entity("Attempt")
     assert all(one is other for one, other in zip(before, after, strict=True))
 
 
 @given(st.text())
 def test_names_that_do_not_exist_are_not_kept(name):
-    spoken = dialect(versions.V1P2)
+    rules = ruleset(versions.V1P2)
     validate(changed(EVENT, "actor/type", name))
     validate(changed(EVENT, "action", name))
-    assert spoken._entities.keys() <= vocabulary.ENTITY_TYPES.keys()
-    assert {action for _, action in spoken._events} <= vocabulary.ACTIONS.keys() | {""}
+    assert rules._entities.keys() <= vocabulary.ENTITY_TYPES.keys()
+    assert {action for _, action in rules._events} <= vocabulary.ACTIONS.keys() | {""}

@@ -178,7 +178,7 @@ def test_the_schema_takes_the_recipes_that_are_shipped() -> None:
 
 def test_the_guide_names_every_key_and_every_function() -> None:
     text = RECIPES.read_text(encoding="utf-8")
-    keys = schema()["$defs"]["_Source"]["properties"]
+    keys = schema()["$defs"]["_RecipeSource"]["properties"]
     names = [*CONDITIONS, *DERIVED_EVENTS, *EXTENSION_FUNCTIONS, *keys]
     assert [name for name in names if f"`{name}" not in text] == []
     placeholders = {column for column in PATH_COLUMNS if column not in {"object", "module"}}

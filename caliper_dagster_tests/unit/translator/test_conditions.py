@@ -1,4 +1,4 @@
-"""Facts of a row that change what its event means: the variants under ``unless``."""
+"""Facts of a row that change what its event means: the variants under ``when``."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ CASES = [
 @pytest.mark.parametrize(("condition", "row", "expected"), CASES)
 def test_what_a_row_holds_decides_what_its_event_is(condition, row, expected):
     recipe = RECIPES.exact[row["eventname"]]
-    assert [name for name, _ in recipe.unless] == [condition]
+    assert [name for name, _ in recipe.when] == [condition]
     for version in ("v1p2", "v1p1"):
         (outcome,) = translate(row, version=version)
         found = outcome["json"]
@@ -102,7 +102,7 @@ def test_every_condition_is_tried_both_ways():
     tried = {(condition, expected.split()[1]) for condition, _, expected in CASES}
     assert {condition for condition, _ in tried} == CONDITIONS.keys()
     assert len(tried) >= 2 * len(CONDITIONS) - 1  # to tag a person is to tag, too
-    used = {name for recipe in RECIPES.exact.values() for name, _ in recipe.unless}
+    used = {name for recipe in RECIPES.exact.values() for name, _ in recipe.when}
     assert used == CONDITIONS.keys()
 
 

@@ -8,7 +8,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caliper_dagster.translator.fragments import Fragments, Numbers, joined, times
+from caliper_dagster.translator.fragments import (
+    Fragments,
+    IntegerColumn,
+    join_columns,
+    time_columns,
+)
 from caliper_dagster.translator.rows import LOG_MARK, NOTHING
 
 EVERYTHING = slice(0, 4)
@@ -17,34 +22,36 @@ MARK = LOG_MARK.encode()
 
 def fragments(*texts: bytes | None, before: bytes = b"") -> Fragments:
     column = Fragments.empty(len(texts), before)
-    column.place(np.arange(len(texts)), texts, np.arange(len(texts)))
+    column.fill(np.arange(len(texts)), texts, np.arange(len(texts)))
     return column
 
 
 def test_fragments_that_are_absent_are_empty_text():
     column = Fragments.empty(4, b',"x":')
-    column.place(np.array([0, 2]), [b"a", None], np.array([0, 1]))
-    column.place(np.array([3]), [b"b"], np.array([0]))
+    column.fill(np.array([0, 2]), [b"a", None], np.array([0, 1]))
+    column.fill(np.array([3]), [b"b"], np.array([0]))
     assert column.array(EVERYTHING).to_pylist() == [',"x":a', "", "", ',"x":b']
 
 
 def test_a_text_that_all_rows_share_is_said_once():
-    assert fragments("é".encode(), "é".encode()).taken(np.array([1, 1])).array(EVERYTHING) == "é"
+    assert fragments("é".encode(), "é".encode()).take(np.array([1, 1])).array(EVERYTHING) == "é"
 
 
 def test_marks_become_the_id_of_each_row():
     column = fragments(b"#" + MARK, None, b"plain", MARK + b"-" + MARK + b".")
     rows = np.array([0, 3, 0, 1, 2, 3])
     logs = np.array([11, 12, 13, 14, 15, 16])
-    found = column.taken(rows, logs).array(slice(1, 6)).to_pylist()
+    found = column.take(rows, logs).array(slice(1, 6)).to_pylist()
     assert found == ["12-12.", "#13", "", "plain", "16-16."]
 
 
 @given(st.lists(st.tuples(*[st.sampled_from([None, b"a", b"bc"])] * 3), min_size=1, max_size=9))
 def test_merged_columns_are_the_same_as_columns_side_by_side(rows):
     columns = [fragments(*texts, before=b",") for texts in zip(*rows, strict=True)]
-    merged = Fragments.merged(columns)
-    found = joined(["<", merged, Numbers("", np.arange(len(rows)))], len(rows)).to_pylist()
+    merged = Fragments.merge(columns)
+    found = join_columns(
+        ["<", merged, IntegerColumn("", np.arange(len(rows)))], len(rows)
+    ).to_pylist()
     assert found == [
         "<" + "".join("," + text.decode() for text in row if text) + str(number)
         for number, row in enumerate(rows)
@@ -52,18 +59,18 @@ def test_merged_columns_are_the_same_as_columns_side_by_side(rows):
 
 
 def test_integers_that_are_missing_or_must_not_be_shown_are_no_text():
-    column = Numbers(',"n":', np.array([5, NOTHING, -7]), np.array([True, True, False]))
+    column = IntegerColumn(',"n":', np.array([5, NOTHING, -7]), np.array([True, True, False]))
     assert column.array(EVERYTHING).to_pylist() == [',"n":5', "", ""]
 
 
 @given(st.lists(st.integers(0, 253_402_300_799), min_size=1, max_size=9))
 def test_times_are_written_in_utc_with_milliseconds(seconds):
-    found = joined([*times(np.array(seconds), "at ")], len(seconds)).to_pylist()
+    found = join_columns([*time_columns(np.array(seconds), "at ")], len(seconds)).to_pylist()
     expected = [datetime.fromtimestamp(second, UTC) for second in seconds]
     assert found == [f"at {moment:%Y-%m-%dT%H:%M:%S.000Z}" for moment in expected]
 
 
 def test_a_long_table_is_joined_in_parts_without_a_seam():
     number = 50_000
-    column = Numbers("n", np.arange(number))
-    assert joined([column, "."], number).to_pylist() == [f"n{row}." for row in range(number)]
+    column = IntegerColumn("n", np.arange(number))
+    assert join_columns([column, "."], number).to_pylist() == [f"n{row}." for row in range(number)]

@@ -37,7 +37,7 @@ def shipped():
 
 @pytest.mark.parametrize(("name", "recipe"), shipped(), ids=lambda value: value)
 def test_a_shipped_recipe_is_legal_in_both_versions(name, recipe):
-    for shape in (recipe, *(variant for _, variant in recipe.unless)):
+    for shape in (recipe, *(variant for _, variant in recipe.when)):
         event = vocabulary.EVENT_TYPES[shape.event_type]
         found = shape.action or action_of(name, None)
         assert event.actions is None or found in event.actions
@@ -65,7 +65,7 @@ def test_a_recipe_is_read_as_it_is_written():
         other="[mode]",
         extensions="[submitted_by]",
         derived="[thread_created]",
-        unless="{grade_removed: {type: Event, action: Removed, object: assign_score}}",
+        when="{grade_removed: {type: Event, action: Removed, object: assign_score}}",
     )
     (name, first), (family, second) = read_recipes("mine.yaml", source)
     assert (name, family) == (r"\mod_x\event\a_viewed", "*_b_viewed")
@@ -77,11 +77,39 @@ def test_a_recipe_is_read_as_it_is_written():
     assert (first.action_1_1, first.resolution, first.source) == (
         "Reviewed", "exact", "mine.yaml"
     )  # fmt: skip
-    ((condition, variant),) = first.unless
+    ((condition, variant),) = first.when
     assert condition == "grade_removed"
     assert (variant.event_type, variant.object, variant.actor) == (
         "Event", "assign_score", "learner"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("former", "name"),
+    [
+        ("part", "fallback_object"),
+        ("part_attempt", "fallback_attempt"),
+        ("page", "fallback_page"),
+    ],
+)
+def test_a_former_name_of_an_entity_still_counts(former, name):
+    (_, recipe), (_, same) = (
+        next(read_recipes("mine.yaml", text(type="Event", object=each, generated=each)))
+        for each in (former, name)
+    )
+    assert recipe == same
+    assert (recipe.object, recipe.generated) == (name, name)
+
+
+def test_the_former_key_unless_still_counts():
+    variant = "{grade_removed: {type: Event, action: Removed, object: part}}"
+    (_, recipe), (_, same) = (
+        next(read_recipes("mine.yaml", text(**{key: variant}))) for key in ("unless", "when")
+    )
+    assert recipe == same
+    assert [(name, each.object) for name, each in recipe.when] == [
+        ("grade_removed", "fallback_object")
+    ]
 
 
 def test_without_an_action_the_last_word_of_the_name_decides():
@@ -97,10 +125,10 @@ def test_a_variant_of_a_family_takes_the_word_of_the_name_too():
         events="['*_b_exported']",
         type="Event",
         action=None,
-        unless="{grade_removed: {type: Event, object: site}}",
+        when="{grade_removed: {type: Event, object: site}}",
     )
     found = Recipes({}).with_user_recipes([("mine.yaml", source)]).find(r"\x\event\b_b_exported")
-    assert [variant.action for _, variant in found.unless] == ["Downloaded"]
+    assert [variant.action for _, variant in found.when] == ["Downloaded"]
 
 
 def test_an_empty_file_holds_no_recipes():
@@ -145,9 +173,11 @@ def test_an_empty_file_holds_no_recipes():
         ({"events": "['*event viewed']"}, "no event name"),
         ({"action_1_1": "[Viewed]"}, "action_1_1"),
         ({"action_1_1": "Sent"}, "action_1_1: 'Sent' is no action of Caliper 1.1"),
-        ({"unless": "{full_moon: {type: Event, action: Removed, object: site}}"}, "full_moon"),
-        ({"unless": "{grade_removed: {type: Event, action: Lost, object: site}}"}, "Lost"),
+        ({"when": "{full_moon: {type: Event, action: Removed, object: site}}"}, "full_moon"),
+        ({"when": "{grade_removed: {type: Event, action: Lost, object: site}}"}, "Lost"),
+        ({"when": "{grade_removed: {type: Event}}"}, "when.grade_removed"),
         ({"unless": "{grade_removed: {type: Event}}"}, "unless.grade_removed"),
+        ({"unless": "{}", "when": "{}"}, "unless: "),
         ({"colour": "red"}, "colour"),
     ],
     ids=str,

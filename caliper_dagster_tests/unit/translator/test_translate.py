@@ -12,7 +12,7 @@ from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.translator import Translator
-from caliper_dagster.translator.event_shape import IllegalEventError, head
+from caliper_dagster.translator.event_shape import IllegalEventError, event_shape
 from caliper_dagster_tests.harness.handmade_site import expand_at_once
 from caliper_dagster_tests.unit.translator.golden import ATTEMPT, EVENTS_1_1, EVENTS_1_2, ROWS
 from caliper_dagster_tests.unit.translator.support import (
@@ -288,6 +288,6 @@ def test_an_event_type_that_does_not_fit_the_object_is_a_plain_event():
 
 def test_a_combination_that_not_even_the_plain_event_may_have_is_refused():
     with pytest.raises(IllegalEventError, match="Painted is no action of v1p2"):
-        head("ViewEvent", "Painted", "WebPage", by_site=False, version=V1P2)
+        event_shape("ViewEvent", "Painted", "WebPage", by_site=False, version=V1P2)
     with pytest.raises(IllegalEventError, match="Questionnaire is no entity type of v1p1"):
-        head("ViewEvent", "Viewed", "Questionnaire", by_site=False, version=V1P1)
+        event_shape("ViewEvent", "Viewed", "Questionnaire", by_site=False, version=V1P1)
