@@ -19,6 +19,8 @@ from caliper_dagster.translator.renderer import Renderer
 from caliper_dagster.translator.rows import NOTHING, Codes, Flags, Indices, grouped, parameters
 
 _SLOT = "extensions"
+_FACT = "moodle."
+_PREVIEW_STARTED = r"\mod_quiz\event\attempt_preview_started"
 
 _ROW_PROPERTIES = {
     "eventName": "eventname", "component": "component", "crud": "crud", "eduLevel": "edulevel",
@@ -61,13 +63,21 @@ class EventExtensions:
         self._other = self._allowed_other()
         shown = np.flatnonzero(self._named) if ip_addresses else everything[:0]
         self._ip = self._values("ip", lambda _, ip: ip or None, ("ip",), shown)
-        self._extras = Fragments.merge(self._all_extras(actors, everything))
+        facts, extras = self._all_extras(actors, everything)
+        self._more_facts = Fragments.merge(facts)
+        self._extras = Fragments.merge(extras)
+        self._same_grading = self._values(
+            "sameGradingAs", extensions.same_grading, ("object",), self._rows_told_before()
+        )
 
-    def columns(self, rows: Indices, derived_from: Fragments) -> list[TextColumn | str]:
+    def columns(
+        self, rows: Indices, grading: Flags, derived_from: Fragments
+    ) -> list[TextColumn | str]:
         """The ``extensions`` of events, with their key before them.
 
         Args:
             rows: row of each event.
+            grading: whether each event tells a grading.
             derived_from: for derived events the id of their row's own event, with its key.
         """
         return [
@@ -78,6 +88,8 @@ class EventExtensions:
             self._integers("contextInstanceId", "contextinstanceid", rows, self._named_context),
             self._integers("objectId", "objectid", rows, self._named),
             self._other.take(rows),
+            self._more_facts.take(rows),
+            self._same_grading_of(rows, grading),
             self._ip.take(rows),
             "}",
             self._extras.take(rows),
@@ -110,7 +122,28 @@ class EventExtensions:
             self._renderer.fill_values(fragments, filtered, ("other",), rows, _SLOT)
         return fragments
 
-    def _all_extras(self, actors: Actors, everything: Indices) -> list[Fragments]:
+    def _rows_told_before(self) -> Indices:
+        """The rows whose grading an earlier row tells."""
+        codes, records = self._rows.column("object")
+        told = [isinstance(one, dict) and "samegradingas" in one for one in records]
+        return np.flatnonzero(self._named & np.array(told, dtype=bool)[codes])
+
+    def _same_grading_of(self, rows: Indices, grading: Flags) -> Fragments:
+        """Which other event tells the same grading; a row may give further events."""
+        taken = self._same_grading.take(rows)
+        taken.codes[~grading] = 0
+        return taken
+
+    def _previews(self) -> Indices:
+        """The rows of a teacher's preview of a quiz, which is no learner's attempt."""
+        codes, records = self._rows.column("object")
+        found: Flags = np.array([extensions.is_preview(record) for record in records])[codes]
+        return np.flatnonzero(found | self._rows.holding("eventname", _PREVIEW_STARTED))
+
+    def _all_extras(
+        self, actors: Actors, everything: Indices
+    ) -> tuple[list[Fragments], list[Fragments]]:
+        """What belongs into ``extensions.moodle``, and what beside it."""
         self._rows.derive("assignee", self._assignees())
         graded = self._of_recipes(
             [
@@ -131,11 +164,17 @@ class EventExtensions:
             ),
             ("asOf", lambda _, record: (record or {}).get("asof"), ("object",), graded),
             ("unresolved", _unresolved, ("unresolved",), everything),
+            ("moodle.preview", lambda _: True, (), self._previews()),
         ]
         for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
             rows = self._of_recipes([name in recipe.extensions for recipe in self._recipes])
             wanted.append((key, function, parameters(function)[1:], rows))
-        return [self._values(key, function, names, rows) for key, function, names, rows in wanted]
+        facts: list[Fragments] = []
+        extras: list[Fragments] = []
+        for key, function, names, rows in wanted:
+            place = facts if key.startswith(_FACT) else extras
+            place.append(self._values(key.removeprefix(_FACT), function, names, rows))
+        return facts, extras
 
     def _assignees(self) -> Codes:
         """The user whom an entity of the event names, where the related user goes by it."""

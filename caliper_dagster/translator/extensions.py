@@ -13,7 +13,7 @@ from typing import Any
 
 from caliper_dagster.caliper.entities import SoftwareApplication
 from caliper_dagster.translator.entities.people import person_reference
-from caliper_dagster.translator.entities.registry import Render, integer, of_other
+from caliper_dagster.translator.entities.registry import Render, decimal, integer, of_other, time
 
 NEVER = frozenset(
     """
@@ -107,12 +107,6 @@ def login_as(render: Render, relateduserid: int | None) -> object:
     return person_reference(render, relateduserid) if relateduserid else None
 
 
-def preview(render: Render) -> object:
-    """A teacher's preview is no learner's attempt."""
-    del render
-    return True
-
-
 def gradebook(render: Render, other: object, object: Mapping[str, Any] | None) -> object:
     """A score of the gradebook, which may repeat that of an activity: its item and its kind."""
     del render
@@ -128,12 +122,107 @@ def change(render: Render, eventname: str | None) -> object:
     return (eventname or "").rpartition("\\")[2] or None
 
 
+_COMPLETION_STATES = {
+    "0": "incomplete",
+    "1": "complete",
+    "2": "passed",
+    "3": "failed",
+    "4": "failed",
+}
+"""By ``course_modules_completion.completionstate``; of 4, a failure, the learner does not know."""
+
+_SUBMISSION_STATUSES = frozenset({"draft", "new", "reopened", "submitted"})
+
+_CHANGES = {
+    "extension_granted": "extensionGranted",
+    "marker_updated": "markerUpdated",
+    "submission_locked": "locked",
+    "submission_unlocked": "unlocked",
+    "user_override_created": "overrideCreated",
+    "user_override_deleted": "overrideDeleted",
+    "user_override_updated": "overrideUpdated",
+    "workflow_state_updated": "workflowStateUpdated",
+}
+"""By the last word of the event's name."""
+
+_DUE_DATES = ("extensionduedate", "duedate", "timeclose", "deadline")
+"""Columns of ``assign_user_flags`` and of the overrides of assignments, quizzes, lessons."""
+
+
+def completion_state(render: Render, other: object) -> object:
+    """The state of a module's completion in words."""
+    del render
+    return _COMPLETION_STATES.get(str(of_other(other, "completionstate")))
+
+
+def new_status(render: Render, other: object) -> object:
+    """The status that a submission has now: one of Moodle's own words."""
+    del render
+    status = of_other(other, "newstatus")
+    return status if status in _SUBMISSION_STATUSES else None
+
+
+def learner_change(render: Render, eventname: str | None) -> object:
+    """What was changed for one learner."""
+    del render
+    return _CHANGES.get((eventname or "").rpartition("\\")[2])
+
+
+def learner_due_date(render: Render, object: Mapping[str, Any] | None) -> object:
+    """The date by which one learner is to submit, where the change sets one."""
+    del render
+    dates = ((object or {}).get(name) for name in _DUE_DATES)
+    return next((time(date) for date in dates if date), None)
+
+
+def discussion_lock(render: Render, other: object) -> object:
+    """Whether a discussion is locked now or unlocked."""
+    del render
+    status = of_other(other, "status")
+    return status if status in {"locked", "unlocked"} else None
+
+
+def grade_penalty(render: Render, object: Mapping[str, Any] | None) -> object:
+    """What was deducted from a grade, such as for a late submission; from Moodle 5.0 on."""
+    del render
+    record = object or {}
+    penalty = record.get("penalty") or record.get("deductedmark")
+    return decimal(penalty) if penalty else None
+
+
+def is_preview(record: object) -> bool:
+    """Whether the record of an object is, or belongs to, a teacher's preview of a quiz."""
+    if not isinstance(record, dict):
+        return False
+    attempt = record.get("attempt")
+    return bool(record.get("preview") or (isinstance(attempt, dict) and attempt.get("preview")))
+
+
+def same_grading(render: Render, object: Mapping[str, Any] | None) -> object:
+    """The id of the earlier event that tells the same grading."""
+    earlier = (object or {}).get("samegradingas")
+    if not isinstance(earlier, dict):
+        return None
+    child = _GRADED_BESIDE.get(earlier["eventname"], "")
+    return render.iris.event(earlier["id"], earlier["timecreated"], child)
+
+
+_GRADED_BESIDE = {r"\mod_h5pactivity\event\statement_received": "score"}
+"""Rows whose grading is a derived event: what tells it apart from the others of its row."""
+
+
 EXTENSION_FUNCTIONS: dict[str, tuple[str, Callable[..., object]]] = {
     "change": ("change", change),
+    "completion_state": ("moodle.completionState", completion_state),
+    "discussion_lock": ("moodle.change", discussion_lock),
+    "grade_penalty": ("moodle.gradePenalty", grade_penalty),
     "gradebook": ("gradebook", gradebook),
+    "learner_change": ("moodle.change", learner_change),
+    "learner_due_date": ("moodle.dueDate", learner_due_date),
     "login_as": ("loginAs", login_as),
+    "new_status": ("moodle.newStatus", new_status),
     "overridden_by": ("overriddenBy", overridden_by),
-    "preview": ("preview", preview),
     "submitted_by": ("submittedBy", submitted_by),
 }
-"""Extensions that a recipe may name: their key in the event, and what makes them."""
+"""Extensions that a recipe may name: their key in the event, and what makes them. Facts of Moodle
+have a key that begins with ``moodle.``."""

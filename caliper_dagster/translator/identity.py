@@ -167,6 +167,12 @@ class Iris:
         start = self._namespace.bytes + b"logstore_standard_log:"
         return _urns(_digests(start, names))
 
+    def event(self, log: int, time: int, child: str = "") -> str:
+        """The id of one event; see :meth:`events`."""
+        children = [(0, child)] if child else []
+        ids = self.events(np.array([log]), np.array([time]), children)
+        return str(ids[0].as_py())
+
     def session(self, login: int) -> str:
         """The session that a log-in (its log id) opened."""
         return self.uuid(f"session:{login}")

@@ -70,6 +70,7 @@ _ENTITY_SLOTS = ("object", "generated", "target", "federatedSession")
 _OPTIONAL_SLOTS = (
     "edApp", "generated", "target", "group", "membership", "session", "federatedSession",
 )  # fmt: skip
+_GRADING = ("Graded", "Removed")
 _OUTCOMES = ("event", "derived", "filtered", "failed")
 _FIRST_TIME, _LAST_TIME = 0, 253_402_300_799  # 1970 to 9999
 _NO_TIME = "the time is none between the years 1970 and 9999"
@@ -494,7 +495,9 @@ class _Translation:
                 f'{{"@context":"{self._translator.version.context}","id":"',
                 PlainColumn(ids),
                 *self._slots_and_shapes(order, derived, slots, codes, np.where(failed, 0, seconds)),
-                *extensions.columns(order.rows, self._derived_from(order, ids)),
+                *extensions.columns(
+                    order.rows, self._tells_grading(codes), self._derived_from(order, ids)
+                ),
                 "}",
             ],
             len(order.rows),
@@ -508,6 +511,11 @@ class _Translation:
             self._rows.integers("timecreated")[order.rows],
             zip(order.derived_positions.tolist(), children, strict=True),
         )
+
+    def _tells_grading(self, shapes: Codes) -> Flags:
+        """The events that give or remove a grade."""
+        flags: Flags = np.array([shape.action in _GRADING for shape in self._shapes])[shapes]
+        return flags
 
     def _derived_from(self, order: _Order, ids: pa.StringArray) -> Fragments:
         fragments = Fragments.empty(len(order.rows), b',"derivedFrom":')

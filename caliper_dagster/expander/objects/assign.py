@@ -30,18 +30,41 @@ _SUBMISSION = (
     "id", "assignment", "userid", "groupid", "attemptnumber", "status", "timecreated",
     "timemodified", "timestarted",
 )  # fmt: skip
-_GRADE = ("id", "assignment", "userid", "grader", "grade", "attemptnumber", "timemodified")
+_GRADE = (
+    "id", "assignment", "userid", "grader", "grade", "attemptnumber", "timemodified",
+    "penalty",
+)  # fmt: skip
+_EXTENSION_GRANTED = r"\mod_assign\event\extension_granted"
 _PLUGIN_TABLES = ("assignsubmission_file", "assignsubmission_onlinetext")
 _NO_GRADE = -1.0
 """Moodle's value of ``assign_grades.grade`` for a grade that was removed."""
 
 
 def submissions(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
-    """Submissions: ``assign_submission`` without what was submitted."""
+    """Submissions: ``assign_submission`` without what was submitted.
+
+    One that was submitted by then has ``timesubmitted``.
+    """
     of_plugins = _submissions_of_plugins(lookup, rows)
     ids = [_submission_id(row) or of_plugins.get((row.table, row.id), 0) for row in rows]
     records = lookup.by_id("assign_submission", _SUBMISSION, ids)
-    return [records.get(id_) for id_ in ids]
+    submitted = {
+        id_: {**record, "timesubmitted": _submitted(record)} for id_, record in records.items()
+    }
+    return [
+        (submitted if _is_submitted(records.get(id_), row.time) else records).get(id_)
+        for id_, row in zip(ids, rows, strict=True)
+    ]
+
+
+def _submitted(submission: Record) -> int:
+    """The Unix time of a submission; 0 of a draft."""
+    return int(submission["timemodified"] or 0) if submission["status"] == "submitted" else 0
+
+
+def _is_submitted(submission: Record | None, time: int) -> bool:
+    """Whether a submission was submitted by a time."""
+    return submission is not None and 0 < _submitted(submission) <= time + SECONDS_AFTER_LOG_ROW
 
 
 def _submission_id(row: LogReference) -> int:
@@ -146,12 +169,37 @@ def _was_given(grade: Record, time: int) -> bool:
 
 
 SUBMISSION = ObjectLoader("assign_submission", submissions, _submission_id)
+
+
+def extensions(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
+    """Extensions: ``extensionduedate`` of a learner in an assignment, as it is today."""
+    flags = {
+        (record["assignment"], record["userid"]): {"extensionduedate": record["extensionduedate"]}
+        for record in lookup.database.records(
+            "assign_user_flags",
+            ("assignment", "userid", "extensionduedate"),
+            {
+                "userid": {row.related for row in rows if row.related},
+                "assignment": {_assignment(row) for row in rows},
+            },
+        )
+    }
+    return [flags.get((_assignment(row), row.related)) for row in rows]
+
+
+def _assignment(row: LogReference) -> int:
+    return row.instance or row.id
+
+
 GRADE = ObjectLoader("assign_grades", grades)
 
 LOADERS: Mapping[str, ObjectLoader] = {
     "assign_submission": SUBMISSION,
     "assign_grades": GRADE,
     **dict.fromkeys(_PLUGIN_TABLES, SUBMISSION),
+}
+EVENT_LOADERS: Mapping[str, ObjectLoader] = {
+    _EXTENSION_GRANTED: ObjectLoader("assign_user_flags", extensions, lambda _: 0),
 }
 
 

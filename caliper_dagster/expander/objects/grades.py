@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 
 from caliper_dagster.expander.connection import MoodleDatabase, Record
-from caliper_dagster.expander.event_data import as_id
+from caliper_dagster.expander.event_data import as_id, decode
 from caliper_dagster.expander.lookups import activities
 from caliper_dagster.expander.objects import assign, h5p, lesson, quiz, scorm, workshop
 from caliper_dagster.expander.objects.loader import (
@@ -30,6 +30,7 @@ _ITEM = (
     "scaleid",
 )  # fmt: skip
 _GRADED = r"\core\event\user_graded"
+_DELETED = r"\core\event\grade_deleted"
 _NO_GRADE: Record = {"itemid": 0}
 _MAX_TIME = 2**40
 """Greater than any Unix time."""
@@ -163,6 +164,8 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     }
     attempts = _Attempts(lookup, zip(rows, as_of, strict=True))
     history = _FinalGrades(lookup, zip(rows, item_ids, strict=True))
+    last_rows = _last_rows(lookup.database, rows)
+    penalties = lookup.by_id("grade_grades", ("id", "deductedmark"), [row.id for row in rows])
     records: list[Record | None] = []
     for row, id_, item in zip(rows, item_ids, as_of, strict=True):
         if item is None:
@@ -174,10 +177,41 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
             "item": item.json,
             "module": modules.get(item.activity),
         }
-        if row.event == _GRADED:
-            record["attempt"] = attempts.graded(item, row)
+        last = last_rows.get(row.id) if row.event == _DELETED else row
+        if last is not None:
+            record["attempt"] = attempts.graded(item, last)
+            if row.event == _DELETED:
+                record["lastgraded"] = last.log_id
+        if penalty := penalties.get(row.id, {}).get("deductedmark"):
+            record["deductedmark"] = penalty
         records.append(history.with_final_grade(record, row))
     return records
+
+
+def _last_rows(database: MoodleDatabase, rows: Sequence[LogReference]) -> dict[int, LogReference]:
+    """The last row that tells each grade which was deleted, by the grade's id."""
+    deleted = {row.id: row for row in rows if row.event == _DELETED and row.id}
+    graded = database.records(
+        "logstore_standard_log",
+        ("id", "objectid", "courseid", "timecreated", "other"),
+        {
+            "courseid": {row.course for row in deleted.values()},
+            "objectid": deleted,
+        },
+        "anonymous = 0 AND eventname = :graded",
+        graded=_GRADED,
+    )
+    last: dict[int, LogReference] = {}
+    for found in sorted(graded, key=lambda record: record["id"]):
+        row = deleted[found["objectid"]]
+        if found["id"] < row.log_id:
+            other = decode(found["other"] or "")
+            last[row.id] = row._replace(
+                log_id=found["id"],
+                time=found["timecreated"],
+                other=other if isinstance(other, dict) else {},
+            )
+    return last
 
 
 def _item_ids(lookup: Lookup, rows: Sequence[LogReference]) -> list[int]:
@@ -197,7 +231,7 @@ class _Attempts:
     def __init__(self, lookup: Lookup, graded: Iterable[tuple[LogReference, _Item | None]]) -> None:
         pairs: dict[str, set[tuple[int, int]]] = {}
         for row, item in graded:
-            if item and item.of_attempts and item.activity and row.event == _GRADED and row.learner:
+            if item and item.of_attempts and item.activity and row.learner:
                 module, instance = item.activity
                 pairs.setdefault(module, set()).add((instance, row.learner))
         self._finders: dict[str, FindGradedAttempt] = {

@@ -87,7 +87,8 @@ def lessons(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Lessons that a user starts, resumes or ends: ``id`` and ``attempt``.
 
     The attempt has ``retry`` (completions before it began), ``starttime`` and ``lessontime`` (when
-    the user was last seen in it, at most the time of the row); both are None without a timer.
+    the user was last seen in it, at most the time of the row), both None without a timer, and
+    ``ended`` (whether the row ends it).
     """
     lessons = lookup.by_id("lesson", ("id",), [row.id for row in rows])
     attempts = _Attempts(lookup, {(row.id, row.user) for row in rows if row.user})
@@ -108,12 +109,13 @@ def _attempt(attempts: _Attempts, row: LogReference) -> Record:
     timer = attempts.timer(pair, row.time + (0 if ended else SECONDS_AFTER_LOG_ROW))
     if timer is None:
         retry = attempts.completed(pair, row.time - 1)
-        return {"retry": retry, "starttime": None, "lessontime": None}
+        return {"retry": retry, "starttime": None, "lessontime": None, "ended": int(ended)}
     start = timer["starttime"]
     return {
         "retry": attempts.completed(pair, start),
         "starttime": start,
         "lessontime": max(start, min(timer["lessontime"], row.time)),
+        "ended": int(ended),
     }
 
 

@@ -32,6 +32,7 @@ class LogReference(NamedTuple):
         anonymous: whether the row is anonymous.
         other: decoded event data; empty where it is not a map.
         module: the row's record of the column ``module``; empty where there is none.
+        course: ``courseid``; 0 where there is none.
     """
 
     event: str
@@ -44,6 +45,7 @@ class LogReference(NamedTuple):
     anonymous: bool
     other: dict[str, Any]
     module: Record
+    course: int = 0
 
     @property
     def learner(self) -> int:

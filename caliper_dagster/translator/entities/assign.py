@@ -62,7 +62,8 @@ def submission_attempt(
         assignable=activity_iri(render, cmid, None, "mod_assign"),
         count=submission_count(record),
         dateCreated=time(record.get("timecreated")),
-        startedAtTime=time(record.get("timestarted")),
+        startedAtTime=time(record.get("timestarted") or record.get("timecreated")),
+        endedAtTime=time(record.get("timesubmitted")),
     )
 
 
@@ -154,7 +155,8 @@ def graded_submission(
         assignable=activity(render, cmid, module, "mod_assign", courseid),
         count=submission_count(object),
         dateCreated=time(graded.get("timecreated")),
-        startedAtTime=time(graded.get("timestarted")),
+        startedAtTime=time(graded.get("timestarted") or graded.get("timecreated")),
+        endedAtTime=time(graded.get("timesubmitted")),
     )
 
 

@@ -14,6 +14,7 @@ from caliper_dagster.caliper.entities import (
     DigitalResource,
     DigitalResourceCollection,
     Entity,
+    Iri,
     LearningObjective,
     Message,
     Person,
@@ -101,9 +102,16 @@ def forum_post(
     return Message(
         id=f"{address}#p{objectid}",
         name=text(record, "subject"),
-        replyTo=f"{address}#p{record['parent']}" if record.get("parent") else None,
+        replyTo=_parent(render, address, record) if record.get("parent") else None,
         isPartOf=thread(render, discussion, None, cmid, module, component),
     )
+
+
+def _parent(render: Render, thread_address: str, post: Record) -> Message | Iri:
+    """The post that a post replies to, with its author where the author is known."""
+    address = f"{thread_address}#p{post['parent']}"
+    author = post.get("parentuserid")
+    return Message(id=address, creators=[render.iris.user(author)]) if author else address
 
 
 # Messages

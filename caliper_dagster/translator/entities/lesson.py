@@ -69,6 +69,7 @@ def lesson_attempt(
         assignable=activity_iri(render, cmid, None, "mod_lesson"),
         count=run["retry"] + 1 if run.get("retry") is not None else None,
         startedAtTime=time(started),
+        endedAtTime=time(ended) if run.get("ended") else None,
         duration=duration(ended - started) if started and ended else None,
     )
 

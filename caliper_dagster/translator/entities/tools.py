@@ -116,6 +116,7 @@ def h5p_attempt(
         assignable=activity_iri(render, cmid, module, "mod_h5pactivity"),
         count=record.get("attempt"),
         startedAtTime=time(record.get("timecreated")),
+        endedAtTime=time(record.get("timemodified")) if record.get("completion") else None,
         duration=Duration(f"PT{record['duration']}S") if record.get("duration") else None,
     )
 
