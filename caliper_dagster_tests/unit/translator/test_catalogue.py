@@ -25,6 +25,8 @@ ROW_LEVEL = {
     # The object of these is found in the row: here a quiz, and a tagged blog entry.
     "(by modname)": "Assessment",
     "(tagged item: DigitalResource)": "WebPage",
+    # The log of this row tells no score.
+    r"\core\event\grade_deleted": "Attempt",
     r"\core\event\competency_comment_created": "DigitalResourceCollection",
     r"\block_comments\event\comment_created": "DigitalResourceCollection",
 }

@@ -35,7 +35,12 @@ OBJECT: dict[str, Any] = {
     "maxscore": 4, "rawscore": 1, "options": ["an option"], "scale_item": "a scale word",
     "questionid": 4, "fraction": 0.5, "maxmark": 2.0,
     "submission": {"id": 3, "timecreated": 5},
-    "item": {"gradetype": 1, "grademax": 10},
+    "item": {"gradetype": 1, "grademax": 10, "itemname": "a grade item"},
+    "itemname": "a grade item", "parentuserid": 21, "previousstate": 0, "lastgraded": 900,
+    "timesubmitted": 1_700_000_100, "preview": 1, "penalty": 1.5, "duedate": 1_700_000_000,
+    "samegradingas": {
+        "id": 900, "timecreated": 1_700_000_000, "eventname": r"\core\event\user_graded",
+    },
     "module": {"id": 36, "modname": "quiz", "activity": {"name": "an activity"}},
     "attempt": {"table": "quiz_attempts", "id": 5, "attempt": 2, "userid": 21, "retry": 0},
     "answer": {"id": 3, "correct": 1, "response": "an answer"},
