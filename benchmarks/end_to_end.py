@@ -142,7 +142,7 @@ def _statements(url: str) -> int:
 def server_seconds(url: str) -> float:
     """Processor time of the database server until now; 0 when it is not on this machine."""
     with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
-        file = Path(connection.exec_driver_sql("SELECT pid_file").scalar_one())
+        file = Path(connection.exec_driver_sql("SELECT @@pid_file").scalar_one())
     with suppress(OSError):
         user, system = process_facts(int(file.read_text()))[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")

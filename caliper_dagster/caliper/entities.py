@@ -538,10 +538,10 @@ class SurveyInvitation(DigitalResource):
 
 
 def _classes(base: type[Entity]) -> dict[str, type[Entity]]:
-    found = {base.__name__: base}
+    classes = {base.__name__: base}
     for subclass in base.__subclasses__():
-        found |= _classes(subclass)
-    return found
+        classes |= _classes(subclass)
+    return classes
 
 
 ENTITY_CLASSES = _classes(Entity)

@@ -1,7 +1,7 @@
-"""The rules for entities and values, shared by `finishing` and `validation`.
+"""The rules for entities and values; ``entity_output`` and ``document_rules`` apply them.
 
-Every function returns the problems of what it is given, with paths that start there; callers put
-them below their own keys, so that what is valid costs no path.
+Each function returns the problems of its argument, with paths relative to the argument. A caller
+prefixes its own key, so that no path is built for a valid value.
 """
 
 from __future__ import annotations
@@ -16,19 +16,26 @@ from msgspec.structs import astuple
 
 from caliper_dagster.caliper import vocabulary
 from caliper_dagster.caliper.entities import ENTITY_CLASSES, VALUE_CLASSES, Entity
-from caliper_dagster.caliper.problems import Problem, Problems, article, found, shown, shown_term
+from caliper_dagster.caliper.problems import (
+    Problem,
+    Problems,
+    article,
+    shown,
+    shown_term,
+    violation,
+)
 from caliper_dagster.caliper.ruleset import Holds, Kind, Kinds, Ruleset, is_blank_node, is_iri
 from caliper_dagster.caliper.vocabulary import TERM
 
-_NONE: Problems = ()
-_PLAIN = frozenset({str, int, float, bool})
+_NO_PROBLEMS: Problems = ()
+_PLAIN_TYPES = frozenset({str, int, float, bool})
 _KEYWORDS = frozenset({"id", "type", "@context"})
 
 
 def entity_problems(entity: Mapping[str, Any], rules: Ruleset) -> Problems:
-    """What is wrong with an entity: its type, its id, its properties, and what it holds.
+    """The problems of an entity: its type, its id, its properties and nested objects.
 
-    1.2 Entities; 1.1 section 2.2. A describe's ``@context`` is left to the caller.
+    1.2 Entities; 1.1 section 2.2. The caller checks the ``@context`` of a describe.
     """
     name = entity.get("type")
     kinds = rules.entity(name)
@@ -38,19 +45,19 @@ def entity_problems(entity: Mapping[str, Any], rules: Ruleset) -> Problems:
         return [
             *id_problems(owner, entity, rules),
             *problems,
-            *missing(owner, entity, vocabulary.required(owner)),
+            *missing_properties(owner, entity, vocabulary.required(owner)),
         ]
     if rules.foreign and isinstance(name, str):
         return id_problems("entity", entity, rules)
     if name is None:
-        return found("required", "the entity has no type", "type")
-    return found("type", f"{shown_term(name)} is no entity type of {rules.version}", "type")
+        return violation("required", "the entity has no type", "type")
+    return violation("type", f"{shown_term(name)} is no entity type of {rules.version}", "type")
 
 
 def is_certainly_valid(entity: Entity, rules: Ruleset) -> bool:
-    """Whether an entity has no problems and nothing empty: a quick look that most entities stand.
+    """Whether a fast check finds an entity valid and without empty values; most entities pass.
 
-    False says nothing: then :func:`entity_problems` decides.
+    If it returns False, the entity may still be valid: :func:`entity_problems` decides.
     """
     cls = type(entity)
     if entity.id is None:
@@ -65,13 +72,13 @@ def is_certainly_valid(entity: Entity, rules: Ruleset) -> bool:
 
 
 def _tests(cls: type[Entity], rules: Ruleset) -> Sequence[Holds]:
-    """For each field of a class what certainly holds of a valid value."""
+    """For each field of a class, a test that only valid values pass."""
     name = cls.__name__
     kinds = rules.entity(name)
     if kinds is None or vocabulary.required(name):
         return (_never,) * len(cls.__struct_fields__)
     return [
-        _is_name if field == "id" else _test(kinds[field], rules) if field in kinds else _never
+        _is_named_id if field == "id" else _test(kinds[field], rules) if field in kinds else _never
         for field in cls.__struct_fields__
     ]
 
@@ -80,13 +87,13 @@ def _never(_: object) -> bool:
     return False
 
 
-def _is_name(value: object) -> bool:
-    return type(value) is str and _names(value)
+def _is_named_id(value: object) -> bool:
+    return type(value) is str and _is_named_iri(value)
 
 
 @lru_cache(maxsize=50_000)
-def _names(iri: str) -> bool:
-    """Whether this is the IRI of a thing that is not anonymous; each is found in many entities."""
+def _is_named_iri(iri: str) -> bool:
+    """Whether this is the IRI of an entity that is not anonymous. Many entities share an IRI."""
     return is_iri(iri) and not iri.startswith(TERM)
 
 
@@ -101,17 +108,17 @@ def _test(kind: Kind, rules: Ruleset) -> Holds:
     if kind.holds is None:
         return _never
     if kind.plain is None:  # a map, or a term
-        return _filled(kind.holds)
+        return _term_or_map_test(kind.holds)
     if kind.plain(""):
         return lambda value: type(value) is str and value != ""
     return kind.plain
 
 
-def _filled(holds: Holds) -> Holds:
+def _term_or_map_test(holds: Holds) -> Holds:
     """A term, or a map of plain values that is not empty."""
     return lambda value: (
         holds(value)
-        and (type(value) is not dict or (bool(value) and all(map(_is_plain, value.values()))))
+        and (type(value) is not dict or (bool(value) and all(map(_is_plain_value, value.values()))))
     )
 
 
@@ -132,8 +139,8 @@ def _value_type_test(name: str, rules: Ruleset) -> Holds:
     )
 
 
-def _is_plain(item: object) -> bool:
-    return type(item) in _PLAIN and item != "" and not _is_no_number(item)
+def _is_plain_value(item: object) -> bool:
+    return type(item) in _PLAIN_TYPES and item != "" and not _is_not_finite(item)
 
 
 def _reference_test(types: str, rules: Ruleset) -> Holds:
@@ -141,38 +148,38 @@ def _reference_test(types: str, rules: Ruleset) -> Holds:
 
     def test(value: Any) -> bool:  # noqa: ANN401 - whatever a property holds
         if type(value) is str:
-            return _names(value)
+            return _is_named_iri(value)
         return type(value) in fitting and is_certainly_valid(value, rules)
 
     return test
 
 
 def id_problems(owner: str, entity: Mapping[str, Any], rules: Ruleset) -> Problems:
-    """What is wrong with the id of an entity (1.2, Identifiers and Anonymous Entities)."""
+    """The problems of the id of an entity (1.2, Identifiers and Anonymous Entities)."""
     value = entity.get("id")
     if not is_iri(value) and (rules.strict or not is_blank_node(value)):
         rule = "id" if value is not None else "required"
-        return found(rule, f"the id of {article(owner)} is no IRI", "id")
+        return violation(rule, f"the id of {article(owner)} is no IRI", "id")
     anonymous = anonymous_type(value)
     if anonymous is None:
-        return _NONE
+        return _NO_PROBLEMS
     if anonymous != owner and owner in vocabulary.ENTITY_TYPES:
-        return found(
+        return violation(
             "anonymous", f"{article(owner)} has the anonymous id of {article(anonymous)}", "id"
         )
-    return _too_much(owner, entity) if rules.strict else _NONE
+    return _excess_properties(owner, entity) if rules.strict else _NO_PROBLEMS
 
 
-def _too_much(owner: str, entity: Mapping[str, Any]) -> Problems:
-    """What an anonymous entity says of itself although it "may not be appropriate to"."""
+def _excess_properties(owner: str, entity: Mapping[str, Any]) -> Problems:
+    """Properties of an anonymous entity that "may not be appropriate" for it."""
     if vocabulary.is_a(owner, "Agent"):
-        told = entity.keys() - vocabulary.ANONYMOUS_AGENT_PROPERTIES
+        excess = entity.keys() - vocabulary.ANONYMOUS_AGENT_PROPERTIES
     else:
-        told = entity.keys() & vocabulary.NOT_ANONYMOUS_PROPERTIES
+        excess = entity.keys() & vocabulary.NOT_ANONYMOUS_PROPERTIES
     return [
         problem
-        for key in sorted(told, key=str)
-        for problem in found("anonymous", f"an anonymous {owner} has {shown(key)}", key)
+        for key in sorted(excess, key=str)
+        for problem in violation("anonymous", f"an anonymous {owner} has {shown(key)}", key)
     ]
 
 
@@ -184,22 +191,22 @@ def anonymous_type(iri: object) -> str | None:
     return name if name in vocabulary.ENTITY_TYPES else None
 
 
-def missing(owner: str, item: Mapping[str, Any], required: Collection[str]) -> Problems:
-    """Which properties are required and not there."""
+def missing_properties(owner: str, item: Mapping[str, Any], required: Collection[str]) -> Problems:
+    """The problems of required properties that are missing."""
     if not required:
-        return _NONE
+        return _NO_PROBLEMS
     return [
         problem
         for name in required
         if name not in item
-        for problem in found("required", f"{owner} has no {name}", name)
+        for problem in violation("required", f"{owner} has no {name}", name)
     ]
 
 
 def property_problems(
     owner: str, item: Mapping[str, Any], kinds: Kinds, rules: Ruleset
 ) -> list[Problem]:
-    """What is wrong with the properties of an object of a known type.
+    """The problems of the properties of an object of a known type.
 
     Args:
         owner: type of the object.
@@ -212,25 +219,25 @@ def property_problems(
         kind = kinds.get(key)
         if kind is not None:
             if kind.plain is not None and kind.plain(value) and value:
-                continue  # most values: nothing more to ask
+                continue  # most values need no further check
             for problem in value_problems(owner, key, kind, value, rules):
-                problems.append(problem.below(key))  # noqa: PERF401 - mostly there is none
+                problems.append(problem.below(key))  # noqa: PERF401 - usually there is none
         elif key not in _KEYWORDS:
-            problems += _unknown(owner, key, rules)
+            problems += _unknown_property(owner, key, rules)
     return problems
 
 
-def _unknown(owner: str, key: object, rules: Ruleset) -> Problems:
+def _unknown_property(owner: str, key: object, rules: Ruleset) -> Problems:
     sentence = f"{owner} has no property {shown(key)}"
     if key in rules.terms:
-        return found("property", sentence, key)
+        return violation("property", sentence, key)
     if rules.foreign:
-        return _NONE
-    return found("term", f"{sentence}, and the JSON-LD context does not define it", key)
+        return _NO_PROBLEMS
+    return violation("term", f"{sentence}, and the JSON-LD context does not define it", key)
 
 
 def value_problems(owner: str, key: str, kind: Kind, value: Any, rules: Ruleset) -> Problems:  # noqa: ANN401
-    """What is wrong with the value of a property.
+    """The problems of the value of a property.
 
     Args:
         owner: type of the object that has the property.
@@ -240,33 +247,41 @@ def value_problems(owner: str, key: str, kind: Kind, value: Any, rules: Ruleset)
         rules: the rules of the document's version.
     """
     if value is None:
-        return found("empty", f"{owner}.{key} is null")
+        return violation("empty", f"{owner}.{key} is null")
     if not kind.many:
-        return _single(owner, key, kind, value, rules)
+        return _single_value_problems(owner, key, kind, value, rules)
     if not isinstance(value, list):
-        return found(kind.rule, f"{owner}.{key} must be a list")
+        return violation(kind.rule, f"{owner}.{key} must be a list")
     if rules.strict and not value:
-        return found("empty", f"{owner}.{key} is empty")
+        return violation("empty", f"{owner}.{key} is empty")
     return [
         problem.below(number)
         for number, item in enumerate(value)
-        for problem in _single(owner, key, kind, item, rules)
+        for problem in _single_value_problems(owner, key, kind, item, rules)
     ]
 
 
-def _single(owner: str, key: str, kind: Kind, value: Any, rules: Ruleset) -> Problems:  # noqa: ANN401
+def _single_value_problems(
+    owner: str,
+    key: str,
+    kind: Kind,
+    value: Any,  # noqa: ANN401
+    rules: Ruleset,
+) -> Problems:
     if kind.entity:
-        return _reference(owner, key, kind, value, rules)
+        return _reference_problems(owner, key, kind, value, rules)
     if kind.value:
         return value_type_problems(f"{owner}.{key}", value, kind.value, rules)
     if kind.holds is not None and not kind.holds(value):
-        return found(kind.rule, f"{owner}.{key} must be {kind.what}")
+        return violation(kind.rule, f"{owner}.{key} must be {kind.what}")
     if rules.strict and not kind.many and (value == "" or isinstance(value, dict)):
-        return _empty(f"{owner}.{key}", value)
-    return _NONE
+        return _empty_value_problems(f"{owner}.{key}", value)
+    return _NO_PROBLEMS
 
 
-def _reference(owner: str, key: str, kind: Kind, value: object, rules: Ruleset) -> Problems:
+def _reference_problems(
+    owner: str, key: str, kind: Kind, value: object, rules: Ruleset
+) -> Problems:
     """An entity in line, or the IRI of one (1.2, Types and Type Coercion)."""
     if isinstance(value, dict):
         problems = entity_problems(value, rules)
@@ -274,18 +289,18 @@ def _reference(owner: str, key: str, kind: Kind, value: object, rules: Ruleset) 
         if "@context" in value:
             problems = [*problems, *_nested_context(owner, key, rules)]
     elif is_iri(value) or (is_blank_node(value) and not rules.strict):
-        problems, name = _NONE, anonymous_type(value)
+        problems, name = _NO_PROBLEMS, anonymous_type(value)
     else:
-        return found(kind.rule, f"{owner}.{key} must be {kind.what}")
+        return violation(kind.rule, f"{owner}.{key} must be {kind.what}")
     if (
         isinstance(name, str)
         and name in vocabulary.ENTITY_TYPES
         and not vocabulary.fits(name, kind.entity)
     ):
-        wanted = kind.what.removesuffix(" or an IRI")
+        expected = kind.what.removesuffix(" or an IRI")
         return [
             *problems,
-            *found(kind.rule, f"{owner}.{key} must be {wanted}, not {article(name)}"),
+            *violation(kind.rule, f"{owner}.{key} must be {expected}, not {article(name)}"),
         ]
     return problems
 
@@ -293,46 +308,48 @@ def _reference(owner: str, key: str, kind: Kind, value: object, rules: Ruleset) 
 def _nested_context(owner: str, key: str, rules: Ruleset) -> Problems:
     """Nested objects need no context of their own; that they have one is legal JSON-LD."""
     if not rules.strict:
-        return _NONE
-    return found("context", f"{owner}.{key} has a @context of its own", "@context")
+        return _NO_PROBLEMS
+    return violation("context", f"{owner}.{key} has a @context of its own", "@context")
 
 
 def value_type_problems(where: str, value: object, name: str, rules: Ruleset) -> Problems:
-    """What is wrong with an object that has a type but no id, such as a SystemIdentifier.
+    """The problems of an object that has a type but no id, such as a SystemIdentifier.
 
     Args:
-        where: how a sentence names its place.
-        value: what is there.
-        name: the type that it must have.
+        where: the path that a sentence shows.
+        value: the value.
+        name: the required type.
         rules: the rules of the document's version.
     """
     if not isinstance(value, dict) or value.get("type") != name:
-        return found("value", f"{where} must be {article(name)}")
+        return violation("value", f"{where} must be {article(name)}")
     problems = property_problems(name, value, rules.value_type(name), rules)
     if "id" in value:
-        problems += found("property", f"{name} has no property id", "id")
-    problems += missing(name, value, vocabulary.required(name))
+        problems += violation("property", f"{name} has no property id", "id")
+    problems += missing_properties(name, value, vocabulary.required(name))
     return problems
 
 
-def _is_no_number(value: object) -> bool:
+def _is_not_finite(value: object) -> bool:
     """Whether this is a float that JSON cannot hold; it would be written as null."""
     return type(value) is float and not isfinite(value)
 
 
-def _empty(where: str, value: object) -> Problems:
-    """What is null or empty in a text or map, at any depth; list items have their meaning."""
-    if value is None or _is_no_number(value):
-        return found("empty", f"something in {where} is null")
+def _empty_value_problems(where: str, value: object) -> Problems:
+    """Null or empty values in a text or map, at any depth; an item of a list may be empty."""
+    if value is None or _is_not_finite(value):
+        return violation("empty", f"something in {where} is null")
     if value == "" or value == [] or value == {}:
-        return found("empty", f"something in {where} is empty")
+        return violation("empty", f"something in {where} is empty")
     if isinstance(value, dict):
-        return [p.below(key) for key, item in value.items() for p in _empty(where, item)]
+        return [
+            p.below(key) for key, item in value.items() for p in _empty_value_problems(where, item)
+        ]
     if isinstance(value, list):
         return [
             p.below(number)
             for number, item in enumerate(value)
             if isinstance(item, dict | list)
-            for p in _empty(where, item)
+            for p in _empty_value_problems(where, item)
         ]
-    return _NONE
+    return _NO_PROBLEMS

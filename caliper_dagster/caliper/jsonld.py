@@ -1,7 +1,7 @@
 """The terms that Caliper's JSON-LD contexts define, from the copies in ``contexts/``.
 
 A JSON-LD consumer silently drops what its context does not define, so a key or a type that is not
-among these terms is lost on the way.
+among these terms does not reach its user.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _FILES = {version.context: f"caliper-{version.name}.jsonld" for version in VERSI
 def terms(context: str) -> frozenset[str]:
     """Every term that a context defines, itself or through another that it names.
 
-    Read from the package once, when it is first asked for.
+    The first call reads it from the package.
 
     Args:
         context: IRI of one of Caliper's contexts.
     """
     folder = resources.files("caliper_dagster.caliper") / "contexts"
     definition = orjson.loads((folder / _FILES[context]).read_bytes())["@context"]
-    found: set[str] = set()
+    defined: set[str] = set()
     for part in definition if isinstance(definition, list) else [definition]:
-        found |= terms(part) if isinstance(part, str) else part.keys()
-    return frozenset(found)
+        defined |= terms(part) if isinstance(part, str) else part.keys()
+    return frozenset(defined)

@@ -1,6 +1,6 @@
-"""What is wrong with a Caliper document: where, by which rule, in a sentence without the value.
+"""Problems of a Caliper document: the place, the broken rule, and a sentence without values.
 
-Values of events can be personal, so neither a sentence nor a path holds one. Names do occur: of
+Values of events can be personal, so no sentence and no path holds one. Both can hold names of
 types, properties and terms of the vocabulary.
 """
 
@@ -27,7 +27,7 @@ RULES = {
     "envelope": "1.2 Envelope; 1.1 section 5.2",
     "table": "caliper_dagster.core.frames.CALIPER_EVENTS",
 }
-"""Rules by their id: where Caliper says so (the last one: where we do)."""
+"""Section of the standard by id of the rule; the last rule is this project's own."""
 
 _NAME = re.compile(r"@?[A-Za-z_][\w.:/#-]{0,99}", re.ASCII)
 _POSITION = re.compile(r"/[0-9]+")
@@ -36,12 +36,12 @@ _TERM = re.compile(r"[A-Z][A-Za-z]{0,49}(#[A-Z][A-Za-z-]{0,49})?")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong.
+    """One violation of a rule.
 
     Attributes:
-        path: where, as a JSON pointer; a key that does not look like a name is a ``?``.
-        rule: which of :data:`RULES`.
-        sentence: what is wrong.
+        path: JSON pointer to the value; a key that does not look like a name is shown as ``?``.
+        rule: one of :data:`RULES`.
+        sentence: description of the violation.
     """
 
     path: str
@@ -50,12 +50,12 @@ class Problem:
 
     @property
     def section(self) -> str:
-        """Where Caliper says so."""
+        """The section of the standard that states the rule."""
         return RULES[self.rule]
 
     @property
     def kind(self) -> Problem:
-        """The problem with a ``*`` for each position in a list: what many documents share."""
+        """The problem with a ``*`` for each position in a list: the same in many documents."""
         return Problem(_POSITION.sub("/*", self.path), self.rule, self.sentence)
 
     def below(self, key: object) -> Problem:
@@ -66,8 +66,8 @@ class Problem:
 Problems = Sequence[Problem]
 
 
-def found(rule: str, sentence: str, key: object = None) -> list[Problem]:
-    """A single problem, of an object itself or of what it has under ``key``."""
+def violation(rule: str, sentence: str, key: object = None) -> list[Problem]:
+    """A list with one problem: of an object itself, or of its value under ``key``."""
     return [Problem("" if key is None else f"/{_pointer(key)}", rule, sentence)]
 
 
@@ -77,12 +77,12 @@ def article(types: str) -> str:
 
 
 def shown(name: object) -> str:
-    """A name as a sentence may show it; what does not look like one stays hidden."""
+    """A name as a sentence shows it; anything that does not look like a name is hidden."""
     return name if isinstance(name, str) and _NAME.fullmatch(name) else "…"
 
 
 def shown_term(term: object) -> str:
-    """A type, action, profile or role as a sentence may show it."""
+    """A type, action, profile or role as a sentence shows it."""
     return term if isinstance(term, str) and _TERM.fullmatch(term) else "this"
 
 

@@ -1,6 +1,7 @@
 """What the ``@context`` of a document makes available: types, properties and terms of a version.
 
-The tables are ``vocabulary``'s; here they are made ready for checking, once for each ruleset.
+The tables are in ``vocabulary``. A :class:`Ruleset` holds them in the form that checks need, once
+for each version and set of contexts.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from caliper_dagster.caliper.vocabulary import SENT_ALTHOUGH_UNDEFINED
 
 Holds = Callable[[Any], bool]
 
-_ACTIONS_NAMED = 6
+_MAX_ACTIONS_LISTED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,13 @@ class Kind:
     """What a property may hold.
 
     Attributes:
-        what: how a sentence says it.
-        many: whether it is a list of that.
-        holds: whether a plain value is right; None for objects.
+        what: the words for it in a sentence.
+        many: whether it is a list of such values.
+        holds: the test of a plain value; None for objects.
         entity: types of the entity or reference, as ``A|B``.
         value: the type among ``VALUE_TYPES``.
         rule: the rule that a wrong value breaks.
-        plain: ``holds`` where nothing else is to be asked of a value that is not empty.
+        plain: the same as ``holds`` if a value that is not empty needs no other check.
     """
 
     what: str
@@ -58,8 +59,8 @@ class Ruleset:
         version: the version.
         terms: what the Caliper contexts define.
         foreign: whether other contexts define further types and properties.
-        strict: whether what only should not be counts as a problem, too: null or empty values,
-            what the context does not define, blank nodes, events without profile.
+        strict: whether what the standard only advises against is a problem: null or empty values,
+            terms that the context does not define, blank nodes, events without profile.
         tests: by class, tests of :func:`entity_rules.is_certainly_valid`.
     """
 
@@ -73,10 +74,10 @@ class Ruleset:
     _events: dict[tuple[str, str], Kinds] = field(default_factory=dict)
 
     def has(self, name: str, since: str | None = None) -> bool:
-        """Whether a name of the text's tables exists here.
+        """Whether a name from the tables of the standard exists in this version.
 
-        What a later version brought exists where an extension context defines it. Strictly, only
-        what the context defines exists, as everything else is lost by a JSON-LD consumer.
+        A name of a later version exists if an extension context defines it. With ``strict``, only
+        names that the context defines exist, because a JSON-LD consumer drops all others.
         """
         if name in self.terms:
             return True
@@ -86,8 +87,8 @@ class Ruleset:
 
     def has_event_type(self, name: object) -> bool:
         """Whether this is an event type."""
-        known = vocabulary.EVENT_TYPES.get(name) if isinstance(name, str) else None
-        return known is not None and self.has(str(name), known.since)
+        event_type = vocabulary.EVENT_TYPES.get(name) if isinstance(name, str) else None
+        return event_type is not None and self.has(str(name), event_type.since)
 
     def actions(self, event_type: str) -> frozenset[str]:
         """The actions of an event type."""
@@ -101,7 +102,7 @@ class Ruleset:
         return self.has(name, vocabulary.ACTIONS[name])
 
     def entity(self, name: object) -> Kinds | None:
-        """The properties of an entity type; None when it does not exist here."""
+        """The properties of an entity type; None if this version does not have it."""
         if not isinstance(name, str):
             return None
         if name not in self._entities:
@@ -127,30 +128,30 @@ class Ruleset:
         return self._events[key]
 
     def _event(self, event_type: str, action: str) -> Kinds:
-        named = {
+        slots = {
             name: "@" + vocabulary.slot(event_type, action, name, self.version)
             for name in ("actor", "object", "generated", "target", "referrer")
         }
         kinds = {
             key: kind
-            for key, kind in self._kinds(vocabulary.EVENT_PROPERTIES | named).items()
+            for key, kind in self._kinds(vocabulary.EVENT_PROPERTIES | slots).items()
             if vocabulary.has_event_property(key, self.version)
         }
-        for name in named:
+        for name in slots:
             kinds[name] = replace(kinds[name], rule="slot")
         kinds["id"] = replace(kinds["id"], rule="id")
-        legal = self.actions(event_type)
+        actions = self.actions(event_type)
         kinds["action"] = Kind(
-            self._what_action(event_type, legal),
-            holds=lambda value: isinstance(value, str) and value in legal,
+            self._describe_actions(event_type, actions),
+            holds=lambda value: isinstance(value, str) and value in actions,
             rule="action",
         )
         return kinds
 
-    def _what_action(self, event_type: str, legal: frozenset[str]) -> str:
-        if len(legal) > _ACTIONS_NAMED:
-            return f"one of the {len(legal)} actions of {event_type} in {self.version}"
-        return " or ".join(sorted(legal))
+    def _describe_actions(self, event_type: str, actions: frozenset[str]) -> str:
+        if len(actions) > _MAX_ACTIONS_LISTED:
+            return f"one of the {len(actions)} actions of {event_type} in {self.version}"
+        return " or ".join(sorted(actions))
 
     def _kinds(self, properties: Mapping[str, str]) -> Kinds:
         kinds = {}
@@ -209,27 +210,27 @@ def ruleset_of_context(context: object, *, strict: bool) -> Ruleset | str:
 
     Args:
         context: value of ``@context``.
-        strict: see :class:`Ruleset`; then only the plain IRI of a context will do.
+        strict: see :class:`Ruleset`; then only the plain IRI of a context is valid.
 
     Returns:
-        The ruleset, or a sentence that says what is wrong.
+        The ruleset, or a sentence that describes the problem.
     """
     parts = context if isinstance(context, list) else [context]
     if isinstance(context, dict):
         return "@context must be the IRI of Caliper's context, not a context in line"
     last = parts[-1] if parts else None
     if not isinstance(last, str) or last not in _VERSIONS:
-        place = "end with" if isinstance(context, list) else "be"
-        return f"@context must {place} the IRI of a Caliper context"
+        verb = "end with" if isinstance(context, list) else "be"
+        return f"@context must {verb} the IRI of a Caliper context"
     if strict and isinstance(context, list):
         return "@context must be the IRI of Caliper's context alone"
     if not all(isinstance(part, str | dict) for part in parts):
         return "@context must be a list of IRIs and contexts"
-    ours = [part for part in parts if isinstance(part, str) and part in _VERSIONS]
+    caliper_contexts = [part for part in parts if isinstance(part, str) and part in _VERSIONS]
     return ruleset(
         _VERSIONS[last],
-        frozenset(ours) - {version.context for version in VERSIONS},
-        foreign=len(ours) < len(parts),
+        frozenset(caliper_contexts) - {version.context for version in VERSIONS},
+        foreign=len(caliper_contexts) < len(parts),
         strict=strict,
     )
 
@@ -252,12 +253,12 @@ _BLANK_NODE = re.compile(r"_:[^\s:/]+")
 
 
 def _is_time(value: object) -> bool:
-    """A time that exists, in UTC with exactly three digits of a second."""
-    return isinstance(value, str) and _says_time(value)
+    """An existing time in UTC, with exactly three digits after the seconds."""
+    return isinstance(value, str) and _is_existing_time(value)
 
 
 @lru_cache(maxsize=20_000)
-def _says_time(text: str) -> bool:
+def _is_existing_time(text: str) -> bool:
     if not _TIME.fullmatch(text):
         return False
     try:
@@ -280,10 +281,10 @@ def _is_event_id(value: object) -> bool:
 
 
 def is_iri(value: object) -> bool:
-    """Whether this is an absolute IRI; one of the web must name its host."""
+    """Whether this is an absolute IRI; one with ``http`` or ``https`` must have a host."""
     if not isinstance(value, str):
         return False
-    if value.isascii() and _WEB.match(value):  # most are: the same rule without going by character
+    if value.isascii() and _WEB.match(value):  # most are; the same rule, but faster
         return len(value.encode().translate(None, _NEVER_IN_IRI)) == len(value)
     return _IRI.fullmatch(value) is not None
 
@@ -307,8 +308,8 @@ PLAIN_KINDS: dict[str, tuple[str, Holds]] = {
     "eventid": ("urn:uuid: and a UUID", _is_event_id),
     "map": ("a map", lambda value: isinstance(value, dict)),
 }
-"""How a sentence names each kind, and whether a value is of it. JSON's 10.0 is a float, 10 an int;
-the difference is Caliper's, too (1.2, Score: "a number with a fractional part")."""
+"""The words for each kind in a sentence, and its test. JSON's 10.0 is a float, 10 an int; Caliper
+distinguishes them, too (1.2, Score: "a number with a fractional part")."""
 
 _TERMS = {name: name for name in vocabulary.TERMS} | {
     "messagetype": "message type",

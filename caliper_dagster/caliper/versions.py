@@ -1,8 +1,7 @@
 """The versions of Caliper, in their order, and the step from each one down to the one before.
 
-The one place that knows which versions there are. Tables say ``since="1.2"``; whether a version has
-something is a question to :meth:`Version.has`. A new version is a value more in :data:`VERSIONS`,
-with its step.
+This module alone lists the versions. Tables say ``since="1.2"``; :meth:`Version.has` tells whether
+a version has such an item. To add a version, append it to :data:`VERSIONS`, with its step.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 VersionName = Literal["v1p2", "v1p1"]
-"""What users type and what tables hold."""
+"""The name of a version in settings and tables."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """What becomes of what a version has and the version before it lacks.
+    """How to express the additions of a version in the version before it.
 
     An entity type without an entry becomes the nearest supertype that the older version has, an
     event type the generic ``Event``; properties move to ``extensions``.
@@ -40,8 +39,8 @@ class Version:
     """A version of Caliper. There is one object for each, so ``is`` compares them.
 
     Attributes:
-        name: what users type, such as ``v1p2``.
-        number: what the standard calls it, such as ``1.2``.
+        name: its name in settings and tables, such as ``v1p2``.
+        number: its number in the standard, such as ``1.2``.
         context: IRI of its JSON-LD context.
         extension_contexts: IRIs of contexts that add profiles of the next version, by profile.
         step: from this version down to the one before; None for the oldest.
@@ -57,7 +56,7 @@ class Version:
         return self.name
 
     def has(self, since: str) -> bool:
-        """Whether this version has what exists since another one, given by its number."""
+        """Whether this version has what the version with this number introduced."""
         return _parts(self.number) >= _parts(since)
 
 
@@ -118,7 +117,7 @@ VERSIONS = (V1P1, V1P2)
 OLDEST, NEWEST = VERSIONS[0], VERSIONS[-1]
 
 BY_NAME: Mapping[str, Version] = {version.name: version for version in VERSIONS}
-"""Versions by what users type."""
+"""Versions by name."""
 
 
 def steps_down(version: Version) -> Iterator[tuple[Step, Version]]:

@@ -2,7 +2,7 @@
 
 The one place that knows the standard's vocabulary, for 1.2 and 1.1 (the final texts; tables of
 Events, Entities and Actions). Recipes are checked against it when they are loaded, entities when
-they are rendered, whole documents by ``validation``. It knows nothing of Moodle.
+they are rendered, whole documents by ``document_rules``. It does not know Moodle.
 """
 
 from __future__ import annotations
@@ -193,8 +193,8 @@ _PROPERTIES_SINCE: dict[str, str] = {}
 def _parse_entities() -> dict[str, EntityType]:
     types = {}
     for line in _ENTITIES.strip().splitlines():
-        head, _, items = line.partition(":")
-        (name, since), supertypes = _since(head.split()[0]), head.split()[1]
+        declaration, _, items = line.partition(":")
+        (name, since), supertypes = _since(declaration.split()[0]), declaration.split()[1]
         properties = {}
         for item in items.split():
             key, kind = item.split(":", 1)
@@ -252,7 +252,7 @@ _REQUIRED = {
 
 ANONYMOUS_AGENT_PROPERTIES = frozenset({"@context", "id", "type"})
 NOT_ANONYMOUS_PROPERTIES = frozenset({"name", "description", "otherIdentifiers"})
-"""What an anonymous entity that is no agent must not have; an anonymous agent has nothing else."""
+"""The only properties of an anonymous agent; those that no other anonymous entity may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +311,7 @@ EVENT_TYPES = {
         since="1.2",
     ),
     "SearchEvent": _event("Person", "Searched", "Entity", since="1.2"),
-    # Nor TimedOut, which is another kind of event (see below) and never occurs in Moodle's log.
+    # Without TimedOut: its actor and object differ (see below), and Moodle's log never has it.
     "SessionEvent": _event("Person", "LoggedIn LoggedOut", "SoftwareApplication"),
     "SurveyEvent": _event("Person", "OptedIn OptedOut", "Survey", since="1.2"),
     "SurveyInvitationEvent": _event(
@@ -324,10 +324,10 @@ EVENT_TYPES = {
     "ViewEvent": _event("Person", "Viewed", "DigitalResource Result"),
     "Event": _event("Person SoftwareApplication", None, "Entity"),
 }
-"""What people do, and what the application does for them, as a recipe may say it."""
+"""The event types and actions that a recipe may use: of people, and of the application for them."""
 
 _NOT_BY_RECIPE = {"SessionEvent": frozenset({"TimedOut"})}
-"""Actions that change who acts on what, which a recipe cannot say."""
+"""Actions whose actor and object differ from those of their event type; no recipe may use them."""
 
 _DEPRECATED = {
     (
@@ -379,8 +379,8 @@ _SLOTS = {
     "ViewEvent": {"target": "Frame|MediaLocation"},
     "ViewEvent 1.1": {"target": "Frame"},
 }
-"""What the entities of an event must be, by action or version before in general; actor and object
-where :data:`EVENT_TYPES` does not say all."""
+"""The types that the entities of an event must have. An entry for an action or a version comes
+before the general one. Actor and object are listed where :data:`EVENT_TYPES` is not sufficient."""
 
 _PROFILE_OF_EVENT = {
     "AnnotationEvent": "AnnotationProfile",
@@ -425,7 +425,7 @@ def is_a(entity_type: str, ancestor: str) -> bool:
 
 @cache
 def properties(entity_type: str) -> dict[str, str]:
-    """All properties of an entity type, own and inherited, with their kinds."""
+    """All properties of an entity type, declared and inherited, with their kinds."""
     entity = ENTITY_TYPES[entity_type]
     inherited: dict[str, str] = {}
     for supertype in entity.supertypes:
@@ -441,9 +441,9 @@ def fits(entity_type: str, ancestors: str) -> bool:
 
 @cache
 def required(owner: str, action: str = "") -> tuple[str, ...]:
-    """The properties that an object must have beside ``id`` and ``type``.
+    """The properties that an object must have in addition to ``id`` and ``type``.
 
-    An event (``owner`` is an event type) must have its own ``id`` and ``type`` named, too.
+    Those of an event (``owner`` is an event type) include ``id`` and ``type``.
     """
     if owner in EVENT_TYPES:
         return _REQUIRED["Event"] + _REQUIRED.get(f"{owner}/{action}", ())
@@ -451,7 +451,7 @@ def required(owner: str, action: str = "") -> tuple[str, ...]:
 
 
 def event_actions(event_type: str, version: Version, *, strict: bool) -> frozenset[str]:
-    """Every action of an event type, also of those that not every version has.
+    """Every action of an event type, including those that some versions lack.
 
     Args:
         event_type: type of the event.
@@ -468,7 +468,7 @@ def event_actions(event_type: str, version: Version, *, strict: bool) -> frozens
 
 
 def slot(event_type: str, action: str, name: str, version: Version) -> str:
-    """Which entity types an event of this type may have there, as ``A|B``.
+    """The entity types that a slot of an event may hold, as ``A|B``.
 
     Args:
         event_type: type of the event.
@@ -496,9 +496,9 @@ def profiles(event_type: str, object_type: str | None) -> frozenset[str]:
         return frozenset({_PROFILE_OF_EVENT[event_type]})
     if object_type == "Result":
         return frozenset({"GradingProfile"})
-    named = {name for _, name in _PROFILE_OF_OBJECT} | {"ReadingProfile"}
+    by_object = {name for _, name in _PROFILE_OF_OBJECT} | {"ReadingProfile"}
     viewed_result = event_type == "ViewEvent" and object_type is None
-    return frozenset(named if viewed_result else named - {"GradingProfile"})
+    return frozenset(by_object if viewed_result else by_object - {"GradingProfile"})
 
 
 @cache
@@ -559,7 +559,7 @@ def has_event_property(name: str, version: Version) -> bool:
     return version.has(_EVENT_PROPERTIES_SINCE.get(name, OLDEST.number))
 
 
-# An older version from a model of the newest one
+# From the newest version to an older one
 
 
 def event_in(version: Version, event_type: str, action: str) -> tuple[str, str]:
@@ -594,7 +594,7 @@ def entity_in(version: Version, entity: Mapping[str, Any]) -> dict[str, Any]:
     Types become older ones; properties that the older version, or the older type, does not have go
     to ``extensions``.
     """
-    found: dict[str, Any] = {}
+    converted: dict[str, Any] = {}
     moved: dict[str, Any] = {}
     entity_type = entity_type_in(version, entity["type"])
     allowed = {"id", "type", *properties(entity_type)}
@@ -604,10 +604,10 @@ def entity_in(version: Version, entity: Mapping[str, Any]) -> dict[str, Any]:
         elif not has_property(key, version):
             moved[key] = value
         else:
-            place = found if key in allowed else moved
-            place[key] = _value_in(version, value)
-    found["type"] = entity_type
-    return {**found, "extensions": moved} if moved else found
+            destination = converted if key in allowed else moved
+            destination[key] = _value_in(version, value)
+    converted["type"] = entity_type
+    return {**converted, "extensions": moved} if moved else converted
 
 
 def _value_in(version: Version, value: object) -> object:

@@ -75,9 +75,11 @@ _LOG_COLUMNS = (
     Column("component", REPEATED, "plugin that raised it, such as mod_quiz"),
     Column("action", REPEATED, "what was done: the last word of the class name"),
     Column("target", REPEATED, "what it was done to: the rest of the class name"),
-    Column("objecttable", REPEATED, "table of objectid; some plugins name another table"),
+    Column(
+        "objecttable", REPEATED, "table of objectid, as the event declares it (sometimes wrong)"
+    ),
     Column("objectid", INTEGER, "id of the object in objecttable"),
-    Column("crud", REPEATED, "c, r, u or d: create, read, update, delete, as the event declares"),
+    Column("crud", REPEATED, "c, r, u or d, as the event declares it (sometimes wrong)"),
     Column("edulevel", INTEGER, "0 other, 1 teaching, 2 participating"),
     Column("contextid", INTEGER, "id of the context"),
     Column(

@@ -91,6 +91,7 @@ def run_plan(
     tags: Mapping[str, str],
     *,
     only: EventStoreDefinition | None = None,
+    translate: bool = False,
     processes: int = 1,
 ) -> Iterator[RunOutcome]:
     """Run a job for every remaining range of a plan.
@@ -100,11 +101,12 @@ def run_plan(
         job: the name of the job, without the name of the site.
         plan: the ranges.
         tags: tags of the runs, in addition to those of the plan.
-        only: send to this event store, and materialize nothing else; in this process.
+        only: see `JobRunner`; in this process.
+        translate: see `JobRunner`; in this process.
         processes: the number of runs at the same time.
     """
     fail_orphaned_runs(context.instance)
-    runner = JobRunner(context, job, only=only)
+    runner = JobRunner(context, job, only=only, translate=translate)
     for hours in plan.completed:
         yield runner.read_outcome(hours)
     tags = {**tags, **plan.tags}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from caliper_dagster.config.event_stores import event_store_named, event_stores
 from caliper_dagster.core.hours import Hour, HourRange
-from caliper_dagster.dagster.jobs import RESEND_JOB
+from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.dagster.tags import RESEND_ALL_TAG, SEND_TAG
 from caliper_dagster.operations.backfill import run_plan, send_backlog, split_range
 from caliper_dagster.operations.backfill_plan import BackfillPlan
@@ -30,7 +30,8 @@ def resend(
         hours: hours whose events are materialized.
         everything: send all events, including acknowledged ones.
         rejected: send only the events that the event store has rejected.
-        changed: also send acknowledged events whose content a newer mapping revision has changed.
+        changed: also send acknowledged events whose content a newer mapping revision has changed;
+            the hours are translated again first, from their stored ``expanded_log``.
         event_store: the name of the only event store to send to; all of them if omitted.
 
     Yields:
@@ -49,7 +50,8 @@ def resend(
     stores = event_stores(settings)
     only = event_store_named(stores, event_store) if event_store else None
     deferred: set[tuple[str, Hour]] = set()
-    for outcome in run_plan(context, RESEND_JOB, plan, tags, only=only):
+    job = CHAIN_JOB if changed else RESEND_JOB
+    for outcome in run_plan(context, job, plan, tags, only=only, translate=changed):
         deferred |= outcome.deferred
         yield outcome
     if not (everything or rejected or changed):

@@ -8,7 +8,11 @@ from functools import partial
 
 import dagster as dg
 
-from caliper_dagster.config.event_stores import EventStoreDefinition, event_stores
+from caliper_dagster.config.event_stores import (
+    EventStoreDefinition,
+    event_stores,
+    events_frame,
+)
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import RunError
 from caliper_dagster.core.frames import Frame
@@ -63,10 +67,16 @@ class JobRunner:
         context: of the command.
         job: the name of the job, without the name of the site.
         only: send to this event store, and materialize nothing else.
+        translate: materialize only the events and their delivery, from rows that are expanded.
     """
 
     def __init__(
-        self, context: RunContext, job: str, *, only: EventStoreDefinition | None = None
+        self,
+        context: RunContext,
+        job: str,
+        *,
+        only: EventStoreDefinition | None = None,
+        translate: bool = False,
     ) -> None:
         self._settings = settings = context.settings
         self._stores = (only,) if only else event_stores(settings)
@@ -77,8 +87,16 @@ class JobRunner:
             instance=context.instance,
             run_config={} if context.verbose else _SILENT_RUN_CONFIG,
             raise_on_error=False,
-            asset_selection=[asset_key(settings, only.results)] if only else None,
+            asset_selection=self._selection(translate) if only or translate else None,
         )
+
+    def _selection(self, translate: bool) -> list[dg.AssetKey]:
+        frames = [store.results for store in self._stores]
+        if translate:
+            frames += {
+                events_frame(self._settings, store.caliper_version) for store in self._stores
+            }
+        return [asset_key(self._settings, frame) for frame in frames]
 
     def run(self, hours: HourRange, tags: Mapping[str, str]) -> RunOutcome:
         """Run the job once.

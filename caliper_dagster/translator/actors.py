@@ -1,6 +1,6 @@
-"""Who acted (rules R1 and R2): a person, nobody who may be named, or the site itself.
+"""The actor of each row (rules R1 and R2): a person, an anonymous person, or the site.
 
-The acting person is an integer column: a user id, 0 for the site as SoftwareApplication, or nothing
+The acting person is an integer column: a user id, 0 for the site as SoftwareApplication, or null
 for the anonymous Person.
 """
 
@@ -16,21 +16,21 @@ from caliper_dagster.translator.rows import NOTHING, Codes, Flags, Indices, Rows
 
 APPLICATION = 0
 USER_LEVEL = 30
-"""Level of a context that is a person's own."""
+"""Level of a user's context."""
 
 USER_IDS = ("userid", "realuserid", "relateduserid")
 
 
 @dataclass(frozen=True, slots=True)
 class Actors:
-    """Who acted in each row.
+    """The actor of each row.
 
     Attributes:
         actor: the actor of the event.
-        trigger: who triggered the row by rule R1, before a recipe gives it to the learner.
-        guest: rows of the site's guest account, which is nobody in particular.
+        trigger: who triggered the row by rule R1, before a recipe makes the learner the actor.
+        guest: rows of the site's guest account, whose actor is anonymous.
         acting_as: rows in which a person was logged in as another.
-        run_as: rows that a script made under some account.
+        run_as: rows that a script wrote under the account of a user.
     """
 
     actor: Codes
@@ -41,7 +41,7 @@ class Actors:
 
     @classmethod
     def of(cls, rows: Rows, recipes: Sequence[Recipe], recipe: Codes) -> Actors:
-        """Apply R1, then what the recipes say.
+        """Apply R1, then the actors of the recipes.
 
         Args:
             rows: expanded rows.
@@ -49,7 +49,7 @@ class Actors:
             recipe: code of each row's recipe.
         """
 
-        def wanted(kind: str) -> Flags:
+        def recipe_has_actor(kind: str) -> Flags:
             flags: Flags = np.array([one.actor == kind for one in recipes], dtype=bool)
             return flags[recipe]
 
@@ -68,23 +68,25 @@ class Actors:
         unattended = ~acting_as & ~anonymous & (users <= 0)
         alone = unattended | (~acting_as & ~anonymous & ((users == related) | script))
         by_site = (
-            wanted("site") | (wanted("user_or_site") & unattended) | (wanted("grader") & alone)
+            recipe_has_actor("site")
+            | (recipe_has_actor("user_or_site") & unattended)
+            | (recipe_has_actor("grader") & alone)
         )
         actor = np.where(by_site, APPLICATION, trigger)
-        # Whoever was logged in as the learner is the one who acted.
+        # If somebody was logged in as the learner, that person is the actor.
         learner = np.where(np.isin(related, guests), NOTHING, related)
-        actor = np.where(wanted("learner") & (related > 0) & ~acting_as, learner, actor)
+        actor = np.where(recipe_has_actor("learner") & (related > 0) & ~acting_as, learner, actor)
         return cls(actor, trigger, guest & (actor == NOTHING), acting_as, automatic & (users > 0))
 
     def person_rows(self, rows: Rows) -> list[tuple[str, Indices]]:
-        """Where the record of the acting person is: column, and rows."""
-        left = self.actor > 0
-        found = []
+        """The columns that hold the record of the acting person, each with its rows."""
+        remaining = self.actor > 0
+        result = []
         for name in ("user", "realuser", "relateduser"):
-            chosen = left & (rows.integers(f"{name}id") == self.actor)
-            left &= ~chosen
-            found.append((name, np.flatnonzero(chosen)))
-        return found
+            matching = remaining & (rows.integers(f"{name}id") == self.actor)
+            remaining &= ~matching
+            result.append((name, np.flatnonzero(matching)))
+        return result
 
 
 def _guests(rows: Rows) -> list[int]:

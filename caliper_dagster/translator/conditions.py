@@ -1,4 +1,4 @@
-"""Conditions that a recipe may name under ``when``: facts of a row that change what it means.
+"""Conditions that a recipe may name under ``when``: facts of a row that change its meaning.
 
 Each is called once for each distinct combination of the columns that its parameters name.
 """
@@ -10,13 +10,13 @@ from typing import Any
 
 
 def grade_removed(object: Mapping[str, Any] | None) -> bool:
-    """The grade of an assignment was taken away: ``assign_grades.grade`` is -1."""
+    """The grade of an assignment was removed: ``assign_grades.grade`` is -1."""
     grade = (object or {}).get("grade")
     return grade is not None and grade < 0
 
 
 def final_grade_removed(other: object) -> bool:
-    """A grade in the gradebook was taken away: ``other.finalgrade`` is null."""
+    """A grade in the gradebook was removed: ``other.finalgrade`` is null."""
     if isinstance(other, dict):
         return "finalgrade" in other and other["finalgrade"] is None
     return False

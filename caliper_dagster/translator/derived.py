@@ -1,8 +1,8 @@
-"""Events that a row gives beside its own: one function per kind, from records to events.
+"""Derived events, which a row gives in addition to its own: one function per kind.
 
 Each is called once for each distinct combination of the columns that its parameters name, as entity
 functions are. A derived event shares actor, group, membership and session with the row's own event,
-unless the site acts by itself.
+unless the site is the actor.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ from caliper_dagster.translator.rows import parameters
 
 @dataclass(frozen=True, slots=True)
 class DerivedEvent:
-    """An event beside the row's own.
+    """An event that a row gives in addition to its own.
 
     Attributes:
-        child: what tells it apart from its siblings, such as ``item:3``; part of its id.
+        child: tells it apart from the others of its row, such as ``item:3``; part of its id.
         event_type: Caliper 1.2 event type.
         action: Caliper 1.2 action.
         object: entity.
@@ -81,10 +81,10 @@ class DerivedEvent:
 
 @dataclass(frozen=True, slots=True)
 class DerivedFunction:
-    """A function that makes derived events, with what is known of all events that it makes.
+    """A function that makes derived events, and the properties that all its events share.
 
     Attributes:
-        function: gets :class:`Render` and the columns.
+        function: takes :class:`Render` and the columns.
         columns: the columns that its parameters name.
         texts: class of each text that they can hold, as of an entity function, by slot and path.
     """
@@ -95,13 +95,13 @@ class DerivedFunction:
 
 
 DERIVED_EVENTS: dict[str, DerivedFunction] = {}
-"""Those that a recipe may name, by name."""
+"""Functions that a recipe may name, by name."""
 
 F = TypeVar("F", bound=Callable[..., list[DerivedEvent]])
 
 
 def derived(texts: Mapping[str, TextClass] | None = None) -> Callable[[F], F]:
-    """Let recipes name a function; see :class:`DerivedFunction`."""
+    """Register a function for recipes; see :class:`DerivedFunction`."""
 
     def register(function: F) -> F:
         DERIVED_EVENTS[function.__name__] = DerivedFunction(
@@ -134,7 +134,7 @@ _NOT_ANSWERED = ("gaveup", "mangaveup")
 
 
 def _is_answered(state: str | None) -> bool:
-    """Whether the final state of a question attempt says that there is an answer."""
+    """Whether there is an answer, by the final state of a question attempt."""
     state = state or ""
     return state.startswith(_ANSWERED) and not state.startswith(_NOT_ANSWERED)
 
@@ -306,10 +306,10 @@ def survey_items(
 
 
 def _survey_answer(item: Record) -> dict[str, Any]:
-    """Points on a scale are stored as numbers; all else is text that the person wrote."""
-    given = [str(item[key]) for key in ("answer1", "answer2") if item.get(key)]
-    rated = all(value.isdecimal() for value in given)
-    return {"response": RatingScaleResponse if rated else OpenEndedResponse, "values": given}
+    """Points on a scale are stored as numbers; all other answers are text that the person wrote."""
+    answers = [str(item[key]) for key in ("answer1", "answer2") if item.get(key)]
+    rated = all(value.isdecimal() for value in answers)
+    return {"response": RatingScaleResponse if rated else OpenEndedResponse, "values": answers}
 
 
 def _questionnaire_item(
@@ -424,8 +424,8 @@ def thread_created(
 ) -> list[DerivedEvent]:
     """The discussion that a first post opens."""
     name = text(object, "name")
-    made = thread(render, objectid, name, cmid, module, component)
-    return [DerivedEvent("thread", "ResourceManagementEvent", "Created", made)]
+    discussion = thread(render, objectid, name, cmid, module, component)
+    return [DerivedEvent("thread", "ResourceManagementEvent", "Created", discussion)]
 
 
 @derived({"object.name": "institutional"})
@@ -436,7 +436,7 @@ def lti_launch(
     actor: int | None,
     id: int,
 ) -> list[DerivedEvent]:
-    """The launch of an external tool: looking at its activity launches it.
+    """The launch of an external tool: viewing its activity launches it.
 
     A launch must have an LtiSession (1.2, Tool Launch Profile); nothing secret is put into it.
     """

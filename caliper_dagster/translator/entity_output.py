@@ -1,4 +1,4 @@
-"""From what an entity function returns to JSON: in the wanted version, and checked."""
+"""Entities to JSON: in the required version, and checked."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def to_json(entity: Entity, version: Version) -> tuple[bytes, str]:
     """The JSON of an entity as it is sent, and its type in that version.
 
     Raises:
-        InvalidEntityError: it is not valid in this version.
+        InvalidEntityError: the entity is not valid in this version.
     """
-    if is_certainly_valid(entity, _strict(version)):  # no problem, nothing empty, nothing newer
+    if is_certainly_valid(entity, _strict(version)):  # no problem, no empty value, nothing newer
         return dump(entity), type(entity).__name__
     plain = finalize(entity, version)
     return dump(plain), plain["type"]
@@ -37,7 +37,7 @@ def finalize(entity: Entity, version: Version) -> dict[str, Any]:
     """The entity as it is sent, by the same rules as a whole document.
 
     Raises:
-        InvalidEntityError: it is not valid in this version.
+        InvalidEntityError: the entity is not valid in this version.
     """
     plain = without_empty(msgspec.to_builtins(entity))
     if version is not NEWEST:
@@ -49,7 +49,7 @@ def finalize(entity: Entity, version: Version) -> dict[str, Any]:
 
 def dump(value: object) -> bytes:
     """JSON text of a value that consists of JSON values and entities."""
-    return bytes(memoryview(_encode(value)))  # a copy: what the encoder gives keeps a kilobyte
+    return bytes(memoryview(_encode(value)))  # a copy: the encoder's own bytes hold a kilobyte
 
 
 @cache

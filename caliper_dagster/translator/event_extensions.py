@@ -1,4 +1,4 @@
-"""The ``extensions`` of events: raw facts of their rows (rule R6), and what fits nowhere else."""
+"""The ``extensions`` of events: facts of their rows (R6), and what Caliper has no property for."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _ROW_PROPERTIES = {
 
 
 class EventExtensions:
-    """Renders the extensions of all rows once; see :meth:`columns`.
+    """Renders the extensions of all rows; see :meth:`columns`.
 
     Args:
-        renderer: renders, and knows the rows.
+        renderer: renders the rows.
         recipes: the recipes in use.
         recipe: code of each row's recipe.
-        actors: who acted.
+        actors: the actors of the rows.
         ip_addresses: whether the address of a row may be sent.
     """
 
@@ -54,16 +54,16 @@ class EventExtensions:
         self._recipe = recipe
         self._named: Flags = self._rows.integers("anonymous") != 1
         self._named_context = self._named | (self._rows.integers("contextlevel") != USER_LEVEL)
-        everything = np.arange(self._rows.number)
+        all_rows = np.arange(self._rows.number)
         self._properties = Fragments.empty(self._rows.number)
         results, inverse = renderer.evaluate(
-            _row_properties, [*_ROW_PROPERTIES.values()], everything, _SLOT
+            _row_properties, [*_ROW_PROPERTIES.values()], all_rows, _SLOT
         )
-        self._properties.fill(everything, results, inverse)
+        self._properties.fill(all_rows, results, inverse)
         self._other = self._allowed_other()
-        shown = np.flatnonzero(self._named) if ip_addresses else everything[:0]
+        shown = np.flatnonzero(self._named) if ip_addresses else all_rows[:0]
         self._ip = self._values("ip", lambda _, ip: ip or None, ("ip",), shown)
-        facts, extras = self._all_extras(actors, everything)
+        facts, extras = self._all_extras(actors, all_rows)
         self._more_facts = Fragments.merge(facts)
         self._extras = Fragments.merge(extras)
         self._same_grading = self._values(
@@ -98,10 +98,10 @@ class EventExtensions:
         ]
 
     def _integers(
-        self, key: str, column: str, rows: Indices, shown: Flags | None = None
+        self, key: str, column: str, rows: Indices, visible: Flags | None = None
     ) -> IntegerColumn:
         values = self._rows.integers(column)[rows]
-        return IntegerColumn(f',"{key}":', values, None if shown is None else shown[rows])
+        return IntegerColumn(f',"{key}":', values, None if visible is None else visible[rows])
 
     def _values(
         self, key: str, function: Callable[..., Any], names: Sequence[str], rows: Indices
@@ -141,47 +141,50 @@ class EventExtensions:
         return np.flatnonzero(found | self._rows.holding("eventname", _PREVIEW_STARTED))
 
     def _all_extras(
-        self, actors: Actors, everything: Indices
+        self, actors: Actors, all_rows: Indices
     ) -> tuple[list[Fragments], list[Fragments]]:
         """What belongs into ``extensions.moodle``, and what beside it."""
         self._rows.derive("assignee", self._assignees())
         graded = self._of_recipes(
             [
-                any(_registered(entity).tells_grade for entity in (recipe.object, recipe.generated))
+                any(
+                    _registration(entity).tells_grade
+                    for entity in (recipe.object, recipe.generated)
+                )
                 for recipe in self._recipes
             ]
         )
-        given = np.flatnonzero((actors.actor != actors.trigger) & (actors.actor > 0))
-        wanted: list[tuple[str, Callable[..., Any], Sequence[str], Indices]] = [
+        reassigned = np.flatnonzero((actors.actor != actors.trigger) & (actors.actor > 0))
+        extras: list[tuple[str, Callable[..., Any], Sequence[str], Indices]] = [
             ("actingAs", _person, ("userid",), np.flatnonzero(actors.acting_as)),
             ("runAs", _person, ("userid",), np.flatnonzero(actors.run_as)),
-            ("triggeredBy", extensions.triggered_by, ("trigger",), given),
+            ("triggeredBy", extensions.triggered_by, ("trigger",), reassigned),
             (
                 "relatedUser",
                 extensions.related_user,
                 ("relateduserid", "actor", "assignee"),
-                everything,
+                all_rows,
             ),
             ("asOf", lambda _, record: (record or {}).get("asof"), ("object",), graded),
-            ("unresolved", _unresolved, ("unresolved",), everything),
+            ("unresolved", _unresolved, ("unresolved",), all_rows),
             ("moodle.preview", lambda _: True, (), self._previews()),
         ]
         for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
             rows = self._of_recipes([name in recipe.extensions for recipe in self._recipes])
-            wanted.append((key, function, parameters(function)[1:], rows))
+            extras.append((key, function, parameters(function)[1:], rows))
         facts: list[Fragments] = []
-        extras: list[Fragments] = []
-        for key, function, names, rows in wanted:
-            place = facts if key.startswith(_FACT) else extras
-            place.append(self._values(key.removeprefix(_FACT), function, names, rows))
-        return facts, extras
+        others: list[Fragments] = []
+        for key, function, names, rows in extras:
+            column = self._values(key.removeprefix(_FACT), function, names, rows)
+            (facts if key.startswith(_FACT) else others).append(column)
+        return facts, others
 
     def _assignees(self) -> Codes:
-        """The user whom an entity of the event names, where the related user goes by it."""
-        assigned = np.array(
+        """The user whom an entity of the event names, if the function of the entity says so."""
+        names_user = np.array(
             [
                 any(
-                    _registered(entity).names_related_user
+                    _registration(entity).names_related_user
                     for entity in (recipe.object, recipe.generated, recipe.target)
                 )
                 for recipe in self._recipes
@@ -191,11 +194,11 @@ class EventExtensions:
         owners = np.array([_owner(record) for record in records], dtype=np.int64)
         related = np.where(self._named, self._rows.integers("relateduserid"), NOTHING)
         owner = owners[codes]
-        return np.where(assigned, np.where(owner == NOTHING, related, owner), NOTHING)
+        return np.where(names_user, np.where(owner == NOTHING, related, owner), NOTHING)
 
 
-def _registered(source: EntitySource | None) -> EntityFunction:
-    """What is registered of a recipe's entity; nothing is of one that is only a path."""
+def _registration(source: EntitySource | None) -> EntityFunction:
+    """The registration of a recipe's entity; an empty one for a path."""
     return ENTITY_FUNCTIONS[source] if isinstance(source, str) else _UNREGISTERED
 
 
@@ -213,16 +216,16 @@ def _filtered_other(allowed: frozenset[str], _: Render, other: object) -> object
 
 
 def _row_properties(_: Render, *values: object) -> bytes:
-    known = {
+    properties = {
         key: value
         for key, value in zip(_ROW_PROPERTIES, values, strict=True)
         if value is not None and value != ""
     }
-    return dump(known)[1:-1]
+    return dump(properties)[1:-1]
 
 
 def _unresolved(render: Render, names: Sequence[str] | None) -> Sequence[str] | None:
-    """What could not be found, as ``table:id``."""
+    """References without a record, as ``table:id``."""
     if names is None:
         return None
     return [

@@ -1,4 +1,4 @@
-"""Type, action and profile of events: rule R2, the downgrade to 1.1, and what is legal."""
+"""Type, action and profile of events: rule R2, the downgrade to 1.1, and legality."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class EventShape:
     @property
     def json_prefix(self) -> str:
         """The JSON between id and actor."""
-        named = vocabulary.has_event_property("profile", self.version)
-        profile = f',"profile":"{self.profile}"' if named else ""
+        has_profile = vocabulary.has_event_property("profile", self.version)
+        profile = f',"profile":"{self.profile}"' if has_profile else ""
         return f'","type":"{self.event_type}"{profile},"actor":'
 
     @property
@@ -45,7 +45,7 @@ def event_shape(
 ) -> EventShape:
     """The shape of an event.
 
-    An event type that wants a person as actor, or another type of object than it gets, becomes the
+    If the event type requires a person as actor, or another type of object, the event becomes a
     generic Event with the same action (R2; the General Profile is for what no other models).
 
     Args:
@@ -54,10 +54,10 @@ def event_shape(
         object_type: type of the object, as it is rendered in this version.
         by_site: whether the actor is a SoftwareApplication.
         version: Caliper version.
-        action_1_1: action in 1.1, where the general rule does not give it.
+        action_1_1: action in 1.1, if it differs from the general rule.
 
     Raises:
-        IllegalEventError: not even the generic Event may be so.
+        IllegalEventError: the generic Event is not legal either.
     """
     event_type, action = vocabulary.event_in(version, event_type, action)
     if action_1_1 and version is V1P1:
@@ -66,7 +66,7 @@ def event_shape(
         event_type = "Event"
     if vocabulary.illegal(event_type, action, object_type, version):
         event_type = "Event"
-    wrong = vocabulary.illegal(event_type, action, object_type, version)
-    if wrong:
-        raise IllegalEventError(wrong)
+    problem = vocabulary.illegal(event_type, action, object_type, version)
+    if problem:
+        raise IllegalEventError(problem)
     return EventShape(event_type, action, vocabulary.profile(event_type, object_type), version)

@@ -1,7 +1,7 @@
-"""``extensions`` of an event: the raw facts of its log row (rule R6) and what fits nowhere else.
+"""``extensions`` of an event: facts of its log row (R6), and what Caliper has no property for.
 
-What may leave of ``other`` is decided here: numbers and ids, and text only under keys that the
-recipe allows. Keys that hold secrets or persons never leave, whatever a recipe says.
+This module decides which values of ``other`` are sent: numbers and ids, and text only under keys
+that the recipe allows. Values under keys that can hold secrets or persons are never sent.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ NEVER = frozenset(
     username value
     """.split()
 )
-"""Keys of ``other`` that hold secrets or persons: they never leave, whatever a recipe says."""
+"""Keys of ``other`` that can hold secrets or persons: never sent, whatever a recipe allows."""
 
 _NUMBERS = frozenset({bool, int, float})
-_LONGEST = 255
+_MAX_TEXT_LENGTH = 255
 _ID = re.compile(r"-?\d{1,18}")
 
 
 def filtered_other(other: object, allowed: Collection[str]) -> dict[str, Any] | None:
-    """What of the decoded ``other`` may leave.
+    """The values of the decoded ``other`` that may be sent.
 
     Args:
         other: a decoded JSON value.
-        allowed: keys that may leave with text.
+        allowed: keys whose text may be sent.
 
     Returns:
         Numbers and booleans, and numbers written as text under keys that end in ``id``; text under
-        the allowed keys. None when nothing is left, or when it is no map.
+        the allowed keys. None if nothing remains, or if it is not a map.
     """
     if not isinstance(other, dict):
         return None
-    kept = {
+    filtered = {
         key: value
         for key, value in other.items()
         if (type(value) in _NUMBERS or _is_allowed_text(key, value, allowed)) and not _is_never(key)
     }
-    return kept or None
+    return filtered or None
 
 
 @lru_cache(maxsize=10_000)
@@ -59,21 +59,21 @@ def _is_allowed_text(key: str, value: object, allowed: Collection[str]) -> bool:
     if not isinstance(value, str) or not value:
         return False
     if key in allowed:
-        return len(value) <= _LONGEST
+        return len(value) <= _MAX_TEXT_LENGTH
     return key.lower().endswith("id") and bool(_ID.fullmatch(value))
 
 
 def related_user(
     render: Render, relateduserid: int | None, actor: int | None, assignee: int | None
 ) -> object:
-    """The related user, where neither actor nor assignee says it already (rule R3)."""
+    """The related user, unless the actor or an assignee is the same user (rule R3)."""
     if not relateduserid or relateduserid < 0 or relateduserid in (actor, assignee):
         return None
     return person_reference(render, relateduserid)
 
 
 def submitted_by(render: Render, other: object, relateduserid: int | None) -> object:
-    """Who submitted a learner's quiz attempt when it was not the learner."""
+    """Who submitted a learner's quiz attempt, if it was not the learner."""
     if not isinstance(other, dict) or "submitterid" not in other:
         return None
     submitter = other["submitterid"]
@@ -96,28 +96,28 @@ def triggered_by(render: Render, trigger: int | None) -> object:
 
 
 def overridden_by(render: Render, trigger: int | None, relateduserid: int | None) -> object:
-    """Who set a learner's completion by hand."""
+    """Who set a learner's completion manually."""
     if not trigger or trigger == relateduserid:
         return None
     return person_reference(render, trigger)
 
 
 def login_as(render: Render, relateduserid: int | None) -> object:
-    """Whom an administrator logged in as; it is no log-in of that person."""
+    """The user as whom an administrator logged in; that user did not log in."""
     return person_reference(render, relateduserid) if relateduserid else None
 
 
 def gradebook(render: Render, other: object, object: Mapping[str, Any] | None) -> object:
-    """A score of the gradebook, which may repeat that of an activity: its item and its kind."""
+    """The grade item of a gradebook score, and its type; the score may repeat an activity's."""
     del render
     item = (object or {}).get("item") or {}
     number = of_other(other, "itemid") or (object or {}).get("itemid")
-    known = {"itemId": integer(number), "itemType": item.get("itemtype")}
-    return {key: value for key, value in known.items() if value is not None} or True
+    item_properties = {"itemId": integer(number), "itemType": item.get("itemtype")}
+    return {key: value for key, value in item_properties.items() if value is not None} or True
 
 
 def change(render: Render, eventname: str | None) -> object:
-    """What was changed, where the action says only that something was."""
+    """What was changed, if the action says only that something was changed."""
     del render
     return (eventname or "").rpartition("\\")[2] or None
 

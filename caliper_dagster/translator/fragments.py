@@ -1,4 +1,4 @@
-"""Events as columns of text that are joined: every row has a piece, or none, in each column."""
+"""Events as columns of text that are joined row by row; a row may have no text in a column."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ import pyarrow.compute as pc
 
 from caliper_dagster.translator.rows import LOG_MARK, NOTHING, Codes, Flags, Indices, combinations
 
-_AT_ONCE = 20_000
-"""Rows that are joined at a time: all their pieces stay near the processor."""
+_ROWS_PER_BATCH = 20_000
+"""Rows that are joined at a time, so few that their texts stay in the processor's cache."""
 
 
 class TextColumn(Protocol):
     """A column of text."""
 
     def array(self, rows: slice) -> pa.Array | str:
-        """The text of some rows, or that of all of them."""
+        """The texts of some rows, or one text if it is the same in all of them."""
 
 
 class Fragments:
-    """A column of JSON fragments that is filled in parts; rows without one have none.
+    """A column of JSON fragments that is filled in parts. A row may have no fragment.
 
-    A text may hold :data:`LOG_MARK`, in whose place each row has the id of its log row: so texts
-    that differ by nothing else are one.
+    A text may hold :data:`LOG_MARK`, which each row replaces by the id of its log row. So texts
+    that differ only by this id are stored once.
 
     Args:
         codes: for each row the number of its text; 0 for none.
-        before: what stands before every text.
+        before: prefix of every text.
         texts: texts by number.
-        logs: for each row the id of its log row, where texts have marks.
+        logs: for each row the id of its log row, if texts have marks.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Fragments:
         return cls(np.zeros(rows, dtype=np.int64), before)
 
     def fill(self, rows: Indices, texts: Sequence[bytes | None], inverse: Indices) -> None:
-        """Give rows their texts: row ``i`` of ``rows`` gets ``texts[inverse[i]]``."""
+        """Assign texts to rows: row ``i`` of ``rows`` gets ``texts[inverse[i]]``."""
         codes = np.arange(len(self.texts), len(self.texts) + len(texts))
         absent = [number for number, text in enumerate(texts) if text is None]
         codes[absent] = 0
@@ -70,13 +70,13 @@ class Fragments:
 
     @classmethod
     def merge(cls, columns: Sequence[Fragments]) -> Fragments:
-        """One column of the texts of several, one after the other, where few differ."""
+        """The joined texts of several columns that have few distinct combinations."""
         used = [column for column in columns if column.codes.any()]
         firsts, inverse = combinations(
             [(column.codes, len(column.texts)) for column in used], len(columns[0].codes)
         )
         parts = [[column.texts[code] for code in column.codes[firsts].tolist()] for column in used]
-        texts = [b"".join(found) for found in zip(*parts, strict=True)] or [b""] * len(firsts)
+        texts = [b"".join(row) for row in zip(*parts, strict=True)] or [b""] * len(firsts)
         return cls(inverse, texts=texts)
 
     def take(self, rows: Indices, logs: Codes | None = None) -> Fragments:
@@ -84,7 +84,7 @@ class Fragments:
         return Fragments(self.codes[rows], self.before, self.texts, logs)
 
     def array(self, rows: slice) -> pa.Array | str:
-        """The text of some rows; that of all of them when it is the same."""
+        """The texts of some rows; one text if it is the same in all of them."""
         codes = self.codes[rows]
         pool = self._split_at_marks()
         if not self._ends and (codes == codes[0]).all():
@@ -101,9 +101,10 @@ class Fragments:
         return pc.binary_join_element_wise(begins, *ends, "")
 
     def _split_at_marks(self) -> pa.StringArray:
-        """The texts up to their first mark; what is behind the marks is put aside.
+        """The texts up to their first mark; the texts after the marks go to ``_ends``.
 
-        Behind the first one, the second, …: only of the texts that have any, after a null.
+        ``_ends`` has one array for the text after the first mark, one for the second, and so on.
+        Each holds a null, then the texts of those that have marks.
         """
         if self._pool is not None:
             return self._pool
@@ -111,7 +112,7 @@ class Fragments:
         number = len(self.texts)
         ends = np.cumsum(np.fromiter(map(len, self.texts), np.int64, number))
         begins = self.texts
-        marks = [found.start() for found in _MARKS.finditer(whole)] if _MARK in whole else []
+        marks = [match.start() for match in _MARKS.finditer(whole)] if _MARK in whole else []
         if marks:
             marked = np.unique(np.searchsorted(ends, marks, side="right"))
             self._marked = np.zeros(number, dtype=np.int64)
@@ -120,8 +121,8 @@ class Fragments:
             begins = list(begins)
             for at, part in zip(marked.tolist(), parts, strict=True):
                 begins[at] = part[0]
-            behind = zip_longest(*(part[1:] for part in parts))
-            self._ends = [pa.array([None, *texts], pa.string()) for texts in behind]
+            remainders = zip_longest(*(part[1:] for part in parts))
+            self._ends = [pa.array([None, *texts], pa.string()) for texts in remainders]
             whole = b"".join(begins)
             ends = np.cumsum(np.fromiter(map(len, begins), np.int64, number))
         offsets = np.concatenate([[0], ends]).astype(np.int32)
@@ -135,12 +136,12 @@ _MARKS = re.compile(_MARK)
 
 @dataclass(frozen=True)
 class IntegerColumn:
-    """A column of integers with their key before them; where one is missing there is no text.
+    """A column of integers with their key as prefix; a missing integer has no text.
 
     Attributes:
         before: key.
         values: integers; :data:`NOTHING` is a missing one.
-        shown: rows that may have it; all when it is None.
+        shown: rows that may show their integer; all if it is None.
     """
 
     before: str
@@ -177,7 +178,7 @@ class PooledColumn:
 
 @dataclass(frozen=True)
 class PlainColumn:
-    """A column of texts that are all there."""
+    """A column in which every row has a text."""
 
     texts: pa.Array
 
@@ -187,11 +188,11 @@ class PlainColumn:
 
 
 def time_columns(seconds: Codes, before: str) -> list[TextColumn]:
-    """A column of times in two parts, as Caliper writes them.
+    """Times in Caliper's form, as two columns: up to the hour, and the rest.
 
     Args:
         seconds: Unix times; no text comes of what is none between the years 1 and 9999.
-        before: what stands before each.
+        before: prefix of each time.
     """
     hours, within = np.divmod(seconds, 3600)
     encoded = pa.array(hours).dictionary_encode()
@@ -209,8 +210,8 @@ def join_columns(columns: Sequence[TextColumn | str], rows: int) -> pa.ChunkedAr
 
 
 def _joined_batches(columns: Sequence[TextColumn | str], number: int) -> Iterator[pa.Array]:
-    for start in range(0, number, _AT_ONCE):
-        rows = slice(start, min(start + _AT_ONCE, number))
+    for start in range(0, number, _ROWS_PER_BATCH):
+        rows = slice(start, min(start + _ROWS_PER_BATCH, number))
         parts: list[pa.Array | str] = []
         for column in columns:
             text = column if isinstance(column, str) else column.array(rows)

@@ -1,7 +1,8 @@
-"""Ids: of events and sessions (UUID version 5 of the site and the log row) and of Moodle's things.
+"""Ids: of events and sessions (UUID version 5 of the site and the log row) and of entities.
 
-One IRI is one thing of one type everywhere. Entity ids are Moodle's own addresses, so that whoever
-may can open them; where Moodle has no page of its own for a thing, a fragment tells it apart.
+One IRI names one entity of one type everywhere. Ids of entities are Moodle's own addresses, so that
+users with access can open them. If Moodle has no separate page for an entity, a fragment
+distinguishes it.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def is_user_key(name: str) -> bool:
 class Iris:
     """IRIs of one site.
 
-    Every IRI, fragment or identifier that holds the id of a user is made by :meth:`of_user`: who
-    overrides it decides what leaves of users' ids.
+    Every IRI, fragment or identifier that holds the id of a user is made by :meth:`of_user`. An
+    override of it decides how ids of users are sent.
 
     Args:
         wwwroot: the site's address as configured; a trailing slash is dropped.
@@ -51,16 +52,16 @@ class Iris:
 
     @property
     def organization(self) -> str:
-        """The institution behind the site, another thing than the site and its front page."""
+        """The institution of the site, distinct from the site and its front page."""
         return f"{self.site}/#organization"
 
     def of_user(self, user: object, before: str = "", after: str = "") -> str:
-        """What is named by a user's id: a person, or a thing that belongs to one.
+        """The identifier of a person, or of an entity that belongs to a person.
 
         Args:
-            user: the user's id; text where Moodle stores it so.
-            before: the IRI up to the id; without it the identifier is the id alone.
-            after: the IRI from there on.
+            user: the user's id; text if Moodle stores it as text.
+            before: the IRI up to the id; if empty, the identifier is the id only.
+            after: the IRI after the id.
         """
         return f"{before}{user}{after}"
 
@@ -77,7 +78,7 @@ class Iris:
         return f"{self.site}/course/view.php?id={course}"
 
     def course_page(self, course: int) -> str:
-        """The page of a course, which is another thing than the course."""
+        """The page of a course, distinct from the course."""
         return f"{self.course(course)}#page"
 
     def course_section(self, course: int, number: int) -> str:
@@ -93,7 +94,7 @@ class Iris:
         return f"{self.site}/mod/{self.quoted(modname)}/view.php?id={module}"
 
     def agent(self, actor: int | None) -> str | None:
-        """Who acted: a person by id, the site for 0, None for nobody who may be named."""
+        """The actor: a person by id, the site for 0, None for an anonymous person."""
         if actor is None:
             return None
         return self.user(actor) if actor else self.site
@@ -106,29 +107,29 @@ class Iris:
     def path(self, template: str, values: Mapping[str, object]) -> tuple[str, list[str]]:
         """An address below the site from a template such as ``mod/forum/user.php?id={objectid}``.
 
-        A parameter or fragment whose value is not known is left out, as are empty ones.
+        Parameters and fragments without a value are omitted.
 
         Returns:
-            The address, and the names whose values were not known.
+            The address, and the names that have no value.
         """
-        whole = _parsed(template)
+        whole = _parse(template)
         texts = tuple([_text(values.get(name)) for name in whole.names])
         if whole.users or None in texts:
-            return self._assembled(whole, dict(zip(whole.names, texts, strict=True)))
+            return self._assemble(whole, dict(zip(whole.names, texts, strict=True)))
         return f"{self.site}/{whole.form % texts}", []
 
-    def _assembled(
+    def _assemble(
         self, template: _Template, texts: Mapping[str, str | None]
     ) -> tuple[str, list[str]]:
-        """An address part by part; ids of users are put in last, by :meth:`of_user`."""
-        known = {
+        """An address from its parts; :meth:`of_user` inserts ids of users last."""
+        values = {
             name: text if text is None or name not in template.users else f"\0{name}\0"
             for name, text in texts.items()
         }
-        query = "&".join(filter(None, (part.filled(known) for part in template.parameters)))
-        fragment = template.fragment.filled(known)
+        query = "&".join(filter(None, (part.fill(values) for part in template.parameters)))
+        fragment = template.fragment.fill(values)
         address = (
-            f"{self.site}/{template.base.filled(known) or ''}"
+            f"{self.site}/{template.base.fill(values) or ''}"
             + (f"?{query}" if query else "")
             + (f"#{fragment}" if fragment else "")
         )
@@ -157,8 +158,8 @@ class Iris:
         Args:
             logs: log ids.
             times: Unix times.
-            children: number of each derived event among these, and what tells it apart from the
-                others of its row, such as ``item:3``.
+            children: position of each derived event in these arrays, and its name among the events
+                of its row, such as ``item:3``.
         """
         rows = [pa.array(numbers).cast(pa.string()) for numbers in (logs, times)]
         names = pc.binary_join_element_wise(*rows, ":").cast(pa.binary()).to_pylist()
@@ -174,13 +175,13 @@ class Iris:
         return str(ids[0].as_py())
 
     def session(self, login: int) -> str:
-        """The session that a log-in (its log id) opened."""
+        """The session that a log-in began, by the log id of the log-in."""
         return self.uuid(f"session:{login}")
 
 
 _FORM = b"urn:uuid:00000000-0000-0000-0000-000000000000"
 _FIELDS = ((9, 0, 4), (18, 4, 6), (23, 6, 8), (28, 8, 10), (33, 10, 16))
-"""Of each field of a UUID: its place in the form, and its first and last byte."""
+"""For each field of a UUID: its position in the form, and its first and last byte."""
 
 _HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16)
 
@@ -204,8 +205,8 @@ def _urns(digests: npt.NDArray[np.uint8]) -> pa.StringArray:
     digits = _HEX[octets].view(np.uint8)
     texts = np.empty((len(digests), len(_FORM)), np.uint8)
     texts[:] = np.frombuffer(_FORM, np.uint8)
-    for place, first, last in _FIELDS:
-        texts[:, place : place + 2 * (last - first)] = digits[:, 2 * first : 2 * last]
+    for position, first, last in _FIELDS:
+        texts[:, position : position + 2 * (last - first)] = digits[:, 2 * first : 2 * last]
     ends = np.arange(len(digests) + 1, dtype=np.int32) * len(_FORM)
     return pa.StringArray.from_buffers(len(digests), pa.py_buffer(ends), pa.py_buffer(texts))
 
@@ -217,20 +218,20 @@ def _quoted(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part of a template: its text with ``%s`` for each of the values that it names."""
+    """A part of a template: its text, with ``%s`` for each named value."""
 
     form: str
     names: tuple[str, ...]
 
     @classmethod
     def of(cls, text: str) -> _Part:
-        """The part of a template that is written so."""
+        """Parse a part of a template."""
         names = _PLACEHOLDER.findall(text)
         return cls(_PLACEHOLDER.sub("%s", text.replace("%", "%%")), tuple(names))
 
-    def filled(self, given: Mapping[str, str | None]) -> str | None:
-        """The text; None when a value is missing."""
-        texts = tuple([given[name] for name in self.names])
+    def fill(self, values: Mapping[str, str | None]) -> str | None:
+        """The text; None if a value is missing."""
+        texts = tuple([values[name] for name in self.names])
         return None if None in texts else self.form % texts
 
 
@@ -256,9 +257,9 @@ class _Template:
 
 
 @cache
-def _parsed(template: str) -> _Template:
-    head, _, fragment = template.partition("#")
-    base, _, query = head.partition("?")
+def _parse(template: str) -> _Template:
+    address, _, fragment = template.partition("#")
+    base, _, query = address.partition("?")
     parameters = [part for part in query.split("&") if part]
     tidy = (
         base
@@ -279,7 +280,7 @@ def _parsed(template: str) -> _Template:
 
 
 def _text(value: object) -> str | None:
-    """A value as part of an address; None when there is none."""
+    """A value as part of an address; None if it is null or empty."""
     if value is None or value == "":
         return None
     return str(value) if type(value) is int else _quoted(str(value))

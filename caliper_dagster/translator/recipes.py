@@ -3,7 +3,7 @@
 The recipes are the YAML files in ``recipes/``; ``docs/recipes.md`` explains their keys. A row finds
 its recipe by the exact event name, else by the first family that matches, else by the fallback,
 which needs only columns of the row: every row has one. Recipes are checked when they are loaded,
-against the vocabulary and the functions that they name.
+against the vocabulary and the registered functions.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Resolution = Literal["exact", "family", "fallback", "user"]
 
 
 class PathEntity(BaseModel):
-    """An entity that is no more than a type and a path below the site."""
+    """An entity that has only a type and a path below the site."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,14 +66,14 @@ class PathEntity(BaseModel):
     @field_validator("path")
     @classmethod
     def _check_placeholders(cls, value: str) -> str:
-        known = [column for column in PATH_COLUMNS if column not in _RECORDS]
+        columns = [column for column in PATH_COLUMNS if column not in _RECORDS]
         for name in Iris.placeholders(value):
             column, _, key = name.partition(".")
             if column == "other" and key.lower() in NEVER:
-                raise ValueError(f"{{{name}}} may hold a secret and never leaves")
-            if name not in known and not (column == "other" and key):
-                there = ", ".join(f"{{{column}}}" for column in (*known, "other.KEY"))
-                raise ValueError(f"there is no {{{name}}}; there are {there}")
+                raise ValueError(f"{{{name}}} may hold a secret and is never sent")
+            if name not in columns and not (column == "other" and key):
+                allowed = ", ".join(f"{{{column}}}" for column in (*columns, "other.KEY"))
+                raise ValueError(f"there is no {{{name}}}; there are {allowed}")
         return value
 
 
@@ -89,7 +89,7 @@ _FORMER_ENTITIES = {
 
 
 class _VariantSource(BaseModel):
-    """What a recipe and its ``when`` variants share."""
+    """The keys that a recipe and its ``when`` variants share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -105,8 +105,8 @@ class _VariantSource(BaseModel):
         if isinstance(value, str):
             value = _FORMER_ENTITIES.get(value, value)
         if isinstance(value, str) and value not in ENTITY_FUNCTIONS:
-            known = ", ".join(sorted(ENTITY_FUNCTIONS))
-            raise ValueError(f"there is no entity {value!r}; there are {known}")
+            names = ", ".join(sorted(ENTITY_FUNCTIONS))
+            raise ValueError(f"there is no entity {value!r}; there are {names}")
         return value
 
     @field_validator("event_type")
@@ -124,7 +124,7 @@ class _VariantSource(BaseModel):
         return value
 
     def check_legality(self, action: str) -> None:
-        """Whether the event type has this action, and this object where its type is given.
+        """Check that the event type has this action, and this object if its type is given.
 
         Raises:
             ValueError: it has not.
@@ -133,9 +133,9 @@ class _VariantSource(BaseModel):
         if actions is not None and action not in actions:
             raise ValueError(f"{self.event_type} has no action {action}")
         if isinstance(self.object_, PathEntity):
-            wrong = vocabulary.illegal(self.event_type, action, self.object_.type, NEWEST)
-            if wrong:
-                raise ValueError(wrong)
+            problem = vocabulary.illegal(self.event_type, action, self.object_.type, NEWEST)
+            if problem:
+                raise ValueError(problem)
 
 
 _FUNCTIONS: dict[str, Mapping[str, object]] = {
@@ -146,7 +146,7 @@ _FUNCTIONS: dict[str, Mapping[str, object]] = {
 
 
 class _RecipeSource(_VariantSource):
-    """A recipe as written."""
+    """A recipe as it is written in YAML."""
 
     events: Annotated[list[str], Field(min_length=1)]
     pattern: str
@@ -181,35 +181,35 @@ class _RecipeSource(_VariantSource):
     @field_validator("when", "extensions", "derived")
     @classmethod
     def _check_functions(cls, value: Any, info: Any) -> Any:  # noqa: ANN401 - list or dict
-        known = _FUNCTIONS[info.field_name]
+        functions = _FUNCTIONS[info.field_name]
         for name in value:
-            if name not in known:
-                raise ValueError(f"there is no {name!r}; there are {', '.join(sorted(known))}")
+            if name not in functions:
+                raise ValueError(f"there is no {name!r}; there are {', '.join(sorted(functions))}")
         return value
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Which event a Moodle event becomes.
+    """The Caliper event that a Moodle event becomes.
 
     Attributes:
-        pattern: the pattern that it follows, such as ``P13``.
+        pattern: pattern of the mapping, such as ``P13``.
         event_type: Caliper 1.2 event type.
         action: Caliper 1.2 action.
-        actor: ``user`` who did it; ``learner``, the related user, whoever triggered it; ``grader``,
-            the site when the grade is automatic; ``user_or_site``, the site when nobody did it;
-            ``site``.
+        actor: ``user``, the acting user; ``learner``, the related user, whoever triggered the
+            event; ``grader``, the user, or the site if the grade is automatic; ``user_or_site``,
+            the site if no user acted; ``site``.
         object: entity function, or type and path.
-        target: likewise, or None.
-        generated: likewise, or None.
-        action_1_1: action in Caliper 1.1, where the general rule does not give it.
+        target: the same, or None.
+        generated: the same, or None.
+        action_1_1: action in Caliper 1.1, if it differs from the general rule.
         ends_session: whether the row ends its session.
         other: keys of ``other`` that may be sent although they hold text.
         extensions: further extensions, by name.
         derived: further events that the row gives, by name.
-        when: conditions with the recipe that replaces this one where they hold.
+        when: conditions, each with the recipe that replaces this one if the condition holds.
         resolution: how rows find it.
-        source: file that it comes from.
+        source: its file.
     """
 
     pattern: str
@@ -231,7 +231,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Recipes:
-    """All recipes, and how a row finds its own.
+    """All recipes, and the search for the recipe of a row.
 
     Attributes:
         exact: recipes by event name.
@@ -240,7 +240,7 @@ class Recipes:
 
     exact: Mapping[str, Recipe]
     families: tuple[tuple[str, Recipe], ...] = ()
-    _found: dict[tuple[Any, ...], Recipe] = field(default_factory=dict, repr=False)
+    _cache: dict[tuple[Any, ...], Recipe] = field(default_factory=dict, repr=False)
 
     def find(
         self,
@@ -250,51 +250,51 @@ class Recipes:
         contextlevel: int | None = None,
     ) -> Recipe:
         """The recipe of a row; there always is one."""
-        known = self.exact.get(event_name)
-        if known is not None:
-            return known
+        exact = self.exact.get(event_name)
+        if exact is not None:
+            return exact
         key = (event_name, crud, objecttable, contextlevel)
-        if key not in self._found:
-            self._found[key] = self._family(event_name, contextlevel) or _fallback(*key)
-        return self._found[key]
+        if key not in self._cache:
+            self._cache[key] = self._family(event_name, contextlevel) or _fallback(*key)
+        return self._cache[key]
 
     def _family(self, event_name: str, contextlevel: int | None) -> Recipe | None:
         return next(
             (
                 _for_name(recipe, event_name)
                 for pattern, recipe in self.families
-                if fnmatchcase(event_name, pattern) and _belongs(recipe, contextlevel)
+                if fnmatchcase(event_name, pattern) and _applies(recipe, contextlevel)
             ),
             None,
         )
 
     def with_user_recipes(self, files: Iterable[tuple[str, str]]) -> Recipes:
-        """These recipes, overridden and extended by a site's own.
+        """These recipes, overridden and extended by those of a site.
 
         Args:
-            files: names and texts of recipe files; where two name one event, the later wins.
+            files: names and texts of recipe files; if two name the same event, the later one wins.
 
         Raises:
             RecipeError: see :func:`read_recipes`.
         """
         exact, families = dict(self.exact), list(self.families)
-        own: list[tuple[str, Recipe]] = []
+        user_families: list[tuple[str, Recipe]] = []
         for name, text in files:
             for event, recipe in read_recipes(name, text, resolution="user"):
                 if event.startswith("*"):
-                    own.append((event, recipe))
+                    user_families.append((event, recipe))
                 else:
                     exact[event] = recipe
-        # A family of the site's own also stands before the exact recipes that it matches.
-        for event, recipe in own:
+        # A family of the site also precedes the exact recipes that it matches.
+        for event, recipe in user_families:
             for known in [known for known in exact if fnmatchcase(known, event)]:
                 if exact[known].resolution != "user":
                     exact[known] = _for_name(recipe, known)
-        return Recipes(exact, (*own, *families))
+        return Recipes(exact, (*user_families, *families))
 
 
-def _belongs(recipe: Recipe, contextlevel: int | None) -> bool:
-    """Whether a family has a row: those about activities have none of another context."""
+def _applies(recipe: Recipe, contextlevel: int | None) -> bool:
+    """Whether a family applies to a row: one about activities needs the context of a module."""
     about_activity = recipe.resolution == "family" and recipe.object in {
         "activity",
         "fallback_attempt",
@@ -303,7 +303,7 @@ def _belongs(recipe: Recipe, contextlevel: int | None) -> bool:
 
 
 def _for_name(recipe: Recipe, event_name: str) -> Recipe:
-    """A family's recipe for one event: without an action it takes the verb's."""
+    """A family's recipe for one event; without an action, that of the verb."""
     return replace(
         recipe,
         action=recipe.action or action_of(event_name, None),
@@ -316,7 +316,7 @@ def load_recipes() -> Recipes:
     """The recipes that the package ships.
 
     Raises:
-        RecipeError: one of them is wrong, or two are for one event.
+        RecipeError: a recipe is invalid, or two recipes name the same event.
     """
     exact: dict[str, Recipe] = {}
     families: list[tuple[str, Recipe]] = []
@@ -348,12 +348,12 @@ def read_recipes(
         Event name, or the end of one after ``*``, with its recipe.
 
     Raises:
-        RecipeError: the text is not YAML, or a recipe is wrong; it names file, line and reason.
+        RecipeError: the text is not YAML, or a recipe is invalid; it names file, line and reason.
     """
     try:
         document = yaml.compose(text, Loader=_Loader)
         sources = yaml.load(text, Loader=_Loader) or []  # noqa: S506 - it is the safe one, in C
-    except (yaml.YAMLError, ValueError) as error:  # the latter for a day that is none
+    except (yaml.YAMLError, ValueError) as error:  # the latter for a date that does not exist
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         what = getattr(error, "problem", None) or "it cannot be read"
@@ -366,7 +366,7 @@ def read_recipes(
         try:
             checked = _RecipeSource.model_validate(source)
         except ValidationError as error:
-            raise RecipeError(f"{name}, line {line}: {_first(error)}.") from None
+            raise RecipeError(f"{name}, line {line}: {_first_problem(error)}.") from None
         try:
             yield from _recipes(checked, resolution, name)
         except ValueError as error:
@@ -374,7 +374,7 @@ def read_recipes(
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a recipe file, for editors. Loading checks more than it can say."""
+    """The JSON Schema of a recipe file, for editors. Loading checks more than it states."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Recipes of caliper_dagster",
@@ -382,9 +382,9 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _first(error: ValidationError) -> str:
+def _first_problem(error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
-    # An entity is a name or a map, and both are complained about: the map says what is wrong.
+    # An entity is a name or a map, and pydantic reports both: the error of the map is useful.
     problem = next((each for each in problems if each["loc"][-1:] != ("str",)), problems[0])
     where = ".".join(str(part) for part in problem["loc"] if part not in {"str", "PathEntity"})
     what = problem["msg"].removeprefix("Value error, ").rstrip(".")
@@ -427,18 +427,18 @@ def _event_fields(shape: _VariantSource, event_name: str) -> dict[str, Any]:
 
 
 @cache
-def _words() -> tuple[dict[str, str], dict[str, str], str]:
-    """Actions by verb, by crud, and the one for everything else."""
+def _actions_by_word() -> tuple[dict[str, str], dict[str, str], str]:
+    """Actions by verb, actions by crud, and the action for all other events."""
     folder = resources.files("caliper_dagster.translator") / "recipes"
     text = (folder / _FALLBACK_FILE).read_text(encoding="utf-8")
-    found = yaml.load(text, Loader=_Loader)  # noqa: S506 - it is the safe one, in C
-    verbs = {verb: action for action, verbs in found["verbs"].items() for verb in verbs}
-    return verbs, found["crud"], found["otherwise"]
+    words = yaml.load(text, Loader=_Loader)  # noqa: S506 - it is the safe one, in C
+    verbs = {verb: action for action, verbs in words["verbs"].items() for verb in verbs}
+    return verbs, words["crud"], words["otherwise"]
 
 
 def action_of(event_name: str, crud: str | None) -> str:
-    """The action that the last word of an event name says, else ``crud``."""
-    verbs, by_crud, otherwise = _words()
+    """The action by the last word of an event name, else by ``crud``."""
+    verbs, by_crud, otherwise = _actions_by_word()
     verb = re.split(r"[_\\]", event_name)[-1]
     return verbs.get(verb) or by_crud.get(crud or "") or otherwise
 
@@ -446,7 +446,7 @@ def action_of(event_name: str, crud: str | None) -> str:
 def _fallback(
     event_name: str, crud: str | None, objecttable: str | None, contextlevel: int | None
 ) -> Recipe:
-    """The recipe of an event that nothing else knows; it needs only columns of the row."""
+    """The recipe of an event without recipe or family; it needs only columns of the row."""
     action = action_of(event_name, crud)
     event_type, source = "Event", "fallback_object"
     if action == "Viewed" and contextlevel == _MODULE_LEVEL:

@@ -1,7 +1,7 @@
-"""Functions called once per distinct combination of columns; what they raise fails their rows.
+"""Functions called once per distinct combination of columns; an exception fails their rows.
 
-A row must never stop the hour: an exception in rendering becomes the reason why the row failed, and
-the reason names the slot and the kind of mistake, never a value.
+A row must never stop the hour. An exception in rendering becomes the reason why the row failed; the
+reason names the slot and the type of the error, never a value.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from caliper_dagster.translator.rows import Codes, Indices, Rows
 
 
 class Renderer:
-    """Renders what is distinct in some rows, and remembers which rows failed and why.
+    """Renders distinct combinations of values, and records which rows failed and why.
 
     Attributes:
         rows: the rows.
         failures: for each row a code into ``reasons``; 0 for none.
-        reasons: why rows failed; the first stands for none.
+        reasons: why rows failed; the first one is empty and means no failure.
     """
 
     def __init__(self, rows: Rows, render: Render, version: Version) -> None:
@@ -36,11 +36,11 @@ class Renderer:
         self.reasons = [""]
 
     def fail(self, rows: Indices, slot: str, what: str) -> None:
-        """Remember that rows cannot become events."""
+        """Record that rows cannot become events."""
         self.failures[rows] = self._code(slot, what)
 
     def fail_with(self, rows: Indices, slot: str, error: Exception) -> None:
-        """Remember that rows cannot become events because of an error, without its values."""
+        """Record that rows cannot become events because of an error, without its values."""
         self.failures[rows] = self._code(slot, _reason(error))
 
     def _code(self, slot: str, what: str) -> int:
@@ -60,14 +60,14 @@ class Renderer:
         """Call a function with the values of some columns, once per distinct combination.
 
         Args:
-            function: gets :class:`Render` and the values.
+            function: takes :class:`Render` and the values.
             names: columns.
             rows: which rows.
-            slot: part of the event that it is for; named when it fails.
-            then: what to make of each result that is not None.
+            slot: part of the event; the reason of a failure names it.
+            then: applied to each result that is not None.
 
         Returns:
-            The results, and for each row which one it has.
+            The results, and for each row the number of its result.
         """
         combinations, inverse = self.rows.distinct(names, rows)
         results = []
@@ -98,7 +98,7 @@ class Renderer:
         return self.evaluate(function, names, rows, slot, self._json)
 
     def to_json(self, entity: Entity) -> tuple[bytes, str]:
-        """JSON and type of an entity, checked, in the wanted version."""
+        """JSON and type of an entity, checked, in the version of the translator."""
         return to_json(entity, self.version)
 
     def fill(
@@ -109,7 +109,7 @@ class Renderer:
         rows: Indices,
         slot: str,
     ) -> None:
-        """Put the entities of some rows into a column."""
+        """Fill a column with the entities of some rows."""
         if len(rows):
             texts, inverse = self.texts(function, names, rows, slot)
             fragments.fill(rows, texts, inverse)
@@ -122,7 +122,7 @@ class Renderer:
         rows: Indices,
         slot: str,
     ) -> None:
-        """Like :meth:`fill`, for JSON that is no entity of its own."""
+        """Like :meth:`fill`, for JSON that is not an entity."""
         if len(rows):
             texts, inverse = self.evaluate(function, names, rows, slot, dump)
             fragments.fill(rows, texts, inverse)

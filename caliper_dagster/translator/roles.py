@@ -22,19 +22,19 @@ _ADMINISTRATOR = ("Administrator", "Administrator#SystemAdministrator")
 def caliper_roles(membership: Mapping[str, Any]) -> list[str]:
     """All roles of a membership record, without repetition.
 
-    A role made by the site has the archetype that it was made from; without one its short name
-    decides, when it is that of a standard role. Nobody is without a role: Member is the least.
+    A role that the site created has an archetype. Without an archetype its short name decides, if
+    it is that of a standard role. The default is Member.
 
     Args:
         membership: ``roles`` with ``shortname`` and ``archetype``, ``siteadmin``, ``guest``.
     """
-    found = [
+    roles = [
         name
         for role in membership["roles"]
         for name in _BY_ARCHETYPE.get(role["archetype"] or role["shortname"], ("Member",))
     ]
     if membership.get("siteadmin"):
-        found.extend(_ADMINISTRATOR)
+        roles.extend(_ADMINISTRATOR)
     if membership.get("guest"):
-        found.extend(_BY_ARCHETYPE["guest"])
-    return list(dict.fromkeys(found)) or ["Member"]
+        roles.extend(_BY_ARCHETYPE["guest"])
+    return list(dict.fromkeys(roles)) or ["Member"]

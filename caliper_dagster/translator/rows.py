@@ -1,4 +1,4 @@
-"""Rows of a frame as columns of codes, so that what is the same is computed once.
+"""Rows of a frame as columns of codes, so that equal values are computed once.
 
 Thousands of rows share few persons, courses and activities. A function of some columns is called
 once for each distinct combination of their values.
@@ -22,24 +22,24 @@ Column = tuple[Codes, Sequence[Any]]
 """For each row a code, and the value of each code."""
 
 NOTHING = np.int64(-(2**63))
-"""Stands for null in integer arrays of ids, which no id of Moodle ever is."""
+"""Null in integer arrays of ids; never an id of Moodle."""
 
 LOG_MARK = f"log{secrets.token_hex(8)}"
-"""Stands in a text for the id of the log row (:mod:`fragments`); no text of a site has it."""
+"""Placeholder for the id of the log row in a text (:mod:`fragments`); it is random, so no text of a
+site contains it."""
 
 _LARGEST = 2**62
 _SMALL_PART = 50
-"""Integers of so small a part of the rows are looked at by themselves."""
+"""Integers of a smaller part of the rows than 1/50 are encoded separately."""
 
-_FEW = 500
-"""Below that, sorting is faster than a table of hashes."""
+_SORT_BELOW = 500
+"""For fewer keys, sorting is faster than a hash table."""
 
 
 class Rows:
     """The columns of an ``EXPANDED_LOG`` table, each as codes into its distinct values.
 
-    Values of record columns are decoded JSON; null is None. A column is read when it is first asked
-    for.
+    Values of record columns are decoded JSON; null is None. A column is read on first use.
     """
 
     def __init__(self, table: pa.Table, records: frozenset[str]) -> None:
@@ -107,18 +107,18 @@ class Rows:
             values = [orjson.loads(value) for value in values]
         return codes, [*values, None]
 
-    def holding(self, name: str, wanted: str) -> Flags:
+    def holding(self, name: str, expected: str) -> Flags:
         """The rows in which a column has a value."""
         codes, values = self.column(name)
-        flags: Flags = np.array([value == wanted for value in values])[codes]
+        flags: Flags = np.array([value == expected for value in values])[codes]
         return flags
 
     def having(self, name: str, rows: Indices) -> Indices:
         """Those of some rows in which a column is not null."""
         codes, values = self.column(name)
         present = np.array([value is not None for value in values])
-        chosen: Indices = rows[present[codes[rows]]]
-        return chosen
+        selected: Indices = rows[present[codes[rows]]]
+        return selected
 
     def distinct(
         self, names: Sequence[str], rows: Indices
@@ -141,7 +141,7 @@ class Rows:
     def _column_of(self, name: str, rows: Indices) -> Column:
         """A column of some rows."""
         if name not in self._columns and len(rows) < self.number // _SMALL_PART:
-            # Seldom asked for, and where numbers are all different, not worth knowing for all.
+            # Such columns are used rarely, and encoding all their distinct numbers is expensive.
             if name in self._derived:
                 return _numbers(self._derived[name][rows])
             if pa.types.is_integer(self._table[name].type):
@@ -158,7 +158,7 @@ def combinations(columns: Sequence[tuple[Codes, int]], number: int) -> tuple[Ind
         number: how many rows each of them has.
 
     Returns:
-        Where each combination is first, and for each row the number of its combination.
+        The first row of each combination, and for each row the number of its combination.
     """
     keys = np.zeros(number, dtype=np.int64)
     size = 1
@@ -182,24 +182,24 @@ def _numbers(values: Codes) -> Column:
 
 
 def first_of_each(keys: Codes, size: int) -> tuple[Indices, Indices]:
-    """Number what is distinct.
+    """Number distinct keys.
 
     Args:
         keys: integers from 0.
-        size: all are below it.
+        size: upper limit of the keys (exclusive).
 
     Returns:
-        Where each distinct key is first, and for each key the number of it among these.
+        The first position of each distinct key, and for each key its number among these.
     """
     backwards = np.arange(len(keys) - 1, -1, -1)
-    if size <= 2 * len(keys):  # a table with a place for every possible key
+    if size <= 2 * len(keys):  # a table with an entry for every possible key
         first = np.full(size, -1)
         first[keys[::-1]] = backwards
         occurring = np.flatnonzero(first >= 0)
         number = np.empty(size, dtype=np.intp)
         number[occurring] = np.arange(len(occurring))
         return first[occurring], number[keys]
-    if len(keys) < _FEW:
+    if len(keys) < _SORT_BELOW:
         _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         return first, inverse
     encoded = pa.array(keys).dictionary_encode()
@@ -239,16 +239,16 @@ def parameters(function: Callable[..., Any]) -> tuple[str, ...]:
 
 def without_empty(value: Mapping[str, Any]) -> dict[str, Any]:
     """A copy without properties that are null or empty, at any depth (1.2, Entity)."""
-    kept: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for key, item in value.items():
         kind = type(item)
         if kind is dict:
-            found = without_empty(item)
-            if found:
-                kept[key] = found
+            nested = without_empty(item)
+            if nested:
+                result[key] = nested
         elif kind is list:
             if item:
-                kept[key] = [without_empty(part) if type(part) is dict else part for part in item]
+                result[key] = [without_empty(part) if type(part) is dict else part for part in item]
         elif item is not None and item != "":
-            kept[key] = item
-    return kept
+            result[key] = item
+    return result

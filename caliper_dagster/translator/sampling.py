@@ -1,7 +1,7 @@
-"""Validity of a ``CALIPER_EVENTS`` table at the price of a sample, for the check of each hour.
+"""Validity of a ``CALIPER_EVENTS`` table from a sample, for the asset check of each hour.
 
-Entities are checked when they are rendered, each distinct one, and the rest of an event is one of
-few combinations of type, action and profile. So ids are checked in every row, and whole events by
+Each distinct entity is checked when it is rendered, and the rest of an event is one of a few
+combinations of type, action and profile. So ids are checked in every row, and whole events in a
 sample: some of every combination that occurs.
 """
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.caliper.document_rules import parse, validate
-from caliper_dagster.caliper.problems import Problem, found
+from caliper_dagster.caliper.problems import Problem, violation
 from caliper_dagster.caliper.ruleset import EVENT_ID
 from caliper_dagster.core.frames import WITH_EVENT
 from caliper_dagster.translator.rows import Indices, Rows
@@ -24,8 +24,8 @@ from caliper_dagster.translator.rows import Indices, Rows
 _COMBINATION = (
     "event_name", "event_type", "action", "profile", "recipe", "outcome", "caliper_version",
 )  # fmt: skip
-_SAME = {"event_id": "id", "event_type": "type", "action": "action", "profile": "profile"}
-"""Columns that repeat what the event says."""
+_EVENT_COLUMNS = {"event_id": "id", "event_type": "type", "action": "action", "profile": "profile"}
+"""Columns that repeat a property of the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Finding:
     Attributes:
         problem: the problem; positions in lists are ``*``.
         event_name: Moodle event of the rows; None for a problem of the table.
-        recipe: recipe of the rows; likewise.
+        recipe: recipe of the rows; None for a problem of the table.
         rows: how many of the checked rows have it.
         log_id: the first of them.
     """
@@ -49,7 +49,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class SampleReport:
-    """What a sample showed.
+    """The result of a sample.
 
     Attributes:
         events: events in the table.
@@ -75,9 +75,9 @@ def sample_problems(events: pa.Table, *, per_type: int | None = 10) -> SampleRep
             when it is None.
     """
     rows = np.flatnonzero(pc.is_in(events["outcome"], pa.array(WITH_EVENT)).to_numpy())
-    chosen = _chosen(Rows(events, frozenset()), rows, per_type)
-    columns = ("log_id", "event_name", "recipe", "json", *_SAME)
-    sample = _of(events.select(columns), chosen).to_pylist()
+    sampled_rows = _sampled_rows(Rows(events, frozenset()), rows, per_type)
+    columns = ("log_id", "event_name", "recipe", "json", *_EVENT_COLUMNS)
+    sample = _select(events.select(columns), sampled_rows).to_pylist()
     tally: dict[tuple[Problem, str, str], list[int]] = {}
     invalid = 0
     for row in sample:
@@ -89,51 +89,51 @@ def sample_problems(events: pa.Table, *, per_type: int | None = 10) -> SampleRep
         Finding(problem, event_name, recipe, len(logs), logs[0])
         for (problem, event_name, recipe), logs in tally.items()
     ]
-    findings += _id_findings(_of(events.select(["event_id"]), rows)["event_id"])
+    findings += _id_findings(_select(events.select(["event_id"]), rows)["event_id"])
     findings.sort(key=lambda finding: -finding.rows)
     return SampleReport(len(rows), len(sample), invalid, tuple(findings))
 
 
-def _of(events: pa.Table, rows: Indices) -> pa.Table:
-    """Some rows, in the order of the table; ``take`` would first copy all JSON into one piece."""
-    wanted = np.zeros(events.num_rows, dtype=np.bool_)
-    wanted[rows] = True
-    return events.filter(pa.array(wanted))
+def _select(events: pa.Table, rows: Indices) -> pa.Table:
+    """Some rows, in the order of the table; ``take`` would first copy all JSON into one chunk."""
+    selected = np.zeros(events.num_rows, dtype=np.bool_)
+    selected[rows] = True
+    return events.filter(pa.array(selected))
 
 
-def _chosen(table: Rows, rows: Indices, per_type: int | None) -> Indices:
+def _sampled_rows(table: Rows, rows: Indices, per_type: int | None) -> Indices:
     """Rows spread evenly over those of each combination, in the order of the table."""
     if per_type is None or not len(rows):
         return rows
     _, inverse = table.distinct(_COMBINATION, rows)
     order = np.argsort(inverse, kind="stable")
     ends = np.cumsum(np.bincount(inverse))
-    kept = [
+    samples = [
         group[np.unique(np.linspace(0, len(group) - 1, min(per_type, len(group))).astype(np.intp))]
         for group in np.split(order, ends[:-1])
     ]
-    chosen: Indices = np.sort(rows[np.concatenate(kept)])
-    return chosen
+    sampled_rows: Indices = np.sort(rows[np.concatenate(samples)])
+    return sampled_rows
 
 
 def _row_problems(row: Mapping[str, Any]) -> Iterator[Problem]:
     if row["json"] is None:
-        yield from found("table", "the row has no event")
+        yield from violation("table", "the row has no event")
         return
     event, problems = parse(row["json"])
     yield from problems or validate(event, strict=True)
     if isinstance(event, dict):
-        for column, key in _SAME.items():
+        for column, key in _EVENT_COLUMNS.items():
             if key in event and event[key] != row[column]:
-                yield from found("table", f"the event has another {key} than its row", key)
+                yield from violation("table", f"the event has another {key} than its row", key)
 
 
 def _id_findings(ids: pa.ChunkedArray) -> Iterator[Finding]:
-    """Ids that are no event's id (1.2 Event), and ids that occur twice."""
-    right = pc.sum(pc.match_substring_regex(ids, f"^{EVENT_ID}$", ignore_case=True)).as_py() or 0
-    wrong = len(ids) - right
-    again = len(ids) - ids.null_count - pc.count_distinct(ids).as_py()
-    if wrong:
-        yield Finding(Problem("/id", "id", "the id is no urn:uuid:"), None, None, wrong, None)
-    if again:
-        yield Finding(Problem("/id", "id", "the id occurs again"), None, None, again, None)
+    """Ids that are not valid for events (1.2 Event), and ids that occur twice."""
+    valid = pc.sum(pc.match_substring_regex(ids, f"^{EVENT_ID}$", ignore_case=True)).as_py() or 0
+    invalid = len(ids) - valid
+    repeated = len(ids) - ids.null_count - pc.count_distinct(ids).as_py()
+    if invalid:
+        yield Finding(Problem("/id", "id", "the id is no urn:uuid:"), None, None, invalid, None)
+    if repeated:
+        yield Finding(Problem("/id", "id", "the id occurs again"), None, None, repeated, None)

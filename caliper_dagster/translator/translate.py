@@ -1,8 +1,8 @@
 """Expanded rows → Caliper events, column by column.
 
-Every slot of an event (actor, object, generated, …) is a column of JSON fragments, each rendered
-once for what is distinct; the events are those columns joined. Nothing here happens per row in
-Python but the event id.
+Every slot of an event (actor, object, generated, …) is a column of JSON fragments; each distinct
+fragment is rendered once. The events are these columns, joined. Only event ids are computed per
+row in Python.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Translator:
         person_identifiers: which ``otherIdentifiers`` of persons may be sent.
         ip_addresses: whether the address of a row may be sent.
         free_text: whether text that persons wrote (search terms, answers) may be sent.
-        recipes: those of the package when not given.
+        recipes: those of the package by default.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Translator:
 
         Returns:
             ``CALIPER_EVENTS`` in the order of the rows: for each row exactly one ``event`` or
-            ``failed`` (with what went wrong, without any value), and after it its ``derived``
+            ``failed`` (with the reason, without any value), and after it its ``derived``
             events.
         """
         if not expanded.num_rows:
@@ -129,9 +129,9 @@ class _Derived:
         rows: rows.
         shapes: codes of their shapes.
         times: Unix times.
-        children: what tells them apart from the others of their row.
-        by_site: events in which the site acts, whoever the row's actor is.
-        entities: JSON of their own entities by slot; None where there is none.
+        children: names that distinguish the derived events of a row.
+        by_site: whether the site is the actor, whoever the row's actor is.
+        entities: JSON of their own entities by slot, or None.
     """
 
     rows: list[int] = field(default_factory=list)
@@ -146,7 +146,7 @@ class _Derived:
 
 @dataclass(frozen=True, slots=True)
 class _FailedEvent:
-    """A derived event that cannot be made: what it is, and why."""
+    """A derived event that cannot be made: its slot, and the error."""
 
     slot: str
     error: Exception
@@ -154,7 +154,7 @@ class _FailedEvent:
 
 @dataclass(frozen=True, slots=True)
 class _RenderedEvent:
-    """An event of :class:`DerivedEvent` whose entities are JSON; the same in several rows."""
+    """A :class:`DerivedEvent` with its entities as JSON; several rows can share it."""
 
     event: DerivedEvent
     object_type: str
@@ -163,7 +163,7 @@ class _RenderedEvent:
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """The order of the outcomes: that of the rows, derived events after their row's own.
+    """The order of the outcomes: that of the rows; derived events follow their row's own event.
 
     Attributes:
         rows: the row of each outcome.
@@ -194,7 +194,7 @@ class _Order:
 
 
 class _Translation:
-    """One table on its way through the translator."""
+    """The translation of one table."""
 
     def __init__(self, translator: Translator, expanded: pa.Table) -> None:
         self._translator = translator
@@ -207,7 +207,7 @@ class _Translation:
         rows.derive("cmid", np.where(in_module, rows.integers("contextinstanceid"), NOTHING))
         self._renderer = Renderer(rows, translator.render, translator.version)
         self._recipes: list[Recipe] = []
-        # Conditions tell no person, so they see what an anonymous row hides from its event.
+        # Conditions reveal no person, so they are evaluated before anonymous rows are redacted.
         self._recipe = self._resolve()
         rows.hide((*USER_IDS, "other"), anonymous)
         rows.hide(("contextinstanceid",), anonymous & (rows.integers("contextlevel") == USER_LEVEL))
@@ -222,31 +222,35 @@ class _Translation:
 
     def _resolve(self) -> Codes:
         """The recipe of each row; conditions are applied."""
-        everything = np.arange(self._rows.number)
+        all_rows = np.arange(self._rows.number)
         columns = ("eventname", "crud", "objecttable", "contextlevel")
-        combinations, inverse = self._rows.distinct(columns, everything)
-        numbers: dict[int, int] = {}
+        combinations, inverse = self._rows.distinct(columns, all_rows)
+        code_of_recipe: dict[int, int] = {}
         codes = []
         for name, *others in combinations:
             recipe = self._translator.recipes.find(name or "", *others)
-            if id(recipe) not in numbers:
-                numbers[id(recipe)] = len(self._recipes)
+            if id(recipe) not in code_of_recipe:
+                code_of_recipe[id(recipe)] = len(self._recipes)
                 self._recipes.append(recipe)
-            codes.append(numbers[id(recipe)])
-        chosen: Codes = np.array(codes, dtype=np.int64)[inverse]
+            codes.append(code_of_recipe[id(recipe)])
+        recipe_codes: Codes = np.array(codes, dtype=np.int64)[inverse]
         for number, recipe in enumerate(list(self._recipes)):
             for name, variant in recipe.when:
-                self._apply(chosen, np.flatnonzero(chosen == number), name, variant)
-        return chosen
+                self._apply_variant(
+                    recipe_codes, np.flatnonzero(recipe_codes == number), name, variant
+                )
+        return recipe_codes
 
-    def _apply(self, chosen: Codes, rows: Indices, name: str, variant: Recipe) -> None:
+    def _apply_variant(
+        self, recipe_codes: Codes, rows: Indices, name: str, variant: Recipe
+    ) -> None:
         condition = conditions.CONDITIONS[name]
         results, inverse = self._renderer.evaluate(
             lambda _, *values: condition(*values), parameters(condition), rows, name
         )
         holds = np.array(results, dtype=bool)
         if holds.any():
-            chosen[rows[holds[inverse]]] = len(self._recipes)
+            recipe_codes[rows[holds[inverse]]] = len(self._recipes)
             self._recipes.append(variant)
 
     # Slots
@@ -254,12 +258,12 @@ class _Translation:
     def _sources(self, slot: str) -> Iterator[tuple[Callable[..., Any], Sequence[str], Indices]]:
         """The functions that make the entities of a slot, with their columns and rows.
 
-        All paths that want the same columns are one function, which gets the path from a column of
-        its own: there are hundreds of them.
+        There are hundreds of paths. All paths with the same columns share one function, which takes
+        the path from a separate column.
         """
-        found: dict[str | tuple[str, ...], int] = {}
+        groups: dict[str | tuple[str, ...], int] = {}
         paths: dict[Callable[..., Any], int] = {}
-        kinds = np.full(len(self._recipes), -1)
+        group_of_recipe = np.full(len(self._recipes), -1)
         path_of = np.zeros(len(self._recipes), dtype=np.int64)
         for number, recipe in enumerate(self._recipes):
             source: EntitySource | None = getattr(recipe, slot)
@@ -268,17 +272,17 @@ class _Translation:
             if isinstance(source, PathEntity):
                 path = path_function(source.type, source.path)
                 path_of[number] = paths.setdefault(path.function, len(paths))
-                kinds[number] = found.setdefault(path.columns, len(found))
+                group_of_recipe[number] = groups.setdefault(path.columns, len(groups))
             else:
-                kinds[number] = found.setdefault(source, len(found))
+                group_of_recipe[number] = groups.setdefault(source, len(groups))
         self._rows.add("path", path_of[self._recipe], list(paths))
-        names = list(found)
-        for code, rows in grouped(kinds[self._recipe], len(names)):
-            name = names[code]
-            if isinstance(name, tuple):
-                yield _by_path, ("path", *name), rows
+        keys = list(groups)
+        for code, rows in grouped(group_of_recipe[self._recipe], len(keys)):
+            key = keys[code]
+            if isinstance(key, tuple):
+                yield _by_path, ("path", *key), rows
             else:
-                yield ENTITY_FUNCTIONS[name].function, ENTITY_FUNCTIONS[name].columns, rows
+                yield ENTITY_FUNCTIONS[key].function, ENTITY_FUNCTIONS[key].columns, rows
 
     def _keeps_target(self, event_type: str) -> bool:
         return vocabulary.keeps_target(event_type, self._translator.version)
@@ -297,11 +301,11 @@ class _Translation:
         fragments = Fragments.empty(self._rows.number)
         types = {"": 0}
         codes: Codes = np.zeros(self._rows.number, dtype=np.int64)
-        for function, names, rows in self._sources("object"):
-            results, inverse = self._renderer.entities(function, names, rows, "object")
+        for function, columns, rows in self._sources("object"):
+            results, inverse = self._renderer.entities(function, columns, rows, "object")
             fragments.fill(rows, [result[0] if result else None for result in results], inverse)
-            found = [result[1] if result else "" for result in results]
-            codes[rows] = np.array([types.setdefault(name, len(types)) for name in found])[inverse]
+            names = [result[1] if result else "" for result in results]
+            codes[rows] = np.array([types.setdefault(name, len(types)) for name in names])[inverse]
         return fragments, codes, list(types)
 
     def _actor(self) -> Fragments:
@@ -316,8 +320,8 @@ class _Translation:
 
     def _site(self) -> Fragments:
         fragments = self._fragments("edApp")
-        everything = np.arange(self._rows.number)
-        self._renderer.fill(fragments, people.site, ("site",), everything, "edApp")
+        all_rows = np.arange(self._rows.number)
+        self._renderer.fill(fragments, people.site, ("site",), all_rows, "edApp")
         return fragments
 
     def _group(self) -> Fragments:
@@ -331,8 +335,8 @@ class _Translation:
         fragments = self._fragments("membership")
         for name, rows in self._actors.person_rows(self._rows):
             column = f"{name}_membership"
-            known = self._rows.having(column, rows)
-            self._renderer.fill(fragments, people.membership, (column,), known, "membership")
+            enrolled = self._rows.having(column, rows)
+            self._renderer.fill(fragments, people.membership, (column,), enrolled, "membership")
         guests = self._rows.having("user_membership", np.flatnonzero(self._actors.guest))
         columns = ("user_membership",)
         self._renderer.fill(fragments, people.guest_membership, columns, guests, "membership")
@@ -354,12 +358,12 @@ class _Translation:
         """The code of a shape.
 
         Raises:
-            IllegalEventError: an event with it cannot be legal.
+            IllegalEventError: no event with it is legal.
         """
         if key not in self._shape_codes:
-            made = event_shape(**values, version=self._translator.version)
+            shape = event_shape(**values, version=self._translator.version)
             self._shape_codes[key] = len(self._shapes)
-            self._shapes.append(made)
+            self._shapes.append(shape)
         return self._shape_codes[key]
 
     def _primary_shapes(self, type_codes: Codes, type_names: list[str]) -> Codes:
@@ -368,11 +372,11 @@ class _Translation:
         keys = (self._recipe * len(type_names) + type_codes) * 2 + by_site
         rows = np.flatnonzero(self._renderer.failures == 0)
         firsts, inverse = first_of_each(keys[rows], 2 * len(self._recipes) * len(type_names))
-        found = np.zeros(len(firsts), dtype=np.int64)
+        shape_codes = np.zeros(len(firsts), dtype=np.int64)
         for number, row in enumerate(rows[firsts].tolist()):
             recipe = self._recipes[self._recipe[row]]
             try:
-                found[number] = self._shape_code(
+                shape_codes[number] = self._shape_code(
                     ("primary", int(keys[row])),
                     event_type=recipe.event_type,
                     action=recipe.action,
@@ -383,37 +387,39 @@ class _Translation:
             except IllegalEventError as error:
                 self._renderer.fail(rows[inverse == number], "event", str(error))
         codes: Codes = np.zeros(self._rows.number, dtype=np.int64)
-        codes[rows] = found[inverse]
+        codes[rows] = shape_codes[inverse]
         return codes
 
     def _check_times(self) -> None:
         times = self._rows.integers("timecreated")
-        wrong = np.flatnonzero((times < _FIRST_TIME) | (times > _LAST_TIME))
-        if len(wrong):
-            self._renderer.fail(wrong, "eventTime", _NO_TIME)
+        out_of_range = np.flatnonzero((times < _FIRST_TIME) | (times > _LAST_TIME))
+        if len(out_of_range):
+            self._renderer.fail(out_of_range, "eventTime", _NO_TIME)
 
     # Derived events
 
     def _derived(self) -> _Derived:
-        """The derived events of the rows that do not fail; one that is wrong fails its row."""
-        found: list[tuple[int, _RenderedEvent | _FailedEvent]] = []
+        """The derived events of the rows that do not fail; an invalid one fails its row."""
+        rendered: list[tuple[int, _RenderedEvent | _FailedEvent]] = []
         for name in dict.fromkeys(name for recipe in self._recipes for name in recipe.derived):
-            wanted = np.array([name in recipe.derived for recipe in self._recipes])[self._recipe]
-            rows = np.flatnonzero(wanted & (self._renderer.failures == 0))
-            made = DERIVED_EVENTS[name]
-            results, inverse = self._renderer.evaluate(made.function, made.columns, rows, "derived")
+            declared = np.array([name in recipe.derived for recipe in self._recipes])[self._recipe]
+            rows = np.flatnonzero(declared & (self._renderer.failures == 0))
+            source = DERIVED_EVENTS[name]
+            results, inverse = self._renderer.evaluate(
+                source.function, source.columns, rows, "derived"
+            )
             events = [[self._render_derived(event) for event in result or ()] for result in results]
             for row, number in zip(rows.tolist(), inverse.tolist(), strict=True):
-                found.extend((row, event) for event in events[number])
-        shapes = [self._derived_shape(row, event) for row, event in found]
+                rendered.extend((row, event) for event in events[number])
+        shape_codes = [self._derived_shape(row, event) for row, event in rendered]
         derived = _Derived()
-        for (row, event), code in zip(found, shapes, strict=True):
+        for (row, event), code in zip(rendered, shape_codes, strict=True):
             if isinstance(event, _RenderedEvent) and not self._renderer.failures[row]:
                 self._add(derived, row, event, code)
         return derived
 
     def _render_derived(self, event: DerivedEvent) -> _RenderedEvent | _FailedEvent:
-        """The event with its entities as JSON, or why it cannot be made."""
+        """The event with its entities as JSON, or the error."""
         try:
             target = event.target if self._keeps_target(event.event_type) else None
             object_json, object_type = self._renderer.to_json(event.object)
@@ -431,32 +437,32 @@ class _Translation:
     def _optional_json(self, entity: Entity | None) -> bytes | None:
         return None if entity is None else self._renderer.to_json(entity)[0]
 
-    def _derived_shape(self, row: int, found: _RenderedEvent | _FailedEvent) -> int:
-        """The code of the shape; the row fails when there is none, or the event is wrong."""
-        if isinstance(found, _FailedEvent):
-            self._renderer.fail_with(np.array([row]), found.slot, found.error)
+    def _derived_shape(self, row: int, rendered: _RenderedEvent | _FailedEvent) -> int:
+        """The code of the shape; the row fails if there is none, or if the event is invalid."""
+        if isinstance(rendered, _FailedEvent):
+            self._renderer.fail_with(np.array([row]), rendered.slot, rendered.error)
             return 0
-        event = found.event
+        event = rendered.event
         by_site = bool(event.by_site or self._actors.actor[row] == APPLICATION)
         try:
             return self._shape_code(
-                ("derived", event.event_type, event.action, found.object_type, by_site),
+                ("derived", event.event_type, event.action, rendered.object_type, by_site),
                 event_type=event.event_type,
                 action=event.action,
-                object_type=found.object_type,
+                object_type=rendered.object_type,
                 by_site=by_site,
             )
         except IllegalEventError as error:
             self._renderer.fail(np.array([row]), "event", str(error))
             return 0
 
-    def _add(self, derived: _Derived, row: int, found: _RenderedEvent, shape_code: int) -> None:
+    def _add(self, derived: _Derived, row: int, rendered: _RenderedEvent, shape_code: int) -> None:
         derived.rows.append(row)
         derived.shapes.append(shape_code)
-        derived.times.append(int(found.event.time or self._rows.integers("timecreated")[row]))
-        derived.children.append(found.event.child)
-        derived.by_site.append(found.event.by_site)
-        for slot, text in found.entities.items():
+        derived.times.append(int(rendered.event.time or self._rows.integers("timecreated")[row]))
+        derived.children.append(rendered.event.child)
+        derived.by_site.append(rendered.event.by_site)
+        for slot, text in rendered.entities.items():
             derived.entities[slot].append(text)
 
     # Assembly
@@ -502,7 +508,7 @@ class _Translation:
             ],
             len(order.rows),
         )
-        return self._described(order, codes, failed, ids, json)
+        return self._with_outcomes(order, codes, failed, ids, json)
 
     def _ids(self, order: _Order, derived: _Derived) -> pa.StringArray:
         children = [derived.children[number] for number in order.derived_numbers]
@@ -558,7 +564,7 @@ class _Translation:
             *(columns[slot] for slot in _OPTIONAL_SLOTS),
         ]
 
-    def _described(
+    def _with_outcomes(
         self,
         order: _Order,
         shapes: Codes,
@@ -566,7 +572,7 @@ class _Translation:
         ids: pa.StringArray,
         json: pa.ChunkedArray,
     ) -> pa.Table:
-        """``CALIPER_EVENTS``: the events with what they are, and what failed."""
+        """``CALIPER_EVENTS``: the events with their outcomes and properties, and the reasons."""
         outcomes = np.zeros(len(order.rows), dtype=np.int64)
         outcomes[order.derived_positions] = _OUTCOMES.index("derived")
         outcomes[failed] = _OUTCOMES.index("failed")

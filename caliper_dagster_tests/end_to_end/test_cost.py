@@ -64,7 +64,7 @@ def logged_statements(server: Server, account: str) -> Iterator[Counter[str]]:
     engine = sa.create_engine(server.url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         run = connection.exec_driver_sql
-        before = run("SELECT GLOBAL.log_output, GLOBAL.general_log").one()
+        before = run("SELECT @@GLOBAL.log_output, @@GLOBAL.general_log").one()
         run("SET GLOBAL log_output = 'TABLE', GLOBAL general_log = 1")
         try:
             yield statements

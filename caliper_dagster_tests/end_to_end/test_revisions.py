@@ -99,6 +99,16 @@ def test_a_late_row_sends_one_event_and_the_rest_only_when_asked(
     assert site.arrived().received == SENT + 1
 
 
+def test_changed_events_are_sent_although_nothing_has_translated_the_hour_again(
+    site: SampleInstallation,
+) -> None:
+    assert main(["resend", *RANGE]) == 0
+    assert site.arrived().received == 0
+    assert main(["resend", *RANGE, "--changed"]) == 0
+    assert site.arrived().received == site.arrived().events == SENT
+    assert mapping_revision(site.storage.footer_stats(CALIPER_EVENTS, HOUR)) == MAPPING_REVISION
+
+
 def test_a_setting_sends_the_changed_events_with_the_next_run(
     site: SampleInstallation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

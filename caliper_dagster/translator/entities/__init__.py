@@ -1,15 +1,16 @@
-"""One plain function per Caliper entity: from Moodle records to a dict.
+"""One plain function per Caliper entity: from Moodle records to a Struct of ``caliper.entities``.
 
 Each is called once for each distinct combination of the columns that its parameters name: columns
-of ``EXPANDED_LOG``, and those that the translator derives:
+of ``EXPANDED_LOG``, and columns that the translator derives:
 
 * ``actor``: id of the acting person, 0 for the site; None for the anonymous Person;
 * ``cmid``: id of the row's course module;
 * ``log``: id of the log row;
-* ``log_mark``: a mark for it that the JSON holds in its place: what differs by it is made once.
+* ``log_mark``: a mark that the JSON holds in place of the id of the log row, so that entities which
+  differ only by this id are made once.
 
 A parameter is None where its column is null, and ids of users are null in anonymous rows. Values
-that are None or empty are left out afterwards. ``registry`` says how a recipe names a function.
+that are None or empty are omitted from the JSON. ``registry`` registers functions for recipes.
 """
 
 from caliper_dagster.translator.entities import (

@@ -121,13 +121,13 @@ def course_of_object(
     other: object,
     course: Record | None,
 ) -> CourseSection:
-    """The course that the row is about; ``other`` knows its name also when it is deleted."""
-    known = dict(object or {})
+    """The course that the row is about; ``other`` holds its name even if the course is deleted."""
+    record_values = dict(object or {})
     if course and course["id"] == objectid:
-        known = {**known, **course}
+        record_values = {**record_values, **course}
     for name in ("fullname", "shortname"):
-        known[name] = of_other(other, name) or known.get(name)
-    return course_section(render, objectid or 0, known)
+        record_values[name] = of_other(other, name) or record_values.get(name)
+    return course_section(render, objectid or 0, record_values)
 
 
 @for_recipes(texts={"name": "institutional"})
@@ -146,7 +146,7 @@ def course_page(
 
 @for_recipes()
 def course_section_page(render: Render, courseid: int | None, other: object) -> Frame | None:
-    """The section that was opened, when one was."""
+    """The section that was opened, if any."""
     number = integer(of_other(other, "coursesectionnumber"))
     if number is None or not is_course(courseid):
         return None
@@ -203,11 +203,11 @@ def named_activity(
     other: object,
     courseid: int | None,
 ) -> DigitalResource:
-    """The activity that was made, changed or deleted; where it is gone, ``other`` names it."""
+    """The activity that was created, changed or deleted; ``other`` names a deleted one."""
     modname = module_name(module, None) or of_other(other, "modulename") or ""
-    known = {**(module or {}), "id": objectid, "modname": str(modname)}
-    known["name"] = of_other(other, "name")
-    return activity(render, objectid, known, None, courseid)
+    record_values = {**(module or {}), "id": objectid, "modname": str(modname)}
+    record_values["name"] = of_other(other, "name")
+    return activity(render, objectid, record_values, None, courseid)
 
 
 def activity_iri(
@@ -219,15 +219,15 @@ def activity_iri(
 
 
 def module_name(module: Record | None, component: str | None) -> str:
-    """Name of the activity module; empty when neither record nor component tells."""
-    found = (module or {}).get("modname")
-    if found:
-        return str(found)
+    """Name of the activity module; empty if neither record nor component names it."""
+    modname = (module or {}).get("modname")
+    if modname:
+        return str(modname)
     return (component or "").removeprefix("mod_") if (component or "").startswith("mod_") else ""
 
 
 def activity_type(modname: str, module: Record) -> type[DigitalResource]:
-    """Type of an activity: one per module; of an unknown module by whether it is graded."""
+    """Type of an activity, by its module; for an unknown module, by whether it is graded."""
     if modname == "resource":
         return _MEDIA.get((module.get("mimetype") or "").partition("/")[0], Document)
     if modname in MODULE_TYPES:

@@ -29,7 +29,7 @@ _REMOVED = -1
 
 
 def assign_iri(render: Render, module: int | None, fragment: str) -> str:
-    """A thing within an assignment that Moodle has no page for."""
+    """The IRI of a part of an assignment that has no page in Moodle."""
     return f"{render.iris.activity('assign', module or 0)}#{fragment}"
 
 
@@ -119,7 +119,7 @@ def graded_iri(
     module: int | None,
     learner: int | None,
 ) -> str:
-    """The graded submission; where none is known, the learner's (numbered) attempt.
+    """The graded submission; if it is unknown, the learner's (numbered) attempt.
 
     An anonymous row does not know its learner: there the attempt goes by its grade.
     """
@@ -197,7 +197,7 @@ def assign_result(
     anonymous: int,
     cmid: int | None,
 ) -> Result:
-    """The grade as its learner sees it: another thing than the score that was given."""
+    """The grade as its learner sees it: a Result, distinct from the Score that was given."""
     learner = relateduserid or (object or {}).get("userid")
     grade, maximum = _grade(object or {}, module or {})
     return Result(

@@ -1,7 +1,7 @@
-"""Of which class the name of a record is, and whether the record belongs to one person, by table.
+"""By table: the class of a record's name, and whether the record belongs to one person.
 
 For entities that no function of their own describes: those at a recipe's path, and those of events
-that no recipe names. Of a table that is not here, every name counts as a person's own.
+that no recipe names. A name of a table that is not listed counts as personal.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _OF_ONE_PERSON = frozenset(
 
 
 def class_of_name(record: Record) -> TextClass:
-    """Of which class the ``name`` of a record of the column ``object`` is."""
+    """The class of the ``name`` of a record in the column ``object``."""
     table = record.get("table")
     if table in _INSTITUTIONAL:
         return "institutional"

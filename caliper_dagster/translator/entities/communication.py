@@ -95,7 +95,7 @@ def forum_post(
     module: Record | None,
     component: str | None,
 ) -> Message:
-    """A post; a reply names what it replies to."""
+    """A post; a reply names the post that it replies to."""
     record = object or {}
     discussion = integer(of_other(other, "discussionid")) or record.get("discussion")
     address = _thread_iri(render, discussion)
@@ -195,7 +195,7 @@ def note(
 def commented_competency(
     render: Render, other: object, object: Record | None
 ) -> LearningObjective | DigitalResourceCollection:
-    """What was commented on: a plan, a learner's competency, or a competency."""
+    """The object of a comment: a plan, a learner's competency, or a competency."""
     area = (object or {}).get("commentarea")
     item = integer(of_other(other, "itemid")) or (object or {}).get("itemid")
     pages = f"{render.iris.site}/admin/tool/lp"
@@ -221,11 +221,11 @@ def competency_rating(
     render: Render, object: Record | None, actor: int | None, log: int | None
 ) -> Rating:
     """A rating of a learner's competency on its scale."""
-    chosen = (object or {}).get("scale_item")
+    selection = (object or {}).get("scale_item")
     return Rating(
         id=render.iris.uuid(f"rating:{log}"),
         rater=person_reference(render, actor) if actor else None,
-        selections=[chosen] if chosen else None,
+        selections=[selection] if selection else None,
     )
 
 
@@ -253,7 +253,7 @@ def tagged_item(
     cmid: int | None,
     courseid: int | None,
 ) -> Entity:
-    """What was tagged, by ``other.itemtype`` and ``other.itemid``."""
+    """The tagged object, by ``other.itemtype`` and ``other.itemid``."""
     kind, item = of_other(other, "itemtype"), integer(of_other(other, "itemid"))
     if kind == "user":
         return Person(
@@ -277,7 +277,7 @@ def tagged_item(
 def tag_annotation(
     render: Render, objectid: int | None, other: object, actor: int | None
 ) -> TagAnnotation:
-    """The tag that was put on it."""
+    """The tag that was added."""
     name = of_other(other, "tagrawname") or of_other(other, "tagname")
     return TagAnnotation(
         id=f"{render.iris.site}/tag/index.php?id={integer(of_other(other, 'tagid'))}"

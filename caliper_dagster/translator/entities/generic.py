@@ -1,8 +1,8 @@
 """Entities that need no function of their own: by a recipe's path, or by the row's object table.
 
 A path may name ``{objectid}``, ``{relateduserid}``, ``{userid}``, ``{courseid}``, ``{cmid}``,
-``{contextid}``, ``{component}``, ``{target}``, ``{other}`` and ``{other.key}``. A parameter whose
-value is not known is left out.
+``{contextid}``, ``{component}``, ``{target}``, ``{other}`` and ``{other.key}``. A parameter
+without a value is omitted.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _USER_LEVEL = 30
 
 @cache
 def path_function(entity_type: str, path: str) -> EntityFunction:
-    """The entity function of a type at a path below the site; named, when its record has a name.
+    """The entity function of a type at a path below the site. It sets the name of its record.
 
     Args:
         entity_type: Caliper type.
@@ -66,7 +66,7 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
     def from_path(render: Render, *values: object) -> Entity:
         row: dict[str, Any] = dict(zip(columns, values, strict=True))
         iri, missing = render.iris.path(path, _with_other(row, names) if "other" in row else row)
-        # Without its id a thing would share the address of the page that it is on.
+        # Without its id an object would share the address of its page.
         if missing and not ids.isdisjoint(missing):
             iri += f"{'-' if '#' in iri else '#'}{row['target'] or 'unknown'}"
         record = row.get("object") or {}
@@ -84,7 +84,7 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
 
 
 def _with_other(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The values of a row, with those in ``other`` that are named."""
+    """The values of a row, and the named values in ``other``."""
     other = row["other"]
     if not isinstance(other, dict):
         return dict(row)
@@ -115,7 +115,7 @@ def _page_of(
     return render.iris.course_page(courseid or 0) if is_course(courseid) else None
 
 
-# The fallback: events of plugins that no recipe knows
+# The fallback: events of plugins without a recipe
 
 ADMINISTRATIVE = frozenset(
     """
@@ -124,7 +124,7 @@ ADMINISTRATIVE = frozenset(
     external_services external_tokens user_info_field user_info_category message_contacts
     """.split()
 )
-"""Tables whose records are no resources."""
+"""Tables whose records are not resources."""
 
 _ADMINISTRATIVE_KINDS = ("role_", "enrol", "grade_", "course_completion")
 
@@ -141,7 +141,7 @@ _STATES = (
 
 
 def is_resource(objecttable: str | None) -> bool:
-    """Whether records of an object table are things that persons make, use and delete."""
+    """Whether records of an object table are resources, which persons create, use and delete."""
     return (
         bool(objecttable)
         and objecttable not in ADMINISTRATIVE
@@ -164,10 +164,10 @@ def fallback_object(
     courseid: int | None,
     object: Record | None,
 ) -> Entity:
-    """What a row of an unknown event is about: by its table, at a place in its context."""
-    known = _shared_entity(render, objecttable, objectid, courseid, object)
-    if known:
-        return known
+    """The object of a row of an unknown event: by its table, at an address in its context."""
+    shared = _shared_entity(render, objecttable, objectid, courseid, object)
+    if shared:
+        return shared
     whole = _context_iri(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
     name = f"{objecttable}-{objectid}" if objecttable and objectid else target
     if not name or (not objecttable and whole == _front_page(render)):
@@ -198,7 +198,7 @@ def _shared_entity(
     courseid: int | None,
     object: Record | None,
 ) -> Entity | None:
-    """Persons, courses, groups and cohorts are the same things in every event."""
+    """Persons, courses, groups and cohorts, which are the same entity in every event."""
     if not objectid:
         return None
     if objecttable == "user":
@@ -236,7 +236,7 @@ def _context_iri(
 
 
 def _record_iri(render: Render, before: str, objecttable: str | None, objectid: int | None) -> str:
-    """What a record of a table is named by, below ``before``."""
+    """The IRI of a record of a table, after ``before``."""
     if objecttable == "user" and objectid:
         return render.iris.of_user(objectid, before)
     return f"{before}{objectid}"
@@ -259,7 +259,7 @@ def fallback_page(
     component: str | None,
     courseid: int | None,
 ) -> WebPage:
-    """The page that a row of an unknown event was looked at on."""
+    """The page that was viewed in a row of an unknown event."""
     whole = _context_iri(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
     name = "-".join(str(part) for part in (component, target) if part)
     start = f"{whole}#page-{render.iris.quoted(name)}"

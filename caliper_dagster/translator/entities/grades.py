@@ -1,4 +1,4 @@
-"""The gradebook: what was graded, and the score; completion of activities."""
+"""The gradebook: the graded object, and the score; completion of activities."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _report_iri(render: Render, courseid: int | None, learner: int | None) -> st
 
 
 def learner_attempt_iri(render: Render, thing: str, learner: int | None) -> str:
-    """All that a learner did in an activity that does not count attempts."""
+    """A learner's whole work in an activity that does not count attempts."""
     return render.iris.of_user(learner, f"{thing}#user-") if learner else f"{thing}#attempt"
 
 
@@ -151,18 +151,18 @@ def graded_item(
     if module.get("id") and module.get("modname"):
         assignable = activity(render, module["id"], module, None, courseid)
     if attempt.get("table") == "quiz_attempts":
-        known = attempt_of(render, attempt, attempt["id"], relateduserid, anonymous)
+        attempt_or_submission = attempt_of(render, attempt, attempt["id"], relateduserid, anonymous)
     elif attempt.get("table") == "assign_submission":
-        known = submission_attempt(
+        attempt_or_submission = submission_attempt(
             render, attempt, attempt["id"], relateduserid, anonymous, module.get("id"), courseid
         )
     else:
         return Attempt(id=iri, assignee=assignee, assignable=assignable)
     return replace(
-        known,
+        attempt_or_submission,
         id=iri,
-        assignee=assignee or known.assignee,
-        assignable=assignable or known.assignable,
+        assignee=assignee or attempt_or_submission.assignee,
+        assignable=assignable or attempt_or_submission.assignable,
     )
 
 
@@ -177,7 +177,7 @@ def grade_score(
     actor: int | None,
     log_mark: str | None,
 ) -> Score:
-    """The grade in the gradebook at that time, as ``other`` says; each change has its own score."""
+    """The grade in the gradebook at that time, from ``other``; each change has its own score."""
     record = object or {}
     grade = decimal_or_none(of_other(other, "finalgrade"))
     if grade is None and not isinstance(other, dict):

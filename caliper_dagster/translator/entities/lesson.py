@@ -48,7 +48,7 @@ _QUESTION_TYPES = frozenset({1, 2, 3, 5, 8, 10})
 def lesson_attempt_iri(
     render: Render, cmid: int | None, learner: int | None, retry: int | None
 ) -> str:
-    """A learner's run through a lesson."""
+    """A learner's attempt at a lesson."""
     lesson = render.iris.activity("lesson", cmid or 0)
     number = f"-retry-{retry}" if retry is not None else ""
     if not learner:
@@ -60,7 +60,7 @@ def lesson_attempt_iri(
 def lesson_attempt(
     render: Render, object: Record | None, userid: int | None, anonymous: int, cmid: int | None
 ) -> Attempt:
-    """The learner's run through the lesson, with its times."""
+    """The learner's attempt at the lesson, with its times."""
     run = (object or {}).get("attempt") or {}
     started, ended = run.get("starttime"), run.get("lessontime")
     return Attempt(
@@ -94,7 +94,7 @@ def lesson_question(
 def lesson_page(
     render: Render, objectid: int | None, object: Record | None, other: object, cmid: int | None
 ) -> AssessmentItem | Page:
-    """A page that was made, changed or deleted: a question, or a page to read."""
+    """A page that was created, changed or deleted: a question, or a page to read."""
     record = object or {}
     question = record.get("qtype") in _QUESTION_TYPES if "qtype" in record else None
     if question is None:
@@ -172,12 +172,12 @@ def lesson_essay_score(
 ) -> Score:
     """The score of an essay."""
     record = object or {}
-    given, maximum = record.get("score"), record.get("maxscore")
+    score, maximum = record.get("score"), record.get("maxscore")
     return Score(
         id=f"{_answer_iri(render, other, cmid)}-score-{log_mark}",
         attempt=_answer_iri(render, other, cmid),
-        maxScore=decimal(maximum) if given is not None else None,
-        scoreGiven=decimal(given),
+        maxScore=decimal(maximum) if score is not None else None,
+        scoreGiven=decimal(score),
         scoredBy=render.iris.agent(actor),
     )
 

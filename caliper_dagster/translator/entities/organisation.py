@@ -72,7 +72,7 @@ def role_membership(
         organization = Organization(
             id=f"{render.iris.site}/course/index.php?categoryid={contextinstanceid}",
         )
-    # A person may hold several roles in one context, each assigned by itself.
+    # A person may hold several roles in one context, each assigned separately.
     fragment = f"context-{contextid}-role-{objectid}-member-"
     member = _member(render, organization, relateduserid, anonymous, fragment)
     role = object or {}

@@ -28,7 +28,7 @@ from caliper_dagster.translator.roles import caliper_roles
 
 @for_recipes(texts={"version": "institutional"})
 def site(render: Render, site: Record | None) -> SoftwareApplication:
-    """The Moodle site, as edApp, as what one logs in to, and as who acts when nobody does."""
+    """The Moodle site: the edApp, the object of log-ins, and the actor when no person acts."""
     return SoftwareApplication(id=render.iris.site, version=text(site, "release"))
 
 
@@ -36,12 +36,12 @@ def site(render: Render, site: Record | None) -> SoftwareApplication:
     personal_record=True, texts={"name": "person", "otherIdentifiers.identifier": "person"}
 )
 def actor_person(render: Render, actor: int, user: Record | None) -> Person:
-    """The acting person; without a record by id alone."""
+    """The acting person; only the id if there is no record."""
     return person(render, user or {"id": actor})
 
 
 def person(render: Render, user: Record) -> Person:
-    """A person; of a deleted or unknown user only the id."""
+    """A person; only the id of a deleted or unknown user."""
     if user.get("deleted") or "username" not in user:
         return person_reference(render, user["id"])
     name = None
@@ -70,7 +70,7 @@ def _identifiers(render: Render, user: Record) -> Sequence[SystemIdentifier] | N
 
 
 def person_reference(render: Render, user: int) -> Person:
-    """A person by id alone."""
+    """A person, with the id only."""
     return Person(id=render.iris.user(user))
 
 
@@ -89,21 +89,21 @@ def anonymous_or(render: Render, anonymous: int | None, user: int | None) -> Per
 
 @for_translator(personal_record=True)
 def membership(render: Render, record: Record) -> Membership:
-    """A person in a course, with all roles; without roles where nothing is known about them."""
+    """A person in a course, with all roles; without roles if they are unknown."""
     user, course = record["user"], record["course"]
-    known = "roles" in record
+    has_roles = "roles" in record
     return Membership(
         id=render.iris.membership(user, course),
         member=render.iris.user(user),
         organization=render.iris.course(course),
-        roles=caliper_roles(record) if known else None,
-        status=("Active" if record["active"] else "Inactive") if known else None,
+        roles=caliper_roles(record) if has_roles else None,
+        status=("Active" if record["active"] else "Inactive") if has_roles else None,
     )
 
 
 @for_translator()
 def guest_membership(render: Render, record: Record) -> Membership:
-    """The guest account in a course: nobody in particular, with a guest's roles."""
+    """The guest account in a course: an anonymous person with a guest's roles."""
     return replace(membership(render, record), id=f"{TERM}Membership", member=ANONYMOUS_PERSON)
 
 

@@ -85,7 +85,7 @@ def quiz_attempt_of(
 
 @for_recipes(personal_record=True)
 def quiz_page(render: Render, objectid: int | None, other: object) -> Frame | None:
-    """The page of an attempt that was looked at; logged from Moodle 4.1 on."""
+    """The page of an attempt that was viewed; logged from Moodle 4.1 on."""
     page = integer(of_other(other, "page"))
     if page is None:
         return None
@@ -145,7 +145,7 @@ def quiz_score(
     actor: int | None,
     log_mark: str | None,
 ) -> Score:
-    """The score that a regrading gave, as it is known today; each regrading has its own."""
+    """The score of a regrading, as it is today; each regrading has its own."""
     grade, maximum = _grade(object or {}, (module or {}).get("activity") or {})
     return Score(
         id=f"{attempt_iri(render, objectid)}#score-{log_mark}",
@@ -199,13 +199,13 @@ def question_score(
     record = object or {}
     number, slot = integer(of_other(other, "attemptid")), integer(of_other(other, "slot"))
     fraction, maximum = record.get("fraction"), record.get("maxmark")
-    given = None
+    score = None
     if fraction is not None and maximum is not None:
-        given = decimal(round(fraction * maximum, 5))
+        score = decimal(round(fraction * maximum, 5))
     return Score(
         id=f"{attempt_iri(render, number)}#slot-{slot}-score-{log_mark}",
         attempt=f"{attempt_iri(render, number)}#slot-{slot}",
-        maxScore=decimal(maximum) if given is not None else None,
-        scoreGiven=given,
+        maxScore=decimal(maximum) if score is not None else None,
+        scoreGiven=score,
         scoredBy=render.iris.agent(actor),
     )

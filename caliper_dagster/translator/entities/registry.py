@@ -1,4 +1,4 @@
-"""What all entity functions share: their arguments, small helpers, and how recipes name them."""
+"""The base of all entity functions: their arguments, helpers, and the registry for recipes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FRONT_PAGE = 1
 
 @dataclass(frozen=True, slots=True)
 class PersonOptions:
-    """What of a person may be sent beside the id."""
+    """Data of a person that may be sent in addition to the id."""
 
     names: bool = False
     identifiers: tuple[str, ...] = ("SystemId",)
@@ -29,11 +29,11 @@ class PersonOptions:
 
 @dataclass(frozen=True, slots=True)
 class Render:
-    """What every entity function gets first: the site's IRIs, and what may be sent.
+    """The first argument of every entity function: the site's IRIs, and which data may be sent.
 
     Attributes:
         iris: makes ids.
-        person: what may be sent of persons.
+        person: data of persons that may be sent.
         free_text: whether text that persons wrote may be sent: search terms, answers.
     """
 
@@ -43,7 +43,7 @@ class Render:
 
 
 TextClass = Literal["institutional", "shared", "personal", "person", "by_table"]
-"""Whose words a text is: the institution's (names of courses and activities), a group's (names of
+"""The class of a text: the institution's (names of courses and activities), a group's (names of
 groups, concepts of glossaries, options of choices), a person's own (subjects, tags, answers), or
 what identifies a person (names, user names). ``by_table``: the table of the object decides
 (:func:`classification.class_of_name`)."""
@@ -51,13 +51,13 @@ what identifies a person (names, user names). ``by_table``: the table of the obj
 
 @dataclass(frozen=True, slots=True)
 class EntityFunction:
-    """A function that makes an entity, with what is known of all entities that it makes.
+    """A function that makes an entity, and the properties that all its entities share.
 
     Attributes:
-        function: gets :class:`Render` and the columns; gives an entity, or None.
+        function: takes :class:`Render` and the columns; returns an entity, or None.
         columns: the columns that its parameters name.
         names_related_user: whether the entity names the related user of the row.
-        tells_grade: whether it tells a grade, which may be another today than it was then.
+        tells_grade: whether it holds a grade, which may have changed since the event.
         personal_record: whether it belongs to one person, as an attempt does, so that its id leads
             to that person.
         texts: class of each text that the entity can hold, by the path of the property, such as
@@ -73,10 +73,10 @@ class EntityFunction:
 
 
 ENTITY_FUNCTIONS: dict[str, EntityFunction] = {}
-"""Those that a recipe may name, by name."""
+"""Functions that a recipe may name, by name."""
 
 TRANSLATOR_FUNCTIONS: dict[str, EntityFunction] = {}
-"""Those that only the translator itself calls, by name: for actors, memberships and sessions."""
+"""Functions that only the translator calls, by name: for actors, memberships and sessions."""
 
 F = TypeVar("F", bound=Callable[..., Entity | None])
 
@@ -88,7 +88,7 @@ def for_recipes(
     personal_record: bool = False,
     texts: Mapping[str, TextClass] | None = None,
 ) -> Callable[[F], F]:
-    """Let recipes name a function; see :class:`EntityFunction` for the arguments."""
+    """Register a function for recipes; see :class:`EntityFunction` for the arguments."""
 
     def register(function: F) -> F:
         ENTITY_FUNCTIONS[function.__name__] = EntityFunction(
@@ -107,7 +107,7 @@ def for_recipes(
 def for_translator(
     *, personal_record: bool = False, texts: Mapping[str, TextClass] | None = None
 ) -> Callable[[F], F]:
-    """Register a function that only the translator calls, likewise."""
+    """Register a function that only the translator calls; see :class:`EntityFunction`."""
 
     def register(function: F) -> F:
         TRANSLATOR_FUNCTIONS[function.__name__] = EntityFunction(
@@ -127,7 +127,7 @@ def below(path: str, texts: Mapping[str, TextClass]) -> dict[str, TextClass]:
 
 
 def time(seconds: float | None) -> Time | None:
-    """A date as Caliper wants it (UTC, milliseconds); None for Moodle's "no date", which is 0."""
+    """A time in Caliper's form (UTC, milliseconds); None for Moodle's "no date", which is 0."""
     if not seconds or seconds < 0:
         return None
     return _written(seconds)
@@ -145,12 +145,12 @@ def duration(seconds: float | None) -> Duration | None:
 
 def text(record: Record | None, key: str) -> str | None:
     """A text of a record; None when it is missing or empty."""
-    found: str | None = record.get(key) if record else None
-    return found or None
+    value: str | None = record.get(key) if record else None
+    return value or None
 
 
 def of_other(other: object, key: str) -> Any:  # noqa: ANN401 - decoded JSON
-    """A value of the decoded ``other``; None when it has no such key, or is no map."""
+    """A value of the decoded ``other``; None if it has no such key, or is not a map."""
     return other.get(key) if isinstance(other, dict) else None
 
 
@@ -174,7 +174,7 @@ def decimal(value: float | str | None) -> Decimal | None:
 
 
 def decimal_or_none(value: object) -> Decimal | None:
-    """Likewise of what PHP may have stored as text; None for what is no finite number."""
+    """Like :func:`decimal`, for values that PHP may store as text; None if not a finite number."""
     try:
         number = decimal(str(value)) if value is not None and not isinstance(value, bool) else None
     except ValueError:

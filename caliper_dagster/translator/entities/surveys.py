@@ -1,4 +1,4 @@
-"""Feedback, survey and choice: what a person answered, when it may be known who."""
+"""Feedback, survey and choice: the answers of a person, anonymous if the activity is."""
 
 from __future__ import annotations
 

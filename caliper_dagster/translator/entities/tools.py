@@ -1,4 +1,4 @@
-"""Activities that come from elsewhere or work by rules of their own: SCORM, H5P, workshop, LTI."""
+"""Activities with formats or rules of their own: SCORM, H5P, workshop, LTI."""
 
 from __future__ import annotations
 
@@ -69,19 +69,19 @@ def scorm_score(
     module: Record | None,
     log_mark: str | None,
 ) -> Score:
-    """The raw score that the package reported; it may be more than text that is no number."""
+    """The raw score that the package reported; text that is not a number is omitted."""
     record = object or {}
     number = record.get("attempt") or integer(of_other(other, "attemptid"))
     attempt = scorm_attempt_iri(render, cmid, relateduserid or userid, number)
-    given = decimal_or_none(of_other(other, "cmivalue"))
+    score = decimal_or_none(of_other(other, "cmivalue"))
     maximum = decimal_or_none(record.get("scoremax"))
     if maximum is None:
         maximum = decimal_or_none(((module or {}).get("activity") or {}).get("maxgrade"))
     return Score(
         id=f"{attempt}-score-{log_mark}",
         attempt=attempt,
-        maxScore=maximum if given is not None else None,
-        scoreGiven=given,
+        maxScore=maximum if score is not None else None,
+        scoreGiven=score,
         scoredBy=render.iris.site,
     )
 
@@ -142,7 +142,7 @@ def workshop_submission(
     cmid: int | None,
     module: Record | None,
 ) -> Attempt:
-    """A submission; an assessment names in ``other`` the submission that it is of."""
+    """A submission; an assessment names its submission in ``other``."""
     record = object or {}
     number = objectid
     if objecttable == "workshop_assessments":
@@ -168,17 +168,17 @@ def workshop_score(
 ) -> Score:
     """The score that a reviewer gave: per cent of the workshop's grade for submissions."""
     record, workshop = object or {}, (module or {}).get("activity") or {}
-    given = decimal_or_none(of_other(other, "currentgrade"))
-    if given is None:
-        given = decimal_or_none(record.get("grade"))
+    score = decimal_or_none(of_other(other, "currentgrade"))
+    if score is None:
+        score = decimal_or_none(record.get("grade"))
     maximum = decimal_or_none(workshop.get("grade"))
     number = integer(of_other(other, "submissionid")) or record.get("submissionid")
-    scored = given is not None and maximum is not None
+    scored = score is not None and maximum is not None
     return Score(
         id=f"{render.iris.site}/mod/workshop/assessment.php?asid={objectid}",
         attempt=workshop_submission_iri(render, cmid, number),
         maxScore=maximum if scored else None,
-        scoreGiven=decimal(round((given or 0) / 100 * (maximum or 0), 5)) if scored else None,
+        scoreGiven=decimal(round((score or 0) / 100 * (maximum or 0), 5)) if scored else None,
         scoredBy=render.iris.agent(actor),
     )
 
@@ -195,7 +195,7 @@ def workshop_assessments_of(
     courseid: int | None,
     log_mark: str | None,
 ) -> Attempt:
-    """All that a reviewer assessed, for which there is a grade, too."""
+    """A reviewer's assessments as a whole, which are graded, too."""
     return Attempt(
         id=_assessments_iri(render, cmid, relateduserid, log_mark),
         assignee=anonymous_or(render, anonymous, relateduserid),
@@ -223,16 +223,16 @@ def workshop_assessing_score(
     log_mark: str | None,
 ) -> Score:
     """The grade for assessing."""
-    given = decimal_or_none(of_other(other, "finalgrade"))
-    if given is None:
-        given = decimal_or_none(of_other(other, "currentgrade"))
+    score = decimal_or_none(of_other(other, "finalgrade"))
+    if score is None:
+        score = decimal_or_none(of_other(other, "currentgrade"))
     maximum = decimal_or_none(((module or {}).get("activity") or {}).get("gradinggrade"))
     attempt = _assessments_iri(render, cmid, relateduserid, log_mark)
     return Score(
         id=f"{attempt}-score-{log_mark}",
         attempt=attempt,
-        maxScore=maximum if given is not None else None,
-        scoreGiven=given,
+        maxScore=maximum if score is not None else None,
+        scoreGiven=score,
         scoredBy=render.iris.agent(actor),
     )
 
@@ -250,9 +250,9 @@ def bigbluebutton_server(render: Render) -> SoftwareApplication:
 
 def lti_tool(module: Record | None) -> SoftwareApplication | None:
     """The tool that an LTI activity launches, by the host of its address; None without one."""
-    found = (module or {}).get("activity") or {}
-    kind = found.get("type") or {}
-    for address in (kind.get("baseurl"), found.get("toolurl")):
+    instance = (module or {}).get("activity") or {}
+    kind = instance.get("type") or {}
+    for address in (kind.get("baseurl"), instance.get("toolurl")):
         parts = urlsplit(address or "")
         if parts.scheme in {"http", "https"} and parts.hostname:
             port = f":{parts.port}" if parts.port else ""
