@@ -167,10 +167,11 @@ class EventExtensions:
             ),
             ("asOf", lambda _, record: (record or {}).get("asof"), ("object",), graded),
             ("unresolved", _unresolved, ("unresolved",), all_rows),
-            ("moodle.preview", lambda _: True, (), self._previews()),
         ]
         for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
             rows = self._of_recipes([name in recipe.extensions for recipe in self._recipes])
+            if function is extensions.preview:
+                rows = np.union1d(rows, self._previews())
             extras.append((key, function, parameters(function)[1:], rows))
         facts: list[Fragments] = []
         others: list[Fragments] = []

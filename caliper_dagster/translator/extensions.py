@@ -107,6 +107,12 @@ def login_as(render: Render, relateduserid: int | None) -> object:
     return person_reference(render, relateduserid) if relateduserid else None
 
 
+def preview(render: Render) -> object:
+    """Marks a teacher's preview, which is not a learner's attempt."""
+    del render
+    return True
+
+
 def gradebook(render: Render, other: object, object: Mapping[str, Any] | None) -> object:
     """The grade item of a gradebook score, and its type; the score may repeat an activity's."""
     del render
@@ -222,6 +228,7 @@ EXTENSION_FUNCTIONS: dict[str, tuple[str, Callable[..., object]]] = {
     "login_as": ("loginAs", login_as),
     "new_status": ("moodle.newStatus", new_status),
     "overridden_by": ("overriddenBy", overridden_by),
+    "preview": ("moodle.preview", preview),
     "submitted_by": ("submittedBy", submitted_by),
 }
 """Extensions that a recipe may name: their key in the event, and what makes them. Facts of Moodle
