@@ -43,6 +43,7 @@ def test_a_grade_of_a_quiz_is_on_the_attempt_that_the_method_chooses(
         "[quiz_attempts] WHERE preview = 0 AND state = 'finished' ORDER BY attempt"
     ):
         attempts[one.quiz, one.userid].append(one)
+    existing = {one.id for own in attempts.values() for one in own}
     compared = 0
     for row in site.rows(
         "SELECT l.id, l.relateduserid, l.timecreated, q.id AS quiz, q.grademethod FROM "
@@ -51,7 +52,7 @@ def test_a_grade_of_a_quiz_is_on_the_attempt_that_the_method_chooses(
         r"WHERE l.eventname LIKE '%core\\\\event\\\\user\\_graded'"
     ):
         own = [a for a in attempts[row.quiz, row.relateduserid] if a.timefinish <= row.timecreated]
-        if len(own) < 2 or any(a.timemodified > row.timecreated for a in own):
+        if not own or (len(own) > 1 and any(a.timemodified > row.timecreated for a in own)):
             continue
         best = max(own, key=lambda a: (a.sumgrades is not None, a.sumgrades or 0))
         chosen = {1: best, 3: own[0], 4: own[-1]}.get(row.grademethod)
@@ -59,9 +60,11 @@ def test_a_grade_of_a_quiz_is_on_the_attempt_that_the_method_chooses(
         if chosen is None:
             assert f"#user-{row.relateduserid}" in generated["attempt"]
         else:
-            assert generated["attempt"] == f"{WWWROOT}/mod/quiz/review.php?attempt={chosen.id}"
+            told = int(generated["attempt"].rpartition("=")[2])
+            # The attempt that had the grade may have been deleted since.
+            assert told == chosen.id or told not in existing
         compared += 1
-    assert compared > 0
+    assert compared > 30
 
 
 def test_a_grade_of_no_activity_is_on_no_attempt(site: Site, translation: Translation) -> None:
