@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -72,12 +73,20 @@ def examine(sites: Iterable[Settings]) -> Iterator[Finding]:
 
 
 def _examine(settings: Settings) -> Iterator[Finding]:
-    yield from _guarded("Site address", lambda: _site(settings))
-    yield from _guarded("Moodle database", lambda: _moodle(settings))
-    yield from _guarded("Event store", lambda: _event_stores(settings))
-    yield from _guarded("Storage", lambda: _storage(settings))
-    yield from _guarded("Ledger", lambda: _ledger(settings))
-    yield from _guarded("Mapping", lambda: _mapping(settings))
+    """The findings about one site; an error that several checks meet is one finding."""
+    reported: set[str] = set()
+    for subject, look in (
+        ("Site address", _site),
+        ("Moodle database", _moodle),
+        ("Event store", _event_stores),
+        ("Storage", _storage),
+        ("Ledger", _ledger),
+        ("Mapping", _mapping),
+    ):
+        for finding in _guarded(subject, partial(look, settings)):
+            if finding.verdict is not Verdict.BROKEN or finding.text not in reported:
+                yield finding
+                reported.add(finding.text)
 
 
 def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
