@@ -109,7 +109,7 @@ def test_every_score_is_between_nothing_and_its_maximum(translation: Translation
     scores = [
         (score(event), event)
         for _, event in translation.everything
-        if event["type"] == "GradeEvent"
+        if event["action"] == "Graded"
     ]
     complete = [(given, event) for given, event in scores if given and None not in given]
 
