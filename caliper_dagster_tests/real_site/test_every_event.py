@@ -134,6 +134,7 @@ WORDS = {
     r"\mod_bigbluebuttonbn\event\meeting_joined": "the server",
     r"\mod_bigbluebuttonbn\event\meeting_left": "the server",
     r"\mod_forum\event\discussion_created": "the first post",
+    r"\core\event\grade_deleted": "the score that was sent last, or the work in the item",
 }
 """Events whose object ``mapping.csv`` tells in words. Scores, submissions: see ``test_truth``."""
 

@@ -107,9 +107,7 @@ def test_every_gradebook_score_has_the_maximum_of_its_time(
 
 def test_every_score_is_between_nothing_and_its_maximum(translation: Translation) -> None:
     scores = [
-        (score(event), event)
-        for _, event in translation.everything
-        if event["action"] == "Graded"
+        (score(event), event) for _, event in translation.everything if event["action"] == "Graded"
     ]
     complete = [(given, event) for given, event in scores if given and None not in given]
 

@@ -189,11 +189,14 @@ def test_result_that_may_have_changed_since_is_marked(site: Site, events: dict[i
 # Assignments
 
 
+_NOT_COMPARED = {"id", "type", "endedAtTime"}
+
+
 def _submission(found: sa.Row | None, number: int | None) -> dict[str, Any]:
     values = {
         "count": None if number is None else number + 1,
         "dateCreated": iso(found.timecreated) if found else None,
-        "startedAtTime": iso(found.timestarted) if found else None,
+        "startedAtTime": iso(found.timestarted or found.timecreated) if found else None,
     }
     return {key: value for key, value in values.items() if value is not None}
 
@@ -215,7 +218,7 @@ def test_submissions_are_counted_from_one_and_belong_to_the_learner_or_the_team(
             owner = None
         values = _submission(found, found.attemptnumber if found else None)
         values["assignable"] = activity("assign", row.contextinstanceid)
-        actual[row.id] = {k: v for k, v in attempt.items() if k not in {"id", "type"}}
+        actual[row.id] = {k: v for k, v in attempt.items() if k not in _NOT_COMPARED}
         expected[row.id] = values | ({"assignee": owner} if owner else {})
     assert_same(actual, expected)
     assert teams
