@@ -201,7 +201,7 @@ def test_an_event_store_that_fails_in_the_middle_fails_the_run_and_the_next_one_
     completed = site.run(*BACKFILL)
 
     assert completed.status == 0, completed.err
-    assert completed.number("  of these, by earlier runs") == before
+    assert completed.number("  of these, in earlier runs") == before
     assert_all_is_well(site)
     assert set(site.received().values()) == {1}
 

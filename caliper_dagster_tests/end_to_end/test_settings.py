@@ -167,7 +167,7 @@ BEFORE_RUN = {
         {"DAGSTER_HOME": "{folder}/file/home", "CALIPER_STORAGE": "{folder}/data"},
     ),
     "Dagster database that does not answer": Wrong(
-        "Dagster's own storage cannot be opened (",
+        "Dagster's storage cannot be opened (",
         ("resend",),
         {"DAGSTER_POSTGRES_URL": "postgresql://me:hush-dagster%2F5@127.0.0.1:9/dagster"},
     ),
