@@ -235,6 +235,11 @@ class Settings(Model):
         False,
         "send text that persons wrote: search terms, answers to questions",
     )
+    course_categories: bool = setting(
+        "CALIPER_COURSE_CATEGORIES",
+        False,
+        "send the category of each course, as the organization that the course belongs to",
+    )
     recipes: str | None = setting(
         "CALIPER_RECIPES",
         None,

@@ -21,7 +21,7 @@ from caliper_dagster.config.connections import open_ledger, open_moodle, open_st
 from caliper_dagster.config.event_stores import EventStoreDefinition, require_event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError
-from caliper_dagster.core.hours import Hour
+from caliper_dagster.core.hours import LAST_TIME, Hour
 from caliper_dagster.core.revisions import MAPPING_REVISION
 from caliper_dagster.core.wording import plural
 from caliper_dagster.dagster.instance.open import HOME, open_instance
@@ -115,6 +115,7 @@ def _moodle(settings: Settings) -> Iterator[Finding]:
         yield _fine("Tables", f"the log is in {settings.moodle_db_prefix}{LOG}")
         yield _account(database)
         yield _index(database)
+        yield _times(database)
         yield from _newest(database)
         yield _formats(database)
 
@@ -168,8 +169,27 @@ def _uses_index(database: MoodleDatabase) -> bool:
     return any("USING" in str(row[-1]) and "timecreated" in str(row[-1]) for row in plan)
 
 
+def _times(database: MoodleDatabase) -> Finding:
+    """Whether log rows have times; those without are in no hour and are never sent."""
+    statement = sa.text(
+        f"SELECT COUNT(*), MIN(id), MAX(id) FROM {database.quoted(LOG)} "
+        "WHERE timecreated < 0 OR timecreated > :last"
+    )
+    number, first, last = database.execute(statement, last=LAST_TIME)[0]
+    if not number:
+        return _fine("Times", "`timecreated` of all log rows is a time")
+    return _warn(
+        "Times",
+        f"`timecreated` of {plural(int(number), 'log row')} (ids {first} to {last}) is no Unix "
+        "time in seconds: these rows are in no hour, so they are not sent",
+    )
+
+
 def _newest(database: MoodleDatabase) -> Iterator[Finding]:
-    newest = database.execute(sa.text(f"SELECT MAX(timecreated) FROM {database.quoted(LOG)}"))[0][0]
+    statement = sa.text(
+        f"SELECT MAX(timecreated) FROM {database.quoted(LOG)} WHERE timecreated <= :last"
+    )
+    newest = database.execute(statement, last=LAST_TIME)[0][0]
     if newest is None:
         yield _warn("Newest log row", "the log is empty; is the standard log store enabled?")
         return

@@ -20,8 +20,19 @@ from caliper_dagster.caliper.entities import Entity
 from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, RECORD
 from caliper_dagster.core.gc_tuning import gc_paused
-from caliper_dagster.translator import conditions
-from caliper_dagster.translator.actors import APPLICATION, USER_IDS, USER_LEVEL, Actors
+from caliper_dagster.translator import conditions, names_of_the_time
+from caliper_dagster.translator.actors import (
+    APPLICATION,
+    USER_IDS,
+    USER_LEVEL,
+    Actors,
+    real_users,
+)
+from caliper_dagster.translator.anonymity import (
+    INSTITUTIONAL_TABLES,
+    anonymised,
+    anonymous_event,
+)
 from caliper_dagster.translator.derived import DERIVED_EVENTS, DerivedEvent
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS, Render, activities, people
 from caliper_dagster.translator.entities.generic import path_function
@@ -70,6 +81,7 @@ _ENTITY_SLOTS = ("object", "generated", "target", "federatedSession")
 _OPTIONAL_SLOTS = (
     "edApp", "generated", "target", "group", "membership", "session", "federatedSession",
 )  # fmt: skip
+_GRADING = ("Graded", "Removed")
 _OUTCOMES = ("event", "derived", "filtered", "failed")
 _FIRST_TIME, _LAST_TIME = 0, 253_402_300_799  # 1970 to 9999
 _NO_TIME = "the time is none between the years 1970 and 9999"
@@ -85,6 +97,7 @@ class Translator:
         person_identifiers: which ``otherIdentifiers`` of persons may be sent.
         ip_addresses: whether the address of a row may be sent.
         free_text: whether text that persons wrote (search terms, answers) may be sent.
+        course_categories: whether courses are sent as part of their category.
         recipes: those of the package by default.
     """
 
@@ -97,12 +110,13 @@ class Translator:
         person_identifiers: Sequence[str] = ("SystemId",),
         ip_addresses: bool = False,
         free_text: bool = False,
+        course_categories: bool = False,
         recipes: Recipes | None = None,
     ) -> None:
         self.version = versions.BY_NAME[version]
         self.iris = Iris(wwwroot)
         options = PersonOptions(person_names, tuple(person_identifiers))
-        self.render = Render(self.iris, options, free_text)
+        self.render = Render(self.iris, options, free_text, course_categories)
         self.ip_addresses = ip_addresses
         self.recipes = load_recipes() if recipes is None else recipes
 
@@ -199,11 +213,14 @@ class _Translation:
         self._translator = translator
         self._expanded = expanded
         self._rows = rows = Rows(expanded, _RECORDS)
-        anonymous = rows.integers("anonymous") == 1
+        self._anonymous = anonymous = rows.integers("anonymous") == 1
+        self._owned = ~rows.holding_any("objecttable", INSTITUTIONAL_TABLES)
         rows.derive("log", np.where(anonymous, NOTHING, rows.integers("id")))
         rows.add("log_mark", anonymous.astype(np.int64), [LOG_MARK, None])
         in_module = rows.integers("contextlevel") == _MODULE_LEVEL
         rows.derive("cmid", np.where(in_module, rows.integers("contextinstanceid"), NOTHING))
+        rows.derive("realuserid", real_users(rows))
+        names_of_the_time.put_into(rows, np.flatnonzero(~anonymous))
         self._renderer = Renderer(rows, translator.render, translator.version)
         self._recipes: list[Recipe] = []
         # Conditions reveal no person, so they are evaluated before anonymous rows are redacted.
@@ -266,7 +283,7 @@ class _Translation:
         path_of = np.zeros(len(self._recipes), dtype=np.int64)
         for number, recipe in enumerate(self._recipes):
             source: EntitySource | None = getattr(recipe, slot)
-            if source is None or (slot == "target" and not self._keeps_target(recipe.event_type)):
+            if source is None or not self._keeps(slot, recipe):
                 continue
             if isinstance(source, PathEntity):
                 path = path_function(source.type, source.path)
@@ -279,9 +296,44 @@ class _Translation:
         for code, rows in grouped(group_of_recipe[self._recipe], len(keys)):
             key = keys[code]
             if isinstance(key, tuple):
-                yield _by_path, ("path", *key), rows
+                yield from self._by_anonymity(_by_path, ("path", *key), rows)
             else:
-                yield ENTITY_FUNCTIONS[key].function, ENTITY_FUNCTIONS[key].columns, rows
+                source_function = ENTITY_FUNCTIONS[key]
+                yield from self._by_anonymity(
+                    source_function.function,
+                    source_function.columns,
+                    rows,
+                    personal=source_function.personal_record,
+                )
+
+    def _by_anonymity(
+        self,
+        function: Callable[..., Any],
+        names: Sequence[str],
+        rows: Indices,
+        *,
+        personal: bool = False,
+    ) -> Iterator[tuple[Callable[..., Any], Sequence[str], Indices]]:
+        """The function for rows of known actors, and its anonymous form for the others.
+
+        Only what belongs to one person is anonymous: by the function, or as the object of a table
+        whose records do.
+        """
+        hidden = self._anonymous[rows]
+        if not personal:
+            hidden = hidden & self._owned[rows] if "objectid" in names else hidden & False
+        if not hidden.all():
+            yield function, names, rows[~hidden]
+        if hidden.any():
+            yield anonymised(function), names, rows[hidden]
+
+    def _keeps(self, slot: str, recipe: Recipe) -> bool:
+        """Whether the events of a recipe have a slot in the wanted version."""
+        if slot == "target":
+            return self._keeps_target(recipe.event_type)
+        return slot != "generated" or vocabulary.keeps_generated(
+            recipe.event_type, recipe.action, self._translator.version
+        )
 
     def _keeps_target(self, event_type: str) -> bool:
         return vocabulary.keeps_target(event_type, self._translator.version)
@@ -333,12 +385,12 @@ class _Translation:
     def _membership(self) -> Fragments:
         fragments = self._fragments("membership")
         for name, rows in self._actors.person_rows(self._rows):
-            column = f"{name}_membership"
-            enrolled = self._rows.having(column, rows)
-            self._renderer.fill(fragments, people.membership, (column,), enrolled, "membership")
+            columns = (f"{name}_membership", "actor")
+            enrolled = self._rows.having(columns[0], rows)
+            self._renderer.fill(fragments, people.actor_membership, columns, enrolled, "membership")
         guests = self._rows.having("user_membership", np.flatnonzero(self._actors.guest))
-        columns = ("user_membership",)
-        self._renderer.fill(fragments, people.guest_membership, columns, guests, "membership")
+        guest_columns = ("user_membership",)
+        self._renderer.fill(fragments, people.guest_membership, guest_columns, guests, "membership")
         return fragments
 
     def _session(self) -> Fragments:
@@ -403,19 +455,31 @@ class _Translation:
         for name in dict.fromkeys(name for recipe in self._recipes for name in recipe.derived):
             declared = np.array([name in recipe.derived for recipe in self._recipes])[self._recipe]
             rows = np.flatnonzero(declared & (self._renderer.failures == 0))
-            source = DERIVED_EVENTS[name]
-            results, inverse = self._renderer.evaluate(
-                source.function, source.columns, rows, "derived"
-            )
-            events = [[self._render_derived(event) for event in result or ()] for result in results]
-            for row, number in zip(rows.tolist(), inverse.tolist(), strict=True):
-                rendered.extend((row, event) for event in events[number])
+            anonymous = self._anonymous[rows]
+            rendered.extend(self._derived_by(name, rows[~anonymous]))
+            rendered.extend(self._derived_by(name, rows[anonymous], anonymous_event))
         shape_codes = [self._derived_shape(row, event) for row, event in rendered]
         derived = _Derived()
         for (row, event), code in zip(rendered, shape_codes, strict=True):
             if isinstance(event, _RenderedEvent) and not self._renderer.failures[row]:
                 self._add(derived, row, event, code)
         return derived
+
+    def _derived_by(
+        self,
+        name: str,
+        rows: Indices,
+        then: Callable[[DerivedEvent], DerivedEvent] = lambda event: event,
+    ) -> Iterator[tuple[int, _RenderedEvent | _FailedEvent]]:
+        """The events that a function derives from some rows, each with its row."""
+        made = DERIVED_EVENTS[name]
+        results, inverse = self._renderer.evaluate(made.function, made.columns, rows, "derived")
+        events = [
+            [self._render_derived(then(event)) for event in result or ()] for result in results
+        ]
+        for row, number in zip(rows.tolist(), inverse.tolist(), strict=True):
+            for event in events[number]:
+                yield row, event
 
     def _render_derived(self, event: DerivedEvent) -> _RenderedEvent | _FailedEvent:
         """The event with its entities as JSON, or the error."""
@@ -500,7 +564,9 @@ class _Translation:
                 f'{{"@context":"{self._translator.version.context}","id":"',
                 PlainColumn(ids),
                 *self._slots_and_shapes(order, derived, slots, codes, np.where(failed, 0, seconds)),
-                *extensions.columns(order.rows, self._derived_from(order, ids)),
+                *extensions.columns(
+                    order.rows, self._tells_grading(codes), self._derived_from(order, ids)
+                ),
                 "}",
             ],
             len(order.rows),
@@ -514,6 +580,11 @@ class _Translation:
             self._rows.integers("timecreated")[order.rows],
             zip(order.derived_positions.tolist(), children, strict=True),
         )
+
+    def _tells_grading(self, shapes: Codes) -> Flags:
+        """The events that give or remove a grade."""
+        flags: Flags = np.array([shape.action in _GRADING for shape in self._shapes])[shapes]
+        return flags
 
     def _derived_from(self, order: _Order, ids: pa.StringArray) -> Fragments:
         fragments = Fragments.empty(len(order.rows), b',"derivedFrom":')

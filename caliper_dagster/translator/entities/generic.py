@@ -19,6 +19,7 @@ from caliper_dagster.caliper.entities import (
     Entity,
     Group,
     SoftwareApplication,
+    SystemIdentifier,
     WebPage,
 )
 from caliper_dagster.translator.entities.activities import activity_iri
@@ -29,8 +30,9 @@ from caliper_dagster.translator.entities.registry import (
     Record,
     Render,
     for_recipes,
+    identifiers,
     is_course,
-    text,
+    name_of,
 )
 from caliper_dagster.translator.identity import Iris, is_user_key
 
@@ -70,16 +72,33 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
         if missing and not ids.isdisjoint(missing):
             iri += f"{'-' if '#' in iri else '#'}{row['target'] or 'unknown'}"
         record = row.get("object") or {}
-        name = text(record, "name") if record and record.get("id") == row["objectid"] else None
+        own = record if record and record.get("id") == row["objectid"] else None
+        name, numbers = name_of(own, "name"), _numbers(render, own)
         if resource is None:
-            return cls(id=iri, name=name)
-        return resource(id=iri, name=name, isPartOf=_whole(render, iri, row))
+            return cls(id=iri, name=name, otherIdentifiers=numbers)
+        return resource(
+            id=iri, name=name, otherIdentifiers=numbers, isPartOf=_whole(render, iri, row)
+        )
 
     return EntityFunction(
         from_path,
         tuple(columns),
         personal_record=any(is_user_key(name.rpartition(".")[2]) for name in names),
-        texts={"name": "by_table"},
+        texts={"name": "by_table", "otherIdentifiers.identifier": "institutional"},
+    )
+
+
+_OF_SIS = frozenset({"cohort", "course_categories", "groupings", "groups"})
+"""Tables whose ``idnumber`` is a key of the institution's information system."""
+
+
+def _numbers(render: Render, record: Record | None) -> list[SystemIdentifier] | None:
+    """The id number of a record; never that of a user."""
+    number = (record or {}).get("idnumber")
+    if record is None or not number or record.get("table") == "user":
+        return None
+    return identifiers(
+        render, **{"SisSourcedId" if record.get("table") in _OF_SIS else "Other": number}
     )
 
 
@@ -175,7 +194,7 @@ def fallback_object(
             id=render.iris.site,
         )
     iri = f"{whole}#{render.iris.quoted(name)}"
-    named = text(object, "name")
+    named = name_of(object, "name")
     cls = _fallback_class(objecttable)
     if issubclass(cls, DigitalResource):
         page = _page_of(render, cmid, module, component, courseid)
@@ -206,7 +225,7 @@ def _shared_entity(
     if objecttable == "course":
         return CourseSection(
             id=render.iris.course(objectid),
-            name=text(object, "fullname"),
+            name=name_of(object, "fullname"),
         )
     if objecttable == "groups":
         return course_group(render, courseid, objectid, object)

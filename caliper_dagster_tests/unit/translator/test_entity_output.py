@@ -193,7 +193,10 @@ def _one_of_each_kind():
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
 @pytest.mark.parametrize(("name", "key"), [*_one_of_each_kind(), ("Entity", "id")])
 def test_whatever_a_property_holds_is_valid_or_refused(name, key, version):
-    """The quick look never lets pass what the rules for whole documents refuse."""
+    """The quick look never lets pass what the rules for whole documents refuse.
+
+    Only references are beyond it: it sees one entity at a time.
+    """
     for value in WILD:
         entity = ENTITY_CLASSES[name](**{"id": "https://m.example/x", key: value})
         try:
@@ -201,7 +204,8 @@ def test_whatever_a_property_holds_is_valid_or_refused(name, key, version):
         except InvalidEntityError:
             continue
         document = json.loads(text)
-        assert validate({"@context": version.context, **document}, strict=True) == []
+        problems = validate({"@context": version.context, **document}, strict=True)
+        assert [problem for problem in problems if problem.rule != "reference"] == []
         assert document == finalize(entity, version)
 
 
