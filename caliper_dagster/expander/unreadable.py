@@ -17,11 +17,13 @@ import pyarrow.compute as pc
 from caliper_dagster.core.hours import LAST_TIME
 from caliper_dagster.expander.bulk_read import REPLACEMENT
 from caliper_dagster.expander.log_rows import LogRows
+from caliper_dagster.expander.record_columns import Integers
 
 _TEXT_COLUMNS = ("eventname", "component", "action", "target", "objecttable", "crud", "origin")
 _RECORD_COLUMNS = ("user", "realuser", "relateduser", "course", "module", "object", "site")
 _WITH_TIMES = ("course", "module", "object")
-_LONG_NUMBER = r"[:\[,]-?[0-9]{12}"
+_LONG_DIGITS = 12
+"""A Unix time of seconds has fewer digits."""
 _TIME = re.compile(r"time|date|deadline|available|start|end|opening|closing")
 
 
@@ -41,14 +43,28 @@ def note(rows: LogRows, columns: Mapping[str, pa.DictionaryArray]) -> None:
     rows.add_unresolved("ip", np.flatnonzero(addresses.to_numpy()))
     for name in _RECORD_COLUMNS:
         texts = columns[name].dictionary
-        suspect = pc.match_substring(texts, REPLACEMENT)
+        suspects = np.flatnonzero(pc.match_substring(texts, REPLACEMENT))
         if name in _WITH_TIMES:
-            suspect = pc.or_(suspect, pc.match_substring_regex(texts, _LONG_NUMBER))
+            suspects = np.union1d(suspects, _with_long_numbers(texts))
         codes = columns[name].indices.fill_null(-1).to_numpy()
-        for code in np.flatnonzero(suspect.to_numpy(zero_copy_only=False)).tolist():
+        for code in suspects.tolist():
             positions = np.flatnonzero(codes == code)
             for path in dict.fromkeys(_unreadable(orjson.loads(texts[code].as_py()), name)):
                 rows.add_unresolved(path, positions)
+
+
+def _with_long_numbers(texts: pa.StringArray) -> Integers:
+    """The indices of the texts in which :data:`_LONG_DIGITS` digits follow each other."""
+    _, offsets, data = texts.buffers()
+    if data is None:
+        return np.zeros(0, dtype=np.int64)
+    # Of a place and the next so many, whether all are digits.
+    digits = np.frombuffer(data, dtype=np.uint8) - ord("0") < 10
+    for step in (1, 2, 4, _LONG_DIGITS - 8):
+        digits = digits[:-step] & digits[step:]
+    places = np.flatnonzero(digits)
+    starts = np.frombuffer(offsets, dtype=np.int32)[: len(texts) + 1]
+    return np.unique(np.searchsorted(starts, places, side="right") - 1)
 
 
 def _unreadable(value: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - any JSON value

@@ -202,17 +202,19 @@ def _last_rows(database: MoodleDatabase, rows: Sequence[LogReference]) -> dict[i
         "anonymous = 0 AND eventname = :graded",
         graded=_GRADED,
     )
-    last: dict[int, LogReference] = {}
+    last: dict[int, Record] = {}
     for found in sorted(graded, key=lambda record: record["id"]):
-        row = deleted[found["objectid"]]
-        if found["id"] < row.log_id:
-            other = decode(found["other"] or "")
-            last[row.id] = row._replace(
-                log_id=found["id"],
-                time=found["timecreated"],
-                other=other if isinstance(other, dict) else {},
-            )
-    return last
+        if found["id"] < deleted[found["objectid"]].log_id:
+            last[found["objectid"]] = found
+    references = {}
+    for id_, found in last.items():
+        other = decode(found["other"] or "")
+        references[id_] = deleted[id_]._replace(
+            log_id=found["id"],
+            time=found["timecreated"],
+            other=other if isinstance(other, dict) else {},
+        )
+    return references
 
 
 def _item_ids(lookup: Lookup, rows: Sequence[LogReference]) -> list[int]:
