@@ -16,13 +16,14 @@ from caliper_dagster.caliper.entities import (
     Attempt,
     CourseSection,
     DigitalResource,
+    DigitalResourceCollection,
     Entity,
     Group,
     SoftwareApplication,
     SystemIdentifier,
     WebPage,
 )
-from caliper_dagster.translator.entities.activities import activity_iri
+from caliper_dagster.translator.entities.activities import activity_iri, module_name
 from caliper_dagster.translator.entities.organisation import course_group
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import (
@@ -157,6 +158,18 @@ _STATES = (
     "completed",
     "grades",
 )
+
+
+@for_recipes()
+def activity_list(
+    render: Render, component: str | None, courseid: int | None, module: Record | None
+) -> DigitalResourceCollection:
+    """The page that lists the activities of one kind in a course."""
+    kind = module_name(None, component) or module_name(module, None) or "unknown"
+    return DigitalResourceCollection(
+        id=f"{render.iris.site}/mod/{kind}/index.php?id={courseid}",
+        isPartOf=render.iris.course_page(courseid or 0) if is_course(courseid) else None,
+    )
 
 
 def is_resource(objecttable: str | None) -> bool:
