@@ -426,7 +426,8 @@ def _engine(url: URL, timeout: int) -> Engine:
     @sa.event.listens_for(engine, "connect")
     def _make_read_only(connection: Any, _record: object) -> None:  # noqa: ANN401 - any DB-API
         if url.drivername.startswith("mysql"):
-            connection.encoding = _LENIENT
+            if connection.encoding == "utf8":  # the URL may ask for another character set
+                connection.encoding = _LENIENT
         else:
             # A server that stores bytes without an encoding must not check what it sends.
             encoding = connection.info.parameter_status("server_encoding")
