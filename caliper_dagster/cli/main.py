@@ -404,6 +404,12 @@ def _serve_dagster(options: argparse.Namespace) -> None:
 
     dagster_home()
     _check_port(options.host, options.port)
+    if not _is_loopback(options.host):
+        print(
+            f"Other machines reach the web UI on {options.host}: it has no log-in, and whoever "
+            "reaches it can launch runs. docs/deployment.md shows a proxy in front of it.",
+            file=sys.stderr,
+        )
     process = subprocess.Popen(  # noqa: S603 - this interpreter; host and port are the user's
         [
             *(sys.executable, "-W", "ignore", "-m", "dagster", "dev"),
@@ -422,6 +428,10 @@ def _serve_dagster(options: argparse.Namespace) -> None:
         return
     if status:
         raise CaliperDagsterError(f"Dagster ended with status {status}.")
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or host == "::1" or host.startswith("127.")
 
 
 def _check_port(host: str, port: int) -> None:

@@ -88,6 +88,7 @@ def missing_packages() -> list[str]:
         "chromium": find_chromium(),
         "chromium-driver": find_chromium(),
         "redis-server": find_program("redis-server"),
+        "nginx": find_program("nginx"),
     }
     return [package for package, found in wanted.items() if not found]
 
