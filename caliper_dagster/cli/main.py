@@ -29,6 +29,7 @@ from dotenv import load_dotenv
 import caliper_dagster
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
+from caliper_dagster.core.file_modes import limit_new_files
 from caliper_dagster.core.gc_tuning import raise_gc_threshold
 from caliper_dagster.core.hours import Hour, HourRange, last_complete_hour, parse_hour
 from caliper_dagster.core.wording import plural
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     raise_gc_threshold()
     load_dotenv(Path.cwd() / ".env", override=False)
+    limit_new_files()
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -130,7 +132,8 @@ def doctor(options: argparse.Namespace) -> None:
     from caliper_dagster.operations.doctor import Verdict, examine
 
     problems = 0
-    for finding in examine([chosen_site(options.site)] if options.site else all_sites()):
+    sites = [chosen_site(options.site)] if options.site else all_sites()
+    for finding in examine(sites, fix_modes=options.fix_modes):
         problems += finding.verdict is Verdict.BROKEN
         site = f"{finding.site}  " if finding.site else ""
         line = f"{finding.verdict.value:4}  {site}{finding.subject:16}  {finding.text}"
@@ -666,7 +669,12 @@ def _parser() -> argparse.ArgumentParser:
     added = add(demo, folder)
     added.add_argument("--students", type=int, default=200, help="number of students (%(default)s)")
 
-    add(doctor, sited)
+    added = add(doctor, sited)
+    added.add_argument(
+        "--fix-modes",
+        action="store_true",
+        help="take the right to read stored personal data from other accounts (CALIPER_FILE_MODE)",
+    )
 
     added = add(backfill, ranged)
     added.add_argument("--plan", action="store_true", help="only estimate the work and the time")

@@ -30,6 +30,7 @@ from caliper_dagster.config.declaration import (
     not_set,
     setting,
 )
+from caliper_dagster.core import file_modes
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.core.hours import HOUR_FORM, Hour, parse_hour
 
@@ -181,6 +182,12 @@ class Settings(Model):
         None,
         "folder or object-store URL in which partitions are kept; `data` under DAGSTER_HOME when "
         "not set",
+    )
+    file_mode: Literal["600", "640"] = setting(
+        file_modes.VARIABLE,
+        file_modes.OWNER_ONLY,
+        "mode of new files with personal data: 600 (their owner only) or 640 (their group may "
+        "read, for analysts); folders accordingly. The same for all sites",
     )
     ledger_url: SecretReference | None = setting(
         "CALIPER_LEDGER_URL",
