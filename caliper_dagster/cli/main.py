@@ -18,7 +18,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
@@ -209,6 +209,26 @@ def rejected(options: argparse.Namespace) -> None:
 
 def follow(options: argparse.Namespace) -> None:
     """Send the rows of the hour in progress within seconds, until interrupted."""
+    # Dagster replaces the handlers of signals while a run executes, so the numbers are noted here.
+    noted, notes = socket.socketpair()
+    with noted, notes:
+        noted.setblocking(False)
+        notes.setblocking(False)
+        before = signal.set_wakeup_fd(notes.fileno(), warn_on_full_buffer=False)
+        try:
+            _follow(options)
+        except KeyboardInterrupt:
+            with suppress(BlockingIOError):
+                if signal.SIGTERM in noted.recv(1024):
+                    # How a service manager ends it is no failure.
+                    print("Stopped following the log.", file=sys.stderr, flush=True)
+                    return
+            raise
+        finally:
+            signal.set_wakeup_fd(before)
+
+
+def _follow(options: argparse.Namespace) -> None:
     from caliper_dagster.dagster.instance.open import open_instance
     from caliper_dagster.operations.follow import Follower
     from caliper_dagster.operations.runner import RunContext

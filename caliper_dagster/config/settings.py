@@ -60,6 +60,16 @@ def _without_secret(value: object) -> object:
     return value
 
 
+def _site_address(text: str) -> str:
+    """A site's address as Moodle has it, without a slash at its end."""
+    parts = urlsplit(text)
+    if any(letter.isspace() or not letter.isprintable() for letter in text):
+        raise ValueError("contains a space or a control character")
+    if parts.username is not None or parts.query or parts.fragment or text[-1:] in "?#":
+        raise ValueError("must have no user, query or fragment")
+    return _http_url(text)
+
+
 class EventStoreSettings(Model):
     """The settings of one event store, by their keys in the file of event stores."""
 
@@ -151,7 +161,7 @@ class Settings(Model):
         "seconds after which a statement at Moodle's database is cancelled",
         gt=0,
     )
-    moodle_wwwroot: Annotated[str, AfterValidator(_http_url)] | None = setting(
+    moodle_wwwroot: Annotated[str, AfterValidator(_site_address)] | None = setting(
         "MOODLE_WWWROOT", None, "the site's address ($CFG->wwwroot), base of all entity IRIs"
     )
     sites: str | None = setting(

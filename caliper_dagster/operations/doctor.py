@@ -104,6 +104,10 @@ def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Fi
         yield from look()
     except CaliperDagsterError as error:
         yield Finding(Verdict.BROKEN, subject, str(error))
+    except Exception as error:
+        # One broken subject must not hide the others. The text of a foreign error may hold secrets.
+        kind = type(error).__name__
+        yield Finding(Verdict.BROKEN, subject, f"could not be checked: an unexpected {kind}")
 
 
 def _fine(subject: str, text: str) -> Finding:
