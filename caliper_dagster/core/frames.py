@@ -178,7 +178,7 @@ EMISSION_RESULTS = Frame(
         Column("http_status", INTEGER, "HTTP status of the answer"),
         Column("sent_at", pa.timestamp("ms", "UTC"), "time of the last request"),
         Column("answered_at", pa.timestamp("ms", "UTC"), "time of the answer"),
-        Column("error", TEXT, "message of the event store if it rejected the event"),
+        Column("error", TEXT, "message of the event store if it rejected the event", True),
         Column("event_ids", pa.list_(pa.string()), "events in the envelope, in their order"),
     ),
 )

@@ -31,6 +31,13 @@ import urllib3
 
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.emitter.destination import Answer, DestinationLimits, Meaning, Request
+from caliper_dagster.emitter.store_words import (
+    HIDDEN,
+    plain_words,
+    repeats_secret,
+    shortened,
+    without_quotes,
+)
 
 _URL = SettingName("CALIPER_EVENT_STORE_URL")
 _API_KEY = SettingName("CALIPER_API_KEY")
@@ -41,14 +48,12 @@ _BATCH_BYTES = SettingName("CALIPER_BATCH_BYTES")
 _BATCH_SIZE = SettingName("CALIPER_BATCH_SIZE")
 _VERSION = SettingName("CALIPER_VERSION")
 
-_MAX_WORDS = 200
-"""Characters of the event store's words that an error repeats."""
-
 _MAX_BODY = 65_536
 """Bytes of a response that are read; nothing longer is expected of an event store."""
 
 _GZIP_LEVEL = 6
-_HIDDEN = "***"
+_ABOUT_THE_KEY = {401, 403}
+"""Answers to these are about the key, and may repeat it in any spelling: no words are kept."""
 _SHORTEST_SECRET = 4
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -162,7 +167,7 @@ class HttpDestination:
             return response
         if 200 <= response.status < 300:
             return Answer(Meaning.ACCEPTED, response.status)
-        return self._refusal(response)
+        return self._refusal(response, body)
 
     def limits(self) -> DestinationLimits | None:
         """Ask a 1.2 endpoint for its configuration ("Configuration Information").
@@ -253,9 +258,9 @@ class HttpDestination:
             )
         return Answer(Meaning.RETRY_LATER, sentence=Sentence(where, " ", reason))
 
-    def _refusal(self, response: _Response) -> Answer:
+    def _refusal(self, response: _Response, sent: bytes = b"{}") -> Answer:
         status = response.status
-        words = self._words(response.body)
+        words = self._words(response.body, sent) if status not in _ABOUT_THE_KEY else ""
         answered = f"answered {status}" + (f" ({words})" if words else "")
         return Answer(
             _meaning(status),
@@ -267,16 +272,17 @@ class HttpDestination:
             retry_after=response.retry_after,
         )
 
-    def _words(self, body: bytes) -> str:
+    def _words(self, body: bytes, sent: bytes) -> str:
+        """What is kept of an answer's text; see ``store_words``."""
         text = body.decode("utf-8", "replace")
         if len(body) == _MAX_BODY:
             # The end may be a part of a secret, which would not be recognised.
             text = text[: -max(map(len, self._secrets), default=0) or None]
         for secret in self._secrets:
-            text = text.replace(secret, _HIDDEN)
-        plain = " ".join(re.sub(r"<[^>]*>", " ", text).split())
-        shown = "".join(letter for letter in plain if letter.isprintable()).rstrip(".")
-        return shown if len(shown) <= _MAX_WORDS else shown[: _MAX_WORDS - 1] + "…"
+            text = text.replace(secret, HIDDEN)
+        if repeats_secret(text, self._secrets):
+            return ""
+        return shortened(without_quotes(plain_words(text), sent))
 
 
 def _display_name(url: str) -> str:

@@ -25,6 +25,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.sql.elements import TextClause
 
+from caliper_dagster.core.database_url import require_encoded_account
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, SourceError
 from caliper_dagster.expander import bulk_read
 
@@ -385,6 +386,7 @@ def _plain(value: object) -> object:
 
 
 def _parse(url: str) -> URL:
+    require_encoded_account(_URL, url)
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # ValueError: the port is not a number

@@ -1,7 +1,8 @@
 """The doctor: checks everything that a run needs, and reports problems before a run meets them.
 
-The checks change nothing: they read the database, request the configuration of the event store
-without sending events, and write a file of a few bytes to the storage and remove it again.
+The checks change nothing, except the modes of files when that is asked for: they read the database,
+request the configuration of the event store without sending events, and write a file of a few bytes
+to the storage and remove it again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sqlalchemy as sa
 from caliper_dagster.config.connections import open_ledger, open_moodle, open_store
 from caliper_dagster.config.event_stores import EventStoreDefinition, require_event_stores
 from caliper_dagster.config.settings import Settings
+from caliper_dagster.core import file_modes
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.hours import LAST_TIME, Hour
 from caliper_dagster.core.revisions import MAPPING_REVISION
@@ -64,12 +66,19 @@ class Finding:
     site: str | None = None
 
 
-def examine(sites: Iterable[Settings]) -> Iterator[Finding]:
-    """Check everything, site by site, in the order in which a log row passes through it."""
+def examine(sites: Iterable[Settings], *, fix_modes: bool = False) -> Iterator[Finding]:
+    """Check everything, site by site, in the order in which a log row passes through it.
+
+    Args:
+        sites: the settings of each site.
+        fix_modes: also take the right to read stored files from other accounts.
+    """
+    sites = tuple(sites)
     for settings in sites:
         for finding in _examine(settings):
             yield replace(finding, site=settings.site)
     yield from _guarded("Dagster", _dagster)
+    yield from _guarded("File modes", partial(_file_modes, sites, fix=fix_modes))
 
 
 def _examine(settings: Settings) -> Iterator[Finding]:
@@ -95,6 +104,10 @@ def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Fi
         yield from look()
     except CaliperDagsterError as error:
         yield Finding(Verdict.BROKEN, subject, str(error))
+    except Exception as error:
+        # One broken subject must not hide the others. The text of a foreign error may hold secrets.
+        kind = type(error).__name__
+        yield Finding(Verdict.BROKEN, subject, f"could not be checked: an unexpected {kind}")
 
 
 def _fine(subject: str, text: str) -> Finding:
@@ -276,6 +289,37 @@ def _storage(settings: Settings) -> Iterator[Finding]:
 def _ledger(settings: Settings) -> Iterator[Finding]:
     with open_ledger(settings):
         yield _fine("Ledger", "answers")
+
+
+def _file_modes(sites: Sequence[Settings], *, fix: bool) -> Iterator[Finding]:
+    """Whether other accounts of this machine may read what is stored in its folders."""
+    subject = "File modes"
+    found = {path for root in _roots(sites) for path in file_modes.too_open(root)}
+    if fix:
+        for path in found:
+            try:
+                file_modes.close(path)
+            except OSError:
+                yield _warn(subject, f"{path} belongs to another account, which must change it")
+        yield _fine(subject, f"{plural(len(found), 'file or folder', 'files and folders')} closed")
+    elif found:
+        yield _warn(
+            subject,
+            f"other accounts may read {plural(len(found), 'file or folder', 'files and folders')}, "
+            f"such as {min(found)}; `doctor --fix-modes` changes that",
+        )
+    else:
+        yield _fine(subject, "no other account may read what is stored")
+
+
+def _roots(sites: Sequence[Settings]) -> Iterator[Path]:
+    """The local folders and files that hold personal data, as far as they exist."""
+    places = [settings.storage_url() for settings in sites]
+    places += [place.removeprefix("sqlite:///") for place in (site.ledger() for site in sites)]
+    places.append(os.environ.get(HOME, ""))
+    for place in dict.fromkeys(place.removeprefix("file://") for place in places if place):
+        if "://" not in place and Path(place).exists():
+            yield Path(place).absolute()
 
 
 def _mapping(settings: Settings) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ from pydantic import (
 from caliper_dagster.caliper import vocabulary
 from caliper_dagster.caliper.versions import NEWEST, V1P1
 from caliper_dagster.core.errors import RecipeError
+from caliper_dagster.core.yaml_limits import check_limits
 from caliper_dagster.translator.conditions import CONDITIONS
 from caliper_dagster.translator.derived import DERIVED_EVENTS
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS
@@ -352,6 +353,7 @@ def read_recipes(
         RecipeError: the text is not YAML, or a recipe is invalid; it names file, line and reason.
     """
     try:
+        check_limits(text, _Loader)
         document = yaml.compose(text, Loader=_Loader)
         sources = yaml.load(text, Loader=_Loader) or []  # noqa: S506 - it is the safe one, in C
     except (yaml.YAMLError, ValueError) as error:  # the latter for a date that does not exist
