@@ -1,6 +1,5 @@
 import socket
 import threading
-import time
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -40,10 +39,8 @@ def test_a_store_that_trickles_its_answer_has_given_none(answer):
         trickling(*answer) as url,
         HttpDestination(url, None, timeout=0.6, connect_timeout=0.4) as store,
     ):
-        began = time.monotonic()
         given = store.post(b"{}")
     assert given.meaning is Meaning.RETRY_LATER
     assert given.status is None
     assert "within 1 seconds" in str(given.sentence)
     assert "CALIPER_EVENT_STORE_TIMEOUT" in str(given.sentence)
-    assert time.monotonic() - began < 11  # The limit, and the ten seconds that are promised.
