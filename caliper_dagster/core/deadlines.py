@@ -7,6 +7,7 @@ may look complete: ask `Deadline.passed` before believing it.
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from contextlib import suppress
@@ -39,7 +40,8 @@ class Deadline:
         closed descriptor's number may already belong to another connection.
         """
         with self._lock:
-            self._sockets.append(connection.dup())
+            # Not dup() of the socket: one of TLS has none.
+            self._sockets.append(socket.socket(fileno=os.dup(connection.fileno())))
             if self._passed:
                 self._shut()
 
