@@ -15,7 +15,6 @@ import html
 import re
 import ssl
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from caliper_dagster.emitter.store_words import (
     shortened,
     without_quotes,
 )
+from caliper_dagster.emitter.watched_session import RequestDeadline, WatchedSession
 
 _URL = SettingName("CALIPER_EVENT_STORE_URL")
 _API_KEY = SettingName("CALIPER_API_KEY")
@@ -81,7 +81,8 @@ class HttpDestination:
         api_key: sent in ``Authorization``; None or empty sends no such header.
         auth_scheme: the word before the key; ``none`` sends the bare key.
         timeout: seconds to wait for the answer.
-        connect_timeout: seconds to wait for the connection.
+        connect_timeout: seconds to wait for the connection. The whole request, from connecting to
+            the end of the body, ends within the sum of both.
         ca_file: certificates (PEM) of the authorities to trust instead of the usual ones.
         compressed: send bodies with gzip. No Caliper endpoint has to accept that.
         name: what the ledger calls it; its address, without what may be secret, when not given.
@@ -198,6 +199,15 @@ class HttpDestination:
         if body is not None and self._compressed:
             headers["Content-Encoding"] = "gzip"
             body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+        limit = self._connect_timeout + self._timeout
+        with RequestDeadline(limit) as deadline:
+            answer = self._answer(method, body, headers)
+        # A socket that we shut ends a header or a body early, and what was read looks complete.
+        return self._too_slow(limit) if deadline.passed else answer
+
+    def _answer(
+        self, method: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> _Response | Answer:
         try:
             with self._session().request(
                 method,
@@ -210,18 +220,27 @@ class HttpDestination:
                 verify=self._verify,
             ) as response:
                 return _Response(
-                    response.status_code,
-                    _read(response, self._timeout),
-                    _retry_after(response.headers),
+                    response.status_code, _read(response), _retry_after(response.headers)
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             return self._no_response(error)
+
+    def _too_slow(self, limit: float) -> Answer:
+        return Answer(
+            Meaning.RETRY_LATER,
+            sentence=Sentence(
+                f"The event store at {self._address} did not complete its answer within "
+                f"{limit:g} seconds, connecting included (",
+                _TIMEOUT,
+                ").",
+            ),
+        )
 
     def _session(self) -> requests.Session:
         """The session of this thread: they are not made to be shared."""
         session: requests.Session | None = getattr(self._of_thread, "session", None)
         if session is None:
-            session = requests.Session()
+            session = WatchedSession()
             # A session without auth would take it from .netrc or from the URL, over our header.
             session.auth = self._authorize
             self._of_thread.session = session
@@ -364,12 +383,11 @@ def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _read(response: requests.Response, seconds: float) -> bytes:
-    """The body up to a limit of size and time. The status counts even when the body breaks off."""
-    deadline = time.monotonic() + seconds
+def _read(response: requests.Response) -> bytes:
+    """The body up to a limit of size. The status counts even when the store breaks it off."""
     body = bytearray()
     try:
-        while len(body) < _MAX_BODY and time.monotonic() < deadline:
+        while len(body) < _MAX_BODY:
             chunk = response.raw.read1(_MAX_BODY - len(body), decode_content=True)
             if not chunk:
                 break

@@ -290,6 +290,7 @@ def test_the_configuration_of_celery_is_one_that_dagster_takes(tmp_path: Path) -
         assert isinstance(instance.run_launcher, CeleryRunLauncher)
         assert instance.run_launcher.default_queue == "backfill"
         assert instance.run_monitoring_enabled
+        assert instance.get_settings("run_monitoring")["max_runtime_seconds"] == 86_400
         assert instance.run_retries_enabled
         limits = instance.get_concurrency_config().run_queue_config
         assert limits is not None
