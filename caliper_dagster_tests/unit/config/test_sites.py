@@ -139,7 +139,7 @@ def test_storage_is_a_folder_for_each_unless_it_is_its_own(tmp_path: Path) -> No
         ("north: 1", "north must have settings below it, such as MOODLE_DB_URL"),
         (NORTH.replace("north:", "North:"), "name of each site must consist of lower-case letters"),
         (NORTH + NORTH, "north occurs twice (line 11)"),
-        (f"north: {{MOODLE_DB_URL: *{SECRET}", "not well-formed YAML (line 1)"),
+        (f"north: {{MOODLE_DB_URL: *{SECRET}", "not well-formed YAML (line 2)"),
         (
             NORTH + f"  MOODLE_DB_PREFX: {SECRET}",
             "site north: it has an unknown key; the nearest known one is MOODLE_DB_PREFIX.",
