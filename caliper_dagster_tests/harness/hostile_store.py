@@ -188,6 +188,8 @@ class HostileStore:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Header and body are two packets: with Nagle the second waits 40 ms for an answer.
+            disable_nagle_algorithm = True
 
             def setup(self) -> None:
                 super().setup()

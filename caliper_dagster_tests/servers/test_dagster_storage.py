@@ -1,8 +1,10 @@
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from dagster_postgres import DagsterPostgresStorage
 
+from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.instance.storage import DagsterStorageFromEnv
 from caliper_dagster.dagster.jobs import CHAIN_JOB
@@ -45,3 +47,12 @@ def test_the_storage_names_its_driver(postgres_url: str) -> None:
         storage = DagsterStorageFromEnv.from_config_value(None, {})
     assert isinstance(storage, DagsterPostgresStorage)
     assert storage.postgres_url == postgres_url
+
+
+def test_a_dagster_database_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
+    url = "postgresql://dagster:secret@127.0.0.1:9/dagster"
+    given = {"DAGSTER_HOME": str(tmp_path), "DAGSTER_POSTGRES_URL": url}
+    with environment(given), pytest.raises(ConfigurationError) as error, open_instance():
+        pass
+    assert "DAGSTER_POSTGRES_URL" in str(error.value)
+    assert "secret" not in str(error.value)
