@@ -507,11 +507,15 @@ def _about_table(recipe: Recipe, objecttable: str | None, contextlevel: int | No
     if recipe.generated == "fallback_attempt" and _types(own) == {"Attempt"}:
         return replace(recipe, generated=own)
     # A record that an event makes is not what the event is about.
-    if recipe.object not in _GENERAL_ENTITIES or recipe.generated is not None:
+    is_general = recipe.object in _GENERAL_ENTITIES and recipe.generated is None
+    is_page = recipe.object == "fallback_page" and recipe.resolution == "fallback"
+    if not is_general and not is_page:
         return recipe
     is_legal = not any(
         vocabulary.illegal(recipe.event_type, recipe.action, name, NEWEST) for name in _types(own)
     )
+    if is_page:
+        return replace(recipe, object=own) if is_legal else recipe
     return replace(recipe, object=own, event_type=recipe.event_type if is_legal else "Event")
 
 

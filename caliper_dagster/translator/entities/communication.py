@@ -96,9 +96,14 @@ def forum_post(
     module: Record | None,
     component: str | None,
 ) -> Message:
-    """A post; a reply names the post that it replies to."""
+    """A post; a reply names the post that it replies to.
+
+    Of a deleted post, only the event data may name the discussion.
+    """
     record = object or {}
     discussion = integer(of_other(other, "discussionid")) or record.get("discussion")
+    if not discussion:
+        return Message(id=f"{render.iris.site}/mod/forum/discuss.php#p{objectid}")
     address = _thread_iri(render, discussion)
     return Message(
         id=f"{address}#p{objectid}",

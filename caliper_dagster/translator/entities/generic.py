@@ -1,8 +1,8 @@
 """Entities that need no function of their own: by a recipe's path, or by the row's object table.
 
 A path may name ``{objectid}``, ``{relateduserid}``, ``{userid}``, ``{courseid}``, ``{cmid}``,
-``{contextid}``, ``{component}``, ``{target}``, ``{other}`` and ``{other.key}``. A parameter
-without a value is omitted.
+``{contextid}``, ``{component}``, ``{target}``, ``{other}`` and ``{other.key}``. A key that ``other``
+does not have is read from the row's record. A parameter without a value is omitted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ from caliper_dagster.caliper.entities import (
     SystemIdentifier,
     WebPage,
 )
-from caliper_dagster.translator.entities.activities import activity_iri, module_name
+from caliper_dagster.translator.entities.activities import (
+    ACTIVITY_TEXTS,
+    activity,
+    activity_iri,
+    module_name,
+)
 from caliper_dagster.translator.entities.organisation import course_group
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import (
@@ -104,14 +109,15 @@ def _numbers(render: Render, record: Record | None) -> list[SystemIdentifier] | 
 
 
 def _with_other(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The values of a row, and the named values in ``other``."""
-    other = row["other"]
-    if not isinstance(other, dict):
-        return dict(row)
-    values = {**row, "other": None}
+    """The values of a row, and the named values in ``other``, else in its own record."""
+    other, record = row["other"], row.get("object") or {}
+    event_data = other if isinstance(other, dict) else {}
+    own = record if record.get("id") == row.get("objectid") else {}
+    values = {**row, "other": None} if event_data else dict(row)
     for name in names:
         if name.startswith("other."):
-            value = other.get(name.removeprefix("other."))
+            key = name.removeprefix("other.")
+            value = event_data.get(key, own.get(key))
             values[name] = None if isinstance(value, dict | list) else value
     return values
 
@@ -182,7 +188,7 @@ def is_resource(objecttable: str | None) -> bool:
     )
 
 
-@for_recipes(texts={"name": "by_table"})
+@for_recipes(texts={**ACTIVITY_TEXTS, "name": "by_table"})
 def fallback_object(
     render: Render,
     objecttable: str | None,
@@ -200,6 +206,8 @@ def fallback_object(
     shared = _shared_entity(render, objecttable, objectid, courseid, object)
     if shared:
         return shared
+    if _is_activity(objecttable, objectid, cmid, module, component):
+        return activity(render, cmid, module, component, courseid)
     whole = _context_iri(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
     name = f"{objecttable}-{objectid}" if objecttable and objectid else target
     if not name or (not objecttable and whole == _front_page(render)):
@@ -213,6 +221,25 @@ def fallback_object(
         page = _page_of(render, cmid, module, component, courseid)
         return cls(id=iri, name=named, isPartOf=page)
     return cls(id=iri, name=named)
+
+
+def _is_activity(
+    objecttable: str | None,
+    objectid: int | None,
+    cmid: int | None,
+    module: Record | None,
+    component: str | None,
+) -> bool:
+    """Whether the object of a row is the activity that the row is in.
+
+    Its record is in the table that has the name of the activity module, or in ``course_modules``.
+    """
+    if not cmid or not objecttable:
+        return False
+    if objecttable == "course_modules":
+        return objectid == cmid
+    instance = (module or {}).get("instance")
+    return objecttable == module_name(module, component) and objectid in {None, 0, instance}
 
 
 def _fallback_class(objecttable: str | None) -> type[Entity]:

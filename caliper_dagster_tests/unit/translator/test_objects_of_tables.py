@@ -32,8 +32,11 @@ for number, entry in enumerate(mapping()):
             if own is not None and getattr(recipe, place) == own:
                 KNOWN.setdefault(table, (place, plausible(number, entry)))
 
-MADE_FOR_THE_FALLBACK = {"assign_grades"}
+MADE_FOR_THE_FALLBACK = {"assign_grades", "lesson_attempts", "workshop_assessments"}
 """Tables whose entity the recipes make with what only their events say, such as the grader."""
+
+OF_SEVERAL_KINDS = {"bigbluebuttonbn", "course", "post", "role_capabilities", "tag_instance"}
+"""Tables that recipes name by the id of something else, or whose records are several things."""
 
 
 def unknown(of_recipe: dict[str, Any], **more: object) -> dict[str, Any]:
@@ -43,6 +46,17 @@ def unknown(of_recipe: dict[str, Any], **more: object) -> dict[str, Any]:
 
 def test_the_entity_of_every_table_is_that_of_a_recipe():
     assert entities_of_tables().keys() - KNOWN.keys() == MADE_FOR_THE_FALLBACK
+
+
+def test_every_table_that_recipes_give_an_address_has_an_entity():
+    addressed = {
+        table
+        for entry in mapping()
+        for table in entry["moodle_objecttable"].split("|")
+        for entity in (RECIPES.exact[entry["eventname"]].object,)
+        if not isinstance(entity, str) and "{objectid}" in entity.path and entity.type != "WebPage"
+    }
+    assert addressed - OF_SEVERAL_KINDS <= entities_of_tables().keys()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -67,6 +81,73 @@ def test_a_grade_is_the_score_that_its_grading_gave():
     score = event(graded)["generated"]
     found = event(GRADE)["object"]
     assert (found["id"], found["type"]) == (score["id"], "Score")
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "more"),
+    [
+        ("mod_lesson\\event\\essay_assessed", "lesson_attempts", {"other": {"attemptid": 90}}),
+        ("mod_workshop\\event\\submission_assessed", "workshop_assessments", {}),
+    ],
+)
+def test_what_is_graded_or_scored_is_the_same_thing(name, table, more):
+    modname = name.partition("\\")[0].removeprefix("mod_")
+    of_recipe = GRADE | {
+        "eventname": f"\\{name}", "objecttable": table, "relateduserid": 5,
+        "module": {"id": 12, "modname": modname, "instance": 71}, **more,
+    }  # fmt: skip
+    recipe = event(of_recipe)
+    place = "object" if table == "lesson_attempts" else "generated"
+    found = event(unknown(of_recipe))["object"]
+    assert (found["id"], found["type"]) == (recipe[place]["id"], recipe[place]["type"])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", ["quiz", "assign", "page", "zoom"])
+def test_the_record_of_an_activity_is_the_activity(name, version):
+    row = GRADE | {
+        "objecttable": name, "objectid": 71, "module": {"id": 12, "modname": name, "instance": 71},
+    }  # fmt: skip
+    viewed = {"eventname": rf"\mod_{name}\event\course_module_viewed", "component": f"mod_{name}"}
+    expected = event(row | viewed, version=version)["object"]
+    for same in (row, row | {"objecttable": "course_modules", "objectid": 12}):
+        found = event(same, version=version)
+        shape = (found["object"]["id"], found["object"]["type"])
+        assert shape == (expected["id"], expected["type"])
+        assert validate(found, strict=True) == []
+
+
+def test_the_record_of_another_activity_is_not_this_one():
+    found = event(GRADE | {"objecttable": "assign", "objectid": 72})["object"]
+    assert found["id"].endswith("/mod/assign/view.php?id=12#assign-72")
+
+
+def test_an_address_is_completed_by_the_record():
+    """``other`` of an event of a plugin need not have the keys that Moodle's own events have."""
+    row = unknown(KNOWN["badge_criteria"][1])
+    of_record = row | {"objectid": 4, "object": {"id": 4, "badgeid": 8}, "other": None}
+    assert event(of_record)["object"]["id"].endswith("/badges/criteria.php?id=8#4")
+    of_another = of_record | {"object": {"id": 5, "badgeid": 8}}
+    assert event(of_another)["object"]["id"].endswith("/badges/criteria.php#4-badge_criteria")
+
+
+def test_a_post_whose_discussion_is_unknown_is_in_none():
+    post = unknown(KNOWN["forum_posts"][1]) | {"objectid": 7, "object": None, "other": None}
+    found = event(post)["object"]
+    assert found["id"].endswith("/mod/forum/discuss.php#p7")
+    assert "isPartOf" not in found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_page_that_shows_a_record_is_the_page_of_the_record(version):
+    name = r"\local_x\event\thing_viewed"
+    in_course = {"eventname": name, "component": "local_x", "crud": "r", "objectid": 9}
+    badge = event({**in_course, "objecttable": "badge"}, version=version)
+    assert (badge["type"], badge["object"]["type"]) == ("NavigationEvent", "DigitalResource")
+    assert badge["object"]["id"].endswith("/badges/overview.php?id=9")
+    cohort = event({**in_course, "objecttable": "cohort", "target": "thing"}, version=version)
+    assert cohort["object"]["type"] == "WebPage"
+    assert validate(badge, strict=True) == validate(cohort, strict=True) == []
 
 
 def test_outside_of_its_activity_a_record_stays_what_its_table_says():
