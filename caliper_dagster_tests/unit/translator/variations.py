@@ -93,6 +93,14 @@ DIFFERENCES: tuple[dict[str, Any], ...] = (
     {"userid": 21, "relateduserid": None},
     {"module": {"id": 36, "modname": "lti", "course": 3, "activity": ACTIVITY}},
     {
+        "objecttable": "course_modules",
+        "objectid": 36,
+        "module": {
+            "id": 36, "modname": "page", "course": 3, "activity": ACTIVITY, "idnumber": "A-1",
+            "competencies": [{"id": 9, "name": "a competency"}],
+        },
+    },
+    {
         "module": {
             "id": 36,
             "modname": "assign",
