@@ -264,11 +264,18 @@ def discussion_lock(render: Render, other: object) -> object:
 
 
 def grade_penalty(render: Render, object: Mapping[str, Any] | None) -> object:
-    """What was deducted from a grade, such as for a late submission; from Moodle 5.0 on."""
+    """The points deducted from a grade, such as for a late submission; from Moodle 5.0 on.
+
+    ``grade_grades.deductedmark`` counts points; ``assign_grades.penalty`` is a percentage of the
+    grade, which the penalty does not change.
+    """
     del render
     record = object or {}
-    penalty = record.get("penalty") or record.get("deductedmark")
-    return decimal(penalty) if penalty else None
+    penalty, grade = record.get("penalty"), record.get("grade")
+    points = record.get("deductedmark")
+    if penalty and grade and grade > 0:
+        points = round(grade * penalty / 100, 5)
+    return decimal(points) if points else None
 
 
 def is_preview(record: object) -> bool:

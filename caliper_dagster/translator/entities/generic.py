@@ -1,8 +1,8 @@
 """Entities that need no function of their own: by a recipe's path, or by the row's object table.
 
 A path may name ``{objectid}``, ``{relateduserid}``, ``{userid}``, ``{courseid}``, ``{cmid}``,
-``{contextid}``, ``{component}``, ``{target}``, ``{other}`` and ``{other.key}``. A key that ``other``
-does not have is read from the row's record. A parameter without a value is omitted.
+``{contextid}``, ``{component}``, ``{target}``, ``{other}`` and ``{other.key}``. A key that
+``other`` does not have is read from the row's record. A parameter without a value is omitted.
 """
 
 from __future__ import annotations

@@ -66,7 +66,8 @@ def test_a_feedback_file_is_a_document_beside_its_grade(version):
             "eventname": r"\assignfeedback_file\event\feedback_downloaded",
             "component": "assignfeedback_file", "crud": "r", "objecttable": "assign_grades",
             "objectid": 90, "contextlevel": 70, "contextinstanceid": 12, "userid": 3, "user": ADA,
-            "other": {"fileid": 7, "filename": "essay.pdf"}, "module": ASSIGN, "object": {"id": 90, "userid": 3, "grade": 80.0, "attemptnumber": 0},
+            "other": {"fileid": 7, "filename": "essay.pdf"}, "module": ASSIGN,
+            "object": {"id": 90, "userid": 3, "grade": 80.0, "attemptnumber": 0},
         },
         version=version,
     )  # fmt: skip
@@ -243,7 +244,8 @@ def test_an_attempt_that_waits_for_its_grading_has_an_end_and_no_score(site, ver
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_both_scores_of_a_late_submission_say_what_was_deducted(site, version):
+def test_a_grade_of_a_late_submission_says_what_was_deducted_in_the_gradebook(site, version):
+    """Moodle stores the penalty of an assignment as a percentage of the grade."""
     site.add("assign_grades", {"id": 90, "assignment": 71, "userid": LEARNER, "grader": GRADER,
                                "grade": 80, "penalty": 10, "timemodified": NOW})  # fmt: skip
     site.log({"eventname": r"\mod_assign\event\submission_graded", "component": "mod_assign",
@@ -251,7 +253,7 @@ def test_both_scores_of_a_late_submission_say_what_was_deducted(site, version):
               "contextinstanceid": 12, "userid": GRADER, "relateduserid": LEARNER})  # fmt: skip
     found = sent(site, version)
     assert found["generated"]["scoreGiven"] == 80.0
-    assert found["extensions"]["moodle"]["gradePenalty"] == 10.0
+    assert found["extensions"]["moodle"]["gradePenalty"] == 8.0
 
 
 @pytest.mark.parametrize(("deducted", "expected"), [(8.0, 8.0), (0.0, None)])

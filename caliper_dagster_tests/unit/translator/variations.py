@@ -96,7 +96,11 @@ DIFFERENCES: tuple[dict[str, Any], ...] = (
         "objecttable": "course_modules",
         "objectid": 36,
         "module": {
-            "id": 36, "modname": "page", "course": 3, "activity": ACTIVITY, "idnumber": "A-1",
+            "id": 36,
+            "modname": "page",
+            "course": 3,
+            "activity": ACTIVITY,
+            "idnumber": "A-1",
             "competencies": [{"id": 9, "name": "a competency"}],
         },
     },
