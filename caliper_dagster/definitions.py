@@ -1,5 +1,7 @@
 """The code location: ``workspace.yaml``, systemd units and Helm values name this module."""
 
+from caliper_dagster.core.file_modes import limit_new_files
 from caliper_dagster.dagster.build import build_definitions
 
+limit_new_files()
 defs = build_definitions()

@@ -19,6 +19,7 @@ from caliper_dagster.caliper.entity_rules import (
     value_type_problems,
 )
 from caliper_dagster.caliper.problems import Problem, Problems, shown, shown_term, violation
+from caliper_dagster.caliper.references import References
 from caliper_dagster.caliper.ruleset import (
     PLAIN_KINDS,
     Ruleset,
@@ -33,7 +34,9 @@ _TOO_DEEP = "the document is nested too deeply"
 _EVENT_MARKS = frozenset({"actor", "action", "object", "eventTime"})
 
 
-def validate(document: object, *, strict: bool = False) -> Problems:
+def validate(
+    document: object, *, strict: bool = False, references: References | None = None
+) -> Problems:
     """Find the problems of a document. It never raises, whatever the document is.
 
     Args:
@@ -43,7 +46,11 @@ def validate(document: object, *, strict: bool = False) -> Problems:
         strict: also report what the standard only advises against: null or empty values at any
             depth, terms that the JSON-LD context does not define, blank nodes, other contexts, an
             event of 1.2 without its most fitting profile, persons named in an event whose actor is
-            anonymous. What this project sends is strictly valid; the published examples are not.
+            anonymous; and what 1EdTech's ``caliper-python`` refuses: an OpenEndedResponse without
+            value, a ViewEvent on a Result. What this project sends is strictly valid; the
+            published examples are not.
+        references: what earlier documents say about IRIs. This document must agree with them, and
+            is remembered. Without it, a document must only agree with itself.
 
     Returns:
         The problems in the order of the document; none when it is valid.
@@ -53,9 +60,27 @@ def validate(document: object, *, strict: bool = False) -> Problems:
         if problems:
             return problems
     try:
-        return _document_problems(document, strict=strict)
+        problems = _document_problems(document, strict=strict)
     except RecursionError:
         return violation("json", _TOO_DEEP)
+    known = References() if references is None else references
+    return [*problems, *_reference_problems(document, known, strict=strict)]
+
+
+def _reference_problems(document: object, known: References, *, strict: bool) -> Problems:
+    """Where a document, or what an envelope carries, contradicts what is known of an IRI."""
+    if not isinstance(document, dict):
+        return []
+    if _is_envelope(document):
+        data = document.get("data")
+        return [
+            problem.below(number).below("data")
+            for number, item in enumerate(data if isinstance(data, list) else [])
+            if isinstance(item, dict) and not _is_envelope(item)
+            for problem in _reference_problems(item, known, strict=strict)
+        ]
+    ruleset = ruleset_of_context(document.get("@context"), strict=strict)
+    return [] if isinstance(ruleset, str) else known.problems(document, ruleset)
 
 
 def parse(text: str | bytes | memoryview) -> tuple[Any, Problems]:
@@ -201,6 +226,7 @@ def event_problems(event: Mapping[str, Any], rules: Ruleset) -> Problems:
     if vocabulary.has_event_property("profile", rules.version):
         problems += _profile_problems(owner, event, rules)
     if rules.strict:
+        problems += _viewed_result(owner, event)
         problems += _named_with_anonymous_actor(event)
     return problems
 
@@ -219,6 +245,13 @@ def _profile_problems(name: str, event: Mapping[str, Any], rules: Ruleset) -> Pr
     if rules.strict and object_type and profile != vocabulary.profile(name, object_type):
         return violation("profile", f"another profile than {profile} fits this {name}", "profile")
     return []
+
+
+def _viewed_result(name: str, event: Mapping[str, Any]) -> Problems:
+    """A ViewEvent of a Result: legal in the Grading Profile, and refused by ``caliper-python``."""
+    if name != "ViewEvent" or type_of(event.get("object")) != "Result":
+        return []
+    return violation("slot", "some readers refuse a ViewEvent on a Result", "object")
 
 
 def type_of(value: object) -> str | None:

@@ -45,13 +45,18 @@ def entity_problems(entity: Mapping[str, Any], rules: Ruleset) -> Problems:
         return [
             *id_problems(owner, entity, rules),
             *problems,
-            *missing_properties(owner, entity, vocabulary.required(owner)),
+            *missing_properties(owner, entity, _required(owner, rules)),
         ]
     if rules.foreign and isinstance(name, str):
         return id_problems("entity", entity, rules)
     if name is None:
         return violation("required", "the entity has no type", "type")
     return violation("type", f"{shown_term(name)} is no entity type of {rules.version}", "type")
+
+
+def _required(owner: str, rules: Ruleset) -> Collection[str]:
+    """What an entity must have; strictly, also that without which some readers refuse it."""
+    return vocabulary.strictly_required(owner) if rules.strict else vocabulary.required(owner)
 
 
 def is_certainly_valid(entity: Entity, rules: Ruleset) -> bool:
@@ -75,7 +80,7 @@ def _tests(cls: type[Entity], rules: Ruleset) -> Sequence[Holds]:
     """For each field of a class, a test that only valid values pass."""
     name = cls.__name__
     kinds = rules.entity(name)
-    if kinds is None or vocabulary.required(name):
+    if kinds is None or _required(name, rules):
         return (_never,) * len(cls.__struct_fields__)
     return [
         _is_named_id if field == "id" else _test(kinds[field], rules) if field in kinds else _never

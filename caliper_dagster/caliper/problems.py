@@ -24,6 +24,7 @@ RULES = {
     "action": "1.2 Events, Actions; 1.1 section 3, Appendix B",
     "slot": "1.2 Profiles, Events; 1.1 section 3, Appendix B",
     "profile": "1.2 Profiles",
+    "reference": "1.2 Types and Type Coercion, Event, Attempt; 1.1 sections 2.1 and 4",
     "envelope": "1.2 Envelope; 1.1 section 5.2",
     "table": "caliper_dagster.core.frames.CALIPER_EVENTS",
 }

@@ -26,12 +26,15 @@ class Step:
         event_types: older event type and action by event type.
         actions: older action by action.
         without_target: event types that lose their target.
+        without_generated: event types with an action, ``type/action``, that lose what they
+            generate.
     """
 
     entity_types: Mapping[str, str] = field(default_factory=dict)
     event_types: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     actions: Mapping[str, str] = field(default_factory=dict)
     without_target: frozenset[str] = frozenset()
+    without_generated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,6 +111,7 @@ V1P2 = Version(
             "Uploaded": "Added",
         },
         without_target=frozenset({"ToolLaunchEvent"}),  # a mere use of a tool has no link
+        without_generated=frozenset({"FeedbackEvent/Ranked"}),  # 1.1 has no ratings
     ),
 )
 

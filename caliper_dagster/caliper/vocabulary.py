@@ -250,6 +250,8 @@ _REQUIRED = {
     "SystemIdentifier": ("identifierType", "identifier"),
 }
 
+_STRICTLY_REQUIRED = {"OpenEndedResponse": ("value",)}
+
 ANONYMOUS_AGENT_PROPERTIES = frozenset({"@context", "id", "type"})
 NOT_ANONYMOUS_PROPERTIES = frozenset({"name", "description", "otherIdentifiers"})
 """The only properties of an anonymous agent; those that no other anonymous entity may have."""
@@ -450,6 +452,14 @@ def required(owner: str, action: str = "") -> tuple[str, ...]:
     return _REQUIRED.get(owner, ())
 
 
+def strictly_required(owner: str) -> tuple[str, ...]:
+    """The properties that an entity also must have where only what every reader takes is valid.
+
+    1EdTech's own ``caliper-python`` refuses entities without them, although the text does not.
+    """
+    return _REQUIRED.get(owner, ()) + _STRICTLY_REQUIRED.get(owner, ())
+
+
 def event_actions(event_type: str, version: Version, *, strict: bool) -> frozenset[str]:
     """Every action of an event type, including those that some versions lack.
 
@@ -578,6 +588,12 @@ def keeps_target(event_type: str, version: Version) -> bool:
     return all(event_type not in step.without_target for step, _ in steps_down(version))
 
 
+def keeps_generated(event_type: str, action: str, version: Version) -> bool:
+    """Whether an event of the newest version still generates something in an older one."""
+    name = f"{event_type}/{action}"
+    return all(name not in step.without_generated for step, _ in steps_down(version))
+
+
 @cache
 def entity_type_in(version: Version, entity_type: str) -> str:
     """The nearest type that an older version has, for example LtiLink → DigitalResource."""
@@ -607,6 +623,8 @@ def entity_in(version: Version, entity: Mapping[str, Any]) -> dict[str, Any]:
             destination = converted if key in allowed else moved
             destination[key] = _value_in(version, value)
     converted["type"] = entity_type
+    if converted.get("id") == f"{TERM}{entity['type']}":
+        converted["id"] = f"{TERM}{entity_type}"
     return {**converted, "extensions": moved} if moved else converted
 
 

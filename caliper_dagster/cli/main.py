@@ -18,7 +18,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
@@ -29,6 +29,7 @@ from dotenv import load_dotenv
 import caliper_dagster
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
+from caliper_dagster.core.file_modes import limit_new_files
 from caliper_dagster.core.gc_tuning import raise_gc_threshold
 from caliper_dagster.core.hours import Hour, HourRange, last_complete_hour, parse_hour
 from caliper_dagster.core.wording import plural
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     raise_gc_threshold()
     load_dotenv(Path.cwd() / ".env", override=False)
+    limit_new_files()
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -130,7 +132,8 @@ def doctor(options: argparse.Namespace) -> None:
     from caliper_dagster.operations.doctor import Verdict, examine
 
     problems = 0
-    for finding in examine([chosen_site(options.site)] if options.site else all_sites()):
+    sites = [chosen_site(options.site)] if options.site else all_sites()
+    for finding in examine(sites, fix_modes=options.fix_modes):
         problems += finding.verdict is Verdict.BROKEN
         site = f"{finding.site}  " if finding.site else ""
         line = f"{finding.verdict.value:4}  {site}{finding.subject:16}  {finding.text}"
@@ -206,6 +209,26 @@ def rejected(options: argparse.Namespace) -> None:
 
 def follow(options: argparse.Namespace) -> None:
     """Send the rows of the hour in progress within seconds, until interrupted."""
+    # Dagster replaces the handlers of signals while a run executes, so the numbers are noted here.
+    noted, notes = socket.socketpair()
+    with noted, notes:
+        noted.setblocking(False)
+        notes.setblocking(False)
+        before = signal.set_wakeup_fd(notes.fileno(), warn_on_full_buffer=False)
+        try:
+            _follow(options)
+        except KeyboardInterrupt:
+            with suppress(BlockingIOError):
+                if signal.SIGTERM in noted.recv(1024):
+                    # How a service manager ends it is no failure.
+                    print("Stopped following the log.", file=sys.stderr, flush=True)
+                    return
+            raise
+        finally:
+            signal.set_wakeup_fd(before)
+
+
+def _follow(options: argparse.Namespace) -> None:
     from caliper_dagster.dagster.instance.open import open_instance
     from caliper_dagster.operations.follow import Follower
     from caliper_dagster.operations.runner import RunContext
@@ -404,6 +427,12 @@ def _serve_dagster(options: argparse.Namespace) -> None:
 
     dagster_home()
     _check_port(options.host, options.port)
+    if not _is_loopback(options.host):
+        print(
+            f"Other machines reach the web UI on {options.host}: it has no log-in, and whoever "
+            "reaches it can launch runs. docs/deployment.md shows a proxy in front of it.",
+            file=sys.stderr,
+        )
     process = subprocess.Popen(  # noqa: S603 - this interpreter; host and port are the user's
         [
             *(sys.executable, "-W", "ignore", "-m", "dagster", "dev"),
@@ -422,6 +451,10 @@ def _serve_dagster(options: argparse.Namespace) -> None:
         return
     if status:
         raise CaliperDagsterError(f"Dagster ended with status {status}.")
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or host == "::1" or host.startswith("127.")
 
 
 def _check_port(host: str, port: int) -> None:
@@ -656,7 +689,12 @@ def _parser() -> argparse.ArgumentParser:
     added = add(demo, folder)
     added.add_argument("--students", type=int, default=200, help="number of students (%(default)s)")
 
-    add(doctor, sited)
+    added = add(doctor, sited)
+    added.add_argument(
+        "--fix-modes",
+        action="store_true",
+        help="take the right to read stored personal data from other accounts (CALIPER_FILE_MODE)",
+    )
 
     added = add(backfill, ranged)
     added.add_argument("--plan", action="store_true", help="only estimate the work and the time")

@@ -211,21 +211,6 @@ def event_stores(settings: Settings) -> tuple[EventStoreDefinition, ...]:
     return tuple(_definition(file, name, values, single) for name, values in file.read().items())
 
 
-def read_definition(values: Mapping[str, object]) -> EventStoreDefinition:
-    """A definition from its values, as ``model_dump`` gives them.
-
-    Raises:
-        ConfigurationError: a value is wrong. The sentence names its key and does not repeat it.
-    """
-    try:
-        return check(EventStoreDefinition, values)
-    except Mistake as mistake:
-        key = ".".join(mistake.path)
-        raise ConfigurationError(
-            f"The definition of an event store is wrong: {key}: {mistake.problem}."
-        ) from None
-
-
 def require_event_stores(settings: Settings) -> tuple[EventStoreDefinition, ...]:
     """All event stores, for a caller that is about to send.
 

@@ -30,6 +30,7 @@ from caliper_dagster.config.declaration import (
     not_set,
     setting,
 )
+from caliper_dagster.core import file_modes
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.core.hours import HOUR_FORM, Hour, parse_hour
 
@@ -57,6 +58,16 @@ def _without_secret(value: object) -> object:
             "contains a user, a password or a query, which may be secret: write {env: NAME}"
         )
     return value
+
+
+def _site_address(text: str) -> str:
+    """A site's address as Moodle has it, without a slash at its end."""
+    parts = urlsplit(text)
+    if any(letter.isspace() or not letter.isprintable() for letter in text):
+        raise ValueError("contains a space or a control character")
+    if parts.username is not None or parts.query or parts.fragment or text[-1:] in "?#":
+        raise ValueError("must have no user, query or fragment")
+    return _http_url(text)
 
 
 class EventStoreSettings(Model):
@@ -150,7 +161,7 @@ class Settings(Model):
         "seconds after which a statement at Moodle's database is cancelled",
         gt=0,
     )
-    moodle_wwwroot: Annotated[str, AfterValidator(_http_url)] | None = setting(
+    moodle_wwwroot: Annotated[str, AfterValidator(_site_address)] | None = setting(
         "MOODLE_WWWROOT", None, "the site's address ($CFG->wwwroot), base of all entity IRIs"
     )
     sites: str | None = setting(
@@ -181,6 +192,12 @@ class Settings(Model):
         None,
         "folder or object-store URL in which partitions are kept; `data` under DAGSTER_HOME when "
         "not set",
+    )
+    file_mode: Literal["600", "640"] = setting(
+        file_modes.VARIABLE,
+        file_modes.OWNER_ONLY,
+        "mode of new files with personal data: 600 (their owner only) or 640 (their group may "
+        "read, for analysts); folders accordingly. The same for all sites",
     )
     ledger_url: SecretReference | None = setting(
         "CALIPER_LEDGER_URL",
@@ -234,6 +251,11 @@ class Settings(Model):
         "CALIPER_FREE_TEXT",
         False,
         "send text that persons wrote: search terms, answers to questions",
+    )
+    course_categories: bool = setting(
+        "CALIPER_COURSE_CATEGORIES",
+        False,
+        "send the category of each course, as the organization that the course belongs to",
     )
     recipes: str | None = setting(
         "CALIPER_RECIPES",

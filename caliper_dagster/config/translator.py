@@ -59,5 +59,6 @@ def build_translator(settings: Settings, version: VersionName | None = None) -> 
         person_identifiers=settings.person_identifiers,
         ip_addresses=settings.ip_addresses,
         free_text=settings.free_text,
+        course_categories=settings.course_categories,
         recipes=configured_recipes(settings),
     )

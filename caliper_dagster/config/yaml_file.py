@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
+from caliper_dagster.core.yaml_limits import YamlLimitError, check_limits
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -75,6 +76,7 @@ class SettingsFile:
     def _load(self) -> object:
         try:
             text = Path(self._path).read_text(encoding="utf-8")
+            check_limits(text, self._loader)
             self._refuse_doubles(yaml.compose(text, Loader=self._loader))
             return yaml.load(text, Loader=self._loader)  # noqa: S506 - both are safe, in C
         except (OSError, UnicodeDecodeError) as error:
@@ -85,7 +87,8 @@ class SettingsFile:
             # The parser's own message may repeat a value.
             mark = getattr(error, "problem_mark", None)
             line = f" (line {mark.line + 1})" if mark else ""
-            raise self.error(f"it is not well-formed YAML{line}") from None
+            limit = error.problem if isinstance(error, YamlLimitError) else None
+            raise self.error(f"{limit or 'it is not well-formed YAML'}{line}") from None
 
     def _refuse_doubles(self, node: yaml.Node | None) -> None:
         """Refuse equal keys: YAML silently takes the last one."""

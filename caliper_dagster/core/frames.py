@@ -22,6 +22,7 @@ TEXT = pa.string()
 REPEATED = pa.dictionary(pa.int32(), pa.string())
 RECORD = REPEATED
 INTEGER = pa.int64()
+DECIMAL = pa.float64()
 
 WITH_EVENT = ("event", "derived")
 """Outcomes of the rows of ``caliper_events`` that hold an event; only these are sent."""
@@ -35,6 +36,8 @@ class Column:
     type: pa.DataType
     meaning: str
     personal: bool = False
+    added: bool = False
+    """Whether files of earlier releases lack it; it reads as null there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,21 @@ class Frame:
         """A table without rows."""
         return self.schema.empty_table()
 
+    def with_later_columns(self, table: pa.Table) -> pa.Table:
+        """The table, with nulls in the columns that it lacks because a later release added them."""
+        for column in self.columns:
+            if column.added and column.name not in table.column_names:
+                values = pa.nulls(table.num_rows, column.type)
+                table = table.append_column(pa.field(column.name, column.type), values)
+        return table
+
     def conform(self, table: pa.Table) -> pa.Table:
         """The table with exactly the columns of the contract, in its order and types.
 
         Raises:
             StorageError: a column is missing or cannot be cast; the sentence names it.
         """
+        table = self.with_later_columns(table)
         missing = [column.name for column in self.columns if column.name not in table.column_names]
         if missing:
             raise StorageError(f"{self.name} lacks columns: {', '.join(missing)}.")
@@ -143,6 +155,12 @@ CALIPER_EVENTS = Frame(
         Column("action", REPEATED, "Caliper action"),
         Column("profile", REPEATED, "Caliper profile (1.2)"),
         Column("caliper_version", REPEATED, "v1p2 or v1p1"),
+        Column("actor_id", REPEATED, "IRI of the actor", True, added=True),
+        Column("object_type", REPEATED, "Caliper type of the object", added=True),
+        Column("object_id", REPEATED, "IRI of the object", True, added=True),
+        Column("group_id", REPEATED, "IRI of the course", added=True),
+        Column("generated_score", DECIMAL, "scoreGiven of a generated Score", added=True),
+        Column("generated_max_score", DECIMAL, "maxScore of that Score", added=True),
         Column("json", TEXT, "the event as it is sent", True),
     ),
 )
@@ -160,7 +178,7 @@ EMISSION_RESULTS = Frame(
         Column("http_status", INTEGER, "HTTP status of the answer"),
         Column("sent_at", pa.timestamp("ms", "UTC"), "time of the last request"),
         Column("answered_at", pa.timestamp("ms", "UTC"), "time of the answer"),
-        Column("error", TEXT, "message of the event store if it rejected the event"),
+        Column("error", TEXT, "message of the event store if it rejected the event", True),
         Column("event_ids", pa.list_(pa.string()), "events in the envelope, in their order"),
     ),
 )

@@ -13,6 +13,9 @@ from datetime import UTC, datetime, timedelta
 
 from caliper_dagster.core.errors import ConfigurationError
 
+LAST_TIME = 253_402_300_799
+"""The last Unix time of the year 9999. A later one is no time: it may count milliseconds."""
+
 SECONDS = 3600
 KEY_FORMAT = "%Y-%m-%d-%H:%M"
 HOUR_FORM = "a full hour in UTC such as 2026-01-31T14:00Z"

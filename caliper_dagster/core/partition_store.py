@@ -178,7 +178,7 @@ class PartitionStore:
                 stats = _footer_stats(file)
                 # An hour is small: several threads would cost more than they gain.
                 table = file.read(columns=names, use_threads=False)
-            table = table.replace_schema_metadata(None)
+            table = frame.with_later_columns(table.replace_schema_metadata(None))
             missing = [name for name in names if name not in table.column_names]
             if missing:
                 raise StorageError(

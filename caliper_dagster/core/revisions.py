@@ -19,14 +19,16 @@ MAPPING_REVISION = 2
 """The revision of the events that this release makes.
 
 Raise it by one in every release in which the JSON of an event changes for the same expanded row,
-even if only the order of its properties does. 2: the JSON of an entity begins with its type.
+even if only the order of its properties does. 2: the JSON of an entity begins with its type, and
+the corrections of the audit (``CHANGELOG.md``).
 """
 
-EXPANSION_REVISION = 1
+EXPANSION_REVISION = 2
 """The revision of the rows that this release expands.
 
 Raise it by one, and `MAPPING_REVISION` with it, in every release in which ``expand`` records other
-facts for the same log row and the same Moodle database.
+facts for the same log row and the same Moodle database. 2: roles and names of the time, attempts by
+the grading method, states before, id numbers.
 """
 
 _MAPPING_KEY = "mapping_revision"

@@ -18,10 +18,10 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
-from pydantic import Field
 
 from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.config.event_stores import (
@@ -69,24 +69,26 @@ _BACKLOG_RUN_SECONDS = 600
 """After this time a run that sends a backlog stops; the next run continues."""
 
 
-class EmissionConfig(dg.Config):
-    """Run config of ``emission_results``."""
-
-    resend_all: bool = Field(
-        default=False,
+EMISSION_CONFIG = {
+    "resend_all": dg.Field(
+        bool,
+        default_value=False,
         description="Send every event again, including those that the event store has "
         "acknowledged. Events keep their ids. Otherwise a run sends only what is not acknowledged.",
     )
+}
+"""Run config of ``emission_results``. (A field of ``dg.Config`` would take its value from any
+variable of the environment, ``{"env": NAME}``, and so tell what the variable holds.)"""
 
-
-class ExpansionConfig(dg.Config):
-    """Run config of ``expanded_log``."""
-
-    fresh: bool = Field(
-        default=False,
+EXPANSION_CONFIG = {
+    "fresh": dg.Field(
+        bool,
+        default_value=False,
         description="Expand every row again. Otherwise rows that were expanded before keep the "
         "names, roles and grades of that time.",
     )
+}
+"""Run config of ``expanded_log``."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ class _Chain:
         *,
         code_version: str,
         kinds: set[str],
+        config_schema: Mapping[str, dg.Field] = MappingProxyType({}),
         **options: Any,  # noqa: ANN401 - options of dg.asset
     ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
         """``dg.asset`` with the options that all assets share."""
@@ -124,6 +127,8 @@ class _Chain:
             key=self.key(frame),
             partitions_def=self.partitions,
             backfill_policy=dg.BackfillPolicy.multi_run(self.settings.hours_per_run),
+            # Without a schema, Dagster would accept and ignore any config.
+            config_schema=dict(config_schema),
             **self._common_options(frame, code_version, kinds),
             **options,
         )
@@ -146,6 +151,7 @@ class _Chain:
             ],
             check_specs=[asset_checks.every_event_acknowledged(key) for key in keys.values()],
             can_subset=True,
+            config_schema=EMISSION_CONFIG,
             partitions_def=self.partitions,
             backfill_policy=dg.BackfillPolicy.multi_run(self.settings.hours_per_run),
             # A step holds one slot: with several event stores, a slow one would hold it for all.
@@ -217,7 +223,9 @@ def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
         pool=chain.pool(MOODLE_POOL),
     )
     def moodle_log(
-        context: dg.AssetExecutionContext, moodle: MoodleResource, storage: StorageResource
+        context: dg.AssetExecutionContext,
+        moodle: dg.ResourceParam[MoodleResource],
+        storage: dg.ResourceParam[StorageResource],
     ) -> Materialized:
         """The rows of Moodle's `logstore_standard_log`, unchanged.
 
@@ -245,13 +253,13 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         code_version="1",
         kinds={"sql", "parquet"},
         deps=[chain.key(MOODLE_LOG)],
+        config_schema=EXPANSION_CONFIG,
         pool=chain.pool(MOODLE_POOL),
     )
     def expanded_log(
         context: dg.AssetExecutionContext,
-        config: ExpansionConfig,
-        moodle: MoodleResource,
-        storage: StorageResource,
+        moodle: dg.ResourceParam[MoodleResource],
+        storage: dg.ResourceParam[StorageResource],
     ) -> Materialized:
         """Log rows, joined with the records of the Moodle database that they refer to.
 
@@ -267,7 +275,7 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         """
         from caliper_dagster.delivery.materialize import write_expanded
 
-        fresh = config.fresh or context.run.tags.get(FRESH_TAG) == "true"
+        fresh = _run_config(context, "fresh") or context.run.tags.get(FRESH_TAG) == "true"
         store = storage.open()
         with as_dagster_failure(), moodle.open() as database:
             for hour in write_expanded(database, store, hours_of(context), fresh=fresh):
@@ -290,7 +298,9 @@ def _caliper_events(chain: _Chain, version: VersionName) -> dg.AssetsDefinition:
         deps=[chain.key(EXPANDED_LOG)],
         check_specs=[asset_checks.every_row_explained(key), asset_checks.every_event_valid(key)],
     )
-    def caliper_events(context: dg.AssetExecutionContext, storage: StorageResource) -> Materialized:
+    def caliper_events(
+        context: dg.AssetExecutionContext, storage: dg.ResourceParam[StorageResource]
+    ) -> Materialized:
         """Caliper events, and the reason for every log row that has none.
 
         **A row** is the outcome of one log row: its event, the rule that filtered it, or the reason
@@ -341,15 +351,14 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
     @chain.results(_EMISSION_DESCRIPTION)
     def emission_results(
         context: dg.AssetExecutionContext,
-        config: EmissionConfig,
-        storage: StorageResource,
-        event_stores: EventStoresResource,
-        ledger: LedgerResource,
+        storage: dg.ResourceParam[StorageResource],
+        event_stores: dg.ResourceParam[EventStoresResource],
+        ledger: dg.ResourceParam[LedgerResource],
     ) -> Iterator[Any]:
         with as_dagster_failure():
             site = settings.require("moodle_wwwroot")
             selected = context.selected_asset_keys
-            stores = [store for store in event_stores.definitions() if keys[store] in selected]
+            stores = [store for store in event_stores.definitions if keys[store] in selected]
             with ledger.open() as open_ledger:
                 backlog = open_ledger.backlog(site).all()
             request = DeliveryRequest(
@@ -358,7 +367,7 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
                 hours=tuple(hours_of(context)),
                 site=site,
                 open_ledger=ledger.open,
-                send=_send(config, context.run.tags),
+                send=_send(_run_config(context, "resend_all"), context.run.tags),
                 resend_changed=settings.resend_changed,
                 left=backlog,
             )
@@ -433,11 +442,15 @@ class _DeliveryReport:
             raise dg.Failure(description=" ".join(sentences), allow_retries=False)
 
 
-def _send(config: EmissionConfig, tags: Mapping[str, str]) -> "Send":
+def _run_config(context: dg.AssetExecutionContext, field: str) -> bool:
+    return bool(context.op_execution_context.op_config[field])
+
+
+def _send(resend_all: bool, tags: Mapping[str, str]) -> "Send":
     """Which events a run sends, by its run config and its tags."""
     from caliper_dagster.emitter import Send
 
-    if config.resend_all or tags.get(RESEND_ALL_TAG) == "true":
+    if resend_all or tags.get(RESEND_ALL_TAG) == "true":
         return Send.ALL
     requested = tags.get(SEND_TAG, Send.UNACKNOWLEDGED)
     if requested not in set(Send):

@@ -1,12 +1,15 @@
 """Resources: what the assets depend on outside Dagster, one for each dependency.
 
-This module decides which settings each dependency takes, and turns an error into a failed run with
-one clear sentence. What the opened objects can do is written where they live (``expander``,
-``emitter``, ``core``), which do not import Dagster. Nothing connects before a step opens it.
+A resource holds the settings of its site and opens what they lead to. What the opened objects can
+do is written where they live (``expander``, ``emitter``, ``core``), which do not import Dagster.
+Nothing connects before a step opens it.
 https://docs.dagster.io/guides/build/external-resources
 
-Secrets stay in the environment: a resource holds the *name* of the variable, so that the web UI and
-the logs can show only that.
+**Launching a run cannot change a resource.** Whoever reaches the web UI may launch a run with a run
+config of their own. A resource with configurable fields would let that config name another event
+store or another folder, and read any variable of the environment (``{"env": NAME}``). So resources
+are plain objects, and Dagster refuses a run config that has an entry for one of them
+(``closed``). Secrets stay in the environment: the settings hold the *names* of variables.
 
 Dagster gives a function the resource of its parameter's name, and a project has one resource of
 each name. With several sites each site has its own, whose names begin with the site's, and
@@ -20,15 +23,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from inspect import Signature, isgeneratorfunction, signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import dagster as dg
 
-from caliper_dagster.config.declaration import Reference, not_set
-from caliper_dagster.config.event_stores import EventStoreDefinition, event_stores, read_definition
-from caliper_dagster.config.settings import Settings, declared, ledger_url, storage_url
+from caliper_dagster.config.connections import open_ledger, open_moodle, open_store
+from caliper_dagster.config.event_stores import EventStoreDefinition, event_stores
+from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.partition_store import PartitionStore
 
@@ -36,17 +40,12 @@ if TYPE_CHECKING:
     from caliper_dagster.emitter import Ledger
     from caliper_dagster.expander import MoodleDatabase
 
-_DB_URL = declared()["MOODLE_DB_URL"]
-_LEDGER_URL = declared()["CALIPER_LEDGER_URL"]
 
-
-class MoodleResource(dg.ConfigurableResource[Any]):
+@dataclass(frozen=True)
+class MoodleResource:
     """Moodle's database, read-only."""
 
-    url: str | None = None
-    variable: str = _DB_URL.variable
-    prefix: str = "mdl_"
-    timeout: int = 300
+    settings: Settings
 
     def open(self) -> AbstractContextManager[MoodleDatabase]:
         """Connect; the connection is one read-only snapshot.
@@ -54,92 +53,79 @@ class MoodleResource(dg.ConfigurableResource[Any]):
         Raises:
             ConfigurationError: the URL is not set, or no Moodle database can be read there.
         """
-        from caliper_dagster.expander import MoodleDatabase
-
-        if not self.url:
-            raise not_set(_DB_URL, Reference(env=self.variable))
-        return MoodleDatabase.open(self.url, self.prefix, self.timeout)
+        return open_moodle(self.settings)
 
 
-class EventStoresResource(dg.ConfigurableResource[Any]):
-    """The event stores that receive envelopes. Secrets are given as names of variables."""
+@dataclass(frozen=True)
+class EventStoresResource:
+    """The event stores that receive envelopes, not yet opened."""
 
-    stores: list[dict[str, Any]]
-
-    def definitions(self) -> tuple[EventStoreDefinition, ...]:
-        """The event stores, not yet opened.
-
-        Raises:
-            ConfigurationError: a value is wrong, which only a run's own configuration can be.
-        """
-        return tuple(read_definition(store) for store in self.stores)
+    definitions: tuple[EventStoreDefinition, ...]
 
 
-class StorageResource(dg.ConfigurableResource[Any]):
+@dataclass(frozen=True)
+class StorageResource:
     """Where partitions are kept: a folder or an object store, with a folder for each site."""
 
-    url: str | None = None
-    folder: str | None = None
+    settings: Settings
 
     def location(self) -> str:
-        """The URL; ``data`` under ``DAGSTER_HOME`` when none is given.
+        """The URL; ``data`` under ``DAGSTER_HOME`` when none is set.
 
         Raises:
             ConfigurationError: neither is set.
         """
-        return storage_url(self.url, self.folder)
+        return self.settings.storage_url()
 
     def open(self) -> PartitionStore:
         """The storage; nothing is read or written yet."""
-        return PartitionStore(self.location())
+        return open_store(self.settings)
 
 
-class LedgerResource(dg.ConfigurableResource[Any]):
+@dataclass(frozen=True)
+class LedgerResource:
     """The durable record of what each event store has acknowledged."""
 
-    url: str | None = None
-    variable: str = _LEDGER_URL.variable
-    storage_url: str | None = None
+    settings: Settings
 
     def open(self) -> Ledger:
-        """The ledger; SQLite beside the storage when no URL is given. A context manager.
+        """The ledger; SQLite beside the storage when no URL is set. A context manager.
 
         Raises:
             ConfigurationError: it needs a URL, and none is set.
         """
-        from caliper_dagster.emitter import Ledger
-
-        return Ledger(self.url or ledger_url(Reference(env=self.variable), self.storage_url))
+        return open_ledger(self.settings)
 
 
-def resources(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
-    """The resources of a site, by the parameter names of the functions that take them."""
-    database = settings.moodle_db_url or Reference(env=_DB_URL.variable)
-    ledger = settings.ledger_url or Reference(env=_LEDGER_URL.variable)
+def resources(settings: Settings) -> dict[str, Any]:
+    """The resources of a site, by the parameter names of the functions that take them.
+
+    Raises:
+        ConfigurationError: see ``event_stores``.
+    """
     return {
-        "moodle": MoodleResource(
-            url=_env_var(database),
-            variable=database.env,
-            prefix=settings.moodle_db_prefix,
-            timeout=settings.moodle_db_timeout,
-        ),
-        "event_stores": EventStoresResource(
-            stores=[
-                store.model_dump(mode="json", exclude_none=True) for store in event_stores(settings)
-            ]
-        ),
-        "storage": storage_resource(settings),
-        "ledger": LedgerResource(
-            url=_env_var(ledger),
-            variable=ledger.env,
-            storage_url=settings.storage,
-        ),
+        "moodle": MoodleResource(settings),
+        "event_stores": EventStoresResource(event_stores(settings)),
+        "storage": StorageResource(settings),
+        "ledger": LedgerResource(settings),
     }
 
 
-def storage_resource(settings: Settings) -> StorageResource:
-    """Where the partitions of a site are kept."""
-    return StorageResource(url=settings.storage, folder=settings.folder)
+def closed(resource: object) -> dg.ResourceDefinition:
+    """The resource as Dagster takes it: a run config that has an entry for it is refused.
+
+    Dagster would accept and ignore a config for a plain object.
+    """
+    description = (type(resource).__doc__ or "").partition("\n")[0]
+    return dg.ResourceDefinition(lambda _: resource, config_schema={}, description=description)
+
+
+IO_MANAGER = dg.IOManagerDefinition(
+    lambda _: dg.InMemoryIOManager(),  # type: ignore[no-untyped-call]
+    config_schema={},
+    description="Not used: assets keep their partitions in the storage.",
+)
+"""In place of Dagster's default, whose folder a run config could set, also from a variable."""
 
 
 def bind_site_resources(function: Callable[..., Any], settings: Settings) -> Callable[..., Any]:
@@ -150,8 +136,7 @@ def bind_site_resources(function: Callable[..., Any], settings: Settings) -> Cal
     site_names = {
         name: settings.site_name(name)
         for name, parameter in original.parameters.items()
-        if isinstance(parameter.annotation, type)
-        and issubclass(parameter.annotation, dg.ConfigurableResource)
+        if get_origin(parameter.annotation) is Annotated  # dg.ResourceParam
     }
     names = {site_name: name for name, site_name in site_names.items()}
 
@@ -176,8 +161,3 @@ def as_dagster_failure() -> Iterator[None]:
         yield
     except CaliperDagsterError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from None
-
-
-def _env_var(reference: Reference) -> str | None:
-    """The variable by its name when it is set; one that is not is reported when it is needed."""
-    return dg.EnvVar(reference.env) if reference.value() else None

@@ -18,7 +18,7 @@ LATE_ROWS_TAG = "caliper_dagster/late_rows"
 limit in ``dagster.yaml`` allows one such run per site."""
 
 RESEND_ALL_TAG = "caliper_dagster/resend_all"
-"""On a run, with the value ``true``: the same as ``EmissionConfig.resend_all``."""
+"""On a run, with the value ``true``: the same as ``resend_all`` in the run config."""
 
 SEND_TAG = "caliper_dagster/send"
 """On a run, with a value of ``emitter.Send``: which events of its hours are sent."""
@@ -27,7 +27,7 @@ BACKLOG_TAG = "caliper_dagster/event_store"
 """On a run that sends the backlog of one event store, with the name of that event store."""
 
 FRESH_TAG = "caliper_dagster/fresh"
-"""On a run, with the value ``true``: the same as ``ExpansionConfig.fresh``."""
+"""On a run, with the value ``true``: the same as ``fresh`` in the run config."""
 
 PROCESS_TAG = "caliper_dagster/process"
 """On a run of the command line: the process that executes it (``core.process_identity``)."""

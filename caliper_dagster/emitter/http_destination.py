@@ -15,7 +15,6 @@ import html
 import re
 import ssl
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +30,14 @@ import urllib3
 
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.emitter.destination import Answer, DestinationLimits, Meaning, Request
+from caliper_dagster.emitter.store_words import (
+    HIDDEN,
+    plain_words,
+    repeats_secret,
+    shortened,
+    without_quotes,
+)
+from caliper_dagster.emitter.watched_session import RequestDeadline, WatchedSession
 
 _URL = SettingName("CALIPER_EVENT_STORE_URL")
 _API_KEY = SettingName("CALIPER_API_KEY")
@@ -41,14 +48,12 @@ _BATCH_BYTES = SettingName("CALIPER_BATCH_BYTES")
 _BATCH_SIZE = SettingName("CALIPER_BATCH_SIZE")
 _VERSION = SettingName("CALIPER_VERSION")
 
-_MAX_WORDS = 200
-"""Characters of the event store's words that an error repeats."""
-
 _MAX_BODY = 65_536
 """Bytes of a response that are read; nothing longer is expected of an event store."""
 
 _GZIP_LEVEL = 6
-_HIDDEN = "***"
+_ABOUT_THE_KEY = {401, 403}
+"""Answers to these are about the key, and may repeat it in any spelling: no words are kept."""
 _SHORTEST_SECRET = 4
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -76,7 +81,8 @@ class HttpDestination:
         api_key: sent in ``Authorization``; None or empty sends no such header.
         auth_scheme: the word before the key; ``none`` sends the bare key.
         timeout: seconds to wait for the answer.
-        connect_timeout: seconds to wait for the connection.
+        connect_timeout: seconds to wait for the connection. The whole request, from connecting to
+            the end of the body, ends within the sum of both.
         ca_file: certificates (PEM) of the authorities to trust instead of the usual ones.
         compressed: send bodies with gzip. No Caliper endpoint has to accept that.
         name: what the ledger calls it; its address, without what may be secret, when not given.
@@ -162,7 +168,7 @@ class HttpDestination:
             return response
         if 200 <= response.status < 300:
             return Answer(Meaning.ACCEPTED, response.status)
-        return self._refusal(response)
+        return self._refusal(response, body)
 
     def limits(self) -> DestinationLimits | None:
         """Ask a 1.2 endpoint for its configuration ("Configuration Information").
@@ -193,6 +199,15 @@ class HttpDestination:
         if body is not None and self._compressed:
             headers["Content-Encoding"] = "gzip"
             body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+        limit = self._connect_timeout + self._timeout
+        with RequestDeadline(limit) as deadline:
+            answer = self._answer(method, body, headers)
+        # A socket that we shut ends a header or a body early, and what was read looks complete.
+        return self._too_slow(limit) if deadline.passed else answer
+
+    def _answer(
+        self, method: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> _Response | Answer:
         try:
             with self._session().request(
                 method,
@@ -205,18 +220,27 @@ class HttpDestination:
                 verify=self._verify,
             ) as response:
                 return _Response(
-                    response.status_code,
-                    _read(response, self._timeout),
-                    _retry_after(response.headers),
+                    response.status_code, _read(response), _retry_after(response.headers)
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             return self._no_response(error)
+
+    def _too_slow(self, limit: float) -> Answer:
+        return Answer(
+            Meaning.RETRY_LATER,
+            sentence=Sentence(
+                f"The event store at {self._address} did not complete its answer within "
+                f"{limit:g} seconds, connecting included (",
+                _TIMEOUT,
+                ").",
+            ),
+        )
 
     def _session(self) -> requests.Session:
         """The session of this thread: they are not made to be shared."""
         session: requests.Session | None = getattr(self._of_thread, "session", None)
         if session is None:
-            session = requests.Session()
+            session = WatchedSession()
             # A session without auth would take it from .netrc or from the URL, over our header.
             session.auth = self._authorize
             self._of_thread.session = session
@@ -253,9 +277,9 @@ class HttpDestination:
             )
         return Answer(Meaning.RETRY_LATER, sentence=Sentence(where, " ", reason))
 
-    def _refusal(self, response: _Response) -> Answer:
+    def _refusal(self, response: _Response, sent: bytes = b"{}") -> Answer:
         status = response.status
-        words = self._words(response.body)
+        words = self._words(response.body, sent) if status not in _ABOUT_THE_KEY else ""
         answered = f"answered {status}" + (f" ({words})" if words else "")
         return Answer(
             _meaning(status),
@@ -267,16 +291,17 @@ class HttpDestination:
             retry_after=response.retry_after,
         )
 
-    def _words(self, body: bytes) -> str:
+    def _words(self, body: bytes, sent: bytes) -> str:
+        """What is kept of an answer's text; see ``store_words``."""
         text = body.decode("utf-8", "replace")
         if len(body) == _MAX_BODY:
             # The end may be a part of a secret, which would not be recognised.
             text = text[: -max(map(len, self._secrets), default=0) or None]
         for secret in self._secrets:
-            text = text.replace(secret, _HIDDEN)
-        plain = " ".join(re.sub(r"<[^>]*>", " ", text).split())
-        shown = "".join(letter for letter in plain if letter.isprintable()).rstrip(".")
-        return shown if len(shown) <= _MAX_WORDS else shown[: _MAX_WORDS - 1] + "…"
+            text = text.replace(secret, HIDDEN)
+        if repeats_secret(text, self._secrets):
+            return ""
+        return shortened(without_quotes(plain_words(text), sent))
 
 
 def _display_name(url: str) -> str:
@@ -358,12 +383,11 @@ def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _read(response: requests.Response, seconds: float) -> bytes:
-    """The body up to a limit of size and time. The status counts even when the body breaks off."""
-    deadline = time.monotonic() + seconds
+def _read(response: requests.Response) -> bytes:
+    """The body up to a limit of size. The status counts even when the store breaks it off."""
     body = bytearray()
     try:
-        while len(body) < _MAX_BODY and time.monotonic() < deadline:
+        while len(body) < _MAX_BODY:
             chunk = response.raw.read1(_MAX_BODY - len(body), decode_content=True)
             if not chunk:
                 break

@@ -9,7 +9,7 @@ Plain functions on Arrow tables. This part knows Moodle, not Caliper. Reading or
    ``record_columns`` the columns that it fills, ``event_data`` decodes the column ``other``.
 4. ``incremental``: rows that were expanded before stay as they are.
 5. ``lookups``: people and roles, courses and activities, sessions, and what only the log still
-   tells (``log_lifecycle``, ``former_members``).
+   tells (``log_lifecycle``, ``membership_history``).
 6. ``objects``: what each row was done to. ``objects.loader`` defines the types and
    ``objects.registry`` says which loader an event or table has; the other modules are one subject
    of Moodle each.

@@ -6,6 +6,7 @@ Tables and columns that a Moodle version lacks read as empty.
 
 from __future__ import annotations
 
+import codecs
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import psycopg2
+import psycopg2.extensions
 import pyarrow as pa
 import pymysql
 import sqlalchemy as sa
@@ -23,6 +25,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.sql.elements import TextClause
 
+from caliper_dagster.core.database_url import require_encoded_account
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, SourceError
 from caliper_dagster.expander import bulk_read
 
@@ -44,6 +47,7 @@ _URL = SettingName("MOODLE_DB_URL")
 _PREFIX = SettingName("MOODLE_DB_PREFIX")
 _TIMEOUT = SettingName("MOODLE_DB_TIMEOUT")
 _UNKNOWN_OPTION = Sentence(_URL, ": the driver does not know an option after the ? of the URL.")
+_LENIENT = "caliper_dagster_utf8"
 _READ_TIMEOUT_MARGIN = 5
 """Seconds that the database has, after a statement timed out, to report it."""
 _TIMEOUT_MESSAGES = ("max_statement_time", "execution time", "statement timeout")
@@ -175,8 +179,21 @@ class MoodleDatabase:
         self.statements += 1
         try:
             return self._connection.execute(statement, values).fetchall()
+        except UnicodeDecodeError:  # only PostgreSQL's driver has no lenient encoding
+            return self._decoded_leniently(statement.bindparams(**values))
         except DBAPIError as error:
             raise SourceError(_statement_failure(error.orig)) from None
+
+    def _decoded_leniently(self, statement: TextClause) -> list[list[Any]]:
+        options = {"literal_binds": True}
+        sql = str(statement.compile(self._engine, compile_kwargs=options))
+        with self._driver.cursor() as cursor:
+            psycopg2.extensions.register_type(psycopg2.extensions.BYTES, cursor)
+            cursor.execute(sql)
+            return [
+                [bulk_read.decoded(value) if isinstance(value, bytes) else value for value in row]
+                for row in cursor.fetchall()
+            ]
 
     def table(
         self,
@@ -364,11 +381,12 @@ def _plain(value: object) -> object:
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
+        return bulk_read.decoded(value)
     return value
 
 
 def _parse(url: str) -> URL:
+    require_encoded_account(_URL, url)
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # ValueError: the port is not a number
@@ -409,6 +427,13 @@ def _engine(url: URL, timeout: int) -> Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _make_read_only(connection: Any, _record: object) -> None:  # noqa: ANN401 - any DB-API
+        if url.drivername.startswith("mysql"):
+            if connection.encoding == "utf8":  # the URL may ask for another character set
+                connection.encoding = _LENIENT
+        else:
+            # A server that stores bytes without an encoding must not check what it sends.
+            encoding = connection.info.parameter_status("server_encoding")
+            connection.set_client_encoding("SQL_ASCII" if encoding == "SQL_ASCII" else "UTF8")
         with connection.cursor() as cursor:
             for command in commands:
                 cursor.execute(command)
@@ -433,9 +458,29 @@ def _sqlite_engine(url: URL) -> Engine:
     location = f"{path.resolve().as_uri()}?mode=ro"
     return sa.create_engine(
         "sqlite://",
-        creator=lambda: sqlite3.connect(location, uri=True),
+        creator=lambda: _sqlite(location),
         poolclass=sa.pool.NullPool,
     )
+
+
+def _sqlite(location: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(location, uri=True)
+    connection.text_factory = bulk_read.decoded
+    return connection
+
+
+def _lenient_codec(name: str) -> codecs.CodecInfo | None:
+    """UTF-8 for PyMySQL, which decodes all texts strictly otherwise."""
+    if name != _LENIENT:
+        return None
+    return codecs.CodecInfo(
+        codecs.utf_8_encode,
+        lambda text, _errors="": codecs.utf_8_decode(text, "replace_bytes", True),
+        name=name,
+    )
+
+
+codecs.register(_lenient_codec)
 
 
 def _connection_failure(url: URL, error: DBAPIError) -> str:

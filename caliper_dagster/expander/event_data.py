@@ -15,6 +15,8 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from caliper_dagster.expander.bulk_read import REPLACEMENT
+
 UNDECODABLE = object()
 
 _PHP_STARTS = ("N;", "a:", "s:", "i:", "b:", "d:", "O:", "C:", "E:", "r:", "R:")
@@ -35,7 +37,7 @@ def decode_column(other: pa.ChunkedArray) -> tuple[pa.DictionaryArray, pa.Array]
 
     Returns:
         The decoded JSON text (null where there is no event data or it cannot be decoded), and a
-        boolean column that is true where it cannot be decoded.
+        boolean column that is true where it cannot be decoded, or not wholly.
     """
     encoded = other.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
@@ -44,7 +46,7 @@ def decode_column(other: pa.ChunkedArray) -> tuple[pa.DictionaryArray, pa.Array]
     undecodable: list[bool] = []
     for stored in encoded.dictionary.to_pylist():
         text = _text(decode(stored))
-        undecodable.append(text is UNDECODABLE)
+        undecodable.append(text is UNDECODABLE or REPLACEMENT in (stored or ""))
         texts.append(None if text is UNDECODABLE else text)
     codes = {
         text: code for code, text in enumerate(dict.fromkeys(t for t in texts if t is not None))
@@ -71,7 +73,14 @@ def decode(stored: str) -> Any:  # noqa: ANN401 - any JSON value
         if text.startswith(_PHP_STARTS):
             if text.isascii() and (flat := _flat_array(text)) is not None:
                 return flat
-            return _PhpReader(text.encode("utf-8", "surrogatepass")).read_all()
+            data = text.encode("utf-8", "surrogatepass")
+            try:
+                return _PhpReader(data).read_all()
+            except ValueError:
+                if REPLACEMENT not in text:
+                    raise
+                # Each stands for one byte, and lengths count bytes.
+                return _PhpReader(data.replace(REPLACEMENT.encode(), b"\xff")).read_all()
         return _from_json(text)
     except (ValueError, IndexError, KeyError, RecursionError):
         return UNDECODABLE
@@ -79,6 +88,8 @@ def decode(stored: str) -> Any:  # noqa: ANN401 - any JSON value
 
 def as_id(value: object) -> int:
     """The id that a member of event data holds, as a number or as text; 0 where it holds none."""
+    if type(value) is int:
+        return value if 0 < value < _MAX_ID else 0
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value) if len(value) < 20 else 0
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MAX_ID:

@@ -7,16 +7,25 @@ lists them.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 
 from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.core.gc_tuning import gc_paused
-from caliper_dagster.expander import objects
+from caliper_dagster.expander import objects, unreadable
 from caliper_dagster.expander.connection import MoodleDatabase
 from caliper_dagster.expander.event_data import decode_column
 from caliper_dagster.expander.log_rows import LogRows
-from caliper_dagster.expander.lookups import activities, module_references, people, sessions
+from caliper_dagster.expander.lookups import (
+    activities,
+    completions,
+    gradings,
+    module_references,
+    people,
+    sessions,
+)
 from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
 from caliper_dagster.expander.record_columns import (
     RecordColumn,
@@ -58,11 +67,16 @@ def expand(
     rows.add_unresolved("other", np.flatnonzero(undecodable.to_numpy(zero_copy_only=False)))
     site = people.Site.read(database)
     lookup = objects.Lookup(database, site, lifecycle or LogLifecycle(database))
+    found = _sessions(lookup, rows, already_expanded)
+    real_users = rows.users["realuser"]
+    rows.users["realuser"] = np.where(found.real_users > 0, found.real_users, real_users)
     columns = {"other": other}
-    for fill in (_people_columns, _course_column, _module_column, _object_column):
+    object_column = partial(_object_column, already_expanded=already_expanded)
+    for fill in (_people_columns, _course_column, _module_column, object_column):
         columns.update({name: column.array() for name, column in fill(lookup, rows).items()})
-    columns["session"] = _session(database, site, rows, already_expanded)
+    columns["session"] = found.column().array()
     columns["site"] = _constant(site.record, len(rows.ids))
+    unreadable.note(rows, columns)
     columns["unresolved"] = rows.unresolved()
     for name, column in columns.items():
         log = (
@@ -89,7 +103,10 @@ def _people_columns(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordCo
     for name, users in rows.users.items():
         members = selected[name] & in_course
         pairs.update(distinct_pairs(users[members], rows.courses[members])[0])
-    memberships = people.Memberships(lookup.database, lookup.site, lookup.lifecycle, deleted, pairs)
+    since = int(rows.times.min())
+    memberships = people.Memberships(
+        lookup.database, lookup.site, lookup.lifecycle, deleted, pairs, since
+    )
     columns = {}
     for name, users in rows.users.items():
         columns[name] = RecordColumn(len(users))
@@ -130,7 +147,9 @@ def _module_column(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordCol
     return {"module": column}
 
 
-def _object_column(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordColumn]:
+def _object_column(
+    lookup: objects.Lookup, rows: LogRows, already_expanded: pa.Table | None
+) -> dict[str, RecordColumn]:
     column = RecordColumn(len(rows.ids))
     for loader, positions in objects.by_loader(rows):
         if isinstance(loader, objects.ObjectByIdLoader):
@@ -142,31 +161,37 @@ def _object_column(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordCol
             references = objects.log_references(rows, positions)
             unresolved = objects.fill(lookup, column, loader, positions, references)
             rows.add_unresolved_references(unresolved)
+    database, lifecycle = lookup.database, lookup.lifecycle
+    for position, state in completions.previous_states(database, lifecycle, rows):
+        column.add_members(position, {"previousstate": state})
+    for position, earlier in gradings.told_before(database, rows, already_expanded):
+        column.add_members(position, {"samegradingas": earlier})
     return {"object": column}
 
 
-def _session(
-    database: MoodleDatabase, site: people.Site, rows: LogRows, already_expanded: pa.Table | None
-) -> pa.DictionaryArray:
-    column = RecordColumn(len(rows.ids))
+def _sessions(
+    lookup: objects.Lookup, rows: LogRows, already_expanded: pa.Table | None
+) -> sessions.Sessions:
     others = already_expanded if already_expanded is not None else rows.log.slice(0, 0)
-    sessions.fill(database, column, _user_actions(site, rows.log), _user_actions(site, others))
-    return column.array()
+    return sessions.Sessions(
+        lookup.database,
+        lookup.lifecycle,
+        _user_actions(lookup.site, rows.log),
+        _user_actions(lookup.site, others),
+    )
 
 
 def _user_actions(site: people.Site, log: pa.Table) -> sessions.UserActions:
     users, real_users = integers(log["userid"]), integers(log["realuserid"])
     actors = np.where(real_users > 0, real_users, users)
-    # Logging in as another user begins no session, and the end of that ends none.
-    names = log["eventname"].cast(pa.string()).to_numpy()
-    names = np.where(real_users > 0, "", names)
     web = log["origin"].cast(pa.string()).to_numpy() == "web"
     identified = integers(log["anonymous"]) != 1
     return sessions.UserActions(
         web & identified & (actors > 0) & (actors != (site.guest or 0)),
         integers(log["id"]),
         integers(log["timecreated"]),
-        actors,
+        users,
+        real_users,
         log["ip"].to_numpy(),
-        names,
+        log["eventname"].cast(pa.string()).to_numpy(),
     )

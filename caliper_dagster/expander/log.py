@@ -14,7 +14,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from caliper_dagster.core.frames import MOODLE_LOG
-from caliper_dagster.core.hours import SECONDS, Hour, HourRange
+from caliper_dagster.core.hours import LAST_TIME, SECONDS, Hour, HourRange
 from caliper_dagster.expander.connection import MoodleDatabase
 
 # The start of the row's hour. Integer division differs between dialects; this form does not.
@@ -64,14 +64,18 @@ def count_rows(database: MoodleDatabase, hours: HourRange) -> dict[Hour, int]:
 
 
 def id_stats_above(database: MoodleDatabase, low: int) -> dict[Hour, IdStats]:
-    """Statistics of the rows with ids above ``low``, by hour: one range scan of the primary key."""
+    """Statistics of the rows with ids above ``low``, by hour: one range scan of the primary key.
+
+    Rows whose ``timecreated`` is no time are in no hour.
+    """
     statement = sa.text(
         f"SELECT {_HOUR_START} AS hour_start, COUNT(*), SUM(id), MAX(id) "
-        f"FROM {database.quoted('logstore_standard_log')} WHERE id > :low GROUP BY {_HOUR_START}"
+        f"FROM {database.quoted('logstore_standard_log')} "
+        f"WHERE id > :low AND timecreated BETWEEN 0 AND :last GROUP BY {_HOUR_START}"
     )
     return {
         Hour.of(int(start)): IdStats(int(number), int(total), int(last))
-        for start, number, total, last in database.execute(statement, low=low)
+        for start, number, total, last in database.execute(statement, low=low, last=LAST_TIME)
     }
 
 

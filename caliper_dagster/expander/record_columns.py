@@ -81,6 +81,13 @@ class RecordColumn:
         """Assign records to rows by their codes; rows with a negative code stay null."""
         self._codes[np.array(rows, dtype=np.int64)] = codes
 
+    def add_members(self, row: int, members: Mapping[str, Any]) -> None:
+        """Add members to the record of one row; without a record they become its record."""
+        code = int(self._codes[row])
+        text, added = self._texts[code] if code >= 0 else "{}", to_json(members)
+        self._codes[row] = len(self._texts)
+        self._texts.append(added if text == "{}" else f"{text[:-1]},{added[1:]}")
+
     def array(self) -> pa.DictionaryArray:
         """The column. Its dictionary may hold values that no row uses."""
         return pa.DictionaryArray.from_arrays(

@@ -1,7 +1,8 @@
 """The doctor: checks everything that a run needs, and reports problems before a run meets them.
 
-The checks change nothing: they read the database, request the configuration of the event store
-without sending events, and write a file of a few bytes to the storage and remove it again.
+The checks change nothing, except the modes of files when that is asked for: they read the database,
+request the configuration of the event store without sending events, and write a file of a few bytes
+to the storage and remove it again.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import sqlalchemy as sa
 from caliper_dagster.config.connections import open_ledger, open_moodle, open_store
 from caliper_dagster.config.event_stores import EventStoreDefinition, require_event_stores
 from caliper_dagster.config.settings import Settings
+from caliper_dagster.core import file_modes
 from caliper_dagster.core.errors import CaliperDagsterError
-from caliper_dagster.core.hours import Hour
+from caliper_dagster.core.hours import LAST_TIME, Hour
 from caliper_dagster.core.revisions import MAPPING_REVISION
 from caliper_dagster.core.wording import plural
 from caliper_dagster.dagster.instance.open import HOME, open_instance
@@ -64,12 +66,19 @@ class Finding:
     site: str | None = None
 
 
-def examine(sites: Iterable[Settings]) -> Iterator[Finding]:
-    """Check everything, site by site, in the order in which a log row passes through it."""
+def examine(sites: Iterable[Settings], *, fix_modes: bool = False) -> Iterator[Finding]:
+    """Check everything, site by site, in the order in which a log row passes through it.
+
+    Args:
+        sites: the settings of each site.
+        fix_modes: also take the right to read stored files from other accounts.
+    """
+    sites = tuple(sites)
     for settings in sites:
         for finding in _examine(settings):
             yield replace(finding, site=settings.site)
     yield from _guarded("Dagster", _dagster)
+    yield from _guarded("File modes", partial(_file_modes, sites, fix=fix_modes))
 
 
 def _examine(settings: Settings) -> Iterator[Finding]:
@@ -95,6 +104,10 @@ def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Fi
         yield from look()
     except CaliperDagsterError as error:
         yield Finding(Verdict.BROKEN, subject, str(error))
+    except Exception as error:
+        # One broken subject must not hide the others. The text of a foreign error may hold secrets.
+        kind = type(error).__name__
+        yield Finding(Verdict.BROKEN, subject, f"could not be checked: an unexpected {kind}")
 
 
 def _fine(subject: str, text: str) -> Finding:
@@ -115,6 +128,7 @@ def _moodle(settings: Settings) -> Iterator[Finding]:
         yield _fine("Tables", f"the log is in {settings.moodle_db_prefix}{LOG}")
         yield _account(database)
         yield _index(database)
+        yield _times(database)
         yield from _newest(database)
         yield _formats(database)
 
@@ -168,8 +182,27 @@ def _uses_index(database: MoodleDatabase) -> bool:
     return any("USING" in str(row[-1]) and "timecreated" in str(row[-1]) for row in plan)
 
 
+def _times(database: MoodleDatabase) -> Finding:
+    """Whether log rows have times; those without are in no hour and are never sent."""
+    statement = sa.text(
+        f"SELECT COUNT(*), MIN(id), MAX(id) FROM {database.quoted(LOG)} "
+        "WHERE timecreated < 0 OR timecreated > :last"
+    )
+    number, first, last = database.execute(statement, last=LAST_TIME)[0]
+    if not number:
+        return _fine("Times", "`timecreated` of all log rows is a time")
+    return _warn(
+        "Times",
+        f"`timecreated` of {plural(int(number), 'log row')} (ids {first} to {last}) is no Unix "
+        "time in seconds: these rows are in no hour, so they are not sent",
+    )
+
+
 def _newest(database: MoodleDatabase) -> Iterator[Finding]:
-    newest = database.execute(sa.text(f"SELECT MAX(timecreated) FROM {database.quoted(LOG)}"))[0][0]
+    statement = sa.text(
+        f"SELECT MAX(timecreated) FROM {database.quoted(LOG)} WHERE timecreated <= :last"
+    )
+    newest = database.execute(statement, last=LAST_TIME)[0][0]
     if newest is None:
         yield _warn("Newest log row", "the log is empty; is the standard log store enabled?")
         return
@@ -256,6 +289,37 @@ def _storage(settings: Settings) -> Iterator[Finding]:
 def _ledger(settings: Settings) -> Iterator[Finding]:
     with open_ledger(settings):
         yield _fine("Ledger", "answers")
+
+
+def _file_modes(sites: Sequence[Settings], *, fix: bool) -> Iterator[Finding]:
+    """Whether other accounts of this machine may read what is stored in its folders."""
+    subject = "File modes"
+    found = {path for root in _roots(sites) for path in file_modes.too_open(root)}
+    if fix:
+        for path in found:
+            try:
+                file_modes.close(path)
+            except OSError:
+                yield _warn(subject, f"{path} belongs to another account, which must change it")
+        yield _fine(subject, f"{plural(len(found), 'file or folder', 'files and folders')} closed")
+    elif found:
+        yield _warn(
+            subject,
+            f"other accounts may read {plural(len(found), 'file or folder', 'files and folders')}, "
+            f"such as {min(found)}; `doctor --fix-modes` changes that",
+        )
+    else:
+        yield _fine(subject, "no other account may read what is stored")
+
+
+def _roots(sites: Sequence[Settings]) -> Iterator[Path]:
+    """The local folders and files that hold personal data, as far as they exist."""
+    places = [settings.storage_url() for settings in sites]
+    places += [place.removeprefix("sqlite:///") for place in (site.ledger() for site in sites)]
+    places.append(os.environ.get(HOME, ""))
+    for place in dict.fromkeys(place.removeprefix("file://") for place in places if place):
+        if "://" not in place and Path(place).exists():
+            yield Path(place).absolute()
 
 
 def _mapping(settings: Settings) -> Iterator[Finding]:

@@ -9,14 +9,14 @@ progress to the follower as long as there is one.
 from __future__ import annotations
 
 import time
+from functools import partial
 
-from caliper_dagster.config.connections import open_moodle, open_store
+from caliper_dagster.config.connections import open_ledger, open_moodle, open_store
 from caliper_dagster.core.errors import ConfigurationError, RunError
 from caliper_dagster.dagster.assets import emission_assets
 from caliper_dagster.dagster.follower import record_heartbeat
 from caliper_dagster.dagster.jobs import CHAIN_JOB, SCHEDULE_PRIORITY, priority
 from caliper_dagster.dagster.orphaned_runs import fail_orphaned_runs
-from caliper_dagster.dagster.resources import LedgerResource
 from caliper_dagster.dagster.run_status import HourStatuses
 from caliper_dagster.dagster.superseded_runs import delete_superseded_runs
 from caliper_dagster.dagster.tags import REASON_TAG
@@ -47,7 +47,6 @@ class Follower:
         self._instance, self._settings = context.instance, settings
         settings.require("moodle_db_url")
         self._store = open_store(settings)
-        self._ledger = settings.ledger()
         self._runner = JobRunner(context, CHAIN_JOB)
         self._results = emission_assets(self._runner.definitions.assets or [])
         self._cursor: WatchCursor | None = None
@@ -94,6 +93,5 @@ class Follower:
             return watch.look(self._statuses(), 60 * settings.late_margin)
 
     def _statuses(self) -> HourStatuses:
-        ledger = LedgerResource(url=self._ledger)
-        deferred = deferred_hours(self._settings, ledger.open)
+        deferred = deferred_hours(self._settings, partial(open_ledger, self._settings))
         return HourStatuses(self._instance, self._results, deferred)

@@ -21,7 +21,7 @@ from caliper_dagster.core.process_identity import process_name
 from caliper_dagster.dagster.assets import asset_key, emission_step_name
 from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.partitions import range_tags
-from caliper_dagster.dagster.resources import storage_resource
+from caliper_dagster.dagster.resources import StorageResource
 from caliper_dagster.dagster.tags import PROCESS_TAG, RESEND_ALL_TAG, SEND_TAG
 from caliper_dagster.delivery.backlog import deferred_hours
 from caliper_dagster.operations.run_outcome import (
@@ -80,7 +80,7 @@ class JobRunner:
     ) -> None:
         self._settings = settings = context.settings
         self._stores = (only,) if only else event_stores(settings)
-        self._storage = WatchedStorageResource(storage_resource(settings), context.on_written)
+        self._storage = WatchedStorageResource(StorageResource(settings), context.on_written)
         self.definitions = build_definitions(settings, resources={"storage": self._storage})
         self._execute = partial(
             self.definitions.resolve_job_def(settings.site_name(job)).execute_in_process,

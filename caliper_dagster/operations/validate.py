@@ -15,6 +15,7 @@ from typing import IO, TextIO
 
 from caliper_dagster.caliper.document_rules import parse, validate
 from caliper_dagster.caliper.problems import Problem, Problems
+from caliper_dagster.caliper.references import References
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.wording import plural
 
@@ -53,6 +54,7 @@ def validate_file(path: str, out: TextIO, *, strict: bool = False) -> int:
 
     A file may mix events, entity describes and envelopes, and Caliper versions: each document is
     checked against the version of its own context. An envelope with its content is one document.
+    What the documents say about the same IRI must agree; of two that do not, the later is invalid.
 
     Args:
         path: a file with one JSON document, an array of documents, or one document per line
@@ -90,14 +92,16 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
 
 def _checked(file: IO[bytes], *, strict: bool) -> Iterator[tuple[str, Problems]]:
     """The place and the problems of each document."""
+    references = References()
     lines = ((number, line) for number, line in enumerate(file, start=1) if line.strip())
     start = list(islice(lines, 2))
     all_lines = chain(start, lines)
     if _is_ndjson([line for _, line in start]):
         for number, line in all_lines:
-            yield from _documents(line, f"line {number}", strict=strict)
+            place = f"line {number}"
+            yield from _documents(line, place, strict=strict, references=references)
     elif start:
-        yield from _documents(_joined(all_lines), "the file", strict=strict)
+        yield from _documents(_joined(all_lines), "the file", strict=strict, references=references)
 
 
 def _joined(lines: Iterable[tuple[int, bytes]]) -> bytes:
@@ -117,13 +121,16 @@ def _is_ndjson(start: list[bytes]) -> bool:
     return (first.endswith(b"}") and second.startswith(b"{")) or not parse(first)[1]
 
 
-def _documents(text: bytes, place: str, *, strict: bool) -> Iterator[tuple[str, Problems]]:
+def _documents(
+    text: bytes, place: str, *, strict: bool, references: References
+) -> Iterator[tuple[str, Problems]]:
     document, problems = parse(text)
     if problems or not isinstance(document, list):
-        yield place, problems or validate(document, strict=strict)
+        yield place, problems or validate(document, strict=strict, references=references)
         return
     for number, item in enumerate(document, start=1):
-        yield f"{place}, document {number}", validate(item, strict=strict)
+        problems = validate(item, strict=strict, references=references)
+        yield f"{place}, document {number}", problems
 
 
 def _print(tally: _Tally, out: TextIO) -> None:

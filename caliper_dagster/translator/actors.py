@@ -18,6 +18,9 @@ APPLICATION = 0
 USER_LEVEL = 30
 """Level of a user's context."""
 
+LOGGED_OUT = r"\core\event\user_loggedout"
+LOGGED_IN_AS = r"\core\event\user_loggedinas"
+
 USER_IDS = ("userid", "realuserid", "relateduserid")
 
 
@@ -29,14 +32,14 @@ class Actors:
         actor: the actor of the event.
         trigger: who triggered the row by rule R1, before a recipe makes the learner the actor.
         guest: rows of the site's guest account, whose actor is anonymous.
-        acting_as: rows in which a person was logged in as another.
+        acting_as: the user whom a person was logged in as; ``NOTHING`` in all other rows.
         run_as: rows that a script wrote under the account of a user.
     """
 
     actor: Codes
     trigger: Codes
     guest: Flags
-    acting_as: Flags
+    acting_as: Codes
     run_as: Flags
 
     @classmethod
@@ -76,7 +79,10 @@ class Actors:
         # If somebody was logged in as the learner, that person is the actor.
         learner = np.where(np.isin(related, guests), NOTHING, related)
         actor = np.where(recipe_has_actor("learner") & (related > 0) & ~acting_as, learner, actor)
-        return cls(actor, trigger, guest & (actor == NOTHING), acting_as, automatic & (users > 0))
+        begins = rows.holding("eventname", LOGGED_IN_AS) & ~anonymous
+        other_user = np.where(begins, related, np.where(acting_as, users, NOTHING))
+        run_as = automatic & (users > 0)
+        return cls(actor, trigger, guest & (actor == NOTHING), other_user, run_as)
 
     def person_rows(self, rows: Rows) -> list[tuple[str, Indices]]:
         """The columns that hold the record of the acting person, each with its rows."""
@@ -87,6 +93,26 @@ class Actors:
             remaining &= ~matching
             result.append((name, np.flatnonzero(matching)))
         return result
+
+
+def real_users(rows: Rows) -> Codes:
+    """Who was logged in as the user of each row, else :data:`NOTHING`.
+
+    Moodle leaves ``realuserid`` of the log-out empty; there the record of the user tells it.
+    """
+    codes, records = rows.column("realuser")
+    told = np.array(
+        [_id_of(record) for record in records],
+        dtype=np.int64,
+    )[codes]
+    real = rows.integers("realuserid")
+    known: Codes = np.where(rows.holding("eventname", LOGGED_OUT) & (real == NOTHING), told, real)
+    return known
+
+
+def _id_of(record: object) -> int:
+    id_ = record.get("id") if isinstance(record, dict) else None
+    return id_ if type(id_) is int and 0 < id_ < 2**63 else int(NOTHING)
 
 
 def _guests(rows: Rows) -> list[int]:

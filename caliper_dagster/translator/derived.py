@@ -41,13 +41,14 @@ from caliper_dagster.translator.entities.registry import (
     below,
     decimal,
     duration,
+    name_of,
+    plain,
     text,
 )
 from caliper_dagster.translator.entities.surveys import feedback_attempt, survey_attempt
 from caliper_dagster.translator.entities.tools import (
     h5p_attempt,
     lti_tool,
-    scorm_attempt,
 )
 from caliper_dagster.translator.rows import parameters
 
@@ -179,7 +180,7 @@ def _quiz_item(
     entry = item.get("questionbankentryid")
     question = AssessmentItem(
         id=question_iri(render, item["questionid"]),
-        name=text(item, "name"),
+        name=name_of(item, "name"),
         isPartOf=quiz,
         maxScore=decimal(item.get("maxmark")),
         version=str(item["version"]) if item.get("version") else None,
@@ -325,16 +326,17 @@ def _questionnaire_item(
     iri = f"{attempt.id}{'-' if '#' in attempt.id else '#'}response-{number}"
     answer = Response(id=iri, attempt=attempt)
     if issubclass(response, MultiselectResponse | RatingScaleResponse):
-        selections = [value for value in values if value] or None
+        selections = [text for value in values if (text := plain(value))] or None
         answer = response(id=iri, attempt=attempt, selections=selections)
     elif issubclass(response, OpenEndedResponse):
         value = values[0] or None if render.free_text else None
-        answer = response(id=iri, attempt=attempt, value=value)
+        # Without its value, 1EdTech's caliper-python refuses an OpenEndedResponse.
+        answer = response(id=iri, attempt=attempt, value=value) if value else answer
     return DerivedEvent(
         f"value:{number}",
         "QuestionnaireItemEvent",
         "Completed",
-        QuestionnaireItem(id=f"{thing}#item-{number}", name=name or None, isPartOf=thing),
+        QuestionnaireItem(id=f"{thing}#item-{number}", name=plain(name), isPartOf=thing),
         answer,
     )
 
@@ -423,7 +425,7 @@ def thread_created(
     component: str | None,
 ) -> list[DerivedEvent]:
     """The discussion that a first post opens."""
-    name = text(object, "name")
+    name = name_of(object, "name")
     discussion = thread(render, objectid, name, cmid, module, component)
     return [DerivedEvent("thread", "ResourceManagementEvent", "Created", discussion)]
 
@@ -461,26 +463,3 @@ def lti_launch(
             federated_session=session,
         )
     ]
-
-
-@derived(below("object", ACTIVITY_TEXTS))
-def scorm_started(
-    render: Render,
-    object: Record | None,
-    other: object,
-    userid: int | None,
-    relateduserid: int | None,
-    anonymous: int,
-    cmid: int | None,
-    module: Record | None,
-    courseid: int | None,
-) -> list[DerivedEvent]:
-    """The start of an attempt at a package: the first launch in it."""
-    if not (object or {}).get("first"):
-        return []
-    package = activity(render, cmid, module, "mod_scorm", courseid)
-    attempt = scorm_attempt(
-        render, object, other, userid, relateduserid, anonymous, cmid, module, courseid
-    )
-    started = replace(attempt, assignable=package.id)
-    return [DerivedEvent("launch", "AssignableEvent", "Started", package, started)]

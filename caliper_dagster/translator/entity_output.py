@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,16 +21,24 @@ class InvalidEntityError(ValueError):
     """An entity that Caliper does not allow; the message holds types and properties, no values."""
 
 
-def to_json(entity: Entity, version: Version) -> tuple[bytes, str]:
-    """The JSON of an entity as it is sent, and its type in that version.
+class EntityOutput(NamedTuple):
+    """An entity as it is sent: its JSON, its type in that version and its IRI."""
+
+    json: bytes
+    type: str
+    iri: str
+
+
+def to_json(entity: Entity, version: Version) -> EntityOutput:
+    """An entity in a version.
 
     Raises:
         InvalidEntityError: the entity is not valid in this version.
     """
     if is_certainly_valid(entity, _strict(version)):  # no problem, no empty value, nothing newer
-        return dump(entity), type(entity).__name__
+        return EntityOutput(dump(entity), type(entity).__name__, entity.id)
     plain = finalize(entity, version)
-    return dump(plain), plain["type"]
+    return EntityOutput(dump(plain), plain["type"], plain["id"])
 
 
 def finalize(entity: Entity, version: Version) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from caliper_dagster.translator.renderer import Renderer
 from caliper_dagster.translator.rows import NOTHING, Codes, Flags, Indices, grouped, parameters
 
 _SLOT = "extensions"
+_FACT = "moodle."
+_PREVIEW_STARTED = r"\mod_quiz\event\attempt_preview_started"
 
 _ROW_PROPERTIES = {
     "eventName": "eventname", "component": "component", "crud": "crud", "eduLevel": "edulevel",
@@ -61,14 +63,22 @@ class EventExtensions:
         self._other = self._allowed_other()
         visible = np.flatnonzero(self._named) if ip_addresses else all_rows[:0]
         self._ip = self._values("ip", lambda _, ip: ip or None, ("ip",), visible)
-        self._extras = Fragments.merge(self._all_extras(actors, all_rows))
+        facts, extras = self._all_extras(actors, all_rows)
+        self._facts = Fragments.merge(facts)
+        self._extras = Fragments.merge(extras)
+        self._same_grading = self._values(
+            "sameGradingAs", extensions.same_grading, ("object",), self._rows_told_before()
+        )
 
-    def columns(self, rows: Indices, derived_from: Fragments) -> list[TextColumn | str]:
-        """The ``extensions`` of events, including their key.
+    def columns(
+        self, rows: Indices, grading: Flags, derived_from: Fragments
+    ) -> list[TextColumn | str]:
+        """The ``extensions`` of events, with their key before them.
 
         Args:
             rows: row of each event.
-            derived_from: for derived events, the id of their row's own event, including its key.
+            grading: whether each event tells a grading.
+            derived_from: for derived events the id of their row's own event, with its key.
         """
         return [
             ',"extensions":{"moodle":{',
@@ -78,6 +88,8 @@ class EventExtensions:
             self._integers("contextInstanceId", "contextinstanceid", rows, self._named_context),
             self._integers("objectId", "objectid", rows, self._named),
             self._other.take(rows),
+            self._facts.take(rows),
+            self._same_grading_of(rows, grading),
             self._ip.take(rows),
             "}",
             self._extras.take(rows),
@@ -110,20 +122,43 @@ class EventExtensions:
             self._renderer.fill_values(fragments, filtered, ("other",), rows, _SLOT)
         return fragments
 
-    def _all_extras(self, actors: Actors, all_rows: Indices) -> list[Fragments]:
+    def _rows_told_before(self) -> Indices:
+        """The rows whose grading an earlier row tells."""
+        codes, records = self._rows.column("object")
+        told = [isinstance(one, dict) and "samegradingas" in one for one in records]
+        return np.flatnonzero(self._named & np.array(told, dtype=bool)[codes])
+
+    def _same_grading_of(self, rows: Indices, grading: Flags) -> Fragments:
+        """Which other event tells the same grading; a row may give further events."""
+        taken = self._same_grading.take(rows)
+        taken.codes[~grading] = 0
+        return taken
+
+    def _previews(self) -> Indices:
+        """The rows of a teacher's preview of a quiz, which is no learner's attempt."""
+        codes, records = self._rows.column("object")
+        found: Flags = np.array([extensions.is_preview(record) for record in records])[codes]
+        return np.flatnonzero(found | self._rows.holding("eventname", _PREVIEW_STARTED))
+
+    def _all_extras(
+        self, actors: Actors, all_rows: Indices
+    ) -> tuple[list[Fragments], list[Fragments]]:
+        """The properties of ``extensions.moodle``, and those beside it."""
         self._rows.derive("assignee", self._assignees())
+        self._rows.derive("acting_as", actors.acting_as)
         graded = self._of_recipes(
             [
                 any(
                     _registration(entity).tells_grade
                     for entity in (recipe.object, recipe.generated)
                 )
+                or not extensions.TELL_GRADES.isdisjoint(recipe.extensions)
                 for recipe in self._recipes
             ]
         )
         reassigned = np.flatnonzero((actors.actor != actors.trigger) & (actors.actor > 0))
         extras: list[tuple[str, Callable[..., Any], Sequence[str], Indices]] = [
-            ("actingAs", _person, ("userid",), np.flatnonzero(actors.acting_as)),
+            ("actingAs", _person, ("acting_as",), np.flatnonzero(actors.acting_as > 0)),
             ("runAs", _person, ("userid",), np.flatnonzero(actors.run_as)),
             ("triggeredBy", extensions.triggered_by, ("trigger",), reassigned),
             (
@@ -133,12 +168,19 @@ class EventExtensions:
                 all_rows,
             ),
             ("asOf", lambda _, record: (record or {}).get("asof"), ("object",), graded),
-            ("unresolved", _unresolved, ("unresolved",), all_rows),
+            ("unresolved", _unresolved, ("unresolved",), np.flatnonzero(self._named)),
         ]
         for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
             rows = self._of_recipes([name in recipe.extensions for recipe in self._recipes])
+            if function is extensions.preview:
+                rows = np.union1d(rows, self._previews())
             extras.append((key, function, parameters(function)[1:], rows))
-        return [self._values(key, function, names, rows) for key, function, names, rows in extras]
+        facts: list[Fragments] = []
+        others: list[Fragments] = []
+        for key, function, names, rows in extras:
+            place = facts if key.startswith(_FACT) else others
+            place.append(self._values(key.removeprefix(_FACT), function, names, rows))
+        return facts, others
 
     def _assignees(self) -> Codes:
         """The user whom an entity of the event names, if the function of the entity says so."""
@@ -167,9 +209,9 @@ _UNREGISTERED = EntityFunction(lambda _: None, ())
 
 
 def _owner(record: Any) -> int:  # noqa: ANN401 - a record or None
-    """The learner whom an attempt or submission belongs to."""
+    """The learner whom an attempt or submission belongs to; of a team's the row names one."""
     owner = record.get("userid") if isinstance(record, dict) else None
-    return owner if isinstance(owner, int) and abs(owner) < 2**63 else int(NOTHING)
+    return owner if isinstance(owner, int) and 0 < owner < 2**63 else int(NOTHING)
 
 
 def _filtered_other(allowed: frozenset[str], _: Render, other: object) -> object:

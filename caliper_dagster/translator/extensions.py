@@ -12,8 +12,18 @@ from functools import lru_cache
 from typing import Any
 
 from caliper_dagster.caliper.entities import SoftwareApplication
+from caliper_dagster.translator.entities.assign import assign_grade
+from caliper_dagster.translator.entities.organisation import enrolment_is_active
 from caliper_dagster.translator.entities.people import person_reference
-from caliper_dagster.translator.entities.registry import Render, integer, of_other
+from caliper_dagster.translator.entities.quiz import quiz_grade
+from caliper_dagster.translator.entities.registry import (
+    Record,
+    Render,
+    decimal,
+    integer,
+    of_other,
+    time,
+)
 
 NEVER = frozenset(
     """
@@ -24,9 +34,31 @@ NEVER = frozenset(
 )
 """Keys of ``other`` that can hold secrets or persons: never sent, whatever a recipe allows."""
 
+_PLUGIN = r"[a-z][a-z0-9_]*"
+_SUBMISSION_STATES = "new|reopened|draft|submitted"
+_SCORM_STATES = "passed|completed|failed|incomplete|browsed|not attempted|notattempted|unknown"
+
+VOCABULARIES: Mapping[str, re.Pattern[str]] = {
+    key: re.compile(values)
+    for key, values in {
+        "capability": r"[a-z]+/[a-z0-9_]+:[a-z0-9_]+",
+        "cmivalue": _SCORM_STATES,
+        "enrol": _PLUGIN,
+        "itemmodule": _PLUGIN,
+        "modulename": _PLUGIN,
+        "newstatus": _SUBMISSION_STATES,
+        "publishstate": "draft|site|public",
+        "status": f"{_SUBMISSION_STATES}|{_SCORM_STATES}|locked|unlocked|open|closed",
+        "submissionstatus": _SUBMISSION_STATES,
+    }.items()
+}
+"""Keys of ``other`` that hold a word of Moodle's own enumerations, with its words: no free text.
+What is no such word does not leave."""
+
 _NUMBERS = frozenset({bool, int, float})
 _MAX_TEXT_LENGTH = 255
 _ID = re.compile(r"-?\d{1,18}")
+_METHOD = re.compile(r"[a-z][a-z0-9_]{0,49}")
 
 
 def filtered_other(other: object, allowed: Collection[str]) -> dict[str, Any] | None:
@@ -38,7 +70,8 @@ def filtered_other(other: object, allowed: Collection[str]) -> dict[str, Any] | 
 
     Returns:
         Numbers and booleans, and numbers written as text under keys that end in ``id``; text under
-        the allowed keys. None if nothing remains, or if it is not a map.
+        the allowed keys, and words of :data:`VOCABULARIES`. None if nothing remains, or if it is
+        not a map.
     """
     if not isinstance(other, dict):
         return None
@@ -60,6 +93,8 @@ def _is_allowed_text(key: str, value: object, allowed: Collection[str]) -> bool:
         return False
     if key in allowed:
         return len(value) <= _MAX_TEXT_LENGTH
+    if key in VOCABULARIES:
+        return len(value) <= _MAX_TEXT_LENGTH and bool(VOCABULARIES[key].fullmatch(value))
     return key.lower().endswith("id") and bool(_ID.fullmatch(value))
 
 
@@ -128,12 +163,155 @@ def change(render: Render, eventname: str | None) -> object:
     return (eventname or "").rpartition("\\")[2] or None
 
 
+def quiz_result(render: Render, object: Record | None, module: Record | None) -> object:
+    """The grade of an attempt that is reviewed, on the scale of the quiz."""
+    del render
+    return _result(*quiz_grade(object or {}, (module or {}).get("activity") or {}))
+
+
+def assign_result(render: Render, object: Record | None, module: Record | None) -> object:
+    """The grade that a learner sees with the feedback on his work."""
+    del render
+    return _result(*assign_grade(object or {}, module or {}))
+
+
+def _result(score: float | None, maximum: float | None) -> dict[str, float] | None:
+    if score is None:
+        return None
+    return {"resultScore": score} | ({"maxResultScore": maximum} if maximum is not None else {})
+
+
+def enrolment_method(render: Render, other: object, object: Mapping[str, Any] | None) -> object:
+    """How a user was enrolled, such as ``manual``, ``self`` or ``cohort``."""
+    del render
+    method = of_other(other, "enrol") or (object or {}).get("enrol")
+    return method if isinstance(method, str) and _METHOD.fullmatch(method) else None
+
+
+def enrolment_change(
+    render: Render,
+    eventname: str | None,
+    object: Mapping[str, Any] | None,
+    relateduser_membership: Mapping[str, Any] | None,
+    timecreated: int,
+) -> object:
+    """``deleted``, or ``suspended``: what ``status`` of a Membership cannot tell apart."""
+    del render
+    active = enrolment_is_active(eventname, object, relateduser_membership, timecreated)
+    if active is not False:
+        return None
+    return "deleted" if (eventname or "").endswith("_deleted") else "suspended"
+
+
+_COMPLETION_STATES = {
+    "0": "incomplete",
+    "1": "complete",
+    "2": "passed",
+    "3": "failed",
+    "4": "failed",
+}
+"""By ``course_modules_completion.completionstate``; of 4, a failure, the learner does not know."""
+
+_SUBMISSION_STATUSES = frozenset({"draft", "new", "reopened", "submitted"})
+
+_CHANGES = {
+    "extension_granted": "extensionGranted",
+    "marker_updated": "markerUpdated",
+    "submission_locked": "locked",
+    "submission_unlocked": "unlocked",
+    "user_override_created": "overrideCreated",
+    "user_override_deleted": "overrideDeleted",
+    "user_override_updated": "overrideUpdated",
+    "workflow_state_updated": "workflowStateUpdated",
+}
+"""By the last word of the event's name."""
+
+_DUE_DATES = ("extensionduedate", "duedate", "timeclose", "deadline")
+"""Columns of ``assign_user_flags`` and of the overrides of assignments, quizzes, lessons."""
+
+
+def completion_state(render: Render, other: object) -> object:
+    """The state of a module's completion in words."""
+    del render
+    return _COMPLETION_STATES.get(str(of_other(other, "completionstate")))
+
+
+def new_status(render: Render, other: object) -> object:
+    """The status that a submission has now: one of Moodle's own words."""
+    del render
+    status = of_other(other, "newstatus")
+    return status if status in _SUBMISSION_STATUSES else None
+
+
+def learner_change(render: Render, eventname: str | None) -> object:
+    """What was changed for one learner."""
+    del render
+    return _CHANGES.get((eventname or "").rpartition("\\")[2])
+
+
+def learner_due_date(render: Render, object: Mapping[str, Any] | None) -> object:
+    """The date by which one learner is to submit, where the change sets one."""
+    del render
+    dates = ((object or {}).get(name) for name in _DUE_DATES)
+    return next((time(date) for date in dates if date), None)
+
+
+def discussion_lock(render: Render, other: object) -> object:
+    """Whether a discussion is locked now or unlocked."""
+    del render
+    status = of_other(other, "status")
+    return status if status in {"locked", "unlocked"} else None
+
+
+def grade_penalty(render: Render, object: Mapping[str, Any] | None) -> object:
+    """What was deducted from a grade, such as for a late submission; from Moodle 5.0 on."""
+    del render
+    record = object or {}
+    penalty = record.get("penalty") or record.get("deductedmark")
+    return decimal(penalty) if penalty else None
+
+
+def is_preview(record: object) -> bool:
+    """Whether the record of an object is, or belongs to, a teacher's preview of a quiz."""
+    if not isinstance(record, dict):
+        return False
+    attempt = record.get("attempt")
+    return bool(record.get("preview") or (isinstance(attempt, dict) and attempt.get("preview")))
+
+
+def same_grading(render: Render, object: Mapping[str, Any] | None) -> object:
+    """The id of the earlier event that tells the same grading."""
+    earlier = (object or {}).get("samegradingas")
+    if not isinstance(earlier, dict):
+        return None
+    child = _GRADED_BESIDE.get(earlier["eventname"], "")
+    return render.iris.event(earlier["id"], earlier["timecreated"], child)
+
+
+_GRADED_BESIDE = {r"\mod_h5pactivity\event\statement_received": "score"}
+"""Rows whose grading is a derived event: what tells it apart from the others of its row."""
+
+
 EXTENSION_FUNCTIONS: dict[str, tuple[str, Callable[..., object]]] = {
+    "assign_result": ("moodle.result", assign_result),
     "change": ("change", change),
+    "enrolment_change": ("moodle.change", enrolment_change),
+    "enrolment_method": ("moodle.enrolmentMethod", enrolment_method),
+    "completion_state": ("moodle.completionState", completion_state),
+    "discussion_lock": ("moodle.change", discussion_lock),
+    "grade_penalty": ("moodle.gradePenalty", grade_penalty),
     "gradebook": ("gradebook", gradebook),
+    "learner_change": ("moodle.change", learner_change),
+    "learner_due_date": ("moodle.dueDate", learner_due_date),
     "login_as": ("loginAs", login_as),
+    "new_status": ("moodle.newStatus", new_status),
     "overridden_by": ("overriddenBy", overridden_by),
-    "preview": ("preview", preview),
+    "preview": ("moodle.preview", preview),
+    "quiz_result": ("moodle.result", quiz_result),
     "submitted_by": ("submittedBy", submitted_by),
 }
-"""Extensions that a recipe may name: their key in the event, and their function."""
+"""Extensions that a recipe may name: their key in the event, and their function. A key that begins
+with ``moodle.`` is one of ``extensions.moodle``."""
+
+TELL_GRADES = frozenset({"assign_result", "quiz_result"})
+"""Extensions that tell a grade, which may be another today than it was then."""

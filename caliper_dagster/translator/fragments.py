@@ -100,6 +100,18 @@ class Fragments:
         ]
         return pc.binary_join_element_wise(begins, *ends, "")
 
+    def all(self) -> pa.DictionaryArray:
+        """The texts of all rows, without the prefix's key; null where a row has none."""
+        pool = self._split_at_marks()
+        if self._ends:
+            texts = self.array(slice(None))
+            return pc.dictionary_encode(pc.if_else(pc.equal(texts, ""), None, texts))
+        encoded = pool.dictionary_encode()
+        codes = encoded.indices.to_numpy()[self.codes]
+        return pa.DictionaryArray.from_arrays(
+            pa.array(codes, mask=self.codes == 0), encoded.dictionary
+        )
+
     def _split_at_marks(self) -> pa.StringArray:
         """The texts up to their first mark; the texts after the marks go to ``_ends``.
 

@@ -93,6 +93,14 @@ class Iris:
         """An activity, by course module id and never by instance."""
         return f"{self.site}/mod/{self.quoted(modname)}/view.php?id={module}"
 
+    def competency(self, competency: int) -> str:
+        """A competency, by the page on which it is edited."""
+        return f"{self.site}/admin/tool/lp/editcompetency.php?id={competency}"
+
+    def category(self, category: int) -> str:
+        """A course category."""
+        return f"{self.site}/course/index.php?categoryid={category}"
+
     def agent(self, actor: int | None) -> str | None:
         """The actor: a person by id, the site for 0, None for an anonymous person."""
         if actor is None:
@@ -167,6 +175,12 @@ class Iris:
             names[number] += f":{child}".encode()
         start = self._namespace.bytes + b"logstore_standard_log:"
         return _urns(_digests(start, names))
+
+    def event(self, log: int, time: int, child: str = "") -> str:
+        """The id of one event; see :meth:`events`."""
+        children = [(0, child)] if child else []
+        ids = self.events(np.array([log]), np.array([time]), children)
+        return str(ids[0].as_py())
 
     def session(self, login: int) -> str:
         """The session that a log-in began, by the log id of the log-in."""

@@ -30,6 +30,7 @@ from pydantic import (
 from caliper_dagster.caliper import vocabulary
 from caliper_dagster.caliper.versions import NEWEST, V1P1
 from caliper_dagster.core.errors import RecipeError
+from caliper_dagster.core.yaml_limits import check_limits
 from caliper_dagster.translator.conditions import CONDITIONS
 from caliper_dagster.translator.derived import DERIVED_EVENTS
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS
@@ -255,7 +256,8 @@ class Recipes:
             return exact
         key = (event_name, crud, objecttable, contextlevel)
         if key not in self._cache:
-            self._cache[key] = self._family(event_name, contextlevel) or _fallback(*key)
+            recipe = self._family(event_name, contextlevel) or _fallback(*key)
+            self._cache[key] = _about_table(recipe, objecttable, contextlevel)
         return self._cache[key]
 
     def _family(self, event_name: str, contextlevel: int | None) -> Recipe | None:
@@ -351,6 +353,7 @@ def read_recipes(
         RecipeError: the text is not YAML, or a recipe is invalid; it names file, line and reason.
     """
     try:
+        check_limits(text, _Loader)
         document = yaml.compose(text, Loader=_Loader)
         sources = yaml.load(text, Loader=_Loader) or []  # noqa: S506 - it is the safe one, in C
     except (yaml.YAMLError, ValueError) as error:  # the latter for a date that does not exist
@@ -426,14 +429,36 @@ def _event_fields(shape: _VariantSource, event_name: str) -> dict[str, Any]:
     }
 
 
+class _FallbackSource(BaseModel):
+    """The file of the fallback."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    verbs: dict[str, list[str]]
+    crud: dict[str, str]
+    otherwise: str
+    objects: dict[str, EntitySource]
+
+
+@cache
+def _fallback_source() -> _FallbackSource:
+    folder = resources.files("caliper_dagster.translator") / "recipes"
+    text = (folder / _FALLBACK_FILE).read_text(encoding="utf-8")
+    # S506: the loader is the safe one, in C.
+    return _FallbackSource.model_validate(yaml.load(text, Loader=_Loader))  # noqa: S506
+
+
+def entities_of_tables() -> Mapping[str, EntitySource]:
+    """The entity that the records of a table are, by table."""
+    return _fallback_source().objects
+
+
 @cache
 def _actions_by_word() -> tuple[dict[str, str], dict[str, str], str]:
     """Actions by verb, actions by crud, and the action for all other events."""
-    folder = resources.files("caliper_dagster.translator") / "recipes"
-    text = (folder / _FALLBACK_FILE).read_text(encoding="utf-8")
-    words = yaml.load(text, Loader=_Loader)  # noqa: S506 - it is the safe one, in C
-    verbs = {verb: action for action, verbs in words["verbs"].items() for verb in verbs}
-    return verbs, words["crud"], words["otherwise"]
+    source = _fallback_source()
+    verbs = {verb: action for action, verbs in source.verbs.items() for verb in verbs}
+    return verbs, source.crud, source.otherwise
 
 
 def action_of(event_name: str, crud: str | None) -> str:
@@ -459,4 +484,46 @@ def _fallback(
         is_resource(objecttable)
     ):
         event_type = "ResourceManagementEvent"
-    return Recipe("P99", event_type, action, source, resolution="fallback", source=_FALLBACK_FILE)
+    return Recipe(
+        "P99",
+        event_type,
+        action,
+        source,
+        # Nobody grades himself.
+        actor="grader" if action == "Graded" else "user",
+        resolution="fallback",
+        source=_FALLBACK_FILE,
+    )
+
+
+_GENERAL_ENTITIES = ("fallback_object", "fallback_attempt")
+
+
+def _about_table(recipe: Recipe, objecttable: str | None, contextlevel: int | None) -> Recipe:
+    """A recipe whose object is the entity of the row's table, where the table has one."""
+    own = entities_of_tables().get(objecttable or "")
+    if own is None or (_needs_module(own) and contextlevel != _MODULE_LEVEL):
+        return recipe
+    if recipe.generated == "fallback_attempt" and _types(own) == {"Attempt"}:
+        return replace(recipe, generated=own)
+    # A record that an event makes is not what the event is about.
+    if recipe.object not in _GENERAL_ENTITIES or recipe.generated is not None:
+        return recipe
+    is_legal = not any(
+        vocabulary.illegal(recipe.event_type, recipe.action, name, NEWEST) for name in _types(own)
+    )
+    return replace(recipe, object=own, event_type=recipe.event_type if is_legal else "Event")
+
+
+def _needs_module(entity: EntitySource) -> bool:
+    if isinstance(entity, str):
+        return "cmid" in ENTITY_FUNCTIONS[entity].columns
+    return "cmid" in Iris.placeholders(entity.path)
+
+
+def _types(entity: EntitySource) -> set[str]:
+    """The types that an entity may have."""
+    if not isinstance(entity, str):
+        return {entity.type}
+    told = ENTITY_FUNCTIONS[entity].function.__annotations__["return"]
+    return {name.strip() for name in told.split("|")} - {"None"}

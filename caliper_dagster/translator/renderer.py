@@ -14,7 +14,7 @@ import numpy as np
 from caliper_dagster.caliper.entities import Entity
 from caliper_dagster.caliper.versions import Version
 from caliper_dagster.translator.entities.registry import Render
-from caliper_dagster.translator.entity_output import InvalidEntityError, dump, to_json
+from caliper_dagster.translator.entity_output import EntityOutput, InvalidEntityError, dump, to_json
 from caliper_dagster.translator.fragments import Fragments
 from caliper_dagster.translator.rows import Codes, Indices, Rows
 
@@ -87,18 +87,18 @@ class Renderer:
 
     def entities(
         self, function: Callable[..., Any], names: Sequence[str], rows: Indices, slot: str
-    ) -> tuple[list[tuple[bytes, str] | None], Indices]:
-        """Like :meth:`evaluate`, for entity functions: JSON and type of each distinct entity."""
+    ) -> tuple[list[EntityOutput | None], Indices]:
+        """Like :meth:`evaluate`, for entity functions: the output of each distinct entity."""
         return self.evaluate(function, names, rows, slot, self.to_json)
 
     def texts(
         self, function: Callable[..., Any], names: Sequence[str], rows: Indices, slot: str
     ) -> tuple[list[bytes | None], Indices]:
-        """Like :meth:`entities`, without the types."""
+        """Like :meth:`entities`, only the JSON."""
         return self.evaluate(function, names, rows, slot, self._json)
 
-    def to_json(self, entity: Entity) -> tuple[bytes, str]:
-        """JSON and type of an entity, checked, in the version of the translator."""
+    def to_json(self, entity: Entity) -> EntityOutput:
+        """An entity, checked, in the version of the translator."""
         return to_json(entity, self.version)
 
     def fill(
@@ -128,7 +128,7 @@ class Renderer:
             fragments.fill(rows, texts, inverse)
 
     def _json(self, entity: Entity) -> bytes:
-        return to_json(entity, self.version)[0]
+        return to_json(entity, self.version).json
 
 
 def _reason(error: Exception) -> str:

@@ -7,7 +7,7 @@ once for each distinct combination of their values.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,9 @@ class Rows:
         self.number = table.num_rows
 
     def integers(self, name: str) -> Codes:
-        """An integer column of the table as an array, null as :data:`NOTHING`."""
+        """An integer column as an array, null as :data:`NOTHING`."""
+        if name in self._derived:
+            return self._derived[name]
         if name not in self._integers:
             self._integers[name] = self._table[name].fill_null(int(NOTHING)).to_numpy()
         return self._integers[name]
@@ -111,6 +113,12 @@ class Rows:
         """The rows in which a column has a value."""
         codes, values = self.column(name)
         flags: Flags = np.array([value == expected for value in values])[codes]
+        return flags
+
+    def holding_any(self, name: str, wanted: Collection[str]) -> Flags:
+        """The rows in which a column has one of some values."""
+        codes, values = self.column(name)
+        flags: Flags = np.array([value in wanted for value in values])[codes]
         return flags
 
     def having(self, name: str, rows: Indices) -> Indices:

@@ -2,11 +2,13 @@
 
 Each distinct entity is checked when it is rendered, and the rest of an event is one of a few
 combinations of type, action and profile. So ids are checked in every row, and whole events in a
-sample: some of every combination that occurs.
+sample: some of every combination that occurs. Types and assignees are read from the JSON of every
+row, column-wise, and the references of the sample are checked against them.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.caliper.document_rules import parse, validate
-from caliper_dagster.caliper.problems import Problem, violation
+from caliper_dagster.caliper.problems import Problem, article, violation
+from caliper_dagster.caliper.references import References
 from caliper_dagster.caliper.ruleset import EVENT_ID
+from caliper_dagster.caliper.vocabulary import TERM
 from caliper_dagster.core.frames import WITH_EVENT
 from caliper_dagster.translator.rows import Indices, Rows
 
@@ -68,8 +72,8 @@ def sample_problems(events: pa.Table, *, per_type: int | None = 10) -> SampleRep
     """Validate events of a table, strictly: the ids of all, and a sample of whole events.
 
     Args:
-        events: a ``CALIPER_EVENTS`` table of any number of hours. Rows without an event are left
-            out.
+        events: a ``CALIPER_EVENTS`` table of one version and any number of hours. Rows without an
+            event are left out.
         per_type: how many whole events of each combination of event name, recipe, type, action and
             profile, spread evenly over its rows: the same table gives the same sample. All of them
             when it is None.
@@ -80,8 +84,10 @@ def sample_problems(events: pa.Table, *, per_type: int | None = 10) -> SampleRep
     sample = _select(events.select(columns), sampled_rows).to_pylist()
     tally: dict[tuple[Problem, str, str], list[int]] = {}
     invalid = 0
+    described = _Described.of(_select(events.select(["json"]), rows)["json"])
+    references = References(described.types())
     for row in sample:
-        kinds = dict.fromkeys(problem.kind for problem in _row_problems(row))
+        kinds = dict.fromkeys(problem.kind for problem in _row_problems(row, references))
         invalid += bool(kinds)
         for kind in kinds:
             tally.setdefault((kind, row["event_name"], row["recipe"]), []).append(row["log_id"])
@@ -89,9 +95,83 @@ def sample_problems(events: pa.Table, *, per_type: int | None = 10) -> SampleRep
         Finding(problem, event_name, recipe, len(logs), logs[0])
         for (problem, event_name, recipe), logs in tally.items()
     ]
+    findings += described.findings()
     findings += _id_findings(_select(events.select(["event_id"]), rows)["event_id"])
     findings.sort(key=lambda finding: -finding.rows)
     return SampleReport(len(rows), len(sample), invalid, tuple(findings))
+
+
+_BEGINS = '{"type":"'
+_ENTITY = r'^(?P<type>[A-Za-z]+)","id":"(?P<iri>[^"]*)"'
+_ASSIGNEE = r'"assignee":"(?P<assignee>[^"]*)"'
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """What all events of a table say of IRIs, as columns of distinct combinations.
+
+    Attributes:
+        entities: ``iri``, ``type``.
+        assignees: ``iri`` of an attempt, ``assignee``.
+    """
+
+    entities: pa.Table
+    assignees: pa.Table
+
+    @classmethod
+    def of(cls, events: pa.ChunkedArray) -> _Described:
+        """Read them off the JSON, in which an entity begins with its type and its id."""
+        texts = pc.list_flatten(pc.split_pattern(events.combine_chunks(), _BEGINS))
+        heads = pc.extract_regex(texts, _ENTITY)
+        names, iris = pc.struct_field(heads, "type"), pc.struct_field(heads, "iri")
+        named = pc.invert(pc.starts_with(iris, TERM))
+        entities = pa.table({"iri": iris, "type": names}).filter(named)
+        attempts = np.flatnonzero(pc.fill_null(pc.equal(names, "Attempt"), False).to_numpy(False))
+        own = texts.take(pa.array(attempts))
+        inline = pc.ends_with(own, '"assignee":')
+        following = iris.take(pa.array(np.minimum(attempts + 1, len(iris) - 1)))
+        told = pc.struct_field(pc.extract_regex(own, _ASSIGNEE), "assignee")
+        assignees = pa.table(
+            {
+                "iri": iris.take(pa.array(attempts)),
+                "assignee": pc.if_else(inline, following, told),
+            }
+        )
+        known = pc.and_(
+            pc.invert(pc.starts_with(assignees["iri"], TERM)),
+            pc.invert(pc.starts_with(assignees["assignee"], TERM)),
+        )
+        return cls(_distinct(entities), _distinct(assignees.filter(known)))
+
+    def types(self) -> dict[str, str]:
+        """The type of each IRI; one of them where there are several."""
+        columns = self.entities.to_pydict()
+        return dict(zip(columns["iri"], columns["type"], strict=True))
+
+    def findings(self) -> Iterator[Finding]:
+        """IRIs of two types, and attempts of two assignees."""
+        several = _several(self.entities)
+        types = several.group_by("iri").aggregate([("type", "distinct")])["type_distinct"]
+        for names, number in sorted(
+            Counter(tuple(sorted(pair)) for pair in types.to_pylist()).items()
+        ):
+            sentence = f"{article(names[0])} has the IRI of {article(names[1])}"
+            yield Finding(Problem("/id", "reference", sentence), None, None, number, None)
+        attempts = pc.count_distinct(_several(self.assignees)["iri"]).as_py()
+        if attempts:
+            sentence = "the Attempt has two assignees"
+            yield Finding(Problem("/assignee", "reference", sentence), None, None, attempts, None)
+
+
+def _distinct(table: pa.Table) -> pa.Table:
+    return table.group_by(table.column_names).aggregate([])
+
+
+def _several(table: pa.Table) -> pa.Table:
+    """The rows of IRIs of which distinct rows say several things."""
+    counted = table["iri"].value_counts()
+    again = counted.filter(pc.greater(counted.field("counts"), 1)).field("values")
+    return table.filter(pc.is_in(table["iri"], again))
 
 
 def _select(events: pa.Table, rows: Indices) -> pa.Table:
@@ -116,12 +196,12 @@ def _sampled_rows(table: Rows, rows: Indices, per_type: int | None) -> Indices:
     return sampled_rows
 
 
-def _row_problems(row: Mapping[str, Any]) -> Iterator[Problem]:
+def _row_problems(row: Mapping[str, Any], references: References) -> Iterator[Problem]:
     if row["json"] is None:
         yield from violation("table", "the row has no event")
         return
     event, problems = parse(row["json"])
-    yield from problems or validate(event, strict=True)
+    yield from problems or validate(event, strict=True, references=references)
     if isinstance(event, dict):
         for column, key in _EVENT_COLUMNS.items():
             if key in event and event[key] != row[column]:

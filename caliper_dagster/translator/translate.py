@@ -12,16 +12,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.caliper import versions, vocabulary
-from caliper_dagster.caliper.entities import Entity
+from caliper_dagster.caliper.entities import Entity, Score
 from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, RECORD
 from caliper_dagster.core.gc_tuning import gc_paused
-from caliper_dagster.translator import conditions
-from caliper_dagster.translator.actors import APPLICATION, USER_IDS, USER_LEVEL, Actors
+from caliper_dagster.translator import conditions, names_of_the_time
+from caliper_dagster.translator.actors import (
+    APPLICATION,
+    USER_IDS,
+    USER_LEVEL,
+    Actors,
+    real_users,
+)
+from caliper_dagster.translator.anonymity import (
+    INSTITUTIONAL_TABLES,
+    anonymised,
+    anonymous_event,
+)
 from caliper_dagster.translator.derived import DERIVED_EVENTS, DerivedEvent
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS, Render, activities, people
 from caliper_dagster.translator.entities.generic import path_function
@@ -70,7 +82,11 @@ _ENTITY_SLOTS = ("object", "generated", "target", "federatedSession")
 _OPTIONAL_SLOTS = (
     "edApp", "generated", "target", "group", "membership", "session", "federatedSession",
 )  # fmt: skip
+_GRADING = ("Graded", "Removed")
 _OUTCOMES = ("event", "derived", "filtered", "failed")
+_SCORE_COLUMNS = ("generated_score", "generated_max_score")
+_Scores = tuple[float, ...]
+_NO_SCORES: _Scores = (np.nan, np.nan)
 _FIRST_TIME, _LAST_TIME = 0, 253_402_300_799  # 1970 to 9999
 _NO_TIME = "the time is none between the years 1970 and 9999"
 
@@ -85,6 +101,7 @@ class Translator:
         person_identifiers: which ``otherIdentifiers`` of persons may be sent.
         ip_addresses: whether the address of a row may be sent.
         free_text: whether text that persons wrote (search terms, answers) may be sent.
+        course_categories: whether courses are sent as part of their category.
         recipes: those of the package by default.
     """
 
@@ -97,12 +114,13 @@ class Translator:
         person_identifiers: Sequence[str] = ("SystemId",),
         ip_addresses: bool = False,
         free_text: bool = False,
+        course_categories: bool = False,
         recipes: Recipes | None = None,
     ) -> None:
         self.version = versions.BY_NAME[version]
         self.iris = Iris(wwwroot)
         options = PersonOptions(person_names, tuple(person_identifiers))
-        self.render = Render(self.iris, options, free_text)
+        self.render = Render(self.iris, options, free_text, course_categories)
         self.ip_addresses = ip_addresses
         self.recipes = load_recipes() if recipes is None else recipes
 
@@ -131,6 +149,9 @@ class _Derived:
         children: names that distinguish the derived events of a row.
         by_site: whether the site is the actor, whoever the row's actor is.
         entities: JSON of their own entities by slot, or None.
+        object_types: types of their objects.
+        object_ids: IRIs of their objects.
+        scores: the score, and the highest possible one, that they generate.
     """
 
     rows: list[int] = field(default_factory=list)
@@ -141,6 +162,9 @@ class _Derived:
     entities: dict[str, list[bytes | None]] = field(
         default_factory=lambda: {slot: [] for slot in _ENTITY_SLOTS}
     )
+    object_types: list[str] = field(default_factory=list)
+    object_ids: list[bytes | None] = field(default_factory=list)
+    scores: list[_Scores] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +181,7 @@ class _RenderedEvent:
 
     event: DerivedEvent
     object_type: str
+    object_id: str
     entities: dict[str, bytes | None]
 
 
@@ -199,11 +224,14 @@ class _Translation:
         self._translator = translator
         self._expanded = expanded
         self._rows = rows = Rows(expanded, _RECORDS)
-        anonymous = rows.integers("anonymous") == 1
+        self._anonymous = anonymous = rows.integers("anonymous") == 1
+        self._owned = ~rows.holding_any("objecttable", INSTITUTIONAL_TABLES)
         rows.derive("log", np.where(anonymous, NOTHING, rows.integers("id")))
         rows.add("log_mark", anonymous.astype(np.int64), [LOG_MARK, None])
         in_module = rows.integers("contextlevel") == _MODULE_LEVEL
         rows.derive("cmid", np.where(in_module, rows.integers("contextinstanceid"), NOTHING))
+        rows.derive("realuserid", real_users(rows))
+        names_of_the_time.put_into(rows, np.flatnonzero(~anonymous))
         self._renderer = Renderer(rows, translator.render, translator.version)
         self._recipes: list[Recipe] = []
         # Conditions reveal no person, so they are evaluated before anonymous rows are redacted.
@@ -266,7 +294,7 @@ class _Translation:
         path_of = np.zeros(len(self._recipes), dtype=np.int64)
         for number, recipe in enumerate(self._recipes):
             source: EntitySource | None = getattr(recipe, slot)
-            if source is None or (slot == "target" and not self._keeps_target(recipe.event_type)):
+            if source is None or not self._keeps(slot, recipe):
                 continue
             if isinstance(source, PathEntity):
                 path = path_function(source.type, source.path)
@@ -279,9 +307,44 @@ class _Translation:
         for code, rows in grouped(group_of_recipe[self._recipe], len(keys)):
             key = keys[code]
             if isinstance(key, tuple):
-                yield _by_path, ("path", *key), rows
+                yield from self._by_anonymity(_by_path, ("path", *key), rows)
             else:
-                yield ENTITY_FUNCTIONS[key].function, ENTITY_FUNCTIONS[key].columns, rows
+                source_function = ENTITY_FUNCTIONS[key]
+                yield from self._by_anonymity(
+                    source_function.function,
+                    source_function.columns,
+                    rows,
+                    personal=source_function.personal_record,
+                )
+
+    def _by_anonymity(
+        self,
+        function: Callable[..., Any],
+        names: Sequence[str],
+        rows: Indices,
+        *,
+        personal: bool = False,
+    ) -> Iterator[tuple[Callable[..., Any], Sequence[str], Indices]]:
+        """The function for rows of known actors, and its anonymous form for the others.
+
+        Only what belongs to one person is anonymous: by the function, or as the object of a table
+        whose records do.
+        """
+        hidden = self._anonymous[rows]
+        if not personal:
+            hidden = hidden & self._owned[rows] if "objectid" in names else hidden & False
+        if not hidden.all():
+            yield function, names, rows[~hidden]
+        if hidden.any():
+            yield anonymised(function), names, rows[hidden]
+
+    def _keeps(self, slot: str, recipe: Recipe) -> bool:
+        """Whether the events of a recipe have a slot in the wanted version."""
+        if slot == "target":
+            return self._keeps_target(recipe.event_type)
+        return slot != "generated" or vocabulary.keeps_generated(
+            recipe.event_type, recipe.action, self._translator.version
+        )
 
     def _keeps_target(self, event_type: str) -> bool:
         return vocabulary.keeps_target(event_type, self._translator.version)
@@ -295,17 +358,35 @@ class _Translation:
             self._renderer.fill(fragments, function, names, rows, slot)
         return fragments
 
-    def _objects(self) -> tuple[Fragments, Codes, list[str]]:
-        """The objects, and for each row the type of its object."""
-        fragments = Fragments.empty(self._rows.number)
+    def _generated(self) -> tuple[Fragments, npt.NDArray[np.float64]]:
+        """The generated entities, and for each row the score and the highest one; else NaN."""
+        fragments = self._fragments("generated")
+        scores = np.full((self._rows.number, 2), np.nan)
+        for function, names, rows in self._sources("generated"):
+            results, inverse = self._renderer.evaluate(
+                function, names, rows, "generated", self._with_scores
+            )
+            fragments.fill(rows, [result[0] if result else None for result in results], inverse)
+            scores[rows] = np.array([result[1] if result else _NO_SCORES for result in results])[
+                inverse
+            ]
+        return fragments, scores
+
+    def _with_scores(self, entity: Entity) -> tuple[bytes, _Scores]:
+        return self._renderer.to_json(entity).json, _scores(entity)
+
+    def _objects(self) -> tuple[Fragments, Fragments, Codes, list[str]]:
+        """The objects, their IRIs, and for each row the type of its object."""
+        fragments, iris = (Fragments.empty(self._rows.number) for _ in range(2))
         types = {"": 0}
         codes: Codes = np.zeros(self._rows.number, dtype=np.int64)
         for function, columns, rows in self._sources("object"):
             results, inverse = self._renderer.entities(function, columns, rows, "object")
-            fragments.fill(rows, [result[0] if result else None for result in results], inverse)
-            names = [result[1] if result else "" for result in results]
+            fragments.fill(rows, [result and result.json for result in results], inverse)
+            iris.fill(rows, [result and result.iri.encode() for result in results], inverse)
+            names = [result.type if result else "" for result in results]
             codes[rows] = np.array([types.setdefault(name, len(types)) for name in names])[inverse]
-        return fragments, codes, list(types)
+        return fragments, iris, codes, list(types)
 
     def _actor(self) -> Fragments:
         fragments = Fragments.empty(self._rows.number)
@@ -333,12 +414,12 @@ class _Translation:
     def _membership(self) -> Fragments:
         fragments = self._fragments("membership")
         for name, rows in self._actors.person_rows(self._rows):
-            column = f"{name}_membership"
-            enrolled = self._rows.having(column, rows)
-            self._renderer.fill(fragments, people.membership, (column,), enrolled, "membership")
+            columns = (f"{name}_membership", "actor")
+            enrolled = self._rows.having(columns[0], rows)
+            self._renderer.fill(fragments, people.actor_membership, columns, enrolled, "membership")
         guests = self._rows.having("user_membership", np.flatnonzero(self._actors.guest))
-        columns = ("user_membership",)
-        self._renderer.fill(fragments, people.guest_membership, columns, guests, "membership")
+        guest_columns = ("user_membership",)
+        self._renderer.fill(fragments, people.guest_membership, guest_columns, guests, "membership")
         return fragments
 
     def _session(self) -> Fragments:
@@ -403,13 +484,9 @@ class _Translation:
         for name in dict.fromkeys(name for recipe in self._recipes for name in recipe.derived):
             declared = np.array([name in recipe.derived for recipe in self._recipes])[self._recipe]
             rows = np.flatnonzero(declared & (self._renderer.failures == 0))
-            source = DERIVED_EVENTS[name]
-            results, inverse = self._renderer.evaluate(
-                source.function, source.columns, rows, "derived"
-            )
-            events = [[self._render_derived(event) for event in result or ()] for result in results]
-            for row, number in zip(rows.tolist(), inverse.tolist(), strict=True):
-                rendered.extend((row, event) for event in events[number])
+            anonymous = self._anonymous[rows]
+            rendered.extend(self._derived_by(name, rows[~anonymous]))
+            rendered.extend(self._derived_by(name, rows[anonymous], anonymous_event))
         shape_codes = [self._derived_shape(row, event) for row, event in rendered]
         derived = _Derived()
         for (row, event), code in zip(rendered, shape_codes, strict=True):
@@ -417,13 +494,29 @@ class _Translation:
                 self._add(derived, row, event, code)
         return derived
 
+    def _derived_by(
+        self,
+        name: str,
+        rows: Indices,
+        then: Callable[[DerivedEvent], DerivedEvent] = lambda event: event,
+    ) -> Iterator[tuple[int, _RenderedEvent | _FailedEvent]]:
+        """The events that a function derives from some rows, each with its row."""
+        made = DERIVED_EVENTS[name]
+        results, inverse = self._renderer.evaluate(made.function, made.columns, rows, "derived")
+        events = [
+            [self._render_derived(then(event)) for event in result or ()] for result in results
+        ]
+        for row, number in zip(rows.tolist(), inverse.tolist(), strict=True):
+            for event in events[number]:
+                yield row, event
+
     def _render_derived(self, event: DerivedEvent) -> _RenderedEvent | _FailedEvent:
         """The event with its entities as JSON, or the error."""
         try:
             target = event.target if self._keeps_target(event.event_type) else None
-            object_json, object_type = self._renderer.to_json(event.object)
+            output = self._renderer.to_json(event.object)
             entities = {
-                "object": object_json,
+                "object": output.json,
                 "generated": self._optional_json(event.generated),
                 "target": self._optional_json(target),
                 "federatedSession": self._optional_json(event.federated_session),
@@ -431,10 +524,10 @@ class _Translation:
             _check_time(event.time or 0)
         except Exception as error:
             return _FailedEvent(f"derived {event.child.partition(':')[0]}", error)
-        return _RenderedEvent(event, object_type, entities)
+        return _RenderedEvent(event, output.type, output.iri, entities)
 
     def _optional_json(self, entity: Entity | None) -> bytes | None:
-        return None if entity is None else self._renderer.to_json(entity)[0]
+        return None if entity is None else self._renderer.to_json(entity).json
 
     def _derived_shape(self, row: int, rendered: _RenderedEvent | _FailedEvent) -> int:
         """The code of the shape; the row fails if there is none, or if the event is invalid."""
@@ -463,15 +556,19 @@ class _Translation:
         derived.by_site.append(rendered.event.by_site)
         for slot, text in rendered.entities.items():
             derived.entities[slot].append(text)
+        derived.object_types.append(rendered.object_type)
+        derived.object_ids.append(rendered.object_id.encode())
+        derived.scores.append(_scores(rendered.event.generated))
 
     # Assembly
 
     def table(self) -> pa.Table:
         """Make the table."""
-        objects, type_codes, type_names = self._objects()
+        objects, object_ids, type_codes, type_names = self._objects()
+        generated, scores = self._generated()
         slots = {
             "object": objects,
-            "generated": self._slot("generated"),
+            "generated": generated,
             "target": self._slot("target"),
             "group": self._group(),
             "membership": self._membership(),
@@ -500,12 +597,55 @@ class _Translation:
                 f'{{"@context":"{self._translator.version.context}","id":"',
                 PlainColumn(ids),
                 *self._slots_and_shapes(order, derived, slots, codes, np.where(failed, 0, seconds)),
-                *extensions.columns(order.rows, self._derived_from(order, ids)),
+                *extensions.columns(
+                    order.rows, self._tells_grading(codes), self._derived_from(order, ids)
+                ),
                 "}",
             ],
             len(order.rows),
         )
-        return self._with_outcomes(order, codes, failed, ids, json)
+        columns = self._columns(order, derived, object_ids, type_codes, type_names, scores)
+        return self._with_outcomes(order, codes, failed, ids, json, columns)
+
+    def _columns(
+        self,
+        order: _Order,
+        derived: _Derived,
+        object_ids: Fragments,
+        type_codes: Codes,
+        type_names: list[str],
+        scores: npt.NDArray[np.float64],
+    ) -> dict[str, pa.Array]:
+        """The columns that save readers to parse the events."""
+        places, numbers = order.derived_positions, order.derived_numbers
+        iris = object_ids.take(order.rows, self._rows.integers("id")[order.rows])
+        iris.fill(places, derived.object_ids, numbers)
+        names = dict.fromkeys([*type_names, *derived.object_types])
+        code_of = {name: code for code, name in enumerate(names)}
+        types = order.with_derived(
+            type_codes[order.rows], [code_of[name] for name in derived.object_types]
+        )
+        actors = self._actors.actor[order.rows]
+        actors[places[np.array(derived.by_site, dtype=bool)[numbers]]] = APPLICATION
+        courses = self._rows.integers("courseid")[order.rows]
+        scores = scores[order.rows]
+        scores[places] = np.array(derived.scores).reshape(-1, 2)[numbers]
+        iri = self._translator.iris
+        return {
+            "actor_id": _of_each(actors, self._actor_id),
+            "object_type": repeated(list(names), types),
+            "object_id": iris.all(),
+            "group_id": _of_each(courses, lambda id_: iri.course(id_) if id_ > 1 else None),
+            **{
+                name: pa.array(values, from_pandas=True)
+                for name, values in zip(_SCORE_COLUMNS, scores.T, strict=True)
+            },
+        }
+
+    def _actor_id(self, actor: int) -> str | None:
+        if actor == NOTHING:
+            return ANONYMOUS_PERSON.id
+        return self._translator.iris.agent(actor)
 
     def _ids(self, order: _Order, derived: _Derived) -> pa.StringArray:
         children = [derived.children[number] for number in order.derived_numbers]
@@ -514,6 +654,11 @@ class _Translation:
             self._rows.integers("timecreated")[order.rows],
             zip(order.derived_positions.tolist(), children, strict=True),
         )
+
+    def _tells_grading(self, shapes: Codes) -> Flags:
+        """The events that give or remove a grade."""
+        flags: Flags = np.array([shape.action in _GRADING for shape in self._shapes])[shapes]
+        return flags
 
     def _derived_from(self, order: _Order, ids: pa.StringArray) -> Fragments:
         fragments = Fragments.empty(len(order.rows), b',"derivedFrom":')
@@ -563,6 +708,7 @@ class _Translation:
         failed: Flags,
         ids: pa.StringArray,
         json: pa.ChunkedArray,
+        properties: Mapping[str, pa.Array],
     ) -> pa.Table:
         """``CALIPER_EVENTS``: the events with their outcomes and properties, and the reasons."""
         outcomes = np.zeros(len(order.rows), dtype=np.int64)
@@ -573,6 +719,7 @@ class _Translation:
         if failed.any():
             sent = pa.array(~failed)
             ids, json = (pc.if_else(sent, texts, None) for texts in (ids, json))
+            properties = {name: _only(sent, values) for name, values in properties.items()}
         columns = {
             "log_id": self._expanded["id"].take(where),
             "timecreated": self._expanded["timecreated"].take(where),
@@ -588,9 +735,32 @@ class _Translation:
             "action": repeated([shape.action for shape in self._shapes], shapes, failed),
             "profile": repeated([shape.profile for shape in self._shapes], shapes, failed),
             "caliper_version": repeated([self._translator.version.name], shapes * 0, failed),
+            **properties,
             "json": json,
         }
         return CALIPER_EVENTS.conform(pa.table(columns))
+
+
+def _scores(entity: Entity | None) -> _Scores:
+    """The score that an entity gives, and the highest possible one; NaN where there is none."""
+    given = entity.scoreGiven if isinstance(entity, Score) else None
+    highest = entity.maxScore if isinstance(entity, Score) else None
+    return tuple(np.nan if value is None else float(value) for value in (given, highest))
+
+
+def _of_each(keys: Codes, text_of: Callable[[int], str | None]) -> pa.DictionaryArray:
+    """The text of each key, or null; it is made once for each distinct key."""
+    distinct, inverse = np.unique(keys, return_inverse=True)
+    texts = [text_of(key) for key in distinct.tolist()]
+    absent = np.array([text is None for text in texts])[inverse]
+    return repeated([text or "" for text in texts], inverse, absent)
+
+
+def _only(chosen: pa.Array, values: pa.Array) -> pa.Array:
+    if isinstance(values, pa.DictionaryArray):
+        indices = pc.if_else(chosen, values.indices, None)
+        return pa.DictionaryArray.from_arrays(indices, values.dictionary)
+    return pc.if_else(chosen, values, None)
 
 
 def _check_time(seconds: int) -> None:

@@ -162,8 +162,9 @@ def test_stored_hours_carry_their_revisions(site: SampleInstallation) -> None:
         stats = storage.footer_stats(CALIPER_EVENTS, hour)
         assert mapping_revision(stats) == MAPPING_REVISION
         assert stats["rows"]
+        # The first hour keeps the rows of the earlier release beside the late one.
         assert expansion_revisions(storage.footer_stats(EXPANDED_LOG, hour)) == (
-            EXPANSION_REVISION,
+            (1, EXPANSION_REVISION) if hour == HOUR else (EXPANSION_REVISION,)
         )
 
 

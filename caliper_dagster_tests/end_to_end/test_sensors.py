@@ -19,7 +19,7 @@ from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
-from caliper_dagster.dagster.resources import MoodleResource, resources
+from caliper_dagster.dagster.resources import resources
 from caliper_dagster.dagster.sensors import late_rows
 from caliper_dagster.delivery.watch_state import WatchCursor
 from caliper_dagster_tests.harness.environment import environment
@@ -217,17 +217,19 @@ def test_the_hour_in_progress_is_taken_as_it_grows(site: SampleInstallation) -> 
     assert arrived.events == arrived.received
 
 
-def test_looks_at_a_database_that_never_answers_do_not_pile_up(site: SampleInstallation) -> None:
+def test_looks_at_a_database_that_never_answers_do_not_pile_up(
+    site: SampleInstallation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each keeps a thread of the code server, which has few of them for all sites."""
     outcomes: list[Exception] = []
     with socket.create_server(("127.0.0.1", 0)) as silent, open_instance() as instance:
         url = f"mysql+pymysql://u:p@127.0.0.1:{silent.getsockname()[1]}/m"
+        monkeypatch.setenv("MOODLE_DB_URL", url)
         (sensor,) = build_definitions().sensors or []
         known = resources(site.settings)
-        given = {name: known[name] for name in ("storage", "ledger")}
+        asked = {name: known[name] for name in ("moodle", "storage", "ledger")}
 
         def look() -> None:
-            asked = {**given, "moodle": MoodleResource(url=url)}
             try:
                 with dg.build_sensor_context(instance=instance, resources=asked) as context:
                     sensor.evaluate_tick(context)

@@ -144,6 +144,11 @@ class Site:
         """All log rows, expanded at once, with decoded records."""
         return decoded(expand_at_once(self.url, self.hours()))
 
+    def expand_hour(self, time: int) -> list[dict[str, Any]]:
+        """The log rows of the hour of a Unix time, expanded alone, with decoded records."""
+        hour = Hour.of(time)
+        return decoded(expand_at_once(self.url, HourRange(hour, hour + 1)))
+
 
 def whole_log(database: MoodleDatabase, hours: HourRange) -> pa.Table:
     """The log of all hours as one table."""

@@ -88,6 +88,7 @@ def missing_packages() -> list[str]:
         "chromium": find_chromium(),
         "chromium-driver": find_chromium(),
         "redis-server": find_program("redis-server"),
+        "nginx": find_program("nginx"),
     }
     return [package for package, found in wanted.items() if not found]
 
@@ -315,6 +316,8 @@ def connect(kind: str, folder: Path) -> Server:
     with exclusive(folder, kind):
         if not home.exists():
             home.mkdir()
+            # The server's account must pass, also where new files are for their owner only.
+            home.chmod(0o711)
             keeper = _start_keeper(kind, folder)
             _keepers.append(keeper)
             while not report.exists() and keeper.poll() is None:
@@ -337,6 +340,7 @@ def _start_keeper(kind: str, folder: Path) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            umask=0o022,
         )
 
 

@@ -76,6 +76,35 @@ def redis(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def nginx(folder: Path, configuration: str, port: int) -> Iterator[None]:
+    """An nginx that serves a configuration of its ``http`` block on a port of loopback.
+
+    Raises:
+        ServerError: it is not installed, or does not start, for example because the configuration
+            is wrong.
+    """
+    program = find_program("nginx")
+    if not program:
+        raise ServerError("no nginx found (Debian package nginx)")
+    # As root its workers would run as another account, which cannot read the test's folder.
+    user = "user root;\n" if os.geteuid() == 0 else ""
+    temporary = "".join(
+        f"    {kind}_temp_path {folder / kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    main = folder / "nginx.conf"
+    main.write_text(
+        f"{user}daemon off;\nmaster_process off;\npid {folder / 'nginx.pid'};\n"
+        f"error_log stderr;\nevents {{}}\nhttp {{\n    access_log off;\n{temporary}"
+        f"{configuration}\n}}\n",
+        encoding="utf-8",
+    )
+    command = [str(program), "-c", str(main), "-p", str(folder), "-e", "stderr"]
+    with _running(command, port, folder / "nginx.log"):
+        yield
+
+
+@contextmanager
 def _running(command: Sequence[str], port: int, log: Path) -> Iterator[None]:
     with log.open("wb") as out:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What a person was in a course: by Moodle's tables, or by the log where those have forgotten."""
+"""What a person was in a course: by the log until its last change, by Moodle's tables since."""
 
 from __future__ import annotations
 
@@ -52,12 +52,17 @@ class Standing:
                 known = course in self._courses and person in self._living
                 return {"Member"} if known else None
             assigned = {
-                self._archetypes[role] for is_role, role in self._held(person, course, time)
-                if is_role
+                role for is_role, role in self._held(person, course, time) if is_role
             }  # fmt: skip
         elif course not in self._courses:
             return None
-        roles = set().union(*(ROLES[archetype] for archetype in assigned))
+        else:
+            changed = {role for is_role, role in self._changed(person, course, time) if is_role}
+            held = {role for is_role, role in self._held(person, course, time) if is_role}
+            assigned = assigned - changed | held & changed
+        roles = set().union(
+            *(ROLES[self._archetypes[role]] for role in assigned if role in self._archetypes)
+        )
         if person in self._administrators:
             roles |= ADMINISTRATOR
         return roles or {"Member"}
@@ -69,7 +74,13 @@ class Standing:
         if self.has_left(person, course) and (person, course) in self._told:
             active = any(not is_role for is_role, _ in self._held(person, course, time))
         else:
+            gone = {
+                (False, enrolment)
+                for is_role, enrolment in self._changed(person, course, time)
+                if not is_role and enrolment not in self._enrolment_ids
+            }
             active = any(begin <= time < end for begin, end in self._periods[person, course])
+            active = active or bool(gone & self._held(person, course, time))
         return "Active" if active else "Inactive"
 
     def has_left(self, person: int, course: int) -> bool:
@@ -80,20 +91,20 @@ class Standing:
         return not self._assigned[pair] and pair not in self._enrolled
 
     @cached_property
-    def _assigned(self) -> dict[tuple[int, int], set[str]]:
+    def _assigned(self) -> dict[tuple[int, int], set[int]]:
         found = defaultdict(set)
         for row in self._site.rows(
-            "SELECT c.instanceid AS course, a.userid, r.archetype FROM [context] c "
+            "SELECT c.instanceid AS course, a.userid, a.roleid FROM [context] c "
             "JOIN [role_assignments] a ON CONCAT(c.path, '/') LIKE CONCAT('%/', a.contextid, '/%') "
-            "JOIN [role] r ON r.id = a.roleid WHERE c.contextlevel = 50"
+            "WHERE c.contextlevel = 50"
         ):
-            found[row.userid, row.course].add(row.archetype)
+            found[row.userid, row.course].add(row.roleid)
         return found
 
     @cached_property
     def _enrolments(self) -> list[Row]:
         return self._site.rows(
-            "SELECT ue.userid, e.courseid, ue.timestart, ue.timeend, ue.timecreated, "
+            "SELECT ue.id, ue.userid, e.courseid, ue.timestart, ue.timeend, ue.timecreated, "
             "ue.status = 0 AND e.status = 0 AS holds "
             "FROM [user_enrolments] ue JOIN [enrol] e ON e.id = ue.enrolid"
         )
@@ -101,6 +112,10 @@ class Standing:
     @cached_property
     def _enrolled(self) -> set[tuple[int, int]]:
         return {(row.userid, row.courseid) for row in self._enrolments}
+
+    @cached_property
+    def _enrolment_ids(self) -> set[int]:
+        return {row.id for row in self._enrolments}
 
     @cached_property
     def _periods(self) -> dict[tuple[int, int], list[tuple[int, float]]]:
@@ -121,6 +136,15 @@ class Standing:
             if row.eventname in _CHANGES and row.contextlevel == 50 and not row.anonymous:
                 found[row.relateduserid, row.courseid].append(row)
         return found
+
+    def _changed(self, person: int, course: int, time: int) -> set[tuple[bool, int]]:
+        """The roles and enrolments that the log gave after the time, or took at it or after."""
+        return {
+            (is_role, row.objectid)
+            for row in self._told[person, course]
+            for given, is_role in [_CHANGES[row.eventname]]
+            if row.timecreated > time or (row.timecreated == time and not given)
+        }
 
     def _held(self, person: int, course: int, time: int) -> set[tuple[bool, int]]:
         """Roles and enrolments that were held; one is held to the end of the second of its loss.

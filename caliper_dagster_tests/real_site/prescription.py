@@ -40,8 +40,8 @@ class Prescription:
         """Who acted by rule R1."""
         if row.anonymous:
             return ANONYMOUS
-        if row.realuserid:
-            return self._person(row.realuserid)
+        if self.real_user(row):
+            return self._person(self.real_user(row))
         if row.origin == "cli" or row.userid < 0:
             return SITE
         return self._person(row.userid)
@@ -60,6 +60,30 @@ class Prescription:
     @staticmethod
     def _person(number: int) -> str:
         return user(number) if number > 0 and number != GUEST else ANONYMOUS
+
+    def real_user(self, row: Row) -> int:
+        """Who was logged in as the user of a row; 0 for nobody."""
+        return row.realuserid or self._log_outs.get(row.id, 0)
+
+    @cached_property
+    def _log_outs(self) -> dict[int, int]:
+        """The real users of log-outs: Moodle writes those of the other user, without the real one.
+
+        The last that was heard of the other user at that address was somebody logged in as him.
+        """
+        found: dict[int, int] = {}
+        last: dict[tuple[int, str], int] = {}
+        for row in self._site.log:
+            place = (row.userid, row.ip)
+            if row.eventname == r"\core\event\user_loggedinas":
+                last[row.relateduserid, row.ip] = row.userid
+            elif row.realuserid:
+                last[place] = row.realuserid
+            elif row.eventname == r"\core\event\user_loggedout" and last.get(place):
+                found[row.id] = last.pop(place)
+            elif row.eventname == r"\core\event\user_loggedin":
+                last.pop(place, None)
+        return found
 
     # Shape
 
@@ -129,16 +153,25 @@ class Prescription:
         if name in {"attempt_started", "attempt_submitted", "assessable_submitted"}:
             template = self.mapping[row.eventname]["generated"]
             (iri,) = re.findall(r"^Attempt\((W[^,]+), ", template)
-            return "Attempt", self._filled(iri, row)
+            return "Attempt", f"{self._filled(iri, row)}{self._member(row)}"
         return None
 
-    def target(self, row: Row) -> tuple[str, str, int] | None:
+    def _member(self, row: Row) -> str:
+        """What tells the attempt of a team's member from that of the team."""
+        found = self._site.table("assign_submission").get(row.objectid)
+        if not row.eventname.endswith("assessable_submitted") or found is None or found.userid:
+            return ""
+        return f"-user-{row.relateduserid or row.userid}"
+
+    def target(self, row: Row) -> tuple[str, str, int | None] | None:
         """Type, id and index of the page of a quiz or of a course that was opened."""
         other = decoded(row.other)
         if row.eventname.endswith("attempt_viewed"):
             page = int(other["page"])
             iri = f"{WWWROOT}/mod/quiz/attempt.php?attempt={row.objectid}&page={page}"
             return "Frame", iri, page + 1
+        if row.eventname.endswith("attempt_reviewed"):
+            return "Frame", f"{WWWROOT}/mod/quiz/review.php?attempt={row.objectid}#page", None
         number = other.get("coursesectionnumber")
         if row.eventname.endswith("course_viewed") and number is not None and row.courseid > 1:
             return "Frame", f"{course(row.courseid)}&section={number}", int(number)
@@ -169,7 +202,7 @@ class Prescription:
         found: dict[int, Row] = {}
         current: dict[tuple[int, str], Row] = {}
         for row in self._site.log:
-            person = row.realuserid or row.userid
+            person = self.real_user(row) or row.userid
             if row.origin != "web" or row.anonymous or person <= 0 or person == GUEST or not row.ip:
                 continue
             key = (person, row.ip)
@@ -267,7 +300,8 @@ class Prescription:
             return f"{page}#user-{row.relateduserid}"
         submission = self.submission(grade)
         if submission is not None:
-            return f"{page}#submission-{submission.id}"
+            member = "" if submission.userid else f"-user-{row.relateduserid}"
+            return f"{page}#submission-{submission.id}{member}"
         return f"{page}#user-{row.relateduserid}-attempt-{grade.attemptnumber + 1}"
 
     def submission(self, grade: Row) -> Row | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -130,6 +131,28 @@ class Site:
         }
 
     @cached_property
+    def rated_competencies(self) -> dict[tuple[str, int], int]:
+        """The competency of each rating, by the table of the rating and its id."""
+        return {
+            (table, row.id): row.competencyid
+            for table in ("competency_usercomp", "competency_usercompcourse")
+            for row in self.table(table).values()
+        }
+
+    @cached_property
+    def scorm_starts(self) -> dict[tuple[int, int], int]:
+        """When each user began the first attempt in each SCORM package that has tracks."""
+        return {
+            (row.userid, row.scormid): int(row.start)
+            for row in self.rows(
+                "SELECT a.userid, a.scormid, MIN(CAST(v.value AS UNSIGNED)) AS start "
+                "FROM [scorm_attempt] a JOIN [scorm_scoes_value] v ON v.attemptid = a.id "
+                "JOIN [scorm_element] e ON e.id = v.elementid "
+                "WHERE e.element = 'x.start.time' GROUP BY a.userid, a.scormid"
+            )
+        }
+
+    @cached_property
     def scorm_attempts(self) -> dict[int, Row]:
         """``scorm_attempt`` by id."""
         return self.table("scorm_attempt")
@@ -202,6 +225,13 @@ def iso(seconds: int | None) -> str | None:
     if not seconds:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def plain(text: str | None) -> str | None:
+    """A name of Moodle without its HTML."""
+    if not text or not ("<" in text or "&" in text):
+        return text
+    return html.unescape(re.sub(r"</?[A-Za-z][^<>]*>", "", text)).strip()
 
 
 def user(number: int) -> str:

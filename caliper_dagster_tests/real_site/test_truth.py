@@ -107,9 +107,7 @@ def test_every_gradebook_score_has_the_maximum_of_its_time(
 
 def test_every_score_is_between_nothing_and_its_maximum(translation: Translation) -> None:
     scores = [
-        (score(event), event)
-        for _, event in translation.everything
-        if event["type"] == "GradeEvent"
+        (score(event), event) for _, event in translation.everything if event["action"] == "Graded"
     ]
     complete = [(given, event) for given, event in scores if given and None not in given]
 
@@ -382,7 +380,8 @@ def test_a_submission_has_one_id_in_all_its_events(site: Site, translation: Tran
         event = translation.own[row.id]
         page = activity("assign", row.contextinstanceid)
         about = {event["object"]["id"], event.get("generated", {}).get("id")}
-        actual[row.id] = {re.sub(r"-(file|onlinetext)$", "", iri) for iri in about - {None, page}}
+        suffix = r"-(file|onlinetext|user-\d+)$"
+        actual[row.id] = {re.sub(suffix, "", iri) for iri in about - {None, page}}
         expected[row.id] = {f"{page}#submission-{number}"}
     assert_same(actual, expected)
 
@@ -394,10 +393,12 @@ def test_the_gradebooks_assignment_scores_are_of_submissions_of_the_learner(
     members = {(row.groupid, row.userid) for row in site.table("groups_members").values()}
     checked = teams = 0
     for row in named(site, GRADED, rf"{ASSIGN}\submission_graded"):
-        found = re.search(r"/assign/.*#submission-(\d+)$", translation.own[row.id]["object"]["id"])
+        iri = translation.own[row.id]["object"]["id"]
+        found = re.search(r"/assign/.*#submission-(\d+)(?:-user-(\d+))?$", iri)
         if not found:
             continue
         submission = submissions[int(found[1])]
+        assert found[2] == (None if submission.userid else str(row.relateduserid)), row.id
         checked += 1
         if submission.groupid:
             teams += 1
@@ -446,7 +447,7 @@ def test_role_assignments_tell_the_role_that_was_assigned(
     assert_same(actual, expected)
 
 
-def test_enrolments_tell_the_roles_that_the_person_has(
+def test_enrolments_tell_the_roles_of_their_second(
     site: Site, translation: Translation, standing: Standing
 ) -> None:
     told = 0
@@ -458,7 +459,7 @@ def test_enrolments_tell_the_roles_that_the_person_has(
             told += 1
             wanted = standing.roles(row.relateduserid, row.courseid, row.timecreated)
             assert set(membership["roles"]) == wanted
-    assert told > 150
+    assert told > 5, "most roles were assigned in a later second"
 
 
 # Derived events
@@ -508,9 +509,6 @@ def test_derived_events_are_as_many_as_the_tables_tell(
             "JOIN [lti] t ON t.id = cm.instance AND t.toolurl <> '' "
             r"WHERE l.eventname = '\\mod_lti\\event\\course_module_viewed' AND l.origin <> 'cli' "
             "AND COALESCE(l.realuserid, l.userid) > 1"
-        ),
-        (r"\mod_scorm\event\sco_launched", "AssignableEvent"): count(
-            "SELECT COUNT(*) FROM [scorm_attempt]"
         ),
     }
     if translation.version == "v1p1":
@@ -566,7 +564,7 @@ def test_a_package_is_started_once_in_an_attempt(site: Site, translation: Transl
     started = Counter(
         event["generated"]["id"]
         for row in named(site, r"\mod_scorm\event\sco_launched")
-        for event in translation.derived.get(row.id, ())
+        if (event := translation.own[row.id])["type"] == "AssignableEvent"
     )
     assert started == Counter(
         f"{activity('scorm', cmids[row.scormid])}#user-{row.userid}-attempt-{row.attempt}"

@@ -138,9 +138,7 @@ def test_iris_that_are_referred_to_are_of_the_type_that_they_have_elsewhere(
         for key, kind in properties(entity["type"]).items():
             value = entity.get(key)
             if kind.startswith("@") and isinstance(value, str) and value in types:
-                # A team has no place among the persons, but it is who submitted.
-                wanted = "Group" if "/group/" in value else kind[1:]
-                assert is_a(types[value], wanted), (key, entity)
+                assert is_a(types[value], kind[1:]), (key, entity)
 
 
 def test_events_have_their_properties_and_legal_parts(translation: Translation) -> None:

@@ -32,12 +32,26 @@ BESIDE = re.compile(r"^(AWS_[A-Z_]+|DAGSTER_[A-Z_]+|POSTGRES_[A-Z]+|CELERY_BROKE
 
 SERVICE_KEYS = set(
     "image build env_file environment volumes restart command depends_on healthcheck ports "
-    "profiles user stop_grace_period".split()
+    "profiles user stop_grace_period security_opt cap_drop cap_add read_only tmpfs".split()
 )
 """Of https://github.com/compose-spec/compose-spec, what is used here."""
 
 PROBE = {"enabled", "periodSeconds", "timeoutSeconds", "failureThreshold"}
+SECURITY = {
+    "runAsNonRoot": None,
+    "runAsUser": None,
+    "readOnlyRootFilesystem": None,
+    "allowPrivilegeEscalation": None,
+    "capabilities": {"drop"},
+    "seccompProfile": {"type"},
+}
+MOUNTS: dict[str, Any] = {
+    "volumes": {"name", "emptyDir"},
+    "volumeMounts": {"name", "mountPath"},
+}
 POD: dict[str, Any] = {
+    "securityContext": SECURITY,
+    **MOUNTS,
     "image": {"repository", "tag", "pullPolicy"},
     "resources": {"requests": {"cpu", "memory"}, "limits": {"memory"}},
 }
@@ -77,8 +91,12 @@ VALUES: dict[str, Any] = {
                 "envConfigMaps": {"name"},
                 "envSecrets": {"name"},
                 "failPodOnRunFailure": None,
+                **MOUNTS,
                 "runK8sConfig": {
-                    "containerConfig": {"resources": POD["resources"]},
+                    "containerConfig": {
+                        "resources": POD["resources"],
+                        "securityContext": SECURITY,
+                    },
                     "podSpecConfig": {"terminationGracePeriodSeconds"},
                     "jobSpecConfig": {"ttlSecondsAfterFinished"},
                 },
@@ -214,6 +232,57 @@ def test_the_units_are_ones_that_systemd_takes(tmp_path: Path) -> None:
     assert (found.returncode, ours) == (0, []), found.stderr
 
 
+def test_the_units_are_hardened(tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed here")
+    for unit in (DEPLOY / "systemd").glob("*.service"):
+        text = unit.read_text(encoding="utf-8")
+        assert "\nUMask=0077\n" in text
+        copy = tmp_path / unit.name.replace("@.", "@hour.")
+        copy.write_text(text)
+        found = subprocess.run(
+            ["systemd-analyze", "security", "--offline=yes", "--threshold=29", str(copy)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert found.returncode == 0, found.stdout[-300:]
+
+
+def test_containers_have_no_privileges() -> None:
+    for name, service in loaded("compose/compose.yaml")["services"].items():
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        if service["image"] == "caliper-dagster:1" and name != "folder":
+            assert service["cap_drop"] == ["ALL"], name
+            assert service["read_only"] is True, name
+    values = loaded("kubernetes/values.yaml")
+    launcher = values["runLauncher"]["config"]["k8sRunLauncher"]
+    contexts = [
+        values["dagsterWebserver"]["securityContext"],
+        values["dagsterDaemon"]["securityContext"],
+        values["dagster-user-deployments"]["deployments"][0]["securityContext"],
+        launcher["runK8sConfig"]["containerConfig"]["securityContext"],
+    ]
+    for context in contexts:
+        assert set(context) == set(SECURITY)
+
+
+def test_passwords_and_keys_are_given_to_the_code_server_only() -> None:
+    """Runs and sensors are its processes."""
+    given = {
+        name: (bool(service.get("env_file")), set(service["environment"]))
+        for name, service in loaded("compose/compose.yaml")["services"].items()
+        if service["image"] == "caliper-dagster:1" and "environment" in service
+    }
+    assert given == {
+        "code": (True, {"DAGSTER_POSTGRES_URL", "CALIPER_LEDGER_URL", "CALIPER_STORAGE"}),
+        "webserver": (False, {"DAGSTER_POSTGRES_URL"}),
+        "daemon": (False, {"DAGSTER_POSTGRES_URL"}),
+        "sample": (False, set()),
+        "event-store": (False, set()),
+    }
+
+
 def test_the_configuration_of_celery_is_one_that_dagster_takes(tmp_path: Path) -> None:
     shutil.copy(DEPLOY / "celery" / "dagster.yaml", tmp_path)
     broker = {"DAGSTER_HOME": str(tmp_path), "CELERY_BROKER_URL": "redis://127.0.0.1:9/0"}
@@ -221,6 +290,7 @@ def test_the_configuration_of_celery_is_one_that_dagster_takes(tmp_path: Path) -
         assert isinstance(instance.run_launcher, CeleryRunLauncher)
         assert instance.run_launcher.default_queue == "backfill"
         assert instance.run_monitoring_enabled
+        assert instance.get_settings("run_monitoring")["max_runtime_seconds"] == 86_400
         assert instance.run_retries_enabled
         limits = instance.get_concurrency_config().run_queue_config
         assert limits is not None

@@ -38,7 +38,7 @@ def dagster_home() -> Path:
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not (home / DEFAULT_DAGSTER_YAML.name).exists():
-            shutil.copy(DEFAULT_DAGSTER_YAML, home)
+            shutil.copyfile(DEFAULT_DAGSTER_YAML, home / DEFAULT_DAGSTER_YAML.name)
     except OSError as error:
         raise ConfigurationError(
             f"{HOME} cannot be written to: {home} ({error.strerror})."

@@ -29,6 +29,7 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.core.file_modes import limit_new_files
 
 POSTGRES_URL = "DAGSTER_POSTGRES_URL"
 """The variable with the SQLAlchemy URL of the PostgreSQL database for runs and events."""
@@ -110,6 +111,7 @@ class BulkPostgresEventLog(EventLogStorage, ConfigurableClass):
 
 def _in_sqlite(inst_data: ConfigurableClassData | None) -> DagsterStorage[Any]:
     home = _home()
+    limit_new_files()
     home.mkdir(parents=True, exist_ok=True)
     # Two processes that create Dagster's tables at the same time would both fail.
     with (home / ".creating").open("w") as file:

@@ -61,7 +61,7 @@ def backlog_sensor(
     )
 
     def event_stores_catch_up(
-        context: dg.SensorEvaluationContext, ledger: LedgerResource
+        context: dg.SensorEvaluationContext, ledger: dg.ResourceParam[LedgerResource]
     ) -> dg.SensorResult:
         backlogs = {
             name: hours

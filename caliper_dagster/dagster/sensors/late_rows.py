@@ -73,9 +73,9 @@ def late_rows_sensor(
 
     def late_rows(
         context: dg.SensorEvaluationContext,
-        moodle: MoodleResource,
-        storage: StorageResource,
-        ledger: LedgerResource,
+        moodle: dg.ResourceParam[MoodleResource],
+        storage: dg.ResourceParam[StorageResource],
+        ledger: dg.ResourceParam[LedgerResource],
     ) -> dg.SensorResult:
         if not free_looks.acquire(blocking=False):
             raise SourceError("Moodle's database has not answered the previous looks yet.")
@@ -86,9 +86,9 @@ def late_rows_sensor(
 
     def look(
         context: dg.SensorEvaluationContext,
-        moodle: MoodleResource,
-        storage: StorageResource,
-        ledger: LedgerResource,
+        moodle: dg.ResourceParam[MoodleResource],
+        storage: dg.ResourceParam[StorageResource],
+        ledger: dg.ResourceParam[LedgerResource],
     ) -> dg.SensorResult:
         from caliper_dagster.delivery.log_watch import LogWatch, first_cursor
 

@@ -26,6 +26,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from caliper_dagster.core.database_url import require_encoded_account
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, StorageError
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.emitter.ledger.backlog import Backlog
@@ -297,6 +298,7 @@ class Ledger:
 
 
 def _parsed(url: str) -> sa.URL:
+    require_encoded_account(_SETTING, url)
     parsed = None
     with suppress(ArgumentError, ValueError):
         parsed = sa.make_url(url)

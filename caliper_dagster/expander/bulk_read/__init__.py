@@ -10,8 +10,21 @@ of the driver by :func:`from_rows`.
 holds what both need.
 """
 
-from caliper_dagster.expander.bulk_read.arrow import UnsupportedResult, from_rows
+from caliper_dagster.expander.bulk_read.arrow import (
+    REPLACEMENT,
+    UnsupportedResult,
+    decoded,
+    from_rows,
+)
 from caliper_dagster.expander.bulk_read.mysql import read_mysql, read_mysql_rows
 from caliper_dagster.expander.bulk_read.postgres import read_postgres
 
-__all__ = ["UnsupportedResult", "from_rows", "read_mysql", "read_mysql_rows", "read_postgres"]
+__all__ = [
+    "REPLACEMENT",
+    "UnsupportedResult",
+    "decoded",
+    "from_rows",
+    "read_mysql",
+    "read_mysql_rows",
+    "read_postgres",
+]

@@ -5,6 +5,7 @@ Every reader of this package, and the driver's rows, give the types that are def
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,11 +16,36 @@ class UnsupportedResult(Exception):  # noqa: N818 - not an error: the driver rea
     """The answer has a form that this package does not decode."""
 
 
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+"""Stands for a byte that is not part of UTF-8 text."""
+
+
+def _replace_bytes(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return REPLACEMENT * (error.end - error.start), error.end
+
+
+codecs.register_error("replace_bytes", _replace_bytes)
+
+
+def decoded(text: bytes) -> str:
+    """Text of a database as UTF-8; each byte that is none becomes :data:`REPLACEMENT`.
+
+    MariaDB stores lone surrogates (``ED A0 BD``) without a warning, and a BLOB holds any bytes.
+    """
+    return text.decode("utf-8", "replace_bytes")
+
+
+def _plain(value: object) -> object:
+    return decoded(value) if isinstance(value, bytes) else value
+
+
 def from_rows(schema: pa.Schema, rows: Sequence[Sequence[Any]]) -> pa.Table:
     """A table of rows that a driver has read; the texts of dictionary columns are encoded."""
     arrays = []
     for field, values in zip(schema, zip(*rows, strict=True), strict=True):
-        array = pa.array(values, value_type(field))
+        array = pa.array([_plain(value) for value in values], value_type(field))
         arrays.append(array.dictionary_encode() if is_dictionary(field) else array)
     return pa.table(arrays, schema=schema)
 

@@ -20,7 +20,7 @@ from pymysql.constants import CR, FIELD_TYPE
 from pymysql.cursors import SSCursor
 from pymysql.err import OperationalError, raise_mysql_exception
 
-from caliper_dagster.expander.bulk_read.arrow import UnsupportedResult, is_dictionary
+from caliper_dagster.expander.bulk_read.arrow import UnsupportedResult, decoded, is_dictionary
 
 Bytes = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int64]
@@ -286,7 +286,12 @@ class _Decoder:
     def texts(self) -> pa.StringArray:
         """The next field as texts."""
         begin, length, null = self._next()
-        return self._views(begin, length, null).cast(pa.string())
+        views = self._views(begin, length, null)
+        try:
+            return views.cast(pa.string())
+        except pa.ArrowInvalid:  # not UTF-8
+            texts = views.to_pylist()
+            return pa.array([None if text is None else decoded(text) for text in texts])
 
     def integers(self) -> pa.Int64Array:
         """The next field as integers of up to 16 digits; longer ones are parsed as texts."""
@@ -380,6 +385,10 @@ def _split(packed: bytes, fields: int) -> list[str | None]:
                 length = int.from_bytes(packed[offset : offset + width], "little")
                 offset += width
                 break
-        texts.append(packed[offset : offset + length].decode())
+        text = packed[offset : offset + length]
+        try:
+            texts.append(text.decode())
+        except UnicodeDecodeError:
+            texts.append(decoded(text))
         offset += length
     return texts

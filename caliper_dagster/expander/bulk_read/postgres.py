@@ -9,7 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from caliper_dagster.expander.bulk_read.arrow import UnsupportedResult, is_dictionary, value_type
+from caliper_dagster.expander.bulk_read.arrow import (
+    UnsupportedResult,
+    decoded,
+    is_dictionary,
+    value_type,
+)
 
 # COPY writes these in place of the characters. No text of PostgreSQL contains NUL, so NUL can stand
 # for a backslash while the other sequences are replaced.
@@ -29,7 +34,7 @@ def read_postgres(connection: Any, schema: pa.Schema, from_clause: str) -> pa.Ta
         UnsupportedResult: the driver has to read the answer.
         psycopg2.Error: the database did not answer.
     """
-    if connection.encoding != "UTF8":
+    if connection.encoding not in ("UTF8", "SQLASCII", "SQL_ASCII"):
         raise UnsupportedResult
     answer = io.BytesIO()
     with connection.cursor() as cursor:
@@ -37,22 +42,14 @@ def read_postgres(connection: Any, schema: pa.Schema, from_clause: str) -> pa.Ta
         cursor.copy_expert(f"COPY (SELECT {columns} {from_clause}) TO STDOUT", answer)
     if not answer.tell():
         return schema.empty_table()
-    size = answer.tell()
-    answer.seek(0)
     try:
-        table = pa.csv.read_csv(
-            answer,
-            pa.csv.ReadOptions(column_names=schema.names, block_size=size + 1),
-            pa.csv.ParseOptions(delimiter="\t", quote_char=False),
-            pa.csv.ConvertOptions(
-                column_types={field.name: value_type(field) for field in schema},
-                null_values=[r"\N"],
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-            ),
-        )
+        table = _parsed(schema, answer.getvalue())
     except pa.ArrowInvalid:
-        raise UnsupportedResult from None
+        # A server with the encoding SQL_ASCII stores any bytes.
+        try:
+            table = _parsed(schema, decoded(answer.getvalue()).encode())
+        except pa.ArrowInvalid:
+            raise UnsupportedResult from None
     arrays = []
     for field in schema:
         array = table[field.name].combine_chunks()
@@ -72,3 +69,17 @@ def _unescaped(texts: pa.Array) -> pa.Array:
     for escaped, plain in _ESCAPES:
         texts = pc.replace_substring(texts, escaped, plain)
     return texts
+
+
+def _parsed(schema: pa.Schema, answer: bytes) -> pa.Table:
+    return pa.csv.read_csv(
+        pa.BufferReader(answer),
+        pa.csv.ReadOptions(column_names=schema.names, block_size=len(answer) + 1),
+        pa.csv.ParseOptions(delimiter="\t", quote_char=False),
+        pa.csv.ConvertOptions(
+            column_types={field.name: value_type(field) for field in schema},
+            null_values=[r"\N"],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )

@@ -56,12 +56,17 @@ SUBPLUGINS: Mapping[str, str] = {
 """Module by type of plugin; empty where the rest of the component's name is the module."""
 
 _GRADE_ITEM = (
-    "id", "courseid", "itemmodule", "iteminstance", "gradetype", "grademax", "gradepass", "scaleid"
+    "id", "courseid", "itemmodule", "iteminstance", "gradetype", "grademax", "gradepass", "scaleid",
+    "idnumber",
 )  # fmt: skip
 
 
 def courses(database: MoodleDatabase, ids: Iterable[int]) -> dict[int, Record]:
-    """Courses by id, each with the name and id number of its ``category``."""
+    """Courses by id, each with the name and id number of its ``category``.
+
+    A course with learning objectives has ``competencies``: ``id`` and ``name`` of each.
+    """
+    ids = set(ids)
     records = database.records(
         "course",
         (
@@ -78,10 +83,12 @@ def courses(database: MoodleDatabase, ids: Iterable[int]) -> dict[int, Record]:
             {"id": {course["category"] for course in records}},
         )
     }
-    return {
+    found = {
         course["id"]: {**course, "category": categories.get(course["category"])}
         for course in records
     }
+    _add_competencies(database, "competency_coursecomp", "courseid", found)
+    return found
 
 
 def course_modules(
@@ -97,8 +104,9 @@ def course_modules(
         Records with ``id``, ``modname``, ``instance``, ``course``, ``section``, ``idnumber``,
         ``added``, and where the database has them ``activity``, ``grade_item``, ``scale_items``
         (number of items of the scale that it is graded with), ``section_name`` (where the section
-        has a name of its own) and ``mimetype`` (of a single-file resource). The activity of an
-        external tool has its ``type``. Deleted modules have no record.
+        has a name of its own), ``mimetype`` (of a single-file resource) and ``competencies`` (see
+        :func:`courses`). The activity of an external tool has its ``type``. Deleted modules have no
+        record.
     """
     names = {module["id"]: module["name"] for module in database.records("modules", ("id", "name"))}
     records = {}
@@ -115,6 +123,7 @@ def course_modules(
     _add_grading(database, list(records.values()))
     _add_sections(database, records.values())
     _add_mimetypes(database, records, contexts)
+    _add_competencies(database, "competency_modulecomp", "cmid", records)
     return records
 
 
@@ -192,6 +201,31 @@ def _add_tool_types(database: MoodleDatabase, modules: Iterable[Record]) -> None
             tool["type"] = types[tool["typeid"]]
 
 
+def _add_competencies(
+    database: MoodleDatabase, table: str, key: str, records: Mapping[int, Record]
+) -> None:
+    """Add ``competencies`` to the courses or modules whose learning objectives they are.
+
+    Args:
+        database: an open Moodle database.
+        table: the table that links competencies.
+        key: its column with the id of the course or module.
+        records: courses or modules by id.
+    """
+    links = database.records(table, (key, "competencyid", "sortorder"), {key: records})
+    names = {
+        competency["id"]: competency["shortname"]
+        for competency in database.records(
+            "competency", ("id", "shortname"), {"id": {link["competencyid"] for link in links}}
+        )
+    }
+    for id_, own in group_by(links, key).items():
+        records[id_]["competencies"] = [
+            {"id": link["competencyid"], "name": names.get(link["competencyid"])}
+            for link in sorted(own, key=lambda link: (link["sortorder"] or 0, link["competencyid"]))
+        ]
+
+
 def _add_sections(database: MoodleDatabase, modules: Iterable[Record]) -> None:
     modules = list(modules)
     names = {
@@ -220,7 +254,8 @@ def _add_grading(database: MoodleDatabase, modules: list[Record]) -> None:
         item = by_activity.get((module["modname"], module["instance"]))
         if item:
             module["grade_item"] = {
-                key: item[key] for key in ("id", "gradetype", "grademax", "gradepass", "scaleid")
+                key: item[key]
+                for key in ("id", "gradetype", "grademax", "gradepass", "scaleid", "idnumber")
             }
         # A negative grade of an activity is the id of the scale that it is graded with.
         grade = module.get("activity", {}).get("grade") or 0

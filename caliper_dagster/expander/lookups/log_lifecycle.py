@@ -35,11 +35,14 @@ ENROLMENT_CREATED = r"\core\event\user_enrolment_created"
 ENROLMENT_DELETED = r"\core\event\user_enrolment_deleted"
 ATTEMPT_SUBMITTED = r"\mod_quiz\event\attempt_submitted"
 ATTEMPT_DELETED = r"\mod_quiz\event\attempt_deleted"
+LOGGED_IN_AS = r"\core\event\user_loggedinas"
+COMPLETION_UPDATED = r"\core\event\course_module_completion_updated"
 
 EVENTS = (
     *MODULE_EVENTS,
     *(ROLE_ASSIGNED, ROLE_UNASSIGNED, ENROLMENT_CREATED, ENROLMENT_DELETED),
     *(ATTEMPT_SUBMITTED, ATTEMPT_DELETED),
+    *(LOGGED_IN_AS, COMPLETION_UPDATED),
 )
 
 SCHEMA = pa.schema(
@@ -54,13 +57,27 @@ SCHEMA = pa.schema(
         ("courseid", pa.int64()),
         ("relateduserid", pa.int64()),
         ("other", pa.string()),
+        ("userid", pa.int64()),
+        ("realuserid", pa.int64()),
+        ("ip", pa.string()),
+        ("completionstate", pa.int64()),
     ]
 )
-"""Log rows with one of :data:`EVENTS`; and rows with only ``contextinstanceid`` and ``component``,
-each of which says that some log row of this component has this module as its context."""
+"""Log rows with one of :data:`EVENTS`, or of somebody who is logged in as another; and rows with
+only ``contextinstanceid`` and ``component``, each of which says that some log row of this component
+has this module as its context. Of rows that tell the completion of a module, which are many, only
+:data:`_COMPLETION` is kept."""
 
+_COMPLETION = ("id", "timecreated", "contextinstanceid", "relateduserid", "completionstate")
+_COMPLETION_STATE = r'completionstate"(?:;[is]:(?:1:)?|: ?)"?(?P<state>[0-4])'
+"""In event data, as PHP or as JSON."""
+_COLUMNS = [name for name in SCHEMA.names if name != "completionstate"]
+
+_REVISION = {b"revision": b"2"}
+"""Metadata of stored tables, to be changed when more rows or columns are read."""
 _MODULE_LEVEL = 70
 _IDS_PER_TABLE = 250_000
+_RECENT_SECONDS = 2 * 86_400
 _SETTLED_AFTER = 86_400
 """Seconds after which a range of ids is stored: until then, a transaction that is still open may
 make rows with lower ids visible."""
@@ -77,29 +94,79 @@ class LogLifecycle:
 
     def __init__(self, database: MoodleDatabase, tables: IdRangeTables | None = None) -> None:
         self._database, self._stored = database, tables
+        self._newest: tuple[int, pa.Table] | None = None
 
-    def rows(self, events: Iterable[str], where: Mapping[str, Iterable[int]]) -> list[Record]:
+    def rows(
+        self,
+        events: Iterable[str],
+        where: Mapping[str, Iterable[int]],
+        *,
+        since: int | None = None,
+    ) -> list[Record]:
         """Rows of these events, ordered by id; rows of anonymous events are not among them.
 
         Args:
             events: names of events, from :data:`EVENTS`.
             where: column → keys; all columns must match. Empty keys match nothing.
+            since: only rows of this Unix time or later. For a recent time, only the end of the log
+                is read.
         """
         where = {column: set(keys) for column, keys in where.items()}
         if not all(where.values()):
             return []
-        of_events = self._rows.filter(
-            pc.is_in(self._rows["eventname"], pa.array(events, pa.string()))
-        )
+        rows = self._rows if since is None else self._rows_since(since)
+        of_events = rows.filter(pc.is_in(rows["eventname"], pa.array(events, pa.string())))
         records: list[Record] = self._matching(of_events, where).sort_by("id").to_pylist()
         return records
+
+    def logged_in_as(self, since: int) -> list[Record]:
+        """Rows of a Unix time or later that somebody made who was logged in as another user.
+
+        Records: ``id``, ``timecreated``, ``ip``, ``userid`` (the other user), ``realuserid``.
+        """
+        rows = self._rows_since(since)
+        begin = pc.equal(rows["eventname"], LOGGED_IN_AS)
+        columns = {
+            "id": rows["id"],
+            "timecreated": rows["timecreated"],
+            "ip": rows["ip"],
+            "userid": pc.if_else(begin, rows["relateduserid"], rows["userid"]),
+            "realuserid": pc.if_else(begin, rows["userid"], rows["realuserid"]),
+        }
+        records: list[Record] = (
+            pa.table(columns).filter(pc.greater(columns["realuserid"], 0)).sort_by("id").to_pylist()
+        )
+        return records
+
+    def completions(self, modules: Iterable[int], learners: Iterable[int]) -> pa.Table:
+        """What the log tells of the completion of these modules by these learners.
+
+        Returns:
+            ``id`` (of the log row), ``contextinstanceid`` (the module), ``relateduserid`` (the
+            learner) and ``completionstate``, in any order.
+        """
+        of_modules = self._matching(self._completions, {"contextinstanceid": modules})
+        return self._matching(of_modules, {"relateduserid": learners})
+
+    def first_row(self) -> tuple[int, int]:
+        """Id and Unix time of the first log row that is known; (0, 0) of an empty log."""
+        log = self._database.quoted("logstore_standard_log")
+        first = self._database.execute(
+            sa.text(f"SELECT id, timecreated FROM {log} ORDER BY id LIMIT 1")
+        )
+        known = [(int(id_), int(time_)) for id_, time_ in first]
+        for rows in (self._rows, self._completions):
+            if rows.num_rows and (id_ := pc.min(rows["id"]).as_py()) is not None:
+                row = rows.filter(pc.equal(rows["id"], id_))
+                known.append((id_, row["timecreated"][0].as_py()))
+        return min(known, default=(0, 0))
 
     def components(self, modules: Iterable[int]) -> list[tuple[int, str]]:
         """Pairs of a module's id and a component that has a log row in the module's context."""
         modules = set(modules)
         if not modules:
             return []
-        of_contexts = self._rows.filter(pc.is_null(self._rows["eventname"]))
+        of_contexts = self._rows.filter(pc.is_null(self._rows["id"]))
         matching = self._matching(of_contexts, {"contextinstanceid": modules})
         pairs = matching.group_by(["contextinstanceid", "component"]).aggregate([])
         return sorted(zip(*(pairs[name].to_pylist() for name in pairs.column_names), strict=True))
@@ -112,17 +179,62 @@ class LogLifecycle:
 
     @cached_property
     def _rows(self) -> pa.Table:
-        return pa.concat_tables([SCHEMA.empty_table(), *self._tables()])
+        return self._whole_log[0]
+
+    @property
+    def _completions(self) -> pa.Table:
+        return self._whole_log[1]
+
+    @cached_property
+    def _whole_log(self) -> tuple[pa.Table, pa.Table]:
+        """The rows that tell no completion, and the :data:`_COMPLETION` of those that do."""
+        rows, completions = [SCHEMA.empty_table()], [SCHEMA.empty_table().select(_COMPLETION)]
+        for table in self._tables():
+            tells = pc.is_valid(table["completionstate"])
+            rows.append(table.filter(pc.invert(tells)))
+            completions.append(table.filter(tells).select(_COMPLETION))
+        return pa.concat_tables(rows), pa.concat_tables(completions)
+
+    def _rows_since(self, time_: int) -> pa.Table:
+        rows = self._end_of_log(time_) if self._is_recent(time_) else self._rows
+        return rows.filter(pc.greater_equal(rows["timecreated"], time_))
+
+    def _is_recent(self, time_: int) -> bool:
+        """Whether the log since a time is so short that it is read instead of the whole log."""
+        return "_rows" not in self.__dict__ and time_ > time.time() - _RECENT_SECONDS
+
+    def _end_of_log(self, time_: int) -> pa.Table:
+        """At least the rows of a Unix time or later."""
+        after = id_before(self._database, time_)
+        if self._newest is None or after < self._newest[0]:
+            last = self._last_id()
+            tables = [
+                self._events(low, min(low + _IDS_PER_TABLE, last))
+                for low in range(after, last, _IDS_PER_TABLE)
+            ]
+            self._newest = after, pa.concat_tables([SCHEMA.empty_table(), *tables])
+        return self._newest[1]
 
     def _tables(self) -> Iterator[pa.Table]:
         covered, last = 0, self._last_id()
         if self._stored is not None:
             self._store_missing(self._stored, last)
             for after, to in self._stored.ranges():
-                yield self._stored.read(after, to)
+                yield self._of_revision(self._stored, after, to)
                 covered = to
         for after in range(covered, last, _IDS_PER_TABLE):
             yield self._read(after, min(after + _IDS_PER_TABLE, last))
+
+    def _of_revision(self, stored: IdRangeTables, after: int, to: int) -> pa.Table:
+        """A stored table. One of an earlier revision gets what the log has beyond it."""
+        table = stored.read(after, to)
+        if table.schema.metadata != _REVISION:
+            now = self._read(after, to)
+            # The log may have been pruned since.
+            is_gone = pc.invert(pc.is_in(table["id"], now["id"].combine_chunks().drop_null()))
+            table = pa.concat_tables([now, table.filter(is_gone)], promote_options="default")
+            stored.write(after, to, table.replace_schema_metadata(_REVISION))
+        return table.replace_schema_metadata(None)
 
     def _store_missing(self, stored: IdRangeTables, last: int) -> None:
         """Read and store the ranges that are not stored yet.
@@ -139,36 +251,54 @@ class LogLifecycle:
         SystemRandom().shuffle(missing)
         for after, to in missing:
             if (after, to) not in stored.ranges():
-                stored.write(after, to, self._read(after, to))
+                table = self._read(after, to)
+                stored.write(after, to, table.replace_schema_metadata(_REVISION))
 
     def _read(self, after: int, to: int) -> pa.Table:
         """The lifecycle rows with ids above ``after`` and up to ``to``."""
         log = self._database.quoted("logstore_standard_log")
-        id_range = f"FROM {log} WHERE id > {after} AND id <= {to}"
-        event_names = {f"name{index}": name for index, name in enumerate(EVENTS)}
-        events = self._database.execute(
-            sa.text(
-                f"SELECT {', '.join(SCHEMA.names)} {id_range} AND anonymous = 0 "
-                f"AND eventname IN ({', '.join(f':{name}' for name in event_names)})"
-            ),
-            **event_names,
-        )
         contexts = self._database.execute(
             sa.text(
-                f"SELECT contextinstanceid, component {id_range} "
+                f"SELECT contextinstanceid, component FROM {log} "
+                f"WHERE id > {after} AND id <= {to} "
                 f"AND contextlevel = {_MODULE_LEVEL} AND component LIKE 'mod%' "
                 "GROUP BY contextinstanceid, component"
             )
         )
-        tables = [SCHEMA.empty_table()]
-        if events:
-            tables.append(from_rows(SCHEMA, events))
+        tables = [self._events(after, to)]
         if contexts:
             columns = ("contextinstanceid", "component")
             tables.append(from_rows(pa.schema([SCHEMA.field(name) for name in columns]), contexts))
         return pa.concat_tables(tables, promote_options="default")
 
+    def _events(self, after: int, to: int) -> pa.Table:
+        """The lifecycle rows of events with ids above ``after`` and up to ``to``."""
+        log = self._database.quoted("logstore_standard_log")
+        event_names = {f"name{index}": name for index, name in enumerate(EVENTS)}
+        rows = self._database.execute(
+            sa.text(
+                f"SELECT {', '.join(_COLUMNS)}, NULL FROM {log} "
+                f"WHERE id > {after} AND id <= {to} AND anonymous = 0 AND (realuserid > 0 "
+                f"OR eventname IN ({', '.join(f':{name}' for name in event_names)}))"
+            ),
+            **event_names,
+        )
+        return _compact(from_rows(SCHEMA, rows)) if rows else SCHEMA.empty_table()
+
     def _last_id(self) -> int:
         log = self._database.quoted("logstore_standard_log")
         ((last,),) = self._database.execute(sa.text(f"SELECT MAX(id) FROM {log}"))
         return int(last or 0)
+
+
+def _compact(rows: pa.Table) -> pa.Table:
+    """The rows, and of those that tell the completion of a module only :data:`_COMPLETION`."""
+    is_completion = pc.equal(rows["eventname"], COMPLETION_UPDATED)
+    # Who is logged in as another is known by any row.
+    others = rows.filter(pc.or_kleene(pc.invert(is_completion), pc.greater(rows["realuserid"], 0)))
+    told = rows.filter(is_completion)
+    found = pc.extract_regex(told["other"], _COMPLETION_STATE)
+    state = pc.struct_field(found, "state").cast(pa.int64())
+    told = told.set_column(SCHEMA.get_field_index("completionstate"), "completionstate", state)
+    known = told.filter(pc.is_valid(state)).select(_COMPLETION)
+    return pa.concat_tables([others, known], promote_options="default")

@@ -1,8 +1,8 @@
 """People: users, their roles in a course, and their enrolments.
 
-Roles are those assigned in the course's context and its ancestors (category, system), as
-``role_assignments`` has them today. People who have left since get the roles that the log proves
-(``former_members``). The translator decides which Caliper role they become.
+Roles are those assigned in the course's context and its ancestors (category, system): as
+``role_assignments`` has them today, and where the log has changed them after a row, as they were
+before (``membership_history``). The translator decides which Caliper role they become.
 """
 
 from __future__ import annotations
@@ -13,8 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from caliper_dagster.expander.connection import MoodleDatabase, Record
-from caliper_dagster.expander.lookups.former_members import FormerMembers
 from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
+from caliper_dagster.expander.lookups.membership_history import (
+    COURSE_LEVEL,
+    MembershipHistory,
+    Place,
+    Today,
+)
 from caliper_dagster.expander.record_columns import (
     Flags,
     Integers,
@@ -25,21 +30,25 @@ from caliper_dagster.expander.record_columns import (
 
 _USER = ("id", "username", "idnumber", "firstname", "lastname", "email", "deleted")
 _DELETED_USER = ("id", "deleted")
-_COURSE_LEVEL = 50
+_FRONT_PAGE = 1
 _FOREVER = 2**62
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The site's configuration, from the table ``config``."""
+    """What the whole site is called, and its configuration in the table ``config``."""
 
     release: str | None
+    name: str | None
     guest: int | None
     administrators: frozenset[int]
 
     @classmethod
     def read(cls, database: MoodleDatabase) -> Site:
-        """Read ``release``, ``siteguest`` and ``siteadmins`` (ids separated by commas)."""
+        """Read ``release``, ``siteguest`` and ``siteadmins`` (ids separated by commas).
+
+        The name of the site is that of the front page, which is a course.
+        """
         rows = database.records(
             "config",
             ("name", "value"),
@@ -49,8 +58,10 @@ class Site:
         config = {row["name"]: row["value"] or "" for row in rows}
         administrators = config.get("siteadmins", "").split(",")
         guest = config.get("siteguest", "")
+        front_page = database.records("course", ("id", "fullname"), {"id": {_FRONT_PAGE}})
         return cls(
             config.get("release") or None,
+            next((course["fullname"] for course in front_page), None) or None,
             int(guest) if guest.isdigit() else None,
             frozenset(int(user) for user in administrators if user.strip().isdigit()),
         )
@@ -58,7 +69,7 @@ class Site:
     @property
     def record(self) -> Record:
         """The record of the column ``site``."""
-        return {"release": self.release}
+        return {"release": self.release, "name": self.name}
 
 
 def users(database: MoodleDatabase, ids: Iterable[int], site: Site) -> dict[int, Record]:
@@ -81,9 +92,10 @@ class Memberships:
     Args:
         database: an open Moodle database.
         site: administrators and guest account of the site.
-        lifecycle: what the log says about roles and enrolments that were deleted.
+        lifecycle: what the log says about past roles and enrolments.
         deleted_users: ids of deleted users, whose roles and enrolments Moodle deletes too.
         pairs: (user id, course id).
+        since: Unix time of the earliest row that is asked about.
     """
 
     def __init__(
@@ -93,6 +105,7 @@ class Memberships:
         lifecycle: LogLifecycle,
         deleted_users: set[int],
         pairs: Iterable[tuple[int, int]],
+        since: int,
     ) -> None:
         pairs = set(pairs)
         users = {user for user, _ in pairs}
@@ -103,7 +116,7 @@ class Memberships:
             "context",
             ("instanceid", "path"),
             {"instanceid": courses},
-            f"contextlevel = {_COURSE_LEVEL}",
+            f"contextlevel = {COURSE_LEVEL}",
             ("contextlevel",),
         )
         self._ancestors = {
@@ -124,6 +137,12 @@ class Memberships:
             {"userid": users, "contextid": context_ids},
         ):
             self._assigned.setdefault((row["userid"], row["contextid"]), set()).add(row["roleid"])
+        self._places: dict[int, Place] = {
+            context["id"]: (context["contextlevel"], context["instanceid"])
+            for context in database.records(
+                "context", ("id", "contextlevel", "instanceid"), {"id": context_ids}
+            )
+        }
         enrols = database.records(
             "enrol", ("id", "courseid", "enrol", "status"), {"courseid": courses}
         )
@@ -134,19 +153,22 @@ class Memberships:
         }
         methods = {enrol["id"]: enrol for enrol in enrols}
         self._enrolments: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        enrolment_ids: dict[tuple[int, int], set[int]] = {}
         enrolments = database.records(
             "user_enrolments",
-            ("enrolid", "userid", "status", "timestart", "timeend", "timecreated"),
+            ("id", "enrolid", "userid", "status", "timestart", "timeend", "timecreated"),
             {"userid": users, "enrolid": methods},
         )
         for method, rows in group_by(enrolments, "enrolid").items():
             for row in rows:
                 pair = (row["userid"], methods[method]["courseid"])
                 periods = self._enrolments.setdefault(pair, [])
+                enrolment_ids.setdefault(pair, set()).add(row["id"])
                 if not row["status"] and not methods[method]["status"]:
                     begin = row["timestart"] or row["timecreated"] or 0
                     periods.append((begin, row["timeend"] or _FOREVER))
-        self._former_members = FormerMembers(lifecycle, filter(self._may_have_left, pairs))
+        today = {pair: self._today(pair, enrolment_ids.get(pair, set())) for pair in pairs}
+        self._history = MembershipHistory(lifecycle, today, since)
 
     def fill(
         self, column: RecordColumn, rows: Flags, users: Integers, courses: Integers, times: Integers
@@ -154,10 +176,11 @@ class Memberships:
         """Fill a membership column.
 
         Records have ``user``, ``course``, ``roles`` (``shortname``, ``archetype``), ``active``
-        (whether an enrolment holds at the time of the row), ``siteadmin`` and ``guest``. A pair
-        that has neither a role nor an enrolment in the database gets those that the log proves for
-        the time of the row, and ``replayed``. A record has no ``roles`` where they are unknown: the
-        course's context or the user was deleted, and the log has no event about them.
+        (whether an enrolment holds at the time of the row), ``siteadmin`` and ``guest``. Where the
+        log has changed the pair after the row, or the database has neither a role nor an enrolment
+        of it, the record has what the log proves for the time of the row, and ``replayed``. A
+        record has no ``roles`` where they are unknown: the course's context or the user was
+        deleted, and the log has no event about them.
 
         Args:
             column: the column.
@@ -170,7 +193,7 @@ class Memberships:
             return
         pairs, codes = distinct_pairs(users[rows], courses[rows])
         states = self._states(pairs, codes, times[rows])
-        state_count = max(self._former_members.interval_count(), 2)
+        state_count = 2 * self._history.interval_count()
         keys = np.zeros(len(users), dtype=np.int64)
         keys[rows] = codes * state_count + states
         column.assign(
@@ -195,13 +218,29 @@ class Memberships:
             self._assigned.get((user, step)) for step in path
         )
 
+    def _today(self, pair: tuple[int, int], enrolments: set[int]) -> Today:
+        user, course = pair
+        contexts = self._ancestors.get(course, [])
+        places = {step: self._places[step] for step in contexts if step in self._places}
+        roles = {
+            place: self._assigned[user, step]
+            for step, place in places.items()
+            if (user, step) in self._assigned
+        }
+        return Today(
+            frozenset({(COURSE_LEVEL, course), *places.values()}),
+            roles,
+            enrolments,
+            decides=not self._may_have_left(pair),
+        )
+
     def _states(
         self,
         pairs: list[tuple[int, int]],
         codes: Integers,
         times: Integers,
     ) -> Integers:
-        """The state of each row: a former member's interval, else 1 for an active enrolment."""
+        """The state of each row: twice the interval, and 1 more with an active enrolment."""
         active = np.zeros(len(codes), dtype=bool)
         periods = [self._enrolments.get(pair, []) for pair in pairs]
         for nth in range(max(map(len, periods), default=0)):
@@ -209,19 +248,19 @@ class Memberships:
                 [period[nth] if nth < len(period) else (_FOREVER, 0) for period in periods]
             ).T
             active |= (begin[codes] <= times) & (times < end[codes])
-        states = active.astype(np.int64)
-        former = np.array([pair in self._former_members for pair in pairs], dtype=bool)
-        for row in np.flatnonzero(former[codes]).tolist():
-            states[row] = self._former_members.interval(pairs[codes[row]], int(times[row]))
-        return states
+        return 2 * self._history.intervals(pairs, codes, times) + active
 
     def _record(self, pair: tuple[int, int], state: int) -> Record:
         user, course = pair
         record: Record = {"user": user, "course": course}
         path = self._ancestors.get(course)
-        if pair in self._former_members:
-            roles, enrolled = self._former_members.state(pair, state)
-            record.update(roles=self._role_records(roles), active=int(enrolled), replayed=1)
+        past = self._history.past(pair, state // 2)
+        if past:
+            record["roles"] = self._role_records(past.roles)
+            record["active"] = int(past.enrolled or state % 2)
+            record["replayed"] = 1
+            if user in self._site.administrators:
+                record["siteadmin"] = 1
             return record
         if path is None:
             return record
@@ -229,7 +268,7 @@ class Memberships:
         if user in self._deleted_users and not roles:
             return record
         record["roles"] = self._role_records(roles)
-        record["active"] = state
+        record["active"] = state % 2
         if user in self._site.administrators:
             record["siteadmin"] = 1
         elif self._is_guest(user, course, has_role=bool(roles)):

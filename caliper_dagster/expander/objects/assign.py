@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 from caliper_dagster.expander.connection import MoodleDatabase, Record
 from caliper_dagster.expander.event_data import as_id
 from caliper_dagster.expander.objects.loader import (
+    SECONDS_AFTER_LOG_ROW,
     SECONDS_BEFORE_LOG_ROW,
-    LatestAttempt,
+    FindGradedAttempt,
     LoadedRecords,
     LogReference,
     Lookup,
@@ -29,18 +30,56 @@ _SUBMISSION = (
     "id", "assignment", "userid", "groupid", "attemptnumber", "status", "timecreated",
     "timemodified", "timestarted",
 )  # fmt: skip
-_GRADE = ("id", "assignment", "userid", "grader", "grade", "attemptnumber", "timemodified")
+_GRADE = (
+    "id", "assignment", "userid", "grader", "grade", "attemptnumber", "timemodified",
+    "penalty",
+)  # fmt: skip
+_EXTENSION_GRANTED = r"\mod_assign\event\extension_granted"
 _PLUGIN_TABLES = ("assignsubmission_file", "assignsubmission_onlinetext")
+_GRADED = r"\mod_assign\event\submission_graded"
 _NO_GRADE = -1.0
 """Moodle's value of ``assign_grades.grade`` for a grade that was removed."""
 
 
 def submissions(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
-    """Submissions: ``assign_submission`` without what was submitted."""
+    """Submissions: ``assign_submission`` without what was submitted.
+
+    One that was submitted by then has ``timesubmitted``.
+    """
     of_plugins = _submissions_of_plugins(lookup, rows)
     ids = [_submission_id(row) or of_plugins.get((row.table, row.id), 0) for row in rows]
-    records = lookup.by_id("assign_submission", _SUBMISSION, ids)
-    return [records.get(id_) for id_ in ids]
+    by_id = lookup.by_id("assign_submission", _SUBMISSION, ids)
+    records = dict(zip(by_id, _with_members(lookup.database, by_id.values()), strict=True))
+    return [_as_submitted(records.get(id_), row.time) for id_, row in zip(ids, rows, strict=True)]
+
+
+def _as_submitted(submission: Record | None, time: int) -> Record | None:
+    """A submission, with ``timesubmitted`` if it was submitted by a time."""
+    if submission is None or submission["status"] != "submitted":
+        return submission
+    submitted = submission["timemodified"] or 0
+    if not 0 < submitted <= time + SECONDS_AFTER_LOG_ROW:
+        return submission
+    return {**submission, "timesubmitted": submitted}
+
+
+def _with_members(database: MoodleDatabase, records: Iterable[Record]) -> list[Record]:
+    """Submissions, those of a group with ``members``: the ids of its users, as they are now."""
+    records = list(records)
+    groups = {record["groupid"] for record in records if record["groupid"]}
+    if not groups:
+        return records
+    rows = database.records("groups_members", ("groupid", "userid"), {"groupid": groups})
+    members = {
+        group: sorted(row["userid"] for row in of_group if row["userid"])
+        for group, of_group in group_by(rows, "groupid").items()
+    }
+    return [
+        {**record, "members": members[record["groupid"]]}
+        if record["groupid"] in members
+        else record
+        for record in records
+    ]
 
 
 def _submission_id(row: LogReference) -> int:
@@ -64,13 +103,14 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Grades as of the rows: ``assign_grades`` with its ``submission``."""
     today = lookup.by_id("assign_grades", _GRADE, [row.id for row in rows])
     submitted = _Submissions(lookup.database, today.values())
-    changed = {row.id for row in rows if _may_have_changed(today.get(row.id), row.time)}
-    history = _GradeHistory(lookup.database, [today[id_] for id_ in sorted(changed)])
-    versions = {(row.id, row.time, row.user): today[row.id] for row in rows if row.id in today}
+    versions = {_Version.of(row) for row in rows if row.id in today}
+    changed = {version for version in versions if version.may_differ(today[version.id])}
+    history = _GradeHistory(
+        lookup.database, [today[id_] for id_ in sorted({version.id for version in changed})]
+    )
     changes = {
-        version: history.change(grade, *version[1:])
-        for version, grade in versions.items()
-        if _may_have_changed(grade, version[1])
+        version: history.change(today[version.id], version.time, version.user)
+        for version in changed
     }
     history_records = lookup.by_id(
         "grade_grades_history",
@@ -79,12 +119,39 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     )
     records = {
         version: {
-            **_as_of(grade, changes.get(version), history_records),
-            "submission": submitted.graded(grade),
+            **_as_of(today[version.id], changes.get(version), history_records),
+            "submission": submitted.graded(today[version.id], version.time),
         }
-        for version, grade in versions.items()
+        for version in versions
     }
-    return [records.get((row.id, row.time, row.user)) for row in rows]
+    return [records.get(_Version.of(row)) for row in rows]
+
+
+class _Version(NamedTuple):
+    """A grade as a log row tells of it.
+
+    Attributes:
+        id: id of the record of ``assign_grades``.
+        time: Unix time of the row.
+        user: the row's user.
+        is_grader: whether this user gave the grade.
+    """
+
+    id: int
+    time: int
+    user: int
+    is_grader: bool
+
+    @classmethod
+    def of(cls, row: LogReference) -> _Version:
+        """The version that a row tells of."""
+        return cls(row.id, row.time, row.user, row.event == _GRADED and row.user > 0)
+
+    def may_differ(self, grade: Record) -> bool:
+        """Whether the grade of now may be another: written later, or by a second grader then."""
+        written = grade["timemodified"] or 0
+        by_another = self.is_grader and grade["grader"] != self.user
+        return written > self.time or (by_another and written > self.time - SECONDS_BEFORE_LOG_ROW)
 
 
 def _as_of(
@@ -108,27 +175,75 @@ def _as_of(
     return {**record, "asof": "export"}
 
 
-def latest(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> LatestAttempt:
-    """Finds the newest submission of a learner, or of the learner's team, begun by a time."""
+def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttempt:
+    """Finds the submission of a learner, or of the learner's team, that a grade comes from.
+
+    It is that of the highest ``attemptnumber`` graded by then.
+    """
+    pairs = list(pairs)
     submitted = _Submissions(
         lookup.database,
         [{"assignment": assignment, "userid": user} for assignment, user in pairs],
     )
+    grades: dict[tuple[int, int], list[Record]] = {}
+    for grade in lookup.database.records(
+        "assign_grades",
+        (*_GRADE, "timecreated"),
+        {"userid": {user for _, user in pairs}, "assignment": {pair[0] for pair in pairs}},
+    ):
+        grades.setdefault((grade["assignment"], grade["userid"]), []).append(grade)
 
-    def find(assignment: int, user: int, time: int) -> Record | None:
-        submission = submitted.latest(assignment, user, time)
+    def find(assignment: int, user: int, time: int, _: float | None) -> Record | None:
+        given = [grade for grade in grades.get((assignment, user), []) if _was_given(grade, time)]
+        if not given:
+            return None
+        last = max(given, key=lambda grade: grade["attemptnumber"] or 0)
+        submission = submitted.graded(last, time)
         return submission and {"table": "assign_submission", **submission}
 
     return find
 
 
+def _was_given(grade: Record, time: int) -> bool:
+    """Whether there was a grade at a time. What was written later may be its removal."""
+    if (grade["timecreated"] or 0) > time + SECONDS_AFTER_LOG_ROW:
+        return False
+    is_empty = grade["grade"] is None or grade["grade"] < 0
+    return not is_empty or (grade["timemodified"] or 0) > time
+
+
 SUBMISSION = ObjectLoader("assign_submission", submissions, _submission_id)
+
+
+def extensions(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
+    """Extensions: ``extensionduedate`` of a learner in an assignment, as it is today."""
+    flags = {
+        (record["assignment"], record["userid"]): {"extensionduedate": record["extensionduedate"]}
+        for record in lookup.database.records(
+            "assign_user_flags",
+            ("assignment", "userid", "extensionduedate"),
+            {
+                "userid": {row.related for row in rows if row.related},
+                "assignment": {_assignment(row) for row in rows},
+            },
+        )
+    }
+    return [flags.get((_assignment(row), row.related)) for row in rows]
+
+
+def _assignment(row: LogReference) -> int:
+    return row.instance or row.id
+
+
 GRADE = ObjectLoader("assign_grades", grades)
 
 LOADERS: Mapping[str, ObjectLoader] = {
     "assign_submission": SUBMISSION,
     "assign_grades": GRADE,
     **dict.fromkeys(_PLUGIN_TABLES, SUBMISSION),
+}
+EVENT_LOADERS: Mapping[str, ObjectLoader] = {
+    _EXTENSION_GRANTED: ObjectLoader("assign_user_flags", extensions, lambda _: 0),
 }
 
 
@@ -160,25 +275,22 @@ class _Submissions:
             )
             for learner, rows in group_by(members, "userid").items():
                 self._groups[learner] = {row["groupid"] for row in rows}
-            for row in database.records(
+            submitted = database.records(
                 "assign_submission", _SUBMISSION, {"assignment": team_assignments}
-            ):
+            )
+            for row in _with_members(database, submitted):
                 if not row["userid"]:
                     self._of_teams.setdefault(row["assignment"], []).append(row)
 
-    def graded(self, grade: Record) -> Record | None:
-        """The submission that was graded; None without one, or when the team is uncertain."""
+    def graded(self, grade: Record, time: int) -> Record | None:
+        """The submission that was graded, as of a time.
+
+        None without one, or when the team is uncertain.
+        """
         attempt = grade["attemptnumber"]
         candidates = self._candidates(grade["assignment"], grade["userid"])
-        return _only([row for row in candidates if row["attemptnumber"] == attempt])
-
-    def latest(self, assignment: int, user: int, time: int) -> Record | None:
-        """The newest submission begun by a time; None without one, or if the team is uncertain."""
-        started = [
-            row for row in self._candidates(assignment, user) if (row["timecreated"] or 0) <= time
-        ]
-        newest = max((row["attemptnumber"] or 0 for row in started), default=0)
-        return _only([row for row in started if (row["attemptnumber"] or 0) == newest])
+        of_attempt = [row for row in candidates if row["attemptnumber"] == attempt]
+        return _as_submitted(_only(of_attempt), time)
 
     def _candidates(self, assignment: int, user: int) -> list[Record]:
         if assignment not in self._team_assignments:
@@ -192,11 +304,6 @@ class _Submissions:
 
 def _only(records: list[Record]) -> Record | None:
     return records[0] if len(records) == 1 else None
-
-
-def _may_have_changed(grade: Record | None, time: int) -> bool:
-    """Whether the grade may have changed after a time."""
-    return grade is not None and (grade["timemodified"] or 0) > time
 
 
 class _GradeHistory:

@@ -1,7 +1,7 @@
 """The gradebook: grades with their item, activity and attempt, as of the time of the row.
 
 The grade itself is in the row (``other.finalgrade``). The record adds its item with the maximum
-that was valid then, the activity, and the attempt that the learner had made by then.
+that was valid then, the activity, and the attempt that the grade comes from.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 import orjson
 
 from caliper_dagster.expander.connection import MoodleDatabase, Record
-from caliper_dagster.expander.event_data import as_id
+from caliper_dagster.expander.event_data import as_id, decode
 from caliper_dagster.expander.lookups import activities
 from caliper_dagster.expander.objects import assign, h5p, lesson, quiz, scorm, workshop
 from caliper_dagster.expander.objects.loader import (
-    LatestAttempt,
+    FindGradedAttempt,
     LoadedRecords,
     LogReference,
     Lookup,
@@ -27,20 +27,21 @@ from caliper_dagster.expander.record_columns import preserialized
 
 _ITEM = (
     "itemtype", "itemmodule", "iteminstance", "itemnumber", "itemname", "gradetype", "grademax",
-    "scaleid",
+    "scaleid", "idnumber",
 )  # fmt: skip
 _GRADED = r"\core\event\user_graded"
+_DELETED = r"\core\event\grade_deleted"
 _NO_GRADE: Record = {"itemid": 0}
 _MAX_TIME = 2**40
 """Greater than any Unix time."""
 
-_LATEST = {
-    "assign": assign.latest,
-    "h5pactivity": h5p.latest,
-    "lesson": lesson.latest,
-    "quiz": quiz.latest,
-    "scorm": scorm.latest,
-    "workshop": workshop.latest,
+_GRADED_ATTEMPTS = {
+    "assign": assign.graded,
+    "h5pactivity": h5p.graded,
+    "lesson": lesson.graded,
+    "quiz": quiz.graded,
+    "scorm": scorm.graded,
+    "workshop": workshop.graded,
 }
 """Activities whose grades belong to an attempt. Only item number 0 does: a workshop also grades
 assessments, a forum the whole discussion."""
@@ -128,7 +129,9 @@ def _item(id_: int, version: Record, scales: Mapping[int, Record]) -> _Item:
     activity = None
     if version["itemtype"] == "mod" and version["itemmodule"]:
         activity = version["itemmodule"], as_id(version["iteminstance"])
-    of_attempts = activity is not None and activity[0] in _LATEST and version["itemnumber"] == 0
+    of_attempts = (
+        activity is not None and activity[0] in _GRADED_ATTEMPTS and version["itemnumber"] == 0
+    )
     return _Item(record, preserialized(record), activity, of_attempts)
 
 
@@ -136,7 +139,8 @@ def items(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Grade items as of the row, also deleted ones.
 
     Records: ``id``, ``itemtype``, ``itemmodule``, ``iteminstance``, ``itemnumber``, ``itemname``,
-    ``gradetype``, ``grademax``, ``scaleid``, ``scale_items`` (number of items of the scale).
+    ``gradetype``, ``grademax``, ``scaleid``, ``idnumber``, ``scale_items`` (number of items of the
+    scale).
     """
     as_of = _items(lookup, [row.id for row in rows], [row.time for row in rows])
     return [item and item.record for item in as_of]
@@ -146,9 +150,10 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Grades: ``id``, ``itemid``, ``item``, ``module``, ``attempt``, ``finalgrade``.
 
     ``item`` is a record of :func:`items`; ``module`` a record of the column ``module``, None for an
-    item of no activity; ``attempt`` the learner's newest attempt, where the activity has attempts
-    (a record that begins with ``table``). ``finalgrade`` as of the row is only there where
-    ``other`` has none. The item of a deleted grade is the one that ``other`` names.
+    item of no activity; ``attempt`` the attempt that the grade comes from by the grading method of
+    the activity (a record that begins with ``table``), None where it comes from none.
+    ``finalgrade`` as of the row is only there where ``other`` has none. The item of a deleted grade
+    is the one that ``other`` names.
     """
     item_ids = _item_ids(lookup, rows)
     as_of = _items(lookup, item_ids, [row.time for row in rows])
@@ -160,6 +165,8 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     }
     attempts = _Attempts(lookup, zip(rows, as_of, strict=True))
     history = _FinalGrades(lookup, zip(rows, item_ids, strict=True))
+    last_rows = _last_rows(lookup.database, rows)
+    penalties = lookup.by_id("grade_grades", ("id", "deductedmark"), [row.id for row in rows])
     records: list[Record | None] = []
     for row, id_, item in zip(rows, item_ids, as_of, strict=True):
         if item is None:
@@ -171,10 +178,43 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
             "item": item.json,
             "module": modules.get(item.activity),
         }
-        if row.event == _GRADED:
-            record["attempt"] = attempts.newest(item, row)
+        last = last_rows.get(row.id) if row.event == _DELETED else row
+        if last is not None:
+            record["attempt"] = attempts.graded(item, last)
+            if row.event == _DELETED:
+                record["lastgraded"] = last.log_id
+        if penalty := penalties.get(row.id, {}).get("deductedmark"):
+            record["deductedmark"] = penalty
         records.append(history.with_final_grade(record, row))
     return records
+
+
+def _last_rows(database: MoodleDatabase, rows: Sequence[LogReference]) -> dict[int, LogReference]:
+    """The last row that tells each grade which was deleted, by the grade's id."""
+    deleted = {row.id: row for row in rows if row.event == _DELETED and row.id}
+    graded = database.records(
+        "logstore_standard_log",
+        ("id", "objectid", "courseid", "timecreated", "other"),
+        {
+            "courseid": {row.course for row in deleted.values()},
+            "objectid": deleted,
+        },
+        "anonymous = 0 AND eventname = :graded",
+        graded=_GRADED,
+    )
+    last: dict[int, Record] = {}
+    for found in sorted(graded, key=lambda record: record["id"]):
+        if found["id"] < deleted[found["objectid"]].log_id:
+            last[found["objectid"]] = found
+    references = {}
+    for id_, found in last.items():
+        other = decode(found["other"] or "")
+        references[id_] = deleted[id_]._replace(
+            log_id=found["id"],
+            time=found["timecreated"],
+            other=other if isinstance(other, dict) else {},
+        )
+    return references
 
 
 def _item_ids(lookup: Lookup, rows: Sequence[LogReference]) -> list[int]:
@@ -189,25 +229,30 @@ def _item_ids(lookup: Lookup, rows: Sequence[LogReference]) -> list[int]:
 
 
 class _Attempts:
-    """The newest attempts of the graded learners, in every activity that has attempts."""
+    """The attempts that grades come from, in every activity that has attempts."""
 
     def __init__(self, lookup: Lookup, graded: Iterable[tuple[LogReference, _Item | None]]) -> None:
         pairs: dict[str, set[tuple[int, int]]] = {}
         for row, item in graded:
-            if item and item.of_attempts and item.activity and row.event == _GRADED and row.learner:
+            if item and item.of_attempts and item.activity and row.learner:
                 module, instance = item.activity
                 pairs.setdefault(module, set()).add((instance, row.learner))
-        self._latest: dict[str, LatestAttempt] = {
-            module: _LATEST[module](lookup, of_module)
+        self._finders: dict[str, FindGradedAttempt] = {
+            module: _GRADED_ATTEMPTS[module](lookup, of_module)
             for module, of_module in sorted(pairs.items())
         }
 
-    def newest(self, item: _Item, row: LogReference) -> Record | None:
-        """The newest attempt of the row's learner in the item's activity, as of the row."""
+    def graded(self, item: _Item, row: LogReference) -> Record | None:
+        """The attempt that the grade of the row comes from."""
         if not item.of_attempts or item.activity is None or not row.learner:
             return None
         module, instance = item.activity
-        return self._latest[module](instance, row.learner, row.time)
+        grade = row.other.get("finalgrade")
+        try:
+            value = float(grade) if grade is not None else None
+        except (TypeError, ValueError):
+            value = None
+        return self._finders[module](instance, row.learner, row.time, value)
 
 
 class _FinalGrades:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from caliper_dagster.expander.connection import Record
+from caliper_dagster.expander.objects.grading_methods import GradingMethod, graded_attempt
 from caliper_dagster.expander.objects.loader import (
     SECONDS_BEFORE_LOG_ROW,
-    LatestAttempt,
+    FindGradedAttempt,
     LoadedRecords,
     LogReference,
     Lookup,
@@ -27,6 +28,15 @@ _RESULT = (
     "id", "attemptid", "subcontent", "interactiontype", "response", "rawscore", "maxscore",
     "duration", "completion",
 )  # fmt: skip
+
+_METHODS = {
+    0: GradingMethod.MANUAL,
+    1: GradingMethod.HIGHEST,
+    2: GradingMethod.AVERAGE,
+    3: GradingMethod.LAST,
+    4: GradingMethod.FIRST,
+}
+"""By ``h5pactivity.grademethod``."""
 
 
 class _Attempts:
@@ -48,11 +58,15 @@ class _Attempts:
             pair = (record.pop("h5pactivityid"), record["userid"])
             self._by_pair.setdefault(pair, []).append(record)
 
-    def newest(self, activity: int, user: int, time: int) -> Record | None:
-        """The newest attempt made by a time."""
-        made = [
+    def made(self, activity: int, user: int, time: int) -> list[Record]:
+        """The attempts made by a time, oldest first."""
+        return [
             row for row in self._by_pair.get((activity, user), []) if row["timecreated"] <= time
         ]
+
+    def newest(self, activity: int, user: int, time: int) -> Record | None:
+        """The newest attempt made by a time."""
+        made = self.made(activity, user, time)
         return made[-1] if made else None
 
 
@@ -103,12 +117,25 @@ def _attempt(attempts: _Attempts, row: LogReference) -> Record | None:
     return attempt
 
 
-def latest(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> LatestAttempt:
-    """Finds the newest attempt made by a time."""
-    attempts = _Attempts(lookup, pairs)
+def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttempt:
+    """Finds the attempt that a grade comes from, by ``h5pactivity.grademethod``.
 
-    def find(activity: int, user: int, time: int) -> Record | None:
-        attempt = attempts.newest(activity, user, time)
+    Attempts that were not completed do not count.
+    """
+    pairs = list(pairs)
+    attempts = _Attempts(lookup, pairs)
+    activities = lookup.by_id("h5pactivity", ("id", "grademethod"), {pair[0] for pair in pairs})
+
+    def find(activity: int, user: int, time: int, _: float | None) -> Record | None:
+        method = _METHODS.get(activities.get(activity, {}).get("grademethod", 1))
+        attempt = graded_attempt(
+            method or GradingMethod.HIGHEST,
+            [
+                (attempt, attempt["scaled"])
+                for attempt in attempts.made(activity, user, time)
+                if attempt["completion"] == 1
+            ],
+        )
         return attempt and {"table": "h5pactivity_attempts", **attempt}
 
     return find

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from caliper_dagster.expander.connection import Record
 from caliper_dagster.expander.event_data import decode
+from caliper_dagster.expander.objects.grading_methods import GradingMethod, graded_attempt
 from caliper_dagster.expander.objects.loader import (
     SECONDS_AFTER_LOG_ROW,
     SECONDS_BEFORE_LOG_ROW,
-    LatestAttempt,
+    FindGradedAttempt,
     LoadedRecords,
     LogReference,
     Lookup,
@@ -52,7 +53,7 @@ class _Attempts:
         )
         grades = lookup.database.records(
             "lesson_grades",
-            ("id", "lessonid", "userid", "completed"),
+            ("id", "lessonid", "userid", "completed", "grade"),
             keys,
             condition_columns=("completed",),
         )
@@ -68,7 +69,11 @@ class _Attempts:
 
     def completed(self, pair: _Pair, time: int) -> int:
         """How often the lesson was completed by a time."""
-        return sum(grade["completed"] <= time for grade in self._grades.get(pair, []))
+        return len(self.grades(pair, time))
+
+    def grades(self, pair: _Pair, time: int) -> list[Record]:
+        """The completions by a time with their grades, oldest first."""
+        return [grade for grade in self._grades.get(pair, []) if grade["completed"] <= time]
 
 
 def _by_pair(records: Iterable[Record], order: str) -> dict[_Pair, list[Record]]:
@@ -82,7 +87,8 @@ def lessons(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Lessons that a user starts, resumes or ends: ``id`` and ``attempt``.
 
     The attempt has ``retry`` (completions before it began), ``starttime`` and ``lessontime`` (when
-    the user was last seen in it, at most the time of the row); both are None without a timer.
+    the user was last seen in it, at most the time of the row), both None without a timer, and
+    ``ended`` (whether the row ends it).
     """
     lessons = lookup.by_id("lesson", ("id",), [row.id for row in rows])
     attempts = _Attempts(lookup, {(row.id, row.user) for row in rows if row.user})
@@ -103,26 +109,42 @@ def _attempt(attempts: _Attempts, row: LogReference) -> Record:
     timer = attempts.timer(pair, row.time + (0 if ended else SECONDS_AFTER_LOG_ROW))
     if timer is None:
         retry = attempts.completed(pair, row.time - 1)
-        return {"retry": retry, "starttime": None, "lessontime": None}
+        return {"retry": retry, "starttime": None, "lessontime": None, "ended": int(ended)}
     start = timer["starttime"]
     return {
         "retry": attempts.completed(pair, start),
         "starttime": start,
         "lessontime": max(start, min(timer["lessontime"], row.time)),
+        "ended": int(ended),
     }
 
 
-def latest(lookup: Lookup, pairs: Iterable[_Pair]) -> LatestAttempt:
-    """Finds the last completed attempt at a time, else the attempt in progress: its ``retry``."""
-    attempts = _Attempts(lookup, pairs)
+def graded(lookup: Lookup, pairs: Iterable[_Pair]) -> FindGradedAttempt:
+    """Finds the completed attempt that a grade comes from: its ``retry``.
 
-    def find(lesson: int, user: int, time: int) -> Record | None:
-        completed = attempts.completed((lesson, user), time)
-        if not completed and attempts.timer((lesson, user), time) is None:
-            return None
-        return {"table": "lesson", "retry": max(completed - 1, 0)}
+    Without retakes it is the first; with them, ``lesson.usemaxgrade`` decides.
+    """
+    pairs = list(pairs)
+    attempts = _Attempts(lookup, pairs)
+    lessons = lookup.by_id("lesson", ("id", "retake", "usemaxgrade"), {pair[0] for pair in pairs})
+
+    def find(lesson: int, user: int, time: int, _: float | None) -> Record | None:
+        grades = attempts.grades((lesson, user), time)
+        return graded_attempt(
+            _method(lessons.get(lesson, {})),
+            [
+                ({"table": "lesson", "retry": retry}, grade["grade"])
+                for retry, grade in enumerate(grades)
+            ],
+        )
 
     return find
+
+
+def _method(lesson: Record) -> GradingMethod:
+    if not lesson.get("retake"):
+        return GradingMethod.FIRST
+    return GradingMethod.HIGHEST if lesson.get("usemaxgrade") else GradingMethod.AVERAGE
 
 
 def pages(lookup: Lookup, ids: Iterable[int]) -> Mapping[int, Record]:

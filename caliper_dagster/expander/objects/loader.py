@@ -32,6 +32,7 @@ class LogReference(NamedTuple):
         anonymous: whether the row is anonymous.
         other: decoded event data; empty where it is not a map.
         module: the row's record of the column ``module``; empty where there is none.
+        course: ``courseid``; 0 where there is none.
     """
 
     event: str
@@ -44,6 +45,7 @@ class LogReference(NamedTuple):
     anonymous: bool
     other: dict[str, Any]
     module: Record
+    course: int = 0
 
     @property
     def learner(self) -> int:
@@ -81,8 +83,9 @@ LoadedRecords = Sequence[Record | None]
 """The record of each row, None where there is none."""
 Load = Callable[[Lookup, Sequence[LogReference]], LoadedRecords]
 LoadById = Callable[[Lookup, Iterable[int]], Mapping[int, Record]]
-LatestAttempt = Callable[[int, int, int], Record | None]
-"""The newest attempt of (activity's id, user's id) at a Unix time; None where there is none."""
+FindGradedAttempt = Callable[[int, int, int, float | None], Record | None]
+"""The attempt that a grade comes from: of (activity's id, user's id, Unix time, the grade where it
+is known). None where it comes from none, or from one that is not known."""
 
 
 def by_objectid(row: LogReference) -> int:

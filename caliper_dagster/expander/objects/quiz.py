@@ -13,9 +13,10 @@ from caliper_dagster.expander.connection import Record
 from caliper_dagster.expander.event_data import as_id
 from caliper_dagster.expander.lookups.activities import find_modules
 from caliper_dagster.expander.lookups.log_lifecycle import ATTEMPT_DELETED, ATTEMPT_SUBMITTED
+from caliper_dagster.expander.objects.grading_methods import GradingMethod, graded_attempt
 from caliper_dagster.expander.objects.loader import (
     SECONDS_AFTER_LOG_ROW,
-    LatestAttempt,
+    FindGradedAttempt,
     LoadedRecords,
     LogReference,
     Lookup,
@@ -36,6 +37,17 @@ _GRADED = ("graded", "mangr")
 
 _STARTED = r"\mod_quiz\event\attempt_started"
 _MODULE_LEVEL = 70
+_METHODS = {
+    1: GradingMethod.HIGHEST,
+    2: GradingMethod.AVERAGE,
+    3: GradingMethod.FIRST,
+    4: GradingMethod.LAST,
+}
+"""By ``quiz.grademethod``."""
+_UNGRADED = ("abandoned", "submitted")
+"""States of attempts that have an end, and never had a grade."""
+_PRECISION = 0.00002
+"""Twice the last decimal of the grades in the database."""
 
 
 class Attempts:
@@ -53,6 +65,7 @@ class Attempts:
         self._modified: dict[int, int] = {}
         for attempt in attempts:
             id_ = attempt["id"]
+            attempt = dict(attempt)
             self.usages[id_] = attempt.pop("uniqueid")
             self._modified[id_] = attempt.pop("timemodified", None) or 0
             self._today[id_] = attempt
@@ -203,39 +216,103 @@ class _DeletedAttempt(NamedTuple):
         return self.submitted is not None and self.submitted - SECONDS_AFTER_LOG_ROW <= time
 
 
-def latest(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> LatestAttempt:
-    """Finds the newest attempt finished by a time, else the newest started; previews do not count.
+class _Candidate(NamedTuple):
+    """An attempt that a grade may come from.
 
-    The record of an attempt that was deleted since has only ``id`` and ``userid``.
+    Attributes:
+        record: the attempt at the time of the grade.
+        started: Unix time.
+        points: its ``sumgrades`` at that time; None where they are not known.
+        deleted: whether the attempt was deleted since.
+    """
+
+    record: Record
+    started: int
+    points: float | None
+    deleted: bool
+
+
+def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttempt:
+    """Finds the finished attempt that a grade comes from, by ``quiz.grademethod``.
+
+    Previews do not count. The record of an attempt that was deleted since has only ``id`` and
+    ``userid``.
     """
     pairs = list(pairs)
-    records = lookup.database.records(
-        "quiz_attempts",
-        _ATTEMPT_COLUMNS,
-        {"userid": {user for _, user in pairs}, "quiz": {quiz for quiz, _ in pairs}},
-        "preview = 0",
-        ("preview", "timestart"),
+    quizzes = lookup.by_id(
+        "quiz", ("id", "grademethod", "sumgrades", "grade"), {quiz for quiz, _ in pairs}
     )
-    by_pair: dict[tuple[int, int], list[Record]] = {}
-    for record in sorted(records, key=lambda record: (record["attempt"], record["id"])):
-        by_pair.setdefault((record["quiz"], record["userid"]), []).append(record)
-    existing = Attempts(records)
-    deleted = _DeletedAttempts(lookup, pairs, {record["id"] for record in records})
+    finished = _FinishedAttempts(lookup, pairs)
 
-    def find(quiz: int, user: int, time: int) -> Record | None:
-        own = by_pair.get((quiz, user), [])
-        own_deleted = deleted.at(quiz, user, time)
-        finished = [record for record in own if 0 < (record["timefinish"] or 0) <= time]
-        finished_deleted = [attempt for attempt in own_deleted if attempt.is_finished(time)]
-        started = [record for record in own if record["timestart"] <= time]
-        if finished or finished_deleted:
-            started, own_deleted = finished, finished_deleted
-        if own_deleted and (not started or own_deleted[-1].started > started[-1]["timestart"]):
-            return {"table": "quiz_attempts", **own_deleted[-1].record}
-        attempt = existing.as_of(started[-1]["id"], time) if started else None
+    def find(quiz: int, user: int, time: int, grade: float | None) -> Record | None:
+        record = quizzes.get(quiz, {})
+        method = _METHODS.get(record.get("grademethod") or 1, GradingMethod.HIGHEST)
+        candidates = finished.at(quiz, user, time)
+        if method is GradingMethod.HIGHEST and any(one.deleted for one in candidates):
+            attempt = _with_grade(candidates, record, grade)
+        else:
+            attempt = graded_attempt(method, [(one.record, one.points) for one in candidates])
         return attempt and {"table": "quiz_attempts", **attempt}
 
     return find
+
+
+def _with_grade(candidates: list[_Candidate], quiz: Record, grade: float | None) -> Record | None:
+    """The attempt that a highest grade comes from, where deleted attempts may have had it."""
+    scale = (quiz.get("grade") or 0) / quiz["sumgrades"] if quiz.get("sumgrades") else 0
+    if grade is not None:
+        for one in candidates:
+            if one.points is not None and abs(one.points * scale - grade) < _PRECISION:
+                return one.record
+    deleted = [one for one in candidates if one.deleted]
+    return deleted[0].record if len(deleted) == 1 else None
+
+
+class _FinishedAttempts:
+    """The finished attempts of (quiz, user) at a time, also those that were deleted since."""
+
+    def __init__(self, lookup: Lookup, pairs: list[tuple[int, int]]) -> None:
+        records = lookup.database.records(
+            "quiz_attempts",
+            _ATTEMPT_COLUMNS,
+            {"userid": {user for _, user in pairs}, "quiz": {quiz for quiz, _ in pairs}},
+            "preview = 0",
+            ("preview",),
+        )
+        self._by_pair: dict[tuple[int, int], list[Record]] = {}
+        for record in sorted(records, key=lambda record: (record["attempt"], record["id"])):
+            self._by_pair.setdefault((record["quiz"], record["userid"]), []).append(record)
+        # Only of several attempts the points matter, and only where they may have changed.
+        several = [row for rows in self._by_pair.values() if len(rows) > 1 for row in rows]
+        changed = [row for row in several if (row["timemodified"] or 0) > (row["timefinish"] or 0)]
+        self._usages = _Usages(lookup, [row["uniqueid"] for row in changed])
+        self._deleted = _DeletedAttempts(lookup, pairs, {record["id"] for record in records})
+        self._attempts = Attempts(records)
+
+    def at(self, quiz: int, user: int, time: int) -> list[_Candidate]:
+        """The attempts that were finished by a time, oldest first."""
+        own = self._by_pair.get((quiz, user), [])
+        candidates = [
+            self._candidate(record, time, len(own) > 1)
+            for record in own
+            if 0 < (record["timefinish"] or 0) <= time and record["state"] not in _UNGRADED
+        ]
+        deleted = [
+            _Candidate(attempt.record, attempt.started, None, deleted=True)
+            for attempt in self._deleted.at(quiz, user, time)
+            if attempt.is_finished(time)
+        ]
+        if not deleted:
+            return candidates
+        return sorted([*candidates, *deleted], key=lambda one: one.started)
+
+    def _candidate(self, attempt: Record, time: int, is_one_of_several: bool) -> _Candidate:
+        record = self._attempts.as_of(attempt["id"], time) or attempt
+        points = attempt["sumgrades"]
+        if is_one_of_several:
+            as_of = self._attempts.graded_as_of(attempt["id"], time, self._usages)
+            points = as_of["sumgrades"] if as_of else None
+        return _Candidate(record, attempt["timestart"] or 0, points, deleted=False)
 
 
 def questions(lookup: Lookup, ids: Iterable[int]) -> dict[int, Record]:
@@ -348,6 +425,7 @@ LOADERS: Mapping[str, ObjectLoader | ObjectByIdLoader] = {
 }
 EVENT_LOADERS: Mapping[str, ObjectLoader] = {
     r"\mod_quiz\event\attempt_submitted": ObjectLoader("quiz_attempts", submitted_attempts),
+    r"\mod_quiz\event\attempt_graded": ObjectLoader("quiz_attempts", scored_attempts),
     r"\mod_quiz\event\attempt_regraded": ObjectLoader("quiz_attempts", scored_attempts),
     r"\mod_quiz\event\attempt_manual_grading_completed": ObjectLoader(
         "quiz_attempts", scored_attempts

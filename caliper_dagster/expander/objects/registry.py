@@ -34,6 +34,7 @@ LOADERS: Mapping[str, ObjectLoader | ObjectByIdLoader] = {
 EVENT_LOADERS: Mapping[str, ObjectLoader] = {
     event: loader
     for loaders in (
+        assign.EVENT_LOADERS,
         h5p.EVENT_LOADERS,
         lesson.EVENT_LOADERS,
         quiz.EVENT_LOADERS,

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from caliper_dagster.expander.connection import Record
 from caliper_dagster.expander.event_data import as_id
+from caliper_dagster.expander.objects.grading_methods import GradingMethod, graded_attempt
 from caliper_dagster.expander.objects.loader import (
     SECONDS_AFTER_LOG_ROW,
-    LatestAttempt,
+    FindGradedAttempt,
     LoadedRecords,
     LogReference,
     Lookup,
@@ -25,12 +26,24 @@ LAUNCHED = r"\mod_scorm\event\sco_launched"
 _DELETED = r"\mod_scorm\event\attempt_deleted"
 _START = "x.start.time"
 _MAX_SCORES = ("cmi.core.score.max", "cmi.score.max")
+_RAW_SCORES = ("cmi.core.score.raw", "cmi.score.raw")
+_STATUSES = ("cmi.core.lesson_status", "cmi.completion_status", "cmi.success_status")
 _ELEMENTS = (
-    _START, *_MAX_SCORES, "cmi.core.score.raw", "cmi.score.raw", "cmi.core.lesson_status",
-    "cmi.completion_status", "cmi.success_status",
+    _START, *_MAX_SCORES, *_RAW_SCORES, *_STATUSES,
 )  # fmt: skip
 _MAX_SECONDS_TO_FIRST_LAUNCH = 300
 """Seconds that may lie between the start of an attempt and its first launch."""
+_METHODS = {
+    0: GradingMethod.HIGHEST,
+    1: GradingMethod.AVERAGE,
+    2: GradingMethod.FIRST,
+    3: GradingMethod.LAST,
+}
+"""By ``scorm.whatgrade``."""
+_COMPLETED = ("completed", "passed")
+_SCOS, _HIGHEST, _AVERAGE = 0, 1, 2
+"""Values of ``scorm.grademethod``: how the scores of SCOs make that of an attempt. Else it is their
+sum."""
 
 
 class _Track(NamedTuple):
@@ -66,9 +79,37 @@ class Tracks:
         starts = self._starts.get((scorm, user), {})
         return max((attempt for attempt, start in starts.items() if start <= time), default=None)
 
-    def first(self, scorm: int, user: int) -> int | None:
-        """The lowest number of an attempt; None where there is none."""
-        return min(self._starts.get((scorm, user), {}), default=None)
+    def begun(self, scorm: int, user: int, time: int) -> list[int]:
+        """The attempts begun by a time; where none was, the first one.
+
+        Moodle overwrites tracks when a SCO is launched again, so an attempt may be older than its
+        tracks.
+        """
+        starts = self._starts.get((scorm, user), {})
+        return sorted(n for n, start in starts.items() if start <= time) or sorted(starts)[:1]
+
+    def is_completed(self, scorm: int, user: int, attempt: int) -> bool:
+        """Whether a SCO reports that an attempt is completed or passed."""
+        return bool(self._completed(scorm, user, attempt))
+
+    def _completed(self, scorm: int, user: int, attempt: int) -> set[int]:
+        tracks = self._tracks.get((scorm, user, attempt), [])
+        return {t.sco for t in tracks if t.element in _STATUSES and t.value in _COMPLETED}
+
+    def score(self, scorm: int, user: int, attempt: int, method: int | None) -> float | None:
+        """The score of an attempt, by ``scorm.grademethod``; None where no SCO reports one."""
+        if method == _SCOS:
+            return float(len(self._completed(scorm, user, attempt)))
+        scores: dict[int, float] = {}
+        for track in self._tracks.get((scorm, user, attempt), []):
+            if track.element in _RAW_SCORES and (score := _decimal(track.value)) is not None:
+                scores[track.sco] = score
+        if not scores:
+            return None
+        if method == _HIGHEST:
+            return max(scores.values())
+        total = sum(scores.values())
+        return total / len(scores) if method == _AVERAGE else total
 
     def start(self, scorm: int, user: int, attempt: int) -> int | None:
         """The Unix time at which an attempt began; None without a track."""
@@ -266,17 +307,36 @@ def _launch(tracks: Tracks, sco: Record, row: LogReference, earlier: list[int]) 
     return {**record, "attempt": current, "first": first}
 
 
-def latest(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> LatestAttempt:
-    """Finds the newest attempt begun by a time: its number.
+def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttempt:
+    """Finds the attempt that a grade comes from, by ``scorm.whatgrade``: its number.
 
-    Moodle overwrites tracks when a SCO is launched again, so an attempt may be older than its
-    tracks: where no attempt has begun by that time, the grade belongs to the first one.
+    Attempts beyond ``scorm.maxattempt`` do not count. The last attempt is the last completed one,
+    where one is completed.
     """
+    pairs = list(pairs)
     tracks = Tracks(lookup, pairs)
+    packages = lookup.by_id(
+        "scorm", ("id", "whatgrade", "grademethod", "maxattempt"), {pair[0] for pair in pairs}
+    )
 
-    def find(scorm: int, user: int, time: int) -> Record | None:
-        attempt = tracks.attempt(scorm, user, time) or tracks.first(scorm, user)
-        return {"table": "scorm_attempt", "attempt": attempt} if attempt else None
+    def find(scorm: int, user: int, time: int, _: float | None) -> Record | None:
+        package = packages.get(scorm, {})
+        limit = package.get("maxattempt") or 0
+        attempts = [n for n in tracks.begun(scorm, user, time) if not limit or n <= limit]
+        method = _METHODS.get(package.get("whatgrade") or 0, GradingMethod.HIGHEST)
+        if method is GradingMethod.LAST:
+            completed = [n for n in attempts if tracks.is_completed(scorm, user, n)]
+            attempts = completed or attempts
+        return graded_attempt(
+            method,
+            [
+                (
+                    {"table": "scorm_attempt", "attempt": attempt},
+                    tracks.score(scorm, user, attempt, package.get("grademethod")),
+                )
+                for attempt in attempts
+            ],
+        )
 
     return find
 

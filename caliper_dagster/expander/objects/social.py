@@ -21,7 +21,7 @@ from caliper_dagster.expander.objects.loader import (
 from caliper_dagster.expander.record_columns import group_by
 
 _DISCUSSION = ("id", "forum", "name", "firstpost", "userid")
-_ENROLMENT = ("id", "enrolid", "status", "timestart", "timeend")
+_ENROLMENT = ("id", "enrolid", "status", "timestart", "timeend", "timecreated", "timemodified")
 
 
 def discussions(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
@@ -185,12 +185,21 @@ def acceptances(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
 
 
 def enrolments(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
-    """Enrolments: ``id``, ``enrolid``, ``status``, ``timestart``, ``timeend``.
+    """Enrolments: the columns of ``user_enrolments`` without its users, and the method ``enrol``.
 
     A deleted enrolment is taken from the event data of the row (``other.userenrolment``).
     """
     records = lookup.by_id("user_enrolments", _ENROLMENT, [row.id for row in rows])
-    return [records.get(row.id) or _deleted_enrolment(row) for row in rows]
+    found = [records.get(row.id) or _deleted_enrolment(row) for row in rows]
+    methods = lookup.by_id(
+        "enrol", ("id", "enrol"), {record["enrolid"] for record in found if record}
+    )
+    with_method: dict[int, Record] = {}
+    for record in found:
+        if record and id(record) not in with_method:
+            method = methods.get(record["enrolid"], {}).get("enrol")
+            with_method[id(record)] = {**record, "enrol": method}
+    return [record and with_method[id(record)] for record in found]
 
 
 def _deleted_enrolment(row: LogReference) -> Record | None:

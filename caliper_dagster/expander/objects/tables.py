@@ -39,7 +39,7 @@ _ONLY_ID = Table()
 TABLES: Mapping[str, Table] = {
     "adminpresets": _NAMED,
     "analytics_predictions": Table(None, ("modelid",)),
-    "assign_overrides": Table(None, ("assignid", "groupid")),
+    "assign_overrides": Table(None, ("assignid", "groupid", "duedate")),
     "badge": Table("name", ("type", "courseid")),
     "badge_criteria": Table(None, ("badgeid", "criteriatype")),
     "blog_association": Table(None, ("contextid", "blogid")),
@@ -85,7 +85,7 @@ TABLES: Mapping[str, Table] = {
     "h5p": Table(None, ("timecreated",)),
     "lesson_grades": Table(None, ("lessonid", "grade", "completed")),
     "lesson_high_scores": Table(None, ("lessonid",)),
-    "lesson_overrides": Table(None, ("lessonid", "groupid")),
+    "lesson_overrides": Table(None, ("lessonid", "groupid", "deadline")),
     "message_contacts": Table(None, ("contactid",)),
     "message_users_blocked": Table(None, ("blockeduserid",)),
     "mnet_sso_access_control": _ONLY_ID,
@@ -93,7 +93,7 @@ TABLES: Mapping[str, Table] = {
     "payment_accounts": _NAMED,
     "question_categories": Table("name", ("contextid", "parent", "idnumber")),
     "quiz_grade_items": Table("name", ("quizid", "sortorder")),
-    "quiz_overrides": Table(None, ("quiz", "groupid")),
+    "quiz_overrides": Table(None, ("quiz", "groupid", "timeclose")),
     "quiz_sections": Table("heading", ("quizid", "firstslot")),
     "quiz_slots": Table(None, ("quizid", "slot", "page", "maxmark")),
     "quizaccess_seb_template": _NAMED,
@@ -152,8 +152,22 @@ def _renamed(record: Record, name: str | None) -> Record:
     return {("name" if column == name else column): value for column, value in record.items()}
 
 
+def forum_posts(lookup: Lookup, ids: Iterable[int]) -> Mapping[int, Record]:
+    """Forum posts, a reply with ``parentuserid``: who wrote what it replies to."""
+    posts = load_table("forum_posts")(lookup, ids)
+    parents = {post["parent"] for post in posts.values() if post["parent"]}
+    authors = lookup.by_id("forum_posts", ("id", "userid"), parents)
+    return {
+        id_: {**post, "parentuserid": authors[post["parent"]]["userid"]}
+        if post["parent"] in authors
+        else post
+        for id_, post in posts.items()
+    }
+
+
 LOADERS: Mapping[str, ObjectByIdLoader] = {
     **{table: ObjectByIdLoader(table, load_table(table)) for table in TABLES},
+    "forum_posts": ObjectByIdLoader("forum_posts", forum_posts),
     # The row's objectid is the role, not the record of role_capabilities.
     "role_capabilities": ObjectByIdLoader("role", load_table("role")),
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from caliper_dagster.expander.connection import Record
 from caliper_dagster.expander.objects.loader import (
-    LatestAttempt,
+    FindGradedAttempt,
     Lookup,
     ObjectByIdLoader,
 )
@@ -45,7 +45,7 @@ def assessments(lookup: Lookup, ids: Iterable[int]) -> Mapping[int, Record]:
     return records
 
 
-def latest(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> LatestAttempt:
+def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttempt:
     """Finds an author's newest submission made by a time; example submissions do not count."""
     pairs = list(pairs)
     by_pair: dict[tuple[int, int], list[Record]] = {}
@@ -64,7 +64,7 @@ def latest(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> LatestAttempt:
     ):
         by_pair.setdefault((record["workshopid"], record["authorid"]), []).append(record)
 
-    def find(workshop: int, user: int, time: int) -> Record | None:
+    def find(workshop: int, user: int, time: int, _: float | None) -> Record | None:
         made = [row for row in by_pair.get((workshop, user), []) if row["timecreated"] <= time]
         return {"table": "workshop_submissions", **made[-1]} if made else None
 

@@ -16,6 +16,7 @@ from caliper_dagster.caliper.entities import (
     Forum,
     Frame,
     ImageObject,
+    LearningObjective,
     LtiLink,
     Organization,
     Questionnaire,
@@ -29,8 +30,10 @@ from caliper_dagster.translator.entities.registry import (
     decimal,
     for_recipes,
     for_translator,
+    identifiers,
     integer,
     is_course,
+    name_of,
     of_other,
     text,
     time,
@@ -88,6 +91,9 @@ _GRADED_BY_SCALE = 2
 COURSE_TEXTS: Mapping[str, TextClass] = {
     "name": "institutional",
     "courseNumber": "institutional",
+    "subOrganizationOf.name": "institutional",
+    "subOrganizationOf.otherIdentifiers.identifier": "institutional",
+    "otherIdentifiers.identifier": "institutional",
 }
 
 
@@ -105,32 +111,56 @@ def course(
 def course_section(render: Render, courseid: int, course: Record | None) -> CourseSection:
     """A course."""
     course = course or {}
+    dates = {"startDate": time(course.get("startdate")), "endDate": time(course.get("enddate"))}
     return CourseSection(
         id=render.iris.course(courseid),
-        name=text(course, "fullname"),
-        courseNumber=text(course, "shortname"),
+        name=name_of(course, "fullname"),
+        courseNumber=name_of(course, "shortname"),
+        subOrganizationOf=_category(render, course.get("category")),
         dateCreated=time(course.get("timecreated")),
+        otherIdentifiers=identifiers(
+            render, SisSourcedId=course.get("idnumber"), LtiContextId=courseid
+        ),
+        extensions={key: date for key, date in dates.items() if date} or None,
     )
+
+
+def _category(render: Render, category: object) -> Organization | None:
+    """The category of a course, where it may be sent."""
+    if not render.course_categories or not isinstance(category, dict):
+        return None
+    return Organization(
+        id=render.iris.category(category["id"]),
+        name=name_of(category, "name"),
+        otherIdentifiers=identifiers(render, SisSourcedId=category.get("idnumber")),
+    )
+
+
+def learning_objectives(render: Render, record: Record | None) -> list[LearningObjective] | None:
+    """The competencies of a course or of an activity."""
+    return [
+        LearningObjective(id=render.iris.competency(one["id"]), name=name_of(one, "name"))
+        for one in (record or {}).get("competencies") or ()
+    ] or None
 
 
 @for_recipes(texts=COURSE_TEXTS)
 def course_of_object(
-    render: Render,
-    objectid: int | None,
-    object: Record | None,
-    other: object,
-    course: Record | None,
+    render: Render, objectid: int | None, object: Record | None, course: Record | None
 ) -> CourseSection:
-    """The course that the row is about; ``other`` holds its name even if the course is deleted."""
-    record_values = dict(object or {})
-    if course and course["id"] == objectid:
-        record_values = {**record_values, **course}
-    for name in ("fullname", "shortname"):
-        record_values[name] = of_other(other, name) or record_values.get(name)
-    return course_section(render, objectid or 0, record_values)
+    """The course that the row is about, with its name at that time."""
+    same = course if course and course["id"] == objectid else {}
+    return course_section(render, objectid or 0, {**same, **(object or {})})
 
 
-@for_recipes(texts={"name": "institutional"})
+@for_recipes()
+def course_backup(render: Render, objectid: int | None, log_mark: str | None) -> Document:
+    """The file of a backup of a course; Moodle does not log which file it is."""
+    course = render.iris.course(objectid or 0)
+    return Document(id=f"{course}#backup-{log_mark}", isPartOf=course)
+
+
+@for_recipes(texts={"name": "institutional", "learningObjectives.name": "institutional"})
 def course_page(
     render: Render, courseid: int | None, course: Record | None
 ) -> WebPage | DigitalResourceCollection:
@@ -139,8 +169,9 @@ def course_page(
         return WebPage(id=f"{render.iris.site}/")
     return DigitalResourceCollection(
         id=render.iris.course_page(courseid or 0),
-        name=text(course, "fullname"),
+        name=name_of(course, "fullname"),
         isPartOf=render.iris.course(courseid or 0),
+        learningObjectives=learning_objectives(render, course),
     )
 
 
@@ -160,6 +191,8 @@ def course_section_page(render: Render, courseid: int | None, other: object) -> 
 ACTIVITY_TEXTS: Mapping[str, TextClass] = {
     "name": "institutional",
     "extensions.externalUrl": "institutional",
+    "otherIdentifiers.identifier": "institutional",
+    "learningObjectives.name": "institutional",
 }
 
 
@@ -175,10 +208,12 @@ def activity(
     modname = module_name(module, component)
     record = (module or {}).get("activity") or {}
     iri = activity_iri(render, cmid, module, component)
-    name = text(record, "name") or text(module, "name")
+    name = name_of(record, "name") or name_of(module, "name")
     course = render.iris.course(courseid or 0) if is_course(courseid) else None
     address = text(record, "externalurl")
     extensions = {"externalUrl": address} if address else None
+    numbers = identifiers(render, Other=(module or {}).get("idnumber"))
+    objectives = learning_objectives(render, module)
     cls = activity_type(modname, module or {})
     if issubclass(cls, AssignableDigitalResource):
         limit = record.get(_ATTEMPTS.get(modname, ""))
@@ -190,9 +225,18 @@ def activity(
             dateToSubmit=time(record.get(_ENDS.get(modname, ""))),
             maxAttempts=limit if limit and limit > 0 else None,
             maxScore=maximum_score(module or {}),
+            otherIdentifiers=numbers,
+            learningObjectives=objectives,
             extensions=extensions,
         )
-    return cls(id=iri, name=name, isPartOf=course, extensions=extensions)
+    return cls(
+        id=iri,
+        name=name,
+        isPartOf=course,
+        otherIdentifiers=numbers,
+        learningObjectives=objectives,
+        extensions=extensions,
+    )
 
 
 @for_recipes(texts=ACTIVITY_TEXTS)

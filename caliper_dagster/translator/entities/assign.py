@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from caliper_dagster.caliper.entities import Attempt, Decimal, Iri, Person, Result, Score
+from msgspec.structs import replace
+
+from caliper_dagster.caliper.entities import Attempt, Decimal, Frame, Group, Score
 from caliper_dagster.translator.entities.activities import (
     ACTIVITY_TEXTS,
     activity,
@@ -39,6 +41,21 @@ def submission_count(record: Record | None) -> int | None:
     return number + 1 if number is not None and number >= 0 else None
 
 
+def is_of_team(record: Record) -> bool:
+    """Whether a submission is a team's: ``assign_submission.userid`` is 0."""
+    return record.get("userid") == 0
+
+
+def submission_iri(
+    render: Render, record: Record, number: int | None, learner: int | None, module: int | None
+) -> str:
+    """The attempt of a learner in a submission; each member of a team has one of his own."""
+    whole = assign_iri(render, module, f"submission-{number}")
+    return (
+        render.iris.of_user(learner, f"{whole}-user-") if learner and is_of_team(record) else whole
+    )
+
+
 def submission_attempt(
     render: Render,
     record: Record,
@@ -50,20 +67,74 @@ def submission_attempt(
 ) -> Attempt:
     """A submission from its record, which may be empty, and its id.
 
-    The assignee of a team's submission is the Group, by its IRI.
+    An assignee is a Person (1.2 Attempt; 1.1 Appendix B). Of a team's submission it is the member
+    who acts or is named: that attempt is part of the team's, which has no assignee.
     """
-    owner = record.get("userid", owner)
-    assignee: Person | Iri | None = anonymous_or(render, anonymous, owner)
-    if record.get("groupid") and is_course(courseid):
-        assignee = render.iris.group(courseid or 0, record["groupid"])
-    return Attempt(
+    attempt = Attempt(
         id=assign_iri(render, cmid, f"submission-{number}"),
-        assignee=assignee,
+        assignee=anonymous_or(render, anonymous, record.get("userid") or owner),
         assignable=activity_iri(render, cmid, None, "mod_assign"),
         count=submission_count(record),
         dateCreated=time(record.get("timecreated")),
-        startedAtTime=time(record.get("timestarted")),
+        startedAtTime=time(record.get("timestarted") or record.get("timecreated")),
+        endedAtTime=time(record.get("timesubmitted")),
     )
+    if not is_of_team(record):
+        return attempt
+    team = team_attempt(render, record, number, anonymous, cmid, courseid)
+    if anonymous == 1 or not owner or not _may_be_member(record, owner):
+        return replace(team, dateCreated=attempt.dateCreated, startedAtTime=attempt.startedAtTime)
+    return replace(attempt, id=submission_iri(render, record, number, owner, cmid), isPartOf=team)
+
+
+def _owner(
+    record: Record | None, relateduserid: int | None, userid: int | None, module: Record | None
+) -> int | None:
+    """Whose submission it is.
+
+    None for one that is deleted, if it may have been a team's: then the acting user may be one of
+    several.
+    """
+    activity_record = (module or {}).get("activity") or {}
+    may_be_of_team = not record and activity_record.get("teamsubmission") != 0
+    return relateduserid or (None if may_be_of_team else userid)
+
+
+def team_attempt(
+    render: Render,
+    record: Record,
+    number: int | None,
+    anonymous: int | None,
+    cmid: int | None,
+    courseid: int | None,
+) -> Attempt:
+    """The attempt of a whole team, with its group; Moodle's default team has none."""
+    return Attempt(
+        id=assign_iri(render, cmid, f"submission-{number}"),
+        assignable=activity_iri(render, cmid, None, "mod_assign"),
+        count=submission_count(record),
+        extensions=_team(render, record, anonymous, courseid),
+    )
+
+
+def _team(
+    render: Render, record: Record, anonymous: int | None, courseid: int | None
+) -> dict[str, object] | None:
+    """The group of a submission as an extension; its members unless the row is anonymous."""
+    if not record.get("groupid") or not is_course(courseid):
+        return None
+    members = [] if anonymous == 1 else record.get("members") or []
+    group = Group(
+        id=render.iris.group(courseid or 0, record["groupid"]),
+        members=[render.iris.user(member) for member in members] or None,
+    )
+    return {"moodle": {"group": group}}
+
+
+def _may_be_member(record: Record, user: int) -> bool:
+    """Whether a user is in the team, as far as its members are known."""
+    members = record.get("members")
+    return not members or user in members
 
 
 @for_recipes(names_related_user=True, personal_record=True)
@@ -76,11 +147,11 @@ def submission(
     anonymous: int,
     cmid: int | None,
     courseid: int | None,
+    module: Record | None,
 ) -> Attempt:
     """The submission that the row's ``objectid`` names."""
-    return submission_attempt(
-        render, object or {}, objectid, relateduserid or userid, anonymous, cmid, courseid
-    )
+    owner = _owner(object, relateduserid, userid, module)
+    return submission_attempt(render, object or {}, objectid, owner, anonymous, cmid, courseid)
 
 
 @for_recipes(names_related_user=True, personal_record=True)
@@ -93,13 +164,13 @@ def submission_of_plugin(
     anonymous: int,
     cmid: int | None,
     courseid: int | None,
+    module: Record | None,
 ) -> Attempt:
     """The submission that a submission plugin names in ``other``."""
     record = object or {}
     number = integer(of_other(other, "submissionid")) or record.get("id")
-    return submission_attempt(
-        render, record, number, relateduserid or userid, anonymous, cmid, courseid
-    )
+    owner = _owner(object, relateduserid, userid, module)
+    return submission_attempt(render, record, number, owner, anonymous, cmid, courseid)
 
 
 @for_recipes(personal_record=True)
@@ -124,7 +195,7 @@ def graded_iri(
     """
     graded = (object or {}).get("submission")
     if graded:
-        return assign_iri(render, module, f"submission-{graded['id']}")
+        return submission_iri(render, graded, graded["id"], learner, module)
     if not learner:
         return assign_iri(render, module, f"grade-{objectid}-attempt")
     count = submission_count(object)
@@ -152,9 +223,13 @@ def graded_submission(
         id=graded_iri(render, objectid, object, cmid, relateduserid),
         assignee=anonymous_or(render, anonymous, relateduserid),
         assignable=activity(render, cmid, module, "mod_assign", courseid),
+        isPartOf=team_attempt(render, graded, graded["id"], anonymous, cmid, courseid)
+        if is_of_team(graded) and relateduserid
+        else None,
         count=submission_count(object),
         dateCreated=time(graded.get("timecreated")),
-        startedAtTime=time(graded.get("timestarted")),
+        startedAtTime=time(graded.get("timestarted") or graded.get("timecreated")),
+        endedAtTime=time(graded.get("timesubmitted")),
     )
 
 
@@ -169,7 +244,7 @@ def assign_score(
     actor: int | None,
 ) -> Score:
     """The grade that was given, as of the event."""
-    grade, maximum = _grade(object or {}, module or {})
+    grade, maximum = assign_grade(object or {}, module or {})
     return Score(
         id=assign_iri(render, cmid, f"grade-{objectid}"),
         attempt=graded_iri(render, objectid, object, cmid, relateduserid),
@@ -179,36 +254,15 @@ def assign_score(
     )
 
 
-@for_recipes(
-    names_related_user=True,
-    tells_grade=True,
-    personal_record=True,
-    texts=below("attempt.assignable", ACTIVITY_TEXTS),
-)
-def assign_result(
-    render: Render,
-    objectid: int | None,
-    object: Record | None,
-    module: Record | None,
-    courseid: int | None,
-    relateduserid: int | None,
-    anonymous: int,
-    cmid: int | None,
-) -> Result:
-    """The grade as its learner sees it: a Result, distinct from the Score that was given."""
-    learner = relateduserid or (object or {}).get("userid")
-    grade, maximum = _grade(object or {}, module or {})
-    return Result(
-        id=assign_iri(render, cmid, f"grade-{objectid}-result"),
-        attempt=graded_submission(
-            render, objectid, object, module, courseid, learner, anonymous, cmid
-        ),
-        maxResultScore=maximum,
-        resultScore=grade,
-    )
+@for_recipes(personal_record=True)
+def assign_feedback(render: Render, objectid: int | None, cmid: int | None) -> Frame:
+    """Where learners read the feedback on their work: a part of the page of the assignment."""
+    page = activity_iri(render, cmid, None, "mod_assign")
+    return Frame(id=f"{page}#feedback-{objectid}", isPartOf=page)
 
 
-def _grade(record: Record, module: Record) -> tuple[Decimal | None, Decimal | None]:
+def assign_grade(record: Record, module: Record) -> tuple[Decimal | None, Decimal | None]:
+    """The grade of a grade record, and the highest; None where there is none."""
     grade = record.get("grade")
     if grade is None or grade <= _REMOVED:
         return None, None

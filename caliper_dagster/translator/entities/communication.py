@@ -14,6 +14,7 @@ from caliper_dagster.caliper.entities import (
     DigitalResource,
     DigitalResourceCollection,
     Entity,
+    Iri,
     LearningObjective,
     Message,
     Person,
@@ -38,8 +39,9 @@ from caliper_dagster.translator.entities.registry import (
     for_recipes,
     integer,
     is_course,
+    name_of,
     of_other,
-    text,
+    plain,
 )
 
 # Forums
@@ -79,8 +81,8 @@ def first_post(
     post = record.get("firstpost")
     return Message(
         id=f"{_thread_iri(render, objectid)}#{f'p{post}' if post else 'first'}",
-        name=text(record, "name"),
-        isPartOf=thread(render, objectid, text(record, "name"), cmid, module, component),
+        name=name_of(record, "name"),
+        isPartOf=thread(render, objectid, name_of(record, "name"), cmid, module, component),
     )
 
 
@@ -100,10 +102,17 @@ def forum_post(
     address = _thread_iri(render, discussion)
     return Message(
         id=f"{address}#p{objectid}",
-        name=text(record, "subject"),
-        replyTo=f"{address}#p{record['parent']}" if record.get("parent") else None,
+        name=name_of(record, "subject"),
+        replyTo=_parent(render, address, record) if record.get("parent") else None,
         isPartOf=thread(render, discussion, None, cmid, module, component),
     )
+
+
+def _parent(render: Render, thread_address: str, post: Record) -> Message | Iri:
+    """The post that a post replies to, with its author where the author is known."""
+    address = f"{thread_address}#p{post['parent']}"
+    author = post.get("parentuserid")
+    return Message(id=address, creators=[render.iris.user(author)]) if author else address
 
 
 # Messages
@@ -195,10 +204,10 @@ def commented_competency(
         return DigitalResourceCollection(id=f"{pages}/plan.php?id={item}")
     if area == "user_competency":
         return LearningObjective(id=f"{pages}/user_competency.php?id={item}")
-    return LearningObjective(id=f"{pages}/editcompetency.php?id={item}")
+    return LearningObjective(id=render.iris.competency(item or 0))
 
 
-@for_recipes(texts={"name": "institutional"})
+@for_recipes(texts={"name": "institutional", "learningObjectives.name": "institutional"})
 def commented_page(render: Render, courseid: int | None, course: Record | None) -> DigitalResource:
     """The page whose comments block was used: a course, or the dashboard."""
     if not is_course(courseid):
@@ -208,14 +217,33 @@ def commented_page(render: Render, courseid: int | None, course: Record | None) 
     return course_page(render, courseid, course)
 
 
+@for_recipes(texts={"name": "institutional"})
+def rated_competency(
+    render: Render, objectid: int | None, object: Record | None, other: object
+) -> LearningObjective:
+    """The competency that a learner was rated in: the same thing for all learners."""
+    competency = (object or {}).get("competencyid") or integer(of_other(other, "competencyid"))
+    if not competency:  # the learner's record of it is deleted
+        return LearningObjective(
+            id=f"{render.iris.site}/admin/tool/lp/user_competency.php?id={objectid}"
+        )
+    return LearningObjective(id=render.iris.competency(competency), name=name_of(object, "name"))
+
+
 @for_recipes(personal_record=True, texts={"selections": "institutional"})
 def competency_rating(
-    render: Render, object: Record | None, actor: int | None, log: int | None
+    render: Render,
+    objectid: int | None,
+    object: Record | None,
+    other: object,
+    actor: int | None,
+    log: int | None,
 ) -> Rating:
     """A rating of a learner's competency on its scale."""
-    selection = (object or {}).get("scale_item")
+    selection = plain((object or {}).get("scale_item"))
     return Rating(
         id=render.iris.uuid(f"rating:{log}"),
+        rated=rated_competency(render, objectid, object, other).id,
         rater=person_reference(render, actor) if actor else None,
         selections=[selection] if selection else None,
     )
@@ -270,12 +298,12 @@ def tag_annotation(
     render: Render, objectid: int | None, other: object, actor: int | None
 ) -> TagAnnotation:
     """The tag that was added."""
-    name = of_other(other, "tagrawname") or of_other(other, "tagname")
+    name = plain(str(of_other(other, "tagrawname") or of_other(other, "tagname") or ""))
     return TagAnnotation(
         id=f"{render.iris.site}/tag/index.php?id={integer(of_other(other, 'tagid'))}"
         f"#item-{objectid}",
         annotator=person_reference(render, actor) if actor else None,
-        tags=[str(name)] if name else None,
+        tags=[name] if name else None,
     )
 
 

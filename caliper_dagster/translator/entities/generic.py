@@ -16,12 +16,14 @@ from caliper_dagster.caliper.entities import (
     Attempt,
     CourseSection,
     DigitalResource,
+    DigitalResourceCollection,
     Entity,
     Group,
     SoftwareApplication,
+    SystemIdentifier,
     WebPage,
 )
-from caliper_dagster.translator.entities.activities import activity_iri
+from caliper_dagster.translator.entities.activities import activity_iri, module_name
 from caliper_dagster.translator.entities.organisation import course_group
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import (
@@ -29,8 +31,9 @@ from caliper_dagster.translator.entities.registry import (
     Record,
     Render,
     for_recipes,
+    identifiers,
     is_course,
-    text,
+    name_of,
 )
 from caliper_dagster.translator.identity import Iris, is_user_key
 
@@ -70,16 +73,33 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
         if missing and not ids.isdisjoint(missing):
             iri += f"{'-' if '#' in iri else '#'}{row['target'] or 'unknown'}"
         record = row.get("object") or {}
-        name = text(record, "name") if record and record.get("id") == row["objectid"] else None
+        own = record if record and record.get("id") == row["objectid"] else None
+        name, numbers = name_of(own, "name"), _numbers(render, own)
         if resource is None:
-            return cls(id=iri, name=name)
-        return resource(id=iri, name=name, isPartOf=_whole(render, iri, row))
+            return cls(id=iri, name=name, otherIdentifiers=numbers)
+        return resource(
+            id=iri, name=name, otherIdentifiers=numbers, isPartOf=_whole(render, iri, row)
+        )
 
     return EntityFunction(
         from_path,
         tuple(columns),
         personal_record=any(is_user_key(name.rpartition(".")[2]) for name in names),
-        texts={"name": "by_table"},
+        texts={"name": "by_table", "otherIdentifiers.identifier": "institutional"},
+    )
+
+
+_OF_SIS = frozenset({"cohort", "course_categories", "groupings", "groups"})
+"""Tables whose ``idnumber`` is a key of the institution's information system."""
+
+
+def _numbers(render: Render, record: Record | None) -> list[SystemIdentifier] | None:
+    """The id number of a record; never that of a user."""
+    number = (record or {}).get("idnumber")
+    if record is None or not number or record.get("table") == "user":
+        return None
+    return identifiers(
+        render, **{"SisSourcedId" if record.get("table") in _OF_SIS else "Other": number}
     )
 
 
@@ -140,6 +160,18 @@ _STATES = (
 )
 
 
+@for_recipes()
+def activity_list(
+    render: Render, component: str | None, courseid: int | None, module: Record | None
+) -> DigitalResourceCollection:
+    """The page that lists the activities of one kind in a course."""
+    kind = module_name(None, component) or module_name(module, None) or "unknown"
+    return DigitalResourceCollection(
+        id=f"{render.iris.site}/mod/{kind}/index.php?id={courseid}",
+        isPartOf=render.iris.course_page(courseid or 0) if is_course(courseid) else None,
+    )
+
+
 def is_resource(objecttable: str | None) -> bool:
     """Whether records of an object table are resources, which persons create, use and delete."""
     return (
@@ -175,7 +207,7 @@ def fallback_object(
             id=render.iris.site,
         )
     iri = f"{whole}#{render.iris.quoted(name)}"
-    named = text(object, "name")
+    named = name_of(object, "name")
     cls = _fallback_class(objecttable)
     if issubclass(cls, DigitalResource):
         page = _page_of(render, cmid, module, component, courseid)
@@ -206,7 +238,7 @@ def _shared_entity(
     if objecttable == "course":
         return CourseSection(
             id=render.iris.course(objectid),
-            name=text(object, "fullname"),
+            name=name_of(object, "fullname"),
         )
     if objecttable == "groups":
         return course_group(render, courseid, objectid, object)

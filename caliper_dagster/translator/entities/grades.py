@@ -6,14 +6,20 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from caliper_dagster.caliper.entities import Attempt, Score
+from caliper_dagster.caliper.entities import (
+    AssignableDigitalResource,
+    Attempt,
+    DigitalResource,
+    Iri,
+    Score,
+)
 from caliper_dagster.translator.entities.activities import (
     ACTIVITY_TEXTS,
     activity,
     activity_iri,
     item_maximum,
 )
-from caliper_dagster.translator.entities.assign import assign_iri, submission_attempt
+from caliper_dagster.translator.entities.assign import submission_attempt, submission_iri
 from caliper_dagster.translator.entities.lesson import lesson_attempt_iri
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.quiz import attempt_iri, attempt_of
@@ -24,7 +30,9 @@ from caliper_dagster.translator.entities.registry import (
     decimal_or_none,
     for_recipes,
     integer,
+    is_course,
     of_other,
+    text,
 )
 from caliper_dagster.translator.entities.tools import (
     h5p_attempt_iri,
@@ -33,8 +41,8 @@ from caliper_dagster.translator.entities.tools import (
 )
 
 _FINDERS: dict[str, Callable[[Render, Record, Record, int | None], str]] = {
-    "assign_submission": lambda render, module, attempt, _: assign_iri(
-        render, module["id"], f"submission-{attempt['id']}"
+    "assign_submission": lambda render, module, attempt, learner: submission_iri(
+        render, attempt, attempt["id"], learner, module["id"]
     ),
     "quiz_attempts": lambda render, _, attempt, __: attempt_iri(render, attempt["id"]),
     "lesson": lambda render, module, attempt, learner: lesson_attempt_iri(
@@ -53,21 +61,58 @@ _FINDERS: dict[str, Callable[[Render, Record, Record, int | None], str]] = {
 """IRI of the attempt that a grade belongs to, by its table: from module, attempt and learner."""
 
 
-def _attempt_iri(
-    render: Render,
-    record: Record,
-    courseid: int | None,
-    learner: int | None,
-    item: int | None,
-) -> str:
+def _attempt_iri(render: Render, record: Record, learner: int | None) -> str | None:
+    """The attempt that a grade belongs to; None of a grade that belongs to no activity."""
     module, attempt = record.get("module") or {}, record.get("attempt") or {}
-    if module.get("id") and attempt.get("table") in _FINDERS:
+    if not module.get("id") or not module.get("modname"):
+        return None
+    if attempt.get("table") in _FINDERS:
         return _FINDERS[attempt["table"]](render, module, attempt, learner)
-    if module.get("id") and module.get("modname"):
-        return learner_attempt_iri(
-            render, render.iris.activity(module["modname"], module["id"]), learner
-        )
-    return f"{_report_iri(render, courseid, learner)}#item-{item}"
+    return learner_attempt_iri(
+        render, render.iris.activity(module["modname"], module["id"]), learner
+    )
+
+
+def _item_id(record: Record, other: object) -> int | None:
+    return integer(of_other(other, "itemid")) or record.get("itemid")
+
+
+def _item_iri(render: Render, courseid: int | None, item: int | None) -> str:
+    return f"{render.iris.site}/grade/edit/tree/item.php?courseid={courseid}&id={item}"
+
+
+def _grade_item(
+    render: Render, courseid: int | None, number: int | None, item: Record
+) -> AssignableDigitalResource:
+    return AssignableDigitalResource(
+        id=_item_iri(render, courseid, number),
+        name=text(item, "itemname"),
+        isPartOf=render.iris.course(courseid or 0) if is_course(courseid) else None,
+        maxScore=item_maximum(item),
+    )
+
+
+@for_recipes(texts={"name": "institutional"})
+def grade_item(
+    render: Render,
+    objectid: int | None,
+    object: Record | None,
+    other: object,
+    courseid: int | None,
+) -> AssignableDigitalResource:
+    """A grade item, with its name at that time."""
+    record = dict(object or {})
+    record["itemname"] = of_other(other, "itemname") or record.get("itemname")
+    return _grade_item(render, courseid, objectid, record)
+
+
+@for_recipes(texts={"name": "institutional"})
+def graded_grade_item(
+    render: Render, object: Record | None, other: object, courseid: int | None
+) -> AssignableDigitalResource:
+    """The item of a grade that belongs to no activity: a course total, a manual item."""
+    record = object or {}
+    return _grade_item(render, courseid, _item_id(record, other), record.get("item") or {})
 
 
 def _report_iri(render: Render, courseid: int | None, learner: int | None) -> str:
@@ -91,13 +136,18 @@ def graded_item(
     relateduserid: int | None,
     anonymous: int,
 ) -> Attempt:
-    """The graded object: the learner's latest attempt, or what the grade item stands for."""
+    """What the gradebook grades: the attempt that the grade comes from.
+
+    Where it comes from none, it is the learner's work in the activity as a whole, or in the item.
+    """
     record = object or {}
-    item = integer(of_other(other, "itemid")) or record.get("itemid")
     module, attempt = record.get("module") or {}, record.get("attempt") or {}
-    iri = _attempt_iri(render, record, courseid, relateduserid, item)
+    item = _item_iri(render, courseid, _item_id(record, other))
+    iri = _attempt_iri(render, record, relateduserid) or learner_attempt_iri(
+        render, item, relateduserid
+    )
     assignee = anonymous_or(render, anonymous, relateduserid)
-    assignable = None
+    assignable: DigitalResource | Iri = item
     if module.get("id") and module.get("modname"):
         assignable = activity(render, module["id"], module, None, courseid)
     if attempt.get("table") == "quiz_attempts":
@@ -129,16 +179,32 @@ def grade_score(
 ) -> Score:
     """The grade in the gradebook at that time, from ``other``; each change has its own score."""
     record = object or {}
-    item = integer(of_other(other, "itemid")) or record.get("itemid")
     grade = decimal_or_none(of_other(other, "finalgrade"))
     if grade is None and not isinstance(other, dict):
         grade = decimal_or_none(record.get("finalgrade"))
     return Score(
         id=f"{_report_iri(render, courseid, relateduserid)}#grade-{objectid}-{log_mark}",
-        attempt=_attempt_iri(render, record, courseid, relateduserid, item),
+        attempt=_attempt_iri(render, record, relateduserid),
         maxScore=item_maximum(record.get("item") or {}) if grade is not None else None,
         scoreGiven=grade,
         scoredBy=render.iris.agent(actor),
+    )
+
+
+@for_recipes(personal_record=True)
+def last_grade_score(
+    render: Render,
+    objectid: int | None,
+    object: Record | None,
+    courseid: int | None,
+    relateduserid: int | None,
+) -> Score:
+    """The score that was sent last for a grade: that of the grade's last row in the log."""
+    record = object or {}
+    report = _report_iri(render, courseid, relateduserid)
+    return Score(
+        id=f"{report}#grade-{objectid}-{record['lastgraded']}",
+        attempt=_attempt_iri(render, record, relateduserid),
     )
 
 
@@ -151,7 +217,7 @@ def completion_attempt(
     relateduserid: int | None,
     anonymous: int,
 ) -> Attempt:
-    """A learner's attempt at an activity, completed or not."""
+    """What a learner did in an activity as a whole, completed or not."""
     thing = activity_iri(render, cmid, module, component)
     return Attempt(
         id=learner_attempt_iri(render, thing, relateduserid),

@@ -28,8 +28,8 @@ from caliper_dagster.translator.entities.registry import (
     duration,
     for_recipes,
     integer,
+    name_of,
     of_other,
-    text,
     time,
 )
 
@@ -69,6 +69,7 @@ def lesson_attempt(
         assignable=activity_iri(render, cmid, None, "mod_lesson"),
         count=run["retry"] + 1 if run.get("retry") is not None else None,
         startedAtTime=time(started),
+        endedAtTime=time(ended) if run.get("ended") else None,
         duration=duration(ended - started) if started and ended else None,
     )
 
@@ -84,7 +85,7 @@ def lesson_question(
     """A question page."""
     return AssessmentItem(
         id=_page_iri(render, cmid, objectid),
-        name=text(object, "title"),
+        name=name_of(object, "title"),
         isPartOf=activity_iri(render, cmid, None, "mod_lesson"),
     )
 
@@ -100,7 +101,7 @@ def lesson_page(
         question = of_other(other, "pagetype") not in (None, "", "Content", "End of branch")
     return (AssessmentItem if question else Page)(
         id=_page_iri(render, cmid, objectid),
-        name=text(record, "title"),
+        name=name_of(record, "title"),
         isPartOf=activity_iri(render, cmid, None, "mod_lesson"),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec.structs import replace
 
 from caliper_dagster.caliper.entities import CourseSection, Group, Membership, Organization
@@ -9,14 +11,25 @@ from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.registry import (
     Record,
     Render,
+    TextClass,
     for_recipes,
+    identifiers,
     is_course,
-    text,
+    name_of,
+    time,
 )
 from caliper_dagster.translator.roles import caliper_roles
 
+_SAME_REQUEST = 10
+"""Seconds: a request may write a record so long after its log row."""
 _COURSE_LEVEL = 50
 _CATEGORY_LEVEL = 40
+
+
+_GROUP_TEXTS: Mapping[str, TextClass] = {
+    "organization.name": "shared",
+    "organization.otherIdentifiers.identifier": "institutional",
+}
 
 
 def _member(
@@ -36,6 +49,9 @@ def enrolment_membership(
     courseid: int | None,
     relateduserid: int | None,
     relateduser_membership: Record | None,
+    object: Record | None,
+    eventname: str | None,
+    timecreated: int,
     anonymous: int,
 ) -> Membership:
     """A user in a course: the same membership as the one with which that user acts there."""
@@ -46,7 +62,36 @@ def enrolment_membership(
     if relateduserid and courseid:
         member = replace(member, id=render.iris.membership(relateduserid, courseid))
     record = relateduser_membership or {}
-    return replace(member, roles=caliper_roles(record)) if record.get("roles") else member
+    active = enrolment_is_active(eventname, object, relateduser_membership, timecreated)
+    return replace(
+        member,
+        roles=caliper_roles(record) if record.get("roles") else None,
+        status=None if active is None else "Active" if active else "Inactive",
+        dateCreated=time((object or {}).get("timecreated")),
+    )
+
+
+def enrolment_is_active(
+    eventname: str | None, enrolment: Record | None, membership: Record | None, seconds: int
+) -> bool | None:
+    """Whether an enrolment holds after the event; None where that is unknown.
+
+    Args:
+        eventname: created, updated or deleted.
+        enrolment: its record, as it is today or as it was when it was deleted.
+        membership: the user's in the course at the time of the event.
+        seconds: Unix time of the event.
+    """
+    if (eventname or "").endswith("_deleted"):
+        return False
+    record = enrolment or {}
+    changed_since = (record.get("timemodified") or 0) > seconds + _SAME_REQUEST
+    if record.get("status") is not None and not changed_since:
+        return not record["status"]
+    if (eventname or "").endswith("_created"):
+        return True
+    active = (membership or {}).get("active")
+    return None if active is None else bool(active)
 
 
 @for_recipes(names_related_user=True, personal_record=True)
@@ -70,7 +115,7 @@ def role_membership(
         )
     elif contextlevel == _CATEGORY_LEVEL:
         organization = Organization(
-            id=f"{render.iris.site}/course/index.php?categoryid={contextinstanceid}",
+            id=render.iris.category(contextinstanceid or 0),
         )
     # A person may hold several roles in one context, each assigned separately.
     fragment = f"context-{contextid}-role-{objectid}-member-"
@@ -87,12 +132,13 @@ def course_group(
     """A group of a course."""
     return Group(
         id=render.iris.group(courseid or 0, objectid or 0),
-        name=text(object, "name"),
+        name=name_of(object, "name"),
         subOrganizationOf=render.iris.course(courseid or 0),
+        otherIdentifiers=identifiers(render, SisSourcedId=(object or {}).get("idnumber")),
     )
 
 
-@for_recipes(names_related_user=True, personal_record=True, texts={"organization.name": "shared"})
+@for_recipes(names_related_user=True, personal_record=True, texts=_GROUP_TEXTS)
 def group_membership(
     render: Render,
     courseid: int | None,
@@ -106,7 +152,7 @@ def group_membership(
     return _member(render, group, relateduserid, anonymous, "member-")
 
 
-@for_recipes(names_related_user=True, personal_record=True, texts={"organization.name": "shared"})
+@for_recipes(names_related_user=True, personal_record=True, texts=_GROUP_TEXTS)
 def cohort_membership(
     render: Render,
     objectid: int | None,
@@ -117,6 +163,7 @@ def cohort_membership(
     """A user in a cohort."""
     cohort = Group(
         id=f"{render.iris.site}/cohort/assign.php?id={objectid}",
-        name=text(object, "name"),
+        name=name_of(object, "name"),
+        otherIdentifiers=identifiers(render, SisSourcedId=(object or {}).get("idnumber")),
     )
     return _member(render, cohort, relateduserid, anonymous, "member-")

@@ -19,6 +19,8 @@ from caliper_dagster.translator.entities.registry import (
     Render,
     for_recipes,
     for_translator,
+    name_of,
+    plain,
     text,
     time,
 )
@@ -26,10 +28,12 @@ from caliper_dagster.translator.identity import ANONYMOUS_PERSON
 from caliper_dagster.translator.roles import caliper_roles
 
 
-@for_recipes(texts={"version": "institutional"})
+@for_recipes(texts={"name": "institutional", "version": "institutional"})
 def site(render: Render, site: Record | None) -> SoftwareApplication:
     """The Moodle site: the edApp, the object of log-ins, and the actor when no person acts."""
-    return SoftwareApplication(id=render.iris.site, version=text(site, "release"))
+    return SoftwareApplication(
+        id=render.iris.site, name=name_of(site, "name"), version=text(site, "release")
+    )
 
 
 @for_translator(
@@ -37,7 +41,8 @@ def site(render: Render, site: Record | None) -> SoftwareApplication:
 )
 def actor_person(render: Render, actor: int, user: Record | None) -> Person:
     """The acting person; only the id if there is no record."""
-    return person(render, user or {"id": actor})
+    known = user is not None and user.get("id") == actor
+    return person(render, user if user is not None and known else {"id": actor})
 
 
 def person(render: Render, user: Record) -> Person:
@@ -46,7 +51,7 @@ def person(render: Render, user: Record) -> Person:
         return person_reference(render, user["id"])
     name = None
     if render.person.names:
-        name = " ".join(part for part in (user["firstname"], user["lastname"]) if part) or None
+        name = plain(" ".join(part for part in (user["firstname"], user["lastname"]) if part))
     return Person(
         id=render.iris.user(user["id"]), name=name, otherIdentifiers=_identifiers(render, user)
     )
@@ -80,6 +85,13 @@ def related_person(render: Render, relateduserid: int | None, anonymous: int) ->
     return anonymous_or(render, anonymous, relateduserid) or ANONYMOUS_PERSON
 
 
+@for_recipes(personal_record=True)
+def declined_person(render: Render, userid: int | None, relateduserid: int | None) -> Person | None:
+    """The user whom the site let not in; None where the site does not know who it was."""
+    user = userid if userid and userid > 0 else relateduserid
+    return person_reference(render, user) if user and user > 0 else None
+
+
 def anonymous_or(render: Render, anonymous: int | None, user: int | None) -> Person | None:
     """A person by id; the anonymous form when the row is anonymous; None without an id."""
     if anonymous == 1:
@@ -99,6 +111,12 @@ def membership(render: Render, record: Record) -> Membership:
         roles=caliper_roles(record) if has_roles else None,
         status=("Active" if record["active"] else "Inactive") if has_roles else None,
     )
+
+
+@for_translator(personal_record=True)
+def actor_membership(render: Render, record: Record, actor: int) -> Membership | None:
+    """The membership of the acting person; None if the record is another person's."""
+    return membership(render, record) if record["user"] == actor else None
 
 
 @for_translator()

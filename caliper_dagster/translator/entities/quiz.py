@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from caliper_dagster.caliper.entities import AssessmentItem, Attempt, Decimal, Frame, Result, Score
+from caliper_dagster.caliper.entities import AssessmentItem, Attempt, Decimal, Frame, Score
 from caliper_dagster.translator.entities.activities import ACTIVITY_TEXTS, activity, activity_iri
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.registry import (
@@ -19,8 +19,8 @@ from caliper_dagster.translator.entities.registry import (
     duration,
     for_recipes,
     integer,
+    name_of,
     of_other,
-    text,
     time,
 )
 
@@ -107,33 +107,11 @@ def quiz_summary(render: Render, objectid: int | None, other: object) -> Frame:
     )
 
 
-@for_recipes(
-    names_related_user=True,
-    tells_grade=True,
-    personal_record=True,
-    texts=below("attempt.assignable", ACTIVITY_TEXTS),
-)
-def quiz_result(
-    render: Render,
-    objectid: int | None,
-    object: Record | None,
-    module: Record | None,
-    courseid: int | None,
-    relateduserid: int | None,
-    anonymous: int,
-    cmid: int | None,
-) -> Result:
-    """The result of an attempt: its grade on the scale of the quiz."""
-    attempt = quiz_attempt_of(
-        render, objectid, object, relateduserid, anonymous, cmid, module, courseid
-    )
-    grade, maximum = _grade(object or {}, (module or {}).get("activity") or {})
-    return Result(
-        id=f"{attempt_iri(render, objectid)}#result",
-        attempt=attempt,
-        maxResultScore=maximum,
-        resultScore=grade,
-    )
+@for_recipes(personal_record=True)
+def quiz_review(render: Render, objectid: int | None) -> Frame:
+    """The review of an attempt, a page of it: the attempt itself has the address without #page."""
+    attempt = attempt_iri(render, objectid)
+    return Frame(id=f"{attempt}#page", isPartOf=attempt)
 
 
 @for_recipes(tells_grade=True, personal_record=True)
@@ -146,7 +124,7 @@ def quiz_score(
     log_mark: str | None,
 ) -> Score:
     """The score of a regrading, as it is today; each regrading has its own."""
-    grade, maximum = _grade(object or {}, (module or {}).get("activity") or {})
+    grade, maximum = quiz_grade(object or {}, (module or {}).get("activity") or {})
     return Score(
         id=f"{attempt_iri(render, objectid)}#score-{log_mark}",
         attempt=attempt_iri(render, objectid),
@@ -156,7 +134,8 @@ def quiz_score(
     )
 
 
-def _grade(attempt: Record, quiz: Record) -> tuple[Decimal | None, Decimal | None]:
+def quiz_grade(attempt: Record, quiz: Record) -> tuple[Decimal | None, Decimal | None]:
+    """The grade of an attempt on the scale of its quiz, and the highest; None where not known."""
     points, all_points, maximum = attempt.get("sumgrades"), quiz.get("sumgrades"), quiz.get("grade")
     if points is None or not all_points or not maximum:
         return None, None
@@ -182,7 +161,7 @@ def question_attempt(
         assignee=anonymous_or(render, anonymous, attempt.get("userid") or relateduserid),
         assignable=AssessmentItem(
             id=question_iri(render, record["questionid"]),
-            name=text(record, "name"),
+            name=name_of(record, "name"),
         )
         if record.get("questionid")
         else None,

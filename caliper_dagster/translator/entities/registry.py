@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,7 +11,8 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any, Literal, TypeVar
 
-from caliper_dagster.caliper.entities import Decimal, Duration, Entity, Time
+from caliper_dagster.caliper.entities import Decimal, Duration, Entity, SystemIdentifier, Time
+from caliper_dagster.core.hours import LAST_TIME
 from caliper_dagster.translator.identity import Iris
 from caliper_dagster.translator.rows import parameters
 
@@ -35,11 +38,13 @@ class Render:
         iris: makes ids.
         person: data of persons that may be sent.
         free_text: whether text that persons wrote may be sent: search terms, answers.
+        course_categories: whether courses are sent as part of their category.
     """
 
     iris: Iris
     person: PersonOptions = PersonOptions()
     free_text: bool = False
+    course_categories: bool = False
 
 
 TextClass = Literal["institutional", "shared", "personal", "person", "by_table"]
@@ -127,8 +132,11 @@ def below(path: str, texts: Mapping[str, TextClass]) -> dict[str, TextClass]:
 
 
 def time(seconds: float | None) -> Time | None:
-    """A time in Caliper's form (UTC, milliseconds); None for Moodle's "no date", which is 0."""
-    if not seconds or seconds < 0:
+    """A time in Caliper's form (UTC, milliseconds); None for Moodle's "no date", which is 0.
+
+    None also for a number that is no time, such as one of milliseconds.
+    """
+    if not seconds or not 0 < seconds <= LAST_TIME:
         return None
     return _written(seconds)
 
@@ -147,6 +155,51 @@ def text(record: Record | None, key: str) -> str | None:
     """A text of a record; None when it is missing or empty."""
     value: str | None = record.get(key) if record else None
     return value or None
+
+
+def name_of(record: Record | None, key: str = "name") -> str | None:
+    """A name or title of a record as plain text; None when it is missing or empty."""
+    return plain(text(record, key))
+
+
+_TAG = re.compile(
+    r"<!--.*?-->|</?(?:a|abbr|acronym|b|bdi|bdo|big|br|center|cite|code|del|dfn|div|em|font|h[1-6]"
+    r"|hr|i|img|ins|kbd|label|li|mark|nolink|ol|p|pre|q|rp|rt|ruby|s|samp|small|span|strike|strong"
+    r"|sub|sup|table|tbody|td|th|thead|tr|tt|u|ul|var|wbr)"
+    r"""(?:\s+[\w:-]+\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))*\s*/?>""",
+    re.IGNORECASE | re.DOTALL,
+)
+_LINE_END = re.compile(r"<(?:br|hr|/p|/div|/h[1-6]|/li|/t[dhr])\b[^<>]*>", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+
+
+def plain(text: str | None) -> str | None:
+    """A name or title as plain text: Moodle lets them hold HTML, and stores some as HTML.
+
+    Only tags of HTML are removed, so that ``List<String>`` stays.
+    """
+    if not isinstance(text, str) or ("<" not in text and "&" not in text):
+        return text or None
+    return _resolved(text)
+
+
+@lru_cache(maxsize=20_000)
+def _resolved(text: str) -> str | None:
+    without_tags = _TAG.sub("", _LINE_END.sub(" ", text))
+    resolved = _ENTITY.sub(lambda found: html.unescape(found[0]), without_tags)
+    return resolved.replace("\xa0", " ").strip() or None
+
+
+def identifiers(render: Render, **values: object) -> list[SystemIdentifier] | None:
+    """``otherIdentifiers`` of a thing, by their types; None where it has none.
+
+    Not for persons: what identifies them is for a setting to say.
+    """
+    return [
+        SystemIdentifier(identifierType=kind, identifier=str(value), source=render.iris.site)
+        for kind, value in values.items()
+        if value is not None and value != ""
+    ] or None
 
 
 def of_other(other: object, key: str) -> Any:  # noqa: ANN401 - decoded JSON

@@ -6,7 +6,7 @@ from caliper_dagster.caliper.entities import Attempt, MultiselectResponse, Quest
 from caliper_dagster.translator.entities.activities import activity_iri
 from caliper_dagster.translator.entities.grades import learner_attempt_iri
 from caliper_dagster.translator.entities.people import anonymous_or
-from caliper_dagster.translator.entities.registry import Record, Render, for_recipes, text
+from caliper_dagster.translator.entities.registry import Record, Render, for_recipes, name_of, plain
 
 
 @for_recipes(personal_record=True)
@@ -52,7 +52,7 @@ def choice_question(
     thing = activity_iri(render, cmid, module, component)
     return QuestionnaireItem(
         id=f"{thing}#question",
-        name=text((module or {}).get("activity"), "name"),
+        name=name_of((module or {}).get("activity"), "name"),
         isPartOf=thing,
     )
 
@@ -78,5 +78,8 @@ def choice_response(
             assignee=anonymous_or(render, anonymous, actor),
             assignable=thing,
         ),
-        selections=(object or {}).get("options") or None,
+        selections=[
+            option for text in (object or {}).get("options") or () if (option := plain(text))
+        ]
+        or None,
     )

@@ -15,8 +15,8 @@ from caliper_dagster.translator.entities.registry import (
     decimal_or_none,
     for_recipes,
     integer,
+    name_of,
     of_other,
-    text,
     time,
 )
 
@@ -116,6 +116,7 @@ def h5p_attempt(
         assignable=activity_iri(render, cmid, module, "mod_h5pactivity"),
         count=record.get("attempt"),
         startedAtTime=time(record.get("timecreated")),
+        endedAtTime=time(record.get("timemodified")) if record.get("completion") else None,
         duration=Duration(f"PT{record['duration']}S") if record.get("duration") else None,
     )
 
@@ -257,6 +258,6 @@ def lti_tool(module: Record | None) -> SoftwareApplication | None:
             port = f":{parts.port}" if parts.port else ""
             return SoftwareApplication(
                 id=f"{parts.scheme}://{parts.hostname}{port}/",
-                name=text(kind, "name"),
+                name=name_of(kind, "name"),
             )
     return None

@@ -289,7 +289,8 @@ def test_a_time_out_is_the_applications_and_about_a_session():
     }
     assert seen(event) == []
     assert seen(event | {"actor": EVENT["actor"]}) == [("/actor", "slot")]
-    assert seen(event | {"action": "LoggedOut"}) == [("/actor", "slot"), ("/object", "slot")]
+    wrong = [("/actor", "slot"), ("/object", "slot"), ("/membership/member", "reference")]
+    assert seen(event | {"action": "LoggedOut"}) == wrong
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_a_value_of_the_file_may_stand_in_a_variable(tmp_path: Path) -> None:
             "'NavigatonEvent' is the type of no Caliper event",
         ),
         ("a: {url: 'http://x'}\na: {url: 'http://y'}", "a occurs twice (line 2)"),
-        (f"a: {{url: 'http://x', api_key: *{SECRET}", "not well-formed YAML (line 1)"),
+        (f"a: {{url: 'http://x', api_key: *{SECRET}", "not well-formed YAML (line 2)"),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_the_place(

@@ -139,7 +139,7 @@ def test_storage_is_a_folder_for_each_unless_it_is_its_own(tmp_path: Path) -> No
         ("north: 1", "north must have settings below it, such as MOODLE_DB_URL"),
         (NORTH.replace("north:", "North:"), "name of each site must consist of lower-case letters"),
         (NORTH + NORTH, "north occurs twice (line 11)"),
-        (f"north: {{MOODLE_DB_URL: *{SECRET}", "not well-formed YAML (line 1)"),
+        (f"north: {{MOODLE_DB_URL: *{SECRET}", "not well-formed YAML (line 2)"),
         (
             NORTH + f"  MOODLE_DB_PREFX: {SECRET}",
             "site north: it has an unknown key; the nearest known one is MOODLE_DB_PREFIX.",
@@ -278,17 +278,14 @@ def test_each_site_has_assets_jobs_sensors_and_pools_of_its_own(
 
 
 def test_resources_hold_the_names_of_variables_only(two: tuple[Settings, Settings]) -> None:
-    held = build_definitions().resources or {}
-    assert held["north_moodle"].url == dg.EnvVar("NORTH_DB_URL")
-    assert held["south_moodle"].url == dg.EnvVar("SOUTH_DB_URL")
-    (north,), (south,) = (held[f"{site.site}_event_stores"].stores for site in two)
-    assert north["url"] == "https://events.example.org/north"
-    assert north["api_key"] == {"env": "NORTH_KEY"}
-    assert (south["url"], south["api_key"]) == (
-        {"env": "CALIPER_EVENT_STORE_URL"},
-        {"env": "CALIPER_API_KEY"},
-    )
-    assert SECRET not in repr([resource.model_dump() for resource in held.values()])
+    held = [resources(site) for site in two]
+    shown = [resource["moodle"].settings.moodle_db_url.env for resource in held]
+    assert shown == ["NORTH_DB_URL", "SOUTH_DB_URL"]
+    (north,), (south,) = (resource["event_stores"].definitions for resource in held)
+    assert north.url == "https://events.example.org/north"
+    assert north.api_key.env == "NORTH_KEY"
+    assert (south.url.env, south.api_key.env) == ("CALIPER_EVENT_STORE_URL", "CALIPER_API_KEY")
+    assert SECRET not in repr(held)
     assert SECRET not in repr([settings.model_dump() for settings in two])
 
 

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from caliper_dagster.core.errors import ConfigurationError, StorageError
-from caliper_dagster.core.frames import EXPANDED_LOG, INTEGER, MOODLE_LOG, Frame
+from caliper_dagster.core.frames import DECIMAL, EXPANDED_LOG, INTEGER, MOODLE_LOG, Frame
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
 
@@ -20,6 +20,8 @@ def rows(frame: Frame, times: list[int]) -> pa.Table:
     for column in frame.columns:
         if column.type == INTEGER:
             columns[column.name] = pa.array(range(1, len(times) + 1), INTEGER)
+        elif column.type == DECIMAL:
+            columns[column.name] = pa.array([number / 2 for number in range(len(times))])
         else:
             texts = [None if number % 2 else f"text {number}" for number in range(len(times))]
             columns[column.name] = pa.array(texts, pa.string()).cast(column.type)

@@ -8,7 +8,7 @@ import pytest
 from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.frames import FRAMES
 from caliper_dagster.core.hours import HourRange
-from caliper_dagster.dagster.assets import EmissionConfig, _send
+from caliper_dagster.dagster.assets import _send
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.metadata import _shortened
 from caliper_dagster.dagster.tags import SEND_TAG
@@ -58,8 +58,8 @@ def test_numbers_by_name_are_shortened_to_the_largest() -> None:
 
 
 def test_the_tag_that_says_what_to_send_must_say_something() -> None:
-    assert _send(EmissionConfig(), {SEND_TAG: "new"}) == "new"
-    assert _send(EmissionConfig(), {}) == "unacknowledged"
-    assert _send(EmissionConfig(resend_all=True), {SEND_TAG: "new"}) == "all"
+    assert _send(False, {SEND_TAG: "new"}) == "new"
+    assert _send(False, {}) == "unacknowledged"
+    assert _send(True, {SEND_TAG: "new"}) == "all"
     with pytest.raises(ConfigurationError, match=SEND_TAG):
-        _send(EmissionConfig(), {SEND_TAG: "some"})
+        _send(False, {SEND_TAG: "some"})

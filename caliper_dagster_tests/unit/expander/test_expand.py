@@ -276,7 +276,7 @@ def test_a_row_knows_the_site_the_course_and_the_activity(school):
         {"courseid": MATHS, "contextlevel": 70, "contextinstanceid": QUIZ_MODULE, "contextid": 41}
     )
     row = only(school)
-    assert row["site"] == {"release": "4.5.6 (Build: 20250811)"}
+    assert row["site"] == {"release": "4.5.6 (Build: 20250811)", "name": "Front page"}
     assert row["course"]["fullname"] == "Maths"
     assert row["course"]["category"]["name"] == "Science"
     assert row["module"]["modname"] == "quiz"

@@ -1,4 +1,7 @@
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -83,3 +86,23 @@ def test_a_log_that_has_stopped_is_a_warning(site: SampleInstallation) -> None:
 def test_without_a_dagster_home_there_is_a_warning(site: SampleInstallation) -> None:
     found = findings({"DAGSTER_HOME": "", "CALIPER_STORAGE": str(site.folder)}, site)
     assert found["Dagster"].verdict is Verdict.WARNING
+
+
+@pytest.mark.parametrize(
+    ("time", "verdict"),
+    [(1_700_000_000, Verdict.FINE), (1_700_000_000_000, Verdict.WARNING), (2**62, Verdict.WARNING)],
+)
+def test_rows_whose_time_is_none_are_named(
+    time: int, verdict: Verdict, site: SampleInstallation, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "moodle.sqlite")) as connection, connection:
+        connection.execute(LOG)
+        connection.execute(INDEX)
+        connection.execute("INSERT INTO mdl_logstore_standard_log VALUES (7, 1700000000, NULL)")
+        connection.execute("INSERT INTO mdl_logstore_standard_log VALUES (8, ?, NULL)", (time,))
+    found = findings({"MOODLE_DB_URL": f"sqlite:///{tmp_path}/moodle.sqlite"}, site)
+
+    assert found["Times"].verdict is verdict
+    assert found["Newest log row"].text.startswith("2023-11-14")
+    if verdict is Verdict.WARNING:
+        assert "1 log row (ids 8 to 8)" in found["Times"].text

@@ -302,6 +302,34 @@ IN_MATHS = {
     "name": "Maths",
     "courseNumber": "M1",
     "dateCreated": "2023-11-14T22:13:20.000Z",
+    "otherIdentifiers": [
+        {
+            "type": "SystemIdentifier",
+            "identifierType": "LtiContextId",
+            "identifier": "2",
+            "source": W,
+        }
+    ],
+    "extensions": {"startDate": "2023-11-14T22:13:20.000Z"},
+}
+
+IN_MATHS_1_1 = {
+    "id": f"{W}/course/view.php?id=2",
+    "type": "CourseSection",
+    "name": "Maths",
+    "courseNumber": "M1",
+    "dateCreated": "2023-11-14T22:13:20.000Z",
+    "extensions": {
+        "startDate": "2023-11-14T22:13:20.000Z",
+        "otherIdentifiers": [
+            {
+                "type": "SystemIdentifier",
+                "identifierType": "LtiContextId",
+                "identifier": "2",
+                "source": W,
+            }
+        ],
+    },
 }
 
 AS_LEARNER = {
@@ -585,6 +613,7 @@ EVENTS_1_2: dict[str, dict[str, Any]] = {
         "group": {
             "id": f"{W}/course/view.php?id=2",
             "type": "CourseSection",
+            "otherIdentifiers": IN_MATHS["otherIdentifiers"],
         },
         "membership": {
             "id": f"{W}/user/view.php?id=3&course=2",
@@ -795,32 +824,22 @@ EVENTS_1_2: dict[str, dict[str, Any]] = {
         "@context": "http://purl.imsglobal.org/ctx/caliper/v1p2",
         "id": "urn:uuid:35b24c01-b0ee-5c4e-ba21-73d6a2b87228",
         "type": "ViewEvent",
-        "profile": "GradingProfile",
+        "profile": "AssessmentProfile",
         "actor": TEACHER_ACTS,
         "action": "Viewed",
         "object": {
-            "id": f"{W}/mod/quiz/review.php?attempt=50#result",
-            "type": "Result",
-            "attempt": {
-                "id": f"{W}/mod/quiz/review.php?attempt=50",
-                "type": "Attempt",
-                "assignee": ADA_ALONE,
-                "count": 2,
-                "startedAtTime": "2026-01-31T13:45:00.000Z",
-                "endedAtTime": "2026-01-31T13:59:55.000Z",
-                "duration": "PT895S",
-                "assignable": {
-                    "id": f"{W}/mod/quiz/view.php?id=11",
-                    "type": "Assessment",
-                    "name": "Fractions",
-                    "isPartOf": f"{W}/course/view.php?id=2",
-                    "dateToStartOn": "2026-01-31T13:00:00.000Z",
-                    "maxAttempts": 3,
-                    "maxScore": 10.0,
-                },
-            },
-            "maxResultScore": 10.0,
-            "resultScore": 9.0,
+            "id": f"{W}/mod/quiz/view.php?id=11",
+            "type": "Assessment",
+            "name": "Fractions",
+            "isPartOf": f"{W}/course/view.php?id=2",
+            "dateToStartOn": "2026-01-31T13:00:00.000Z",
+            "maxAttempts": 3,
+            "maxScore": 10.0,
+        },
+        "target": {
+            "id": f"{W}/mod/quiz/review.php?attempt=50#page",
+            "type": "Frame",
+            "isPartOf": f"{W}/mod/quiz/review.php?attempt=50",
         },
         "eventTime": "2026-01-31T14:00:00.000Z",
         "edApp": MOODLE,
@@ -842,7 +861,9 @@ EVENTS_1_2: dict[str, dict[str, Any]] = {
                 "other": {
                     "quizid": 70,
                 },
+                "result": {"resultScore": 9.0, "maxResultScore": 10.0},
             },
+            "relatedUser": ADA_ALONE,
         },
     },
     "handed_in": {
@@ -869,6 +890,7 @@ EVENTS_1_2: dict[str, dict[str, Any]] = {
             "assignable": f"{W}/mod/assign/view.php?id=12",
             "count": 1,
             "dateCreated": "2026-01-31T13:51:40.000Z",
+            "startedAtTime": "2026-01-31T13:51:40.000Z",
         },
         "group": IN_MATHS,
         "membership": AS_LEARNER,
@@ -912,6 +934,7 @@ EVENTS_1_2: dict[str, dict[str, Any]] = {
             },
             "count": 1,
             "dateCreated": "2026-01-31T13:51:40.000Z",
+            "startedAtTime": "2026-01-31T13:51:40.000Z",
         },
         "eventTime": "2026-01-31T14:00:00.000Z",
         "edApp": MOODLE,
@@ -989,7 +1012,7 @@ EVENTS_1_1: dict[str, dict[str, Any]] = {
         },
         "eventTime": "2026-01-31T14:00:00.000Z",
         "edApp": MOODLE,
-        "group": IN_MATHS,
+        "group": IN_MATHS_1_1,
         "membership": AS_LEARNER,
         "extensions": {
             "moodle": {
@@ -1032,7 +1055,7 @@ EVENTS_1_1: dict[str, dict[str, Any]] = {
             "duration": "PT895S",
             "assignable": f"{W}/mod/quiz/view.php?id=11",
         },
-        "group": IN_MATHS,
+        "group": IN_MATHS_1_1,
         "membership": AS_LEARNER,
         "extensions": {
             "moodle": {
@@ -1081,6 +1104,7 @@ EVENTS_1_1: dict[str, dict[str, Any]] = {
             },
             "count": 1,
             "dateCreated": "2026-01-31T13:51:40.000Z",
+            "startedAtTime": "2026-01-31T13:51:40.000Z",
         },
         "eventTime": "2026-01-31T14:00:00.000Z",
         "edApp": MOODLE,
@@ -1092,7 +1116,7 @@ EVENTS_1_1: dict[str, dict[str, Any]] = {
             "scoreGiven": 82.5,
             "scoredBy": f"{W}/user/profile.php?id=4",
         },
-        "group": IN_MATHS,
+        "group": IN_MATHS_1_1,
         "membership": AS_INSTRUCTOR,
         "extensions": {
             "moodle": {

@@ -25,6 +25,8 @@ ROW_LEVEL = {
     # The object of these is found in the row: here a quiz, and a tagged blog entry.
     "(by modname)": "Assessment",
     "(tagged item: DigitalResource)": "WebPage",
+    # The log of this row tells no score.
+    r"\core\event\grade_deleted": "Attempt",
     r"\core\event\competency_comment_created": "DigitalResourceCollection",
     r"\block_comments\event\comment_created": "DigitalResourceCollection",
 }
@@ -77,7 +79,7 @@ def row(number: int, expected: dict[str, str]) -> dict[str, Any]:
         "origin": "web",
         "other": json.dumps(other),
         "module": json.dumps({**MODULE, "modname": modname}),
-        "object": json.dumps({"id": 7, "commentarea": "plan", "userid": LEARNER}),
+        "object": json.dumps({"id": 7, "commentarea": "plan", "userid": LEARNER, "first": True}),
     }
 
 

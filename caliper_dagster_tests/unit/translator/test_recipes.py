@@ -167,7 +167,7 @@ def test_an_empty_file_holds_no_recipes():
         ({"actor": "teacher"}, "actor"),
         ({"session": "begins"}, "session"),
         ({"other": "mode"}, "other"),
-        ({"extensions": "[colour]"}, "extensions: there is no 'colour'; there are change, "),
+        ({"extensions": "[colour]"}, "extensions: there is no 'colour'; there are assign_result, "),
         ({"derived": "[colours]"}, "derived: there is no 'colours'; there are feedback_items, "),
         ({"events": "['*event viewed']"}, "no event name"),
         ({"action_1_1": "[Viewed]"}, "action_1_1"),

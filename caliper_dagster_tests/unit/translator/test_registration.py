@@ -26,7 +26,10 @@ from caliper_dagster_tests.unit.translator.test_derived import EVERY
 from caliper_dagster_tests.unit.translator.variations import rows
 
 EVERYTHING = Render(
-    Iris(W), PersonOptions(names=True, identifiers=("SystemId", "EmailAddress")), free_text=True
+    Iris(W),
+    PersonOptions(names=True, identifiers=("SystemId", "EmailAddress")),
+    free_text=True,
+    course_categories=True,
 )
 
 WORDS = {
@@ -154,7 +157,7 @@ def test_an_entity_at_a_path_goes_by_the_table_of_its_record():
     assert path_function("WebPage", "course/user.php?id={relateduserid}").personal_record
     assert path_function("WebPage", "blog/index.php?userid={other.userid}").personal_record
     assert not path_function("WebPage", "course/info.php?id={courseid}").personal_record
-    assert path_function("Entity", "#x-{objectid}").texts == {"name": "by_table"}
+    assert path_function("Entity", "#x-{objectid}").texts["name"] == "by_table"
 
 
 @pytest.mark.parametrize(

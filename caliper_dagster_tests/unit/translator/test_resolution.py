@@ -104,8 +104,9 @@ def test_the_number_of_recipes_does_not_change_what_a_row_becomes():
     [
         ("course_module_viewed", "P03", "ViewEvent Viewed AssignableDigitalResource", PAGE),
         (
-            "course_module_instance_list_viewed", "P02", "NavigationEvent NavigatedTo WebPage",
-            f"{PAGE}#page-mod_zoom-thing-9",
+            "course_module_instance_list_viewed", "P02",
+            "NavigationEvent NavigatedTo DigitalResourceCollection",
+            f"{W}/mod/zoom/index.php?id=2",
         ),
         ("calls_list_viewed", "P02", "NavigationEvent NavigatedTo WebPage", None),
         ("edit_form_viewed", "P02", "NavigationEvent NavigatedTo WebPage", None),

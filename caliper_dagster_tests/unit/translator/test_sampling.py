@@ -40,6 +40,25 @@ def table(*rows: dict[str, Any]) -> pa.Table:
     return CALIPER_EVENTS.conform(pa.Table.from_pylist(list(rows)))
 
 
+OTHER = "https://moodle.example/user/profile.php?id=5"
+GROUP = "https://moodle.example/group/index.php?id=2&group=5"
+
+
+def as_sent(one: dict[str, Any]) -> dict[str, Any]:
+    """A row whose JSON is written as the translator writes it: without spaces, types first."""
+
+    def ordered(value: Any) -> Any:
+        if isinstance(value, list):
+            return [ordered(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        first = {"type": value["type"]} if "type" in value and "@context" not in value else {}
+        return first | {key: ordered(item) for key, item in value.items()}
+
+    text = json.dumps(ordered(json.loads(one["json"])), separators=(",", ":"))
+    return one | {"json": text}
+
+
 WITHOUT_EVENT = {"event_id": None, "event_type": None, "action": None, "profile": None}
 
 
@@ -111,6 +130,40 @@ def test_every_id_is_looked_at():
     assert (again.rows, again.problem.sentence) == (1, "the id occurs again")
     assert isinstance(again, Finding)
     assert again.event_name is None
+
+
+def test_the_types_of_all_rows_are_compared():
+    other = VIEW["object"] | {"type": "Document"}
+    rows = [row(n) for n in range(50)]
+    rows[20] = row(20, VIEW | {"object": other})
+    findings = sample_problems(table(*map(as_sent, rows)), per_type=1).findings
+    assert [(f.problem.sentence, f.rows, f.event_name) for f in findings] == [
+        ("a Document has the IRI of a WebPage", 1, None)
+    ]
+
+
+@pytest.mark.parametrize("assignee", [OTHER, {"type": "Person", "id": OTHER}])
+def test_the_assignees_of_all_rows_are_compared(assignee):
+    rows = [row(n, EVENT) for n in range(50)]
+    rows[20] = row(20, EVENT | {"object": EVENT["object"] | {"assignee": assignee}})
+    findings = sample_problems(table(*map(as_sent, rows)), per_type=1).findings
+    assert [(f.problem.sentence, f.rows) for f in findings] == [
+        ("the Attempt has two assignees", 1)
+    ]
+
+
+def test_references_are_checked_against_what_all_rows_describe():
+    group = {"type": "Group", "id": GROUP}
+    team = EVENT | {"object": EVENT["object"] | {"assignee": GROUP}}
+    rows = [
+        row(1, team),
+        *(row(n) for n in range(2, 40)),
+        row(40, VIEW | {"group": group}),
+        row(41),
+    ]
+    (finding,) = sample_problems(table(*map(as_sent, rows)), per_type=2).findings
+    assert finding.problem.sentence == "Attempt.assignee must be a Person, and references a Group"
+    assert (finding.problem.path, finding.log_id) == ("/object/assignee", 1)
 
 
 @pytest.mark.parametrize("version", ["v1p2", "v1p1"])

@@ -22,7 +22,7 @@ RAISED = 77_000_000_000
 """Added to every user id, so that none is mistaken for another number."""
 
 USERS = {"userid", "relateduserid", "realuserid", "authorid", "overrideby", "submitterid",
-         "useridto", "grader"}  # fmt: skip
+         "useridto", "grader", "parentuserid"}  # fmt: skip
 PERSONS = {"user", "realuser", "relateduser"}
 
 ALLOWED = {

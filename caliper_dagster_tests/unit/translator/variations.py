@@ -35,8 +35,16 @@ OBJECT: dict[str, Any] = {
     "maxscore": 4, "rawscore": 1, "options": ["an option"], "scale_item": "a scale word",
     "questionid": 4, "fraction": 0.5, "maxmark": 2.0,
     "submission": {"id": 3, "timecreated": 5},
-    "item": {"gradetype": 1, "grademax": 10},
-    "module": {"id": 36, "modname": "quiz", "activity": {"name": "an activity"}},
+    "item": {"gradetype": 1, "grademax": 10, "itemname": "a grade item"},
+    "itemname": "a grade item", "parentuserid": 21, "previousstate": 0, "lastgraded": 900,
+    "timesubmitted": 1_700_000_100, "preview": 1, "penalty": 1.5, "duedate": 1_700_000_000,
+    "samegradingas": {
+        "id": 900, "timecreated": 1_700_000_000, "eventname": r"\core\event\user_graded",
+    },
+    "module": {
+        "id": 36, "modname": "quiz", "activity": {"name": "an activity"}, "idnumber": "A-1",
+        "competencies": [{"id": 9, "name": "a competency"}],
+    },
     "attempt": {"table": "quiz_attempts", "id": 5, "attempt": 2, "userid": 21, "retry": 0},
     "answer": {"id": 3, "correct": 1, "response": "an answer"},
     "items": [
@@ -60,6 +68,13 @@ OTHER = {
     "submissionid": 7, "entryid": 5, "courseid": 3, "finalgrade": 5,
 }  # fmt: skip
 
+COMPETENCIES = [{"id": 9, "name": "a competency"}]
+COURSE = {
+    "id": 3, "fullname": "a course", "shortname": "a course", "idnumber": "C-3",
+    "startdate": 1_700_000_000, "enddate": 1_710_000_000, "competencies": COMPETENCIES,
+    "category": {"id": 4, "name": "a category", "idnumber": "K-4"},
+}  # fmt: skip
+
 DIFFERENCES: tuple[dict[str, Any], ...] = (
     {},
     {"anonymous": 1},
@@ -77,6 +92,20 @@ DIFFERENCES: tuple[dict[str, Any], ...] = (
     {"realuserid": 61, "unresolved": ["user:21", "course:3"]},
     {"userid": 21, "relateduserid": None},
     {"module": {"id": 36, "modname": "lti", "course": 3, "activity": ACTIVITY}},
+    {
+        "module": {
+            "id": 36,
+            "modname": "assign",
+            "activity": ACTIVITY,
+            "idnumber": "A-1",
+            "competencies": COMPETENCIES,
+        },
+        "course": COURSE,
+        "site": {"release": "4.5.6", "name": "a site"},
+        "objectid": 3,
+        "object": {**OBJECT, "idnumber": "G-7", "competencyid": 9},
+        "other": {**OTHER, "itemtype": "course_modules"},
+    },
 )
 
 

@@ -31,6 +31,7 @@ def test_the_standing_configuration_is_what_dagster_uses(tmp_path: Path) -> None
     with environment({"DAGSTER_HOME": str(tmp_path)}), open_instance() as instance:
         assert instance.get_concurrency_config().pool_config.default_pool_limit == 4
         assert instance.run_monitoring_enabled
+        assert instance.get_settings("run_monitoring")["max_runtime_seconds"] == 86_400
         assert instance.run_retries_enabled
         assert not instance.telemetry_enabled
         assert instance.python_log_level == "INFO"

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 
+import pyarrow.compute as pc
 import pytest
 import sqlalchemy as sa
 
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.expander import LogLifecycle, MoodleDatabase
-from caliper_dagster.expander.lookups.log_lifecycle import MODULE_EVENTS, ROLE_ASSIGNED
+from caliper_dagster.expander.lookups.log_lifecycle import (
+    LOGGED_IN_AS,
+    MODULE_EVENTS,
+    ROLE_ASSIGNED,
+)
 from caliper_dagster_tests.harness.handmade_site import LOG_ROW, server_tables, write
 
 CREATED, _, DELETED = MODULE_EVENTS
@@ -109,3 +114,22 @@ def test_ids_of_the_last_day_are_looked_at_again(tmp_path, log) -> None:
     add(log, {"id": 600_001, "eventname": DELETED, "objectid": 8, "other": "late"})
     assert (600_001, DELETED, "late") in told(log, storage)[0]
     assert storage.id_range_tables("log_lifecycle").ranges() == [(0, 250_000), (250_000, 500_000)]
+
+
+def test_a_range_that_an_earlier_release_stored_gets_what_it_lacks(tmp_path, log) -> None:
+    add(log, {"id": 6, "eventname": LOGGED_IN_AS, "userid": 2, "relateduserid": 9, "realuserid": 2})
+    storage = PartitionStore(str(tmp_path))
+    tables = storage.id_range_tables("log_lifecycle")
+    assert told(log, storage) == EVERYTHING
+    stored = tables.read(0, 250_000).drop_columns(["userid", "realuserid", "ip"])
+    earlier = stored.filter(pc.not_equal(stored["id"], 6).fill_null(True))
+    tables.write(0, 250_000, earlier.replace_schema_metadata(None))
+    engine = sa.create_engine(log, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM mdl_logstore_standard_log WHERE id = 3"))
+
+    for _ in range(2):
+        with MoodleDatabase.open(log) as database:
+            (row,) = LogLifecycle(database, tables).logged_in_as(0)
+        assert (row["id"], row["userid"], row["realuserid"]) == (6, 9, 2)
+        assert told(log, storage) == EVERYTHING

@@ -12,6 +12,7 @@ import pytest
 from caliper_dagster.core.frames import MOODLE_LOG
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
+from caliper_dagster_tests.harness.handmade_site import Site
 
 FIRST = Hour(492_000)
 HOURS = HourRange(FIRST, FIRST + 2)
@@ -75,3 +76,76 @@ def test_session_of_the_hour_before(
 
     assert alone == together
     assert alone[-1] == expected
+
+
+AS = r"\core\event\user_loggedinas"
+MANAGER, LEARNER = 7, 5
+
+
+def as_learner(second: int, **others: object) -> dict[str, object]:
+    """The manager logs in as the learner."""
+    row = click(IN, second, userid=MANAGER, relateduserid=LEARNER, realuserid=MANAGER)
+    return {**row, "eventname": AS, **others}
+
+
+@pytest.mark.parametrize(
+    ("rows", "log_ins"),
+    [
+        pytest.param(
+            [click(IN, 5, MANAGER), click(IN, 10), as_learner(20), click(OUT, 30), click(PAGE, 40)],
+            [1, 2, 1, 1, 2],
+            id="the real user logs out, and the learner's session goes on",
+        ),
+        pytest.param(
+            [click(IN, 5, MANAGER), as_learner(20), click(OUT, 30), click(PAGE, 40, MANAGER)],
+            [1, 1, 1, None],
+            id="with it the real user's session ends",
+        ),
+        pytest.param(
+            [click(IN, 5, MANAGER), click(PAGE, 20, realuserid=MANAGER), click(OUT, 3700)],
+            [1, 1, 1],
+            id="any row as the learner tells it, also of the hour before",
+        ),
+        pytest.param(
+            [as_learner(20), click(IN, 25), click(OUT, 30)],
+            [None, 2, 2],
+            id="the learner logged in since",
+        ),
+        pytest.param(
+            [as_learner(20, ip="192.0.2.9"), click(IN, 10), click(OUT, 30)],
+            [1, None, 1],
+            id="at another address",
+        ),
+        pytest.param(
+            [click(IN, 10), as_learner(20), click(OUT, 30), click(OUT, 3700)],
+            [1, None, None, 1],
+            id="one log-out for each time",
+        ),
+        pytest.param(
+            [click(IN, 5, MANAGER), as_learner(20), click(IN, 25, MANAGER), click(OUT, 30),
+             click(PAGE, 3700, MANAGER)],
+            [1, 1, 3, 3, 3],
+            id="a session that the real user began since goes on",
+        ),
+    ],
+)  # fmt: skip
+def test_log_out_of_who_is_logged_in_as_another(
+    tmp_path: Path, rows: list[dict[str, object]], log_ins: list[int | None]
+) -> None:
+    rows = sorted(rows, key=lambda row: int(str(row["timecreated"])))
+    alone, together = sessions(tmp_path, *rows)
+
+    assert alone == together == log_ins
+
+
+def test_the_log_out_names_the_real_user(tmp_path: Path) -> None:
+    site = Site(tmp_path / "moodle.db")
+    site.add("user", {"id": LEARNER, "username": "ada"}, {"id": MANAGER, "username": "eve"})
+    site.log(as_learner(20), click(OUT, 30), click(OUT, 40))
+
+    _, as_other, own = site.expand()
+
+    assert as_other["realuserid"] is None, "the log's own columns stay as they are"
+    assert as_other["realuser"]["username"] == "eve"
+    assert as_other["user"]["username"] == "ada"
+    assert own["realuser"] is None

@@ -277,7 +277,7 @@ def test_notes_have_no_subject_and_an_enrolment_that_ended_is_told_by_its_row(ex
     assert blog["object"]["subject"] == "My day"
     assert enrolment["object"] == {
         "table": "user_enrolments", "id": 4, "enrolid": 2, "status": 0, "timestart": 10,
-        "timeend": 0,
+        "timeend": 0, "timecreated": 0, "timemodified": 0, "enrol": None,
     }  # fmt: skip
 
 

@@ -1,0 +1,86 @@
+"""Values that cannot be read: text that is not UTF-8, and times that are none.
+
+The row leaves without them, and its column ``unresolved`` names them, such as ``course.fullname``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from caliper_dagster.core.hours import LAST_TIME
+from caliper_dagster.expander.bulk_read import REPLACEMENT
+from caliper_dagster.expander.log_rows import LogRows
+from caliper_dagster.expander.record_columns import Integers
+
+_TEXT_COLUMNS = ("eventname", "component", "action", "target", "objecttable", "crud", "origin")
+_RECORD_COLUMNS = ("user", "realuser", "relateduser", "course", "module", "object", "site")
+_WITH_TIMES = ("course", "module", "object")
+_LONG_DIGITS = 12
+"""A Unix time of seconds has fewer digits."""
+_TIME = re.compile(r"time|date|deadline|available|start|end|opening|closing")
+
+
+def note(rows: LogRows, columns: Mapping[str, pa.DictionaryArray]) -> None:
+    """Add the values that cannot be read to the unresolved references of the rows.
+
+    Args:
+        rows: the log rows.
+        columns: the record columns.
+    """
+    for name in _TEXT_COLUMNS:
+        values, codes = rows.texts(name)
+        wrong = [REPLACEMENT in value for value in values]
+        if any(wrong):
+            rows.add_unresolved(name, np.flatnonzero(np.array(wrong)[codes]))
+    addresses = pc.match_substring(rows.log["ip"], REPLACEMENT).fill_null(False)
+    rows.add_unresolved("ip", np.flatnonzero(addresses.to_numpy()))
+    for name in _RECORD_COLUMNS:
+        texts = columns[name].dictionary
+        suspects = np.flatnonzero(pc.match_substring(texts, REPLACEMENT))
+        if name in _WITH_TIMES:
+            suspects = np.union1d(suspects, _with_long_numbers(texts))
+        codes = columns[name].indices.fill_null(-1).to_numpy()
+        for code in suspects.tolist():
+            positions = np.flatnonzero(codes == code)
+            for path in dict.fromkeys(_unreadable(orjson.loads(texts[code].as_py()), name)):
+                rows.add_unresolved(path, positions)
+
+
+def _with_long_numbers(texts: pa.StringArray) -> Integers:
+    """The indices of the texts in which :data:`_LONG_DIGITS` digits follow each other."""
+    _, offsets, data = texts.buffers()
+    if data is None:
+        return np.zeros(0, dtype=np.int64)
+    # Of a place and the next so many, whether all are digits.
+    digits = np.frombuffer(data, dtype=np.uint8) - ord("0") < 10
+    for step in (1, 2, 4, _LONG_DIGITS - 8):
+        digits = digits[:-step] & digits[step:]
+    places = np.flatnonzero(digits)
+    starts = np.frombuffer(offsets, dtype=np.int32)[: len(texts) + 1]
+    return np.unique(np.searchsorted(starts, places, side="right") - 1)
+
+
+def _unreadable(value: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - any JSON value
+    """The paths of the values that cannot be read."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _unreadable(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for item in value:
+            yield from _unreadable(item, path)
+    elif isinstance(value, str):
+        if REPLACEMENT in value:
+            yield path
+    elif isinstance(value, int | float) and value > LAST_TIME and _TIME.search(_last(path)):
+        yield path
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]

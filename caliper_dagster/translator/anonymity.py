@@ -1,0 +1,99 @@
+"""Anonymous forms of the entities of anonymous rows (1.2 Anonymous Entities).
+
+Whoever can read Moodle's tables finds the actor of an anonymous row by the id of one record that
+the actor owns: an attempt, a response, a document. So in these rows such an entity has the id of
+its type and keeps only what leads to no record.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from caliper_dagster.caliper.entities import (
+    Annotation,
+    Attempt,
+    Comment,
+    Entity,
+    Frame,
+    Membership,
+    Message,
+    Organization,
+    Person,
+    Rating,
+    Response,
+    Result,
+    Score,
+    SoftwareApplication,
+)
+from caliper_dagster.caliper.vocabulary import TERM
+from caliper_dagster.translator.derived import DerivedEvent
+from caliper_dagster.translator.entities.activities import MODULE_TYPES
+from caliper_dagster.translator.entities.registry import Render
+from caliper_dagster.translator.identity import ANONYMOUS_PERSON
+
+INSTITUTIONAL_TABLES = frozenset({"course", "course_modules", "course_sections", *MODULE_TYPES})
+"""Object tables whose records belong to no person; those of every other table may."""
+
+_PERSONAL = (
+    Annotation, Attempt, Comment, Frame, Membership, Message, Person, Rating, Response, Result,
+    Score,
+)  # fmt: skip
+"""Types of which each entity belongs to one person, wherever it stands. A Frame is a page of an
+attempt."""
+
+_KEPT = (
+    "assignable", "assignee", "attempt", "maxResultScore", "maxScore", "organization",
+    "resultScore", "roles", "scoreGiven", "selections", "status", "value", "values",
+)  # fmt: skip
+_REFERENCES = {"attempt": f"{TERM}Attempt", "assignee": f"{TERM}Person"}
+_PAGE = re.compile(r".*/(mod/[a-z0-9_]+|course)/view\.php\?id=[0-9]+(#page)?")
+
+
+def anonymous_form(entity: Entity) -> Entity:
+    """The entity without its id and all that leads to its record."""
+    if isinstance(entity, Person):
+        return ANONYMOUS_PERSON
+    if isinstance(entity, Organization | SoftwareApplication):
+        return entity
+    kept = {name: _kept(name, getattr(entity, name, None)) for name in _KEPT}
+    whole = getattr(entity, "isPartOf", None)
+    if isinstance(whole, str) and _PAGE.fullmatch(whole):
+        kept["isPartOf"] = whole
+    cls = type(entity)
+    fields = {name: value for name, value in kept.items() if value is not None}
+    return cls(id=f"{TERM}{cls.__name__}", **fields)
+
+
+def _kept(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever a property holds
+    if isinstance(value, _PERSONAL):
+        return anonymous_form(value)
+    if isinstance(value, str) and name in _REFERENCES:
+        return _REFERENCES[name]
+    return value
+
+
+def anonymised(function: Callable[..., Entity | None]) -> Callable[..., Entity | None]:
+    """An entity function whose entities are all in their anonymous form."""
+
+    def made(render: Render, *values: object) -> Entity | None:
+        entity = function(render, *values)
+        return None if entity is None else anonymous_form(entity)
+
+    return made
+
+
+def anonymous_event(event: DerivedEvent) -> DerivedEvent:
+    """A derived event of an anonymous row: what belongs to a person is anonymous."""
+    return replace(
+        event,
+        object=_personal_form(event.object),
+        generated=event.generated and _personal_form(event.generated),
+        target=event.target and _personal_form(event.target),
+    )
+
+
+def _personal_form(entity: Entity) -> Entity:
+    return anonymous_form(entity) if isinstance(entity, _PERSONAL) else entity
