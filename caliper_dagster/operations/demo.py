@@ -24,7 +24,6 @@ from caliper_dagster.embedded import event_store as embedded
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.emitter import HttpDestination
 
-FOLDER = ".demo"
 HOURS = 24
 
 # One more hour at each end: the hour in progress, and the hour before the first one shown.

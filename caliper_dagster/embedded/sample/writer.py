@@ -60,11 +60,6 @@ class SampleSummary:
         """The first hour with log rows."""
         return self.hours.start
 
-    @property
-    def last_hour(self) -> Hour:
-        """The last hour with log rows; it is in progress when the log ends now."""
-        return self.hours.end + -1
-
 
 def write_sample(
     path: str | os.PathLike[str],

@@ -41,7 +41,7 @@ class BatchRecord:
         http_status: status of the answer; None for a destination without HTTP.
         sent_at: when it was sent last, in milliseconds since 1970, UTC.
         answered_at: when the answer came, in the same unit.
-        error: the destination's words when it refused.
+        error: the destination's message if it rejected the event.
         mapping_revision: revision under which the events were made (``core.revisions``).
         fingerprints: the events in the batch, in their order.
     """

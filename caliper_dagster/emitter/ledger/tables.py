@@ -34,7 +34,7 @@ BATCHES = sa.Table(
     sa.Column("http_status", sa.Integer),
     sa.Column("sent_at", sa.BigInteger, nullable=False, comment="milliseconds since 1970, UTC"),
     sa.Column("answered_at", sa.BigInteger, nullable=False, comment="milliseconds since 1970, UTC"),
-    sa.Column("error", sa.Text, comment="words of the event store, when it refused"),
+    sa.Column("error", sa.Text, comment="message of the event store if it rejected the event"),
     sa.Column(
         "mapping_revision",
         sa.Integer,

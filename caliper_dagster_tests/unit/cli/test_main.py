@@ -26,7 +26,10 @@ WRONG = {
     "no site": ({"MOODLE_WWWROOT": ""}, "MOODLE_WWWROOT is not set"),
     "no event store": ({"CALIPER_EVENT_STORE_URL": ""}, "CALIPER_EVENT_STORE_URL is not set"),
     "event store down": (
-        {"CALIPER_EVENT_STORE_URL": "http://127.0.0.1:9/caliper?token=secret-token"},
+        {
+            "CALIPER_EVENT_STORE_URL": "http://127.0.0.1:9/caliper?token=secret-token",
+            "CALIPER_ATTEMPTS": "1",
+        },
         "check CALIPER_EVENT_STORE_URL",
     ),
     "wrong key": ({"CALIPER_API_KEY": "secret-key"}, "check CALIPER_API_KEY"),

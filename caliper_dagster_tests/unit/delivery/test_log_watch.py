@@ -228,8 +228,12 @@ def test_many_scattered_hours_are_taken_in_several_looks(tmp_path: Path) -> None
     site.now = float((HOUR + number).start)
     site.take(HourRange(HOUR, HOUR + number))
     site.hours()
-    for nth in range(0, number, 2):
-        site.log(HOUR + nth, first=1000 + nth)
+    grown = [
+        row
+        for nth in range(0, number, 2)
+        for row in log_rows(1, 1000 + nth, timecreated=(HOUR + nth).start + 30)
+    ]
+    write(site.url, site.metadata, LOG, grown)
     assert [len(site.hours()) for _ in range(3)] == [MAX_RUNS_PER_LOOK, 10, 0]
 
 

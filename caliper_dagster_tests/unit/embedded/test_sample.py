@@ -177,7 +177,7 @@ def test_times_lie_in_the_range_and_no_hour_is_empty(db, summary):
     assert max(times) < END.timestamp()
     assert set(hours) == set(range(START // 3600, int(END.timestamp()) // 3600 + 1))
     assert summary.first_hour == Hour.of(START)
-    assert summary.last_hour == Hour.of(END.timestamp())
+    assert summary.hours.end == Hour.of(END.timestamp()) + 1
 
 
 def test_evenings_are_busier_than_nights(db):
@@ -190,7 +190,7 @@ def test_evenings_are_busier_than_nights(db):
 def test_the_log_ends_now_by_default(tmp_path):
     before = datetime.now(UTC).timestamp()
     summary = write_sample(tmp_path / "now", students=2, hours=3)
-    assert Hour.of(before) + -1 <= summary.last_hour <= Hour.of(datetime.now(UTC).timestamp())
+    assert Hour.of(before) <= summary.hours.end <= Hour.of(datetime.now(UTC).timestamp()) + 1
     with closing(sqlite3.connect(summary.path)) as connection:
         newest = connection.execute("SELECT MAX(timecreated) FROM mdl_logstore_standard_log")
         assert newest.fetchone()[0] <= datetime.now(UTC).timestamp()

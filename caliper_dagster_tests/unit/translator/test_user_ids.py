@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -74,6 +75,7 @@ def raised(value: Any, key: str = "") -> Any:
     )
 
 
+@cache
 def tainted() -> list[dict[str, Any]]:
     found = []
     for row in rows(EVERY.values()):
