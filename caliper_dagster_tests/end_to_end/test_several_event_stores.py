@@ -7,7 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,7 @@ from caliper_dagster.emitter import Ledger
 from caliper_dagster.operations import backfill
 from caliper_dagster.operations.runner import RunContext
 from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.event_store_proxy import EventStoreProxy
 from caliper_dagster_tests.harness.hostile_store import closed_port
 from caliper_dagster_tests.harness.paths import ROOT
 from caliper_dagster_tests.harness.sample_installation import (
@@ -154,6 +155,26 @@ def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
             yield found
 
 
+@pytest.fixture
+def slow_is_held(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The slow event store gets no envelope until the run no longer waits for it."""
+    with EventStoreProxy(str(stores.file["slow"]["url"])) as proxy:
+        stores.write(slow={"url": proxy.url, "timeout": 300})
+        stop_slow = fan_out.SlowStorePolicy.stop_slow
+
+        def stop_and_release(
+            policy: fan_out.SlowStorePolicy, parts: Collection[fan_out._StoreThread]
+        ) -> None:
+            stop_slow(policy, parts)
+            if any(part.store.name == "slow" and part.stop.is_set() for part in parts):
+                proxy.release()
+
+        monkeypatch.setattr(fan_out.SlowStorePolicy, "stop_slow", stop_and_release)
+        proxy.hold()
+        yield
+
+
+@pytest.mark.usefixtures("slow_is_held")
 def test_one_fine_one_slow_one_down_and_the_others_catch_up_by_themselves(stores: Stores) -> None:
     failed = stores.site.run(CHAIN_JOB, HOURS)
     (failure,) = (event for event in failed.all_events if event.is_step_failure)
