@@ -22,6 +22,7 @@ from caliper_dagster.expander.record_columns import Integers
 _TEXT_COLUMNS = ("eventname", "component", "action", "target", "objecttable", "crud", "origin")
 _RECORD_COLUMNS = ("user", "realuser", "relateduser", "course", "module", "object", "site")
 _WITH_TIMES = ("course", "module", "object")
+_REPLACEMENT = REPLACEMENT.encode()
 _LONG_DIGITS = 12
 """A Unix time of seconds has fewer digits."""
 _TIME = re.compile(r"time|date|deadline|available|start|end|opening|closing")
@@ -43,7 +44,9 @@ def note(rows: LogRows, columns: Mapping[str, pa.DictionaryArray]) -> None:
     rows.add_unresolved("ip", np.flatnonzero(addresses.to_numpy()))
     for name in _RECORD_COLUMNS:
         texts = columns[name].dictionary
-        suspects = np.flatnonzero(pc.match_substring(texts, REPLACEMENT))
+        suspects = np.zeros(0, dtype=np.int64)
+        if _REPLACEMENT in (texts.buffers()[2] or pa.py_buffer(b"")).to_pybytes():
+            suspects = np.flatnonzero(pc.match_substring(texts, REPLACEMENT))
         if name in _WITH_TIMES:
             suspects = np.union1d(suspects, _with_long_numbers(texts))
         codes = columns[name].indices.fill_null(-1).to_numpy()

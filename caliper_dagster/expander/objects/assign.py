@@ -193,7 +193,7 @@ def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttemp
     ):
         grades.setdefault((grade["assignment"], grade["userid"]), []).append(grade)
 
-    def find(assignment: int, user: int, time: int, _: float | None) -> Record | None:
+    def find(assignment: int, user: int, time: int, _: object) -> Record | None:
         given = [grade for grade in grades.get((assignment, user), []) if _was_given(grade, time)]
         if not given:
             return None

@@ -166,7 +166,7 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     attempts = _Attempts(lookup, zip(rows, as_of, strict=True))
     history = _FinalGrades(lookup, zip(rows, item_ids, strict=True))
     last_rows = _last_rows(lookup.database, rows)
-    penalties = lookup.by_id("grade_grades", ("id", "deductedmark"), [row.id for row in rows])
+    penalties = _penalties(lookup, rows)
     records: list[Record | None] = []
     for row, id_, item in zip(rows, item_ids, as_of, strict=True):
         if item is None:
@@ -180,38 +180,45 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
         }
         last = last_rows.get(row.id) if row.event == _DELETED else row
         if last is not None:
-            record["attempt"] = attempts.graded(item, last)
+            if item.of_attempts:
+                record["attempt"] = attempts.graded(item, last)
             if row.event == _DELETED:
                 record["lastgraded"] = last.log_id
-        if penalty := penalties.get(row.id, {}).get("deductedmark"):
-            record["deductedmark"] = penalty
+        if row.id in penalties:
+            record["deductedmark"] = penalties[row.id]
         records.append(history.with_final_grade(record, row))
     return records
+
+
+def _penalties(lookup: Lookup, rows: Sequence[LogReference]) -> dict[int, float]:
+    """What was deducted from each grade; ``grade_grades`` has the column since Moodle 5.0."""
+    if "deductedmark" not in lookup.database.columns("grade_grades"):
+        return {}
+    records = lookup.by_id("grade_grades", ("id", "deductedmark"), [row.id for row in rows])
+    return {id_: row["deductedmark"] for id_, row in records.items() if row["deductedmark"]}
 
 
 def _last_rows(database: MoodleDatabase, rows: Sequence[LogReference]) -> dict[int, LogReference]:
     """The last row that tells each grade which was deleted, by the grade's id."""
     deleted = {row.id: row for row in rows if row.event == _DELETED and row.id}
-    graded = database.records(
+    last: dict[int, int] = {}
+    for told in database.records(
         "logstore_standard_log",
-        ("id", "objectid", "courseid", "timecreated", "other"),
-        {
-            "courseid": {row.course for row in deleted.values()},
-            "objectid": deleted,
-        },
+        ("id", "objectid"),
+        {"courseid": {row.course for row in deleted.values()}, "objectid": deleted},
         "anonymous = 0 AND eventname = :graded",
         graded=_GRADED,
-    )
-    last: dict[int, Record] = {}
-    for found in sorted(graded, key=lambda record: record["id"]):
-        if found["id"] < deleted[found["objectid"]].log_id:
-            last[found["objectid"]] = found
+    ):
+        if told["id"] < deleted[told["objectid"]].log_id:
+            last[told["objectid"]] = max(told["id"], last.get(told["objectid"], 0))
+    # The event data is long, and only that of the last row is needed.
+    columns = ("id", "objectid", "timecreated", "other")
     references = {}
-    for id_, found in last.items():
-        other = decode(found["other"] or "")
-        references[id_] = deleted[id_]._replace(
-            log_id=found["id"],
-            time=found["timecreated"],
+    for row in database.records("logstore_standard_log", columns, {"id": last.values()}):
+        other = decode(row["other"] or "")
+        references[row["objectid"]] = deleted[row["objectid"]]._replace(
+            log_id=row["id"],
+            time=row["timecreated"],
             other=other if isinstance(other, dict) else {},
         )
     return references
@@ -247,12 +254,7 @@ class _Attempts:
         if not item.of_attempts or item.activity is None or not row.learner:
             return None
         module, instance = item.activity
-        grade = row.other.get("finalgrade")
-        try:
-            value = float(grade) if grade is not None else None
-        except (TypeError, ValueError):
-            value = None
-        return self._finders[module](instance, row.learner, row.time, value)
+        return self._finders[module](instance, row.learner, row.time, row.other.get("finalgrade"))
 
 
 class _FinalGrades:

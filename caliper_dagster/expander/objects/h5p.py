@@ -126,7 +126,7 @@ def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttemp
     attempts = _Attempts(lookup, pairs)
     activities = lookup.by_id("h5pactivity", ("id", "grademethod"), {pair[0] for pair in pairs})
 
-    def find(activity: int, user: int, time: int, _: float | None) -> Record | None:
+    def find(activity: int, user: int, time: int, _: object) -> Record | None:
         method = _METHODS.get(activities.get(activity, {}).get("grademethod", 1))
         attempt = graded_attempt(
             method or GradingMethod.HIGHEST,

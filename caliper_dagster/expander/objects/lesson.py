@@ -128,7 +128,7 @@ def graded(lookup: Lookup, pairs: Iterable[_Pair]) -> FindGradedAttempt:
     attempts = _Attempts(lookup, pairs)
     lessons = lookup.by_id("lesson", ("id", "retake", "usemaxgrade"), {pair[0] for pair in pairs})
 
-    def find(lesson: int, user: int, time: int, _: float | None) -> Record | None:
+    def find(lesson: int, user: int, time: int, _: object) -> Record | None:
         grades = attempts.grades((lesson, user), time)
         return graded_attempt(
             _method(lessons.get(lesson, {})),

@@ -83,9 +83,9 @@ LoadedRecords = Sequence[Record | None]
 """The record of each row, None where there is none."""
 Load = Callable[[Lookup, Sequence[LogReference]], LoadedRecords]
 LoadById = Callable[[Lookup, Iterable[int]], Mapping[int, Record]]
-FindGradedAttempt = Callable[[int, int, int, float | None], Record | None]
-"""The attempt that a grade comes from: of (activity's id, user's id, Unix time, the grade where it
-is known). None where it comes from none, or from one that is not known."""
+FindGradedAttempt = Callable[[int, int, int, Any], Record | None]
+"""The attempt that a grade comes from: of (activity's id, user's id, Unix time, the grade as the
+event data has it). None where it comes from none, or from one that is not known."""
 
 
 def by_objectid(row: LogReference) -> int:

@@ -244,7 +244,7 @@ def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttemp
     )
     finished = _FinishedAttempts(lookup, pairs)
 
-    def find(quiz: int, user: int, time: int, grade: float | None) -> Record | None:
+    def find(quiz: int, user: int, time: int, grade: object) -> Record | None:
         record = quizzes.get(quiz, {})
         method = _METHODS.get(record.get("grademethod") or 1, GradingMethod.HIGHEST)
         candidates = finished.at(quiz, user, time)
@@ -257,9 +257,18 @@ def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttemp
     return find
 
 
-def _with_grade(candidates: list[_Candidate], quiz: Record, grade: float | None) -> Record | None:
+def _number(value: object) -> float | None:
+    """A grade as event data has it, often as text."""
+    try:
+        return None if value is None else float(str(value))
+    except ValueError:
+        return None
+
+
+def _with_grade(candidates: list[_Candidate], quiz: Record, told: object) -> Record | None:
     """The attempt that a highest grade comes from, where deleted attempts may have had it."""
     scale = (quiz.get("grade") or 0) / quiz["sumgrades"] if quiz.get("sumgrades") else 0
+    grade = _number(told)
     if grade is not None:
         for one in candidates:
             if one.points is not None and abs(one.points * scale - grade) < _PRECISION:

@@ -319,7 +319,7 @@ def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttemp
         "scorm", ("id", "whatgrade", "grademethod", "maxattempt"), {pair[0] for pair in pairs}
     )
 
-    def find(scorm: int, user: int, time: int, _: float | None) -> Record | None:
+    def find(scorm: int, user: int, time: int, _: object) -> Record | None:
         package = packages.get(scorm, {})
         limit = package.get("maxattempt") or 0
         attempts = [n for n in tracks.begun(scorm, user, time) if not limit or n <= limit]

@@ -64,7 +64,7 @@ def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttemp
     ):
         by_pair.setdefault((record["workshopid"], record["authorid"]), []).append(record)
 
-    def find(workshop: int, user: int, time: int, _: float | None) -> Record | None:
+    def find(workshop: int, user: int, time: int, _: object) -> Record | None:
         made = [row for row in by_pair.get((workshop, user), []) if row["timecreated"] <= time]
         return {"table": "workshop_submissions", **made[-1]} if made else None
 
