@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from caliper_dagster_tests.harness import moodle_dump, servers, services
@@ -50,6 +51,8 @@ def bucket(object_store: services.ObjectStore, monkeypatch: pytest.MonkeyPatch) 
     """A fresh, empty bucket, to which this process has the keys: its ``CALIPER_STORAGE``."""
     for name, value in object_store.environment.items():
         monkeypatch.setenv(name, value)
+    # A file system that an earlier test made would still go to that test's server.
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
     return object_store.create_bucket()
 
 

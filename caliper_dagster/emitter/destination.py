@@ -27,6 +27,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
+import orjson
+
 from caliper_dagster.core.errors import DeliveryError
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.emitter.envelopes import context_iri, envelope
@@ -103,6 +105,10 @@ class Request:
     caliper_version: str
     events: Sequence[memoryview]
     send_time: datetime
+
+    def event_ids(self) -> frozenset[str]:
+        """The ids of the events, read from their JSON."""
+        return frozenset(orjson.loads(event)["id"] for event in self.events)
 
     def envelope(self) -> bytes:
         """The events as a Caliper envelope."""

@@ -15,7 +15,7 @@ import html
 import re
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ import requests
 import urllib3
 
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
+from caliper_dagster.emitter.answer_body import is_page, says_not_kept
 from caliper_dagster.emitter.destination import Answer, DestinationLimits, Meaning, Request
 from caliper_dagster.emitter.store_words import (
     HIDDEN,
@@ -48,8 +49,8 @@ _BATCH_BYTES = SettingName("CALIPER_BATCH_BYTES")
 _BATCH_SIZE = SettingName("CALIPER_BATCH_SIZE")
 _VERSION = SettingName("CALIPER_VERSION")
 
-_MAX_BODY = 65_536
-"""Bytes of a response that are read; nothing longer is expected of an event store."""
+_MAX_BODY = 1_048_576
+"""Bytes of a response that are read. The longest that is expected are the ids of an envelope."""
 
 _GZIP_LEVEL = 6
 _ABOUT_THE_KEY = {401, 403}
@@ -58,7 +59,8 @@ _SHORTEST_SECRET = 4
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _TRANSIENT = frozenset({408, 425, 429})
-_CONTENT = frozenset({400, 422})
+_CONFLICT = 409
+_CONTENT = frozenset({400, _CONFLICT, 422})
 _TOO_LARGE = 413
 _WITHOUT_CONFIGURATION = frozenset({400, 404, 405, 406, 410, 411, 415, 422, 501})
 
@@ -68,6 +70,7 @@ class _Response:
     status: int
     body: bytes
     retry_after: float | None = None
+    content_type: str = ""
 
 
 class HttpDestination:
@@ -154,21 +157,59 @@ class HttpDestination:
         self._of_thread = threading.local()
 
     def send(self, request: Request) -> Answer:
-        """Post one envelope, once; see `Destination`."""
-        return self.post(request.envelope())
+        """Post one envelope, once; see `Destination`.
 
-    def post(self, body: bytes) -> Answer:
+        A 409 says that the ids are known already: of one event alone, that is accepted.
+        """
+        answer = self.post(request.envelope(), request.event_ids)
+        if answer.status == _CONFLICT and len(request.events) == 1:
+            return Answer(Meaning.ACCEPTED, _CONFLICT)
+        return answer
+
+    def post(self, body: bytes, event_ids: Callable[[], Collection[str]] = frozenset) -> Answer:
         """Post a body that is an envelope, once.
 
-        Any 2xx means that the endpoint has received the envelope; Caliper gives it no further
-        meaning (1.2 "HTTP Responses"). A redirect is a refusal.
+        A 2xx means that the endpoint has received the envelope (1.2 "HTTP Responses"), unless its
+        body says otherwise (``answer_body``). A redirect is a refusal, and so is a page.
+
+        Args:
+            body: the envelope.
+            event_ids: returns the ids of its events.
         """
         response = self._exchange("POST", body)
         if isinstance(response, Answer):
             return response
-        if 200 <= response.status < 300:
-            return Answer(Meaning.ACCEPTED, response.status)
-        return self._refusal(response, body)
+        if not 200 <= response.status < 300:
+            return self._refusal(response, body)
+        if is_page(response.content_type, response.body):
+            return self._page(response.status)
+        if says_not_kept(response.status, response.body, event_ids):
+            return self._not_kept(response, body)
+        return Answer(Meaning.ACCEPTED, response.status)
+
+    def _page(self, status: int) -> Answer:
+        return Answer(
+            Meaning.REFUSED,
+            status=status,
+            sentence=Sentence(
+                f"The event store at {self._address} answered {status} with an HTML page: check ",
+                _URL,
+                ".",
+            ),
+        )
+
+    def _not_kept(self, response: _Response, sent: bytes) -> Answer:
+        words = self._words(response.body, sent)
+        answered = f"answered {response.status}" + (f" ({words})" if words else "")
+        return Answer(
+            Meaning.REJECTED,
+            status=response.status,
+            words=words,
+            sentence=Sentence(
+                f"The event store at {self._address} {answered}, and says that it did not keep "
+                "all events."
+            ),
+        )
 
     def limits(self) -> DestinationLimits | None:
         """Ask a 1.2 endpoint for its configuration ("Configuration Information").
@@ -220,7 +261,10 @@ class HttpDestination:
                 verify=self._verify,
             ) as response:
                 return _Response(
-                    response.status_code, _read(response), _retry_after(response.headers)
+                    response.status_code,
+                    _read(response),
+                    _retry_after(response.headers),
+                    response.headers.get("Content-Type", ""),
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             return self._no_response(error)
@@ -438,6 +482,7 @@ _REMEDIES: Mapping[int, tuple[str, ...]] = {
     404: ("check ", _URL),
     405: ("it accepts no envelopes there, check ", _URL),
     407: ("check the proxy that HTTP_PROXY or HTTPS_PROXY names",),
+    409: ("it has events with these ids already",),
     410: ("check ", _URL),
     413: ("the envelope is too large for it, lower ", _BATCH_BYTES, " or ", _BATCH_SIZE),
     415: ("it accepts no JSON there, check ", _URL, ", or no gzip, check ", _GZIP),

@@ -74,15 +74,20 @@ def examine(sites: Iterable[Settings], *, fix_modes: bool = False) -> Iterator[F
         fix_modes: also take the right to read stored files from other accounts.
     """
     sites = tuple(sites)
+    reported: set[str] = set()
     for settings in sites:
         for finding in _examine(settings):
+            reported.add(finding.text)
             yield replace(finding, site=settings.site)
-    yield from _guarded("Dagster", _dagster)
-    yield from _guarded("File modes", partial(_file_modes, sites, fix=fix_modes))
+    modes = partial(_file_modes, sites, fix=fix_modes)
+    shared: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...]
+    shared = ("Dagster", _dagster), ("File modes", modes)
+    for subject, look in shared:
+        yield from _unreported(_guarded(subject, look), reported)
 
 
 def _examine(settings: Settings) -> Iterator[Finding]:
-    """The findings about one site; an error that several checks meet is one finding."""
+    """The findings about one site."""
     reported: set[str] = set()
     for subject, look in (
         ("Site address", _site),
@@ -92,10 +97,15 @@ def _examine(settings: Settings) -> Iterator[Finding]:
         ("Ledger", _ledger),
         ("Mapping", _mapping),
     ):
-        for finding in _guarded(subject, partial(look, settings)):
-            if finding.verdict is not Verdict.BROKEN or finding.text not in reported:
-                yield finding
-                reported.add(finding.text)
+        yield from _unreported(_guarded(subject, partial(look, settings)), reported)
+
+
+def _unreported(findings: Iterable[Finding], reported: set[str]) -> Iterator[Finding]:
+    """The findings without errors that were reported: what several checks meet is one finding."""
+    for finding in findings:
+        if finding.verdict is not Verdict.BROKEN or finding.text not in reported:
+            yield finding
+            reported.add(finding.text)
 
 
 def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

@@ -111,13 +111,16 @@ AT_RUN = {
         {"CALIPER_EVENT_STORE_URL": "{store}/caliper/none?key=hush-token%2F3"},
     ),
     "wrong key": event_store(
-        "The event store at {store}/caliper answered 401 (", CALIPER_API_KEY=WRONG_KEY
+        "The event store at {store}/caliper answered 401: check CALIPER",
+        CALIPER_API_KEY=WRONG_KEY,
     ),
     "no key": event_store(
-        "The event store at {store}/caliper answered 401 (", CALIPER_API_KEY=None
+        "The event store at {store}/caliper answered 401: check CALIPER",
+        CALIPER_API_KEY=None,
     ),
     "wrong authentication scheme": event_store(
-        "The event store at {store}/caliper answered 401 (", CALIPER_AUTH_SCHEME="none"
+        "The event store at {store}/caliper answered 401: check CALIPER",
+        CALIPER_AUTH_SCHEME="none",
     ),
     "key of strange characters": event_store(
         "CALIPER_API_KEY holds a character", CALIPER_API_KEY=f"{WRONG_KEY}\n€"
