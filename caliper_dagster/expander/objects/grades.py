@@ -151,7 +151,8 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
 
     ``item`` is a record of :func:`items`; ``module`` a record of the column ``module``, None for an
     item of no activity; ``attempt`` the attempt that the grade comes from by the grading method of
-    the activity (a record that begins with ``table``), None where it comes from none.
+    the activity (a record that begins with ``table``), None where it comes from none; it is absent
+    for items whose grades come from no attempts.
     ``finalgrade`` as of the row is only there where ``other`` has none. The item of a deleted grade
     is the one that ``other`` names.
     """
