@@ -62,8 +62,9 @@ ADMINISTRATOR = {"Administrator", "Administrator#SystemAdministrator"}
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
     path = tmp_path_factory.mktemp("sample") / "site.sqlite"
-    write_sample(path, students=60, hours=len(HOURS), seed=7, end=END)
+    write_sample(path, students=90, hours=len(HOURS), seed=9, end=END)
     with closing(sqlite3.connect(path)) as connection:
+        take_back_a_grade(connection)
         yield connection
 
 
@@ -80,6 +81,38 @@ def storage(site: sqlite3.Connection, tmp_path_factory: pytest.TempPathFactory) 
         within = pc.equal(pc.divide(events["timecreated"], SECONDS), hour.number)
         store.write(CALIPER_EVENTS, hour, events.filter(within))
     return str(folder)
+
+
+def take_back_a_grade(site: sqlite3.Connection) -> None:
+    """The teacher removes the first grade that was given, in the last minute of the log."""
+    now = HOURS.end.start - 60
+    log_row, grade, history = site.execute(
+        """
+        SELECT l.id, g.id, h.id FROM mdl_logstore_standard_log l
+        JOIN mdl_assign_grades g ON g.id = l.objectid AND g.grade >= 0
+        JOIN mdl_grade_items i ON i.itemmodule = 'assign' AND i.iteminstance = g.assignment
+        JOIN mdl_grade_grades_history h ON h.itemid = i.id AND h.userid = g.userid
+        WHERE l.objecttable = 'assign_grades' ORDER BY l.timecreated, l.id, h.id LIMIT 1
+        """
+    ).fetchone()
+    site.execute(
+        "UPDATE mdl_assign_grades SET grade = -1, timemodified = ? WHERE id = ?", [now, grade]
+    )
+    copy_row(site, "logstore_standard_log", log_row, timecreated=now)
+    copy_row(
+        site, "grade_grades_history", history,
+        action=2, timemodified=now, rawgrade=None, finalgrade=None,
+    )  # fmt: skip
+    site.commit()
+
+
+def copy_row(site: sqlite3.Connection, table: str, row_id: int, **changes: int | None) -> None:
+    """Add a row that differs from another one in some columns."""
+    cursor = site.execute(f"SELECT * FROM mdl_{table} WHERE id = ?", [row_id])
+    names = [name for name, *_ in cursor.description]
+    row = {**dict(zip(names, cursor.fetchone(), strict=True)), "id": None, **changes}
+    marks = ", ".join("?" * len(row))
+    site.execute(f"INSERT INTO mdl_{table} ({', '.join(row)}) VALUES ({marks})", [*row.values()])
 
 
 def user(number: int) -> str:
@@ -206,6 +239,7 @@ def test_quizzes_with_attempts_and_best_results(site, storage):
     results = {key: row[1] for key, row in found.items() if row[1] is not None}
     assert results == pytest.approx(best, abs=0.0001)
     assert len(results) > 20
+    assert attempts.keys() - results.keys(), "every attempt was looked at"
 
 
 def test_the_last_grades(site, storage):
@@ -227,6 +261,12 @@ def test_the_last_grades(site, storage):
     found = {row[:2]: row[2:] for row in answers(storage, "What is the last grade")}
     assert found == expected
     assert len(found) > 40
+    regraded = site.execute(
+        "SELECT COUNT(DISTINCT oldid), SUM(finalgrade IS NULL OR finalgrade < 0) "
+        "FROM mdl_grade_grades_history WHERE action = 2 AND source = 'mod/assign'"
+    ).fetchone()
+    assert regraded[0] > 2, "no grade was changed"
+    assert regraded[1] > 0, "no grade was removed"
 
 
 def test_the_time_from_start_to_submission(site, storage):
