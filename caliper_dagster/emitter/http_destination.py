@@ -200,16 +200,20 @@ class HttpDestination:
 
     def _not_kept(self, response: _Response, sent: bytes) -> Answer:
         words = self._words(response.body, sent)
-        answered = f"answered {response.status}" + (f" ({words})" if words else "")
         return Answer(
             Meaning.REJECTED,
             status=response.status,
             words=words,
             sentence=Sentence(
-                f"The event store at {self._address} {answered}, and says that it did not keep "
-                "all events."
+                f"{self._answered(response.status, words)}, and says that it did not keep all "
+                "events."
             ),
         )
+
+    def _answered(self, status: int, words: str) -> str:
+        """The beginning of a sentence about an answer with these words."""
+        quoted = f" ({words})" if words else ""
+        return f"The event store at {self._address} answered {status}{quoted}"
 
     def limits(self) -> DestinationLimits | None:
         """Ask a 1.2 endpoint for its configuration ("Configuration Information").
@@ -324,14 +328,11 @@ class HttpDestination:
     def _refusal(self, response: _Response, sent: bytes = b"{}") -> Answer:
         status = response.status
         words = self._words(response.body, sent) if status not in _ABOUT_THE_KEY else ""
-        answered = f"answered {status}" + (f" ({words})" if words else "")
         return Answer(
             _meaning(status),
             status=status,
             words=words,
-            sentence=Sentence(
-                f"The event store at {self._address} {answered}: ", _remedy(status), "."
-            ),
+            sentence=Sentence(f"{self._answered(status, words)}: ", _remedy(status), "."),
             retry_after=response.retry_after,
         )
 
