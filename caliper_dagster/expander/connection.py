@@ -28,6 +28,7 @@ from sqlalchemy.sql.elements import TextClause
 from caliper_dagster.core.database_url import require_encoded_account
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, SourceError
 from caliper_dagster.expander import bulk_read
+from caliper_dagster.expander.snapshot import CONNECT_ARGUMENTS, begin_snapshots, limited
 
 Record = dict[str, Any]
 
@@ -67,16 +68,18 @@ class MoodleDatabase:
     """One read-only connection to a Moodle database, inside one snapshot.
 
     Every statement sees the database as it was at the first one (MariaDB, MySQL and PostgreSQL:
-    REPEATABLE READ, READ ONLY; SQLite: opened with ``mode=ro``). Use it as a context manager.
+    REPEATABLE READ, READ ONLY; SQLite: opened with ``mode=ro``). Nothing is set for longer than
+    that, so a connection that a pooler shares is left as it was. Use it as a context manager.
 
     Attributes:
         statements: number of statements sent so far.
     """
 
-    def __init__(self, engine: Engine, connection: Connection, prefix: str) -> None:
+    def __init__(self, engine: Engine, connection: Connection, prefix: str, timeout: int) -> None:
         self._engine = engine
         self._connection = connection
         self._prefix = prefix
+        self._timeout = timeout
         self.statements = 0
 
     @classmethod
@@ -104,7 +107,7 @@ class MoodleDatabase:
             # PyMySQL raises these for options that it does not know.
             engine.dispose()
             raise ConfigurationError(_UNKNOWN_OPTION) from None
-        database = cls(engine, connection, prefix)
+        database = cls(engine, connection, prefix, timeout)
         try:
             has_log = database.has_table("logstore_standard_log")
         except SourceError:
@@ -217,7 +220,9 @@ class MoodleDatabase:
         self.statements += 1
         try:
             if fast and self.dialect == "mysql":
-                return bulk_read.read_mysql(self._driver, schema, from_clause, low_cardinality)
+                return bulk_read.read_mysql(
+                    self._driver, schema, from_clause, low_cardinality, self._limited
+                )
             if fast and self.dialect == "postgresql":
                 return bulk_read.read_postgres(self._driver, schema, from_clause)
         except bulk_read.UnsupportedResult:
@@ -342,12 +347,15 @@ class MoodleDatabase:
                 sql = str(statement.compile(self._engine, compile_kwargs=options))
             self.statements += 1
             try:
-                return bulk_read.read_mysql_rows(self._driver, sql)
+                return bulk_read.read_mysql_rows(self._driver, self._limited(sql))
             except bulk_read.UnsupportedResult:
                 pass
             except pymysql.Error as error:
                 raise SourceError(_statement_failure(error)) from None
         return [tuple(map(_plain, row)) for row in self.execute(statement)]
+
+    def _limited(self, statement: str) -> str:
+        return limited(self._engine, statement, self._timeout)
 
     @property
     def _driver(self) -> Any:  # noqa: ANN401 - what each driver calls a connection
@@ -407,46 +415,22 @@ def _parse(url: str) -> URL:
 def _engine(url: URL, timeout: int) -> Engine:
     if url.drivername == "sqlite":
         return _sqlite_engine(url)
-    options: dict[str, Any] = {"connect_args": {"connect_timeout": 10}}
-    if url.drivername.startswith("mysql"):
+    dialect = url.get_backend_name()
+    arguments: dict[str, Any] = {"connect_timeout": 10, **CONNECT_ARGUMENTS[dialect]}
+    if dialect == "mysql":
         # Without it, PyMySQL waits forever when a server accepts the connection and sends nothing.
-        options["connect_args"]["read_timeout"] = timeout + _READ_TIMEOUT_MARGIN
-        commands = [
-            "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-            "SET SESSION TRANSACTION READ ONLY",
-        ]
-    else:
-        commands = [
-            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
-            f"SET SESSION statement_timeout = {timeout * 1000}",
-        ]
+        arguments["read_timeout"] = timeout + _READ_TIMEOUT_MARGIN
     try:
-        engine = sa.create_engine(url, poolclass=sa.pool.NullPool, **options)
+        engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=arguments)
     except (ImportError, NoSuchModuleError):
         raise ConfigurationError(Sentence(_URL, f" needs the driver {url.drivername}.")) from None
+    begin_snapshots(engine, timeout)
+    if dialect == "mysql":
 
-    @sa.event.listens_for(engine, "connect")
-    def _make_read_only(connection: Any, _record: object) -> None:  # noqa: ANN401 - any DB-API
-        if url.drivername.startswith("mysql"):
+        @sa.event.listens_for(engine, "connect")
+        def _decode_leniently(connection: Any, _record: object) -> None:  # noqa: ANN401 - PyMySQL's
             if connection.encoding == "utf8":  # the URL may ask for another character set
                 connection.encoding = _LENIENT
-        else:
-            # A server that stores bytes without an encoding must not check what it sends.
-            encoding = connection.info.parameter_status("server_encoding")
-            connection.set_client_encoding("SQL_ASCII" if encoding == "SQL_ASCII" else "UTF8")
-        with connection.cursor() as cursor:
-            for command in commands:
-                cursor.execute(command)
-            if url.drivername.startswith("mysql"):
-                cursor.execute("SELECT VERSION()")
-                mariadb = "mariadb" in str(cursor.fetchone()[0]).lower()
-                name, value = (
-                    ("max_statement_time", timeout)
-                    if mariadb
-                    else ("max_execution_time", timeout * 1000)
-                )
-                cursor.execute(f"SET SESSION {name} = {value}")
-        connection.commit()
 
     return engine
 
