@@ -38,7 +38,7 @@ def open_ledger(settings: Settings) -> Ledger:
     """
     from caliper_dagster.emitter import Ledger
 
-    return Ledger(settings.ledger())
+    return Ledger(settings.ledger(), settings.ledger_timeout)
 
 
 def open_store(settings: Settings) -> PartitionStore:

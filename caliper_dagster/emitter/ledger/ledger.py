@@ -29,6 +29,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from caliper_dagster.core.database_url import require_encoded_account
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, StorageError
 from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.postgres_deadlines import connect_arguments, is_silence
 from caliper_dagster.emitter.ledger.backlog import Backlog
 from caliper_dagster.emitter.ledger.fingerprints import unpacked
 from caliper_dagster.emitter.ledger.leases import Lease, of_hours
@@ -41,6 +42,7 @@ from caliper_dagster.emitter.ledger.records import (
 from caliper_dagster.emitter.ledger.tables import BACKLOG, BATCHES, LEASES, prepare
 
 _SETTING = SettingName("CALIPER_LEDGER_URL")
+_TIMEOUT = SettingName("CALIPER_LEDGER_TIMEOUT")
 
 _LOCK_WAIT = 30
 """Seconds to wait for another process that writes to the same SQLite ledger."""
@@ -59,16 +61,18 @@ class Ledger:
     Args:
         url: SQLAlchemy URL, ``sqlite:///…`` or ``postgresql+psycopg2://…``. The folder of an
             SQLite file is created.
+        timeout: seconds for the answer to a statement, in PostgreSQL; a server that is silent for
+            longer counts as failed.
 
     Raises:
         ConfigurationError: the URL is none of these, or (on entering, or at the first use) the
             database cannot be opened. The sentence names ``CALIPER_LEDGER_URL``.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout: float = 120) -> None:
         self._url = _parsed(url)
         self._name = _display_name(self._url)
-        self._engine = _engine(self._url)
+        self._engine = _engine(self._url, timeout)
         self._prepared = False
 
     def __repr__(self) -> str:
@@ -266,7 +270,7 @@ class Ledger:
                 yield connection
         except SQLAlchemyError as error:
             raise StorageError(
-                f"The ledger at {self._name} {failure}: {self._reason(error)}."
+                Sentence(f"The ledger at {self._name} {failure}: ", self._reason(error), ".")
             ) from None
 
     def _prepare(self) -> None:
@@ -280,14 +284,17 @@ class Ledger:
             raise ConfigurationError(
                 Sentence(
                     _SETTING,
-                    f" is wrong: the ledger at {self._name} cannot be opened "
-                    f"({self._reason(error)}).",
+                    f" is wrong: the ledger at {self._name} cannot be opened (",
+                    self._reason(error),
+                    ").",
                 )
             ) from None
         self._prepared = True
 
     def _reason(self, error: Exception) -> str:
         """The database's own message on one line, without the password and without parameters."""
+        if isinstance(error, DBAPIError) and is_silence(error.orig):
+            return Sentence("the server did not answer in time, see ", _TIMEOUT)
         words = str(error.orig) if isinstance(error, DBAPIError) else str(error)
         reason = " ".join(words.split())
         secrets = [self._url.password, *_texts(self._url.query.values())]
@@ -319,7 +326,7 @@ def _display_name(url: sa.URL) -> str:
     return shown.render_as_string()
 
 
-def _engine(url: sa.URL) -> sa.Engine:
+def _engine(url: sa.URL, timeout: float) -> sa.Engine:
     engine: sa.Engine | None
     try:
         if url.get_backend_name() == "sqlite":
@@ -327,7 +334,12 @@ def _engine(url: sa.URL) -> sa.Engine:
                 url, hide_parameters=True, connect_args={"timeout": _LOCK_WAIT}
             )
         else:
-            engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
+            engine = sa.create_engine(
+                url,
+                hide_parameters=True,
+                pool_pre_ping=True,
+                connect_args=connect_arguments(timeout),
+            )
     except (ImportError, SQLAlchemyError):
         engine = None
     if engine is None:
