@@ -19,6 +19,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from caliper_dagster.config.connections import open_ledger, open_moodle, open_store
+from caliper_dagster.config.declaration import secret_of
 from caliper_dagster.config.event_stores import EventStoreDefinition, require_event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core import file_modes
@@ -372,5 +373,5 @@ def _dagster() -> Iterator[Finding]:
         yield _warn("Dagster", f"{HOME} is not set; `translate` works, `backfill` needs it")
         return
     with open_instance():
-        kind = "PostgreSQL" if os.environ.get("DAGSTER_POSTGRES_URL") else "SQLite"
+        kind = "PostgreSQL" if secret_of("DAGSTER_POSTGRES_URL") else "SQLite"
         yield _fine("Dagster", f"stores its runs in {kind}, home {Path(os.environ[HOME])}")
