@@ -194,15 +194,19 @@ class HttpDestination:
 
     def _not_kept(self, response: Response, sent: bytes) -> Answer:
         words = self._words(response.body, sent)
-        answered = f"answered {response.status}" + (f" ({words})" if words else "")
         return Answer(
             Meaning.REJECTED,
             status=response.status,
             words=words,
             sentence=Sentence(
-                f"{self._exchange.subject} {answered}, and says that it did not keep all events."
+                f"{self._answered(response.status, words)}, and says that it did not keep all "
+                "events."
             ),
         )
+
+    def _answered(self, status: int, words: str) -> str:
+        """The beginning of a sentence about an answer with these words."""
+        return f"{self._exchange.subject} answered {status}" + (f" ({words})" if words else "")
 
     def limits(self) -> DestinationLimits | None:
         """Ask a 1.2 endpoint for its configuration ("Configuration Information").
@@ -261,12 +265,11 @@ class HttpDestination:
     def _refusal(self, response: Response, sent: bytes = b"{}") -> Answer:
         status = response.status
         words = self._words(response.body, sent) if status not in _ABOUT_THE_KEY else ""
-        answered = f"answered {status}" + (f" ({words})" if words else "")
         return Answer(
             _meaning(status),
             status=status,
             words=words,
-            sentence=Sentence(f"{self._exchange.subject} {answered}: ", self._remedy(status), "."),
+            sentence=Sentence(f"{self._answered(status, words)}: ", self._remedy(status), "."),
             retry_after=response.retry_after,
         )
 
