@@ -35,6 +35,7 @@ from caliper_dagster.config.declaration import (
 from caliper_dagster.core import file_modes
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.core.hours import HOUR_FORM, Hour, parse_hour
+from caliper_dagster.core.site_identity import SiteIdentity
 
 PersonIdentifier = Literal[
     "SystemId", "AccountUserName", "SisSourcedId", "LisSourcedId", "EmailAddress", "LtiUserId"
@@ -111,6 +112,14 @@ def _site_address(text: str) -> str:
     if parts.username is not None or parts.query or parts.fragment or text[-1:] in "?#":
         raise ValueError("must have no user, query or fragment")
     return _http_url(text)
+
+
+def _site_id(text: str) -> str:
+    if any(letter.isspace() or not letter.isprintable() for letter in text):
+        raise ValueError("contains a space or a control character")
+    if not text.rstrip("/"):
+        raise ValueError("must be a name")
+    return text.rstrip("/")
 
 
 class EventStoreSettings(Model):
@@ -259,6 +268,12 @@ class Settings(Model):
     )
     moodle_wwwroot: Annotated[str, AfterValidator(_site_address)] | None = setting(
         "MOODLE_WWWROOT", None, "the site's address ($CFG->wwwroot), base of all entity IRIs"
+    )
+    site_id: Annotated[str, AfterValidator(_site_id)] | None = setting(
+        "CALIPER_SITE_ID",
+        None,
+        "stable name that event ids are made of; the value of MOODLE_WWWROOT when not set. When "
+        "the address changes, set it to the former one",
     )
     sites: str | None = setting(
         "CALIPER_SITES",
@@ -420,6 +435,16 @@ class Settings(Model):
         if value is None:
             raise not_set(declaration, reference)
         return str(value)
+
+    def identity(self) -> SiteIdentity:
+        """Which site it is.
+
+        Raises:
+            ConfigurationError: the address is not set.
+        """
+        address = self.require("moodle_wwwroot")
+        chosen = self.site_id is not None
+        return SiteIdentity(self.site_id or address, address, self.site, chosen)
 
     @property
     def prefix(self) -> tuple[str, ...]:

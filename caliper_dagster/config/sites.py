@@ -27,6 +27,7 @@ FILE = "CALIPER_SITES"
 _DB_URL = "MOODLE_DB_URL"
 _WWWROOT = "MOODLE_WWWROOT"
 _STORAGE = "CALIPER_STORAGE"
+_SITE_ID = "CALIPER_SITE_ID"
 
 _REQUIRED = (_DB_URL, _WWWROOT)
 """What every site must say itself."""
@@ -116,7 +117,7 @@ class _SitesFile:
         than the one that it is for. A site that says a part of a credential says all of it.
         """
         said = {setting.variable for setting in own}
-        kept_back = {*said, FILE, *_REQUIRED}
+        kept_back = {*said, FILE, *_REQUIRED, _SITE_ID}
         if said & set(_DESTINATIONS):
             kept_back |= {*_DESTINATIONS, *CREDENTIALS}
         elif said & set(CREDENTIALS):
@@ -142,6 +143,7 @@ def _distinct(settings: Settings) -> dict[str, object]:
     database = (reference and reference.value(_DB_URL)) or reference
     return {
         _WWWROOT: (settings.moodle_wwwroot or "").casefold(),
+        f"{_SITE_ID} or {_WWWROOT}": settings.identity().site_id,
         f"{_DB_URL} and MOODLE_DB_PREFIX": (database, settings.moodle_db_prefix),
         _STORAGE: f"{(settings.storage or '').rstrip('/')}/{settings.folder or ''}".rstrip("/"),
     }
