@@ -284,6 +284,30 @@ class PartitionStore:
         """Tables by ranges of log ids, in the folder ``name`` next to those of the assets."""
         return IdRangeTables(self._base / name, self._writing)
 
+    def read_note(self, name: str) -> bytes | None:
+        """The content of a small file beside the assets; None when there is none.
+
+        Raises:
+            ConfigurationError: the storage cannot be read.
+        """
+        path = self._base / name
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise self._unreadable(error) from None
+
+    def write_note(self, name: str, content: bytes) -> None:
+        """Write or replace a small file beside the assets.
+
+        Raises:
+            ConfigurationError: the storage cannot be written to.
+        """
+        with self._writing(), closing(_new(self._base / name)) as new:
+            new.file.write(content)
+            new.commit()
+
     def probe(self) -> None:
         """Write and remove a file of a few bytes.
 

@@ -96,6 +96,7 @@ class Translator:
 
     Args:
         wwwroot: the site's address, base of all entity IRIs.
+        site_id: what ids of events are made of; the address when not given.
         version: Caliper version of the events.
         person_names: whether full names may be sent.
         person_identifiers: which ``otherIdentifiers`` of persons may be sent.
@@ -109,6 +110,7 @@ class Translator:
         self,
         wwwroot: str,
         *,
+        site_id: str | None = None,
         version: VersionName = versions.NEWEST.name,
         person_names: bool = False,
         person_identifiers: Sequence[str] = ("SystemId",),
@@ -118,7 +120,7 @@ class Translator:
         recipes: Recipes | None = None,
     ) -> None:
         self.version = versions.BY_NAME[version]
-        self.iris = Iris(wwwroot)
+        self.iris = Iris(wwwroot, site_id)
         options = PersonOptions(person_names, tuple(person_identifiers))
         self.render = Render(self.iris, options, free_text, course_categories)
         self.ip_addresses = ip_addresses
