@@ -293,7 +293,7 @@ class PartitionStore:
         path = self._base / name
         try:
             return path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except Exception as error:
             raise self._unreadable(error) from None
