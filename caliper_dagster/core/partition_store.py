@@ -226,8 +226,10 @@ class PartitionStore:
         """
         path = self._base / name
         try:
-            return path.read_bytes()
-        except FileNotFoundError:
+            if isinstance(path, Path):
+                return path.read_bytes()
+            return bytes(path.fs.cat_file(path.path))
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except Exception as error:
             raise self._unreadable(error) from None
