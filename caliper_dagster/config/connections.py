@@ -41,7 +41,8 @@ def open_ledger(settings: Settings) -> Ledger:
     """
     from caliper_dagster.emitter import Ledger
 
-    return Ledger(settings.ledger(), settings.identity() if settings.moodle_wwwroot else None)
+    identity = settings.identity() if settings.moodle_wwwroot else None
+    return Ledger(settings.ledger(), identity, timeout=settings.ledger_timeout)
 
 
 def open_store(settings: Settings) -> PartitionStore:

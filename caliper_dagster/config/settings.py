@@ -263,7 +263,8 @@ class Settings(Model):
     moodle_db_timeout: int = setting(
         "MOODLE_DB_TIMEOUT",
         300,
-        "seconds after which a statement at Moodle's database is cancelled",
+        "seconds after which a statement at Moodle's database is cancelled; if the database says "
+        "nothing for five more, it is given up",
         gt=0,
     )
     moodle_wwwroot: Annotated[str, AfterValidator(_site_address)] | None = setting(
@@ -315,6 +316,12 @@ class Settings(Model):
         Reference(env="CALIPER_LEDGER_URL"),
         "SQLAlchemy URL of the ledger; SQLite beside the storage when not set",
         secret=True,
+    )
+    ledger_timeout: float = setting(
+        "CALIPER_LEDGER_TIMEOUT",
+        120,
+        "seconds to wait for the answer of a ledger in PostgreSQL to a statement",
+        gt=0,
     )
     hours_per_run: int = setting(
         "CALIPER_HOURS_PER_RUN", 336, "maximum number of hours in one run of a backfill", gt=0

@@ -364,14 +364,14 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
             identity = settings.identity()
             selected = context.selected_asset_keys
             stores = [store for store in event_stores.definitions if keys[store] in selected]
-            store = storage.open()
-            claim_storage(store, identity)
+            partitions = storage.open()
+            claim_storage(partitions, identity)
             with ledger.open() as open_ledger:
                 open_ledger.claim(identity)
                 backlog = open_ledger.backlog(identity.site_id).all()
             request = DeliveryRequest(
                 events=chain.events,
-                storage=store,
+                storage=partitions,
                 hours=tuple(hours_of(context)),
                 site=identity.site_id,
                 sensor=f"{identity.address}#caliper-dagster",

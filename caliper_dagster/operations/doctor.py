@@ -25,6 +25,7 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.core import file_modes
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.hours import LAST_TIME, Hour
+from caliper_dagster.core.partition_store import DigestCounts
 from caliper_dagster.core.revisions import MAPPING_REVISION
 from caliper_dagster.core.site_identity import SiteIdentity
 from caliper_dagster.core.wording import plural
@@ -297,8 +298,24 @@ def _event_store(store: EventStoreDefinition, subject: str) -> Iterator[Finding]
 
 
 def _storage(settings: Settings) -> Iterator[Finding]:
-    open_store(settings).probe()
+    storage = open_store(settings)
+    storage.probe()
     yield _fine("Storage", "can be written to")
+    yield _digests(storage.digest_counts())
+
+
+def _digests(counts: DigestCounts) -> Finding:
+    """How many stored hours are read without a check. Nothing has to be done about them."""
+    of_files = plural(counts.files, "file")
+    if counts.examined < counts.files:
+        of_files = f"the newest {counts.examined:,} of {of_files}"
+    if not counts.without:
+        return _fine("Digests", f"every one of {of_files} carries a digest")
+    return _fine(
+        "Digests",
+        f"{counts.without:,} of {of_files} have none, because an earlier release wrote them; "
+        "damage to those can go unnoticed. A file gets one when its hour is materialized again",
+    )
 
 
 def _ledger(settings: Settings) -> Iterator[Finding]:

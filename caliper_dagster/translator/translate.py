@@ -745,9 +745,10 @@ class _Translation:
 
 def _scores(entity: Entity | None) -> _Scores:
     """The score that an entity gives, and the highest possible one; NaN where there is none."""
-    given = entity.scoreGiven if isinstance(entity, Score) else None
-    highest = entity.maxScore if isinstance(entity, Score) else None
-    return tuple(np.nan if value is None else float(value) for value in (given, highest))
+    if not isinstance(entity, Score):
+        return _NO_SCORES
+    given, highest = entity.scoreGiven, entity.maxScore
+    return np.nan if given is None else float(given), np.nan if highest is None else float(highest)
 
 
 def _of_each(keys: Codes, text_of: Callable[[int], str | None]) -> pa.DictionaryArray:

@@ -29,6 +29,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from caliper_dagster.core.database_url import require_encoded_account
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, StorageError
 from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.postgres_deadlines import connect_arguments, is_silence
 from caliper_dagster.core.site_identity import SiteIdentity
 from caliper_dagster.emitter.ledger.backlog import Backlog
 from caliper_dagster.emitter.ledger.fingerprints import unpacked
@@ -43,6 +44,7 @@ from caliper_dagster.emitter.ledger.sites import check_site, claim_site
 from caliper_dagster.emitter.ledger.tables import BACKLOG, BATCHES, LEASES, SITES, prepare
 
 _SETTING = SettingName("CALIPER_LEDGER_URL")
+_TIMEOUT = SettingName("CALIPER_LEDGER_TIMEOUT")
 
 _LOCK_WAIT = 30
 """Seconds to wait for another process that writes to the same SQLite ledger."""
@@ -62,6 +64,8 @@ class Ledger:
         url: SQLAlchemy URL, ``sqlite:///…`` or ``postgresql+psycopg2://…``. The folder of an
             SQLite file is created.
         identity: the site that uses it; None does not check that it is one of the ledger's.
+        timeout: seconds for the answer to a statement, in PostgreSQL; a server that is silent for
+            longer counts as failed.
 
     Raises:
         ConfigurationError: the URL is none of these, or (on entering, or at the first use) the
@@ -69,11 +73,13 @@ class Ledger:
             the site at another address; the sentence names ``CALIPER_SITE_ID``.
     """
 
-    def __init__(self, url: str, identity: SiteIdentity | None = None) -> None:
+    def __init__(
+        self, url: str, identity: SiteIdentity | None = None, *, timeout: float = 120
+    ) -> None:
         self._identity = identity
         self._url = _parsed(url)
         self._name = _display_name(self._url)
-        self._engine = _engine(self._url)
+        self._engine = _engine(self._url, timeout)
         self._prepared = False
 
     def __repr__(self) -> str:
@@ -282,7 +288,7 @@ class Ledger:
                 yield connection
         except SQLAlchemyError as error:
             raise StorageError(
-                f"The ledger at {self._name} {failure}: {self._reason(error)}."
+                Sentence(f"The ledger at {self._name} {failure}: ", self._reason(error), ".")
             ) from None
 
     def _prepare(self) -> None:
@@ -298,14 +304,17 @@ class Ledger:
             raise ConfigurationError(
                 Sentence(
                     _SETTING,
-                    f" is wrong: the ledger at {self._name} cannot be opened "
-                    f"({self._reason(error)}).",
+                    f" is wrong: the ledger at {self._name} cannot be opened (",
+                    self._reason(error),
+                    ").",
                 )
             ) from None
         self._prepared = True
 
     def _reason(self, error: Exception) -> str:
         """The database's own message on one line, without the password and without parameters."""
+        if isinstance(error, DBAPIError) and is_silence(error.orig):
+            return Sentence("the server did not answer in time, see ", _TIMEOUT)
         words = str(error.orig) if isinstance(error, DBAPIError) else str(error)
         reason = " ".join(words.split())
         secrets = [self._url.password, *_texts(self._url.query.values())]
@@ -337,7 +346,7 @@ def _display_name(url: sa.URL) -> str:
     return shown.render_as_string()
 
 
-def _engine(url: sa.URL) -> sa.Engine:
+def _engine(url: sa.URL, timeout: float) -> sa.Engine:
     engine: sa.Engine | None
     try:
         if url.get_backend_name() == "sqlite":
@@ -345,7 +354,12 @@ def _engine(url: sa.URL) -> sa.Engine:
                 url, hide_parameters=True, connect_args={"timeout": _LOCK_WAIT}
             )
         else:
-            engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
+            engine = sa.create_engine(
+                url,
+                hide_parameters=True,
+                pool_pre_ping=True,
+                connect_args=connect_arguments(timeout),
+            )
     except (ImportError, SQLAlchemyError):
         engine = None
     if engine is None:
