@@ -292,7 +292,9 @@ class PartitionStore:
         """
         path = self._base / name
         try:
-            return path.read_bytes()
+            if isinstance(path, Path):
+                return path.read_bytes()
+            return bytes(path.fs.cat_file(path.path))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except Exception as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from hashlib import blake2b
 
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.core.partition_store import PartitionStore
@@ -37,7 +39,11 @@ def claim_storage(storage: PartitionStore, identity: SiteIdentity) -> None:
     check_storage(storage, identity)
     record = SiteRecord(identity.site_id, identity.address)
     if _recorded(storage) != record:
-        content = {"site_id": record.site_id, "address": record.address}
+        content = {
+            "site_id": record.site_id,
+            "address": record.address,
+            "digest": _digest(record),
+        }
         storage.write_note(_RECORD, json.dumps(content, indent=1).encode())
 
 
@@ -45,14 +51,20 @@ def _recorded(storage: PartitionStore) -> SiteRecord | None:
     content = storage.read_note(_RECORD)
     if content is None:
         return None
-    try:
+    with suppress(ValueError, TypeError, KeyError):
         held = json.loads(content)
-        return SiteRecord(str(held["site_id"]), str(held["address"]))
-    except (ValueError, TypeError, KeyError):
-        raise ConfigurationError(
-            Sentence(
-                _STORAGE,
-                f" is wrong: its file {_RECORD} is damaged. Remove the file; the next run writes "
-                "it for the site of now.",
-            )
-        ) from None
+        record = SiteRecord(str(held["site_id"]), str(held["address"]))
+        if held["digest"] == _digest(record):
+            return record
+    raise ConfigurationError(
+        Sentence(
+            _STORAGE,
+            f" is wrong: its file {_RECORD} is damaged. Remove the file; the next run writes it "
+            "for the site of now.",
+        )
+    )
+
+
+def _digest(record: SiteRecord) -> str:
+    """Damage would otherwise name another site id, and the error would tell to set that."""
+    return blake2b(f"{record.site_id}\n{record.address}".encode(), digest_size=16).hexdigest()

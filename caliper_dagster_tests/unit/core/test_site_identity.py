@@ -79,6 +79,21 @@ def test_one_of_several_sites_is_told_where_the_line_belongs(storage: PartitionS
     )
 
 
+def test_no_flipped_bit_makes_another_site(storage: PartitionStore) -> None:
+    claim_storage(storage, BEFORE)
+    content = storage.read_note("site.json")
+    assert content is not None
+    for bit in range(len(content) * 8):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        storage.write_note("site.json", bytes(flipped))
+        try:
+            found = "" if check_storage(storage, BEFORE) else "no record"
+        except ConfigurationError as error:
+            found = str(error)
+        assert not found or "its file site.json is damaged" in found
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", b'"x"'])
 def test_a_damaged_record_is_an_error_and_not_a_new_site(
     storage: PartitionStore, content: bytes
