@@ -89,7 +89,8 @@ class DeliveryRequest:
     Attributes:
         events: table of the events, by event store.
         hours: in order.
-        site: address of the site whose events they are.
+        site: id of the site whose events they are; the ledger keeps sites apart.
+        sensor: id of the sensor, an IRI; goes into every envelope.
         open_ledger: opens a handle for each thread.
         send: which events.
         left: marks of the hours that were in a backlog before, by event store (see `Backlog`).
@@ -101,6 +102,7 @@ class DeliveryRequest:
     storage: PartitionStore
     hours: Sequence[Hour]
     site: str
+    sensor: str
     open_ledger: Callable[[], Ledger]
     send: Send
     left: Mapping[str, Mapping[Hour, int]]
@@ -124,7 +126,7 @@ class DeliveryRequest:
                 hours_of_events(),
                 destination,
                 ledger,
-                sensor=f"{self.site}#caliper-dagster",
+                sensor=self.sensor,
                 site=self.site,
                 batch_size=store.batch_size,
                 batch_bytes=store.batch_bytes,

@@ -8,6 +8,7 @@ nothing, and a single row far away costs what a row costs.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.hours import LAST_TIME
 from caliper_dagster.expander.bulk_read import from_rows
 from caliper_dagster.expander.connection import MoodleDatabase, Record
@@ -245,8 +247,15 @@ class LogLifecycle:
                 ranges.append((begin, after))
 
     def _of_revision(self, stored: IdRangeTables, after: int, to: int) -> pa.Table:
-        """A stored table. One of an earlier revision gets what the log has beyond it."""
-        table = stored.read(after, to)
+        """A stored table. One of an earlier revision gets what the log has beyond it.
+
+        One whose file is damaged is made anew, without rows that the log no longer has.
+        """
+        try:
+            table = stored.read(after, to)
+        except StorageError as error:
+            logging.getLogger(__name__).warning("%s It is read from the log again.", error)
+            table = SCHEMA.empty_table()
         if table.schema.metadata != _REVISION:
             now = self._read(after, to)
             # The log may have been pruned since.
