@@ -23,6 +23,7 @@ from caliper_dagster.expander.log import (
     count_rows,
     id_before,
     id_stats_above,
+    id_sum,
     ids_above,
     read_log,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "expand_new",
     "id_before",
     "id_stats_above",
+    "id_sum",
     "ids_above",
     "read_log",
 ]
