@@ -7,8 +7,6 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import pyarrow as pa
-
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import RunError
 from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, Frame
@@ -151,9 +149,5 @@ class _WatchedPartitionStore(PartitionStore):
         super().__init__(url)
         self._note = note
 
-    def write(
-        self, frame: Frame, hour: Hour, table: pa.Table, stats: FooterStats | None = None
-    ) -> int:
-        size = super().write(frame, hour, table, stats)
-        self._note(frame, hour, stats or {})
-        return size
+    def _has_written(self, frame: Frame, hour: Hour, stats: FooterStats) -> None:
+        self._note(frame, hour, stats)
