@@ -53,8 +53,8 @@ class Account:
     failed: Mapping[str, int] = field(default_factory=dict)
     unexplained: int = 0
 
-    @classmethod
-    def of(cls, counted: int, log_ids: pa.ChunkedArray, outcomes: pa.Table) -> Self:
+    @staticmethod
+    def of(counted: int, log_ids: pa.ChunkedArray, outcomes: pa.Table) -> Account:
         """The account of one hour.
 
         Args:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
-from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -247,7 +246,7 @@ def _account(store: PartitionStore, hour: Hour, tally: OutcomeTally) -> Account:
     return tally.account(int(str(counted)), log_ids)
 
 
-class _Partitions:
+class _Partitions(ExitStack):
     """Writes partitions one after another, each in one table or in several.
 
     Attributes:
@@ -255,21 +254,15 @@ class _Partitions:
     """
 
     def __init__(self, store: PartitionStore, frame: Frame) -> None:
+        super().__init__()
         self._store, self._frame = store, frame
         self._writer: PartitionWriter | None = None
-        self._open = ExitStack()
         self.rows = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._open.__exit__(*error)
 
     def write(self, hour: Hour, table: pa.Table) -> None:
         """Write rows of an hour; the one before it is finished."""
         if self._writer is None:
-            self._writer = self._open.enter_context(self._store.writer(self._frame, hour))
+            self._writer = self.enter_context(self._store.writer(self._frame, hour))
             self.rows = 0
         self._writer.write(table)
         self.rows += table.num_rows
@@ -280,7 +273,7 @@ class _Partitions:
         if writer is None:
             return 0, 0
         writer.stats = stats
-        self._open.close()
+        self.close()
         return self.rows, writer.size
 
 

@@ -11,7 +11,8 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import RunError
 from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, Frame
 from caliper_dagster.core.hours import Hour, HourRange
-from caliper_dagster.core.partition_store import FooterStats, PartitionStore
+from caliper_dagster.core.partition_file import FooterStats
+from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.row_accounting import Account, DeliveryCounts
 from caliper_dagster.core.wording import plural
 from caliper_dagster.dagster.resources import StorageResource
