@@ -240,7 +240,7 @@ class PartitionStore:
         Raises:
             StorageError: see ``read``.
         """
-        for stored in self._opened(frame, hours):
+        for stored in self.each_opened(frame, hours):
             with closing(stored):
                 yield stored.hour, stored.read(columns), stored.stats()
 
@@ -258,7 +258,7 @@ class PartitionStore:
         """
         group: list[Hour] = []
         tables: list[pa.Table] = []
-        for stored in self._opened(frame, hours):
+        for stored in self.each_opened(frame, hours):
             with closing(stored):
                 if divide and stored.num_rows > rows:
                     if group:
@@ -348,7 +348,12 @@ class PartitionStore:
         moment = hour.datetime
         return self._base / frame.name / f"date={moment:%Y-%m-%d}" / f"{moment:%Y-%m-%dT%H}.parquet"
 
-    def _opened(self, frame: Frame, hours: Iterable[Hour]) -> Iterator[StoredHour]:
+    def each_opened(self, frame: Frame, hours: Iterable[Hour]) -> Iterator[StoredHour]:
+        """The hours as `open` opens them, in the order given; each is to be closed.
+
+        Raises:
+            StorageError: see `read`.
+        """
         if self._local:
             yield from (self.open(frame, hour) for hour in hours)
             return

@@ -72,11 +72,11 @@ class Account:
             rows=self.rows + other.rows,
             events=self.events + other.events,
             derived=self.derived + other.derived,
-            by_type=_sum(self.by_type, other.by_type),
-            by_name=_sum(self.by_name, other.by_name),
-            by_resolution=_sum(self.by_resolution, other.by_resolution),
-            filtered=_sum(self.filtered, other.filtered),
-            failed=_sum(self.failed, other.failed),
+            by_type=summed(self.by_type, other.by_type),
+            by_name=summed(self.by_name, other.by_name),
+            by_resolution=summed(self.by_resolution, other.by_resolution),
+            filtered=summed(self.filtered, other.filtered),
+            failed=summed(self.failed, other.failed),
             unexplained=self.unexplained + other.unexplained,
         )
 
@@ -161,7 +161,7 @@ class DeliveryCounts:
         del own["filtered"]
         return DeliveryCounts(
             **{name: own[name] + others[name] for name in own},
-            filtered=_sum(self.filtered, other.filtered),
+            filtered=summed(self.filtered, other.filtered),
         )
 
     @classmethod
@@ -174,6 +174,11 @@ class DeliveryCounts:
         return asdict(self)
 
 
+def summed(some: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]:
+    """The numbers by name, added; the largest first, equal ones by name."""
+    return _ordered(Counter(some) + Counter(others))
+
+
 def outstanding(event_ids: pa.ChunkedArray, results: pa.Table) -> int:
     """How many of the events are neither in an acknowledged envelope nor rejected.
 
@@ -184,11 +189,6 @@ def outstanding(event_ids: pa.ChunkedArray, results: pa.Table) -> int:
     is_final = pc.is_in(results["outcome"].cast(pa.string()), _FINAL)
     answered = pc.list_flatten(results.filter(is_final)["event_ids"])
     return int(pc.sum(pc.invert(pc.is_in(event_ids.drop_null(), answered))).as_py() or 0)
-
-
-def _sum(some: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]:
-    """The numbers by name, added; the largest first, equal ones by name."""
-    return _ordered(Counter(some) + Counter(others))
 
 
 def _unmatched(log_ids: npt.NDArray[np.int64], outcome_ids: npt.NDArray[np.int64]) -> int:
