@@ -22,6 +22,7 @@ from caliper_dagster.expander.expand import expand
 from caliper_dagster.expander.incremental import expand_new
 from caliper_dagster.expander.log import (
     IdStats,
+    LogPart,
     count_rows,
     id_before,
     id_stats_above,
@@ -35,6 +36,7 @@ __all__ = [
     "EarlierParts",
     "IdStats",
     "LogLifecycle",
+    "LogPart",
     "MoodleDatabase",
     "count_rows",
     "expand",

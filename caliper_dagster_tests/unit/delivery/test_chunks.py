@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore
@@ -19,8 +20,10 @@ from caliper_dagster.delivery.materialize import (
     write_log,
 )
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster.expander import MoodleDatabase
+from caliper_dagster.expander import MoodleDatabase, log
+from caliper_dagster.operations.translate import translate_hours
 from caliper_dagster.translator import Translator
+from caliper_dagster_tests.harness.environment import environment
 
 END = Hour.from_key("2026-03-02-12:00")
 HOURS = HourRange(END + -3, END)
@@ -81,19 +84,19 @@ def test_rows_that_came_late_are_expanded_in_parts_as_in_one(url: str, tmp_path:
     """In the first run every third row is missing, and some of the others have changed since."""
     found, new = [], []
     engine = sa.create_engine(url, poolclass=sa.NullPool)
-    log = "mdl_logstore_standard_log"
+    table = "mdl_logstore_standard_log"
     for rows in SIZES:
         site = Site(tmp_path / str(rows), url)
         with engine.begin() as connection:
-            connection.execute(sa.text(f"CREATE TABLE kept AS SELECT * FROM {log}"))
-            connection.execute(sa.text(f"DELETE FROM {log} WHERE id % 3 = 0"))
-            connection.execute(sa.text(f"UPDATE {log} SET ip = '::1' WHERE id % 50 = 1"))
+            connection.execute(sa.text(f"CREATE TABLE kept AS SELECT * FROM {table}"))
+            connection.execute(sa.text(f"DELETE FROM {table} WHERE id % 3 = 0"))
+            connection.execute(sa.text(f"UPDATE {table} SET ip = '::1' WHERE id % 50 = 1"))
         try:
             site.expand(WHOLE)
         finally:
             with engine.begin() as connection:
-                connection.execute(sa.text(f"DELETE FROM {log}"))
-                connection.execute(sa.text(f"INSERT INTO {log} SELECT * FROM kept"))
+                connection.execute(sa.text(f"DELETE FROM {table}"))
+                connection.execute(sa.text(f"INSERT INTO {table} SELECT * FROM kept"))
                 connection.execute(sa.text("DROP TABLE kept"))
         expanded = site.expand(rows)
         new.append([hour.expanded_now for hour in expanded])
@@ -102,3 +105,17 @@ def test_rows_that_came_late_are_expanded_in_parts_as_in_one(url: str, tmp_path:
     for files in found:
         assert files == found[0]
     assert new == [new[0]] * len(SIZES)
+
+
+def test_translate_without_storing_gives_the_same_events(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when an hour comes with several statements."""
+    found = []
+    for rows in (40, 100_000):
+        monkeypatch.setattr(log, "ROWS_PER_STATEMENT", rows)
+        with environment({"MOODLE_DB_URL": url, "MOODLE_WWWROOT": "https://moodle.example.org"}):
+            translated = list(translate_hours(Settings.from_environment(), HOURS))
+        assert sum(len(ended) for ended, _, _ in translated) == len(HOURS)
+        found.append(b"".join(line for _, lines, _ in translated for line in lines))
+    assert found[0] == found[1] != b""
