@@ -148,19 +148,26 @@ def open_verified(file: pa.NativeFile) -> pq.ParquetFile:
     return parquet
 
 
-def read_rows(parquet: pq.ParquetFile, columns: Sequence[str] | None = None) -> pa.Table:
+def read_rows(
+    parquet: pq.ParquetFile,
+    columns: Sequence[str] | None = None,
+    groups: Sequence[int] | None = None,
+) -> pa.Table:
     """The rows of a file that `open_verified` has opened.
 
     Args:
         parquet: the file.
         columns: those to read, as far as the file has them; all by default.
+        groups: numbers of the row groups to read; all by default.
 
     Raises:
         DamagedFileError: the file has no digest, and its content is no Parquet.
     """
     try:
         # An hour is small: several threads would cost more than they gain.
-        table = parquet.read(columns=columns, use_threads=False)
+        if groups is None:
+            groups = range(parquet.metadata.num_row_groups)
+        table = parquet.read_row_groups(list(groups), columns=columns, use_threads=False)
     except Exception as error:
         raise DamagedFileError(f"its rows cannot be read: {type(error).__name__}") from None
     metadata = dict(table.schema.metadata or {})

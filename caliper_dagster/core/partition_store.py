@@ -17,21 +17,20 @@ of an hour.
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from fsspec import get_filesystem_class
 from upath import UPath
 
@@ -52,16 +51,19 @@ from caliper_dagster.core.parquet_digest import (
     open_verified,
     read_rows,
 )
+from caliper_dagster.core.partition_file import (
+    CHUNK_ROWS,
+    FooterStats,
+    NewFile,
+    PartitionWriter,
+    StoredHour,
+    is_of_another_hour,
+)
 from caliper_dagster.core.wording import plural
-
-FooterStats = Mapping[str, object]
 
 _SETTING = SettingName("CALIPER_STORAGE")
 _RANGE = re.compile(r"(\d+)-(\d+)\.parquet")
 _PARTITION = re.compile(r"/date=[\d-]+/[\dT-]+\.parquet$")
-_STATS_KEY = b"caliper_dagster.facts"
-_HOUR_KEY = b"caliper_dagster.hour"
-_TIME = "timecreated"
 _LOCAL = {"", "file", "local"}
 _ALLOCATOR = "ARROW_DEFAULT_MEMORY_POOL"
 _READ_AHEAD = 8
@@ -69,6 +71,26 @@ _READ_AHEAD = 8
 
 _MAX_OBJECTS_COUNTED = 1_000
 """Objects that `PartitionStore.digest_counts` looks into; each costs two requests."""
+
+
+class Chunk(NamedTuple):
+    """Rows that are processed together: those of whole hours, or some of one hour.
+
+    Attributes:
+        hours: the hours, in order.
+        begins: whether the table has the first rows of its hours.
+        ends: whether it has their last rows.
+    """
+
+    hours: list[Hour]
+    table: pa.Table
+    begins: bool = True
+    ends: bool = True
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether other chunks have rows of the same hour."""
+        return not (self.begins and self.ends)
 
 
 class DigestCounts(NamedTuple):
@@ -149,16 +171,17 @@ class PartitionStore:
             writer.stats = stats or {}
         return writer.size
 
-    @contextmanager
-    def writer(self, frame: Frame, hour: Hour) -> Iterator[PartitionWriter]:
-        """Write one hour in several tables; it takes its place when the block ends.
+    def writer(self, frame: Frame, hour: Hour) -> PartitionWriter:
+        """Write one hour in several tables.
 
-        A block that ends with an error leaves the hour as it was. For errors see `write`.
+        Raises:
+            ConfigurationError: the storage cannot be written to.
         """
-        writer = PartitionWriter(frame, hour, self._path(frame, hour), self._writing)
-        with closing(writer):
-            yield writer
-            writer.finish()
+        with self._writing():
+            new = _new(self._path(frame, hour))
+        return PartitionWriter(
+            frame, hour, new, self._writing, partial(self._has_written, frame, hour)
+        )
 
     def read(
         self, frame: Frame, hours: Iterable[Hour], columns: Sequence[str] | None = None
@@ -190,6 +213,15 @@ class PartitionStore:
                     stats[hour] = of_hour
         return pa.concat_tables(tables).unify_dictionaries(), stats
 
+    def open_existing(self, frame: Frame, hour: Hour) -> StoredHour | None:
+        """Open one hour, to be closed; None under the conditions of `existing`."""
+        with suppress(StorageError):
+            stored = self.open(frame, hour)
+            if stored.has_all_columns():
+                return stored
+            stored.close()
+        return None
+
     def each(
         self, frame: Frame, hours: Iterable[Hour], columns: Sequence[str] | None = None
     ) -> Iterator[tuple[Hour, pa.Table]]:
@@ -208,37 +240,50 @@ class PartitionStore:
         Raises:
             StorageError: see ``read``.
         """
-        names = list(columns) if columns else frame.schema.names
-        for hour, opened in self._opened(frame, hours):
-            with _closing(opened) as file, self._damage(frame, hour):
-                stats = _footer_stats(file)
-                table = read_rows(file, names)
-            table = frame.with_later_columns(table.replace_schema_metadata(None), names)
-            missing = [name for name in names if name not in table.column_names]
-            if missing:
-                raise StorageError(
-                    f"{frame.name} of {hour} was written by another version and lacks "
-                    f"{', '.join(missing)}: materialize {frame.name} again."
-                )
-            yield hour, table.select(names), stats
+        for stored in self.each_opened(frame, hours):
+            with closing(stored):
+                yield stored.hour, stored.read(columns), stored.stats()
 
     def chunks(
-        self, frame: Frame, hours: Iterable[Hour], rows: int = 60_000
-    ) -> Iterator[tuple[list[Hour], pa.Table]]:
-        """Groups of whole hours with about ``rows`` rows each, in order; they bound the memory.
+        self, frame: Frame, hours: Iterable[Hour], rows: int = CHUNK_ROWS, *, divide: bool = True
+    ) -> Iterator[Chunk]:
+        """Tables of about ``rows`` rows, in order; they bound the memory.
 
-        A group ends with the hour that reaches ``rows``; an hour is never divided.
+        Hours of at most ``rows`` rows stay whole: a chunk of them ends with the hour that reaches
+        ``rows``. An hour of more is divided, and each of its chunks holds rows of it alone; without
+        ``divide`` it stays whole, too.
+
+        Raises:
+            StorageError: see `read`.
         """
         group: list[Hour] = []
         tables: list[pa.Table] = []
-        for hour, table in self.each(frame, hours):
-            group.append(hour)
-            tables.append(table)
-            del table
+        for stored in self.each_opened(frame, hours):
+            with closing(stored):
+                if divide and stored.num_rows > rows:
+                    if group:
+                        yield _take_all(group, tables)
+                    yield from _divided(stored, rows)
+                    continue
+                group.append(stored.hour)
+                tables.append(stored.read())
             if sum(table.num_rows for table in tables) >= rows:
                 yield _take_all(group, tables)
         if group:
             yield _take_all(group, tables)
+
+    def open(self, frame: Frame, hour: Hour) -> StoredHour:
+        """Open one hour, to read it in parts; to be closed.
+
+        Raises:
+            StorageError: the hour has not been written, is damaged or holds rows of another hour.
+        """
+        damage = partial(self._damage, frame, hour)
+        with damage():
+            file = open_verified(self._source(frame, hour))
+            if is_of_another_hour(file.metadata, hour):
+                raise DamagedFileError("its rows belong to another hour")
+        return StoredHour(frame, hour, file, damage)
 
     def footer_stats(self, frame: Frame, hour: Hour) -> dict[str, object]:
         """The footer stats that were written with the hour; no row is decoded.
@@ -246,8 +291,8 @@ class PartitionStore:
         Raises:
             StorageError: see `read`.
         """
-        with _closing(self._open(frame, hour)) as file, self._damage(frame, hour):
-            return _footer_stats(file)
+        with closing(self.open(frame, hour)) as stored:
+            return stored.stats()
 
     def digest_counts(self) -> DigestCounts:
         """How many stored hours carry a digest, as far as that is cheap to find out.
@@ -322,30 +367,29 @@ class PartitionStore:
             new.commit()
         path.unlink()
 
+    def _has_written(self, frame: Frame, hour: Hour, stats: FooterStats) -> None:
+        """Called when an hour has been written; for subclasses that want to know."""
+
     def _path(self, frame: Frame, hour: Hour) -> UPath | Path:
         moment = hour.datetime
         return self._base / frame.name / f"date={moment:%Y-%m-%d}" / f"{moment:%Y-%m-%dT%H}.parquet"
 
-    def _opened(self, frame: Frame, hours: Iterable[Hour]) -> Iterator[tuple[Hour, pq.ParquetFile]]:
+    def each_opened(self, frame: Frame, hours: Iterable[Hour]) -> Iterator[StoredHour]:
+        """The hours as `open` opens them, in the order given; each is to be closed.
+
+        Raises:
+            StorageError: see `read`.
+        """
         if self._local:
-            yield from ((hour, self._open(frame, hour)) for hour in hours)
+            yield from (self.open(frame, hour) for hour in hours)
             return
         with ThreadPoolExecutor(_READ_AHEAD, "caliper-read") as threads:
-            requested: deque[tuple[Hour, Future[pq.ParquetFile]]] = deque()
+            requested: deque[Future[StoredHour]] = deque()
             for hour in hours:
-                requested.append((hour, threads.submit(self._open, frame, hour)))
+                requested.append(threads.submit(self.open, frame, hour))
                 if len(requested) == _READ_AHEAD:
-                    first, future = requested.popleft()
-                    yield first, future.result()
-            yield from ((hour, future.result()) for hour, future in requested)
-
-    def _open(self, frame: Frame, hour: Hour) -> pq.ParquetFile:
-        """The hour's file, whose content is what was written for this hour."""
-        with self._damage(frame, hour):
-            file = open_verified(self._source(frame, hour))
-            if _is_of_another_hour(file.metadata, hour):
-                raise DamagedFileError("its rows belong to another hour")
-            return file
+                    yield requested.popleft().result()
+            yield from (future.result() for future in requested)
 
     def _source(self, frame: Frame, hour: Hour) -> pa.NativeFile:
         path = self._path(frame, hour)
@@ -402,67 +446,6 @@ class PartitionStore:
                     f" cannot be written to: {self._name} ({reason or _kind(error)}).",
                 )
             ) from None
-
-
-class PartitionWriter:
-    """Writes the rows of one hour; see `PartitionStore.writer`.
-
-    Attributes:
-        stats: the footer stats; to be set before the block ends.
-        size: the size of the file in bytes, when the block has ended.
-    """
-
-    def __init__(
-        self,
-        frame: Frame,
-        hour: Hour,
-        path: UPath | Path,
-        writing: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        self.stats: FooterStats = {}
-        self.size = 0
-        self._frame, self._hour, self._writing = frame, hour, writing
-        self._is_empty = True
-        with writing():
-            self._new = _new(path)
-            self._parquet = DigestedParquetWriter(self._new.file, frame.schema)
-
-    def write(self, table: pa.Table) -> None:
-        """Write the next rows of the hour.
-
-        Raises:
-            StorageError: they break the contract, or belong to another hour.
-            ConfigurationError: the storage cannot be written to.
-        """
-        table = self._frame.conform(table)
-        if _TIME in table.column_names and table.num_rows:
-            limits = pc.min_max(table[_TIME]).as_py()
-            if not self._hour.start <= limits["min"] <= limits["max"] < self._hour.end:
-                raise StorageError(
-                    f"{self._frame.name} of {self._hour} would get rows of another hour."
-                )
-        self._is_empty = False
-        table = _with_own_dictionaries(table)
-        with self._writing():
-            self._parquet.write(table)
-
-    def finish(self) -> None:
-        """Put the file into its place."""
-        if self._is_empty:
-            self.write(self._frame.empty())
-        with self._writing():
-            self.size = self._parquet.close(
-                {
-                    _STATS_KEY: json.dumps(dict(self.stats)).encode(),
-                    _HOUR_KEY: str(self._hour).encode(),
-                }
-            )
-            self._new.commit()
-
-    def close(self) -> None:
-        """Remove what was written, unless it is in its place."""
-        self._parquet.abort()
-        self._new.close()
 
 
 class IdRangeTables:
@@ -531,37 +514,18 @@ def split_by_hour(table: pa.Table, hours: Iterable[Hour]) -> Iterator[tuple[Hour
         )
 
 
-def _footer_stats(file: pq.ParquetFile) -> dict[str, object]:
-    metadata = file.metadata.metadata or {}
-    return dict(json.loads(metadata.get(_STATS_KEY, b"{}")))
+def _divided(stored: StoredHour, rows: int) -> Iterator[Chunk]:
+    """An hour in several chunks."""
+    begin = 0
+    for table in stored.parts(rows):
+        end = begin + table.num_rows
+        yield Chunk([stored.hour], table, begin == 0, end == stored.num_rows)
+        begin = end
 
 
-def _is_of_another_hour(metadata: pq.FileMetaData, hour: Hour) -> bool:
-    """Whether a file was written for another hour, by its footer alone.
-
-    Files of earlier releases do not name their hour, but have the least and greatest time.
-    """
-    key = (metadata.metadata or {}).get(_HOUR_KEY)
-    if key is not None and key != str(hour).encode():
-        return True
-    names = metadata.schema.names
-    if _TIME not in names:
-        return False
-    column = names.index(_TIME)
-    statistics = (
-        metadata.row_group(number).column(column).statistics
-        for number in range(metadata.num_row_groups)
-    )
-    return any(
-        found.min < hour.start or found.max >= hour.end
-        for found in statistics
-        if found is not None and found.has_min_max
-    )
-
-
-def _take_all(group: list[Hour], tables: list[pa.Table]) -> tuple[list[Hour], pa.Table]:
+def _take_all(group: list[Hour], tables: list[pa.Table]) -> Chunk:
     """The hours and their tables as one table; the lists are empty afterwards, to free memory."""
-    chunk = group.copy(), pa.concat_tables(tables).unify_dictionaries()
+    chunk = Chunk(group.copy(), pa.concat_tables(tables).unify_dictionaries())
     group.clear()
     tables.clear()
     return chunk
@@ -577,33 +541,8 @@ def _allocate_from_system() -> None:
         pa.set_memory_pool(pa.system_memory_pool())
 
 
-def _with_own_dictionaries(table: pa.Table) -> pa.Table:
-    """The same rows; each dictionary holds only the values that they use, each once.
-
-    A slice keeps the dictionary of the table it was cut from, and Parquet would write all of it.
-    For a value that a dictionary holds twice pyarrow (26) reserves space in the file, and fills it
-    with whatever is in the memory of the process.
-    """
-    for index, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(index, field, _compact(table.column(index)))
-    return table
-
-
-def _compact(column: pa.ChunkedArray) -> pa.Array:
-    array = column.combine_chunks()
-    used = pc.unique(array.indices).drop_null()
-    values = array.dictionary.take(used).dictionary_encode()
-    indices = values.indices.take(pc.index_in(array.indices, used))
-    return pa.DictionaryArray.from_arrays(indices, values.dictionary)
-
-
-class _NewFile:
-    """A file that is being written beside its place.
-
-    Attributes:
-        file: where its content is written.
-    """
+class _NewFile(NewFile):
+    """A file that is being written beside its place."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -612,44 +551,33 @@ class _NewFile:
         self.file: BinaryIO = self._temporary.open("wb")
 
     def commit(self) -> None:
-        """Put the content into its place; readers see what was there before, or all of it."""
         self.file.close()
         self._temporary.replace(self._path)
 
     def close(self) -> None:
-        """Remove the content, unless it is in its place."""
         # Closing writes what is still buffered, which fails on a full disk.
         with suppress(OSError):
             self.file.close()
         self._temporary.unlink(missing_ok=True)
 
 
-class _NewObject:
+class _NewObject(NewFile):
     """An object whose content is in memory until `commit` puts it by one request."""
 
     def __init__(self, path: UPath) -> None:
         self._path = path
-        self.file = io.BytesIO()
+        self._content = io.BytesIO()
+        self.file = self._content
 
     def commit(self) -> None:
-        """See `_NewFile`."""
-        self._path.fs.pipe_file(self._path.path, self.file.getvalue())
+        self._path.fs.pipe_file(self._path.path, self._content.getvalue())
 
     def close(self) -> None:
-        """See `_NewFile`."""
         self.file.close()
 
 
-def _new(path: UPath | Path) -> _NewFile | _NewObject:
+def _new(path: UPath | Path) -> NewFile:
     return _NewFile(path) if isinstance(path, Path) else _NewObject(path)
-
-
-@contextmanager
-def _closing(file: pq.ParquetFile) -> Iterator[pq.ParquetFile]:
-    try:
-        yield file
-    finally:
-        file.close(force=True)
 
 
 def _file(path: UPath | Path) -> pa.NativeFile:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -159,15 +160,45 @@ def read_log(
         ``timecreated``, then ``id``. Memory holds one hour (or 100,000 rows) at a time.
     """
     tables: list[pa.Table] = []
-    current = hours.start
+    for part in read_log_in_parts(database, hours, fast=fast):
+        tables.append(part.rows)
+        if part.ends:
+            yield part.hour, _concatenated(tables)
+            tables = []
+
+
+class LogPart(NamedTuple):
+    """Some log rows of one hour.
+
+    Attributes:
+        rows: ``MOODLE_LOG`` rows.
+        ends: whether they are the last ones of the hour.
+    """
+
+    hour: Hour
+    rows: pa.Table
+    ends: bool
+
+
+def read_log_in_parts(
+    database: MoodleDatabase, hours: HourRange, *, fast: bool = True
+) -> Iterator[LogPart]:
+    """Read all rows of a range of hours as `read_log` does, and hold 100,000 of them at a time.
+
+    Yields:
+        The parts of every hour of the range in order; an hour without rows has one part.
+    """
+    current, last = hours.start, MOODLE_LOG.empty()
     for page in chain(_pages(database, hours, fast=fast), (None,)):
-        for hour, rows in _split_by_hour(page) if page is not None else [(hours.end, None)]:
-            while current < hour:
-                yield current, _concatenated(tables)
-                tables = []
-                current += 1
-            if rows is not None:
-                tables.append(rows)
+        for hour, rows in _split_by_hour(page) if page is not None else [(hours.end, last[:0])]:
+            # Only now is it known whether the rows before were the last ones of their hour.
+            if current < hour:
+                yield LogPart(current, last, ends=True)
+                for empty in HourRange(current + 1, hour):
+                    yield LogPart(empty, MOODLE_LOG.empty(), ends=True)
+            elif last.num_rows:
+                yield LogPart(current, last, ends=False)
+            current, last = hour, rows
 
 
 def _pages(database: MoodleDatabase, hours: HourRange, *, fast: bool) -> Iterator[pa.Table]:
