@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    field_validator,
+)
 
 from caliper_dagster.caliper.versions import NEWEST, VersionName
 from caliper_dagster.config.declaration import (
@@ -37,6 +43,8 @@ from caliper_dagster.core.hours import HOUR_FORM, Hour, parse_hour
 PersonIdentifier = Literal[
     "SystemId", "AccountUserName", "SisSourcedId", "LisSourcedId", "EmailAddress", "LtiUserId"
 ]
+
+TableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 
 
 def _http_url(text: str) -> str:
@@ -161,6 +169,12 @@ class Settings(Model):
         "seconds after which a statement at Moodle's database is cancelled",
         gt=0,
     )
+    moodle_db_without: tuple[TableName, ...] | None = setting(
+        "MOODLE_DB_WITHOUT",
+        None,
+        "tables that a replica leaves out on purpose, separated by commas: events are sent without "
+        "the names, roles or scores in them. Any other table that cannot be read stops the run",
+    )
     moodle_wwwroot: Annotated[str, AfterValidator(_site_address)] | None = setting(
         "MOODLE_WWWROOT", None, "the site's address ($CFG->wwwroot), base of all entity IRIs"
     )
@@ -278,7 +292,7 @@ class Settings(Model):
         except ConfigurationError:
             raise ValueError(f"must be {HOUR_FORM}") from None
 
-    @field_validator("person_identifiers", mode="before")
+    @field_validator("person_identifiers", "moodle_db_without", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):

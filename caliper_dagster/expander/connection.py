@@ -1,7 +1,8 @@
 """The connection to Moodle's database: read-only, one snapshot, queries by whole sets of keys.
 
 The lookups decide what is read. This module writes nothing and does not know what a table means.
-Tables and columns that a Moodle version lacks read as empty.
+Tables and columns that a Moodle version lacks read as empty. So do those that the account may not
+read: ``required_tables`` tells the two apart.
 """
 
 from __future__ import annotations
@@ -55,12 +56,31 @@ _SUPPORTED = {"mysql+pymysql", "postgresql+psycopg2", "sqlite"}
 
 _CATALOGUE = {
     "mysql": "SELECT table_name, column_name FROM information_schema.columns "
-    "WHERE table_schema = DATABASE()",
-    "postgresql": "SELECT table_name, column_name FROM information_schema.columns "
-    "WHERE table_schema = current_schema()",
+    "WHERE table_schema = DATABASE() AND FIND_IN_SET('select', privileges)",
+    # Of tables with one name, the one in the first schema of search_path is visible.
+    "postgresql": "SELECT c.relname, a.attname FROM pg_catalog.pg_class c "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid "
+    "WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') "
+    "AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped "
+    "AND pg_catalog.pg_table_is_visible(c.oid) "
+    "AND pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT')",
     "sqlite": "SELECT m.name, p.name FROM sqlite_master m, pragma_table_info(m.name) p "
     "WHERE m.type IN ('table', 'view')",
 }
+"""The columns that the account may read."""
+
+_SCHEMAS = """
+SELECT c.relname, min(n.nspname) FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
+AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+GROUP BY c.relname
+"""
+"""The schema of each table of PostgreSQL, also of those that the account may not read."""
+_DENIED = {1142, 1143, "42501"}
+"""Codes of errors about a missing right: of MySQL for a table and a column, of PostgreSQL."""
+_NO_SUCH_TABLE = 1146
 
 
 class MoodleDatabase:
@@ -70,17 +90,22 @@ class MoodleDatabase:
     REPEATABLE READ, READ ONLY; SQLite: opened with ``mode=ro``). Use it as a context manager.
 
     Attributes:
+        prefix: table prefix.
+        without: tables that the database leaves out on purpose, without prefix.
         statements: number of statements sent so far.
     """
 
     def __init__(self, engine: Engine, connection: Connection, prefix: str) -> None:
         self._engine = engine
         self._connection = connection
-        self._prefix = prefix
+        self.prefix = prefix
+        self.without: frozenset[str] = frozenset()
         self.statements = 0
 
     @classmethod
-    def open(cls, url: str, prefix: str = "mdl_", timeout: int = 300) -> Self:
+    def open(
+        cls, url: str, prefix: str = "mdl_", timeout: int = 300, without: Iterable[str] = ()
+    ) -> Self:
         """Connect.
 
         Args:
@@ -88,6 +113,7 @@ class MoodleDatabase:
                 package uses.
             prefix: table prefix (``$CFG->prefix``).
             timeout: seconds after which the database cancels a statement (not on SQLite).
+            without: tables that the database leaves out on purpose, with prefix or without.
 
         Raises:
             ConfigurationError: no database answers, it rejects the account, or it contains no
@@ -105,6 +131,7 @@ class MoodleDatabase:
             engine.dispose()
             raise ConfigurationError(_UNKNOWN_OPTION) from None
         database = cls(engine, connection, prefix)
+        database.without = frozenset(table.removeprefix(prefix) for table in without)
         try:
             has_log = database.has_table("logstore_standard_log")
         except SourceError:
@@ -136,7 +163,7 @@ class MoodleDatabase:
         self.close()
 
     def __repr__(self) -> str:
-        return f"MoodleDatabase({self.dialect}, prefix={self._prefix!r})"
+        return f"MoodleDatabase({self.dialect}, prefix={self.prefix!r})"
 
     def close(self) -> None:
         """End the snapshot and the connection."""
@@ -154,21 +181,74 @@ class MoodleDatabase:
     def _catalogue(self) -> dict[str, frozenset[str]]:
         tables: dict[str, set[str]] = {}
         for table, column in self.execute(sa.text(_CATALOGUE[self.dialect])):
-            if table.startswith(self._prefix):
-                tables.setdefault(table.removeprefix(self._prefix), set()).add(column)
+            if table.startswith(self.prefix):
+                tables.setdefault(table.removeprefix(self.prefix), set()).add(column)
         return {table: frozenset(columns) for table, columns in tables.items()}
 
     def has_table(self, table: str) -> bool:
-        """Whether this Moodle has the table (its name without prefix)."""
+        """Whether this account may read such a table (its name without prefix)."""
         return table in self._catalogue
 
     def columns(self, table: str) -> frozenset[str]:
-        """The columns of the table in this Moodle; empty when the table is absent."""
+        """The columns of the table that this account may read; empty without the table."""
         return self._catalogue.get(table, frozenset())
+
+    def absent(self, tables: Iterable[str]) -> frozenset[str]:
+        """Those of some tables that cannot be read that are certainly not in the database.
+
+        MySQL and MariaDB tell this only to an account that has rights on the whole database. From
+        another one they hide whether a table exists.
+        """
+        if self.dialect == "mysql":
+            return frozenset(table for table in tables if self._is_no_table(table))
+        if self.dialect == "postgresql":
+            return frozenset(tables) - self._schemas().keys()
+        return frozenset(tables)
+
+    def _is_no_table(self, table: str) -> bool:
+        self.statements += 1
+        try:
+            self._connection.execute(sa.text(f"SELECT 1 FROM {self.quoted(table)} WHERE 1 = 0"))
+        except DBAPIError as error:
+            return _code(error.orig) == _NO_SUCH_TABLE
+        return False
+
+    def _schemas(self) -> dict[str, str]:
+        return {
+            table.removeprefix(self.prefix): schema
+            for table, schema in self.execute(sa.text(_SCHEMAS))
+            if table.startswith(self.prefix)
+        }
+
+    def grants(self, tables: Sequence[str], most: int = 20) -> list[str]:
+        """The statements that let this account read the tables, for an administrator to run.
+
+        Args:
+            tables: names without prefix.
+            most: with more tables than that, one statement that lets it read all tables.
+        """
+        quote = self._engine.dialect.identifier_preparer.quote_identifier
+        if self.dialect == "mysql":
+            ((account, name),) = self.execute(sa.text("SELECT CURRENT_USER(), DATABASE()"))
+            user, _, host = account.rpartition("@")
+            names = [quote(self.prefix + table) for table in tables]
+            chosen = names if len(names) <= most else ["*"]
+            return [f"GRANT SELECT ON {quote(name)}.{it} TO '{user}'@'{host}';" for it in chosen]
+        ((account,),) = self.execute(sa.text("SELECT current_user"))
+        by_schema: dict[str, list[str]] = {}
+        for table, schema in self._schemas().items():
+            if table in tables:
+                by_schema.setdefault(schema, []).append(f"{schema}.{self.quoted(table)}")
+        statements = []
+        for schema, names in sorted(by_schema.items()):
+            chosen = names if len(names) <= most else [f"ALL TABLES IN SCHEMA {schema}"]
+            statements.append(f"GRANT USAGE ON SCHEMA {schema} TO {quote(account)};")
+            statements.append(f"GRANT SELECT ON {', '.join(sorted(chosen))} TO {quote(account)};")
+        return statements
 
     def quoted(self, table: str) -> str:
         """The table's name with prefix, quoted for the dialect."""
-        return self._quote(self._prefix + table)
+        return self._quote(self.prefix + table)
 
     def execute(self, statement: TextClause, **values: object) -> Sequence[Sequence[Any]]:
         """Run one statement and return all its rows.
@@ -499,8 +579,21 @@ def _address(url: URL) -> str:
     return f"{url.host}:{url.port}" if url.port else str(url.host or url.database or "localhost")
 
 
+def _code(error: BaseException | None) -> object:
+    """The code of a driver's error: MySQL's number or PostgreSQL's SQLSTATE; None without one."""
+    if isinstance(error, psycopg2.Error):
+        return error.pgcode
+    return error.args[0] if error is not None and error.args else None
+
+
 def _statement_failure(error: BaseException | None) -> str:
     """The message for a failed statement, without its keys and values."""
+    if _code(error) in _DENIED:
+        return Sentence(
+            _URL,
+            ": this account may not read a table of Moodle's database; `caliper-dagster doctor` "
+            "names the tables and prints the GRANT.",
+        )
     reason = str(error).lower()
     if any(words in reason for words in _TIMEOUT_MESSAGES):
         return Sentence(_TIMEOUT, ": Moodle's database cancelled a statement that took too long.")
