@@ -4,8 +4,10 @@ This module turns a table into a file and back. ``frames`` defines the columns, 
 decide when an hour is written. Nothing here knows Dagster.
 
 A file is ``<base>/<asset>/date=2026-01-31/2026-01-31T14.parquet``; any Parquet reader can use the
-data without this project. Its footer holds a few numbers about the hour (*footer stats*), which are
-read without reading rows.
+data without this project. Its footer holds the hour and a few numbers about it (*footer stats*),
+which are read without decoding rows. Every file carries a digest (``parquet_digest``), which is
+checked whenever the file is opened. A file that is damaged, or whose rows belong to another hour,
+is a `StorageError` like one that is missing.
 
 In a folder a file is written beside its place and renamed. In an object store it is put by one
 request (or by the one that completes a multipart upload), and read by one. So no reader sees a part
@@ -14,6 +16,7 @@ of an hour.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -21,8 +24,9 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import pyarrow as pa
@@ -31,23 +35,54 @@ import pyarrow.parquet as pq
 from fsspec import get_filesystem_class
 from upath import UPath
 
-from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, StorageError
+from caliper_dagster.core.errors import (
+    CaliperDagsterError,
+    ConfigurationError,
+    Sentence,
+    SettingName,
+    StorageError,
+)
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.gc_tuning import raise_gc_threshold
 from caliper_dagster.core.hours import SECONDS, Hour
+from caliper_dagster.core.parquet_digest import (
+    DamagedFileError,
+    DigestedParquetWriter,
+    has_digest,
+    open_verified,
+    read_rows,
+)
 from caliper_dagster.core.wording import plural
 
 FooterStats = Mapping[str, object]
 
 _SETTING = SettingName("CALIPER_STORAGE")
 _RANGE = re.compile(r"(\d+)-(\d+)\.parquet")
+_PARTITION = re.compile(r"/date=[\d-]+/[\dT-]+\.parquet$")
 _STATS_KEY = b"caliper_dagster.facts"
+_HOUR_KEY = b"caliper_dagster.hour"
+_TIME = "timecreated"
 _LOCAL = {"", "file", "local"}
-# A record's text is written once per file, not once per page: dictionaries of records are large.
-_DICTIONARY_BYTES = 64 * 1024 * 1024
 _ALLOCATOR = "ARROW_DEFAULT_MEMORY_POOL"
 _READ_AHEAD = 8
 """Objects that are requested at once: an object store answers many as fast as one."""
+
+_MAX_OBJECTS_COUNTED = 1_000
+"""Objects that `PartitionStore.digest_counts` looks into; each costs two requests."""
+
+
+class DigestCounts(NamedTuple):
+    """How many stored hours carry a digest.
+
+    Attributes:
+        files: files of all assets.
+        examined: of these, the newest ones that were looked into.
+        without: of the latter, those of a release that wrote no digests.
+    """
+
+    files: int
+    examined: int
+    without: int
 
 
 class PartitionStore:
@@ -65,6 +100,7 @@ class PartitionStore:
         raise_gc_threshold()
         self._name = _without_credentials(url)
         base = _base(url)
+        self._root = base
         self._local = base.protocol in _LOCAL
         self._base: UPath | Path = Path(base.path).absolute() if self._local else base
 
@@ -105,25 +141,24 @@ class PartitionStore:
             The size of the file in bytes.
 
         Raises:
-            StorageError: the table breaks the contract.
+            StorageError: the table breaks the contract, or a row belongs to another hour.
             ConfigurationError: the storage cannot be written to.
         """
-        table = _with_own_dictionaries(frame.conform(table))
-        table = table.replace_schema_metadata({_STATS_KEY: json.dumps(dict(stats or {})).encode()})
-        sink = pa.BufferOutputStream()
-        repeated = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
-        pq.write_table(
-            table,
-            sink,
-            compression="zstd",
-            # Other texts hardly repeat, and minimum and maximum of a text help no query.
-            use_dictionary=repeated,
-            write_statistics=[f.name for f in table.schema if pa.types.is_primitive(f.type)],
-            dictionary_pagesize_limit=_DICTIONARY_BYTES,
-        )
-        content = sink.getvalue()
-        self._put(self._path(frame, hour), content)
-        return int(content.size)
+        with self.writer(frame, hour) as writer:
+            writer.write(table)
+            writer.stats = stats or {}
+        return writer.size
+
+    @contextmanager
+    def writer(self, frame: Frame, hour: Hour) -> Iterator[PartitionWriter]:
+        """Write one hour in several tables; it takes its place when the block ends.
+
+        A block that ends with an error leaves the hour as it was. For errors see `write`.
+        """
+        writer = PartitionWriter(frame, hour, self._path(frame, hour), self._writing)
+        with closing(writer):
+            yield writer
+            writer.finish()
 
     def read(
         self, frame: Frame, hours: Iterable[Hour], columns: Sequence[str] | None = None
@@ -131,7 +166,8 @@ class PartitionStore:
         """The rows of the hours as one table, in the order of the hours.
 
         Raises:
-            StorageError: an hour has not been written; the sentence names the first such.
+            StorageError: an hour has not been written, is damaged or holds rows of another hour;
+                the sentence names the first such.
         """
         tables = [table for _, table in self.each(frame, hours, columns)]
         if not tables:
@@ -174,11 +210,10 @@ class PartitionStore:
         """
         names = list(columns) if columns else frame.schema.names
         for hour, opened in self._opened(frame, hours):
-            with opened as file:
+            with _closing(opened) as file, self._damage(frame, hour):
                 stats = _footer_stats(file)
-                # An hour is small: several threads would cost more than they gain.
-                table = file.read(columns=names, use_threads=False)
-            table = frame.with_later_columns(table.replace_schema_metadata(None))
+                table = read_rows(file, names)
+            table = frame.with_later_columns(table.replace_schema_metadata(None), names)
             missing = [name for name in names if name not in table.column_names]
             if missing:
                 raise StorageError(
@@ -206,17 +241,72 @@ class PartitionStore:
             yield _take_all(group, tables)
 
     def footer_stats(self, frame: Frame, hour: Hour) -> dict[str, object]:
-        """The footer stats that were written with the hour; only the file's footer is read.
+        """The footer stats that were written with the hour; no row is decoded.
 
         Raises:
-            StorageError: the hour has not been written.
+            StorageError: see `read`.
         """
-        with self._open(frame, hour) as file:
+        with _closing(self._open(frame, hour)) as file, self._damage(frame, hour):
             return _footer_stats(file)
+
+    def digest_counts(self) -> DigestCounts:
+        """How many stored hours carry a digest, as far as that is cheap to find out.
+
+        In a folder every file is looked into, in an object store the newest 1,000.
+
+        Raises:
+            ConfigurationError: the storage cannot be read.
+        """
+        try:
+            files = self._root.fs
+            sizes = {
+                path: int(entry["size"])
+                for path, entry in files.find(self._root.path, detail=True).items()
+                if _PARTITION.search(path)
+            }
+            newest = sorted(sizes, key=lambda path: path.rpartition("/")[2], reverse=True)
+            examined = newest if self._local else newest[:_MAX_OBJECTS_COUNTED]
+            with ThreadPoolExecutor(_READ_AHEAD, "caliper-read") as threads:
+                digested = threads.map(
+                    lambda path: has_digest(
+                        lambda start, length: files.cat_file(path, start, start + length),
+                        sizes[path],
+                    ),
+                    examined,
+                )
+                return DigestCounts(len(sizes), len(examined), list(digested).count(False))
+        except FileNotFoundError:
+            return DigestCounts(0, 0, 0)
+        except Exception as error:
+            raise self._unreadable(error) from None
 
     def id_range_tables(self, name: str) -> IdRangeTables:
         """Tables by ranges of log ids, in the folder ``name`` next to those of the assets."""
-        return IdRangeTables(self._base / name, self._put)
+        return IdRangeTables(self._base / name, self._writing)
+
+    def read_note(self, name: str) -> bytes | None:
+        """The content of a small file beside the assets; None when there is none.
+
+        Raises:
+            ConfigurationError: the storage cannot be read.
+        """
+        path = self._base / name
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise self._unreadable(error) from None
+
+    def write_note(self, name: str, content: bytes) -> None:
+        """Write or replace a small file beside the assets.
+
+        Raises:
+            ConfigurationError: the storage cannot be written to.
+        """
+        with self._writing(), closing(_new(self._base / name)) as new:
+            new.file.write(content)
+            new.commit()
 
     def probe(self) -> None:
         """Write and remove a file of a few bytes.
@@ -225,7 +315,9 @@ class PartitionStore:
             ConfigurationError: the storage cannot be written to.
         """
         path = self._base / f".probe-{secrets.token_hex(4)}"
-        self._put(path, pa.py_buffer(b"caliper-dagster"))
+        with self._writing(), closing(_new(path)) as new:
+            new.file.write(b"caliper-dagster")
+            new.commit()
         path.unlink()
 
     def _path(self, frame: Frame, hour: Hour) -> UPath | Path:
@@ -246,38 +338,57 @@ class PartitionStore:
             yield from ((hour, future.result()) for hour, future in requested)
 
     def _open(self, frame: Frame, hour: Hour) -> pq.ParquetFile:
+        """The hour's file, whose content is what was written for this hour."""
+        with self._damage(frame, hour):
+            file = open_verified(self._source(frame, hour))
+            if _is_of_another_hour(file.metadata, hour):
+                raise DamagedFileError("its rows belong to another hour")
+            return file
+
+    def _source(self, frame: Frame, hour: Hour) -> pa.NativeFile:
         path = self._path(frame, hour)
         try:
-            return pq.ParquetFile(str(path) if isinstance(path, Path) else _object(path))
+            return _file(path)
         except FileNotFoundError:
             raise StorageError(
                 f"{frame.name} has not been materialized for {hour}: materialize {frame.name} for "
                 "that hour first."
             ) from None
-        except (NotADirectoryError, PermissionError) as error:
-            raise self._unreadable(error) from None
         except Exception as error:
             # An object store that does not answer must not be taken for a damaged hour.
-            if not (self._local or isinstance(error, pa.ArrowInvalid)):
-                raise self._unreadable(error) from None
-            if not isinstance(error, OSError | pa.ArrowInvalid):
+            if self._local and not isinstance(error, NotADirectoryError | PermissionError):
                 raise
+            raise self._unreadable(error) from None
+
+    @contextmanager
+    def _damage(self, frame: Frame, hour: Hour) -> Iterator[None]:
+        """Turn what is raised about a damaged file into an error that names hour and remedy."""
+        try:
+            yield
+        except CaliperDagsterError:
+            raise
+        except Exception as error:
+            if isinstance(error, DamagedFileError):
+                reason = str(error)
+            else:
+                reason = _system_words(error) if isinstance(error, OSError) else _kind(error)
             raise StorageError(
-                f"{frame.name} of {hour} cannot be read ({type(error).__name__}): materialize "
-                f"{frame.name} for that hour again."
+                f"{frame.name} of {hour} cannot be read: {self.path(frame, hour)} is damaged "
+                f"({reason}). Materialize {frame.name} for that hour again."
             ) from None
 
     def _unreadable(self, error: Exception) -> ConfigurationError:
         # Object stores raise exceptions of their own, whose texts may contain credentials.
-        words = _system_words(error) if isinstance(error, OSError) else type(error).__name__
+        words = _system_words(error) if isinstance(error, OSError) else _kind(error)
         return ConfigurationError(Sentence(_SETTING, f" cannot be read: {self._name} ({words})."))
 
-    def _put(self, path: UPath | Path, content: pa.Buffer) -> None:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what is raised while a file is written into an error that names the setting."""
         try:
-            if isinstance(path, Path):
-                _replace(path, content)
-            else:
-                path.fs.pipe_file(path.path, content.to_pybytes())
+            yield
+        except CaliperDagsterError:
+            raise
         except Exception as error:
             # Object stores raise exceptions of their own, whose texts may contain credentials.
             reason = error.strerror if isinstance(error, OSError) else None
@@ -286,9 +397,70 @@ class PartitionStore:
             raise ConfigurationError(
                 Sentence(
                     _SETTING,
-                    f" cannot be written to: {self._name} ({reason or type(error).__name__}).",
+                    f" cannot be written to: {self._name} ({reason or _kind(error)}).",
                 )
             ) from None
+
+
+class PartitionWriter:
+    """Writes the rows of one hour; see `PartitionStore.writer`.
+
+    Attributes:
+        stats: the footer stats; to be set before the block ends.
+        size: the size of the file in bytes, when the block has ended.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        hour: Hour,
+        path: UPath | Path,
+        writing: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self.stats: FooterStats = {}
+        self.size = 0
+        self._frame, self._hour, self._writing = frame, hour, writing
+        self._is_empty = True
+        with writing():
+            self._new = _new(path)
+            self._parquet = DigestedParquetWriter(self._new.file, frame.schema)
+
+    def write(self, table: pa.Table) -> None:
+        """Write the next rows of the hour.
+
+        Raises:
+            StorageError: they break the contract, or belong to another hour.
+            ConfigurationError: the storage cannot be written to.
+        """
+        table = self._frame.conform(table)
+        if _TIME in table.column_names and table.num_rows:
+            limits = pc.min_max(table[_TIME]).as_py()
+            if not self._hour.start <= limits["min"] <= limits["max"] < self._hour.end:
+                raise StorageError(
+                    f"{self._frame.name} of {self._hour} would get rows of another hour."
+                )
+        self._is_empty = False
+        table = _with_own_dictionaries(table)
+        with self._writing():
+            self._parquet.write(table)
+
+    def finish(self) -> None:
+        """Put the file into its place."""
+        if self._is_empty:
+            self.write(self._frame.empty())
+        with self._writing():
+            self.size = self._parquet.close(
+                {
+                    _STATS_KEY: json.dumps(dict(self.stats)).encode(),
+                    _HOUR_KEY: str(self._hour).encode(),
+                }
+            )
+            self._new.commit()
+
+    def close(self) -> None:
+        """Remove what was written, unless it is in its place."""
+        self._parquet.abort()
+        self._new.close()
 
 
 class IdRangeTables:
@@ -299,9 +471,9 @@ class IdRangeTables:
     """
 
     def __init__(
-        self, folder: UPath | Path, put: Callable[[UPath | Path, pa.Buffer], None]
+        self, folder: UPath | Path, writing: Callable[[], AbstractContextManager[None]]
     ) -> None:
-        self._folder, self._put = folder, put
+        self._folder, self._writing = folder, writing
 
     def ranges(self) -> list[tuple[int, int]]:
         """The stored ranges ``(after, to)``, in order."""
@@ -311,15 +483,26 @@ class IdRangeTables:
         return []
 
     def read(self, after: int, to: int) -> pa.Table:
-        """The table of a range."""
-        with self._path(after, to).open("rb") as file:
-            return pq.read_table(file)
+        """The table of a range.
+
+        Raises:
+            StorageError: its file is damaged.
+        """
+        path = self._path(after, to)
+        try:
+            with _file(path) as source:
+                return read_rows(open_verified(source))
+        except DamagedFileError as error:
+            place = _without_credentials(str(path))
+            raise StorageError(f"{place} is damaged ({error}).") from None
 
     def write(self, after: int, to: int, table: pa.Table) -> None:
         """Store the table of a range."""
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        self._put(self._path(after, to), sink.getvalue())
+        with self._writing(), closing(_new(self._path(after, to))) as new:
+            parquet = DigestedParquetWriter(new.file, table.schema)
+            parquet.write(table)
+            parquet.close({})
+            new.commit()
 
     def _path(self, after: int, to: int) -> UPath | Path:
         return self._folder / f"{after}-{to}.parquet"
@@ -349,6 +532,29 @@ def split_by_hour(table: pa.Table, hours: Iterable[Hour]) -> Iterator[tuple[Hour
 def _footer_stats(file: pq.ParquetFile) -> dict[str, object]:
     metadata = file.metadata.metadata or {}
     return dict(json.loads(metadata.get(_STATS_KEY, b"{}")))
+
+
+def _is_of_another_hour(metadata: pq.FileMetaData, hour: Hour) -> bool:
+    """Whether a file was written for another hour, by its footer alone.
+
+    Files of earlier releases do not name their hour, but have the least and greatest time.
+    """
+    key = (metadata.metadata or {}).get(_HOUR_KEY)
+    if key is not None and key != str(hour).encode():
+        return True
+    names = metadata.schema.names
+    if _TIME not in names:
+        return False
+    column = names.index(_TIME)
+    statistics = (
+        metadata.row_group(number).column(column).statistics
+        for number in range(metadata.num_row_groups)
+    )
+    return any(
+        found.min < hour.start or found.max >= hour.end
+        for found in statistics
+        if found is not None and found.has_min_max
+    )
 
 
 def _take_all(group: list[Hour], tables: list[pa.Table]) -> tuple[list[Hour], pa.Table]:
@@ -390,19 +596,64 @@ def _compact(column: pa.ChunkedArray) -> pa.Array:
     return pa.DictionaryArray.from_arrays(indices, values.dictionary)
 
 
-def _replace(path: Path, content: pa.Buffer) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
+class _NewFile:
+    """A file that is being written beside its place.
+
+    Attributes:
+        file: where its content is written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
+        self.file: BinaryIO = self._temporary.open("wb")
+
+    def commit(self) -> None:
+        """Put the content into its place; readers see what was there before, or all of it."""
+        self.file.close()
+        self._temporary.replace(self._path)
+
+    def close(self) -> None:
+        """Remove the content, unless it is in its place."""
+        # Closing writes what is still buffered, which fails on a full disk.
+        with suppress(OSError):
+            self.file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+class _NewObject:
+    """An object whose content is in memory until `commit` puts it by one request."""
+
+    def __init__(self, path: UPath) -> None:
+        self._path = path
+        self.file = io.BytesIO()
+
+    def commit(self) -> None:
+        """See `_NewFile`."""
+        self._path.fs.pipe_file(self._path.path, self.file.getvalue())
+
+    def close(self) -> None:
+        """See `_NewFile`."""
+        self.file.close()
+
+
+def _new(path: UPath | Path) -> _NewFile | _NewObject:
+    return _NewFile(path) if isinstance(path, Path) else _NewObject(path)
+
+
+@contextmanager
+def _closing(file: pq.ParquetFile) -> Iterator[pq.ParquetFile]:
     try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        yield file
+    finally:
+        file.close(force=True)
 
 
-def _object(path: UPath) -> pa.BufferReader:
-    """The whole object, by one request; seeking in it would take several."""
+def _file(path: UPath | Path) -> pa.NativeFile:
+    if isinstance(path, Path):
+        return pa.OSFile(str(path))
+    # The whole object, by one request; seeking in it would take several.
     return pa.BufferReader(path.fs.cat_file(path.path))
 
 
@@ -427,7 +678,11 @@ def _base(url: str) -> UPath:
 
 
 def _system_words(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else type(error).__name__
+    return os.strerror(error.errno) if error.errno else _kind(error)
+
+
+def _kind(error: Exception) -> str:
+    return type(error).__name__
 
 
 def _without_credentials(url: str) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from caliper_dagster.config.event_stores import EventStoreDefinition
+from caliper_dagster.core import deadlines
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_store import PartitionStore
@@ -37,6 +38,9 @@ _MIN_PACE = 50
 """An event store that accepts fewer events per second is slow, whatever the others do."""
 
 _POLL_SECONDS = 0.5
+
+INTERRUPTED_SECONDS = (4, 2)
+"""When a run is interrupted: seconds for the answers to what was sent, and to end without them."""
 
 _COLUMNS = ("event_id", "json", "caliper_version", "outcome", "event_name", "event_type")
 """Columns of ``caliper_events`` that are read: those that are sent, and those of filters."""
@@ -85,7 +89,8 @@ class DeliveryRequest:
     Attributes:
         events: table of the events, by event store.
         hours: in order.
-        site: address of the site whose events they are.
+        site: id of the site whose events they are; the ledger keeps sites apart.
+        sensor: id of the sensor, an IRI; goes into every envelope.
         open_ledger: opens a handle for each thread.
         send: which events.
         left: marks of the hours that were in a backlog before, by event store (see `Backlog`).
@@ -97,6 +102,7 @@ class DeliveryRequest:
     storage: PartitionStore
     hours: Sequence[Hour]
     site: str
+    sensor: str
     open_ledger: Callable[[], Ledger]
     send: Send
     left: Mapping[str, Mapping[Hour, int]]
@@ -120,7 +126,7 @@ class DeliveryRequest:
                 hours_of_events(),
                 destination,
                 ledger,
-                sensor=f"{self.site}#caliper-dagster",
+                sensor=self.sensor,
                 site=self.site,
                 batch_size=store.batch_size,
                 batch_bytes=store.batch_bytes,
@@ -262,7 +268,7 @@ def _send_at_once(
     messages: SimpleQueue[StoreProgress] = SimpleQueue()
     running = {store: _StoreThread(store) for store in stores}
     threads = [
-        Thread(target=part.run, args=(request, messages), name=f"caliper-{store.name}")
+        Thread(target=part.run, args=(request, messages), name=f"caliper-{store.name}", daemon=True)
         for store, part in running.items()
     ]
     policy = SlowStorePolicy(limit, patient)
@@ -281,8 +287,25 @@ def _send_at_once(
     finally:
         for part in running.values():
             part.stop.set()
+        if running:
+            _abandon(threads)
+        else:
+            for thread in threads:
+                thread.join()
+
+
+def _abandon(threads: Collection[Thread]) -> None:
+    """Wait for threads whose reports nobody reads any more, but not for silent peers.
+
+    A thread that goes on after that ends with the process, as by a crash.
+    """
+    for seconds in INTERRUPTED_SECONDS:
+        until = time.monotonic() + seconds
         for thread in threads:
-            thread.join()
+            thread.join(max(0, until - time.monotonic()))
+        if not any(thread.is_alive() for thread in threads):
+            return
+        deadlines.end_all()
 
 
 class SlowStorePolicy:

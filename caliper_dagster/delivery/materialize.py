@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG, Frame
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
-from caliper_dagster.core.revisions import expansion_stats, mapping_stats
+from caliper_dagster.core.revisions import MAPPING_REVISION, expansion_stats, mapping_stats
 from caliper_dagster.core.row_accounting import Account
 from caliper_dagster.expander import LogLifecycle, MoodleDatabase, count_rows, expand_new, read_log
 from caliper_dagster.translator import Translator
@@ -64,9 +64,11 @@ class WrittenExpandedHour(WrittenHour):
     Attributes:
         expanded_now: rows that this run expanded; the others were copied from the partition that
             it replaces.
+        unresolved: rows with a reference that leads to no record of Moodle's database.
     """
 
     expanded_now: int
+    unresolved: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +144,7 @@ def write_expanded(
                     bytes=size,
                     seconds=seconds_per_row * rows.num_rows + stopwatch.lap(),
                     expanded_now=expanded_now,
+                    unresolved=rows.num_rows - rows["unresolved"].null_count,
                 )
             )
         # Without this, these names would hold the chunk while the next one is read.
@@ -150,7 +153,11 @@ def write_expanded(
 
 
 def write_events(
-    translator: Translator, store: PartitionStore, frame: Frame, hours: HourRange
+    translator: Translator,
+    store: PartitionStore,
+    frame: Frame,
+    hours: HourRange,
+    revision: int = MAPPING_REVISION,
 ) -> tuple[list[WrittenEventsHour], list[SampleReport]]:
     """Translate ``expanded_log`` of the hours and write their events.
 
@@ -159,6 +166,7 @@ def write_events(
         store: holds ``moodle_log`` and ``expanded_log`` of all hours.
         frame: the table of the events of this version.
         hours: the hours.
+        revision: the mapping revision of the site.
 
     Returns:
         The partitions that were written, and the validity of a sample of each chunk.
@@ -175,7 +183,7 @@ def write_events(
         samples.append(sample_problems(events))
         for hour, rows in split_by_hour(events, chunk_hours):
             account = _account(store, hour, rows)
-            stats = account.as_footer_stats() | mapping_stats()
+            stats = account.as_footer_stats() | mapping_stats(revision)
             size = store.write(frame, hour, rows, stats)
             written.append(
                 WrittenEventsHour(

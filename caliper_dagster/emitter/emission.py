@@ -290,7 +290,7 @@ def emit(
         destination: where they are sent; the ledger knows it by its name.
         ledger: what it has acknowledged so far, and from now on.
         sensor: id of the sensor, an IRI; goes into every envelope.
-        site: address of the site whose events they are; the ledger keeps sites apart.
+        site: id of the site whose events they are; the ledger keeps sites apart.
         batch_size: events per envelope, at most.
         batch_bytes: bytes per envelope, at most; a single larger event goes alone.
         in_flight: requests that wait for their answer at the same time, at most. With more than

@@ -8,11 +8,12 @@ read: ``required_tables`` tells the two apart.
 from __future__ import annotations
 
 import codecs
+import socket
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,13 +23,18 @@ import psycopg2.extensions
 import pyarrow as pa
 import pymysql
 import sqlalchemy as sa
+from pymysql.constants import CR
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.sql.elements import TextClause
 
+from caliper_dagster.core import postgres_deadlines
 from caliper_dagster.core.database_url import require_encoded_account
+from caliper_dagster.core.deadlines import Deadline
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, SourceError
+from caliper_dagster.core.postgres_deadlines import CONNECT_SECONDS, NoAnswer
 from caliper_dagster.expander import bulk_read
+from caliper_dagster.expander.snapshot import CONNECT_ARGUMENTS, begin_snapshots, limited
 
 Record = dict[str, Any]
 
@@ -49,8 +55,13 @@ _PREFIX = SettingName("MOODLE_DB_PREFIX")
 _TIMEOUT = SettingName("MOODLE_DB_TIMEOUT")
 _UNKNOWN_OPTION = Sentence(_URL, ": the driver does not know an option after the ? of the URL.")
 _LENIENT = "caliper_dagster_utf8"
-_READ_TIMEOUT_MARGIN = 5
+_REPORT_SECONDS = 5
 """Seconds that the database has, after a statement timed out, to report it."""
+_SILENT = Sentence(
+    "Moodle's database did not answer in time (",
+    _TIMEOUT,
+    "): it, or a proxy or pooler before it, accepts connections and says nothing.",
+)
 _TIMEOUT_MESSAGES = ("max_statement_time", "execution time", "statement timeout")
 _SUPPORTED = {"mysql+pymysql", "postgresql+psycopg2", "sqlite"}
 
@@ -87,7 +98,8 @@ class MoodleDatabase:
     """One read-only connection to a Moodle database, inside one snapshot.
 
     Every statement sees the database as it was at the first one (MariaDB, MySQL and PostgreSQL:
-    REPEATABLE READ, READ ONLY; SQLite: opened with ``mode=ro``). Use it as a context manager.
+    REPEATABLE READ, READ ONLY; SQLite: opened with ``mode=ro``). Nothing is set for longer than
+    that, so a connection that a pooler shares is left as it was. Use it as a context manager.
 
     Attributes:
         prefix: table prefix.
@@ -95,11 +107,12 @@ class MoodleDatabase:
         statements: number of statements sent so far.
     """
 
-    def __init__(self, engine: Engine, connection: Connection, prefix: str) -> None:
+    def __init__(self, engine: Engine, connection: Connection, prefix: str, timeout: int) -> None:
         self._engine = engine
         self._connection = connection
         self.prefix = prefix
         self.without: frozenset[str] = frozenset()
+        self._timeout = timeout
         self.statements = 0
 
     @classmethod
@@ -125,12 +138,14 @@ class MoodleDatabase:
             connection = engine.connect()
         except DBAPIError as error:
             engine.dispose()
+            if _is_silence(error.orig):
+                raise ConfigurationError(_silent_address(parsed)) from None
             raise ConfigurationError(_connection_failure(parsed, error)) from None
         except (TypeError, ValueError, LookupError, AttributeError):
             # PyMySQL raises these for options that it does not know.
             engine.dispose()
             raise ConfigurationError(_UNKNOWN_OPTION) from None
-        database = cls(engine, connection, prefix)
+        database = cls(engine, connection, prefix, timeout)
         database.without = frozenset(table.removeprefix(prefix) for table in without)
         try:
             has_log = database.has_table("logstore_standard_log")
@@ -207,10 +222,13 @@ class MoodleDatabase:
 
     def _is_no_table(self, table: str) -> bool:
         self.statements += 1
-        try:
-            self._connection.execute(sa.text(f"SELECT 1 FROM {self.quoted(table)} WHERE 1 = 0"))
-        except DBAPIError as error:
-            return _code(error.orig) == _NO_SUCH_TABLE
+        with self._answer():
+            try:
+                self._connection.execute(sa.text(f"SELECT 1 FROM {self.quoted(table)} WHERE 1 = 0"))
+            except DBAPIError as error:
+                if _code(error.orig) not in {_NO_SUCH_TABLE, *_DENIED}:
+                    raise
+                return _code(error.orig) == _NO_SUCH_TABLE
         return False
 
     def _schemas(self) -> dict[str, str]:
@@ -257,12 +275,29 @@ class MoodleDatabase:
             SourceError: the database did not answer the statement.
         """
         self.statements += 1
-        try:
-            return self._connection.execute(statement, values).fetchall()
-        except UnicodeDecodeError:  # only PostgreSQL's driver has no lenient encoding
-            return self._decoded_leniently(statement.bindparams(**values))
-        except DBAPIError as error:
-            raise SourceError(_statement_failure(error.orig)) from None
+        with self._answer():
+            try:
+                return self._connection.execute(statement, values).fetchall()
+            except UnicodeDecodeError:  # only PostgreSQL's driver has no lenient encoding
+                return self._decoded_leniently(statement.bindparams(**values))
+
+    @contextmanager
+    def _answer(self) -> Iterator[None]:
+        """Inside it the database answers a statement in time, or that is our error.
+
+        Raises:
+            SourceError: it did not.
+        """
+        with Deadline(self._timeout + _REPORT_SECONDS) as deadline:
+            if self.dialect == "mysql":  # PostgreSQL's connection has deadlines of its own.
+                deadline.watch_later(partial(_socket_of, self._driver))
+            try:
+                yield
+            except (DBAPIError, pymysql.Error, psycopg2.Error) as error:
+                if deadline.passed:
+                    raise SourceError(_SILENT) from None
+                cause = error.orig if isinstance(error, DBAPIError) else error
+                raise SourceError(_statement_failure(cause)) from None
 
     def _decoded_leniently(self, statement: TextClause) -> list[list[Any]]:
         options = {"literal_binds": True}
@@ -296,23 +331,21 @@ class MoodleDatabase:
         """
         self.statements += 1
         try:
-            if fast and self.dialect == "mysql":
-                return bulk_read.read_mysql(self._driver, schema, from_clause, low_cardinality)
-            if fast and self.dialect == "postgresql":
-                return bulk_read.read_postgres(self._driver, schema, from_clause)
+            with self._answer():
+                if fast and self.dialect == "mysql":
+                    return bulk_read.read_mysql(
+                        self._driver, schema, from_clause, low_cardinality, self._limited
+                    )
+                if fast and self.dialect == "postgresql":
+                    return bulk_read.read_postgres(self._driver, schema, from_clause)
         except bulk_read.UnsupportedResult:
             self.statements += 1
-        except (pymysql.Error, psycopg2.Error) as error:
-            raise SourceError(_statement_failure(error)) from None
         statement = sa.text(f"SELECT {', '.join(schema.names)} {from_clause}")
         streaming = self._connection.execution_options(stream_results=True)
         tables = [schema.empty_table()]
-        try:
-            with streaming.execute(statement) as result:
-                while rows := result.fetchmany(ROWS_PER_FETCH):
-                    tables.append(bulk_read.from_rows(schema, rows))
-        except DBAPIError as error:
-            raise SourceError(_statement_failure(error.orig)) from None
+        with self._answer(), streaming.execute(statement) as result:
+            while rows := result.fetchmany(ROWS_PER_FETCH):
+                tables.append(bulk_read.from_rows(schema, rows))
         return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
     def records(
@@ -421,13 +454,12 @@ class MoodleDatabase:
                 options = {"literal_binds": True}
                 sql = str(statement.compile(self._engine, compile_kwargs=options))
             self.statements += 1
-            try:
-                return bulk_read.read_mysql_rows(self._driver, sql)
-            except bulk_read.UnsupportedResult:
-                pass
-            except pymysql.Error as error:
-                raise SourceError(_statement_failure(error)) from None
+            with suppress(bulk_read.UnsupportedResult), self._answer():
+                return bulk_read.read_mysql_rows(self._driver, self._limited(sql))
         return [tuple(map(_plain, row)) for row in self.execute(statement)]
+
+    def _limited(self, statement: str) -> str:
+        return limited(self._engine, statement, self._timeout)
 
     @property
     def _driver(self) -> Any:  # noqa: ANN401 - what each driver calls a connection
@@ -487,48 +519,44 @@ def _parse(url: str) -> URL:
 def _engine(url: URL, timeout: int) -> Engine:
     if url.drivername == "sqlite":
         return _sqlite_engine(url)
-    options: dict[str, Any] = {"connect_args": {"connect_timeout": 10}}
-    if url.drivername.startswith("mysql"):
-        # Without it, PyMySQL waits forever when a server accepts the connection and sends nothing.
-        options["connect_args"]["read_timeout"] = timeout + _READ_TIMEOUT_MARGIN
-        commands = [
-            "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-            "SET SESSION TRANSACTION READ ONLY",
-        ]
+    dialect = url.get_backend_name()
+    limit = timeout + _REPORT_SECONDS
+    if dialect == "mysql":
+        # What is read by one call; `_answer` limits all of it.
+        limits = {"connect_timeout": min(CONNECT_SECONDS, timeout), "read_timeout": limit}
     else:
-        commands = [
-            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
-            f"SET SESSION statement_timeout = {timeout * 1000}",
-        ]
+        limits = postgres_deadlines.connect_arguments(limit)
+    arguments = CONNECT_ARGUMENTS[dialect] | limits
     try:
-        engine = sa.create_engine(url, poolclass=sa.pool.NullPool, **options)
+        engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=arguments)
     except (ImportError, NoSuchModuleError):
         raise ConfigurationError(Sentence(_URL, f" needs the driver {url.drivername}.")) from None
-
-    @sa.event.listens_for(engine, "connect")
-    def _make_read_only(connection: Any, _record: object) -> None:  # noqa: ANN401 - any DB-API
-        if url.drivername.startswith("mysql"):
-            if connection.encoding == "utf8":  # the URL may ask for another character set
-                connection.encoding = _LENIENT
-        else:
-            # A server that stores bytes without an encoding must not check what it sends.
-            encoding = connection.info.parameter_status("server_encoding")
-            connection.set_client_encoding("SQL_ASCII" if encoding == "SQL_ASCII" else "UTF8")
-        with connection.cursor() as cursor:
-            for command in commands:
-                cursor.execute(command)
-            if url.drivername.startswith("mysql"):
-                cursor.execute("SELECT VERSION()")
-                mariadb = "mariadb" in str(cursor.fetchone()[0]).lower()
-                name, value = (
-                    ("max_statement_time", timeout)
-                    if mariadb
-                    else ("max_execution_time", timeout * 1000)
-                )
-                cursor.execute(f"SET SESSION {name} = {value}")
-        connection.commit()
-
+    begin_snapshots(engine, timeout)
+    if dialect == "mysql":
+        sa.event.listen(engine, "do_connect", _connect_mysql)
     return engine
+
+
+def _connect_mysql(
+    _dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]
+) -> pymysql.Connection:
+    """A connection of PyMySQL, all of whose opening has the time of its ``connect_timeout``.
+
+    Otherwise a server that accepts it and says nothing has as long as a statement.
+    """
+    connection = pymysql.Connection(*arguments, **options, defer_connect=True)
+    with Deadline(options["connect_timeout"]) as deadline:
+        deadline.watch_later(partial(_socket_of, connection))
+        connection.connect()
+    if connection.encoding == "utf8":  # the URL may ask for another character set
+        connection.encoding = _LENIENT
+    return connection
+
+
+def _socket_of(connection: pymysql.Connection) -> socket.socket | None:
+    """The socket of a connection, also of one that is being opened; None without one."""
+    found: socket.socket | None = getattr(connection, "_sock", None)
+    return found
 
 
 def _sqlite_engine(url: URL) -> Engine:
@@ -575,6 +603,22 @@ def _connection_failure(url: URL, error: DBAPIError) -> str:
     return Sentence(_URL, f": no database answers at {_address(url)}.")
 
 
+def _is_silence(error: BaseException | None) -> bool:
+    """Whether the database accepted the connection, but did not answer in time."""
+    if isinstance(error, pymysql.err.OperationalError):
+        return error.args[0] == CR.CR_SERVER_LOST and "timed out" in str(error)
+    return isinstance(error, NoAnswer)
+
+
+def _silent_address(url: URL) -> str:
+    return Sentence(
+        _URL,
+        f": the database at {_address(url)} accepts connections and does not answer in time (",
+        _TIMEOUT,
+        ").",
+    )
+
+
 def _address(url: URL) -> str:
     return f"{url.host}:{url.port}" if url.port else str(url.host or url.database or "localhost")
 
@@ -588,6 +632,8 @@ def _code(error: BaseException | None) -> object:
 
 def _statement_failure(error: BaseException | None) -> str:
     """The message for a failed statement, without its keys and values."""
+    if _is_silence(error):
+        return _SILENT
     if _code(error) in _DENIED:
         return Sentence(
             _URL,

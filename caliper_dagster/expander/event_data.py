@@ -97,6 +97,14 @@ def as_id(value: object) -> int:
     return 0
 
 
+def as_number(value: object) -> float | None:
+    """The number that a text or a member of event data holds; None where it holds none."""
+    try:
+        return None if value is None else float(str(value))
+    except ValueError:
+        return None
+
+
 def _from_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
     try:
         return orjson.loads(text)

@@ -19,12 +19,15 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from caliper_dagster.config.connections import open_ledger, open_moodle, open_store
+from caliper_dagster.config.declaration import secret_of
 from caliper_dagster.config.event_stores import EventStoreDefinition, require_event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core import file_modes
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.hours import LAST_TIME, Hour
+from caliper_dagster.core.partition_store import DigestCounts
 from caliper_dagster.core.revisions import MAPPING_REVISION
+from caliper_dagster.core.site_identity import SiteIdentity
 from caliper_dagster.core.wording import plural
 from caliper_dagster.dagster.instance.open import HOME, open_instance
 from caliper_dagster.delivery.revisions import (
@@ -130,7 +133,10 @@ def _warn(subject: str, text: str) -> Finding:
 
 
 def _site(settings: Settings) -> Iterator[Finding]:
-    yield _fine("Site address", settings.require("moodle_wwwroot"))
+    identity = settings.identity()
+    moved = identity.site_id != identity.address
+    suffix = f"; ids of events are made of {identity.site_id}" if moved else ""
+    yield _fine("Site address", f"{identity.address}{suffix}")
 
 
 def _moodle(settings: Settings) -> Iterator[Finding]:
@@ -229,7 +235,9 @@ def _index(database: MoodleDatabase) -> Finding:
 def _uses_index(database: MoodleDatabase) -> bool:
     query = f"SELECT id FROM {database.quoted(LOG)} WHERE timecreated >= 0 AND timecreated < 3600"
     if database.dialect == "mysql":
-        return any(row[5] for row in database.execute(sa.text(f"EXPLAIN {query}")))
+        # Without its name, the format is the server's choice: MySQL 9 answers with a tree.
+        plan = database.execute(sa.text(f"EXPLAIN FORMAT=TRADITIONAL {query}"))
+        return any(getattr(row, "key", None) for row in plan)
     if database.dialect == "postgresql":
         # The planner scans small tables in spite of their indexes.
         database.execute(sa.text("SELECT set_config('enable_seqscan', 'off', true)"))
@@ -339,8 +347,24 @@ def _event_store(store: EventStoreDefinition, subject: str) -> Iterator[Finding]
 
 
 def _storage(settings: Settings) -> Iterator[Finding]:
-    open_store(settings).probe()
+    storage = open_store(settings)
+    storage.probe()
     yield _fine("Storage", "can be written to")
+    yield _digests(storage.digest_counts())
+
+
+def _digests(counts: DigestCounts) -> Finding:
+    """How many stored hours are read without a check. Nothing has to be done about them."""
+    of_files = plural(counts.files, "file")
+    if counts.examined < counts.files:
+        of_files = f"the newest {counts.examined:,} of {of_files}"
+    if not counts.without:
+        return _fine("Digests", f"every one of {of_files} carries a digest")
+    return _fine(
+        "Digests",
+        f"{counts.without:,} of {of_files} have none, because an earlier release wrote them; "
+        "damage to those can go unnoticed. A file gets one when its hour is materialized again",
+    )
 
 
 def _ledger(settings: Settings) -> Iterator[Finding]:
@@ -386,7 +410,7 @@ def _mapping(settings: Settings) -> Iterator[Finding]:
         subject = f"Mapping {store.name}" if store.name else "Mapping"
         older = older_events(settings, store)
         mixed.update(older.mixed)
-        yield _fine(subject, _older_events(older))
+        yield _fine(subject, _older_events(older, settings.identity()))
     old = list(hours_of_older_facts(settings, mixed))
     if old:
         yield _warn(
@@ -396,13 +420,15 @@ def _mapping(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _older_events(older: OlderEvents) -> str:
+def _older_events(older: OlderEvents, identity: SiteIdentity) -> str:
     if not older.total:
         return f"revision {MAPPING_REVISION}, also of everything that was acknowledged"
     mixed = f"; it has events of several revisions in {_hours(older.mixed)}" if older.mixed else ""
+    moved = identity.site_id != identity.address
+    made = "an older revision or another address" if moved else "an older revision"
     return (
         f"revision {MAPPING_REVISION}; the event store has {plural(older.total, 'event')} in "
-        f"{plural(len(older.counts), 'hour')} as an older revision made them. The new content of "
+        f"{plural(len(older.counts), 'hour')} as {made} made them. The new content of "
         "these events is sent only by `resend --changed` or with CALIPER_RESEND_CHANGED=true, and "
         f"an event store that does not de-duplicate by id then holds both{mixed}"
     )
@@ -419,5 +445,5 @@ def _dagster() -> Iterator[Finding]:
         yield _warn("Dagster", f"{HOME} is not set; `translate` works, `backfill` needs it")
         return
     with open_instance():
-        kind = "PostgreSQL" if os.environ.get("DAGSTER_POSTGRES_URL") else "SQLite"
+        kind = "PostgreSQL" if secret_of("DAGSTER_POSTGRES_URL") else "SQLite"
         yield _fine("Dagster", f"stores its runs in {kind}, home {Path(os.environ[HOME])}")

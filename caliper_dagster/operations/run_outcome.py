@@ -129,7 +129,12 @@ class WatchedStorageResource:
         self._stats: dict[tuple[str, Hour], FooterStats] = {}
 
     def open(self) -> PartitionStore:
-        """The partition store; it reports every write."""
+        """The partition store; it reports every write.
+
+        Raises:
+            ConfigurationError: see `StorageResource.open`.
+        """
+        self._resource.open()  # It checks that the storage is the site's.
         return _WatchedPartitionStore(self._resource.location(), self._note)
 
     def footer_stats(self, frame: Frame, hour: Hour) -> FooterStats:

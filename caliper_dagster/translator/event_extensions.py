@@ -124,9 +124,7 @@ class EventExtensions:
 
     def _rows_told_before(self) -> Indices:
         """The rows whose grading an earlier row tells."""
-        codes, records = self._rows.column("object")
-        told = [isinstance(one, dict) and "samegradingas" in one for one in records]
-        return np.flatnonzero(self._named & np.array(told, dtype=bool)[codes])
+        return np.flatnonzero(self._named & self._of_objects(extensions.is_told_before))
 
     def _same_grading_of(self, rows: Indices, grading: Flags) -> Fragments:
         """Which other event tells the same grading; a row may give further events."""
@@ -136,9 +134,14 @@ class EventExtensions:
 
     def _previews(self) -> Indices:
         """The rows of a teacher's preview of a quiz, which is no learner's attempt."""
+        previews = self._of_objects(extensions.is_preview)
+        return np.flatnonzero(previews | self._rows.holding("eventname", _PREVIEW_STARTED))
+
+    def _of_objects(self, holds: Callable[[object], bool]) -> Flags:
+        """Whether something holds for the object of each row; asked once per object."""
         codes, records = self._rows.column("object")
-        found: Flags = np.array([extensions.is_preview(record) for record in records])[codes]
-        return np.flatnonzero(found | self._rows.holding("eventname", _PREVIEW_STARTED))
+        flags: Flags = np.fromiter(map(holds, records), bool, len(records))[codes]
+        return flags
 
     def _all_extras(
         self, actors: Actors, all_rows: Indices

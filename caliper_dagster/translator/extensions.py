@@ -286,6 +286,11 @@ def is_preview(record: object) -> bool:
     return bool(record.get("preview") or (isinstance(attempt, dict) and attempt.get("preview")))
 
 
+def is_told_before(record: object) -> bool:
+    """Whether an earlier event tells the grading that the record of an object is about."""
+    return isinstance(record, dict) and "samegradingas" in record
+
+
 def same_grading(render: Render, object: Mapping[str, Any] | None) -> object:
     """The id of the earlier event that tells the same grading."""
     earlier = (object or {}).get("samegradingas")

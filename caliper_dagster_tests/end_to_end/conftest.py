@@ -1,4 +1,4 @@
-"""Fixtures of the end-to-end tests: servers, the real site's database, a browser."""
+"""Fixtures of the end-to-end tests: servers, the two sites, a browser."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from selenium.webdriver import Chrome
 
 from caliper_dagster_tests.end_to_end.browser import open_browser
+from caliper_dagster_tests.sample_fixtures import as_a_process, shared_site, site
 from caliper_dagster_tests.server_fixtures import (
     bucket,
     mariadb_server,
@@ -21,6 +22,7 @@ from caliper_dagster_tests.server_fixtures import (
 )
 
 __all__ = [
+    "as_a_process",
     "bucket",
     "mariadb_server",
     "mariadb_url",
@@ -29,6 +31,8 @@ __all__ = [
     "object_store",
     "postgres_server",
     "postgres_url",
+    "shared_site",
+    "site",
 ]
 
 

@@ -3,8 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from signal import Signals
 
 import dagster as dg
@@ -26,14 +24,7 @@ from caliper_dagster_tests.harness.paths import ROOT
 from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
     SampleInstallation,
-    sample_installation,
 )
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[SampleInstallation]:
-    with sample_installation(tmp_path) as installation:
-        yield installation
 
 
 def test_a_backfill_is_runs_of_the_job_that_the_web_ui_shows(site: SampleInstallation) -> None:

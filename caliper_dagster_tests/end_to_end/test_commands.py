@@ -3,10 +3,8 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -24,41 +22,19 @@ from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
     KEY,
     SampleInstallation,
-    sample_installation,
 )
 from caliper_dagster_tests.unit.cli.test_main import RANGE, WRONG, changed
 
-
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No `.env` of the project, and the signals of the test run as they were."""
-    monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGINT, before[0])
-    signal.signal(signal.SIGTERM, before[1])
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[SampleInstallation]:
-    with sample_installation(tmp_path) as installation:
-        yield installation
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleInstallation]:
-    """For tests that get nowhere: one site for all of them."""
-    with sample_installation(tmp_path_factory.mktemp("shared")) as installation:
-        yield installation
+pytestmark = pytest.mark.usefixtures("as_a_process")
 
 
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_setting_is_the_same_sentence_in_a_failed_run(
-    case: str, shared: SampleInstallation
+    case: str, shared_site: SampleInstallation
 ) -> None:
     changes, sentence = WRONG[case]
-    with environment(changed(shared, changes)):
-        result = shared.run(CHAIN_JOB, HOURS)
+    with environment(changed(shared_site, changes)):
+        result = shared_site.run(CHAIN_JOB, HOURS)
         assert not result.success
         (failed,) = (event for event in result.all_events if event.is_step_failure)
         assert sentence in failed.step_failure_data.user_failure_data.description
@@ -173,7 +149,7 @@ def test_translate_writes_what_would_be_sent(site: SampleInstallation, tmp_path:
 
 
 def test_translate_writes_to_standard_output_and_needs_no_dagster(
-    shared: SampleInstallation,
+    shared_site: SampleInstallation,
 ) -> None:
     program = (
         "import sys; from caliper_dagster.cli.main import main; status = main();"
@@ -194,7 +170,7 @@ def test_translate_writes_to_standard_output_and_needs_no_dagster(
     assert sum(int(number.replace(",", "")) for number in told) == len(events)
 
 
-def test_a_reader_that_stops_reading_is_no_error(shared: SampleInstallation) -> None:
+def test_a_reader_that_stops_reading_is_no_error(shared_site: SampleInstallation) -> None:
     command = (
         f"{sys.executable} -m caliper_dagster.cli translate {' '.join(RANGE)} --out - | head -1"
     )

@@ -1,11 +1,8 @@
 """Runs of the job over ranges of hours: what they materialize, check and send."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
-import pytest
 
 from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, FRAMES, MOODLE_LOG
 from caliper_dagster.core.hours import Hour
@@ -16,15 +13,8 @@ from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
     SampleInstallation,
-    sample_installation,
 )
 from caliper_dagster_tests.unit.dagster.test_assets import CHECKS, FIRST, checks
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[SampleInstallation]:
-    with sample_installation(tmp_path) as installation:
-        yield installation
 
 
 def numbers(asset: str, hour: Hour) -> dict[str, object]:

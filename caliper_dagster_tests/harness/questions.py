@@ -1,4 +1,4 @@
-"""The queries of ``docs/data.md``, over events in memory."""
+"""The queries of ``docs/data.md``, over the stored hours of ``caliper_events``."""
 
 from __future__ import annotations
 
@@ -6,26 +6,58 @@ import re
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from caliper_dagster_tests.harness.paths import ROOT
 
+_DOCUMENT = (ROOT / "docs" / "data.md").read_text("utf-8")
 _QUESTION = re.compile(r"\*\*([^*]+\?)\*\*(?:(?!\*\*).)*?```sql\n(.*?)```", re.DOTALL)
-QUESTIONS: dict[str, str] = dict(_QUESTION.findall((ROOT / "docs" / "data.md").read_text("utf-8")))
+(_VIEW,) = re.findall(r"```sql\n(CREATE VIEW events.*?)```", _DOCUMENT, re.DOTALL)
+QUESTIONS: dict[str, str] = dict(_QUESTION.findall(_DOCUMENT))
 """Query by question."""
 
+_SCORE = (
+    "CASE WHEN json ->> '$.generated.type' = 'Score' "
+    "THEN CAST(json ->> '$.generated.{}' AS DOUBLE) END"
+)
+_COLUMNS = {
+    "actor_id": "json ->> '$.actor.id'",
+    "object_id": "json ->> '$.object.id'",
+    "object_type": "json ->> '$.object.type'",
+    "group_id": "json ->> '$.group.id'",
+    "generated_score": _SCORE.format("scoreGiven"),
+    "generated_max_score": _SCORE.format("maxScore"),
+}
+"""What the columns beside the JSON stand for."""
 
-def answers(events: pa.Table, beginning: str) -> list[tuple[Any, ...]]:
-    """The rows that the query of a question gives.
+
+def question(beginning: str) -> str:
+    """The query of the only question that begins so."""
+    (query,) = (sql for text, sql in QUESTIONS.items() if text.startswith(beginning))
+    return query
+
+
+def rows(storage: str, query: str) -> list[tuple[Any, ...]]:
+    """The rows that a query gives over the documented view of the events.
 
     Args:
-        events: ``caliper_events``.
-        beginning: how the question begins.
+        storage: the folder in which the hours are stored.
+        query: a query of ``events``.
     """
-    (query,) = (sql for question, sql in QUESTIONS.items() if question.startswith(beginning))
     with duckdb.connect() as connection:
-        connection.register("all_events", events)
-        connection.execute(
-            "CREATE VIEW events AS FROM all_events WHERE outcome IN ('event', 'derived')"
-        )
+        connection.execute(_VIEW.replace("<storage>", storage))
         return connection.execute(query).fetchall()
+
+
+def answers(storage: str, beginning: str) -> list[tuple[Any, ...]]:
+    """The rows that the query of a question gives."""
+    return rows(storage, question(beginning))
+
+
+def columns_against_events(storage: str) -> dict[str, tuple[int, int]]:
+    """For each column beside the JSON: events that have it, and those whose JSON says otherwise."""
+    counts = (
+        f"count({name}), count_if({name} IS DISTINCT FROM {value})"
+        for name, value in _COLUMNS.items()
+    )
+    (numbers,) = rows(storage, f"SELECT {', '.join(counts)} FROM events")
+    return dict(zip(_COLUMNS, zip(numbers[::2], numbers[1::2], strict=True), strict=True))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from caliper_dagster.emitter import Ledger
+from caliper_dagster_tests.sample_fixtures import site
 from caliper_dagster_tests.server_fixtures import (
     bucket,
     mariadb_server,
@@ -28,6 +29,7 @@ __all__ = [
     "object_store",
     "postgres_server",
     "postgres_url",
+    "site",
 ]
 
 

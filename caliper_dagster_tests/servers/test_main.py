@@ -1,8 +1,5 @@
 """What commands say of a database server."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy.engine import make_url
 
@@ -10,27 +7,20 @@ from caliper_dagster.cli.main import main
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.sample_installation import (
     SampleInstallation,
-    sample_installation,
 )
 from caliper_dagster_tests.unit.cli.test_main import RANGE, changed
-
-
-@pytest.fixture
-def installation(tmp_path: Path) -> Iterator[SampleInstallation]:
-    with sample_installation(tmp_path) as found:
-        yield found
 
 
 @pytest.mark.parametrize("server", ["mariadb_url", "postgres_url"])
 def test_a_refused_password_is_one_sentence_without_it(
     server: str,
-    installation: SampleInstallation,
+    site: SampleInstallation,
     request: pytest.FixtureRequest,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     url = make_url(request.getfixturevalue(server)).set(password="secret-password")
     given = {"MOODLE_DB_URL": url.render_as_string(hide_password=False)}
-    with environment(changed(installation, given)):
+    with environment(changed(site, given)):
         assert main(["backfill", *RANGE]) == 2
     told = capsys.readouterr().err
     assert told.startswith("MOODLE_DB_URL: the database at")

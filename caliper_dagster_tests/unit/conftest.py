@@ -1,10 +1,14 @@
-"""Fixtures that another tier gives again, with servers (``servers/conftest.py``)."""
+"""The sample site, and fixtures that ``servers/conftest.py`` gives again with servers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+
+from caliper_dagster_tests.sample_fixtures import as_a_process, shared_site, site
+
+__all__ = ["as_a_process", "shared_site", "site"]
 
 
 @pytest.fixture

@@ -34,6 +34,8 @@ from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.event_log import PostgresEventLogStorage
 from sqlalchemy.dialects import postgresql
 
+from caliper_dagster.core.postgres_deadlines import connect_arguments
+
 _BULK = frozenset(
     {
         dg.DagsterEventType.ASSET_MATERIALIZATION,
@@ -42,6 +44,8 @@ _BULK = frozenset(
     }
 )
 _POOL_RECYCLE_SECONDS = 300
+_ANSWER_SECONDS = 300
+"""Seconds for the answer of PostgreSQL to a statement."""
 _OPEN_SHARDS = 4
 
 
@@ -120,9 +124,9 @@ def _columns(
 
 
 def _persistent_postgres_engine(url: str) -> sa.Engine:
-    """An engine that keeps a few connections open.
+    """An engine that keeps a few connections open, on which every wait ends.
 
-    Dagster opens a connection per statement, except in the web server.
+    Dagster opens a connection per statement, except in the web server, and waits without a limit.
     """
     return sa.create_engine(
         url,
@@ -132,6 +136,9 @@ def _persistent_postgres_engine(url: str) -> sa.Engine:
         max_overflow=-1,
         pool_recycle=_POOL_RECYCLE_SECONDS,
         pool_pre_ping=True,
+        connect_args=connect_arguments(
+            _ANSWER_SECONDS, "DAGSTER_POSTGRES_URL: the server did not answer in time"
+        ),
     )
 
 

@@ -2,8 +2,9 @@
 
 ``schema`` defines the tables and ``names`` the texts. ``site`` builds the static part (users,
 courses, activities, roles). ``journal`` is the log with its event names. ``work`` holds quiz
-attempts and assignment submissions with their grades. ``traffic`` lets people use the site hour by
-hour. ``writer`` writes all of it into a file. The arguments of ``write_sample`` decide everything.
+attempts, assignment submissions with their grades, and forum posts. ``traffic`` lets people use
+the site hour by hour. ``writer`` writes all of it into a file. The arguments of ``write_sample``
+decide everything.
 """
 
 from caliper_dagster.embedded.sample.writer import SampleSummary, write_sample

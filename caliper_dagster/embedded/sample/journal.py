@@ -1,4 +1,4 @@
-"""The log of the sample site: the thirty event names, and rows in the order Moodle writes them.
+"""The log of the sample site: the event names, and rows in the order Moodle writes them.
 
 This module decides the form of a row of ``logstore_standard_log``. ``traffic`` and ``work`` decide
 who does what and when.
@@ -48,6 +48,7 @@ LOGGED_IN = _event_class("core", "user", "loggedin", "user", "r", 0)
 LOGGED_OUT = _event_class("core", "user", "loggedout", "user", "r", 0)
 COURSE_VIEWED = _event_class("core", "course", "viewed", None, "r", 2)
 FORUM_REPORT_VIEWED = _event_class("mod_forum", "user_report", "viewed", None, "r", 2)
+POST_CREATED = _event_class("mod_forum", "post", "created", "forum_posts", "c", 2)
 ATTEMPT_STARTED = _event_class("mod_quiz", "attempt", "started", "quiz_attempts", "c", 2)
 ATTEMPT_VIEWED = _event_class("mod_quiz", "attempt", "viewed", "quiz_attempts", "r", 2)
 ATTEMPT_SUBMITTED = _event_class("mod_quiz", "attempt", "submitted", "quiz_attempts", "u", 2)
@@ -69,6 +70,7 @@ EVENT_NAMES = tuple(
         event_class.eventname
         for event_class in (
             *(LOGGED_IN, LOGGED_OUT, COURSE_VIEWED, FORUM_REPORT_VIEWED, SUBMITTED, GRADED),
+            POST_CREATED,
             *(ATTEMPT_STARTED, ATTEMPT_VIEWED, ATTEMPT_SUBMITTED, ATTEMPT_REVIEWED),
             *MODULE_VIEWED.values(),
         )

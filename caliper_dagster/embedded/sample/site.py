@@ -202,9 +202,33 @@ class Activity:
         return float(self.columns.get(column) or 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A post in a forum; ``author`` is a user's id, ``created`` a Unix time."""
+
+    id: int
+    author: int
+    created: int
+
+
+@dataclass(slots=True, eq=False)
+class Discussion:
+    """A discussion in a forum; ``posts`` begins with the one that opens it."""
+
+    id: int
+    forum: Activity
+    subject: str
+    posts: list[Post]
+
+
 @dataclass(slots=True, eq=False)
 class Course:
-    """A course with its people; ``teams`` maps a student's id to the id of the student's group."""
+    """A course with its people.
+
+    Attributes:
+        teams: id of the group of each student, by the student's id.
+        discussions: the discussion of each forum, by the forum's id.
+    """
 
     id: int
     context: LogContext
@@ -213,6 +237,7 @@ class Course:
     students: list[User] = field(default_factory=list)
     teachers: list[User] = field(default_factory=list)
     teams: dict[int, int] = field(default_factory=dict)
+    discussions: dict[int, Discussion] = field(default_factory=dict)
 
     def of(self, module: str) -> list[Activity]:
         """The activities of one module, in the order of the course."""
@@ -657,46 +682,16 @@ class SiteBuilder:
 
     def _discuss(self, course: Course) -> None:
         for forum in course.of("forum"):
-            post = self._tables.reserve("forum_posts")
             subject, message = names.POSTS[forum.id % len(names.POSTS)]
-            author = course.teachers[0].id
-            discussion = self._tables.add(
-                "forum_discussions",
-                course=course.id,
-                forum=forum.id,
-                name=subject,
-                firstpost=post,
-                userid=author,
-                usermodified=author,
-                timemodified=self._created,
+            discussion = Discussion(
+                self._tables.reserve("forum_discussions"), forum, subject, posts=[]
             )
-            self._post(discussion, author, 0, subject, message, post)
+            course.discussions[forum.id] = discussion
+            add_post(self._tables, discussion, course.teachers[0].id, self._created, message)
             for reply, student in enumerate(course.students[:3]):
                 text = names.POSTS[(forum.id + reply) % len(names.POSTS)][1]
-                self._post(discussion, student.id, post, f"Re: {subject}", text)
-
-    def _post(
-        self,
-        discussion: int,
-        author: int,
-        parent: int,
-        subject: str,
-        message: str,
-        post: int | None = None,
-    ) -> None:
-        self._tables.add(
-            "forum_posts",
-            id=post,
-            discussion=discussion,
-            parent=parent,
-            userid=author,
-            created=self._created,
-            modified=self._created,
-            mailed=1,
-            subject=subject,
-            message=message,
-            messageformat=1,
-        )
+                first = discussion.posts[0]
+                add_post(self._tables, discussion, student.id, self._created, text, first)
 
     def _forget_activities(self, site: Site) -> None:
         """Add activities of the first course that are deleted later; no section lists them."""
@@ -704,6 +699,32 @@ class SiteBuilder:
         site.deleted_activities = [
             self._activity(course, module, 0, self._gone_at) for module in ("page", "url")
         ]
+
+
+def add_post(
+    tables: Tables,
+    discussion: Discussion,
+    author: int,
+    created: int,
+    message: str,
+    parent: Post | None = None,
+) -> Post:
+    """Add a post that replies to another one, or opens its discussion."""
+    subject = discussion.subject
+    post = tables.add(
+        "forum_posts",
+        discussion=discussion.id,
+        parent=parent.id if parent else 0,
+        userid=author,
+        created=created,
+        modified=created,
+        mailed=1,
+        subject=f"Re: {subject}" if parent else subject,
+        message=message,
+        messageformat=1,
+    )
+    discussion.posts.append(Post(post, author, created))
+    return discussion.posts[-1]
 
 
 def _rosters(students: list[User], courses: int) -> list[list[User]]:

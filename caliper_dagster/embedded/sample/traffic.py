@@ -20,7 +20,7 @@ from caliper_dagster.embedded.sample.journal import (
 )
 from caliper_dagster.embedded.sample.site import NETWORKS, Activity, Course, Site, User
 from caliper_dagster.embedded.sample.tables import Tables
-from caliper_dagster.embedded.sample.work import Assignments, Quizzes, Visit
+from caliper_dagster.embedded.sample.work import Assignments, Forums, Quizzes, Visit
 
 # Share of an average hour's traffic, by hour of the day in UTC.
 RHYTHM = (
@@ -52,6 +52,7 @@ class Traffic:
         journal: gets the log rows.
         quizzes: holds the attempts.
         assignments: holds the submissions.
+        forums: holds the discussions.
         rng: makes all random decisions.
         start: first second.
         end: second after the last one.
@@ -65,6 +66,7 @@ class Traffic:
         journal: Journal,
         quizzes: Quizzes,
         assignments: Assignments,
+        forums: Forums,
         rng: Random,
         start: int,
         end: int,
@@ -75,6 +77,7 @@ class Traffic:
         self._journal = journal
         self._quizzes = quizzes
         self._assignments = assignments
+        self._forums = forums
         self._rng = rng
         self._start = start
         self._end = end
@@ -174,6 +177,8 @@ class Traffic:
                 self._assignments.submit(visit, activity)
             elif activity.module == "forum" and self._rng.random() < 0.2:
                 self._forum_report(visit, course)
+            elif activity.module == "forum":
+                self._forums.read(visit, activity)
             visit.wait(10, 240)
             if visit.over:
                 return
@@ -338,6 +343,7 @@ class Traffic:
         self._open_course(visit, course, section=True)
         for module in MODULE_VIEWED:
             self._open(visit, course.of(module)[0])
+        self._forums.reply(visit, course.of("forum")[0])
         self._open(visit, course.of("feedback")[1])
         self._forum_report(visit, course)
         self._quizzes.take(visit, quizzes[0], leave=False, delete=False)

@@ -1,4 +1,4 @@
-"""The work of people in the sample site: quiz attempts, submissions and grades.
+"""The work of people in the sample site: quiz attempts, submissions, grades and forum posts.
 
 Each step changes its records and logs the rows that Moodle logs, so that log and tables agree.
 ``traffic`` decides who works when.
@@ -11,25 +11,36 @@ from dataclasses import dataclass
 from math import ceil
 from random import Random
 
+from caliper_dagster.embedded.sample import names
 from caliper_dagster.embedded.sample.journal import (
     ATTEMPT_REVIEWED,
     ATTEMPT_STARTED,
     ATTEMPT_SUBMITTED,
     ATTEMPT_VIEWED,
     GRADED,
+    POST_CREATED,
     SUBMITTED,
     EventClass,
     Journal,
     LogContext,
     Other,
 )
-from caliper_dagster.embedded.sample.site import SCALE_SIZES, Activity, Course, User
+from caliper_dagster.embedded.sample.site import (
+    SCALE_SIZES,
+    Activity,
+    Course,
+    Site,
+    User,
+    add_post,
+)
 from caliper_dagster.embedded.sample.tables import Tables
 
 CRON_DELAY = 40
 SHARE_DELETED = 0.004
 SHARE_LEFT = 0.12
 SHARE_UNGRADED = 0.04
+SHARE_ANSWERED = 0.3
+NEWEST_POSTS = 8
 
 
 class Visit:
@@ -600,3 +611,62 @@ def _may_edit(submission: _Submission, second: int) -> bool:
     """Whether it is not graded and not final, and nobody else saves it later."""
     drafts = submission.assignment.columns.get("submissiondrafts")
     return not drafts and submission.waiting and submission.modified < second
+
+
+class Forums:
+    """Replies in the discussions of forums.
+
+    Args:
+        tables: where the rows are added.
+        rng: decides who replies to which post.
+    """
+
+    def __init__(self, tables: Tables, rng: Random) -> None:
+        self._tables = tables
+        self._rng = rng
+
+    def read(self, visit: Visit, forum: Activity) -> None:
+        """The person reads the discussion, and sometimes replies."""
+        if self._rng.random() < SHARE_ANSWERED:
+            self.reply(visit, forum)
+
+    def reply(self, visit: Visit, forum: Activity) -> None:
+        """Reply to one of the newest posts of others, if the forum still exists."""
+        discussion = forum.course.discussions.get(forum.id)
+        if visit.over or discussion is None:
+            return
+        posts = [
+            post
+            for post in (discussion.posts[0], *discussion.posts[-NEWEST_POSTS:])
+            if post.author != visit.user.id and post.created < visit.second
+        ]
+        parent = self._rng.choice(posts)
+        message = names.POSTS[parent.id % len(names.POSTS)][1]
+        post = add_post(self._tables, discussion, visit.user.id, visit.second, message, parent)
+        visit.log(
+            POST_CREATED,
+            forum.context,
+            objectid=post.id,
+            other={
+                "discussionid": discussion.id,
+                "forumid": forum.id,
+                "forumtype": "general",
+            },
+        )
+
+    def finish(self, site: Site) -> None:
+        """Add the discussions of all courses to the tables."""
+        for course in site.courses:
+            for discussion in course.discussions.values():
+                first, last = discussion.posts[0], max(discussion.posts, key=lambda p: p.created)
+                self._tables.add(
+                    "forum_discussions",
+                    id=discussion.id,
+                    course=course.id,
+                    forum=discussion.forum.id,
+                    name=discussion.subject,
+                    firstpost=first.id,
+                    userid=first.author,
+                    usermodified=last.author,
+                    timemodified=last.created,
+                )

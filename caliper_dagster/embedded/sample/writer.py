@@ -19,7 +19,7 @@ from caliper_dagster.embedded.sample.schema import index_statements, table_state
 from caliper_dagster.embedded.sample.site import WWWROOT, SiteBuilder
 from caliper_dagster.embedded.sample.tables import Tables
 from caliper_dagster.embedded.sample.traffic import SHOWCASE_HOURS, Traffic
-from caliper_dagster.embedded.sample.work import Assignments, Gradebook, Quizzes
+from caliper_dagster.embedded.sample.work import Assignments, Forums, Gradebook, Quizzes
 
 _SHARE_BEFORE_JSON = 0.75
 _FAST_PRAGMAS = ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE")
@@ -35,7 +35,7 @@ class SampleSummary:
         prefix: the table prefix, for ``MOODLE_DB_PREFIX``.
         users: rows of ``user``, with teachers, staff, guest, administrator and deleted users.
         courses: rows of ``course`` without the front page.
-        rows: log rows by event name, for all thirty names.
+        rows: log rows by event name, for all names of the sample.
         hours: all hours with log rows; the first and the last may be incomplete.
         dangling: ids of deleted rows by table, to which log rows may refer. As in Moodle, only
             deleted users keep their row.
@@ -166,9 +166,12 @@ def _write(
     gradebook = Gradebook(tables)
     quizzes = Quizzes(tables, journal, rng, gradebook, end)
     assignments = Assignments(tables, rng, gradebook)
-    Traffic(site, tables, journal, quizzes, assignments, rng, start, end, deleted_at).run()
+    # A random order of its own, so that replies change nothing else.
+    forums = Forums(tables, Random(f"forums {seed}"))  # noqa: S311 - not a secret
+    Traffic(site, tables, journal, quizzes, assignments, forums, rng, start, end, deleted_at).run()
     quizzes.finish()
     assignments.finish()
+    forums.finish(site)
     gradebook.finish()
     builder.write_users(site)
     tables.flush()

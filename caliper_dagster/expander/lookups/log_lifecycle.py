@@ -7,6 +7,7 @@ of ids, and these rows are stored; later processes read only newer ids.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from caliper_dagster.core.errors import StorageError
 from caliper_dagster.expander.bulk_read import from_rows
 from caliper_dagster.expander.connection import MoodleDatabase, Record
 from caliper_dagster.expander.log import id_before
@@ -226,8 +228,15 @@ class LogLifecycle:
             yield self._read(after, min(after + _IDS_PER_TABLE, last))
 
     def _of_revision(self, stored: IdRangeTables, after: int, to: int) -> pa.Table:
-        """A stored table. One of an earlier revision gets what the log has beyond it."""
-        table = stored.read(after, to)
+        """A stored table. One of an earlier revision gets what the log has beyond it.
+
+        One whose file is damaged is made anew, without rows that the log no longer has.
+        """
+        try:
+            table = stored.read(after, to)
+        except StorageError as error:
+            logging.getLogger(__name__).warning("%s It is read from the log again.", error)
+            table = SCHEMA.empty_table()
         if table.schema.metadata != _REVISION:
             now = self._read(after, to)
             # The log may have been pruned since.

@@ -116,10 +116,10 @@ class Sessions:
         is_change = everything["eventname"].isin(_CHANGES) & (everything["realuserid"] == 0)
         everything["change"] = everything["eventname"].where(is_change, "")
         taken = _log_outs_of_real_users(everything[everything["change"] != ""], as_others)
-        for log_out, (real_user, _) in taken.items():
-            found = everything["id"] == log_out
-            everything.loc[found, "actor"] = real_user
-            self.real_users[everything.loc[found & (everything["row"] >= 0), "row"]] = real_user
+        of_real_users = everything["id"].map({id_: user for id_, (user, _) in taken.items()})
+        everything["actor"] = of_real_users.fillna(everything["actor"]).astype(np.int64)
+        own = of_real_users.notna() & (everything["row"] >= 0)
+        self.real_users[everything.loc[own, "row"]] = of_real_users[own]
         # A log-out belongs to the session that it ends: it takes effect after its own row.
         everything["order"] = np.arange(len(everything)) * 2
         changes = everything[everything["change"] != ""]
@@ -214,16 +214,13 @@ def _log_outs_of_real_users(
 
 def _ends_no_session(changes: pd.DataFrame, taken: Mapping[int, tuple[int, int]]) -> set[int]:
     """Those log-outs after which the real user's session goes on, because it began later."""
-    found = set()
+    began = changes[changes["change"] == LOGGED_IN]
     log_outs = changes[changes["id"].isin(taken)]
-    columns = (log_outs[name].tolist() for name in ("id", "actor", "ip", "order"))
-    for id_, actor, ip, order in zip(*columns, strict=True):
-        before = changes[
-            (changes["actor"] == actor)
-            & (changes["ip"] == ip)
-            & (changes["order"] < order)
-            & (changes["change"] == LOGGED_IN)
-        ]
-        if not before.empty and before["timecreated"].max() > taken[id_][1]:
-            found.add(id_)
-    return found
+    latest = pd.merge_asof(
+        log_outs[["order", "actor", "ip", "id"]],
+        began[["order", "actor", "ip", "timecreated"]],
+        on="order",
+        by=["actor", "ip"],
+    )
+    last_as_other = latest["id"].map({id_: time for id_, (_, time) in taken.items()})
+    return set(latest.loc[latest["timecreated"] > last_as_other, "id"].tolist())

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from caliper_dagster.expander.connection import Record
-from caliper_dagster.expander.event_data import as_id
+from caliper_dagster.expander.event_data import as_id, as_number
 from caliper_dagster.expander.lookups.activities import find_modules
 from caliper_dagster.expander.lookups.log_lifecycle import ATTEMPT_DELETED, ATTEMPT_SUBMITTED
 from caliper_dagster.expander.objects.grading_methods import GradingMethod, graded_attempt
@@ -257,18 +257,10 @@ def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttemp
     return find
 
 
-def _number(value: object) -> float | None:
-    """A grade as event data has it, often as text."""
-    try:
-        return None if value is None else float(str(value))
-    except ValueError:
-        return None
-
-
 def _with_grade(candidates: list[_Candidate], quiz: Record, told: object) -> Record | None:
     """The attempt that a highest grade comes from, where deleted attempts may have had it."""
     scale = (quiz.get("grade") or 0) / quiz["sumgrades"] if quiz.get("sumgrades") else 0
-    grade = _number(told)
+    grade = as_number(told)
     if grade is not None:
         for one in candidates:
             if one.points is not None and abs(one.points * scale - grade) < _PRECISION:

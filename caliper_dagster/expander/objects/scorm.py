@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from caliper_dagster.expander.connection import Record
-from caliper_dagster.expander.event_data import as_id
+from caliper_dagster.expander.event_data import as_id, as_number
 from caliper_dagster.expander.objects.grading_methods import GradingMethod, graded_attempt
 from caliper_dagster.expander.objects.loader import (
     SECONDS_AFTER_LOG_ROW,
@@ -102,7 +102,7 @@ class Tracks:
             return float(len(self._completed(scorm, user, attempt)))
         scores: dict[int, float] = {}
         for track in self._tracks.get((scorm, user, attempt), []):
-            if track.element in _RAW_SCORES and (score := _decimal(track.value)) is not None:
+            if track.element in _RAW_SCORES and (score := as_number(track.value)) is not None:
                 scores[track.sco] = score
         if not scores:
             return None
@@ -129,7 +129,7 @@ class Tracks:
         """The maximum score that a SCO reports; None where it reports none."""
         for track in self._tracks.get((scorm, user, attempt), []):
             if track.sco == sco and track.element in _MAX_SCORES:
-                return _decimal(track.value)
+                return as_number(track.value)
         return None
 
 
@@ -137,13 +137,6 @@ def _start(track: _Track) -> int:
     if track.element == _START:
         return min(as_id(track.value) or track.time, track.time)
     return track.time
-
-
-def _decimal(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def _element_in(elements: Iterable[str]) -> str:

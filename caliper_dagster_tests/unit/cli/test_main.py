@@ -1,5 +1,3 @@
-import signal
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,7 +9,6 @@ from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
     KEY,
     SampleInstallation,
-    sample_installation,
 )
 
 RANGE = ["--from", str(HOURS.start), "--to", str(HOURS.end)]
@@ -39,22 +36,7 @@ WRONG = {
     ),
 }
 
-
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No `.env` of the project, and the signals of the test run as they were."""
-    monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGINT, before[0])
-    signal.signal(signal.SIGTERM, before[1])
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleInstallation]:
-    """For tests that get nowhere: one site for all of them."""
-    with sample_installation(tmp_path_factory.mktemp("shared")) as installation:
-        yield installation
+pytestmark = pytest.mark.usefixtures("as_a_process")
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,10 +54,10 @@ def changed(site: SampleInstallation, changes: dict[str, str]) -> dict[str, str]
 
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_setting_is_one_sentence_and_status_2(
-    case: str, shared: SampleInstallation, capsys: pytest.CaptureFixture[str]
+    case: str, shared_site: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changes, sentence = WRONG[case]
-    with environment(changed(shared, changes)):
+    with environment(changed(shared_site, changes)):
         assert main(["backfill", *RANGE]) == 2
     told = capsys.readouterr()
     assert sentence in told.err
@@ -86,9 +68,9 @@ def test_a_wrong_setting_is_one_sentence_and_status_2(
 
 
 def test_a_setting_of_the_wrong_form_is_one_sentence(
-    shared: SampleInstallation, capsys: pytest.CaptureFixture[str]
+    shared_site: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with environment(changed(shared, {"CALIPER_BATCH_SIZE": "many"})):
+    with environment(changed(shared_site, {"CALIPER_BATCH_SIZE": "many"})):
         assert main(["backfill", *RANGE]) == 2
     assert capsys.readouterr().err.startswith("CALIPER_BATCH_SIZE is wrong: ")
 
@@ -110,7 +92,7 @@ def test_hours_that_cannot_be_are_told(
     start: str,
     end: str,
     sentence: str,
-    shared: SampleInstallation,
+    shared_site: SampleInstallation,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["backfill", "--from", start, "--to", end]) == 2
@@ -118,7 +100,7 @@ def test_hours_that_cannot_be_are_told(
 
 
 def test_output_that_cannot_be_written_is_one_sentence(
-    shared: SampleInstallation, capsys: pytest.CaptureFixture[str]
+    shared_site: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["translate", *RANGE, "--out", "/nowhere/events"]) == 2
     assert capsys.readouterr().err.startswith("--out cannot be written to: /nowhere/events (")
@@ -153,9 +135,9 @@ def test_an_event_store_needs_a_key(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_defect_is_one_sentence_that_says_nothing_secret(
-    shared: SampleInstallation, capsys: pytest.CaptureFixture[str]
+    shared_site: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with environment(changed(shared, {"CALIPER_STORAGE": "secret-scheme://bucket"})):
+    with environment(changed(shared_site, {"CALIPER_STORAGE": "secret-scheme://bucket"})):
         assert main(["backfill", *RANGE]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1

@@ -1,3 +1,4 @@
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_facts_come_back_without_the_rows(storage: PartitionStore) -> None:
 
 
 def test_a_file_is_named_by_its_hour_for_any_reader(tmp_path: Path) -> None:
-    PartitionStore(str(tmp_path)).write(MOODLE_LOG, FIRST, rows(MOODLE_LOG, [5, 6]))
+    PartitionStore(str(tmp_path)).write(MOODLE_LOG, FIRST, rows(MOODLE_LOG, [FIRST.start] * 2))
     path = tmp_path / "moodle_log/date=2026-01-31/2026-01-31T22.parquet"
     assert pq.ParquetFile(path).read().num_rows == 2
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name]
@@ -163,6 +164,22 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     path.mkdir(parents=True)
     with pytest.raises(ConfigurationError, match="CALIPER_STORAGE cannot be written to"):
         storage.write(MOODLE_LOG, FIRST, MOODLE_LOG.empty())
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_disk_that_is_full_leaves_the_hour_as_it_was(tmp_path: Path) -> None:
+    storage = PartitionStore(str(tmp_path))
+    storage.write(MOODLE_LOG, FIRST, MOODLE_LOG.empty())
+    path = Path(storage.path(MOODLE_LOG, FIRST))
+    written = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+    try:
+        with pytest.raises(ConfigurationError, match=r"cannot be written to: .*\(File too large\)"):
+            storage.write(MOODLE_LOG, FIRST, rows(MOODLE_LOG, [FIRST.start] * 500))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == written
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 

@@ -1,6 +1,4 @@
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -16,21 +14,16 @@ from caliper_dagster.operations.run_outcome import read_outcome
 from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
     SampleInstallation,
-    sample_installation,
 )
 
 FIRST = HourRange(HOURS.start, HOURS.start + 1)
 CHECKS = {
+    # A course of the sample site, to which many rows of these hours refer, was deleted since.
+    "most_references_found": False,
     "every_row_explained": True,
     "every_event_valid": True,
     "every_event_acknowledged": True,
 }
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[SampleInstallation]:
-    with sample_installation(tmp_path) as installation:
-        yield installation
 
 
 def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:

@@ -32,6 +32,7 @@ SUPPORTED = {
     r"\core\event\user_loggedin",
     r"\core\event\user_loggedout",
     *(rf"\mod_{module}\event\course_module_viewed" for module in VIEWED.split()),
+    r"\mod_forum\event\post_created",
     r"\mod_forum\event\user_report_viewed",
     r"\mod_quiz\event\attempt_started",
     r"\mod_quiz\event\attempt_viewed",
@@ -123,13 +124,13 @@ def test_sites_of_any_size_can_be_written(tmp_path, students):
     assert empty == 0 or students < 4
 
 
-def test_all_thirty_events_occur_and_are_counted(db, summary):
+def test_all_events_occur_and_are_counted(db, summary):
     counted = dict(
         db.execute(
             "SELECT eventname, COUNT(*) FROM mdl_logstore_standard_log GROUP BY 1"
         ).fetchall()
     )
-    assert len(SUPPORTED) == 30
+    assert len(SUPPORTED) == 31
     assert set(counted) == SUPPORTED
     assert summary.rows == counted
     assert summary.total == sum(counted.values()) > 3000
@@ -523,6 +524,28 @@ def test_the_gradebook_knows_maxima_scales_and_history(db):
         assert (grade["timemodified"], grade["finalgrade"] or -1) == last
 
 
+def test_replies_agree_with_their_events(db):
+    posts, discussions = by_id(db, "forum_posts"), by_id(db, "forum_discussions")
+    logged = {row["objectid"]: row for row in log(db, "post_created")}
+    replies = {key for key, post in posts.items() if post["created"] >= START}
+    assert set(logged) == replies
+    assert len(replies) > 20
+    for key, row in logged.items():
+        post = posts[key]
+        parent, discussion = posts[post["parent"]], discussions[post["discussion"]]
+        assert (row["userid"], row["timecreated"]) == (post["userid"], post["created"])
+        assert parent["discussion"] == post["discussion"]
+        assert parent["created"] < post["created"]
+        assert parent["userid"] != post["userid"]
+        other, _ = decode(row["other"])
+        assert (other["discussionid"], other["forumid"]) == (discussion["id"], discussion["forum"])
+    newest = {}
+    for post in posts.values():
+        newest[post["discussion"]] = max(newest.get(post["discussion"], 0), post["created"])
+    assert newest == {key: row["timemodified"] for key, row in discussions.items()}
+    assert {posts[row["firstpost"]]["parent"] for row in discussions.values()} == {0}
+
+
 def test_other_is_written_in_both_formats(db):
     keys = {}
     formats = set()
@@ -537,6 +560,7 @@ def test_other_is_written_in_both_formats(db):
         "user_loggedout": {("sessionid",)},
         "user_report_viewed": {("reportmode",)},
         "course_module_viewed": {(), ("anonymous",), ("mode",), ("viewed",)},
+        "post_created": {("discussionid", "forumid", "forumtype")},
         "attempt_started": {()},
         "attempt_viewed": {("quizid", "page")},
         "attempt_submitted": {("submitterid", "quizid", "studentisonline")},

@@ -106,6 +106,19 @@ def test_what_another_process_has_read_is_left_to_it(tmp_path, log) -> None:
     assert (roles, components) == ([], [(7, "mod_quiz")])
 
 
+def test_a_stored_range_is_read_from_the_log_again_only_when_it_is_damaged(tmp_path, log) -> None:
+    storage = PartitionStore(str(tmp_path))
+    assert told(log, storage) == EVERYTHING
+    path = tmp_path / "log_lifecycle" / "0-250000.parquet"
+    written, before = path.read_bytes(), path.stat().st_mtime_ns
+    assert told(log, storage) == EVERYTHING
+    assert path.stat().st_mtime_ns == before
+    path.write_bytes(written[:200] + bytes([written[200] ^ 4]) + written[201:])
+    assert told(log, storage) == EVERYTHING
+    assert path.read_bytes() == written
+    assert path.stat().st_mtime_ns > before
+
+
 def test_ids_of_the_last_day_are_looked_at_again(tmp_path, log) -> None:
     """A transaction that is still open may have lower ids than rows that can be seen."""
     add(log, {"id": 600_000, "timecreated": int(time.time())})
