@@ -266,7 +266,11 @@ class Settings(Model):
         secret=True,
     )
     moodle_db_prefix: str = setting(
-        "MOODLE_DB_PREFIX", "mdl_", "table prefix ($CFG->prefix)", pattern=r"^[A-Za-z0-9_]*$"
+        "MOODLE_DB_PREFIX",
+        "mdl_",
+        "table prefix ($CFG->prefix); set to nothing for tables without one",
+        may_be_empty=True,
+        pattern=r"^[A-Za-z0-9_]*$",
     )
     moodle_db_timeout: int = setting(
         "MOODLE_DB_TIMEOUT",
@@ -420,7 +424,7 @@ class Settings(Model):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read the settings; an empty variable counts as not set.
+        """Read the settings; an empty variable counts as not set, unless it may be empty.
 
         Args:
             environment: the variables; those of this process by default. Secrets are not read
@@ -592,6 +596,8 @@ def values_from(environment: Mapping[str, str]) -> dict[Declaration, object]:
     for variable, declaration in declared().items():
         if declaration.secret:
             values[declaration] = declaration.place(environment)
-        elif environment.get(variable):
+        elif environment.get(variable) or (
+            declaration.may_be_empty and environment.get(variable) is not None
+        ):
             values[declaration] = environment[variable]
     return values

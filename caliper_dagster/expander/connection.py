@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import socket
 import sqlite3
+import ssl
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
@@ -63,6 +64,38 @@ _SILENT = Sentence(
     "): it, or a proxy or pooler before it, accepts connections and says nothing.",
 )
 _TIMEOUT_MESSAGES = ("max_statement_time", "execution time", "statement timeout")
+_REFUSALS = (
+    "access denied", "authentication failed", "no password", "role \"",
+)  # fmt: skip
+_TLS_PROBLEMS = {
+    # MySQL and MariaDB; PostgreSQL in pg_hba.conf.
+    "insecure transport": "requires TLS: name the file of its certificate authority (PEM) as ",
+    "no encryption": "requires TLS: name the file of its certificate authority (PEM) as ",
+    "ssl off": "requires TLS: name the file of its certificate authority (PEM) as ",
+    "ssl is required": "offers no TLS, which the URL asks for: leave out ",
+    "support ssl": "offers no TLS, which the URL asks for: leave out ",
+    "root certificate file": "cannot be checked: name a file that exists as ",
+    "certificate": "has no TLS certificate that is trusted: name the file of its certificate "
+    "authority (PEM) as ",
+    "ssl": "does not agree on TLS: check ",
+}
+"""By words of a driver's message, most special first; what follows are the options of the URL."""
+_STATEMENT_PROBLEMS = {
+    "no space left": "its disk is full",
+    "disk full": "its disk is full",
+    "errno: 28": "its disk is full",
+    "administrator command": "the connection was ended by an administrator, or by a restart",
+    "connection was killed": "the connection was ended by an administrator",
+    "shutdown in progress": "it is being shut down",
+    "conflict with recovery": "the replica ended the query, because it conflicts with the "
+    "primary's changes (max_standby_streaming_delay)",
+    "lost connection": "the connection was lost, or ended by the server or a proxy",
+    "gone away": "the connection was lost, or ended by the server or a proxy",
+    "closed the connection": "the connection was lost, or ended by the server or a proxy",
+    "connection has been closed": "the connection was lost, or ended by the server or a proxy",
+    "connection reset": "the connection was lost, or ended by the server or a proxy",
+}
+"""By words of a driver's message, most special first."""
 _SUPPORTED = {"mysql+pymysql", "postgresql+psycopg2", "sqlite"}
 
 _CATALOGUE = {
@@ -92,6 +125,7 @@ GROUP BY c.relname
 _DENIED = {1142, 1143, "42501"}
 """Codes of errors about a missing right: of MySQL for a table and a column, of PostgreSQL."""
 _NO_SUCH_TABLE = 1146
+_NO_RIGHT_TO_DATABASE = 1044
 
 
 class MoodleDatabase:
@@ -141,6 +175,10 @@ class MoodleDatabase:
             if _is_silence(error.orig):
                 raise ConfigurationError(_silent_address(parsed)) from None
             raise ConfigurationError(_connection_failure(parsed, error)) from None
+        except OSError as error:
+            # PyMySQL reads the files of TLS options before it connects.
+            engine.dispose()
+            raise ConfigurationError(_unreadable_certificate(error)) from None
         except (TypeError, ValueError, LookupError, AttributeError):
             # PyMySQL raises these for options that it does not know.
             engine.dispose()
@@ -592,15 +630,37 @@ codecs.register(_lenient_codec)
 
 
 def _connection_failure(url: URL, error: DBAPIError) -> str:
-    reason = str(error.orig).lower()
-    if "access denied" in reason or "authentication failed" in reason or "no password" in reason:
-        place = _address(url)
+    reason, place = str(error.orig).lower(), _address(url)
+    if _code(error.orig) == _NO_RIGHT_TO_DATABASE:
+        return Sentence(
+            _URL, f": there is no database {url.database} at {place} that this account may read."
+        )
+    if any(words in reason for words in _REFUSALS):
         return Sentence(_URL, f": the database at {place} refuses this user and password.")
-    if "unknown database" in reason or "does not exist" in reason:
-        return Sentence(_URL, f": there is no database {url.database} at {_address(url)}.")
+    if "unknown database" in reason or 'database "' in reason:
+        return Sentence(_URL, f": there is no database {url.database} at {place}.")
     if "invalid connection option" in reason:
         return _UNKNOWN_OPTION
-    return Sentence(_URL, f": no database answers at {_address(url)}.")
+    for words, problem in _TLS_PROBLEMS.items():
+        if words in reason:
+            return Sentence(_URL, f": the database at {place} {problem}{_tls_options(url)}.")
+    return Sentence(_URL, f": no database answers at {place}.")
+
+
+def _unreadable_certificate(error: OSError) -> str:
+    reason = "" if isinstance(error, ssl.SSLError) else error.strerror
+    return Sentence(
+        _URL,
+        ": a file that is named after the ? of the URL (ssl_ca, ssl_cert, ssl_key) cannot be used: "
+        f"{reason or 'it holds no certificate or key in the form PEM'}.",
+    )
+
+
+def _tls_options(url: URL) -> str:
+    """How the URL asks for TLS and names the certificate to trust."""
+    if url.get_backend_name() == "mysql":
+        return "ssl_ca=FILE after the ? of the URL"
+    return "sslmode=verify-full&sslrootcert=FILE after the ? of the URL"
 
 
 def _is_silence(error: BaseException | None) -> bool:
@@ -643,4 +703,7 @@ def _statement_failure(error: BaseException | None) -> str:
     reason = str(error).lower()
     if any(words in reason for words in _TIMEOUT_MESSAGES):
         return Sentence(_TIMEOUT, ": Moodle's database cancelled a statement that took too long.")
+    for words, problem in _STATEMENT_PROBLEMS.items():
+        if words in reason:
+            return f"Moodle's database did not answer a query: {problem}."
     return f"Moodle's database did not answer a query ({type(error).__name__})."
