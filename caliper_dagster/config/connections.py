@@ -28,7 +28,10 @@ def open_moodle(settings: Settings) -> MoodleDatabase:
     from caliper_dagster.expander import MoodleDatabase
 
     return MoodleDatabase.open(
-        settings.require("moodle_db_url"), settings.moodle_db_prefix, settings.moodle_db_timeout
+        settings.require("moodle_db_url"),
+        settings.moodle_db_prefix,
+        settings.moodle_db_timeout,
+        settings.moodle_db_without or (),
     )
 
 

@@ -135,6 +135,7 @@ class Declaration:
         meaning: what it does, for the README and for errors.
         secret: its value is only ever referred to.
         by_name: its value may have names with a value each, which may be referred to.
+        may_be_empty: an empty value is a value; of other settings it means that they are not set.
     """
 
     path: tuple[str, ...]
@@ -143,6 +144,7 @@ class Declaration:
     meaning: str
     secret: bool
     by_name: bool = False
+    may_be_empty: bool = False
 
     def place(self, environment: Mapping[str, str]) -> Reference:
         """Where an environment has the value: in the variable, or in the file that another names.
@@ -181,6 +183,7 @@ def setting(
     *,
     secret: bool = False,
     by_name: bool = False,
+    may_be_empty: bool = False,
     **checks: Any,  # noqa: ANN401 - those of pydantic
 ) -> Any:  # noqa: ANN401 - as ``pydantic.Field``
     """Declare a setting as a field of a model; the field's name is its key in YAML files.
@@ -191,9 +194,15 @@ def setting(
         meaning: what it does: a clause for the README's table, without a full stop.
         secret: its value must not stand in a file, and no sentence repeats it.
         by_name: its value may have names with a value each.
+        may_be_empty: an empty value does not mean that it is not set.
         **checks: constraints of ``pydantic.Field``.
     """
-    extra: JsonDict = {"variable": variable, "secret": secret, "by_name": by_name}
+    extra: JsonDict = {
+        "variable": variable,
+        "secret": secret,
+        "by_name": by_name,
+        "may_be_empty": may_be_empty,
+    }
     return Field(default, description=meaning, json_schema_extra=extra, **checks)
 
 
@@ -214,6 +223,7 @@ def _declarations(model: type[BaseModel], above: tuple[str, ...]) -> Iterable[De
                 field.description or "",
                 secret,
                 bool(extra["by_name"]),
+                bool(extra["may_be_empty"]),
             )
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _declarations(field.annotation, (*above, name))

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    field_validator,
+)
 
 from caliper_dagster.caliper.versions import NEWEST, VersionName
 from caliper_dagster.config.declaration import (
@@ -40,6 +46,8 @@ from caliper_dagster.core.site_identity import SiteIdentity
 PersonIdentifier = Literal[
     "SystemId", "AccountUserName", "SisSourcedId", "LisSourcedId", "EmailAddress", "LtiUserId"
 ]
+
+TableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 
 
 def _http_url(text: str) -> str:
@@ -258,7 +266,11 @@ class Settings(Model):
         secret=True,
     )
     moodle_db_prefix: str = setting(
-        "MOODLE_DB_PREFIX", "mdl_", "table prefix ($CFG->prefix)", pattern=r"^[A-Za-z0-9_]*$"
+        "MOODLE_DB_PREFIX",
+        "mdl_",
+        "table prefix ($CFG->prefix); set to nothing for tables without one",
+        may_be_empty=True,
+        pattern=r"^[A-Za-z0-9_]*$",
     )
     moodle_db_timeout: int = setting(
         "MOODLE_DB_TIMEOUT",
@@ -266,6 +278,12 @@ class Settings(Model):
         "seconds after which a statement at Moodle's database is cancelled; if the database says "
         "nothing for five more, it is given up",
         gt=0,
+    )
+    moodle_db_without: tuple[TableName, ...] | None = setting(
+        "MOODLE_DB_WITHOUT",
+        None,
+        "tables that a replica leaves out on purpose, separated by commas: events are sent without "
+        "the names, roles or scores in them. Any other table that cannot be read stops the run",
     )
     moodle_wwwroot: Annotated[str, AfterValidator(_site_address)] | None = setting(
         "MOODLE_WWWROOT", None, "the site's address ($CFG->wwwroot), base of all entity IRIs"
@@ -396,7 +414,7 @@ class Settings(Model):
         except ConfigurationError:
             raise ValueError(f"must be {HOUR_FORM}") from None
 
-    @field_validator("person_identifiers", mode="before")
+    @field_validator("person_identifiers", "moodle_db_without", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -406,7 +424,7 @@ class Settings(Model):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read the settings; an empty variable counts as not set.
+        """Read the settings; an empty variable counts as not set, unless it may be empty.
 
         Args:
             environment: the variables; those of this process by default. Secrets are not read
@@ -578,6 +596,8 @@ def values_from(environment: Mapping[str, str]) -> dict[Declaration, object]:
     for variable, declaration in declared().items():
         if declaration.secret:
             values[declaration] = declaration.place(environment)
-        elif environment.get(variable):
+        elif environment.get(variable) or (
+            declaration.may_be_empty and environment.get(variable) is not None
+        ):
             values[declaration] = environment[variable]
     return values

@@ -134,7 +134,11 @@ class _SitesFile:
 
 def _values(own: Mapping[Declaration, object]) -> dict[Declaration, object]:
     """What a site says. An empty value means: not set, and not inherited; a secret cannot be."""
-    return {setting: value for setting, value in own.items() if value != "" or setting.secret}
+    return {
+        setting: value
+        for setting, value in own.items()
+        if value != "" or setting.secret or setting.may_be_empty
+    }
 
 
 def _distinct(settings: Settings) -> dict[str, object]:

@@ -249,6 +249,8 @@ def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
 
 
 def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
+    key = chain.key(EXPANDED_LOG)
+
     @chain.asset(
         EXPANDED_LOG,
         code_version="1",
@@ -256,6 +258,7 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         deps=[chain.key(MOODLE_LOG)],
         config_schema=EXPANSION_CONFIG,
         pool=chain.pool(MOODLE_POOL),
+        check_specs=[asset_checks.most_references_found(key)],
     )
     def expanded_log(
         context: dg.AssetExecutionContext,
@@ -279,10 +282,20 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         fresh = _run_config(context, "fresh") or context.run.tags.get(FRESH_TAG) == "true"
         with as_dagster_failure(), moodle.open() as database:
             store = storage.open()
-            for hour in write_expanded(database, store, hours_of(context), fresh=fresh):
-                numbers = {"rows expanded now": hour.expanded_now, "bytes": hour.bytes}
-                _add_metadata(context, hour, numbers)
-        return dg.MaterializeResult()
+            hours = write_expanded(database, store, hours_of(context), fresh=fresh)
+        for hour in hours:
+            numbers = {
+                "rows expanded now": hour.expanded_now,
+                "rows with unresolved references": hour.unresolved,
+                "bytes": hour.bytes,
+            }
+            _add_metadata(context, hour, numbers)
+        check = asset_checks.references_found(
+            key,
+            {hour.hour: hour.rows for hour in hours},
+            {hour.hour: hour.unresolved for hour in hours},
+        )
+        return dg.MaterializeResult(check_results=[check])
 
     return expanded_log
 

@@ -80,9 +80,11 @@ class WrittenExpandedHour(WrittenHour):
     Attributes:
         expanded_now: rows that this run expanded; the others were copied from the partition that
             it replaces.
+        unresolved: rows with a reference that leads to no record of Moodle's database.
     """
 
     expanded_now: int
+    unresolved: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +151,7 @@ def write_expanded(
     written, stopwatch = [], _Stopwatch()
     lifecycle = LogLifecycle(database, store.id_range_tables("log_lifecycle"))
     earlier: EarlierParts | None = None
-    expanded_now, seconds = 0, 0.0
+    expanded_now, unresolved, seconds = 0, 0, 0.0
     with (
         closing(_ExpandedBefore(store, fresh=fresh)) as before,
         _Partitions(store, EXPANDED_LOG) as partitions,
@@ -166,6 +168,7 @@ def write_expanded(
             seconds_per_row = stopwatch.lap() / max(1, expanded.num_rows)
             for hour, rows in split_by_hour(expanded, chunk_hours):
                 expanded_now += int(pc.sum(rows[_EXPANDED_NOW], min_count=0).as_py())
+                unresolved += rows.num_rows - rows["unresolved"].null_count
                 partitions.write(hour, rows)
                 seconds += seconds_per_row * rows.num_rows + stopwatch.lap()
                 if not ends:
@@ -181,9 +184,10 @@ def write_expanded(
                         bytes=size,
                         seconds=seconds,
                         expanded_now=expanded_now,
+                        unresolved=unresolved,
                     )
                 )
-                expanded_now, seconds = 0, 0.0
+                expanded_now, unresolved, seconds = 0, 0, 0.0
             # Without this, these names would hold the chunk while the next one is read.
             del expanded, rows
     return written

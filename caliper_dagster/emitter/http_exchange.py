@@ -32,6 +32,7 @@ MAX_BODY = 1_048_576
 _CA_FILE = SettingName("CALIPER_CA_FILE")
 _TIMEOUT = SettingName("CALIPER_EVENT_STORE_TIMEOUT")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_PROXIES = "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY"
 _TRANSIENT = frozenset({408, 425, 429})
 
 
@@ -54,8 +55,8 @@ class Response:
 class HttpExchange:
     """Requests to one address, over one kept-alive connection per thread.
 
-    Proxies are those of ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY``. TLS certificates are
-    always verified, and redirects are not followed.
+    Proxies are those of ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``. TLS
+    certificates are always verified, and redirects are not followed.
 
     Args:
         url: where requests are sent.
@@ -134,7 +135,7 @@ class HttpExchange:
                     _retry_after(response.headers),
                     response.headers.get("Content-Type", ""),
                 )
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
             return self._no_response(error)
 
     def _too_slow(self, limit: float) -> Answer:
@@ -172,11 +173,22 @@ class HttpExchange:
                     ".",
                 ),
             )
-        if isinstance(error, requests.exceptions.ProxyError):
-            reason = Sentence("cannot be reached through the proxy of HTTP_PROXY or HTTPS_PROXY.")
+        proxy = _proxy_of(self._url)
+        if proxy and _was_not_tried(error):
+            return Answer(
+                Meaning.REFUSED,
+                sentence=Sentence(
+                    f"{self.subject} cannot be reached: {_PROXIES} is no URL of a proxy, or names "
+                    "a SOCKS proxy and the package PySocks is not installed."
+                ),
+            )
+        system_reason = _system_reason(error)
+        if isinstance(error, requests.exceptions.ProxyError) or (proxy and system_reason):
+            words = f" ({system_reason})" if system_reason else ""
+            reason = Sentence(f"cannot be reached through the proxy of {_PROXIES}{words}.")
         elif isinstance(error, requests.exceptions.ReadTimeout):
             reason = Sentence(f"did not answer within {self._timeout:g} seconds (", _TIMEOUT, ").")
-        elif system_reason := _system_reason(error):
+        elif system_reason:
             reason = Sentence(
                 f"cannot be reached ({system_reason}): check ",
                 self._setting,
@@ -276,6 +288,20 @@ def _read(response: requests.Response) -> bytes:
     except (urllib3.exceptions.HTTPError, OSError):
         response.close()
     return bytes(body)
+
+
+def _proxy_of(url: str) -> str | None:
+    """The proxy of the environment for a URL; None without one."""
+    proxies = requests.utils.get_environ_proxies(url)
+    proxy: str | None = requests.utils.select_proxy(url, proxies)
+    return proxy
+
+
+def _was_not_tried(error: Exception) -> bool:
+    """Whether an address was found wrong before a request; a wrong header is no address."""
+    return isinstance(error, ValueError) and not isinstance(
+        error, requests.exceptions.InvalidHeader
+    )
 
 
 def _system_reason(error: BaseException) -> str | None:

@@ -1,7 +1,8 @@
 """The connection to Moodle's database: read-only, one snapshot, queries by whole sets of keys.
 
 The lookups decide what is read. This module writes nothing and does not know what a table means.
-Tables and columns that a Moodle version lacks read as empty.
+Tables and columns that a Moodle version lacks read as empty. So do those that the account may not
+read: ``required_tables`` tells the two apart.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import codecs
 import socket
 import sqlite3
+import ssl
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
@@ -62,16 +64,68 @@ _SILENT = Sentence(
     "): it, or a proxy or pooler before it, accepts connections and says nothing.",
 )
 _TIMEOUT_MESSAGES = ("max_statement_time", "execution time", "statement timeout")
+_REFUSALS = (
+    "access denied", "authentication failed", "no password", "role \"",
+)  # fmt: skip
+_TLS_PROBLEMS = {
+    # MySQL and MariaDB; PostgreSQL in pg_hba.conf.
+    "insecure transport": "requires TLS: name the file of its certificate authority (PEM) as ",
+    "no encryption": "requires TLS: name the file of its certificate authority (PEM) as ",
+    "ssl off": "requires TLS: name the file of its certificate authority (PEM) as ",
+    "ssl is required": "offers no TLS, which the URL asks for: leave out ",
+    "support ssl": "offers no TLS, which the URL asks for: leave out ",
+    "root certificate file": "cannot be checked: name a file that exists as ",
+    "certificate": "has no TLS certificate that is trusted: name the file of its certificate "
+    "authority (PEM) as ",
+    "ssl": "does not agree on TLS: check ",
+}
+"""By words of a driver's message, most special first; what follows are the options of the URL."""
+_STATEMENT_PROBLEMS = {
+    "no space left": "its disk is full",
+    "disk full": "its disk is full",
+    "errno: 28": "its disk is full",
+    "administrator command": "the connection was ended by an administrator, or by a restart",
+    "connection was killed": "the connection was ended by an administrator",
+    "shutdown in progress": "it is being shut down",
+    "conflict with recovery": "the replica ended the query, because it conflicts with the "
+    "primary's changes (max_standby_streaming_delay)",
+    "lost connection": "the connection was lost, or ended by the server or a proxy",
+    "gone away": "the connection was lost, or ended by the server or a proxy",
+    "closed the connection": "the connection was lost, or ended by the server or a proxy",
+    "connection has been closed": "the connection was lost, or ended by the server or a proxy",
+    "connection reset": "the connection was lost, or ended by the server or a proxy",
+}
+"""By words of a driver's message, most special first."""
 _SUPPORTED = {"mysql+pymysql", "postgresql+psycopg2", "sqlite"}
 
 _CATALOGUE = {
     "mysql": "SELECT table_name, column_name FROM information_schema.columns "
-    "WHERE table_schema = DATABASE()",
-    "postgresql": "SELECT table_name, column_name FROM information_schema.columns "
-    "WHERE table_schema = current_schema()",
+    "WHERE table_schema = DATABASE() AND FIND_IN_SET('select', privileges)",
+    # Of tables with one name, the one in the first schema of search_path is visible.
+    "postgresql": "SELECT c.relname, a.attname FROM pg_catalog.pg_class c "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid "
+    "WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') "
+    "AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped "
+    "AND pg_catalog.pg_table_is_visible(c.oid) "
+    "AND pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT')",
     "sqlite": "SELECT m.name, p.name FROM sqlite_master m, pragma_table_info(m.name) p "
     "WHERE m.type IN ('table', 'view')",
 }
+"""The columns that the account may read."""
+
+_SCHEMAS = """
+SELECT c.relname, min(n.nspname) FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
+AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+GROUP BY c.relname
+"""
+"""The schema of each table of PostgreSQL, also of those that the account may not read."""
+_DENIED = {1142, 1143, "42501"}
+"""Codes of errors about a missing right: of MySQL for a table and a column, of PostgreSQL."""
+_NO_SUCH_TABLE = 1146
+_NO_RIGHT_TO_DATABASE = 1044
 
 
 class MoodleDatabase:
@@ -82,18 +136,23 @@ class MoodleDatabase:
     that, so a connection that a pooler shares is left as it was. Use it as a context manager.
 
     Attributes:
+        prefix: table prefix.
+        without: tables that the database leaves out on purpose, without prefix.
         statements: number of statements sent so far.
     """
 
     def __init__(self, engine: Engine, connection: Connection, prefix: str, timeout: int) -> None:
         self._engine = engine
         self._connection = connection
-        self._prefix = prefix
+        self.prefix = prefix
+        self.without: frozenset[str] = frozenset()
         self._timeout = timeout
         self.statements = 0
 
     @classmethod
-    def open(cls, url: str, prefix: str = "mdl_", timeout: int = 300) -> Self:
+    def open(
+        cls, url: str, prefix: str = "mdl_", timeout: int = 300, without: Iterable[str] = ()
+    ) -> Self:
         """Connect.
 
         Args:
@@ -101,6 +160,7 @@ class MoodleDatabase:
                 package uses.
             prefix: table prefix (``$CFG->prefix``).
             timeout: seconds after which the database cancels a statement (not on SQLite).
+            without: tables that the database leaves out on purpose, with prefix or without.
 
         Raises:
             ConfigurationError: no database answers, it rejects the account, or it contains no
@@ -115,11 +175,16 @@ class MoodleDatabase:
             if _is_silence(error.orig):
                 raise ConfigurationError(_silent_address(parsed)) from None
             raise ConfigurationError(_connection_failure(parsed, error)) from None
+        except OSError as error:
+            # PyMySQL reads the files of TLS options before it connects.
+            engine.dispose()
+            raise ConfigurationError(_unreadable_certificate(error)) from None
         except (TypeError, ValueError, LookupError, AttributeError):
             # PyMySQL raises these for options that it does not know.
             engine.dispose()
             raise ConfigurationError(_UNKNOWN_OPTION) from None
         database = cls(engine, connection, prefix, timeout)
+        database.without = frozenset(table.removeprefix(prefix) for table in without)
         try:
             has_log = database.has_table("logstore_standard_log")
         except SourceError:
@@ -151,7 +216,7 @@ class MoodleDatabase:
         self.close()
 
     def __repr__(self) -> str:
-        return f"MoodleDatabase({self.dialect}, prefix={self._prefix!r})"
+        return f"MoodleDatabase({self.dialect}, prefix={self.prefix!r})"
 
     def close(self) -> None:
         """End the snapshot and the connection."""
@@ -169,21 +234,77 @@ class MoodleDatabase:
     def _catalogue(self) -> dict[str, frozenset[str]]:
         tables: dict[str, set[str]] = {}
         for table, column in self.execute(sa.text(_CATALOGUE[self.dialect])):
-            if table.startswith(self._prefix):
-                tables.setdefault(table.removeprefix(self._prefix), set()).add(column)
+            if table.startswith(self.prefix):
+                tables.setdefault(table.removeprefix(self.prefix), set()).add(column)
         return {table: frozenset(columns) for table, columns in tables.items()}
 
     def has_table(self, table: str) -> bool:
-        """Whether this Moodle has the table (its name without prefix)."""
+        """Whether this account may read such a table (its name without prefix)."""
         return table in self._catalogue
 
     def columns(self, table: str) -> frozenset[str]:
-        """The columns of the table in this Moodle; empty when the table is absent."""
+        """The columns of the table that this account may read; empty without the table."""
         return self._catalogue.get(table, frozenset())
+
+    def absent(self, tables: Iterable[str]) -> frozenset[str]:
+        """Those of some tables that cannot be read that are certainly not in the database.
+
+        MySQL and MariaDB tell this only to an account that has rights on the whole database. From
+        another one they hide whether a table exists.
+        """
+        if self.dialect == "mysql":
+            return frozenset(table for table in tables if self._is_no_table(table))
+        if self.dialect == "postgresql":
+            return frozenset(tables) - self._schemas().keys()
+        return frozenset(tables)
+
+    def _is_no_table(self, table: str) -> bool:
+        self.statements += 1
+        with self._answer():
+            try:
+                self._connection.execute(sa.text(f"SELECT 1 FROM {self.quoted(table)} WHERE 1 = 0"))
+            except DBAPIError as error:
+                if _code(error.orig) not in {_NO_SUCH_TABLE, *_DENIED}:
+                    raise
+                return _code(error.orig) == _NO_SUCH_TABLE
+        return False
+
+    def _schemas(self) -> dict[str, str]:
+        return {
+            table.removeprefix(self.prefix): schema
+            for table, schema in self.execute(sa.text(_SCHEMAS))
+            if table.startswith(self.prefix)
+        }
+
+    def grants(self, tables: Sequence[str], most: int = 20) -> list[str]:
+        """The statements that let this account read the tables, for an administrator to run.
+
+        Args:
+            tables: names without prefix.
+            most: with more tables than that, one statement that lets it read all tables.
+        """
+        quote = self._engine.dialect.identifier_preparer.quote_identifier
+        if self.dialect == "mysql":
+            ((account, name),) = self.execute(sa.text("SELECT CURRENT_USER(), DATABASE()"))
+            user, _, host = account.rpartition("@")
+            names = [quote(self.prefix + table) for table in tables]
+            chosen = names if len(names) <= most else ["*"]
+            return [f"GRANT SELECT ON {quote(name)}.{it} TO '{user}'@'{host}';" for it in chosen]
+        ((account,),) = self.execute(sa.text("SELECT current_user"))
+        by_schema: dict[str, list[str]] = {}
+        for table, schema in self._schemas().items():
+            if table in tables:
+                by_schema.setdefault(schema, []).append(f"{schema}.{self.quoted(table)}")
+        statements = []
+        for schema, names in sorted(by_schema.items()):
+            chosen = names if len(names) <= most else [f"ALL TABLES IN SCHEMA {schema}"]
+            statements.append(f"GRANT USAGE ON SCHEMA {schema} TO {quote(account)};")
+            statements.append(f"GRANT SELECT ON {', '.join(sorted(chosen))} TO {quote(account)};")
+        return statements
 
     def quoted(self, table: str) -> str:
         """The table's name with prefix, quoted for the dialect."""
-        return self._quote(self._prefix + table)
+        return self._quote(self.prefix + table)
 
     def execute(self, statement: TextClause, **values: object) -> Sequence[Sequence[Any]]:
         """Run one statement and return all its rows.
@@ -509,15 +630,37 @@ codecs.register(_lenient_codec)
 
 
 def _connection_failure(url: URL, error: DBAPIError) -> str:
-    reason = str(error.orig).lower()
-    if "access denied" in reason or "authentication failed" in reason or "no password" in reason:
-        place = _address(url)
+    reason, place = str(error.orig).lower(), _address(url)
+    if _code(error.orig) == _NO_RIGHT_TO_DATABASE:
+        return Sentence(
+            _URL, f": there is no database {url.database} at {place} that this account may read."
+        )
+    if any(words in reason for words in _REFUSALS):
         return Sentence(_URL, f": the database at {place} refuses this user and password.")
-    if "unknown database" in reason or "does not exist" in reason:
-        return Sentence(_URL, f": there is no database {url.database} at {_address(url)}.")
+    if "unknown database" in reason or 'database "' in reason:
+        return Sentence(_URL, f": there is no database {url.database} at {place}.")
     if "invalid connection option" in reason:
         return _UNKNOWN_OPTION
-    return Sentence(_URL, f": no database answers at {_address(url)}.")
+    for words, problem in _TLS_PROBLEMS.items():
+        if words in reason:
+            return Sentence(_URL, f": the database at {place} {problem}{_tls_options(url)}.")
+    return Sentence(_URL, f": no database answers at {place}.")
+
+
+def _unreadable_certificate(error: OSError) -> str:
+    reason = "" if isinstance(error, ssl.SSLError) else error.strerror
+    return Sentence(
+        _URL,
+        ": a file that is named after the ? of the URL (ssl_ca, ssl_cert, ssl_key) cannot be used: "
+        f"{reason or 'it holds no certificate or key in the form PEM'}.",
+    )
+
+
+def _tls_options(url: URL) -> str:
+    """How the URL asks for TLS and names the certificate to trust."""
+    if url.get_backend_name() == "mysql":
+        return "ssl_ca=FILE after the ? of the URL"
+    return "sslmode=verify-full&sslrootcert=FILE after the ? of the URL"
 
 
 def _is_silence(error: BaseException | None) -> bool:
@@ -540,11 +683,27 @@ def _address(url: URL) -> str:
     return f"{url.host}:{url.port}" if url.port else str(url.host or url.database or "localhost")
 
 
+def _code(error: BaseException | None) -> object:
+    """The code of a driver's error: MySQL's number or PostgreSQL's SQLSTATE; None without one."""
+    if isinstance(error, psycopg2.Error):
+        return error.pgcode
+    return error.args[0] if error is not None and error.args else None
+
+
 def _statement_failure(error: BaseException | None) -> str:
     """The message for a failed statement, without its keys and values."""
     if _is_silence(error):
         return _SILENT
+    if _code(error) in _DENIED:
+        return Sentence(
+            _URL,
+            ": this account may not read a table of Moodle's database; `caliper-dagster doctor` "
+            "names the tables and prints the GRANT.",
+        )
     reason = str(error).lower()
     if any(words in reason for words in _TIMEOUT_MESSAGES):
         return Sentence(_TIMEOUT, ": Moodle's database cancelled a statement that took too long.")
+    for words, problem in _STATEMENT_PROBLEMS.items():
+        if words in reason:
+            return f"Moodle's database did not answer a query: {problem}."
     return f"Moodle's database did not answer a query ({type(error).__name__})."

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.core.gc_tuning import gc_paused
-from caliper_dagster.expander import objects, unreadable
+from caliper_dagster.expander import objects, required_tables, unreadable
 from caliper_dagster.expander.connection import MoodleDatabase
 from caliper_dagster.expander.earlier_parts import EarlierParts
 from caliper_dagster.expander.event_data import decode_column
@@ -63,11 +63,16 @@ def expand(
     Returns:
         ``EXPANDED_LOG``: the same rows in the same order. Nothing is joined to the users of an
         anonymous row (rule R1).
+
+    Raises:
+        ConfigurationError: the account cannot read a table that this Moodle must have.
+        SourceError: the database cannot be read.
     """
     if not log.num_rows:
         if earlier is not None and already_expanded is not None:
             gradings.note(database, already_expanded, earlier.gradings)
         return EXPANDED_LOG.empty()
+    required_tables.require(database)
     other, undecodable = decode_column(log["other"])
     rows = LogRows.of(log, other)
     rows.add_unresolved("other", np.flatnonzero(undecodable.to_numpy(zero_copy_only=False)))

@@ -36,13 +36,14 @@ from caliper_dagster.delivery.revisions import (
     older_events,
 )
 from caliper_dagster.emitter.envelopes import context_iri
-from caliper_dagster.expander import MoodleDatabase
+from caliper_dagster.expander import MoodleDatabase, required_tables
 
 LOG = "logstore_standard_log"
 
 _DAY = 86_400
 _CLOCK_TOLERANCE = 120
 _ROWS_SAMPLED = 500
+_ROWS_SEARCHED = 10_000
 _HOURS_NAMED = 5
 _WRITE_PRIVILEGES = ("ALL PRIVILEGES", "INSERT", "UPDATE", "DELETE", "DROP", "CREATE", "ALTER")
 
@@ -142,11 +143,57 @@ def _moodle(settings: Settings) -> Iterator[Finding]:
     with open_moodle(settings) as database:
         yield _fine("Moodle database", f"{database.dialect} answers")
         yield _fine("Tables", f"the log is in {settings.moodle_db_prefix}{LOG}")
+        yield from _grants(database)
         yield _account(database)
         yield _index(database)
         yield _times(database)
         yield from _newest(database)
         yield _formats(database)
+
+
+def _grants(database: MoodleDatabase) -> Iterator[Finding]:
+    """Whether the account may read what this Moodle must have, and the newest log rows refer to."""
+    missing = required_tables.missing_tables(database, _newest_loaders(database))
+    if missing.denied:
+        yield Finding(
+            Verdict.BROKEN,
+            "Grants",
+            f"the account cannot read {_tables(database, missing.denied)}: events would lack "
+            f"names, roles or scores. {' '.join(database.grants(missing.denied))}",
+        )
+    if missing.absent:
+        yield Finding(
+            Verdict.BROKEN,
+            "Tables",
+            f"the database has no {_tables(database, missing.absent)}, which this Moodle must "
+            "have; a replica that leaves tables out on purpose names them in MOODLE_DB_WITHOUT="
+            f"{','.join(sorted({*database.without, *missing.absent}))}",
+        )
+    if missing.of_objects:
+        yield _warn(
+            "Grants",
+            f"log rows refer to {_tables(database, missing.of_objects)}, which the account cannot "
+            "read, if they exist: events lack the names in them. "
+            f"{' '.join(database.grants(missing.of_objects))}",
+        )
+    if missing == required_tables.MissingTables():
+        yield _fine("Grants", "every table that events are made of can be read")
+
+
+def _newest_loaders(database: MoodleDatabase) -> set[required_tables.Loader]:
+    columns = ("eventname", "objecttable")
+    if not database.columns(LOG).issuperset(columns):
+        return set()
+    statement = (
+        f"SELECT {', '.join(columns)} FROM {database.quoted(LOG)} "
+        f"ORDER BY id DESC LIMIT {_ROWS_SEARCHED}"
+    )
+    rows = {(row[0] or "", row[1] or "") for row in database.execute(sa.text(statement))}
+    return required_tables.loaders_of(rows)
+
+
+def _tables(database: MoodleDatabase, tables: Iterable[str]) -> str:
+    return ", ".join(database.prefix + table for table in tables)
 
 
 def _account(database: MoodleDatabase) -> Finding:
@@ -188,7 +235,9 @@ def _index(database: MoodleDatabase) -> Finding:
 def _uses_index(database: MoodleDatabase) -> bool:
     query = f"SELECT id FROM {database.quoted(LOG)} WHERE timecreated >= 0 AND timecreated < 3600"
     if database.dialect == "mysql":
-        return any(row[5] for row in database.execute(sa.text(f"EXPLAIN {query}")))
+        # Without its name, the format is the server's choice: MySQL 9 answers with a tree.
+        plan = database.execute(sa.text(f"EXPLAIN FORMAT=TRADITIONAL {query}"))
+        return any(getattr(row, "key", None) for row in plan)
     if database.dialect == "postgresql":
         # The planner scans small tables in spite of their indexes.
         database.execute(sa.text("SELECT set_config('enable_seqscan', 'off', true)"))
