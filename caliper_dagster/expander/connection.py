@@ -8,6 +8,7 @@ read: ``required_tables`` tells the two apart.
 from __future__ import annotations
 
 import codecs
+import re
 import socket
 import sqlite3
 import ssl
@@ -67,6 +68,7 @@ _TIMEOUT_MESSAGES = ("max_statement_time", "execution time", "statement timeout"
 _REFUSALS = (
     "access denied", "authentication failed", "no password", "role \"",
 )  # fmt: skip
+_NO_DATABASE = re.compile('database ".*" does not exist')
 _TLS_PROBLEMS = {
     # MySQL and MariaDB; PostgreSQL in pg_hba.conf.
     "insecure transport": "requires TLS: name the file of its certificate authority (PEM) as ",
@@ -636,11 +638,19 @@ def _connection_failure(url: URL, error: DBAPIError) -> str:
             _URL, f": there is no database {url.database} at {place} that this account may read."
         )
     if any(words in reason for words in _REFUSALS):
-        return Sentence(_URL, f": the database at {place} refuses this user and password.")
-    if "unknown database" in reason or 'database "' in reason:
+        return Sentence(
+            _URL, f": the database at {place} refuses this user and password.{_tls_hint(url)}"
+        )
+    if "unknown database" in reason or _NO_DATABASE.search(reason):
         return Sentence(_URL, f": there is no database {url.database} at {place}.")
     if "invalid connection option" in reason:
         return _UNKNOWN_OPTION
+    if "pg_hba.conf" in reason and ("ssl encryption" in reason or "ssl on" in reason):
+        return Sentence(
+            _URL,
+            f": the database at {place} accepts no connection of this user from this machine "
+            "(pg_hba.conf).",
+        )
     for words, problem in _TLS_PROBLEMS.items():
         if words in reason:
             return Sentence(_URL, f": the database at {place} {problem}{_tls_options(url)}.")
@@ -654,6 +664,13 @@ def _unreadable_certificate(error: OSError) -> str:
         ": a file that is named after the ? of the URL (ssl_ca, ssl_cert, ssl_key) cannot be used: "
         f"{reason or 'it holds no certificate or key in the form PEM'}.",
     )
+
+
+def _tls_hint(url: URL) -> str:
+    """MySQL and MariaDB refuse an account that must use TLS as if its password were wrong."""
+    if url.get_backend_name() != "mysql" or "ssl_ca" in url.query:
+        return ""
+    return f" An account that must use TLS needs {_tls_options(url)}."
 
 
 def _tls_options(url: URL) -> str:

@@ -32,6 +32,14 @@ def test_a_server_without_tls_is_told_from_one_that_is_down(
     assert "offers no TLS, which the URL asks for: leave out ssl_ca" in refusal(mariadb)
 
 
+def test_an_account_that_must_use_tls_is_told_how(mariadb_server: Server, mariadb_url: str) -> None:
+    reader = sa.make_url(mariadb_server.create_reader(mariadb_url))
+    mariadb_server.execute(f"ALTER USER '{reader.username}'@'%%' REQUIRE SSL")
+    assert "An account that must use TLS needs ssl_ca=FILE after the ? of the URL" in refusal(
+        reader
+    )
+
+
 def test_a_file_of_a_certificate_that_cannot_be_read_is_named(
     mariadb_url: str, tmp_path: Path
 ) -> None:
