@@ -4,7 +4,9 @@ Run ``python -m benchmarks.end_to_end --url mysql+pymysql://…/synthetic --from
 that `benchmarks.site` has written. ``caliper-dagster backfill`` sends the hours to an event store
 of this machine: ``sink`` only reads and answers, ``embedded`` keeps everything. Several ``--to``
 (or ``--rows``) make several backfills, each in a folder of its own, and the cost of a row is
-compared with the first one's: it should stay the same, as should the memory.
+compared with the first one's: it should stay the same, as should the memory. Several ``--url``
+compare sites: with sites of one hour (``benchmarks.site --hours 1 --rows N``) that shows the memory
+against the rows of an hour.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import sqlalchemy as sa
 
 from benchmarks import sink
 from benchmarks.dagster_services import process_facts
-from caliper_dagster.core.frames import EMISSION_RESULTS
+from caliper_dagster.core.frames import EMISSION_RESULTS, MOODLE_LOG
 from caliper_dagster.core.hours import Hour, HourRange, parse_hour
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.row_accounting import DeliveryCounts
@@ -43,6 +45,7 @@ class Measured:
 
     Attributes:
         rows: log rows.
+        most: log rows of the hour that has the most.
         delivery: what became of their events.
         seconds: from the start of the command to its end.
         stages: seconds of each asset's step, over all runs.
@@ -53,6 +56,7 @@ class Measured:
 
     hours: HourRange
     rows: int
+    most: int
     delivery: DeliveryCounts
     seconds: float
     stages: Mapping[str, float]
@@ -88,10 +92,12 @@ def measure(
             for hour in hours
         )
         delivery = sum(facts, DeliveryCounts())
+        counted = (kept.footer_stats(MOODLE_LOG, hour)["counted"] for hour in hours)
         os.environ["DAGSTER_HOME"] = home
         return Measured(
             hours,
             row_count(url, hours),
+            max(int(str(number)) for number in counted),
             delivery,
             seconds,
             _stages(),
@@ -190,7 +196,8 @@ def show(found: Measured, first: Measured) -> None:
     print(
         f"{len(found.hours):,} hours, {found.rows:,} rows, {sent:,} events of "
         f"{found.delivery.bytes / sent:,.0f} bytes in {found.seconds:.1f} s: "
-        f"{sent / found.seconds:,.0f} events/s, {found.megabytes:,.0f} MB, "
+        f"{sent / found.seconds:,.0f} events/s, {found.megabytes:,.0f} MB for hours of up to "
+        f"{found.most:,} rows, "
         f"{1000 * found.statements / rows:.1f} statements per 1,000 rows, "
         f"cost of a row {cost:.2f} of the first"
     )
@@ -210,7 +217,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--url", required=True, help="SQLAlchemy URL of the synthetic site")
+    parser.add_argument(
+        "--url", action="append", required=True, help="SQLAlchemy URL of the synthetic site"
+    )
     parser.add_argument("--from", dest="start", required=True, help="first hour")
     ends = parser.add_mutually_exclusive_group(required=True)
     ends.add_argument("--to", action="append", default=[], help="first hour that is left out")
@@ -230,12 +239,14 @@ def main() -> None:
     start = parse_hour(given.start, "--from")
     settings = dict(text.split("=", 1) for text in given.set)
     first = None
-    ranges = [HourRange(start, parse_hour(end, "--to")) for end in given.to]
-    ranges += [hours_of_rows(given.url, start, rows) for rows in given.rows]
-    for hours in ranges:
+    ranges = [
+        (url, HourRange(start, parse_hour(end, "--to"))) for url in given.url for end in given.to
+    ]
+    ranges += [(url, hours_of_rows(url, start, rows)) for url in given.url for rows in given.rows]
+    for url, hours in ranges:
         before = _children()
         with _event_store(given.event_store) as event_store_url:
-            found = measure(given.url, hours, event_store_url, given.processes, **settings)
+            found = measure(url, hours, event_store_url, given.processes, **settings)
         others = _children() - before - found.processors["backfill"]
         found = replace(found, processors={**found.processors, given.event_store: others})
         first = first or found

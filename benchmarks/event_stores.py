@@ -92,6 +92,7 @@ def _until_the_fine_one_has_all(
         storage=storage,
         hours=hours,
         site="https://moodle.example.org",
+        sensor="https://moodle.example.org#caliper-dagster",
         open_ledger=lambda: Ledger(ledger),
         send=Send.UNACKNOWLEDGED,
         left={},

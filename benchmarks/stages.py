@@ -52,7 +52,7 @@ def walk(url: str, hours: HourRange, folder: str, event_store: str) -> tuple[Sta
             stages.lap("read from MariaDB")
             kept.write(MOODLE_LOG, hour, rows, {"counted": counted[hour]})
             stages.lap("write moodle_log")
-        for group, log in kept.chunks(MOODLE_LOG, hours):
+        for group, log, _, _ in kept.chunks(MOODLE_LOG, hours):
             stages.lap("read moodle_log")
             existing, _ = kept.existing(EXPANDED_LOG, group)
             expanded, _ = expand_new(database, log, existing, lifecycle)
@@ -61,7 +61,7 @@ def walk(url: str, hours: HourRange, folder: str, event_store: str) -> tuple[Sta
                 kept.write(EXPANDED_LOG, hour, rows)
             stages.lap("write expanded_log")
     translate = Translator(_SITE).translate
-    for group, expanded in kept.chunks(EXPANDED_LOG, hours):
+    for group, expanded, _, _ in kept.chunks(EXPANDED_LOG, hours):
         stages.lap("read expanded_log")
         events = translate(expanded)
         stages.lap("translate")

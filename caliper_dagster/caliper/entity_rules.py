@@ -120,11 +120,8 @@ def _test(kind: Kind, rules: Ruleset) -> Holds:
 
 
 def _term_or_map_test(holds: Holds) -> Holds:
-    """A term, or a map of plain values that is not empty."""
-    return lambda value: (
-        holds(value)
-        and (type(value) is not dict or (bool(value) and all(map(_is_plain_value, value.values()))))
-    )
+    """A term, or a map without empty values."""
+    return lambda value: holds(value) and (type(value) is not dict or _is_full(value))
 
 
 def _value_type_test(name: str, rules: Ruleset) -> Holds:
@@ -144,8 +141,15 @@ def _value_type_test(name: str, rules: Ruleset) -> Holds:
     )
 
 
-def _is_plain_value(item: object) -> bool:
-    return type(item) in _PLAIN_TYPES and item != "" and not _is_not_finite(item)
+def _is_full(value: object) -> bool:
+    """Whether a value of a map is neither null nor empty, at any depth."""
+    if type(value) is dict:
+        return bool(value) and all(map(_is_full, value.values()))
+    if type(value) is list:
+        return bool(value) and all(map(_is_full, value))
+    if isinstance(value, Entity):  # in extensions, where no rule holds for it
+        return all(part is None or _is_full(part) for part in astuple(value))
+    return type(value) in _PLAIN_TYPES and value != "" and not _is_not_finite(value)
 
 
 def _reference_test(types: str, rules: Ruleset) -> Holds:

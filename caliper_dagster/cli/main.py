@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from dotenv import load_dotenv
 
 import caliper_dagster
+from caliper_dagster.config.declaration import secret_of
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
 from caliper_dagster.core.file_modes import limit_new_files
@@ -383,7 +384,7 @@ def event_store(options: argparse.Namespace) -> None:
     from caliper_dagster.embedded.event_store import serve
     from caliper_dagster.embedded.faults import Faults
 
-    key = options.api_key or os.environ.get("CALIPER_API_KEY")
+    key = options.api_key or secret_of("CALIPER_API_KEY")
     if not key:
         raise ConfigurationError(
             "CALIPER_API_KEY is not set and --api-key is missing: senders must present this key."
@@ -412,7 +413,8 @@ def dev(options: argparse.Namespace) -> None:
     from caliper_dagster.operations.demo import Demo
 
     with ExitStack() as stack:
-        if not (os.environ.get("MOODLE_DB_URL") or os.environ.get("CALIPER_SITES")):
+        site = ("MOODLE_DB_URL", "MOODLE_DB_URL_FILE", "CALIPER_SITES")
+        if not any(os.environ.get(name) for name in site):
             work = Demo(Path(options.folder).absolute())
             if not work.is_there():
                 raise ConfigurationError(

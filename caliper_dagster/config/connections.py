@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.core.site_identity import SiteIdentity
+from caliper_dagster.core.site_record import check_storage
 
 if TYPE_CHECKING:
     from caliper_dagster.emitter import Ledger
@@ -26,7 +28,10 @@ def open_moodle(settings: Settings) -> MoodleDatabase:
     from caliper_dagster.expander import MoodleDatabase
 
     return MoodleDatabase.open(
-        settings.require("moodle_db_url"), settings.moodle_db_prefix, settings.moodle_db_timeout
+        settings.require("moodle_db_url"),
+        settings.moodle_db_prefix,
+        settings.moodle_db_timeout,
+        settings.moodle_db_without or (),
     )
 
 
@@ -34,18 +39,29 @@ def open_ledger(settings: Settings) -> Ledger:
     """The ledger of the site. A context manager.
 
     Raises:
-        ConfigurationError: it needs a URL and none is set, or it cannot be opened.
+        ConfigurationError: it needs a URL and none is set, it cannot be opened, or (when it is
+            entered) it has the site at another address.
     """
     from caliper_dagster.emitter import Ledger
 
-    return Ledger(settings.ledger())
+    identity = settings.identity() if settings.moodle_wwwroot else None
+    return Ledger(settings.ledger(), identity, timeout=settings.ledger_timeout)
 
 
 def open_store(settings: Settings) -> PartitionStore:
-    """The partition store of the site; nothing is read or written yet.
+    """The partition store of the site, which was made for the site or for none yet.
 
     Raises:
-        ConfigurationError: neither ``CALIPER_STORAGE`` nor ``DAGSTER_HOME`` is set, or no such kind
-            of storage is known.
+        ConfigurationError: neither ``CALIPER_STORAGE`` nor ``DAGSTER_HOME`` is set, no such kind of
+            storage is known, it cannot be read, or it was made for another site.
     """
-    return PartitionStore(settings.storage_url())
+    url = settings.storage_url()
+    store = PartitionStore(url)
+    identity = settings.identity() if settings.moodle_wwwroot else None
+    if identity is not None and (url, identity) not in _CHECKED and check_storage(store, identity):
+        _CHECKED.add((url, identity))
+    return store
+
+
+_CHECKED: set[tuple[str, SiteIdentity]] = set()
+"""Storages that were found to be those of their sites: a sensor opens one every few seconds."""

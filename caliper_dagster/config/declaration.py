@@ -14,9 +14,17 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic.config import JsonDict
 from pydantic_core import ErrorDetails
 
@@ -32,22 +40,84 @@ class Model(BaseModel):
 
 
 class Reference(Model):
-    """The place of a value: ``{env: NAME}``, an environment variable.
+    """The place of a value: ``{env: NAME}``, an environment variable, or ``{file: PATH}``.
 
-    The value is read each time it is used, from the environment of the process that uses it.
+    The value is read each time it is used, by the process that uses it.
     """
 
-    env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    file: Annotated[str, Field(min_length=1)] | None = None
 
-    def value(self) -> str | None:
-        """The value; None when the variable is not set or empty."""
-        return os.environ.get(self.env) or None
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Self:
+        if (self.env is None) == (self.file is None):
+            raise ValueError(_MUST_REFER)
+        return self
+
+    def value(self, variable: str) -> str | None:
+        """The value; None when it stands in a variable that is not set or empty.
+
+        A line break at the end of a file does not belong to the value.
+
+        Args:
+            variable: the environment variable of the setting, for the error.
+
+        Raises:
+            ConfigurationError: the file cannot be read, or is empty.
+        """
+        if self.file is None:
+            return os.environ.get(self.env or "") or None
+        problem = None
+        try:
+            path = Path(self.file)
+            if path.exists() and not path.is_file():
+                problem = "is not a regular file"  # A pipe would be waited for.
+            else:
+                with path.open("rb") as file:
+                    text = file.read(_LONGEST_SECRET + 1).decode().rstrip("\r\n")
+                if text and len(text) <= _LONGEST_SECRET:
+                    return text
+                problem = "is too long" if text else "is empty"
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            problem = f"cannot be read ({reason})"
+        raise ConfigurationError(
+            Sentence(SettingName(variable), f": its file {self.file} {problem}.")
+        )
+
+
+_MUST_REFER = "must be {env: NAME} or {file: PATH}"
+_LONGEST_SECRET = 65_536
+"""Bytes of a file with a secret, at most."""
+
+FILE_SUFFIX = "_FILE"
+"""What the variable of a secret has at its end if it names the file in which the secret stands."""
+
+
+def secret_of(variable: str) -> str | None:
+    """A secret of the environment that is no setting of a site; None when it is not set.
+
+    Raises:
+        ConfigurationError: it stands in a variable and in a file, or the file cannot be read.
+    """
+    try:
+        place = _place(variable, os.environ)
+    except ValueError as error:
+        raise ConfigurationError(f"{variable} is wrong: {error}.") from None
+    return place.value(variable)
+
+
+def _place(variable: str, environment: Mapping[str, str]) -> Reference:
+    path = environment.get(variable + FILE_SUFFIX)
+    if path and environment.get(variable):
+        raise ValueError(f"{variable}{FILE_SUFFIX} is set too, and only one of them may be")
+    return Reference(file=path) if path else Reference(env=variable)
 
 
 def _must_refer(value: object) -> object:
     if value is None or isinstance(value, dict | Reference):
         return value
-    raise ValueError("must be {env: NAME}: a secret must not stand in a file")
+    raise ValueError(f"{_MUST_REFER}: a secret must not stand in a file of settings")
 
 
 SecretReference = Annotated[Reference, BeforeValidator(_must_refer)]
@@ -64,6 +134,8 @@ class Declaration:
         default: its default value; None for a secret.
         meaning: what it does, for the README and for errors.
         secret: its value is only ever referred to.
+        by_name: its value may have names with a value each, which may be referred to.
+        may_be_empty: an empty value is a value; of other settings it means that they are not set.
     """
 
     path: tuple[str, ...]
@@ -71,6 +143,19 @@ class Declaration:
     default: object
     meaning: str
     secret: bool
+    by_name: bool = False
+    may_be_empty: bool = False
+
+    def place(self, environment: Mapping[str, str]) -> Reference:
+        """Where an environment has the value: in the variable, or in the file that another names.
+
+        Raises:
+            Mistake: the environment has both.
+        """
+        try:
+            return _place(self.variable, environment)
+        except ValueError as error:
+            raise Mistake(self.path, str(error)) from None
 
     @property
     def key(self) -> str:
@@ -97,6 +182,8 @@ def setting(
     meaning: str,
     *,
     secret: bool = False,
+    by_name: bool = False,
+    may_be_empty: bool = False,
     **checks: Any,  # noqa: ANN401 - those of pydantic
 ) -> Any:  # noqa: ANN401 - as ``pydantic.Field``
     """Declare a setting as a field of a model; the field's name is its key in YAML files.
@@ -106,9 +193,16 @@ def setting(
         default: its default value.
         meaning: what it does: a clause for the README's table, without a full stop.
         secret: its value must not stand in a file, and no sentence repeats it.
+        by_name: its value may have names with a value each.
+        may_be_empty: an empty value does not mean that it is not set.
         **checks: constraints of ``pydantic.Field``.
     """
-    extra: JsonDict = {"variable": variable, "secret": secret}
+    extra: JsonDict = {
+        "variable": variable,
+        "secret": secret,
+        "by_name": by_name,
+        "may_be_empty": may_be_empty,
+    }
     return Field(default, description=meaning, json_schema_extra=extra, **checks)
 
 
@@ -128,6 +222,8 @@ def _declarations(model: type[BaseModel], above: tuple[str, ...]) -> Iterable[De
                 None if secret else field.default,
                 field.description or "",
                 secret,
+                bool(extra["by_name"]),
+                bool(extra["may_be_empty"]),
             )
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _declarations(field.annotation, (*above, name))
@@ -152,21 +248,53 @@ def parse(
     """
     parsed: dict[Declaration, object] = {}
     for name, value in values.items():
-        if name not in declared:
-            near = get_close_matches(str(name), declared, 1)
-            raise Mistake(
-                (),
-                "it has an unknown key" + (f"; the nearest known one is {near[0]}" if near else ""),
-            )
-        declaration = declared[name]
+        declaration, value = _declaration(name, value, declared)
+        if declaration in parsed:
+            raise Mistake(declaration.path, f"{name} is there too, and only one of them may be")
         if isinstance(value, dict):
-            reference = check(Reference, value, declaration.path)
-            value = reference if declaration.secret else environment.get(reference.env)
-            if not value:
-                problem = f"the variable ${reference.env} is not set"
-                raise Mistake(declaration.path, problem)
+            value = _resolved(value, declaration, environment)
         parsed[declaration] = value
     return parsed
+
+
+def _declaration(
+    name: str, value: object, declared: Mapping[str, Declaration]
+) -> tuple[Declaration, object]:
+    """The setting of a name, and its value; a name with `FILE_SUFFIX` names a secret's file."""
+    if name in declared:
+        return declared[name], value
+    secret = declared.get(str(name).removesuffix(FILE_SUFFIX))
+    if secret is not None and secret.secret:
+        return secret, {"file": value}
+    near = get_close_matches(str(name), declared, 1)
+    raise Mistake(
+        (), "it has an unknown key" + (f"; the nearest known one is {near[0]}" if near else "")
+    )
+
+
+def _resolved(
+    value: dict[str, object], declaration: Declaration, environment: Mapping[str, str]
+) -> object:
+    path, is_place = declaration.path, value.keys() <= {"env", "file"}
+    if declaration.by_name and not is_place:
+        return {
+            name: _reference(held, path) if isinstance(held, dict) else held
+            for name, held in value.items()
+        }
+    reference = _reference(value, path)
+    if declaration.secret:
+        return reference
+    if reference.env is None:
+        raise Mistake(path, "must not stand in another file: only a secret may")
+    if not environment.get(reference.env):
+        raise Mistake(path, f"the variable ${reference.env} is not set")
+    return environment[reference.env]
+
+
+def _reference(value: dict[str, object], path: tuple[str, ...]) -> Reference:
+    if value.keys() not in ({"env"}, {"file"}):
+        raise Mistake(path, _MUST_REFER)  # An unknown key may be the secret itself.
+    return check(Reference, value, path)
 
 
 def nested(values: Mapping[Declaration, object]) -> dict[str, Any]:
@@ -197,7 +325,8 @@ def check(
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        kinds = {"str", "Reference"}  # what pydantic adds for the members of a union
+        # What pydantic adds for the members of a union.
+        kinds = {"str", "Reference", "function-after[_is_one_place(), Reference]"}
         path = tuple(str(part) for part in first["loc"] if part not in kinds)
         raise Mistake((*above, *path), _problem(first)) from None
 

@@ -25,17 +25,23 @@ from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.config.declaration import (
     Mistake,
     Model,
-    Reference,
     check,
     declarations,
     nested,
-    not_set,
     parse,
 )
 from caliper_dagster.config.settings import (
+    CREDENTIALS,
     EventStoreSettings,
     Settings,
     declared,
+)
+from caliper_dagster.config.store_access import (
+    URL,
+    StoreValues,
+    credential,
+    further_headers,
+    is_authorized,
 )
 from caliper_dagster.config.yaml_file import SettingsFile
 from caliper_dagster.core.errors import (
@@ -50,8 +56,7 @@ if TYPE_CHECKING:
     from caliper_dagster.emitter import HttpDestination
 
 FILE = "CALIPER_EVENT_STORES"
-_URL = declared()["CALIPER_EVENT_STORE_URL"]
-_API_KEY = declared()["CALIPER_API_KEY"]
+_CREDENTIALS = {declared()[name].key for name in CREDENTIALS}
 
 _KEYS = {setting.key: setting for setting in declarations(EventStoreSettings)}
 _NAMES_IN_FILE = {setting.variable: key for key, setting in _KEYS.items()}
@@ -136,16 +141,18 @@ class EventStoreDefinition(EventStoreSettings):
         """Its endpoint; a context manager.
 
         Raises:
-            ConfigurationError: a variable is not set, or its value cannot be used.
+            ConfigurationError: a variable is not set, a file cannot be read, a value cannot be
+                used, or there are two credentials.
         """
         from caliper_dagster.emitter import HttpDestination
 
+        values = self._values()
         return HttpDestination(
-            self._url(),
-            self._api_key(),
-            auth_scheme=self.auth_scheme,
+            values.text(URL),
+            credential(values),
             timeout=self.timeout,
             connect_timeout=self.connect_timeout,
+            headers=further_headers(values),
             ca_file=self.ca_file,
             compressed=self.gzip,
             name=self.name,
@@ -159,11 +166,11 @@ class EventStoreDefinition(EventStoreSettings):
         """
         from caliper_dagster.emitter import HttpDestination
 
-        return self.name or HttpDestination(self._url(), None).name
+        return self.name or HttpDestination(self._values().text(URL), None).name
 
     def has_key(self) -> bool:
-        """Whether a key is sent."""
-        return self._api_key() is not None
+        """Whether requests carry anything that authorizes them."""
+        return is_authorized(self._values())
 
     def sentence(self, error: CaliperDagsterError) -> str:
         """What is wrong with it; one of several is named, with its settings as the file has them.
@@ -177,20 +184,8 @@ class EventStoreDefinition(EventStoreSettings):
         first = text[:1].lower() if text[1:2].islower() else text[:1]
         return f"Event store {self.name}: {first}{text[1:]}"
 
-    def _url(self) -> str:
-        url = self.address()
-        if not url:
-            raise not_set(_URL, self.url if isinstance(self.url, Reference) else None)
-        return url
-
-    def _api_key(self) -> str | None:
-        if self.api_key is None:
-            return None
-        key = self.api_key.value()
-        # Without a file the key is optional; a reference that a file has must lead somewhere.
-        if key is None and (self.name or self.api_key.env != _API_KEY.variable):
-            raise not_set(_API_KEY, self.api_key)
-        return key
+    def _values(self) -> StoreValues:
+        return StoreValues(self, named=self.name is not None)
 
 
 def event_stores(settings: Settings) -> tuple[EventStoreDefinition, ...]:
@@ -204,7 +199,7 @@ def event_stores(settings: Settings) -> tuple[EventStoreDefinition, ...]:
     if settings.event_stores is None:
         return (EventStoreDefinition.model_validate(dict(single)),)
     if single.address():
-        url, names = SettingName(_URL.variable), f"the file {settings.event_stores} names all"
+        url, names = SettingName(URL.variable), f"the file {settings.event_stores} names all"
         both = Sentence(url, " and ", SettingName(FILE), " are both set: ")
         raise ConfigurationError(Sentence(both, f"{names} event stores, so remove ", url, "."))
     file = SettingsFile(FILE, settings.event_stores, subject="event store", example="url")
@@ -271,7 +266,7 @@ def _definition(
     file: SettingsFile, name: str, values: Mapping[str, object], defaults: EventStoreSettings
 ) -> EventStoreDefinition:
     """The definition that the file has below a name; what it leaves out is as the defaults say."""
-    inherited = dict(defaults) | {_URL.key: None, _API_KEY.key: None}
+    inherited = dict(defaults) | dict.fromkeys((URL.key, *_CREDENTIALS))
     settings = {key: value for key, value in values.items() if key != "filter"}
     rest = {"name": name} | {key: value for key, value in values.items() if key == "filter"}
     try:
@@ -284,5 +279,5 @@ def _definition(
 
 
 def _require_url(own: Mapping[str, object]) -> None:
-    if not own.get(_URL.key):
-        raise Mistake((_URL.key,), "is missing")
+    if not own.get(URL.key):
+        raise Mistake((URL.key,), "is missing")

@@ -9,16 +9,24 @@ accepted key) is found by the part that uses it; its error names the setting too
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    field_validator,
+)
 
 from caliper_dagster.caliper.versions import NEWEST, VersionName
 from caliper_dagster.config.declaration import (
+    FILE_SUFFIX,
     Declaration,
     Mistake,
     Model,
@@ -33,10 +41,13 @@ from caliper_dagster.config.declaration import (
 from caliper_dagster.core import file_modes
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.core.hours import HOUR_FORM, Hour, parse_hour
+from caliper_dagster.core.site_identity import SiteIdentity
 
 PersonIdentifier = Literal[
     "SystemId", "AccountUserName", "SisSourcedId", "LisSourcedId", "EmailAddress", "LtiUserId"
 ]
+
+TableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 
 
 def _http_url(text: str) -> str:
@@ -52,12 +63,53 @@ def _without_secret(value: object) -> object:
         return value
     parts = urlsplit(value) if isinstance(value, str) else urlsplit("")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be an http or https URL, or {env: NAME}")
-    if "@" in parts.netloc or parts.query:
-        raise ValueError(
-            "contains a user, a password or a query, which may be secret: write {env: NAME}"
-        )
+        raise ValueError("must be an http or https URL, or {env: NAME}, or {file: PATH}")
+    if "@" in parts.netloc:
+        raise ValueError("contains a user or a password, which belong into api_key")
+    if parts.query:
+        raise ValueError("contains a query, which may be secret: write {env: NAME} or {file: PATH}")
     return value
+
+
+def _token_address(text: str) -> str:
+    """The address of a token endpoint or a log-in."""
+    parts = urlsplit(text)
+    if "@" in parts.netloc:
+        raise ValueError("contains a user or a password, which have settings of their own")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http or https URL")
+    return text
+
+
+def _without_secret_headers(value: object) -> object:
+    """Headers as pairs; a plain value must not be one that is probably secret."""
+    if not isinstance(value, Mapping):
+        if value is None or isinstance(value, Reference | tuple):
+            return value
+        raise ValueError("must be names with a value each, or {env: NAME}, or {file: PATH}")
+    for name, held in value.items():
+        if not isinstance(name, str) or not isinstance(held, str | Reference):
+            raise ValueError("must be texts, each below the name of its header")  # noqa: TRY004
+        if isinstance(held, str) and _ABOUT_SECRETS.search(name):
+            raise ValueError("may be secret: write {env: NAME} or {file: PATH}")
+    return tuple(value.items())
+
+
+_ABOUT_SECRETS = re.compile("auth|cookie|credential|key|pass|secret|session|sign|token", re.I)
+"""What is in the names of headers whose values are secret."""
+
+CREDENTIALS = (
+    "CALIPER_API_KEY",
+    "CALIPER_EVENT_STORE_HEADERS",
+    "CALIPER_OAUTH_TOKEN_URL",
+    "CALIPER_OAUTH_CLIENT_ID",
+    "CALIPER_OAUTH_CLIENT_SECRET",
+    "CALIPER_OAUTH_SCOPE",
+    "CALIPER_LOGIN_URL",
+    "CALIPER_LOGIN_USERNAME",
+    "CALIPER_LOGIN_PASSWORD",
+)
+"""What is sent to one event store only: a definition of another one does not inherit it."""
 
 
 def _site_address(text: str) -> str:
@@ -70,6 +122,14 @@ def _site_address(text: str) -> str:
     return _http_url(text)
 
 
+def _site_id(text: str) -> str:
+    if any(letter.isspace() or not letter.isprintable() for letter in text):
+        raise ValueError("contains a space or a control character")
+    if not text.rstrip("/"):
+        raise ValueError("must be a name")
+    return text.rstrip("/")
+
+
 class EventStoreSettings(Model):
     """The settings of one event store, by their keys in the file of event stores."""
 
@@ -77,13 +137,61 @@ class EventStoreSettings(Model):
         "CALIPER_EVENT_STORE_URL", None, "URL to which envelopes are posted", secret=True
     )
     api_key: SecretReference | None = setting(
-        "CALIPER_API_KEY", None, "sent as `Authorization: Bearer …`", secret=True
+        "CALIPER_API_KEY", None, "key, sent as `Authorization: Bearer …`", secret=True
     )
     auth_scheme: str = setting(
         "CALIPER_AUTH_SCHEME",
         "Bearer",
-        "scheme before the key in `Authorization`; `none` sends the bare key",
+        "scheme before the key or token in `Authorization`; `none` sends it bare",
         pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
+    )
+    headers: (
+        Annotated[
+            Reference | tuple[tuple[str, Reference | str], ...],
+            BeforeValidator(_without_secret_headers),
+        ]
+        | None
+    ) = setting(
+        "CALIPER_EVENT_STORE_HEADERS",
+        None,
+        'further headers of each request, as JSON: `{"X-Tenant": "…"}`',
+        secret=True,
+        by_name=True,
+    )
+    oauth_token_url: Annotated[str, AfterValidator(_token_address)] | None = setting(
+        "CALIPER_OAUTH_TOKEN_URL",
+        None,
+        "OAuth 2.0 token endpoint: a token from there (client credentials) instead of a key",
+    )
+    oauth_client_id: str | None = setting(
+        "CALIPER_OAUTH_CLIENT_ID", None, "client id at the token endpoint"
+    )
+    oauth_client_secret: SecretReference | None = setting(
+        "CALIPER_OAUTH_CLIENT_SECRET",
+        None,
+        "the client's secret at the token endpoint",
+        secret=True,
+    )
+    oauth_scope: str | None = setting(
+        "CALIPER_OAUTH_SCOPE", None, "scope of the token; several are separated by spaces"
+    )
+    oauth_client_auth: Literal["basic", "form"] = setting(
+        "CALIPER_OAUTH_CLIENT_AUTH",
+        "basic",
+        "how client id and secret reach the token endpoint: `basic` (HTTP Basic) or `form` (in "
+        "the body)",
+    )
+    login_url: Annotated[str, AfterValidator(_token_address)] | None = setting(
+        "CALIPER_LOGIN_URL",
+        None,
+        "address of a log-in that answers a JWT, such as OpenLRW's `…/api/auth/login`: that token "
+        "instead of a key",
+    )
+    login_username: SecretReference | None = setting(
+        "CALIPER_LOGIN_USERNAME", None, "user name (OpenLRW: the key) of the log-in", secret=True
+    )
+    login_password: SecretReference | None = setting(
+        "CALIPER_LOGIN_PASSWORD", None, "password (OpenLRW: the secret) of the log-in", secret=True
     )
     timeout: float = setting(
         "CALIPER_EVENT_STORE_TIMEOUT", 30, "seconds to wait for the event store's answer", gt=0
@@ -129,8 +237,13 @@ class EventStoreSettings(Model):
     )
 
     def address(self) -> str | None:
-        """The URL, wherever it stands; None when it is not set. It may contain a secret."""
-        return self.url.value() if isinstance(self.url, Reference) else self.url
+        """The URL, wherever it stands; None when it is not set. It may contain a secret.
+
+        Raises:
+            ConfigurationError: the file in which it stands cannot be read.
+        """
+        url = self.url
+        return url.value("CALIPER_EVENT_STORE_URL") if isinstance(url, Reference) else url
 
 
 class Settings(Model):
@@ -153,16 +266,33 @@ class Settings(Model):
         secret=True,
     )
     moodle_db_prefix: str = setting(
-        "MOODLE_DB_PREFIX", "mdl_", "table prefix ($CFG->prefix)", pattern=r"^[A-Za-z0-9_]*$"
+        "MOODLE_DB_PREFIX",
+        "mdl_",
+        "table prefix ($CFG->prefix); set to nothing for tables without one",
+        may_be_empty=True,
+        pattern=r"^[A-Za-z0-9_]*$",
     )
     moodle_db_timeout: int = setting(
         "MOODLE_DB_TIMEOUT",
         300,
-        "seconds after which a statement at Moodle's database is cancelled",
+        "seconds after which a statement at Moodle's database is cancelled; if the database says "
+        "nothing for five more, it is given up",
         gt=0,
+    )
+    moodle_db_without: tuple[TableName, ...] | None = setting(
+        "MOODLE_DB_WITHOUT",
+        None,
+        "tables that a replica leaves out on purpose, separated by commas: events are sent without "
+        "the names, roles or scores in them. Any other table that cannot be read stops the run",
     )
     moodle_wwwroot: Annotated[str, AfterValidator(_site_address)] | None = setting(
         "MOODLE_WWWROOT", None, "the site's address ($CFG->wwwroot), base of all entity IRIs"
+    )
+    site_id: Annotated[str, AfterValidator(_site_id)] | None = setting(
+        "CALIPER_SITE_ID",
+        None,
+        "stable name that event ids are made of; the value of MOODLE_WWWROOT when not set. When "
+        "the address changes, set it to the former one",
     )
     sites: str | None = setting(
         "CALIPER_SITES",
@@ -204,6 +334,12 @@ class Settings(Model):
         Reference(env="CALIPER_LEDGER_URL"),
         "SQLAlchemy URL of the ledger; SQLite beside the storage when not set",
         secret=True,
+    )
+    ledger_timeout: float = setting(
+        "CALIPER_LEDGER_TIMEOUT",
+        120,
+        "seconds to wait for the answer of a ledger in PostgreSQL to a statement",
+        gt=0,
     )
     hours_per_run: int = setting(
         "CALIPER_HOURS_PER_RUN", 336, "maximum number of hours in one run of a backfill", gt=0
@@ -278,7 +414,7 @@ class Settings(Model):
         except ConfigurationError:
             raise ValueError(f"must be {HOUR_FORM}") from None
 
-    @field_validator("person_identifiers", mode="before")
+    @field_validator("person_identifiers", "moodle_db_without", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -288,11 +424,12 @@ class Settings(Model):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read the settings; an empty variable counts as not set.
+        """Read the settings; an empty variable counts as not set, unless it may be empty.
 
         Args:
             environment: the variables; those of this process by default. Secrets are not read
-                here, but from the environment of the process when they are used.
+                here, but from the environment of the process, or from the files that variables
+                name, when they are used.
 
         Raises:
             ConfigurationError: a value is of the wrong form. The sentence names the setting and
@@ -312,17 +449,27 @@ class Settings(Model):
             key: of the setting; the path of keys, joined by dots, for one of ``event_store``.
 
         Raises:
-            ConfigurationError: it is not set.
+            ConfigurationError: it is not set, or the file in which it stands cannot be read.
         """
         declaration = declaration_at(tuple(key.split(".")))
         held: object = self
         for name in declaration.path:
             held = getattr(held, name)
         reference = held if isinstance(held, Reference) else None
-        value = reference.value() if reference else held
+        value = reference.value(declaration.variable) if reference else held
         if value is None:
             raise not_set(declaration, reference)
         return str(value)
+
+    def identity(self) -> SiteIdentity:
+        """Which site it is.
+
+        Raises:
+            ConfigurationError: the address is not set.
+        """
+        address = self.require("moodle_wwwroot")
+        chosen = self.site_id is not None
+        return SiteIdentity(self.site_id or address, address, self.site, chosen)
 
     @property
     def prefix(self) -> tuple[str, ...]:
@@ -389,11 +536,11 @@ def ledger_url(reference: Reference | None, storage: str | None) -> str:
         storage: ``CALIPER_STORAGE``.
 
     Raises:
-        ConfigurationError: another variable is referred to and not set, or there is no URL and
-            SQLite cannot be beside the storage.
+        ConfigurationError: another variable is referred to and not set, or the file cannot be
+            read, or there is no URL and SQLite cannot be beside the storage.
     """
     declaration = declaration_at(("ledger_url",))
-    url = reference.value() if reference else None
+    url = reference.value(declaration.variable) if reference else None
     if url:
         return url
     if reference and reference.env != declaration.variable:
@@ -423,6 +570,12 @@ def setting_names() -> list[str]:
     return [*declared()]
 
 
+def environment_names() -> list[str]:
+    """All variables from which settings are read, those that name files of secrets included."""
+    files = [name + FILE_SUFFIX for name, setting in declared().items() if setting.secret]
+    return [*declared(), *files]
+
+
 def declaration_at(path: tuple[str, ...]) -> Declaration:
     """The setting at a path of the model, or the one that the path leads into."""
     (declaration,) = (
@@ -434,11 +587,17 @@ def declaration_at(path: tuple[str, ...]) -> Declaration:
 
 
 def values_from(environment: Mapping[str, str]) -> dict[Declaration, object]:
-    """The settings that an environment says; of a secret always the reference to its variable."""
+    """The settings that an environment says; of a secret always the reference to its place.
+
+    Raises:
+        Mistake: it has a secret and the file of the secret, too.
+    """
     values: dict[Declaration, object] = {}
     for variable, declaration in declared().items():
         if declaration.secret:
-            values[declaration] = Reference(env=variable)
-        elif environment.get(variable):
+            values[declaration] = declaration.place(environment)
+        elif environment.get(variable) or (
+            declaration.may_be_empty and environment.get(variable) is not None
+        ):
             values[declaration] = environment[variable]
     return values

@@ -13,7 +13,13 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 from caliper_dagster.config.declaration import Declaration, Mistake, check, nested, parse
-from caliper_dagster.config.settings import Settings, declaration_at, declared, values_from
+from caliper_dagster.config.settings import (
+    CREDENTIALS,
+    Settings,
+    declaration_at,
+    declared,
+    values_from,
+)
 from caliper_dagster.config.yaml_file import SettingsFile
 from caliper_dagster.core.errors import ConfigurationError
 
@@ -21,6 +27,7 @@ FILE = "CALIPER_SITES"
 _DB_URL = "MOODLE_DB_URL"
 _WWWROOT = "MOODLE_WWWROOT"
 _STORAGE = "CALIPER_STORAGE"
+_SITE_ID = "CALIPER_SITE_ID"
 
 _REQUIRED = (_DB_URL, _WWWROOT)
 """What every site must say itself."""
@@ -106,13 +113,15 @@ class _SitesFile:
     def _inherited(self, own: Iterable[Declaration]) -> dict[Declaration, object]:
         """What a site takes from the environment.
 
-        An event store and its key belong together: a key is sent to no other event store than the
-        one that it is for.
+        An event store and its credential belong together: a key is sent to no other event store
+        than the one that it is for. A site that says a part of a credential says all of it.
         """
         said = {setting.variable for setting in own}
-        kept_back = {*said, FILE, *_REQUIRED}
+        kept_back = {*said, FILE, *_REQUIRED, _SITE_ID}
         if said & set(_DESTINATIONS):
-            kept_back |= {*_DESTINATIONS, "CALIPER_API_KEY"}
+            kept_back |= {*_DESTINATIONS, *CREDENTIALS}
+        elif said & set(CREDENTIALS):
+            kept_back |= {*CREDENTIALS}
         inherited = values_from(self._environment)
         # A secret without a place is None; left out it would be the default, its own variable.
         secrets = {setting: None for setting in inherited if setting.secret}
@@ -125,15 +134,20 @@ class _SitesFile:
 
 def _values(own: Mapping[Declaration, object]) -> dict[Declaration, object]:
     """What a site says. An empty value means: not set, and not inherited; a secret cannot be."""
-    return {setting: value for setting, value in own.items() if value != "" or setting.secret}
+    return {
+        setting: value
+        for setting, value in own.items()
+        if value != "" or setting.secret or setting.may_be_empty
+    }
 
 
 def _distinct(settings: Settings) -> dict[str, object]:
     """What no two sites may have in common."""
     reference = settings.moodle_db_url
-    database = (reference and reference.value()) or reference
+    database = (reference and reference.value(_DB_URL)) or reference
     return {
         _WWWROOT: (settings.moodle_wwwroot or "").casefold(),
+        f"{_SITE_ID} or {_WWWROOT}": settings.identity().site_id,
         f"{_DB_URL} and MOODLE_DB_PREFIX": (database, settings.moodle_db_prefix),
         _STORAGE: f"{(settings.storage or '').rstrip('/')}/{settings.folder or ''}".rstrip("/"),
     }

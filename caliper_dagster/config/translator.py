@@ -52,8 +52,10 @@ def build_translator(settings: Settings, version: VersionName | None = None) -> 
         ConfigurationError: the site's address is not set.
         RecipeError: see `configured_recipes`.
     """
+    identity = settings.identity()
     return Translator(
-        settings.require("moodle_wwwroot"),
+        identity.address,
+        site_id=identity.site_id,
         version=version or caliper_versions(settings)[0],
         person_names=settings.person_names,
         person_identifiers=settings.person_identifiers,

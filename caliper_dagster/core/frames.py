@@ -12,6 +12,7 @@ it, that the record was not found.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -57,10 +58,15 @@ class Frame:
         """A table without rows."""
         return self.schema.empty_table()
 
-    def with_later_columns(self, table: pa.Table) -> pa.Table:
-        """The table, with nulls in the columns that it lacks because a later release added them."""
+    def with_later_columns(self, table: pa.Table, names: Collection[str]) -> pa.Table:
+        """The table, with nulls in the columns that it lacks because a later release added them.
+
+        Args:
+            table: some columns of the contract.
+            names: the columns that it should have; others are not added.
+        """
         for column in self.columns:
-            if column.added and column.name not in table.column_names:
+            if column.added and column.name in names and column.name not in table.column_names:
                 values = pa.nulls(table.num_rows, column.type)
                 table = table.append_column(pa.field(column.name, column.type), values)
         return table
@@ -71,7 +77,7 @@ class Frame:
         Raises:
             StorageError: a column is missing or cannot be cast; the sentence names it.
         """
-        table = self.with_later_columns(table)
+        table = self.with_later_columns(table, self.schema.names)
         missing = [column.name for column in self.columns if column.name not in table.column_names]
         if missing:
             raise StorageError(f"{self.name} lacks columns: {', '.join(missing)}.")

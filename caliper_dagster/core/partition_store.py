@@ -4,8 +4,10 @@ This module turns a table into a file and back. ``frames`` defines the columns, 
 decide when an hour is written. Nothing here knows Dagster.
 
 A file is ``<base>/<asset>/date=2026-01-31/2026-01-31T14.parquet``; any Parquet reader can use the
-data without this project. Its footer holds a few numbers about the hour (*footer stats*), which are
-read without reading rows.
+data without this project. Its footer holds the hour and a few numbers about it (*footer stats*),
+which are read without decoding rows. Every file carries a digest (``parquet_digest``), which is
+checked whenever the file is opened. A file that is damaged, or whose rows belong to another hour,
+is a `StorageError` like one that is missing.
 
 In a folder a file is written beside its place and renamed. In an object store it is put by one
 request (or by the one that completes a multipart upload), and read by one. So no reader sees a part
@@ -14,40 +16,95 @@ of an hour.
 
 from __future__ import annotations
 
-import json
+import io
 import os
 import re
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from fsspec import get_filesystem_class
 from upath import UPath
 
-from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, StorageError
+from caliper_dagster.core.errors import (
+    CaliperDagsterError,
+    ConfigurationError,
+    Sentence,
+    SettingName,
+    StorageError,
+)
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.gc_tuning import raise_gc_threshold
 from caliper_dagster.core.hours import SECONDS, Hour
+from caliper_dagster.core.parquet_digest import (
+    DamagedFileError,
+    DigestedParquetWriter,
+    has_digest,
+    open_verified,
+    read_rows,
+)
+from caliper_dagster.core.partition_file import (
+    CHUNK_ROWS,
+    FooterStats,
+    NewFile,
+    PartitionWriter,
+    StoredHour,
+    is_of_another_hour,
+)
 from caliper_dagster.core.wording import plural
-
-FooterStats = Mapping[str, object]
 
 _SETTING = SettingName("CALIPER_STORAGE")
 _RANGE = re.compile(r"(\d+)-(\d+)\.parquet")
-_STATS_KEY = b"caliper_dagster.facts"
+_PARTITION = re.compile(r"/date=[\d-]+/[\dT-]+\.parquet$")
 _LOCAL = {"", "file", "local"}
-# A record's text is written once per file, not once per page: dictionaries of records are large.
-_DICTIONARY_BYTES = 64 * 1024 * 1024
 _ALLOCATOR = "ARROW_DEFAULT_MEMORY_POOL"
 _READ_AHEAD = 8
 """Objects that are requested at once: an object store answers many as fast as one."""
+
+_MAX_OBJECTS_COUNTED = 1_000
+"""Objects that `PartitionStore.digest_counts` looks into; each costs two requests."""
+
+
+class Chunk(NamedTuple):
+    """Rows that are processed together: those of whole hours, or some of one hour.
+
+    Attributes:
+        hours: the hours, in order.
+        begins: whether the table has the first rows of its hours.
+        ends: whether it has their last rows.
+    """
+
+    hours: list[Hour]
+    table: pa.Table
+    begins: bool = True
+    ends: bool = True
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether other chunks have rows of the same hour."""
+        return not (self.begins and self.ends)
+
+
+class DigestCounts(NamedTuple):
+    """How many stored hours carry a digest.
+
+    Attributes:
+        files: files of all assets.
+        examined: of these, the newest ones that were looked into.
+        without: of the latter, those of a release that wrote no digests.
+    """
+
+    files: int
+    examined: int
+    without: int
 
 
 class PartitionStore:
@@ -65,6 +122,7 @@ class PartitionStore:
         raise_gc_threshold()
         self._name = _without_credentials(url)
         base = _base(url)
+        self._root = base
         self._local = base.protocol in _LOCAL
         self._base: UPath | Path = Path(base.path).absolute() if self._local else base
 
@@ -105,25 +163,25 @@ class PartitionStore:
             The size of the file in bytes.
 
         Raises:
-            StorageError: the table breaks the contract.
+            StorageError: the table breaks the contract, or a row belongs to another hour.
             ConfigurationError: the storage cannot be written to.
         """
-        table = _with_own_dictionaries(frame.conform(table))
-        table = table.replace_schema_metadata({_STATS_KEY: json.dumps(dict(stats or {})).encode()})
-        sink = pa.BufferOutputStream()
-        repeated = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
-        pq.write_table(
-            table,
-            sink,
-            compression="zstd",
-            # Other texts hardly repeat, and minimum and maximum of a text help no query.
-            use_dictionary=repeated,
-            write_statistics=[f.name for f in table.schema if pa.types.is_primitive(f.type)],
-            dictionary_pagesize_limit=_DICTIONARY_BYTES,
+        with self.writer(frame, hour) as writer:
+            writer.write(table)
+            writer.stats = stats or {}
+        return writer.size
+
+    def writer(self, frame: Frame, hour: Hour) -> PartitionWriter:
+        """Write one hour in several tables.
+
+        Raises:
+            ConfigurationError: the storage cannot be written to.
+        """
+        with self._writing():
+            new = _new(self._path(frame, hour))
+        return PartitionWriter(
+            frame, hour, new, self._writing, partial(self._has_written, frame, hour)
         )
-        content = sink.getvalue()
-        self._put(self._path(frame, hour), content)
-        return int(content.size)
 
     def read(
         self, frame: Frame, hours: Iterable[Hour], columns: Sequence[str] | None = None
@@ -131,7 +189,8 @@ class PartitionStore:
         """The rows of the hours as one table, in the order of the hours.
 
         Raises:
-            StorageError: an hour has not been written; the sentence names the first such.
+            StorageError: an hour has not been written, is damaged or holds rows of another hour;
+                the sentence names the first such.
         """
         tables = [table for _, table in self.each(frame, hours, columns)]
         if not tables:
@@ -154,6 +213,15 @@ class PartitionStore:
                     stats[hour] = of_hour
         return pa.concat_tables(tables).unify_dictionaries(), stats
 
+    def open_existing(self, frame: Frame, hour: Hour) -> StoredHour | None:
+        """Open one hour, to be closed; None under the conditions of `existing`."""
+        with suppress(StorageError):
+            stored = self.open(frame, hour)
+            if stored.has_all_columns():
+                return stored
+            stored.close()
+        return None
+
     def each(
         self, frame: Frame, hours: Iterable[Hour], columns: Sequence[str] | None = None
     ) -> Iterator[tuple[Hour, pa.Table]]:
@@ -172,51 +240,120 @@ class PartitionStore:
         Raises:
             StorageError: see ``read``.
         """
-        names = list(columns) if columns else frame.schema.names
-        for hour, opened in self._opened(frame, hours):
-            with opened as file:
-                stats = _footer_stats(file)
-                # An hour is small: several threads would cost more than they gain.
-                table = file.read(columns=names, use_threads=False)
-            table = frame.with_later_columns(table.replace_schema_metadata(None))
-            missing = [name for name in names if name not in table.column_names]
-            if missing:
-                raise StorageError(
-                    f"{frame.name} of {hour} was written by another version and lacks "
-                    f"{', '.join(missing)}: materialize {frame.name} again."
-                )
-            yield hour, table.select(names), stats
+        for stored in self.each_opened(frame, hours):
+            with closing(stored):
+                yield stored.hour, stored.read(columns), stored.stats()
 
     def chunks(
-        self, frame: Frame, hours: Iterable[Hour], rows: int = 60_000
-    ) -> Iterator[tuple[list[Hour], pa.Table]]:
-        """Groups of whole hours with about ``rows`` rows each, in order; they bound the memory.
+        self, frame: Frame, hours: Iterable[Hour], rows: int = CHUNK_ROWS, *, divide: bool = True
+    ) -> Iterator[Chunk]:
+        """Tables of about ``rows`` rows, in order; they bound the memory.
 
-        A group ends with the hour that reaches ``rows``; an hour is never divided.
+        Hours of at most ``rows`` rows stay whole: a chunk of them ends with the hour that reaches
+        ``rows``. An hour of more is divided, and each of its chunks holds rows of it alone; without
+        ``divide`` it stays whole, too.
+
+        Raises:
+            StorageError: see `read`.
         """
         group: list[Hour] = []
         tables: list[pa.Table] = []
-        for hour, table in self.each(frame, hours):
-            group.append(hour)
-            tables.append(table)
-            del table
+        for stored in self.each_opened(frame, hours):
+            with closing(stored):
+                if divide and stored.num_rows > rows:
+                    if group:
+                        yield _take_all(group, tables)
+                    yield from _divided(stored, rows)
+                    continue
+                group.append(stored.hour)
+                tables.append(stored.read())
             if sum(table.num_rows for table in tables) >= rows:
                 yield _take_all(group, tables)
         if group:
             yield _take_all(group, tables)
 
-    def footer_stats(self, frame: Frame, hour: Hour) -> dict[str, object]:
-        """The footer stats that were written with the hour; only the file's footer is read.
+    def open(self, frame: Frame, hour: Hour) -> StoredHour:
+        """Open one hour, to read it in parts; to be closed.
 
         Raises:
-            StorageError: the hour has not been written.
+            StorageError: the hour has not been written, is damaged or holds rows of another hour.
         """
-        with self._open(frame, hour) as file:
-            return _footer_stats(file)
+        damage = partial(self._damage, frame, hour)
+        with damage():
+            file = open_verified(self._source(frame, hour))
+            if is_of_another_hour(file.metadata, hour):
+                raise DamagedFileError("its rows belong to another hour")
+        return StoredHour(frame, hour, file, damage)
+
+    def footer_stats(self, frame: Frame, hour: Hour) -> dict[str, object]:
+        """The footer stats that were written with the hour; no row is decoded.
+
+        Raises:
+            StorageError: see `read`.
+        """
+        with closing(self.open(frame, hour)) as stored:
+            return stored.stats()
+
+    def digest_counts(self) -> DigestCounts:
+        """How many stored hours carry a digest, as far as that is cheap to find out.
+
+        In a folder every file is looked into, in an object store the newest 1,000.
+
+        Raises:
+            ConfigurationError: the storage cannot be read.
+        """
+        try:
+            files = self._root.fs
+            sizes = {
+                path: int(entry["size"])
+                for path, entry in files.find(self._root.path, detail=True).items()
+                if _PARTITION.search(path)
+            }
+            newest = sorted(sizes, key=lambda path: path.rpartition("/")[2], reverse=True)
+            examined = newest if self._local else newest[:_MAX_OBJECTS_COUNTED]
+            with ThreadPoolExecutor(_READ_AHEAD, "caliper-read") as threads:
+                digested = threads.map(
+                    lambda path: has_digest(
+                        lambda start, length: files.cat_file(path, start, start + length),
+                        sizes[path],
+                    ),
+                    examined,
+                )
+                return DigestCounts(len(sizes), len(examined), list(digested).count(False))
+        except FileNotFoundError:
+            return DigestCounts(0, 0, 0)
+        except Exception as error:
+            raise self._unreadable(error) from None
 
     def id_range_tables(self, name: str) -> IdRangeTables:
         """Tables by ranges of log ids, in the folder ``name`` next to those of the assets."""
-        return IdRangeTables(self._base / name, self._put)
+        return IdRangeTables(self._base / name, self._writing)
+
+    def read_note(self, name: str) -> bytes | None:
+        """The content of a small file beside the assets; None when there is none.
+
+        Raises:
+            ConfigurationError: the storage cannot be read.
+        """
+        path = self._base / name
+        try:
+            if isinstance(path, Path):
+                return path.read_bytes()
+            return bytes(path.fs.cat_file(path.path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except Exception as error:
+            raise self._unreadable(error) from None
+
+    def write_note(self, name: str, content: bytes) -> None:
+        """Write or replace a small file beside the assets.
+
+        Raises:
+            ConfigurationError: the storage cannot be written to.
+        """
+        with self._writing(), closing(_new(self._base / name)) as new:
+            new.file.write(content)
+            new.commit()
 
     def probe(self) -> None:
         """Write and remove a file of a few bytes.
@@ -225,59 +362,79 @@ class PartitionStore:
             ConfigurationError: the storage cannot be written to.
         """
         path = self._base / f".probe-{secrets.token_hex(4)}"
-        self._put(path, pa.py_buffer(b"caliper-dagster"))
+        with self._writing(), closing(_new(path)) as new:
+            new.file.write(b"caliper-dagster")
+            new.commit()
         path.unlink()
+
+    def _has_written(self, frame: Frame, hour: Hour, stats: FooterStats) -> None:
+        """Called when an hour has been written; for subclasses that want to know."""
 
     def _path(self, frame: Frame, hour: Hour) -> UPath | Path:
         moment = hour.datetime
         return self._base / frame.name / f"date={moment:%Y-%m-%d}" / f"{moment:%Y-%m-%dT%H}.parquet"
 
-    def _opened(self, frame: Frame, hours: Iterable[Hour]) -> Iterator[tuple[Hour, pq.ParquetFile]]:
+    def each_opened(self, frame: Frame, hours: Iterable[Hour]) -> Iterator[StoredHour]:
+        """The hours as `open` opens them, in the order given; each is to be closed.
+
+        Raises:
+            StorageError: see `read`.
+        """
         if self._local:
-            yield from ((hour, self._open(frame, hour)) for hour in hours)
+            yield from (self.open(frame, hour) for hour in hours)
             return
         with ThreadPoolExecutor(_READ_AHEAD, "caliper-read") as threads:
-            requested: deque[tuple[Hour, Future[pq.ParquetFile]]] = deque()
+            requested: deque[Future[StoredHour]] = deque()
             for hour in hours:
-                requested.append((hour, threads.submit(self._open, frame, hour)))
+                requested.append(threads.submit(self.open, frame, hour))
                 if len(requested) == _READ_AHEAD:
-                    first, future = requested.popleft()
-                    yield first, future.result()
-            yield from ((hour, future.result()) for hour, future in requested)
+                    yield requested.popleft().result()
+            yield from (future.result() for future in requested)
 
-    def _open(self, frame: Frame, hour: Hour) -> pq.ParquetFile:
+    def _source(self, frame: Frame, hour: Hour) -> pa.NativeFile:
         path = self._path(frame, hour)
         try:
-            return pq.ParquetFile(str(path) if isinstance(path, Path) else _object(path))
+            return _file(path)
         except FileNotFoundError:
             raise StorageError(
                 f"{frame.name} has not been materialized for {hour}: materialize {frame.name} for "
                 "that hour first."
             ) from None
-        except (NotADirectoryError, PermissionError) as error:
-            raise self._unreadable(error) from None
         except Exception as error:
             # An object store that does not answer must not be taken for a damaged hour.
-            if not (self._local or isinstance(error, pa.ArrowInvalid)):
-                raise self._unreadable(error) from None
-            if not isinstance(error, OSError | pa.ArrowInvalid):
+            if self._local and not isinstance(error, NotADirectoryError | PermissionError):
                 raise
+            raise self._unreadable(error) from None
+
+    @contextmanager
+    def _damage(self, frame: Frame, hour: Hour) -> Iterator[None]:
+        """Turn what is raised about a damaged file into an error that names hour and remedy."""
+        try:
+            yield
+        except CaliperDagsterError:
+            raise
+        except Exception as error:
+            if isinstance(error, DamagedFileError):
+                reason = str(error)
+            else:
+                reason = _system_words(error) if isinstance(error, OSError) else _kind(error)
             raise StorageError(
-                f"{frame.name} of {hour} cannot be read ({type(error).__name__}): materialize "
-                f"{frame.name} for that hour again."
+                f"{frame.name} of {hour} cannot be read: {self.path(frame, hour)} is damaged "
+                f"({reason}). Materialize {frame.name} for that hour again."
             ) from None
 
     def _unreadable(self, error: Exception) -> ConfigurationError:
         # Object stores raise exceptions of their own, whose texts may contain credentials.
-        words = _system_words(error) if isinstance(error, OSError) else type(error).__name__
+        words = _system_words(error) if isinstance(error, OSError) else _kind(error)
         return ConfigurationError(Sentence(_SETTING, f" cannot be read: {self._name} ({words})."))
 
-    def _put(self, path: UPath | Path, content: pa.Buffer) -> None:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what is raised while a file is written into an error that names the setting."""
         try:
-            if isinstance(path, Path):
-                _replace(path, content)
-            else:
-                path.fs.pipe_file(path.path, content.to_pybytes())
+            yield
+        except CaliperDagsterError:
+            raise
         except Exception as error:
             # Object stores raise exceptions of their own, whose texts may contain credentials.
             reason = error.strerror if isinstance(error, OSError) else None
@@ -286,7 +443,7 @@ class PartitionStore:
             raise ConfigurationError(
                 Sentence(
                     _SETTING,
-                    f" cannot be written to: {self._name} ({reason or type(error).__name__}).",
+                    f" cannot be written to: {self._name} ({reason or _kind(error)}).",
                 )
             ) from None
 
@@ -299,9 +456,9 @@ class IdRangeTables:
     """
 
     def __init__(
-        self, folder: UPath | Path, put: Callable[[UPath | Path, pa.Buffer], None]
+        self, folder: UPath | Path, writing: Callable[[], AbstractContextManager[None]]
     ) -> None:
-        self._folder, self._put = folder, put
+        self._folder, self._writing = folder, writing
 
     def ranges(self) -> list[tuple[int, int]]:
         """The stored ranges ``(after, to)``, in order."""
@@ -311,15 +468,26 @@ class IdRangeTables:
         return []
 
     def read(self, after: int, to: int) -> pa.Table:
-        """The table of a range."""
-        with self._path(after, to).open("rb") as file:
-            return pq.read_table(file)
+        """The table of a range.
+
+        Raises:
+            StorageError: its file is damaged.
+        """
+        path = self._path(after, to)
+        try:
+            with _file(path) as source:
+                return read_rows(open_verified(source))
+        except DamagedFileError as error:
+            place = _without_credentials(str(path))
+            raise StorageError(f"{place} is damaged ({error}).") from None
 
     def write(self, after: int, to: int, table: pa.Table) -> None:
         """Store the table of a range."""
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        self._put(self._path(after, to), sink.getvalue())
+        with self._writing(), closing(_new(self._path(after, to))) as new:
+            parquet = DigestedParquetWriter(new.file, table.schema)
+            parquet.write(table)
+            parquet.close({})
+            new.commit()
 
     def _path(self, after: int, to: int) -> UPath | Path:
         return self._folder / f"{after}-{to}.parquet"
@@ -346,14 +514,18 @@ def split_by_hour(table: pa.Table, hours: Iterable[Hour]) -> Iterator[tuple[Hour
         )
 
 
-def _footer_stats(file: pq.ParquetFile) -> dict[str, object]:
-    metadata = file.metadata.metadata or {}
-    return dict(json.loads(metadata.get(_STATS_KEY, b"{}")))
+def _divided(stored: StoredHour, rows: int) -> Iterator[Chunk]:
+    """An hour in several chunks."""
+    begin = 0
+    for table in stored.parts(rows):
+        end = begin + table.num_rows
+        yield Chunk([stored.hour], table, begin == 0, end == stored.num_rows)
+        begin = end
 
 
-def _take_all(group: list[Hour], tables: list[pa.Table]) -> tuple[list[Hour], pa.Table]:
+def _take_all(group: list[Hour], tables: list[pa.Table]) -> Chunk:
     """The hours and their tables as one table; the lists are empty afterwards, to free memory."""
-    chunk = group.copy(), pa.concat_tables(tables).unify_dictionaries()
+    chunk = Chunk(group.copy(), pa.concat_tables(tables).unify_dictionaries())
     group.clear()
     tables.clear()
     return chunk
@@ -369,40 +541,49 @@ def _allocate_from_system() -> None:
         pa.set_memory_pool(pa.system_memory_pool())
 
 
-def _with_own_dictionaries(table: pa.Table) -> pa.Table:
-    """The same rows; each dictionary holds only the values that they use, each once.
+class _NewFile(NewFile):
+    """A file that is being written beside its place."""
 
-    A slice keeps the dictionary of the table it was cut from, and Parquet would write all of it.
-    For a value that a dictionary holds twice pyarrow (26) reserves space in the file, and fills it
-    with whatever is in the memory of the process.
-    """
-    for index, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(index, field, _compact(table.column(index)))
-    return table
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
+        self.file: BinaryIO = self._temporary.open("wb")
 
+    def commit(self) -> None:
+        self.file.close()
+        self._temporary.replace(self._path)
 
-def _compact(column: pa.ChunkedArray) -> pa.Array:
-    array = column.combine_chunks()
-    used = pc.unique(array.indices).drop_null()
-    values = array.dictionary.take(used).dictionary_encode()
-    indices = values.indices.take(pc.index_in(array.indices, used))
-    return pa.DictionaryArray.from_arrays(indices, values.dictionary)
-
-
-def _replace(path: Path, content: pa.Buffer) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    def close(self) -> None:
+        # Closing writes what is still buffered, which fails on a full disk.
+        with suppress(OSError):
+            self.file.close()
+        self._temporary.unlink(missing_ok=True)
 
 
-def _object(path: UPath) -> pa.BufferReader:
-    """The whole object, by one request; seeking in it would take several."""
+class _NewObject(NewFile):
+    """An object whose content is in memory until `commit` puts it by one request."""
+
+    def __init__(self, path: UPath) -> None:
+        self._path = path
+        self._content = io.BytesIO()
+        self.file = self._content
+
+    def commit(self) -> None:
+        self._path.fs.pipe_file(self._path.path, self._content.getvalue())
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def _new(path: UPath | Path) -> NewFile:
+    return _NewFile(path) if isinstance(path, Path) else _NewObject(path)
+
+
+def _file(path: UPath | Path) -> pa.NativeFile:
+    if isinstance(path, Path):
+        return pa.OSFile(str(path))
+    # The whole object, by one request; seeking in it would take several.
     return pa.BufferReader(path.fs.cat_file(path.path))
 
 
@@ -427,7 +608,11 @@ def _base(url: str) -> UPath:
 
 
 def _system_words(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else type(error).__name__
+    return os.strerror(error.errno) if error.errno else _kind(error)
+
+
+def _kind(error: Exception) -> str:
+    return type(error).__name__
 
 
 def _without_credentials(url: str) -> str:

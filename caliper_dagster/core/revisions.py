@@ -16,7 +16,7 @@ OLDEST_REVISION = 1
 """The revision of stored hours and batches that carry none."""
 
 MAPPING_REVISION = 2
-"""The revision of the events that this release makes.
+"""The revision of the events that this release makes; of a site that moved see ``site_identity``.
 
 Raise it by one in every release in which the JSON of an event changes for the same expanded row,
 even if only the order of its properties does. 2: the JSON of an entity begins with its type, and
@@ -35,9 +35,13 @@ _MAPPING_KEY = "mapping_revision"
 _EXPANSION_KEY = "expansion_revisions"
 
 
-def mapping_stats() -> dict[str, object]:
-    """What the footer of an hour of ``caliper_events`` records when it is written."""
-    return {_MAPPING_KEY: MAPPING_REVISION}
+def mapping_stats(revision: int) -> dict[str, object]:
+    """What the footer of an hour of ``caliper_events`` records when it is written.
+
+    Args:
+        revision: the mapping revision of the site (``core.site_identity``).
+    """
+    return {_MAPPING_KEY: revision}
 
 
 def mapping_revision(stats: Mapping[str, object]) -> int:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -52,8 +53,8 @@ class Account:
     failed: Mapping[str, int] = field(default_factory=dict)
     unexplained: int = 0
 
-    @classmethod
-    def of(cls, counted: int, log_ids: pa.ChunkedArray, outcomes: pa.Table) -> Self:
+    @staticmethod
+    def of(counted: int, log_ids: pa.ChunkedArray, outcomes: pa.Table) -> Account:
         """The account of one hour.
 
         Args:
@@ -61,19 +62,9 @@ class Account:
             log_ids: ids of the rows that were read.
             outcomes: ``CALIPER_EVENTS`` rows of the hour.
         """
-        primary = outcomes.filter(pc.not_equal(outcomes["outcome"].cast(pa.string()), "derived"))
-        return cls(
-            counted=counted,
-            rows=len(log_ids),
-            events=_number(outcomes, "event"),
-            derived=_number(outcomes, "derived"),
-            by_type=_counts(outcomes, WITH_EVENT, "event_type"),
-            by_name=_counts(primary, _OWN, "event_name"),
-            by_resolution=_counts(primary, _OWN, "resolution"),
-            filtered=_counts(outcomes, ("filtered",), "reason"),
-            failed=_counts(outcomes, ("failed",), "reason"),
-            unexplained=abs(counted - len(log_ids)) + _unmatched(log_ids, primary["log_id"]),
-        )
+        tally = OutcomeTally()
+        tally.add(outcomes)
+        return tally.account(counted, log_ids)
 
     def __add__(self, other: Account) -> Account:
         return Account(
@@ -81,11 +72,11 @@ class Account:
             rows=self.rows + other.rows,
             events=self.events + other.events,
             derived=self.derived + other.derived,
-            by_type=_sum(self.by_type, other.by_type),
-            by_name=_sum(self.by_name, other.by_name),
-            by_resolution=_sum(self.by_resolution, other.by_resolution),
-            filtered=_sum(self.filtered, other.filtered),
-            failed=_sum(self.failed, other.failed),
+            by_type=summed(self.by_type, other.by_type),
+            by_name=summed(self.by_name, other.by_name),
+            by_resolution=summed(self.by_resolution, other.by_resolution),
+            filtered=summed(self.filtered, other.filtered),
+            failed=summed(self.failed, other.failed),
             unexplained=self.unexplained + other.unexplained,
         )
 
@@ -97,6 +88,38 @@ class Account:
     def as_footer_stats(self) -> dict[str, Any]:
         """The account for the footer of an hour: numbers, and numbers by name."""
         return asdict(self)
+
+
+class OutcomeTally:
+    """The outcomes of an hour, counted in any number of parts."""
+
+    def __init__(self) -> None:
+        self._counts = Account()
+        self._primary_ids: list[npt.NDArray[np.int64]] = []
+
+    def add(self, outcomes: pa.Table) -> None:
+        """Count some ``CALIPER_EVENTS`` rows of the hour."""
+        primary = outcomes.filter(pc.not_equal(outcomes["outcome"].cast(pa.string()), "derived"))
+        self._primary_ids.append(primary["log_id"].to_numpy())
+        self._counts += Account(
+            events=_number(outcomes, "event"),
+            derived=_number(outcomes, "derived"),
+            by_type=_counts(outcomes, WITH_EVENT, "event_type"),
+            by_name=_counts(primary, _OWN, "event_name"),
+            by_resolution=_counts(primary, _OWN, "resolution"),
+            filtered=_counts(outcomes, ("filtered",), "reason"),
+            failed=_counts(outcomes, ("failed",), "reason"),
+        )
+
+    def account(self, counted: int, log_ids: pa.ChunkedArray) -> Account:
+        """The account of the hour; for the arguments see `Account.of`."""
+        unmatched = _unmatched(log_ids.to_numpy(), np.concatenate(self._primary_ids))
+        return replace(
+            self._counts,
+            counted=counted,
+            rows=len(log_ids),
+            unexplained=abs(counted - len(log_ids)) + unmatched,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +161,7 @@ class DeliveryCounts:
         del own["filtered"]
         return DeliveryCounts(
             **{name: own[name] + others[name] for name in own},
-            filtered=_sum(self.filtered, other.filtered),
+            filtered=summed(self.filtered, other.filtered),
         )
 
     @classmethod
@@ -149,6 +172,11 @@ class DeliveryCounts:
     def as_footer_stats(self) -> dict[str, Any]:
         """The counts for the footer of an hour: numbers, and numbers by name."""
         return asdict(self)
+
+
+def summed(some: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]:
+    """The numbers by name, added; the largest first, equal ones by name."""
+    return _ordered(Counter(some) + Counter(others))
 
 
 def outstanding(event_ids: pa.ChunkedArray, results: pa.Table) -> int:
@@ -163,14 +191,9 @@ def outstanding(event_ids: pa.ChunkedArray, results: pa.Table) -> int:
     return int(pc.sum(pc.invert(pc.is_in(event_ids.drop_null(), answered))).as_py() or 0)
 
 
-def _sum(some: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]:
-    """The numbers by name, added; the largest first."""
-    return dict((Counter(some) + Counter(others)).most_common())
-
-
-def _unmatched(log_ids: pa.ChunkedArray, outcome_ids: pa.ChunkedArray) -> int:
+def _unmatched(log_ids: npt.NDArray[np.int64], outcome_ids: npt.NDArray[np.int64]) -> int:
     """Ids that are not on both sides exactly once."""
-    ids = np.concatenate([log_ids.to_numpy(), outcome_ids.to_numpy()])
+    ids = np.concatenate([log_ids, outcome_ids])
     distinct, codes = np.unique(ids, return_inverse=True)
     rows = np.bincount(codes[: len(log_ids)], minlength=len(distinct))
     outcomes = np.bincount(codes[len(log_ids) :], minlength=len(distinct))
@@ -184,5 +207,8 @@ def _number(outcomes: pa.Table, outcome: str) -> int:
 def _counts(outcomes: pa.Table, counted: tuple[str, ...], column: str) -> dict[str, int]:
     is_counted = pc.is_in(outcomes["outcome"].cast(pa.string()), pa.array(counted))
     values = pc.value_counts(outcomes[column].filter(is_counted).cast(pa.string()))
-    numbers = {str(entry["values"]): int(entry["counts"]) for entry in values.to_pylist()}
+    return _ordered({str(entry["values"]): int(entry["counts"]) for entry in values.to_pylist()})
+
+
+def _ordered(numbers: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(numbers.items(), key=lambda entry: (-entry[1], entry[0])))

@@ -20,11 +20,24 @@ from caliper_dagster.core.wording import plural
 if TYPE_CHECKING:
     from caliper_dagster.translator.sampling import SampleReport
 
+MOST_REFERENCES_FOUND = "most_references_found"
 EVERY_ROW_EXPLAINED = "every_row_explained"
 EVERY_EVENT_VALID = "every_event_valid"
 EVERY_EVENT_ACKNOWLEDGED = "every_event_acknowledged"
 
 _HOURS_NAMED = 20
+_UNRESOLVED_SHARE = 0.1
+
+
+def most_references_found(asset: dg.AssetKey) -> dg.AssetCheckSpec:
+    """The check that log rows lead to records, for ``expanded_log``."""
+    return dg.AssetCheckSpec(
+        MOST_REFERENCES_FOUND,
+        asset=asset,
+        description="Of no hour more than a tenth of the rows refer to records that Moodle's "
+        "database does not have. Otherwise there is a warning: a replica may lack records. In "
+        "hours long ago the records may be deleted.",
+    )
 
 
 def every_row_explained(asset: dg.AssetKey) -> dg.AssetCheckSpec:
@@ -54,6 +67,31 @@ def every_event_acknowledged(asset: dg.AssetKey) -> dg.AssetCheckSpec:
         asset=asset,
         description="The event store has acknowledged every event of every hour, in this run or "
         "an earlier one. Events that it rejected for their content give a warning.",
+    )
+
+
+def references_found(
+    asset: dg.AssetKey, rows: Mapping[Hour, int], unresolved: Mapping[Hour, int]
+) -> dg.AssetCheckResult:
+    """The result of ``most_references_found`` for the hours of a run.
+
+    Args:
+        asset: the expanded rows.
+        rows: rows of each hour.
+        unresolved: of these, those with a reference that leads to no record.
+    """
+    too_many = {
+        hour: number
+        for hour, number in unresolved.items()
+        if number > _UNRESOLVED_SHARE * rows[hour]
+    }
+    return _result(
+        asset,
+        MOST_REFERENCES_FOUND,
+        "rows with unresolved references",
+        len(rows),
+        too_many,
+        severity=dg.AssetCheckSeverity.WARN,
     )
 
 

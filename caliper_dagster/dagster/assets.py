@@ -35,6 +35,7 @@ from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
 from caliper_dagster.core.frames import EMISSION_RESULTS, EXPANDED_LOG, MOODLE_LOG, Frame
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.row_accounting import DeliveryCounts
+from caliper_dagster.core.site_record import claim_storage
 from caliper_dagster.dagster import asset_checks
 from caliper_dagster.dagster.metadata import (
     account_metadata,
@@ -248,6 +249,8 @@ def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
 
 
 def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
+    key = chain.key(EXPANDED_LOG)
+
     @chain.asset(
         EXPANDED_LOG,
         code_version="1",
@@ -255,6 +258,7 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         deps=[chain.key(MOODLE_LOG)],
         config_schema=EXPANSION_CONFIG,
         pool=chain.pool(MOODLE_POOL),
+        check_specs=[asset_checks.most_references_found(key)],
     )
     def expanded_log(
         context: dg.AssetExecutionContext,
@@ -276,12 +280,22 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         from caliper_dagster.delivery.materialize import write_expanded
 
         fresh = _run_config(context, "fresh") or context.run.tags.get(FRESH_TAG) == "true"
-        store = storage.open()
         with as_dagster_failure(), moodle.open() as database:
-            for hour in write_expanded(database, store, hours_of(context), fresh=fresh):
-                numbers = {"rows expanded now": hour.expanded_now, "bytes": hour.bytes}
-                _add_metadata(context, hour, numbers)
-        return dg.MaterializeResult()
+            store = storage.open()
+            hours = write_expanded(database, store, hours_of(context), fresh=fresh)
+        for hour in hours:
+            numbers = {
+                "rows expanded now": hour.expanded_now,
+                "rows with unresolved references": hour.unresolved,
+                "bytes": hour.bytes,
+            }
+            _add_metadata(context, hour, numbers)
+        check = asset_checks.references_found(
+            key,
+            {hour.hour: hour.rows for hour in hours},
+            {hour.hour: hour.unresolved for hour in hours},
+        )
+        return dg.MaterializeResult(check_results=[check])
 
     return expanded_log
 
@@ -313,7 +327,11 @@ def _caliper_events(chain: _Chain, version: VersionName) -> dg.AssetsDefinition:
 
         with as_dagster_failure():
             translator = build_translator(settings, version)
-            hours, samples = write_events(translator, storage.open(), frame, hours_of(context))
+            store, identity = storage.open(), settings.identity()
+            claim_storage(store, identity)
+            hours, samples = write_events(
+                translator, store, frame, hours_of(context), identity.mapping_revision
+            )
         for hour in hours:
             _add_metadata(context, hour, account_metadata(hour.account) | {"bytes": hour.bytes})
         accounts = {hour.hour: hour.account for hour in hours}
@@ -356,16 +374,20 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
         ledger: dg.ResourceParam[LedgerResource],
     ) -> Iterator[Any]:
         with as_dagster_failure():
-            site = settings.require("moodle_wwwroot")
+            identity = settings.identity()
             selected = context.selected_asset_keys
             stores = [store for store in event_stores.definitions if keys[store] in selected]
+            partitions = storage.open()
+            claim_storage(partitions, identity)
             with ledger.open() as open_ledger:
-                backlog = open_ledger.backlog(site).all()
+                open_ledger.claim(identity)
+                backlog = open_ledger.backlog(identity.site_id).all()
             request = DeliveryRequest(
                 events=chain.events,
-                storage=storage.open(),
+                storage=partitions,
                 hours=tuple(hours_of(context)),
-                site=site,
+                site=identity.site_id,
+                sensor=f"{identity.address}#caliper-dagster",
                 open_ledger=ledger.open,
                 send=_send(_run_config(context, "resend_all"), context.run.tags),
                 resend_changed=settings.resend_changed,

@@ -79,7 +79,11 @@ class StorageResource:
         return self.settings.storage_url()
 
     def open(self) -> PartitionStore:
-        """The storage; nothing is read or written yet."""
+        """The storage.
+
+        Raises:
+            ConfigurationError: it cannot be used, or was made for another site.
+        """
         return open_store(self.settings)
 
 

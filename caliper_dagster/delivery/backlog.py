@@ -32,4 +32,4 @@ def deferred_hours(
     if len(event_stores(settings)) == 1:
         return {}
     with open_ledger() if open_ledger else connections.open_ledger(settings) as ledger:
-        return ledger.backlog(settings.require("moodle_wwwroot")).all()
+        return ledger.backlog(settings.identity().site_id).all()

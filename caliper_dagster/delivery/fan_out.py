@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from caliper_dagster.config.event_stores import EventStoreDefinition
+from caliper_dagster.config.event_stores import EventFilter, EventStoreDefinition
+from caliper_dagster.core import deadlines
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.hours import Hour
+from caliper_dagster.core.partition_file import CHUNK_ROWS, StoredHour
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.revisions import mapping_revision
-from caliper_dagster.core.row_accounting import DeliveryCounts, outstanding
+from caliper_dagster.core.row_accounting import DeliveryCounts, outstanding, summed
 
 if TYPE_CHECKING:
     from caliper_dagster.emitter import EmissionCounts, HourOfEvents, Ledger, Send
@@ -37,6 +39,9 @@ _MIN_PACE = 50
 """An event store that accepts fewer events per second is slow, whatever the others do."""
 
 _POLL_SECONDS = 0.5
+
+INTERRUPTED_SECONDS = (4, 2)
+"""When a run is interrupted: seconds for the answers to what was sent, and to end without them."""
 
 _COLUMNS = ("event_id", "json", "caliper_version", "outcome", "event_name", "event_type")
 """Columns of ``caliper_events`` that are read: those that are sent, and those of filters."""
@@ -85,42 +90,52 @@ class DeliveryRequest:
     Attributes:
         events: table of the events, by event store.
         hours: in order.
-        site: address of the site whose events they are.
+        site: id of the site whose events they are; the ledger keeps sites apart.
+        sensor: id of the sensor, an IRI; goes into every envelope.
         open_ledger: opens a handle for each thread.
         send: which events.
         left: marks of the hours that were in a backlog before, by event store (see `Backlog`).
         resend_changed: whether a run that sends what is not acknowledged also sends events whose
             content another mapping revision has changed (``CALIPER_RESEND_CHANGED``).
+        chunk_rows: rows of an hour that are in memory at the same time; an hour of more is read in
+            parts.
     """
 
     events: Callable[[EventStoreDefinition], Frame]
     storage: PartitionStore
     hours: Sequence[Hour]
     site: str
+    sensor: str
     open_ledger: Callable[[], Ledger]
     send: Send
     left: Mapping[str, Mapping[Hour, int]]
     resend_changed: bool = False
+    chunk_rows: int = CHUNK_ROWS
 
     def deliver(self, store: EventStoreDefinition, stopped: Callable[[], bool]) -> Iterator[Sent]:
         """Send to one event store; hours that it has received leave its backlog."""
         from caliper_dagster.emitter import HourOfEvents, RetryPolicy, emit
 
         frame = self.events(store)
-        filtered_hours: dict[Hour, tuple[pa.ChunkedArray, Mapping[str, int]]] = {}
+        filtered_hours: dict[Hour, _FilteredEvents] = {}
 
         def hours_of_events() -> Iterator[HourOfEvents]:
-            for hour, table, stats in self.storage.each_with_stats(frame, self.hours, _COLUMNS):
-                events, filtered = store.filter.apply(table)
-                filtered_hours[hour] = events["event_id"], filtered
-                yield HourOfEvents(hour, events, mapping_revision(stats))
+            for stored in self.storage.each_opened(frame, self.hours):
+                filtered = _FilteredEvents(stored, store.filter, self.chunk_rows)
+                filtered_hours[stored.hour] = filtered
+                yield HourOfEvents(stored.hour, filtered.source(), mapping_revision(stored.stats()))
 
-        with store.open() as destination, self.open_ledger() as ledger:
+        def close_hours() -> None:
+            for filtered in filtered_hours.values():
+                filtered.close()
+
+        with ExitStack() as stack, store.open() as destination, self.open_ledger() as ledger:
+            stack.callback(close_hours)
             for hour, results, counts in emit(
                 hours_of_events(),
                 destination,
                 ledger,
-                sensor=f"{self.site}#caliper-dagster",
+                sensor=self.sensor,
                 site=self.site,
                 batch_size=store.batch_size,
                 batch_bytes=store.batch_bytes,
@@ -129,7 +144,8 @@ class DeliveryRequest:
                 retry_policy=RetryPolicy(attempts=store.attempts),
                 stopped=stopped,
             ):
-                delivery = _delivery_counts(counts, results, *filtered_hours.pop(hour))
+                with closing(filtered_hours.pop(hour)) as filtered:
+                    delivery = _delivery_counts(counts, results, filtered.ids(), filtered.counts)
                 self.storage.write(store.results, hour, results, delivery.as_footer_stats())
                 mark = self.left.get(destination.name, {}).get(hour)
                 if mark is not None and not delivery.outstanding:
@@ -173,6 +189,47 @@ class DeliveryRequest:
         if alone and queued:
             self.leave(store, queued[:1])
         return queued
+
+
+class _FilteredEvents:
+    """The events of an hour that the filter of an event store lets pass.
+
+    Attributes:
+        counts: those that it keeps back, by rule; known when the events have been read.
+    """
+
+    def __init__(self, stored: StoredHour, filter_: EventFilter, chunk_rows: int) -> None:
+        self._stored, self._filter, self._chunk_rows = stored, filter_, chunk_rows
+        self._ids: list[pa.ChunkedArray] = []
+        self._is_read = False
+        self.counts: Mapping[str, int] = {}
+
+    def source(self) -> pa.Table | Callable[[], Iterator[pa.Table]]:
+        """The events, or for an hour of many rows what reads them."""
+        if self._stored.num_rows > self._chunk_rows:
+            return self._parts
+        table = self._pass(self._stored.read(_COLUMNS))
+        self.close()
+        return table
+
+    def ids(self) -> pa.ChunkedArray:
+        """The ids of the events; null where a row has none."""
+        return pa.chunked_array([chunk for ids in self._ids for chunk in ids.chunks], pa.string())
+
+    def close(self) -> None:
+        """Close the hour's file."""
+        self._stored.close()
+
+    def _parts(self) -> Iterator[pa.Table]:
+        for table in self._stored.parts(self._chunk_rows, _COLUMNS):
+            yield self._filter.apply(table)[0] if self._is_read else self._pass(table)
+        self._is_read = True
+
+    def _pass(self, table: pa.Table) -> pa.Table:
+        events, kept_back = self._filter.apply(table)
+        self._ids.append(events["event_id"])
+        self.counts = summed(self.counts, kept_back)
+        return events
 
 
 def _delivery_counts(
@@ -262,7 +319,7 @@ def _send_at_once(
     messages: SimpleQueue[StoreProgress] = SimpleQueue()
     running = {store: _StoreThread(store) for store in stores}
     threads = [
-        Thread(target=part.run, args=(request, messages), name=f"caliper-{store.name}")
+        Thread(target=part.run, args=(request, messages), name=f"caliper-{store.name}", daemon=True)
         for store, part in running.items()
     ]
     policy = SlowStorePolicy(limit, patient)
@@ -281,8 +338,25 @@ def _send_at_once(
     finally:
         for part in running.values():
             part.stop.set()
+        if running:
+            _abandon(threads)
+        else:
+            for thread in threads:
+                thread.join()
+
+
+def _abandon(threads: Collection[Thread]) -> None:
+    """Wait for threads whose reports nobody reads any more, but not for silent peers.
+
+    A thread that goes on after that ends with the process, as by a crash.
+    """
+    for seconds in INTERRUPTED_SECONDS:
+        until = time.monotonic() + seconds
         for thread in threads:
-            thread.join()
+            thread.join(max(0, until - time.monotonic()))
+        if not any(thread.is_alive() for thread in threads):
+            return
+        deadlines.end_all()
 
 
 class SlowStorePolicy:

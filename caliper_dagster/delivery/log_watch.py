@@ -24,7 +24,14 @@ from caliper_dagster.delivery.watch_state import (
     Status,
     WatchCursor,
 )
-from caliper_dagster.expander import IdStats, MoodleDatabase, id_before, id_stats_above, ids_above
+from caliper_dagster.expander import (
+    IdStats,
+    MoodleDatabase,
+    id_before,
+    id_stats_above,
+    id_sum,
+    ids_above,
+)
 
 MAX_RUNS_PER_LOOK = 100
 """The largest number of runs for grown hours that one look requests; later looks request the
@@ -34,6 +41,7 @@ _DAY = 86_400
 _FIRST_WAIT = 60
 _LONGEST_WAIT = 900
 _READERS = 8
+_ROWS_OF_A_SEQUENCE = 1000
 
 
 def first_cursor(
@@ -52,7 +60,7 @@ def first_cursor(
     frontier = window.due
     if newest is not None:
         frontier, since = min(newest + 1, window.due), min(newest.start - _DAY, since)
-    low = id_before(database, since)
+    low = id_before(database, since, now)
     return WatchCursor(low=low, high=low, high_since=now, frontier=frontier.number)
 
 
@@ -137,7 +145,7 @@ class LogWatch:
         if stored is None:
             # A complete hour that was never taken belongs to the schedule, or to nobody.
             return hour >= self._window.due
-        if (rows.number, rows.total) == (len(stored), sum(stored)):
+        if (rows.number, rows.total) == (len(stored), id_sum(stored)):
             return False
         if rows.number > len(stored):
             return True
@@ -270,6 +278,22 @@ class LogWatch:
         cursor = self._cursor
         if self._now - cursor.high_since < margin:
             return
-        last = max((rows.last for rows in log_rows.values()), default=cursor.high)
+        near = [rows.last for rows in log_rows.values() if rows.last is not None]
+        last = max(near) if near else self._end_of_gap(log_rows)
         cursor.low, cursor.high, cursor.high_since = cursor.high, max(last, cursor.high), self._now
         cursor.seen = {}
+
+    def _end_of_gap(self, log_rows: Mapping[Hour, IdStats]) -> int:
+        """The id from which the sequence of ids goes on after a gap; ``high`` while it does not.
+
+        A few rows beyond a gap were inserted by hand, and ids below them will still come. Many new
+        ones, and no others, mean that the database now continues there.
+        """
+        beyond = [
+            rows
+            for hour, rows in log_rows.items()
+            if rows.far and abs(hour.start - self._now) <= _DAY
+        ]
+        if sum(rows.far for rows in beyond) < _ROWS_OF_A_SEQUENCE:
+            return self._cursor.high
+        return min(rows.first_far for rows in beyond if rows.first_far is not None) - 1

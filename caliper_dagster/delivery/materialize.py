@@ -2,24 +2,40 @@
 
 Each function takes a range of hours, calls one part (``expander`` or ``translator``), writes one
 partition per hour and returns the numbers of each partition. The loops over chunks are here: memory
-holds one chunk of whole hours at a time, about 60,000 rows. Dagster's assets call these functions
-and attach the numbers to their materializations; nothing here imports Dagster.
+holds one chunk at a time, about 60,000 rows of whole hours, or of one hour that has more. What is
+written does not depend on the size of the chunks. Dagster's assets call these functions and attach
+the numbers to their materializations; nothing here imports Dagster.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG, Frame
 from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.partition_file import (
+    CHUNK_ROWS,
+    FooterStats,
+    PartitionWriter,
+    StoredHour,
+)
 from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
-from caliper_dagster.core.revisions import expansion_stats, mapping_stats
-from caliper_dagster.core.row_accounting import Account
-from caliper_dagster.expander import LogLifecycle, MoodleDatabase, count_rows, expand_new, read_log
+from caliper_dagster.core.revisions import MAPPING_REVISION, expansion_stats, mapping_stats
+from caliper_dagster.core.row_accounting import Account, OutcomeTally
+from caliper_dagster.expander import (
+    EarlierParts,
+    LogLifecycle,
+    MoodleDatabase,
+    count_rows,
+    expand_new,
+    read_log_in_parts,
+)
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.sampling import SampleReport, sample_problems
 
@@ -64,9 +80,11 @@ class WrittenExpandedHour(WrittenHour):
     Attributes:
         expanded_now: rows that this run expanded; the others were copied from the partition that
             it replaces.
+        unresolved: rows with a reference that leads to no record of Moodle's database.
     """
 
     expanded_now: int
+    unresolved: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,22 +109,30 @@ def write_log(
     """
     written, stopwatch = [], _Stopwatch()
     counts = count_rows(database, hours)
-    for hour, rows in read_log(database, hours):
-        size = store.write(MOODLE_LOG, hour, rows, {_COUNTED: counts[hour]})
-        written.append(
-            WrittenLogHour(
-                hour=hour,
-                rows=rows.num_rows,
-                bytes=size,
-                seconds=stopwatch.lap(),
-                counted=counts[hour],
-            )
-        )
+    with _Partitions(store, MOODLE_LOG) as partitions:
+        for part in read_log_in_parts(database, hours):
+            partitions.write(part.hour, part.rows)
+            if part.ends:
+                rows, size = partitions.finish({_COUNTED: counts[part.hour]})
+                written.append(
+                    WrittenLogHour(
+                        hour=part.hour,
+                        rows=rows,
+                        bytes=size,
+                        seconds=stopwatch.lap(),
+                        counted=counts[part.hour],
+                    )
+                )
     return written
 
 
 def write_expanded(
-    database: MoodleDatabase, store: PartitionStore, hours: HourRange, *, fresh: bool
+    database: MoodleDatabase,
+    store: PartitionStore,
+    hours: HourRange,
+    *,
+    fresh: bool,
+    chunk_rows: int = CHUNK_ROWS,
 ) -> list[WrittenExpandedHour]:
     """Expand ``moodle_log`` of the hours and write ``expanded_log``.
 
@@ -115,6 +141,7 @@ def write_expanded(
         store: holds ``moodle_log`` of all hours.
         hours: the hours.
         fresh: expand every row; otherwise rows that ``expanded_log`` already holds are copied.
+        chunk_rows: rows that are expanded together, about.
 
     Raises:
         SourceError: the database cannot be read.
@@ -123,34 +150,57 @@ def write_expanded(
     """
     written, stopwatch = [], _Stopwatch()
     lifecycle = LogLifecycle(database, store.id_range_tables("log_lifecycle"))
-    for chunk_hours, log in store.chunks(MOODLE_LOG, hours):
-        existing, footers = store.existing(EXPANDED_LOG, [] if fresh else chunk_hours)
-        expanded, is_new = expand_new(database, log, existing, lifecycle)
-        expanded = expanded.append_column(_EXPANDED_NOW, is_new)
-        del log, existing
-        seconds_per_row = stopwatch.lap() / max(1, expanded.num_rows)
-        for hour, rows in split_by_hour(expanded, chunk_hours):
-            expanded_now = int(pc.sum(rows[_EXPANDED_NOW], min_count=0).as_py())
-            stats = expansion_stats(
-                footers.get(hour), kept=rows.num_rows - expanded_now, expanded=expanded_now
-            )
-            size = store.write(EXPANDED_LOG, hour, rows, stats)
-            written.append(
-                WrittenExpandedHour(
-                    hour=hour,
-                    rows=rows.num_rows,
-                    bytes=size,
-                    seconds=seconds_per_row * rows.num_rows + stopwatch.lap(),
-                    expanded_now=expanded_now,
+    earlier: EarlierParts | None = None
+    expanded_now, unresolved, seconds = 0, 0, 0.0
+    with (
+        closing(_ExpandedBefore(store, fresh=fresh)) as before,
+        _Partitions(store, EXPANDED_LOG) as partitions,
+    ):
+        for chunk in store.chunks(MOODLE_LOG, hours, chunk_rows):
+            chunk_hours, log, begins, ends = chunk
+            if begins:
+                earlier = EarlierParts() if chunk.is_divided else None
+            del chunk
+            existing, footers = before.rows_of(chunk_hours, log, begins=begins, ends=ends)
+            expanded, is_new = expand_new(database, log, existing, lifecycle, earlier)
+            expanded = expanded.append_column(_EXPANDED_NOW, is_new)
+            del log, existing
+            seconds_per_row = stopwatch.lap() / max(1, expanded.num_rows)
+            for hour, rows in split_by_hour(expanded, chunk_hours):
+                expanded_now += int(pc.sum(rows[_EXPANDED_NOW], min_count=0).as_py())
+                unresolved += rows.num_rows - rows["unresolved"].null_count
+                partitions.write(hour, rows)
+                seconds += seconds_per_row * rows.num_rows + stopwatch.lap()
+                if not ends:
+                    continue
+                stats = expansion_stats(
+                    footers.get(hour), kept=partitions.rows - expanded_now, expanded=expanded_now
                 )
-            )
-        # Without this, these names would hold the chunk while the next one is read.
-        del expanded, rows
+                number, size = partitions.finish(stats)
+                written.append(
+                    WrittenExpandedHour(
+                        hour=hour,
+                        rows=number,
+                        bytes=size,
+                        seconds=seconds,
+                        expanded_now=expanded_now,
+                        unresolved=unresolved,
+                    )
+                )
+                expanded_now, unresolved, seconds = 0, 0, 0.0
+            # Without this, these names would hold the chunk while the next one is read.
+            del expanded, rows
     return written
 
 
 def write_events(
-    translator: Translator, store: PartitionStore, frame: Frame, hours: HourRange
+    translator: Translator,
+    store: PartitionStore,
+    frame: Frame,
+    hours: HourRange,
+    revision: int = MAPPING_REVISION,
+    *,
+    chunk_rows: int = CHUNK_ROWS,
 ) -> tuple[list[WrittenEventsHour], list[SampleReport]]:
     """Translate ``expanded_log`` of the hours and write their events.
 
@@ -159,6 +209,8 @@ def write_events(
         store: holds ``moodle_log`` and ``expanded_log`` of all hours.
         frame: the table of the events of this version.
         hours: the hours.
+        revision: the mapping revision of the site.
+        chunk_rows: rows that are translated together, about.
 
     Returns:
         The partitions that were written, and the validity of a sample of each chunk.
@@ -168,33 +220,101 @@ def write_events(
         ConfigurationError: the store cannot be written to.
     """
     written, samples, stopwatch = [], [], _Stopwatch()
-    for chunk_hours, expanded in store.chunks(EXPANDED_LOG, hours):
-        events = translator.translate(expanded)
-        seconds_per_row = stopwatch.lap() / max(1, expanded.num_rows)
-        del expanded
-        samples.append(sample_problems(events))
-        for hour, rows in split_by_hour(events, chunk_hours):
-            account = _account(store, hour, rows)
-            stats = account.as_footer_stats() | mapping_stats()
-            size = store.write(frame, hour, rows, stats)
-            written.append(
-                WrittenEventsHour(
-                    hour=hour,
-                    rows=rows.num_rows,
-                    bytes=size,
-                    seconds=seconds_per_row * account.rows + stopwatch.lap(),
-                    account=account,
+    tally, seconds = OutcomeTally(), 0.0
+    with _Partitions(store, frame) as partitions:
+        for chunk_hours, expanded, _, ends in store.chunks(EXPANDED_LOG, hours, chunk_rows):
+            events = translator.translate(expanded)
+            seconds_per_event = stopwatch.lap() / max(1, events.num_rows)
+            del expanded
+            samples.append(sample_problems(events))
+            for hour, rows in split_by_hour(events, chunk_hours):
+                tally.add(rows)
+                partitions.write(hour, rows)
+                seconds += seconds_per_event * rows.num_rows + stopwatch.lap()
+                if not ends:
+                    continue
+                account = _account(store, hour, tally)
+                number, size = partitions.finish(
+                    account.as_footer_stats() | mapping_stats(revision)
                 )
-            )
-        # Without this, these names would hold the chunk while the next one is read.
-        del events, rows
+                written.append(
+                    WrittenEventsHour(
+                        hour=hour, rows=number, bytes=size, seconds=seconds, account=account
+                    )
+                )
+                tally, seconds = OutcomeTally(), 0.0
+            # Without this, these names would hold the chunk while the next one is read.
+            del events, rows
     return written, samples
 
 
-def _account(store: PartitionStore, hour: Hour, outcomes: pa.Table) -> Account:
-    counted = store.footer_stats(MOODLE_LOG, hour)[_COUNTED]
-    log_ids = store.read(MOODLE_LOG, [hour], ["id"])["id"]
-    return Account.of(int(str(counted)), log_ids, outcomes)
+def _account(store: PartitionStore, hour: Hour, tally: OutcomeTally) -> Account:
+    with closing(store.open(MOODLE_LOG, hour)) as log:
+        counted, log_ids = log.stats()[_COUNTED], log.read(["id"])["id"]
+    return tally.account(int(str(counted)), log_ids)
+
+
+class _Partitions(ExitStack):
+    """Writes partitions one after another, each in one table or in several.
+
+    Attributes:
+        rows: rows of the present partition so far.
+    """
+
+    def __init__(self, store: PartitionStore, frame: Frame) -> None:
+        super().__init__()
+        self._store, self._frame = store, frame
+        self._writer: PartitionWriter | None = None
+        self.rows = 0
+
+    def write(self, hour: Hour, table: pa.Table) -> None:
+        """Write rows of an hour; the one before it is finished."""
+        if self._writer is None:
+            self._writer = self.enter_context(self._store.writer(self._frame, hour))
+            self.rows = 0
+        self._writer.write(table)
+        self.rows += table.num_rows
+
+    def finish(self, stats: FooterStats) -> tuple[int, int]:
+        """Put the hour into its place; returns its rows, and the size of its file in bytes."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return 0, 0
+        writer.stats = stats
+        self.close()
+        return self.rows, writer.size
+
+
+class _ExpandedBefore:
+    """The rows of ``expanded_log`` that the rows of a chunk may have already."""
+
+    def __init__(self, store: PartitionStore, *, fresh: bool) -> None:
+        self._store, self._fresh = store, fresh
+        self._hour: StoredHour | None = None
+
+    def rows_of(
+        self, hours: list[Hour], log: pa.Table, *, begins: bool, ends: bool
+    ) -> tuple[pa.Table, dict[Hour, FooterStats]]:
+        """The existing rows and the footer stats for a chunk of ``moodle_log``.
+
+        An hour that is damaged or of another version counts as not expanded.
+        """
+        if self._fresh or (begins and ends):
+            return self._store.existing(EXPANDED_LOG, [] if self._fresh else hours)
+        if begins:
+            self.close()
+            self._hour = self._store.open_existing(EXPANDED_LOG, hours[0])
+        if self._hour is not None:
+            with suppress(StorageError):
+                limits = pc.min_max(log["timecreated"]).as_py()
+                rows = self._hour.between(limits["min"], limits["max"])
+                return rows, {self._hour.hour: self._hour.stats()}
+        return EXPANDED_LOG.empty(), {}
+
+    def close(self) -> None:
+        """Close the hour that is open."""
+        if self._hour is not None:
+            self._hour.close()
 
 
 class _Stopwatch:

@@ -68,7 +68,7 @@ def rejected_events(
 def _rejected(
     settings: Settings, store: EventStoreDefinition, hours: HourRange
 ) -> Iterator[RejectedEvent]:
-    site, storage = settings.require("moodle_wwwroot"), open_store(settings)
+    site, storage = settings.identity().site_id, open_store(settings)
     frame = events_frame(settings, store.caliper_version)
     with open_ledger(settings) as ledger:
         rejected = ledger.rejected(store.ledger_name(), hours, site=site)

@@ -18,7 +18,6 @@ from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.revisions import (
     EXPANSION_REVISION,
-    MAPPING_REVISION,
     expansion_revisions,
 )
 
@@ -31,8 +30,9 @@ class OlderEvents:
     """What one event store has of older mapping revisions.
 
     Attributes:
-        counts: number of events by hour, that it acknowledged as an older revision made them and
-            not since. They are not sent again unless that is asked for.
+        counts: number of events by hour, that it acknowledged as an older revision made them, or
+            the present one at another address of the site, and not since. They are not sent again
+            unless that is asked for.
         mixed: the hours of which it acknowledged events of several revisions.
     """
 
@@ -62,9 +62,10 @@ def older_events(
     ledger = open_ledger(settings)
     if not ledger.exists():
         return OlderEvents({}, ())
-    site, name = settings.require("moodle_wwwroot"), store.ledger_name()
+    identity, name = settings.identity(), store.ledger_name()
+    site, revision = identity.site_id, identity.mapping_revision
     with ledger:
-        counts = ledger.acknowledged_before(name, MAPPING_REVISION, site=site, hours=hours)
+        counts = ledger.acknowledged_otherwise(name, revision, site=site, hours=hours)
         mixed = ledger.hours_of_several_revisions(name, site=site)
     return OlderEvents(counts, tuple(hour for hour in mixed if hours is None or hour in hours))
 

@@ -3,9 +3,9 @@
 This part knows envelopes, HTTP and what each destination has acknowledged. It knows nothing of
 Moodle, of how events are made, or of Dagster. ``emission`` takes an hour's events through it:
 ``ledger`` tells which of them are to be sent, ``envelopes`` cuts them into envelopes,
-``http_destination`` posts each and decides what the answer means, ``retries`` posts it again where
-that helps, and ``delivery`` records the answer in the ledger. ``destination`` is the seam behind
-which other destinations than HTTP fit.
+``http_destination`` posts each, with what ``credentials`` gives it, and decides what the answer
+means, ``retries`` posts it again where that helps, and ``delivery`` records the answer in the
+ledger. ``destination`` is the seam behind which other destinations than HTTP fit.
 """
 
 from caliper_dagster.emitter.delivery import StoppedError

@@ -9,7 +9,7 @@ a failing destination is tried.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -98,6 +98,16 @@ class Batch:
     def size(self) -> int:
         """Bytes of the events, with the commas between them."""
         return sum(map(len, self.texts)) + len(self.texts) - 1
+
+    def joined(self, other: Batch) -> Batch:
+        """These events and then the other ones, of the same hour and version."""
+        return Batch(
+            self.progress,
+            self.version,
+            [*self.texts, *other.texts],
+            np.concatenate([self.fingerprints, other.fingerprints]),
+            self.suspect,
+        )
 
     def slice(self, start: int, end: int) -> Batch:
         """Some of the events, as a batch of their own."""
@@ -263,6 +273,22 @@ class EnvelopeDelivery:
         sizes = np.array([len(text) for text in batch.texts])
         limits = self.limits.events, lambda: self.capacity(batch.version)
         return (batch.slice(start, end) for start, end in batches(sizes, *limits))
+
+    def split_all(self, parts: Iterable[Batch]) -> Iterator[Batch]:
+        """The events of several batches, one after another, as `split` divides them together."""
+        rest: Batch | None = None
+        for part in parts:
+            batch = part if rest is None else rest.joined(part)
+            left = len(batch)
+            for divided in self.split(batch):
+                left -= len(divided)
+                if left:
+                    yield divided
+                else:
+                    # The next part may fill it up.
+                    rest = divided
+        if rest is not None:
+            yield rest
 
     def _start_requests(self) -> None:
         while self._queue and len(self._under_way) < self.in_flight:

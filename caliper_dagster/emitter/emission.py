@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import reduce
 from itertools import compress
 from typing import NamedTuple
 
@@ -31,7 +32,13 @@ from caliper_dagster.emitter.delivery import (
 )
 from caliper_dagster.emitter.destination import Destination
 from caliper_dagster.emitter.ledger import BatchRecord, Ledger, results_table
-from caliper_dagster.emitter.ledger.fingerprints import Fingerprints, fingerprints, text_slices
+from caliper_dagster.emitter.ledger.fingerprints import (
+    FINGERPRINT,
+    Fingerprints,
+    check_distinct,
+    fingerprints,
+    text_slices,
+)
 from caliper_dagster.emitter.ledger.records import LedgerState, Mask, rejected_ids
 from caliper_dagster.emitter.retries import RetryPolicy
 
@@ -44,12 +51,14 @@ class HourOfEvents(NamedTuple):
     """The events of one hour, to be sent.
 
     Attributes:
-        events: its ``CALIPER_EVENTS`` table.
+        events: its ``CALIPER_EVENTS`` table. An hour of many events has instead what reads them: it
+            returns the same tables, in order, each time it is called. Memory then holds two of them
+            at a time, and 24 bytes for each event.
         mapping_revision: revision under which they were made (``core.revisions``).
     """
 
     hour: Hour
-    events: pa.Table
+    events: pa.Table | Callable[[], Iterator[pa.Table]]
     mapping_revision: int = MAPPING_REVISION
 
 
@@ -124,7 +133,11 @@ class EmissionCounts:
 
 @dataclass(frozen=True, slots=True)
 class _Events:
-    """The sendable events of one hour, as columns of the same length; the texts in UTF-8."""
+    """The sendable events of one hour, or of a part of it, as columns of the same length.
+
+    Attributes:
+        texts: the JSON in UTF-8.
+    """
 
     texts: Sequence[memoryview]
     versions: pa.StringArray
@@ -132,6 +145,10 @@ class _Events:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def parts(self) -> Iterator[_Events]:
+        """The events in parts that fit into memory."""
+        yield self
 
     def select(self, mask: Mask) -> _Events:
         if mask.all():
@@ -143,11 +160,41 @@ class _Events:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _EventsInParts:
+    """The sendable events of an hour that has too many for memory: all columns but the texts."""
+
+    read: Callable[[], Iterator[pa.Table]]
+    versions: pa.StringArray
+    fingerprints: Fingerprints
+
+    @classmethod
+    def of(
+        cls, read: Callable[[], Iterator[pa.Table]], renew_lease: Callable[[], None]
+    ) -> _EventsInParts:
+        versions, found = [pa.array([], pa.string())], [np.empty(0, FINGERPRINT)]
+        for table in read():
+            part = _sendable(table)
+            versions.append(part.versions)
+            found.append(part.fingerprints)
+            renew_lease()
+        joined = np.concatenate(found)
+        check_distinct(joined)
+        return cls(read, pa.concat_arrays(versions), joined)
+
+    def __len__(self) -> int:
+        return len(self.fingerprints)
+
+    def parts(self) -> Iterator[_Events]:
+        """The events in parts that fit into memory."""
+        return map(_sendable, self.read())
+
+
 @dataclass(slots=True)
 class _StartedHour:
     """One hour whose events are being sent."""
 
-    events: _Events
+    events: _Events | _EventsInParts
     state: LedgerState
     to_send: Mask
     progress: HourProgress
@@ -192,7 +239,7 @@ class _Emitter:
                 item = group.popleft()
                 if any(started.hour == item.hour for started in self._started):
                     yield from self._completed(0)
-                started = self._start(item, _sendable(item.events))
+                started = self._start(item, self._events(item))
                 if started.to_send.any() and not leased:
                     leased = True
                     hours = [item.hour, *(later.hour for later in group)]
@@ -212,7 +259,12 @@ class _Emitter:
                 yield from self._completed(self.in_flight)
             yield from self._completed(0)
 
-    def _start(self, item: HourOfEvents, events: _Events) -> _StartedHour:
+    def _events(self, item: HourOfEvents) -> _Events | _EventsInParts:
+        if isinstance(item.events, pa.Table):
+            return _sendable(item.events)
+        return _EventsInParts.of(item.events, self.delivery.renew_lease)
+
+    def _start(self, item: HourOfEvents, events: _Events | _EventsInParts) -> _StartedHour:
         batches = self._batches[item.hour]
         state = LedgerState.of(events.fingerprints, item.mapping_revision, batches)
         to_send = self.send.choose(state)
@@ -227,14 +279,15 @@ class _Emitter:
         """Submit an hour's events; those that were rejected as they are go last, apart."""
         if self.destination.takes_whole_hours:
             if started.to_send.any():
-                self.delivery.submit(_batch(started, started.events))
+                batches = (_batch(started, part) for part in started.events.parts() if len(part))
+                self.delivery.submit(reduce(Batch.joined, batches))
             return
         suspected = started.to_send & started.state.rejected_as_is
         for mask, suspect in ((started.to_send & ~suspected, False), (suspected, True)):
-            events = started.events.select(mask)
-            for version in events.versions.unique():
-                of_version = events.select(np.asarray(pc.equal(events.versions, version)))
-                for batch in self.delivery.split(_batch(started, of_version, suspect=suspect)):
+            for version in started.events.versions.filter(pa.array(mask)).unique():
+                of_version = mask & np.asarray(pc.equal(started.events.versions, version))
+                parts = _batches(started, of_version, suspect=suspect)
+                for batch in self.delivery.split_all(parts):
                     self.delivery.submit(batch)
 
     def _completed(self, waiting: int) -> Iterator[EmittedHour]:
@@ -290,7 +343,7 @@ def emit(
         destination: where they are sent; the ledger knows it by its name.
         ledger: what it has acknowledged so far, and from now on.
         sensor: id of the sensor, an IRI; goes into every envelope.
-        site: address of the site whose events they are; the ledger keeps sites apart.
+        site: id of the site whose events they are; the ledger keeps sites apart.
         batch_size: events per envelope, at most.
         batch_bytes: bytes per envelope, at most; a single larger event goes alone.
         in_flight: requests that wait for their answer at the same time, at most. With more than
@@ -325,12 +378,22 @@ def _groups(hours: Iterable[HourOfEvents]) -> Iterator[deque[HourOfEvents]]:
     size = 0
     for item in hours:
         group.append(item)
-        size += item.events.nbytes
+        size += item.events.nbytes if isinstance(item.events, pa.Table) else _GROUP_BYTES
         if len(group) == _GROUP_HOURS or size >= _GROUP_BYTES:
             yield group
             group, size = deque(), 0
     if group:
         yield group
+
+
+def _batches(started: _StartedHour, chosen: Mask, *, suspect: bool) -> Iterator[Batch]:
+    """The chosen events of an hour, a batch for each part that has some of them."""
+    begin = 0
+    for part in started.events.parts():
+        events = part.select(chosen[begin : begin + len(part)])
+        begin += len(part)
+        if len(events):
+            yield _batch(started, events, suspect=suspect)
 
 
 def _batch(started: _StartedHour, events: _Events, *, suspect: bool = False) -> Batch:

@@ -3,9 +3,8 @@
 This module knows the rules of Caliper's transport (1.2 "HTTP Requests", "HTTP Responses") and which
 setting to check after which refusal. It keeps no record of what was sent.
 
-No message, name or representation made here contains the API key, or the user, password or query of
-the URL. Errors are raised outside the handlers of the HTTP client's own exceptions: the texts of
-these repeat the URL, and an error raised inside would carry them as its context.
+No message, name or representation made here contains a key or a token, the value of a further
+header, or the query of the URL.
 """
 
 from __future__ import annotations
@@ -13,24 +12,18 @@ from __future__ import annotations
 import gzip
 import html
 import re
-import ssl
-import threading
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import orjson
-import requests
-import urllib3
 
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.emitter.answer_body import is_page, says_not_kept
+from caliper_dagster.emitter.credentials import API_KEY, ApiKey, Credential
 from caliper_dagster.emitter.destination import Answer, DestinationLimits, Meaning, Request
+from caliper_dagster.emitter.http_exchange import MAX_BODY, HttpExchange, Response, is_transient
 from caliper_dagster.emitter.store_words import (
     HIDDEN,
     plain_words,
@@ -38,87 +31,90 @@ from caliper_dagster.emitter.store_words import (
     shortened,
     without_quotes,
 )
-from caliper_dagster.emitter.watched_session import RequestDeadline, WatchedSession
 
 _URL = SettingName("CALIPER_EVENT_STORE_URL")
-_API_KEY = SettingName("CALIPER_API_KEY")
-_CA_FILE = SettingName("CALIPER_CA_FILE")
-_TIMEOUT = SettingName("CALIPER_EVENT_STORE_TIMEOUT")
+_AUTH_SCHEME = SettingName("CALIPER_AUTH_SCHEME")
+_HEADERS = SettingName("CALIPER_EVENT_STORE_HEADERS")
 _GZIP = SettingName("CALIPER_GZIP")
 _BATCH_BYTES = SettingName("CALIPER_BATCH_BYTES")
 _BATCH_SIZE = SettingName("CALIPER_BATCH_SIZE")
 _VERSION = SettingName("CALIPER_VERSION")
 
-_MAX_BODY = 1_048_576
-"""Bytes of a response that are read. The longest that is expected are the ids of an envelope."""
-
+_ACCOUNT = Sentence(
+    API_KEY, " (for HTTP Basic, user:password in base64, with ", _AUTH_SCHEME, " set to Basic)"
+)
 _GZIP_LEVEL = 6
-_ABOUT_THE_KEY = {401, 403}
+_UNAUTHORIZED = 401
+_ABOUT_THE_KEY = {_UNAUTHORIZED, 403}
 """Answers to these are about the key, and may repeat it in any spelling: no words are kept."""
 _SHORTEST_SECRET = 4
-_HEADER_VALUE = re.compile(r"[\x20-\x7e]+")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-_TRANSIENT = frozenset({408, 425, 429})
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+_OWN_HEADERS = frozenset(
+    "accept authorization connection content-encoding content-length content-type expect host te "
+    "trailer transfer-encoding upgrade".split()
+)
 _CONFLICT = 409
 _CONTENT = frozenset({400, _CONFLICT, 422})
 _TOO_LARGE = 413
 _WITHOUT_CONFIGURATION = frozenset({400, 404, 405, 406, 410, 411, 415, 422, 501})
 
 
-@dataclass(frozen=True, slots=True)
-class _Response:
-    status: int
-    body: bytes
-    retry_after: float | None = None
-    content_type: str = ""
-
-
 class HttpDestination:
-    """One Caliper endpoint, over one kept-alive connection per thread; a context manager.
+    """One Caliper endpoint; a context manager.
 
-    It is a `Destination` of envelopes. Proxies are those of ``HTTP_PROXY``, ``HTTPS_PROXY`` and
-    ``NO_PROXY``. TLS certificates are always verified.
+    It is a `Destination` of envelopes. Connections are those of `HttpExchange`.
 
     Args:
         url: where envelopes are posted.
-        api_key: sent in ``Authorization``; None or empty sends no such header.
-        auth_scheme: the word before the key; ``none`` sends the bare key.
+        credential: what authorizes requests, and is closed with the destination; a text is a key
+            that stays the same; None or empty sends no ``Authorization``.
+        auth_scheme: the word before such a key; ``none`` sends the bare key.
         timeout: seconds to wait for the answer.
         connect_timeout: seconds to wait for the connection. The whole request, from connecting to
-            the end of the body, ends within the sum of both.
+            the end of the body, ends within the sum of both; so does a request for a token.
+        headers: further headers of each request, by name. Their values are kept as secrets.
         ca_file: certificates (PEM) of the authorities to trust instead of the usual ones.
         compressed: send bodies with gzip. No Caliper endpoint has to accept that.
         name: what the ledger calls it; its address, without what may be secret, when not given.
 
     Raises:
-        ConfigurationError: the URL, the key or the file cannot be used; the sentence names the
-            setting.
+        ConfigurationError: the URL, the key, a header or the file cannot be used; the sentence
+            names the setting.
     """
 
     def __init__(
         self,
         url: str,
-        api_key: str | None,
+        credential: Credential | str | None,
         auth_scheme: str = "Bearer",
         timeout: float = 30,
         *,
         connect_timeout: float = 10,
+        headers: Mapping[str, str] | None = None,
         ca_file: str | None = None,
         compressed: bool = False,
         name: str | None = None,
     ) -> None:
-        self._address = _display_name(url)
-        self._name = name or self._address
-        self._url = url
-        self._timeout = timeout
-        self._connect_timeout = connect_timeout
-        self._verify = _certificates(ca_file)
+        if credential is None or isinstance(credential, str):
+            key = credential
+            credential = ApiKey(lambda: key, auth_scheme)
+        self._credential = credential
+        self._headers = _further_headers(headers or {})
+        self._exchange = HttpExchange(
+            url,
+            peer="event store",
+            setting=_URL,
+            account=_ACCOUNT,
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            ca_file=ca_file,
+        )
+        self._name = name or self.address
         self._compressed = compressed
-        key = (api_key or "").strip()
-        self._secrets = _secrets(url, key)
-        self._authorize = _authorization(key, auth_scheme)
-        self._of_thread = threading.local()
-        self._sessions: list[requests.Session] = []
+        query = urlsplit(url).query
+        values = (query, *(value for _, value in parse_qsl(query)), *self._headers.values())
+        self._secrets = tuple(value for value in values if len(value) >= _SHORTEST_SECRET)
 
     @property
     def name(self) -> str:
@@ -128,7 +124,7 @@ class HttpDestination:
     @property
     def address(self) -> str:
         """The endpoint as it may be shown: scheme, host, port and path of its URL."""
-        return self._address
+        return self._exchange.address
 
     @property
     def takes_whole_hours(self) -> bool:
@@ -136,7 +132,7 @@ class HttpDestination:
         return False
 
     def __repr__(self) -> str:
-        return f"HttpDestination({self._address!r})"
+        return f"HttpDestination({self.address!r})"
 
     def __enter__(self) -> HttpDestination:
         return self
@@ -151,10 +147,8 @@ class HttpDestination:
 
     def close(self) -> None:
         """Close all connections; none may be in use."""
-        for session in self._sessions:
-            session.close()
-        self._sessions.clear()
-        self._of_thread = threading.local()
+        self._exchange.close()
+        self._credential.close()
 
     def send(self, request: Request) -> Answer:
         """Post one envelope, once; see `Destination`.
@@ -176,7 +170,7 @@ class HttpDestination:
             body: the envelope.
             event_ids: returns the ids of its events.
         """
-        response = self._exchange("POST", body)
+        response = self._request("POST", body)
         if isinstance(response, Answer):
             return response
         if not 200 <= response.status < 300:
@@ -192,13 +186,13 @@ class HttpDestination:
             Meaning.REFUSED,
             status=status,
             sentence=Sentence(
-                f"The event store at {self._address} answered {status} with an HTML page: check ",
+                f"{self._exchange.subject} answered {status} with an HTML page: check ",
                 _URL,
                 ".",
             ),
         )
 
-    def _not_kept(self, response: _Response, sent: bytes) -> Answer:
+    def _not_kept(self, response: Response, sent: bytes) -> Answer:
         words = self._words(response.body, sent)
         return Answer(
             Meaning.REJECTED,
@@ -212,8 +206,7 @@ class HttpDestination:
 
     def _answered(self, status: int, words: str) -> str:
         """The beginning of a sentence about an answer with these words."""
-        quoted = f" ({words})" if words else ""
-        return f"The event store at {self._address} answered {status}{quoted}"
+        return f"{self._exchange.subject} answered {status}" + (f" ({words})" if words else "")
 
     def limits(self) -> DestinationLimits | None:
         """Ask a 1.2 endpoint for its configuration ("Configuration Information").
@@ -227,7 +220,7 @@ class HttpDestination:
         Raises:
             DeliveryError: it refused the key, redirected, failed, or did not answer.
         """
-        response = self._exchange("GET")
+        response = self._request("GET")
         if isinstance(response, Answer):
             raise response.error()
         if response.status in _WITHOUT_CONFIGURATION:
@@ -236,250 +229,114 @@ class HttpDestination:
             return _limits(response.body)
         raise self._refusal(response).error()
 
-    def _exchange(self, method: str, body: bytes | None = None) -> _Response | Answer:
-        """The response to a request, or the answer that stands for none."""
-        headers = {"Accept": "application/json"}
+    def _request(self, method: str, body: bytes | None = None) -> Response | Answer:
+        """The response to a request, or the answer that stands for none.
+
+        After a 401 the request is sent again if there is another credential than the one that was
+        refused; once, whatever the second answer is.
+        """
+        headers = self._headers | {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if body is not None and self._compressed:
             headers["Content-Encoding"] = "gzip"
             body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
-        limit = self._connect_timeout + self._timeout
-        with RequestDeadline(limit) as deadline:
-            answer = self._answer(method, body, headers)
-        # A socket that we shut ends a header or a body early, and what was read looks complete.
-        return self._too_slow(limit) if deadline.passed else answer
-
-    def _answer(
-        self, method: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> _Response | Answer:
-        try:
-            with self._session().request(
-                method,
-                self._url,
-                data=body,
-                headers=headers,
-                timeout=(self._connect_timeout, self._timeout),
-                allow_redirects=False,
-                stream=True,
-                verify=self._verify,
-            ) as response:
-                return _Response(
-                    response.status_code,
-                    _read(response),
-                    _retry_after(response.headers),
-                    response.headers.get("Content-Type", ""),
-                )
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            return self._no_response(error)
-
-    def _too_slow(self, limit: float) -> Answer:
-        return Answer(
-            Meaning.RETRY_LATER,
-            sentence=Sentence(
-                f"The event store at {self._address} did not complete its answer within "
-                f"{limit:g} seconds, connecting included (",
-                _TIMEOUT,
-                ").",
-            ),
+        authorization = self._credential.authorization()
+        response = self._authorized(method, headers, body, authorization)
+        if not isinstance(authorization, str) or response.status != _UNAUTHORIZED:
+            return response
+        other = self._credential.authorization(refused=authorization)
+        return (
+            response if other == authorization else self._authorized(method, headers, body, other)
         )
 
-    def _session(self) -> requests.Session:
-        """The session of this thread: they are not made to be shared."""
-        session: requests.Session | None = getattr(self._of_thread, "session", None)
-        if session is None:
-            session = WatchedSession()
-            # A session without auth would take it from .netrc or from the URL, over our header.
-            session.auth = self._authorize
-            self._of_thread.session = session
-            self._sessions.append(session)
-        return session
+    def _authorized(
+        self,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        authorization: str | Answer | None,
+    ) -> Response | Answer:
+        if isinstance(authorization, Answer):
+            return authorization
+        own = {} if authorization is None else {"Authorization": authorization}
+        return self._exchange.request(method, {**headers, **own}, body)
 
-    def _no_response(self, error: Exception) -> Answer:
-        """The answer that stands for no response; nothing of the client's own text is kept."""
-        where = f"The event store at {self._address}"
-        if isinstance(error, requests.exceptions.SSLError):
-            return Answer(
-                Meaning.REFUSED,
-                sentence=Sentence(
-                    f"{where} has no TLS certificate that this machine trusts: check ",
-                    _URL,
-                    ", or name its authority's certificate in ",
-                    _CA_FILE,
-                    ".",
-                ),
-            )
-        if isinstance(error, requests.exceptions.ProxyError):
-            reason = Sentence("cannot be reached through the proxy of HTTP_PROXY or HTTPS_PROXY.")
-        elif isinstance(error, requests.exceptions.ReadTimeout):
-            reason = Sentence(f"did not answer within {self._timeout:g} seconds (", _TIMEOUT, ").")
-        elif system_reason := _system_reason(error):
-            reason = Sentence(
-                f"cannot be reached ({system_reason}): check ",
-                _URL,
-                ", and that the event store is running.",
-            )
-        else:
-            reason = Sentence(
-                "closed the connection without an answer: check ", _URL, " if this persists."
-            )
-        return Answer(Meaning.RETRY_LATER, sentence=Sentence(where, " ", reason))
-
-    def _refusal(self, response: _Response, sent: bytes = b"{}") -> Answer:
+    def _refusal(self, response: Response, sent: bytes = b"{}") -> Answer:
         status = response.status
         words = self._words(response.body, sent) if status not in _ABOUT_THE_KEY else ""
         return Answer(
             _meaning(status),
             status=status,
             words=words,
-            sentence=Sentence(f"{self._answered(status, words)}: ", _remedy(status), "."),
+            sentence=Sentence(f"{self._answered(status, words)}: ", self._remedy(status), "."),
             retry_after=response.retry_after,
         )
 
     def _words(self, body: bytes, sent: bytes) -> str:
         """What is kept of an answer's text; see ``store_words``."""
+        secrets = _spellings((*self._secrets, *self._credential.secrets()))
         text = body.decode("utf-8", "replace")
-        if len(body) == _MAX_BODY:
+        if len(body) == MAX_BODY:
             # The end may be a part of a secret, which would not be recognised.
-            text = text[: -max(map(len, self._secrets), default=0) or None]
-        for secret in self._secrets:
+            text = text[: -max(map(len, secrets), default=0) or None]
+        for secret in secrets:
             text = text.replace(secret, HIDDEN)
-        if repeats_secret(text, self._secrets):
+        if repeats_secret(text, secrets):
             return ""
         return shortened(without_quotes(plain_words(text), sent))
 
+    def _remedy(self, status: int) -> Sentence:
+        if 300 <= status < 400:
+            return Sentence("it redirects, so set ", _URL, " to the address it redirects to")
+        if _meaning(status) is Meaning.RETRY_LATER:
+            return Sentence("it could not accept the envelope now, try again later")
+        if status == _UNAUTHORIZED:
+            return Sentence("check ", self._credential.settings)
+        if status in _ABOUT_THE_KEY:
+            return Sentence("check ", self._credential.settings, " and what it allows")
+        return Sentence(*_REMEDIES.get(status, ("it refused the envelope",)))
 
-def _display_name(url: str) -> str:
-    try:
-        requests.Request("POST", url).prepare()
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except (requests.RequestException, ValueError):
-        host = None
-    if not host or parts.scheme not in _DEFAULT_PORTS:
-        raise ConfigurationError(
-            Sentence(
-                _URL, " must be an http or https URL such as https://store.example.org/caliper."
+
+def _further_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ConfigurationError(
+                Sentence(_HEADERS, " is wrong: it has a name that no HTTP header can have.")
             )
-        )
-    netloc = f"[{host}]" if ":" in host else host
-    if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
-        netloc = f"{netloc}:{port}"
-    return f"{parts.scheme}://{netloc}{parts.path}"
+        if name.lower() in _OWN_HEADERS:
+            raise ConfigurationError(
+                Sentence(_HEADERS, f" is wrong: {name} is not a further header.")
+            )
+        if not _HEADER_VALUE.fullmatch(value):
+            raise ConfigurationError(
+                Sentence(_HEADERS, f" is wrong: no HTTP header can have the value that {name} has.")
+            )
+    return dict(headers)
 
 
-def _authorization(
-    key: str, scheme: str
-) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
-    value = key if scheme.lower() == "none" else f"{scheme} {key}"
-    if key and not _HEADER_VALUE.fullmatch(value):
-        raise ConfigurationError(
-            Sentence(_API_KEY, " holds a character that cannot be sent in an HTTP header.")
-        )
-
-    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if key:
-            request.headers["Authorization"] = value
-        return request
-
-    return authorize
-
-
-def _secrets(url: str, key: str) -> tuple[str, ...]:
+def _spellings(secrets: Collection[str]) -> tuple[str, ...]:
     """All forms in which an event store could repeat a secret, the longest first."""
-    parts = urlsplit(url)
-    plain = [key, parts.query, *(value for _, value in parse_qsl(parts.query))]
     forms = {
         form
-        for secret in plain
-        if len(secret) >= _SHORTEST_SECRET or (secret and secret == key)
+        for secret in secrets
+        if secret
         for form in (secret, quote(secret, safe=""), html.escape(secret))
     }
     return tuple(sorted(forms, key=len, reverse=True))
 
 
-def _certificates(ca_file: str | None) -> str | None:
-    if ca_file is None:
-        return None
-    try:
-        ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError):
-        raise ConfigurationError(
-            Sentence(_CA_FILE, f" is wrong: {ca_file} is not a readable file of PEM certificates.")
-        ) from None
-    return ca_file
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds of ``Retry-After``; a date counts from the time of the event store's own clock."""
-    value = headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value)
-    with suppress(ValueError, TypeError):
-        moment = _aware(parsedate_to_datetime(value))
-        now = datetime.now(UTC)
-        with suppress(ValueError, TypeError):
-            now = _aware(parsedate_to_datetime(headers.get("Date", "")))
-        return max(0.0, (moment - now).total_seconds())
-    return None
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _read(response: requests.Response) -> bytes:
-    """The body up to a limit of size. The status counts even when the store breaks it off."""
-    body = bytearray()
-    try:
-        while len(body) < _MAX_BODY:
-            chunk = response.raw.read1(_MAX_BODY - len(body), decode_content=True)
-            if not chunk:
-                break
-            body += chunk
-    except (urllib3.exceptions.HTTPError, OSError):
-        response.close()
-    return bytes(body)
-
-
-def _system_reason(error: BaseException) -> str | None:
-    """The operating system's words for a connection that could not be made, if it was that."""
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return "no connection in time"
-    seen: list[BaseException] = [error]
-    for cause in seen:
-        if isinstance(cause, urllib3.exceptions.NameResolutionError):
-            return "its name cannot be resolved"
-        if isinstance(cause, ConnectionResetError | BrokenPipeError):
-            return None
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        parts = (cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args)
-        seen += [part for part in parts if isinstance(part, BaseException) and part not in seen]
-    return None
-
-
 def _meaning(status: int) -> Meaning:
     """What any status but a 2xx means."""
-    if status >= 500 or status in _TRANSIENT:
+    if is_transient(status):
         return Meaning.RETRY_LATER
     if status in _CONTENT:
         return Meaning.REJECTED
     return Meaning.TOO_LARGE if status == _TOO_LARGE else Meaning.REFUSED
 
 
-def _remedy(status: int) -> Sentence:
-    if 300 <= status < 400:
-        return Sentence("it redirects, so set ", _URL, " to the address it redirects to")
-    if _meaning(status) is Meaning.RETRY_LATER:
-        return Sentence("it could not accept the envelope now, try again later")
-    return Sentence(*_REMEDIES.get(status, ("it refused the envelope",)))
-
-
 _REMEDIES: Mapping[int, tuple[str, ...]] = {
     400: ("it found the envelope malformed",),
-    401: ("check ", _API_KEY),
-    403: ("check ", _API_KEY, " and what it allows"),
     404: ("check ", _URL),
     405: ("it accepts no envelopes there, check ", _URL),
     407: ("check the proxy that HTTP_PROXY or HTTPS_PROXY names",),

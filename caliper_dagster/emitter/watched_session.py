@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from functools import cache
 from typing import Any
 
 import requests
@@ -22,7 +23,7 @@ def _watch(connection: socket.socket | None) -> None:
         deadline.watch(connection)
 
 
-class _HttpConnection(urllib3.connection.HTTPConnection):
+class _WatchedConnection(urllib3.connection.HTTPConnection):
     def _new_conn(self) -> socket.socket:
         # Before the handshakes with a proxy and of TLS, which are part of the request's time.
         made = super()._new_conn()
@@ -34,36 +35,29 @@ class _HttpConnection(urllib3.connection.HTTPConnection):
         super().request(*args, **options)
 
 
-class _HttpsConnection(urllib3.connection.HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        made = super()._new_conn()
-        _watch(made)
-        return made
-
-    def request(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - urllib3's signature
-        _watch(self.sock)
-        super().request(*args, **options)
-
-
-class _HttpPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _HttpConnection
+@cache
+def _watched(pool: type[Any]) -> type[Any]:
+    """The class of pools with watched connections: of HTTP, of HTTPS, or of either over SOCKS."""
+    of_pool = pool.ConnectionCls
+    if issubclass(of_pool, _WatchedConnection):
+        return pool
+    connection = type(f"Watched{of_pool.__name__}", (_WatchedConnection, of_pool), {})
+    return type(f"Watched{pool.__name__}", (pool,), {"ConnectionCls": connection})
 
 
-class _HttpsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _HttpsConnection
-
-
-_POOLS = {"http": _HttpPool, "https": _HttpsPool}
+def _watch_pools(manager: urllib3.PoolManager) -> None:
+    pools = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {scheme: _watched(pool) for scheme, pool in pools.items()}
 
 
 class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - as above
         super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
+        _watch_pools(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> urllib3.ProxyManager:  # noqa: ANN401
         manager: urllib3.ProxyManager = super().proxy_manager_for(*args, **options)
-        manager.pool_classes_by_scheme = _POOLS
+        _watch_pools(manager)
         return manager
 
 

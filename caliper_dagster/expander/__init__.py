@@ -7,7 +7,8 @@ Plain functions on Arrow tables. This part knows Moodle, not Caliper. Reading or
 2. ``log``: the log itself, hour by hour.
 3. ``expand``: what is joined to each log row. ``log_rows`` holds the rows meanwhile,
    ``record_columns`` the columns that it fills, ``event_data`` decodes the column ``other``.
-4. ``incremental``: rows that were expanded before stay as they are.
+4. ``incremental``: rows that were expanded before stay as they are. ``earlier_parts``: an hour of
+   many rows is expanded in parts, with the same result.
 5. ``lookups``: people and roles, courses and activities, sessions, and what only the log still
    tells (``log_lifecycle``, ``membership_history``).
 6. ``objects``: what each row was done to. ``objects.loader`` defines the types and
@@ -16,27 +17,35 @@ Plain functions on Arrow tables. This part knows Moodle, not Caliper. Reading or
 """
 
 from caliper_dagster.expander.connection import MoodleDatabase
+from caliper_dagster.expander.earlier_parts import EarlierParts
 from caliper_dagster.expander.expand import expand
 from caliper_dagster.expander.incremental import expand_new
 from caliper_dagster.expander.log import (
     IdStats,
+    LogPart,
     count_rows,
     id_before,
     id_stats_above,
+    id_sum,
     ids_above,
     read_log,
+    read_log_in_parts,
 )
 from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
 
 __all__ = [
+    "EarlierParts",
     "IdStats",
     "LogLifecycle",
+    "LogPart",
     "MoodleDatabase",
     "count_rows",
     "expand",
     "expand_new",
     "id_before",
     "id_stats_above",
+    "id_sum",
     "ids_above",
     "read_log",
+    "read_log_in_parts",
 ]

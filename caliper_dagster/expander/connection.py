@@ -1,17 +1,20 @@
 """The connection to Moodle's database: read-only, one snapshot, queries by whole sets of keys.
 
 The lookups decide what is read. This module writes nothing and does not know what a table means.
-Tables and columns that a Moodle version lacks read as empty.
+Tables and columns that a Moodle version lacks read as empty. So do those that the account may not
+read: ``required_tables`` tells the two apart.
 """
 
 from __future__ import annotations
 
 import codecs
+import socket
 import sqlite3
+import ssl
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,13 +24,18 @@ import psycopg2.extensions
 import pyarrow as pa
 import pymysql
 import sqlalchemy as sa
+from pymysql.constants import CR
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.sql.elements import TextClause
 
+from caliper_dagster.core import postgres_deadlines
 from caliper_dagster.core.database_url import require_encoded_account
+from caliper_dagster.core.deadlines import Deadline
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, SourceError
+from caliper_dagster.core.postgres_deadlines import CONNECT_SECONDS, NoAnswer
 from caliper_dagster.expander import bulk_read
+from caliper_dagster.expander.snapshot import CONNECT_ARGUMENTS, begin_snapshots, limited
 
 Record = dict[str, Any]
 
@@ -48,39 +56,103 @@ _PREFIX = SettingName("MOODLE_DB_PREFIX")
 _TIMEOUT = SettingName("MOODLE_DB_TIMEOUT")
 _UNKNOWN_OPTION = Sentence(_URL, ": the driver does not know an option after the ? of the URL.")
 _LENIENT = "caliper_dagster_utf8"
-_READ_TIMEOUT_MARGIN = 5
+_REPORT_SECONDS = 5
 """Seconds that the database has, after a statement timed out, to report it."""
+_SILENT = Sentence(
+    "Moodle's database did not answer in time (",
+    _TIMEOUT,
+    "): it, or a proxy or pooler before it, accepts connections and says nothing.",
+)
 _TIMEOUT_MESSAGES = ("max_statement_time", "execution time", "statement timeout")
+_REFUSALS = (
+    "access denied", "authentication failed", "no password", "role \"",
+)  # fmt: skip
+_TLS_PROBLEMS = {
+    # MySQL and MariaDB; PostgreSQL in pg_hba.conf.
+    "insecure transport": "requires TLS: name the file of its certificate authority (PEM) as ",
+    "no encryption": "requires TLS: name the file of its certificate authority (PEM) as ",
+    "ssl off": "requires TLS: name the file of its certificate authority (PEM) as ",
+    "ssl is required": "offers no TLS, which the URL asks for: leave out ",
+    "support ssl": "offers no TLS, which the URL asks for: leave out ",
+    "root certificate file": "cannot be checked: name a file that exists as ",
+    "certificate": "has no TLS certificate that is trusted: name the file of its certificate "
+    "authority (PEM) as ",
+    "ssl": "does not agree on TLS: check ",
+}
+"""By words of a driver's message, most special first; what follows are the options of the URL."""
+_STATEMENT_PROBLEMS = {
+    "no space left": "its disk is full",
+    "disk full": "its disk is full",
+    "errno: 28": "its disk is full",
+    "administrator command": "the connection was ended by an administrator, or by a restart",
+    "connection was killed": "the connection was ended by an administrator",
+    "shutdown in progress": "it is being shut down",
+    "conflict with recovery": "the replica ended the query, because it conflicts with the "
+    "primary's changes (max_standby_streaming_delay)",
+    "lost connection": "the connection was lost, or ended by the server or a proxy",
+    "gone away": "the connection was lost, or ended by the server or a proxy",
+    "closed the connection": "the connection was lost, or ended by the server or a proxy",
+    "connection has been closed": "the connection was lost, or ended by the server or a proxy",
+    "connection reset": "the connection was lost, or ended by the server or a proxy",
+}
+"""By words of a driver's message, most special first."""
 _SUPPORTED = {"mysql+pymysql", "postgresql+psycopg2", "sqlite"}
 
 _CATALOGUE = {
     "mysql": "SELECT table_name, column_name FROM information_schema.columns "
-    "WHERE table_schema = DATABASE()",
-    "postgresql": "SELECT table_name, column_name FROM information_schema.columns "
-    "WHERE table_schema = current_schema()",
+    "WHERE table_schema = DATABASE() AND FIND_IN_SET('select', privileges)",
+    # Of tables with one name, the one in the first schema of search_path is visible.
+    "postgresql": "SELECT c.relname, a.attname FROM pg_catalog.pg_class c "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid "
+    "WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') "
+    "AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped "
+    "AND pg_catalog.pg_table_is_visible(c.oid) "
+    "AND pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT')",
     "sqlite": "SELECT m.name, p.name FROM sqlite_master m, pragma_table_info(m.name) p "
     "WHERE m.type IN ('table', 'view')",
 }
+"""The columns that the account may read."""
+
+_SCHEMAS = """
+SELECT c.relname, min(n.nspname) FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
+AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+GROUP BY c.relname
+"""
+"""The schema of each table of PostgreSQL, also of those that the account may not read."""
+_DENIED = {1142, 1143, "42501"}
+"""Codes of errors about a missing right: of MySQL for a table and a column, of PostgreSQL."""
+_NO_SUCH_TABLE = 1146
+_NO_RIGHT_TO_DATABASE = 1044
 
 
 class MoodleDatabase:
     """One read-only connection to a Moodle database, inside one snapshot.
 
     Every statement sees the database as it was at the first one (MariaDB, MySQL and PostgreSQL:
-    REPEATABLE READ, READ ONLY; SQLite: opened with ``mode=ro``). Use it as a context manager.
+    REPEATABLE READ, READ ONLY; SQLite: opened with ``mode=ro``). Nothing is set for longer than
+    that, so a connection that a pooler shares is left as it was. Use it as a context manager.
 
     Attributes:
+        prefix: table prefix.
+        without: tables that the database leaves out on purpose, without prefix.
         statements: number of statements sent so far.
     """
 
-    def __init__(self, engine: Engine, connection: Connection, prefix: str) -> None:
+    def __init__(self, engine: Engine, connection: Connection, prefix: str, timeout: int) -> None:
         self._engine = engine
         self._connection = connection
-        self._prefix = prefix
+        self.prefix = prefix
+        self.without: frozenset[str] = frozenset()
+        self._timeout = timeout
         self.statements = 0
 
     @classmethod
-    def open(cls, url: str, prefix: str = "mdl_", timeout: int = 300) -> Self:
+    def open(
+        cls, url: str, prefix: str = "mdl_", timeout: int = 300, without: Iterable[str] = ()
+    ) -> Self:
         """Connect.
 
         Args:
@@ -88,6 +160,7 @@ class MoodleDatabase:
                 package uses.
             prefix: table prefix (``$CFG->prefix``).
             timeout: seconds after which the database cancels a statement (not on SQLite).
+            without: tables that the database leaves out on purpose, with prefix or without.
 
         Raises:
             ConfigurationError: no database answers, it rejects the account, or it contains no
@@ -99,12 +172,19 @@ class MoodleDatabase:
             connection = engine.connect()
         except DBAPIError as error:
             engine.dispose()
+            if _is_silence(error.orig):
+                raise ConfigurationError(_silent_address(parsed)) from None
             raise ConfigurationError(_connection_failure(parsed, error)) from None
+        except OSError as error:
+            # PyMySQL reads the files of TLS options before it connects.
+            engine.dispose()
+            raise ConfigurationError(_unreadable_certificate(error)) from None
         except (TypeError, ValueError, LookupError, AttributeError):
             # PyMySQL raises these for options that it does not know.
             engine.dispose()
             raise ConfigurationError(_UNKNOWN_OPTION) from None
-        database = cls(engine, connection, prefix)
+        database = cls(engine, connection, prefix, timeout)
+        database.without = frozenset(table.removeprefix(prefix) for table in without)
         try:
             has_log = database.has_table("logstore_standard_log")
         except SourceError:
@@ -136,7 +216,7 @@ class MoodleDatabase:
         self.close()
 
     def __repr__(self) -> str:
-        return f"MoodleDatabase({self.dialect}, prefix={self._prefix!r})"
+        return f"MoodleDatabase({self.dialect}, prefix={self.prefix!r})"
 
     def close(self) -> None:
         """End the snapshot and the connection."""
@@ -154,21 +234,77 @@ class MoodleDatabase:
     def _catalogue(self) -> dict[str, frozenset[str]]:
         tables: dict[str, set[str]] = {}
         for table, column in self.execute(sa.text(_CATALOGUE[self.dialect])):
-            if table.startswith(self._prefix):
-                tables.setdefault(table.removeprefix(self._prefix), set()).add(column)
+            if table.startswith(self.prefix):
+                tables.setdefault(table.removeprefix(self.prefix), set()).add(column)
         return {table: frozenset(columns) for table, columns in tables.items()}
 
     def has_table(self, table: str) -> bool:
-        """Whether this Moodle has the table (its name without prefix)."""
+        """Whether this account may read such a table (its name without prefix)."""
         return table in self._catalogue
 
     def columns(self, table: str) -> frozenset[str]:
-        """The columns of the table in this Moodle; empty when the table is absent."""
+        """The columns of the table that this account may read; empty without the table."""
         return self._catalogue.get(table, frozenset())
+
+    def absent(self, tables: Iterable[str]) -> frozenset[str]:
+        """Those of some tables that cannot be read that are certainly not in the database.
+
+        MySQL and MariaDB tell this only to an account that has rights on the whole database. From
+        another one they hide whether a table exists.
+        """
+        if self.dialect == "mysql":
+            return frozenset(table for table in tables if self._is_no_table(table))
+        if self.dialect == "postgresql":
+            return frozenset(tables) - self._schemas().keys()
+        return frozenset(tables)
+
+    def _is_no_table(self, table: str) -> bool:
+        self.statements += 1
+        with self._answer():
+            try:
+                self._connection.execute(sa.text(f"SELECT 1 FROM {self.quoted(table)} WHERE 1 = 0"))
+            except DBAPIError as error:
+                if _code(error.orig) not in {_NO_SUCH_TABLE, *_DENIED}:
+                    raise
+                return _code(error.orig) == _NO_SUCH_TABLE
+        return False
+
+    def _schemas(self) -> dict[str, str]:
+        return {
+            table.removeprefix(self.prefix): schema
+            for table, schema in self.execute(sa.text(_SCHEMAS))
+            if table.startswith(self.prefix)
+        }
+
+    def grants(self, tables: Sequence[str], most: int = 20) -> list[str]:
+        """The statements that let this account read the tables, for an administrator to run.
+
+        Args:
+            tables: names without prefix.
+            most: with more tables than that, one statement that lets it read all tables.
+        """
+        quote = self._engine.dialect.identifier_preparer.quote_identifier
+        if self.dialect == "mysql":
+            ((account, name),) = self.execute(sa.text("SELECT CURRENT_USER(), DATABASE()"))
+            user, _, host = account.rpartition("@")
+            names = [quote(self.prefix + table) for table in tables]
+            chosen = names if len(names) <= most else ["*"]
+            return [f"GRANT SELECT ON {quote(name)}.{it} TO '{user}'@'{host}';" for it in chosen]
+        ((account,),) = self.execute(sa.text("SELECT current_user"))
+        by_schema: dict[str, list[str]] = {}
+        for table, schema in self._schemas().items():
+            if table in tables:
+                by_schema.setdefault(schema, []).append(f"{schema}.{self.quoted(table)}")
+        statements = []
+        for schema, names in sorted(by_schema.items()):
+            chosen = names if len(names) <= most else [f"ALL TABLES IN SCHEMA {schema}"]
+            statements.append(f"GRANT USAGE ON SCHEMA {schema} TO {quote(account)};")
+            statements.append(f"GRANT SELECT ON {', '.join(sorted(chosen))} TO {quote(account)};")
+        return statements
 
     def quoted(self, table: str) -> str:
         """The table's name with prefix, quoted for the dialect."""
-        return self._quote(self._prefix + table)
+        return self._quote(self.prefix + table)
 
     def execute(self, statement: TextClause, **values: object) -> Sequence[Sequence[Any]]:
         """Run one statement and return all its rows.
@@ -177,12 +313,29 @@ class MoodleDatabase:
             SourceError: the database did not answer the statement.
         """
         self.statements += 1
-        try:
-            return self._connection.execute(statement, values).fetchall()
-        except UnicodeDecodeError:  # only PostgreSQL's driver has no lenient encoding
-            return self._decoded_leniently(statement.bindparams(**values))
-        except DBAPIError as error:
-            raise SourceError(_statement_failure(error.orig)) from None
+        with self._answer():
+            try:
+                return self._connection.execute(statement, values).fetchall()
+            except UnicodeDecodeError:  # only PostgreSQL's driver has no lenient encoding
+                return self._decoded_leniently(statement.bindparams(**values))
+
+    @contextmanager
+    def _answer(self) -> Iterator[None]:
+        """Inside it the database answers a statement in time, or that is our error.
+
+        Raises:
+            SourceError: it did not.
+        """
+        with Deadline(self._timeout + _REPORT_SECONDS) as deadline:
+            if self.dialect == "mysql":  # PostgreSQL's connection has deadlines of its own.
+                deadline.watch_later(partial(_socket_of, self._driver))
+            try:
+                yield
+            except (DBAPIError, pymysql.Error, psycopg2.Error) as error:
+                if deadline.passed:
+                    raise SourceError(_SILENT) from None
+                cause = error.orig if isinstance(error, DBAPIError) else error
+                raise SourceError(_statement_failure(cause)) from None
 
     def _decoded_leniently(self, statement: TextClause) -> list[list[Any]]:
         options = {"literal_binds": True}
@@ -216,23 +369,21 @@ class MoodleDatabase:
         """
         self.statements += 1
         try:
-            if fast and self.dialect == "mysql":
-                return bulk_read.read_mysql(self._driver, schema, from_clause, low_cardinality)
-            if fast and self.dialect == "postgresql":
-                return bulk_read.read_postgres(self._driver, schema, from_clause)
+            with self._answer():
+                if fast and self.dialect == "mysql":
+                    return bulk_read.read_mysql(
+                        self._driver, schema, from_clause, low_cardinality, self._limited
+                    )
+                if fast and self.dialect == "postgresql":
+                    return bulk_read.read_postgres(self._driver, schema, from_clause)
         except bulk_read.UnsupportedResult:
             self.statements += 1
-        except (pymysql.Error, psycopg2.Error) as error:
-            raise SourceError(_statement_failure(error)) from None
         statement = sa.text(f"SELECT {', '.join(schema.names)} {from_clause}")
         streaming = self._connection.execution_options(stream_results=True)
         tables = [schema.empty_table()]
-        try:
-            with streaming.execute(statement) as result:
-                while rows := result.fetchmany(ROWS_PER_FETCH):
-                    tables.append(bulk_read.from_rows(schema, rows))
-        except DBAPIError as error:
-            raise SourceError(_statement_failure(error.orig)) from None
+        with self._answer(), streaming.execute(statement) as result:
+            while rows := result.fetchmany(ROWS_PER_FETCH):
+                tables.append(bulk_read.from_rows(schema, rows))
         return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
     def records(
@@ -341,13 +492,12 @@ class MoodleDatabase:
                 options = {"literal_binds": True}
                 sql = str(statement.compile(self._engine, compile_kwargs=options))
             self.statements += 1
-            try:
-                return bulk_read.read_mysql_rows(self._driver, sql)
-            except bulk_read.UnsupportedResult:
-                pass
-            except pymysql.Error as error:
-                raise SourceError(_statement_failure(error)) from None
+            with suppress(bulk_read.UnsupportedResult), self._answer():
+                return bulk_read.read_mysql_rows(self._driver, self._limited(sql))
         return [tuple(map(_plain, row)) for row in self.execute(statement)]
+
+    def _limited(self, statement: str) -> str:
+        return limited(self._engine, statement, self._timeout)
 
     @property
     def _driver(self) -> Any:  # noqa: ANN401 - what each driver calls a connection
@@ -407,48 +557,44 @@ def _parse(url: str) -> URL:
 def _engine(url: URL, timeout: int) -> Engine:
     if url.drivername == "sqlite":
         return _sqlite_engine(url)
-    options: dict[str, Any] = {"connect_args": {"connect_timeout": 10}}
-    if url.drivername.startswith("mysql"):
-        # Without it, PyMySQL waits forever when a server accepts the connection and sends nothing.
-        options["connect_args"]["read_timeout"] = timeout + _READ_TIMEOUT_MARGIN
-        commands = [
-            "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-            "SET SESSION TRANSACTION READ ONLY",
-        ]
+    dialect = url.get_backend_name()
+    limit = timeout + _REPORT_SECONDS
+    if dialect == "mysql":
+        # What is read by one call; `_answer` limits all of it.
+        limits = {"connect_timeout": min(CONNECT_SECONDS, timeout), "read_timeout": limit}
     else:
-        commands = [
-            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
-            f"SET SESSION statement_timeout = {timeout * 1000}",
-        ]
+        limits = postgres_deadlines.connect_arguments(limit)
+    arguments = CONNECT_ARGUMENTS[dialect] | limits
     try:
-        engine = sa.create_engine(url, poolclass=sa.pool.NullPool, **options)
+        engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=arguments)
     except (ImportError, NoSuchModuleError):
         raise ConfigurationError(Sentence(_URL, f" needs the driver {url.drivername}.")) from None
-
-    @sa.event.listens_for(engine, "connect")
-    def _make_read_only(connection: Any, _record: object) -> None:  # noqa: ANN401 - any DB-API
-        if url.drivername.startswith("mysql"):
-            if connection.encoding == "utf8":  # the URL may ask for another character set
-                connection.encoding = _LENIENT
-        else:
-            # A server that stores bytes without an encoding must not check what it sends.
-            encoding = connection.info.parameter_status("server_encoding")
-            connection.set_client_encoding("SQL_ASCII" if encoding == "SQL_ASCII" else "UTF8")
-        with connection.cursor() as cursor:
-            for command in commands:
-                cursor.execute(command)
-            if url.drivername.startswith("mysql"):
-                cursor.execute("SELECT VERSION()")
-                mariadb = "mariadb" in str(cursor.fetchone()[0]).lower()
-                name, value = (
-                    ("max_statement_time", timeout)
-                    if mariadb
-                    else ("max_execution_time", timeout * 1000)
-                )
-                cursor.execute(f"SET SESSION {name} = {value}")
-        connection.commit()
-
+    begin_snapshots(engine, timeout)
+    if dialect == "mysql":
+        sa.event.listen(engine, "do_connect", _connect_mysql)
     return engine
+
+
+def _connect_mysql(
+    _dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]
+) -> pymysql.Connection:
+    """A connection of PyMySQL, all of whose opening has the time of its ``connect_timeout``.
+
+    Otherwise a server that accepts it and says nothing has as long as a statement.
+    """
+    connection = pymysql.Connection(*arguments, **options, defer_connect=True)
+    with Deadline(options["connect_timeout"]) as deadline:
+        deadline.watch_later(partial(_socket_of, connection))
+        connection.connect()
+    if connection.encoding == "utf8":  # the URL may ask for another character set
+        connection.encoding = _LENIENT
+    return connection
+
+
+def _socket_of(connection: pymysql.Connection) -> socket.socket | None:
+    """The socket of a connection, also of one that is being opened; None without one."""
+    found: socket.socket | None = getattr(connection, "_sock", None)
+    return found
 
 
 def _sqlite_engine(url: URL) -> Engine:
@@ -484,24 +630,80 @@ codecs.register(_lenient_codec)
 
 
 def _connection_failure(url: URL, error: DBAPIError) -> str:
-    reason = str(error.orig).lower()
-    if "access denied" in reason or "authentication failed" in reason or "no password" in reason:
-        place = _address(url)
+    reason, place = str(error.orig).lower(), _address(url)
+    if _code(error.orig) == _NO_RIGHT_TO_DATABASE:
+        return Sentence(
+            _URL, f": there is no database {url.database} at {place} that this account may read."
+        )
+    if any(words in reason for words in _REFUSALS):
         return Sentence(_URL, f": the database at {place} refuses this user and password.")
-    if "unknown database" in reason or "does not exist" in reason:
-        return Sentence(_URL, f": there is no database {url.database} at {_address(url)}.")
+    if "unknown database" in reason or 'database "' in reason:
+        return Sentence(_URL, f": there is no database {url.database} at {place}.")
     if "invalid connection option" in reason:
         return _UNKNOWN_OPTION
-    return Sentence(_URL, f": no database answers at {_address(url)}.")
+    for words, problem in _TLS_PROBLEMS.items():
+        if words in reason:
+            return Sentence(_URL, f": the database at {place} {problem}{_tls_options(url)}.")
+    return Sentence(_URL, f": no database answers at {place}.")
+
+
+def _unreadable_certificate(error: OSError) -> str:
+    reason = "" if isinstance(error, ssl.SSLError) else error.strerror
+    return Sentence(
+        _URL,
+        ": a file that is named after the ? of the URL (ssl_ca, ssl_cert, ssl_key) cannot be used: "
+        f"{reason or 'it holds no certificate or key in the form PEM'}.",
+    )
+
+
+def _tls_options(url: URL) -> str:
+    """How the URL asks for TLS and names the certificate to trust."""
+    if url.get_backend_name() == "mysql":
+        return "ssl_ca=FILE after the ? of the URL"
+    return "sslmode=verify-full&sslrootcert=FILE after the ? of the URL"
+
+
+def _is_silence(error: BaseException | None) -> bool:
+    """Whether the database accepted the connection, but did not answer in time."""
+    if isinstance(error, pymysql.err.OperationalError):
+        return error.args[0] == CR.CR_SERVER_LOST and "timed out" in str(error)
+    return isinstance(error, NoAnswer)
+
+
+def _silent_address(url: URL) -> str:
+    return Sentence(
+        _URL,
+        f": the database at {_address(url)} accepts connections and does not answer in time (",
+        _TIMEOUT,
+        ").",
+    )
 
 
 def _address(url: URL) -> str:
     return f"{url.host}:{url.port}" if url.port else str(url.host or url.database or "localhost")
 
 
+def _code(error: BaseException | None) -> object:
+    """The code of a driver's error: MySQL's number or PostgreSQL's SQLSTATE; None without one."""
+    if isinstance(error, psycopg2.Error):
+        return error.pgcode
+    return error.args[0] if error is not None and error.args else None
+
+
 def _statement_failure(error: BaseException | None) -> str:
     """The message for a failed statement, without its keys and values."""
+    if _is_silence(error):
+        return _SILENT
+    if _code(error) in _DENIED:
+        return Sentence(
+            _URL,
+            ": this account may not read a table of Moodle's database; `caliper-dagster doctor` "
+            "names the tables and prints the GRANT.",
+        )
     reason = str(error).lower()
     if any(words in reason for words in _TIMEOUT_MESSAGES):
         return Sentence(_TIMEOUT, ": Moodle's database cancelled a statement that took too long.")
+    for words, problem in _STATEMENT_PROBLEMS.items():
+        if words in reason:
+            return f"Moodle's database did not answer a query: {problem}."
     return f"Moodle's database did not answer a query ({type(error).__name__})."

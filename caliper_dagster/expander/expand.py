@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.core.gc_tuning import gc_paused
-from caliper_dagster.expander import objects, unreadable
+from caliper_dagster.expander import objects, required_tables, unreadable
 from caliper_dagster.expander.connection import MoodleDatabase
+from caliper_dagster.expander.earlier_parts import EarlierParts
 from caliper_dagster.expander.event_data import decode_column
 from caliper_dagster.expander.log_rows import LogRows
 from caliper_dagster.expander.lookups import (
@@ -44,6 +45,7 @@ def expand(
     lifecycle: LogLifecycle | None = None,
     *,
     already_expanded: pa.Table | None = None,
+    earlier: EarlierParts | None = None,
 ) -> pa.Table:
     """Join to each log row what the database knows about it.
 
@@ -55,23 +57,36 @@ def expand(
             own.
         already_expanded: the other log rows of these hours, which need no expansion; the log-in of
             a row may be one of them.
+        earlier: the parts of the same hour that were expanded before, where it has parts. It learns
+            of the gradings; the caller adds the rest (`EarlierParts.add`).
 
     Returns:
         ``EXPANDED_LOG``: the same rows in the same order. Nothing is joined to the users of an
         anonymous row (rule R1).
+
+    Raises:
+        ConfigurationError: the account cannot read a table that this Moodle must have.
+        SourceError: the database cannot be read.
     """
     if not log.num_rows:
+        if earlier is not None and already_expanded is not None:
+            gradings.note(database, already_expanded, earlier.gradings)
         return EXPANDED_LOG.empty()
+    required_tables.require(database)
     other, undecodable = decode_column(log["other"])
     rows = LogRows.of(log, other)
     rows.add_unresolved("other", np.flatnonzero(undecodable.to_numpy(zero_copy_only=False)))
     site = people.Site.read(database)
     lookup = objects.Lookup(database, site, lifecycle or LogLifecycle(database))
-    found = _sessions(lookup, rows, already_expanded)
+    found = _sessions(lookup, rows, already_expanded, earlier)
     real_users = rows.users["realuser"]
     rows.users["realuser"] = np.where(found.real_users > 0, found.real_users, real_users)
     columns = {"other": other}
-    object_column = partial(_object_column, already_expanded=already_expanded)
+    object_column = partial(
+        _object_column,
+        already_expanded=already_expanded,
+        open_gradings=earlier.gradings if earlier else None,
+    )
     for fill in (_people_columns, _course_column, _module_column, object_column):
         columns.update({name: column.array() for name, column in fill(lookup, rows).items()})
     columns["session"] = found.column().array()
@@ -148,7 +163,10 @@ def _module_column(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordCol
 
 
 def _object_column(
-    lookup: objects.Lookup, rows: LogRows, already_expanded: pa.Table | None
+    lookup: objects.Lookup,
+    rows: LogRows,
+    already_expanded: pa.Table | None,
+    open_gradings: gradings.OpenGradings | None,
 ) -> dict[str, RecordColumn]:
     column = RecordColumn(len(rows.ids))
     for loader, positions in objects.by_loader(rows):
@@ -164,20 +182,27 @@ def _object_column(
     database, lifecycle = lookup.database, lookup.lifecycle
     for position, state in completions.previous_states(database, lifecycle, rows):
         column.add_members(position, {"previousstate": state})
-    for position, earlier in gradings.told_before(database, rows, already_expanded):
+    told_before = gradings.told_before(database, rows, already_expanded, open_gradings)
+    for position, earlier in told_before:
         column.add_members(position, {"samegradingas": earlier})
     return {"object": column}
 
 
 def _sessions(
-    lookup: objects.Lookup, rows: LogRows, already_expanded: pa.Table | None
+    lookup: objects.Lookup,
+    rows: LogRows,
+    already_expanded: pa.Table | None,
+    earlier: EarlierParts | None,
 ) -> sessions.Sessions:
     others = already_expanded if already_expanded is not None else rows.log.slice(0, 0)
+    if earlier is not None:
+        others = pa.concat_tables([earlier.session_changes, others])
     return sessions.Sessions(
         lookup.database,
         lookup.lifecycle,
         _user_actions(lookup.site, rows.log),
         _user_actions(lookup.site, others),
+        earlier.start if earlier else None,
     )
 
 

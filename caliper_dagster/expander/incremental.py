@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.expander.connection import MoodleDatabase
+from caliper_dagster.expander.earlier_parts import EarlierParts
 from caliper_dagster.expander.expand import expand
 from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
 
@@ -27,6 +28,7 @@ def expand_new(
     log: pa.Table,
     existing: pa.Table,
     lifecycle: LogLifecycle | None = None,
+    earlier: EarlierParts | None = None,
 ) -> tuple[pa.Table, pa.Array]:
     """Expand the log rows that are new, and keep the rows that were expanded before.
 
@@ -39,6 +41,7 @@ def expand_new(
         log: see ``expand``.
         existing: ``EXPANDED_LOG`` rows of the same hours, from an earlier expansion.
         lifecycle: see ``expand``.
+        earlier: the earlier parts of the same hour; this part is added to them.
 
     Returns:
         The table that ``expand`` returns, and for each of its rows whether it was expanded now.
@@ -46,10 +49,18 @@ def expand_new(
     positions = _positions(log, existing)
     is_new = positions < 0
     new = pa.array(is_new)
-    if is_new.all():
-        return expand(database, log, lifecycle), new
-    already_expanded = log.filter(pc.invert(new))
-    expanded = expand(database, log.filter(new), lifecycle, already_expanded=already_expanded)
+    already_expanded = None if is_new.all() else log.filter(pc.invert(new))
+    expanded = expand(
+        database,
+        log if already_expanded is None else log.filter(new),
+        lifecycle,
+        already_expanded=already_expanded,
+        earlier=earlier,
+    )
+    if earlier is not None:
+        earlier.add(log)
+    if already_expanded is None:
+        return expanded, new
     positions[is_new] = existing.num_rows + np.arange(expanded.num_rows)
     both = pa.concat_tables([existing, expanded]).unify_dictionaries().combine_chunks()
     return both.take(pa.array(positions)), new

@@ -5,9 +5,10 @@ Its 21 columns are the same in every Moodle from 2.9 on. Rows are returned uncha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,9 @@ from caliper_dagster.expander.connection import MoodleDatabase
 # The start of the row's hour. Integer division differs between dialects; this form does not.
 _HOUR_START = f"(timecreated - timecreated % {SECONDS})"
 
+LAST_ID = 2**63 - 1
+"""The highest id that a database can hold."""
+
 ROWS_PER_STATEMENT = 100_000
 """Rows that one statement reads, about 25 MB."""
 
@@ -27,6 +31,18 @@ _LOW_CARDINALITY = [
     *(field.name for field in MOODLE_LOG.schema if pa.types.is_dictionary(field.type)),
     *("edulevel", "contextlevel", "anonymous"),
 ]
+
+
+_SUM_MODULUS = 2**32
+_DAY = 86_400
+
+GAP = 5_000_000
+"""An id that is so much higher than the next lower one does not continue the sequence of ids.
+
+Ids do not rise with time in every log. Somebody may have inserted a row by hand, and a database of
+several servers gives each server ids of its own. So the highest id says little about the newest
+rows.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +53,22 @@ class IdStats:
 
     Attributes:
         number: how many rows there are.
-        total: sum of their ids.
-        last: highest id.
+        total: see `id_sum`.
+        last: highest id that is at most `GAP` higher than that id; None without one.
+        far: number of rows with higher ids.
+        first_far: lowest id of these.
     """
 
     number: int
     total: int
-    last: int
+    last: int | None
+    far: int = 0
+    first_far: int | None = None
+
+
+def id_sum(ids: Iterable[int]) -> int:
+    """The sum of ids, each modulo 2^32, so that no database's sum of integers overflows."""
+    return sum(id_ % _SUM_MODULUS for id_ in ids)
 
 
 def count_rows(database: MoodleDatabase, hours: HourRange) -> dict[Hour, int]:
@@ -68,14 +93,19 @@ def id_stats_above(database: MoodleDatabase, low: int) -> dict[Hour, IdStats]:
 
     Rows whose ``timecreated`` is no time are in no hour.
     """
+    near = "CASE WHEN id <= :near THEN id END"
+    far = "CASE WHEN id > :near THEN id END"
     statement = sa.text(
-        f"SELECT {_HOUR_START} AS hour_start, COUNT(*), SUM(id), MAX(id) "
+        f"SELECT {_HOUR_START} AS hour_start, COUNT(*), SUM(id % {_SUM_MODULUS}), "
+        f"MAX({near}), COUNT({far}), MIN({far}) "
         f"FROM {database.quoted('logstore_standard_log')} "
         f"WHERE id > :low AND timecreated BETWEEN 0 AND :last GROUP BY {_HOUR_START}"
     )
+    limit = min(low + GAP, LAST_ID)
+    rows = database.execute(statement, low=low, last=LAST_TIME, near=limit)
     return {
-        Hour.of(int(start)): IdStats(int(number), int(total), int(last))
-        for start, number, total, last in database.execute(statement, low=low, last=LAST_TIME)
+        Hour.of(int(start)): IdStats(int(number), int(total), last, int(number_far), first_far)
+        for start, number, total, last, number_far, first_far in rows
     }
 
 
@@ -89,18 +119,32 @@ def ids_above(database: MoodleDatabase, low: int, hour: Hour) -> frozenset[int]:
     return frozenset(int(id_) for (id_,) in rows)
 
 
-def id_before(database: MoodleDatabase, time: int) -> int:
-    """The highest id below all rows with a ``timecreated`` of ``time`` or later.
+def id_before(database: MoodleDatabase, time: int, now: float) -> int:
+    """An id below all rows with a ``timecreated`` of ``time`` or later, and near to them.
 
-    Without such rows it is the highest id of the log, 0 in an empty log.
+    Without such rows it is below those of the newest hour; 0 in an empty log. Rows that are dated
+    more than a day after ``now`` do not count, nor do ids beyond a `GAP`.
     """
+    log, latest = database.quoted("logstore_standard_log"), int(now) + _DAY
+    since = sa.text(f"SELECT MIN(id) FROM {log} WHERE timecreated BETWEEN :time AND :latest")
+    ((first,),) = database.execute(since, time=time, latest=latest)
+    if first is None:
+        newest = sa.text(f"SELECT MAX(timecreated) FROM {log} WHERE timecreated <= :latest")
+        ((latest,),) = database.execute(newest, latest=latest)
+        if latest is None:
+            return 0
+        ((first,),) = database.execute(since, time=latest - SECONDS, latest=latest)
+    ((below,),) = database.execute(sa.text(f"SELECT MAX(id) FROM {log} WHERE id < :id"), id=first)
+    return int(below) if below is not None and first - below > GAP else int(first) - 1
+
+
+def next_id(database: MoodleDatabase, after: int) -> int | None:
+    """The lowest id above ``after``; None without one."""
     log = database.quoted("logstore_standard_log")
-    since = sa.text(f"SELECT MIN(id) FROM {log} WHERE timecreated >= :time")
-    ((first,),) = database.execute(since, time=time)
-    if first is not None:
-        return int(first) - 1
-    ((last,),) = database.execute(sa.text(f"SELECT MAX(id) FROM {log}"))
-    return int(last or 0)
+    ((first,),) = database.execute(
+        sa.text(f"SELECT MIN(id) FROM {log} WHERE id > :after"), after=after
+    )
+    return None if first is None else int(first)
 
 
 def read_log(
@@ -116,15 +160,45 @@ def read_log(
         ``timecreated``, then ``id``. Memory holds one hour (or 100,000 rows) at a time.
     """
     tables: list[pa.Table] = []
-    current = hours.start
+    for part in read_log_in_parts(database, hours, fast=fast):
+        tables.append(part.rows)
+        if part.ends:
+            yield part.hour, _concatenated(tables)
+            tables = []
+
+
+class LogPart(NamedTuple):
+    """Some log rows of one hour.
+
+    Attributes:
+        rows: ``MOODLE_LOG`` rows.
+        ends: whether they are the last ones of the hour.
+    """
+
+    hour: Hour
+    rows: pa.Table
+    ends: bool
+
+
+def read_log_in_parts(
+    database: MoodleDatabase, hours: HourRange, *, fast: bool = True
+) -> Iterator[LogPart]:
+    """Read all rows of a range of hours as `read_log` does, and hold 100,000 of them at a time.
+
+    Yields:
+        The parts of every hour of the range in order; an hour without rows has one part.
+    """
+    current, last = hours.start, MOODLE_LOG.empty()
     for page in chain(_pages(database, hours, fast=fast), (None,)):
-        for hour, rows in _split_by_hour(page) if page is not None else [(hours.end, None)]:
-            while current < hour:
-                yield current, _concatenated(tables)
-                tables = []
-                current += 1
-            if rows is not None:
-                tables.append(rows)
+        for hour, rows in _split_by_hour(page) if page is not None else [(hours.end, last[:0])]:
+            # Only now is it known whether the rows before were the last ones of their hour.
+            if current < hour:
+                yield LogPart(current, last, ends=True)
+                for empty in HourRange(current + 1, hour):
+                    yield LogPart(empty, MOODLE_LOG.empty(), ends=True)
+            elif last.num_rows:
+                yield LogPart(current, last, ends=False)
+            current, last = hour, rows
 
 
 def _pages(database: MoodleDatabase, hours: HourRange, *, fast: bool) -> Iterator[pa.Table]:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import dagster as dg
 
 from caliper_dagster.config.declaration import Reference
-from caliper_dagster.config.settings import EventStoreSettings, Settings, declared
+from caliper_dagster.config.settings import CREDENTIALS, EventStoreSettings, Settings, declared
 from caliper_dagster.config.translator import read_file
 from caliper_dagster.core.hours import HourRange, groups
 from caliper_dagster.dagster.partitions import range_of_tags
@@ -36,7 +36,10 @@ _IRRELEVANT = {"hours_per_run", "start", "automation", "send_immediately", "atte
 _DIGEST_NAMES = {"url": "event_store_url", "timeout": "event_store_timeout"}
 """Names of settings in the digest, where they differ: unfinished backfills are found by it."""
 
-_ADDED = {"resend_changed"}
+_CREDENTIALS = {declared()[name].key for name in CREDENTIALS} - {"api_key"} | {"oauth_client_auth"}
+"""Settings of how an event store is authorized to; another credential makes no other backfill."""
+
+_ADDED = {"resend_changed", "site_id"}
 """Settings of later releases, which are part of the digest only if they are not the default."""
 
 
@@ -121,10 +124,13 @@ def _name(settings: Settings, hours: HourRange, fresh: bool) -> str:
 
 def _without_secrets(settings: Settings) -> Iterator[tuple[str, object]]:
     """Name and value of all settings, except secrets that are set."""
-    secrets = {setting.key for setting in declared().values() if setting.secret}
+    secrets = {setting.key: setting for setting in declared().values() if setting.secret}
     for key, value in [*settings, *settings.event_store]:
+        if key in _CREDENTIALS:
+            continue
         if key in secrets:
-            value = value.value() if isinstance(value, Reference) else value
+            if isinstance(value, Reference):
+                value = value.value(secrets[key].variable)
             if value is None:
                 yield _DIGEST_NAMES.get(key, key), None
         elif not isinstance(value, EventStoreSettings) and not (key in _ADDED and not value):

@@ -17,7 +17,7 @@ from urllib.parse import urljoin, urlsplit
 
 from dotenv import dotenv_values
 
-from caliper_dagster.config.settings import setting_names
+from caliper_dagster.config.settings import environment_names
 from caliper_dagster.core.errors import ConfigurationError, DeliveryError
 from caliper_dagster.core.hours import Hour, HourRange, last_complete_hour
 from caliper_dagster.embedded import event_store as embedded
@@ -28,6 +28,8 @@ HOURS = 24
 
 # One more hour at each end: the hour in progress, and the hour before the first one shown.
 _SAMPLE_HOURS = HOURS + 2
+
+_DAGSTER_STORAGE = ("DAGSTER_POSTGRES_URL", "DAGSTER_POSTGRES_URL_FILE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Demo:
 
     def apply(self, environment: MutableMapping[str, str]) -> None:
         """Replace all settings in the environment by those of the demo."""
-        for name in (*setting_names(), "DAGSTER_POSTGRES_URL"):
+        for name in (*environment_names(), *_DAGSTER_STORAGE):
             environment.pop(name, None)
         environment.update(self.settings())
 

@@ -19,12 +19,15 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from caliper_dagster.config.connections import open_ledger, open_moodle, open_store
+from caliper_dagster.config.declaration import secret_of
 from caliper_dagster.config.event_stores import EventStoreDefinition, require_event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core import file_modes
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.hours import LAST_TIME, Hour
+from caliper_dagster.core.partition_store import DigestCounts
 from caliper_dagster.core.revisions import MAPPING_REVISION
+from caliper_dagster.core.site_identity import SiteIdentity
 from caliper_dagster.core.wording import plural
 from caliper_dagster.dagster.instance.open import HOME, open_instance
 from caliper_dagster.delivery.revisions import (
@@ -33,13 +36,14 @@ from caliper_dagster.delivery.revisions import (
     older_events,
 )
 from caliper_dagster.emitter.envelopes import context_iri
-from caliper_dagster.expander import MoodleDatabase
+from caliper_dagster.expander import MoodleDatabase, required_tables
 
 LOG = "logstore_standard_log"
 
 _DAY = 86_400
 _CLOCK_TOLERANCE = 120
 _ROWS_SAMPLED = 500
+_ROWS_SEARCHED = 10_000
 _HOURS_NAMED = 5
 _WRITE_PRIVILEGES = ("ALL PRIVILEGES", "INSERT", "UPDATE", "DELETE", "DROP", "CREATE", "ALTER")
 
@@ -129,18 +133,67 @@ def _warn(subject: str, text: str) -> Finding:
 
 
 def _site(settings: Settings) -> Iterator[Finding]:
-    yield _fine("Site address", settings.require("moodle_wwwroot"))
+    identity = settings.identity()
+    moved = identity.site_id != identity.address
+    suffix = f"; ids of events are made of {identity.site_id}" if moved else ""
+    yield _fine("Site address", f"{identity.address}{suffix}")
 
 
 def _moodle(settings: Settings) -> Iterator[Finding]:
     with open_moodle(settings) as database:
         yield _fine("Moodle database", f"{database.dialect} answers")
         yield _fine("Tables", f"the log is in {settings.moodle_db_prefix}{LOG}")
+        yield from _grants(database)
         yield _account(database)
         yield _index(database)
         yield _times(database)
         yield from _newest(database)
         yield _formats(database)
+
+
+def _grants(database: MoodleDatabase) -> Iterator[Finding]:
+    """Whether the account may read what this Moodle must have, and the newest log rows refer to."""
+    missing = required_tables.missing_tables(database, _newest_loaders(database))
+    if missing.denied:
+        yield Finding(
+            Verdict.BROKEN,
+            "Grants",
+            f"the account cannot read {_tables(database, missing.denied)}: events would lack "
+            f"names, roles or scores. {' '.join(database.grants(missing.denied))}",
+        )
+    if missing.absent:
+        yield Finding(
+            Verdict.BROKEN,
+            "Tables",
+            f"the database has no {_tables(database, missing.absent)}, which this Moodle must "
+            "have; a replica that leaves tables out on purpose names them in MOODLE_DB_WITHOUT="
+            f"{','.join(sorted({*database.without, *missing.absent}))}",
+        )
+    if missing.of_objects:
+        yield _warn(
+            "Grants",
+            f"log rows refer to {_tables(database, missing.of_objects)}, which the account cannot "
+            "read, if they exist: events lack the names in them. "
+            f"{' '.join(database.grants(missing.of_objects))}",
+        )
+    if missing == required_tables.MissingTables():
+        yield _fine("Grants", "every table that events are made of can be read")
+
+
+def _newest_loaders(database: MoodleDatabase) -> set[required_tables.Loader]:
+    columns = ("eventname", "objecttable")
+    if not database.columns(LOG).issuperset(columns):
+        return set()
+    statement = (
+        f"SELECT {', '.join(columns)} FROM {database.quoted(LOG)} "
+        f"ORDER BY id DESC LIMIT {_ROWS_SEARCHED}"
+    )
+    rows = {(row[0] or "", row[1] or "") for row in database.execute(sa.text(statement))}
+    return required_tables.loaders_of(rows)
+
+
+def _tables(database: MoodleDatabase, tables: Iterable[str]) -> str:
+    return ", ".join(database.prefix + table for table in tables)
 
 
 def _account(database: MoodleDatabase) -> Finding:
@@ -182,7 +235,9 @@ def _index(database: MoodleDatabase) -> Finding:
 def _uses_index(database: MoodleDatabase) -> bool:
     query = f"SELECT id FROM {database.quoted(LOG)} WHERE timecreated >= 0 AND timecreated < 3600"
     if database.dialect == "mysql":
-        return any(row[5] for row in database.execute(sa.text(f"EXPLAIN {query}")))
+        # Without its name, the format is the server's choice: MySQL 9 answers with a tree.
+        plan = database.execute(sa.text(f"EXPLAIN FORMAT=TRADITIONAL {query}"))
+        return any(getattr(row, "key", None) for row in plan)
     if database.dialect == "postgresql":
         # The planner scans small tables in spite of their indexes.
         database.execute(sa.text("SELECT set_config('enable_seqscan', 'off', true)"))
@@ -292,8 +347,24 @@ def _event_store(store: EventStoreDefinition, subject: str) -> Iterator[Finding]
 
 
 def _storage(settings: Settings) -> Iterator[Finding]:
-    open_store(settings).probe()
+    storage = open_store(settings)
+    storage.probe()
     yield _fine("Storage", "can be written to")
+    yield _digests(storage.digest_counts())
+
+
+def _digests(counts: DigestCounts) -> Finding:
+    """How many stored hours are read without a check. Nothing has to be done about them."""
+    of_files = plural(counts.files, "file")
+    if counts.examined < counts.files:
+        of_files = f"the newest {counts.examined:,} of {of_files}"
+    if not counts.without:
+        return _fine("Digests", f"every one of {of_files} carries a digest")
+    return _fine(
+        "Digests",
+        f"{counts.without:,} of {of_files} have none, because an earlier release wrote them; "
+        "damage to those can go unnoticed. A file gets one when its hour is materialized again",
+    )
 
 
 def _ledger(settings: Settings) -> Iterator[Finding]:
@@ -339,7 +410,7 @@ def _mapping(settings: Settings) -> Iterator[Finding]:
         subject = f"Mapping {store.name}" if store.name else "Mapping"
         older = older_events(settings, store)
         mixed.update(older.mixed)
-        yield _fine(subject, _older_events(older))
+        yield _fine(subject, _older_events(older, settings.identity()))
     old = list(hours_of_older_facts(settings, mixed))
     if old:
         yield _warn(
@@ -349,13 +420,15 @@ def _mapping(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _older_events(older: OlderEvents) -> str:
+def _older_events(older: OlderEvents, identity: SiteIdentity) -> str:
     if not older.total:
         return f"revision {MAPPING_REVISION}, also of everything that was acknowledged"
     mixed = f"; it has events of several revisions in {_hours(older.mixed)}" if older.mixed else ""
+    moved = identity.site_id != identity.address
+    made = "an older revision or another address" if moved else "an older revision"
     return (
         f"revision {MAPPING_REVISION}; the event store has {plural(older.total, 'event')} in "
-        f"{plural(len(older.counts), 'hour')} as an older revision made them. The new content of "
+        f"{plural(len(older.counts), 'hour')} as {made} made them. The new content of "
         "these events is sent only by `resend --changed` or with CALIPER_RESEND_CHANGED=true, and "
         f"an event store that does not de-duplicate by id then holds both{mixed}"
     )
@@ -373,6 +446,6 @@ def _dagster() -> Iterator[Finding]:
         return
     slow: list[str] = []
     with open_instance(slow.append):
-        kind = "PostgreSQL" if os.environ.get("DAGSTER_POSTGRES_URL") else "SQLite"
+        kind = "PostgreSQL" if secret_of("DAGSTER_POSTGRES_URL") else "SQLite"
         yield _fine("Dagster", f"stores its runs in {kind}, home {Path(os.environ[HOME])}")
     yield from (_warn("Dagster", sentence) for sentence in slow)

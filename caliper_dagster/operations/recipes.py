@@ -177,7 +177,8 @@ def differences(
     """
     translate = build_translator(settings).translate
     changes: dict[str, Changes] = {}
-    for chunk_hours, expanded in storage.chunks(EXPANDED_LOG, hours):
+    # An event that would be gone is found by comparing whole hours.
+    for chunk_hours, expanded, _, _ in storage.chunks(EXPANDED_LOG, hours, divide=False):
         stored = _by_id(storage.read(CALIPER_EVENTS, chunk_hours))
         translated = _by_id(translate(expanded))
         for event_id in stored.keys() | translated.keys():

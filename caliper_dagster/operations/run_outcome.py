@@ -7,13 +7,12 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import pyarrow as pa
-
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import RunError
 from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, Frame
 from caliper_dagster.core.hours import Hour, HourRange
-from caliper_dagster.core.partition_store import FooterStats, PartitionStore
+from caliper_dagster.core.partition_file import FooterStats
+from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.row_accounting import Account, DeliveryCounts
 from caliper_dagster.core.wording import plural
 from caliper_dagster.dagster.resources import StorageResource
@@ -129,7 +128,12 @@ class WatchedStorageResource:
         self._stats: dict[tuple[str, Hour], FooterStats] = {}
 
     def open(self) -> PartitionStore:
-        """The partition store; it reports every write."""
+        """The partition store; it reports every write.
+
+        Raises:
+            ConfigurationError: see `StorageResource.open`.
+        """
+        self._resource.open()  # It checks that the storage is the site's.
         return _WatchedPartitionStore(self._resource.location(), self._note)
 
     def footer_stats(self, frame: Frame, hour: Hour) -> FooterStats:
@@ -151,9 +155,5 @@ class _WatchedPartitionStore(PartitionStore):
         super().__init__(url)
         self._note = note
 
-    def write(
-        self, frame: Frame, hour: Hour, table: pa.Table, stats: FooterStats | None = None
-    ) -> int:
-        size = super().write(frame, hour, table, stats)
-        self._note(frame, hour, stats or {})
-        return size
+    def _has_written(self, frame: Frame, hour: Hour, stats: FooterStats) -> None:
+        self._note(frame, hour, stats)

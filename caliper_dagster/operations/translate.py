@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,8 +11,14 @@ from caliper_dagster.config.connections import open_moodle
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.translator import build_translator
 from caliper_dagster.core.frames import WITH_EVENT
-from caliper_dagster.core.hours import Hour, HourRange
-from caliper_dagster.expander import LogLifecycle, count_rows, expand, read_log
+from caliper_dagster.core.hours import HourRange
+from caliper_dagster.expander import (
+    EarlierParts,
+    LogLifecycle,
+    LogPart,
+    expand,
+    read_log_in_parts,
+)
 
 _ROWS_PER_CHUNK = 50_000
 
@@ -23,7 +29,7 @@ def translate_hours(
     """Translate the hours, about 50,000 rows at a time.
 
     Yields:
-        A range of the hours; a line of JSON per event; the number of rows by outcome.
+        The hours that end with these rows; a line of JSON per event; the number of rows by outcome.
 
     Raises:
         ConfigurationError: a setting is missing or wrong.
@@ -32,22 +38,38 @@ def translate_hours(
     translate = build_translator(settings).translate
     with open_moodle(settings) as database:
         lifecycle = LogLifecycle(database)
-        for chunk in _chunks(count_rows(database, hours)):
-            log = pa.concat_tables(rows for _, rows in read_log(database, chunk))
-            outcomes = translate(expand(database, log.unify_dictionaries(), lifecycle))
-            yield chunk, _lines(outcomes), _counts(outcomes)
+        earlier: EarlierParts | None = None
+        for chunk in _chunks(read_log_in_parts(database, hours)):
+            if not chunk[-1].ends:
+                earlier = earlier or EarlierParts()
+            log = pa.concat_tables(part.rows for part in chunk).unify_dictionaries()
+            outcomes = translate(expand(database, log, lifecycle, earlier=earlier))
+            if earlier is not None:
+                earlier.add(log)
+            ended = [part.hour for part in chunk if part.ends]
+            if ended:
+                earlier = None
+            first = chunk[0].hour
+            ended_hours = HourRange(first, ended[-1] + 1) if ended else HourRange(first, first)
+            yield ended_hours, _lines(outcomes), _counts(outcomes)
 
 
-def _chunks(rows: dict[Hour, int]) -> Iterator[HourRange]:
-    """Consecutive ranges of hours, each ending with the hour that reaches 50,000 rows."""
-    first, chunk_rows = min(rows), 0
-    for hour, number in rows.items():
-        chunk_rows += number
-        if chunk_rows >= _ROWS_PER_CHUNK:
-            yield HourRange(first, hour + 1)
-            first, chunk_rows = hour + 1, 0
-    if first <= max(rows):
-        yield HourRange(first, max(rows) + 1)
+def _chunks(parts: Iterable[LogPart]) -> Iterator[list[LogPart]]:
+    """Whole hours, up to the one that reaches 50,000 rows; or a part of an hour alone."""
+    chunk: list[LogPart] = []
+    continues = False
+    for part in parts:
+        is_whole = part.ends and not continues
+        continues = not part.ends
+        if not is_whole and chunk:
+            yield chunk
+            chunk = []
+        chunk.append(part)
+        if not is_whole or sum(part.rows.num_rows for part in chunk) >= _ROWS_PER_CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def _lines(outcomes: pa.Table) -> Iterator[bytes]:

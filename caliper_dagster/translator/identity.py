@@ -44,11 +44,12 @@ class Iris:
 
     Args:
         wwwroot: the site's address as configured; a trailing slash is dropped.
+        site_id: what ids of events and sessions are made of; the address when not given.
     """
 
-    def __init__(self, wwwroot: str) -> None:
+    def __init__(self, wwwroot: str, site_id: str | None = None) -> None:
         self.site = wwwroot.rstrip("/")
-        self._namespace = uuid.uuid5(uuid.NAMESPACE_URL, self.site)
+        self._namespace = uuid.uuid5(uuid.NAMESPACE_URL, site_id or self.site)
 
     @property
     def organization(self) -> str:
@@ -153,7 +154,7 @@ class Iris:
         return _quoted(text)
 
     def uuid(self, name: str) -> str:
-        """A ``urn:uuid:`` of version 5 in the namespace of the site."""
+        """A ``urn:uuid:`` of version 5 in the namespace of the site's id."""
         return uuid.uuid5(self._namespace, name).urn
 
     def events(

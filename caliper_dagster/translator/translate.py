@@ -96,6 +96,7 @@ class Translator:
 
     Args:
         wwwroot: the site's address, base of all entity IRIs.
+        site_id: what ids of events are made of; the address when not given.
         version: Caliper version of the events.
         person_names: whether full names may be sent.
         person_identifiers: which ``otherIdentifiers`` of persons may be sent.
@@ -109,6 +110,7 @@ class Translator:
         self,
         wwwroot: str,
         *,
+        site_id: str | None = None,
         version: VersionName = versions.NEWEST.name,
         person_names: bool = False,
         person_identifiers: Sequence[str] = ("SystemId",),
@@ -118,7 +120,7 @@ class Translator:
         recipes: Recipes | None = None,
     ) -> None:
         self.version = versions.BY_NAME[version]
-        self.iris = Iris(wwwroot)
+        self.iris = Iris(wwwroot, site_id)
         options = PersonOptions(person_names, tuple(person_identifiers))
         self.render = Render(self.iris, options, free_text, course_categories)
         self.ip_addresses = ip_addresses
@@ -743,9 +745,10 @@ class _Translation:
 
 def _scores(entity: Entity | None) -> _Scores:
     """The score that an entity gives, and the highest possible one; NaN where there is none."""
-    given = entity.scoreGiven if isinstance(entity, Score) else None
-    highest = entity.maxScore if isinstance(entity, Score) else None
-    return tuple(np.nan if value is None else float(value) for value in (given, highest))
+    if not isinstance(entity, Score):
+        return _NO_SCORES
+    given, highest = entity.scoreGiven, entity.maxScore
+    return np.nan if given is None else float(given), np.nan if highest is None else float(highest)
 
 
 def _of_each(keys: Codes, text_of: Callable[[int], str | None]) -> pa.DictionaryArray:

@@ -65,6 +65,8 @@ def _restore_log(site: SampleInstallation) -> None:
         connection.execute(
             f"DELETE FROM {LOG} WHERE timecreated BETWEEN ? AND ?", (HOUR.start, HOUR.end - 1)
         )
+        # The sample site of today has other ids in other hours.
+        connection.executemany(f"DELETE FROM {LOG} WHERE id = ?", [(row["id"],) for row in rows])
         connection.executemany(
             f"INSERT INTO {LOG} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
             [tuple(row[name] for name in names) for row in rows],

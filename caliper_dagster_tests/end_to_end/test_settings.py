@@ -97,7 +97,24 @@ AT_RUN = {
     "event store that is down": event_store(
         "The event store at http://127.0.0.1:9/caliper cannot be reached (Connection refused): "
         "check CALIPER_EVENT_STORE_URL",
+        CALIPER_EVENT_STORE_URL="http://127.0.0.1:9/caliper?key=hush-token%2F3",
+    ),
+    "event store with an account": event_store(
+        "CALIPER_EVENT_STORE_URL must hold neither user nor password: put them into CALIPER_API",
         CALIPER_EVENT_STORE_URL="http://me:hush-store%2F2@127.0.0.1:9/caliper?key=hush-token%2F3",
+    ),
+    "token endpoint that is down": event_store(
+        "The token endpoint at http://127.0.0.1:9/token cannot be reached (Connection refused): "
+        "check CALIPER_OAUTH_TOKEN_URL",
+        CALIPER_API_KEY=None,
+        CALIPER_OAUTH_TOKEN_URL="http://127.0.0.1:9/token",
+        CALIPER_OAUTH_CLIENT_ID="client",
+        CALIPER_OAUTH_CLIENT_SECRET="hush-store/2",
+    ),
+    "key in a file that is not there": event_store(
+        "CALIPER_API_KEY: its file {folder}/none cannot be read (No such file or directory).",
+        CALIPER_API_KEY=None,
+        CALIPER_API_KEY_FILE="{folder}/none",
     ),
     "event store of a wrong scheme": event_store(
         "CALIPER_EVENT_STORE_URL must be an http or https URL",

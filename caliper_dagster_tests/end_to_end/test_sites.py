@@ -141,7 +141,7 @@ def test_nothing_of_one_site_is_the_others_and_all_is_as_for_a_single_site(sites
     assert {path.name for path in sites.data.iterdir() if path.is_dir()} == set(ADDRESSES)
     for site in ADDRESSES:
         assert sites.arrived(site) == events[site]
-        folders = {path.name for path in (sites.data / site).iterdir()}
+        folders = {path.name for path in (sites.data / site).iterdir() if path.is_dir()}
         assert (
             {frame.name for frame in FRAMES}
             <= folders

@@ -69,6 +69,10 @@ class Command:
         self._process.kill()
         self._wait()
 
+    def terminate(self) -> None:
+        """SIGTERM, as a service manager sends it."""
+        self._process.terminate()
+
     def _wait(self) -> int:
         with self._waiting:
             if self._done is None:

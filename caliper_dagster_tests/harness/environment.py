@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from caliper_dagster.config.settings import setting_names
+from caliper_dagster.config.settings import environment_names
 
 
 def clean_environment(environment: dict[str, str]) -> dict[str, str]:
     """The environment without any setting of this project."""
-    ours = {*setting_names(), "DAGSTER_HOME", "DAGSTER_POSTGRES_URL"}
+    dagster = {"DAGSTER_HOME", "DAGSTER_POSTGRES_URL", "DAGSTER_POSTGRES_URL_FILE"}
+    ours = {*environment_names(), *dagster}
     return {name: value for name, value in environment.items() if name not in ours}
 
 

@@ -89,6 +89,7 @@ def missing_packages() -> list[str]:
         "chromium-driver": find_chromium(),
         "redis-server": find_program("redis-server"),
         "nginx": find_program("nginx"),
+        "pgbouncer": find_program("pgbouncer"),
     }
     return [package for package, found in wanted.items() if not found]
 

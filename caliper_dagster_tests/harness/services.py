@@ -1,4 +1,4 @@
-"""Servers beside the databases, for tests of several machines: an object store and Redis.
+"""Servers beside the databases: an object store, Redis, nginx and PgBouncer.
 
 Each is a process of its own on a free port of loopback, which the kernel ends with the test run.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,10 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
+import sqlalchemy as sa
 
 from caliper_dagster_tests.harness.paths import ROOT
 from caliper_dagster_tests.harness.servers import (
     START_SECONDS,
+    UNPRIVILEGED_USER,
     ServerError,
     die_with_parent,
     find_program,
@@ -102,6 +105,42 @@ def nginx(folder: Path, configuration: str, port: int) -> Iterator[None]:
     command = [str(program), "-c", str(main), "-p", str(folder), "-e", "stderr"]
     with _running(command, port, folder / "nginx.log"):
         yield
+
+
+@contextmanager
+def pgbouncer(folder: Path, url: str) -> Iterator[str]:
+    """A PgBouncer that gives one connection of the server to all clients, by transactions.
+
+    Args:
+        folder: an empty folder in which any account finds its way.
+        url: SQLAlchemy URL of a database; the pool's connection logs in with this account, whatever
+            a client says.
+
+    Yields:
+        the URL of the same database through the pool.
+
+    Raises:
+        ServerError: it is not installed, or does not start.
+    """
+    program, port, target = find_program("pgbouncer"), free_port(), sa.make_url(url)
+    if not program:
+        raise ServerError("no pgbouncer found (Debian package pgbouncer)")
+    configuration = folder / "pgbouncer.ini"
+    configuration.touch(0o600)
+    configuration.write_text(
+        f"[databases]\n{target.database} = host={target.host} port={target.port} "
+        f"user={target.username} password={target.password}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        "auth_type = any\npool_mode = transaction\ndefault_pool_size = 1\n",
+        encoding="utf-8",
+    )
+    command = [str(program), str(configuration)]
+    if os.geteuid() == 0:
+        # It refuses to run as root.
+        shutil.chown(configuration, UNPRIVILEGED_USER)
+        command.insert(1, f"--user={UNPRIVILEGED_USER}")
+    with _running(command, port, folder / "pgbouncer.log"):
+        yield target.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
 
 
 @contextmanager

@@ -15,11 +15,14 @@ from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.event_log import PostgresEventLogStorage
 from sqlalchemy.dialects import postgresql
 
+from caliper_dagster.core.postgres_deadlines import connect_arguments
 from caliper_dagster.dagster.instance import capability
 from caliper_dagster.dagster.instance.bulk_events import CALLS, TABLES, BulkEvents
 from caliper_dagster.dagster.instance.sample_events import SampleEvents
 
 _POOL_RECYCLE_SECONDS = 300
+_ANSWER_SECONDS = 300
+"""Seconds for the answer of PostgreSQL to a statement."""
 
 _TABLES = {
     **TABLES,
@@ -85,7 +88,8 @@ def _write_and_read(sample: SampleEvents, url: str, in_bulk: bool) -> capability
     """In one transaction that is rolled back."""
     kind = PostgresEvents if in_bulk else PostgresEventLogStorage
     storage = kind(url, should_autocreate_tables=False)
-    with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
+    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=_deadlines())
+    with engine.connect() as connection:
         connection.begin()
         storage._connect = lambda: nullcontext(connection)  # type: ignore[method-assign] # noqa: SLF001
         sample.write(storage, in_bulk=in_bulk)
@@ -93,9 +97,9 @@ def _write_and_read(sample: SampleEvents, url: str, in_bulk: bool) -> capability
 
 
 def _persistent_postgres_engine(url: str) -> sa.Engine:
-    """An engine that keeps a few connections open.
+    """An engine that keeps a few connections open, on which every wait ends.
 
-    Dagster opens a connection per statement, except in the web server.
+    Dagster opens a connection per statement, except in the web server, and waits without a limit.
     """
     return sa.create_engine(
         url,
@@ -105,6 +109,13 @@ def _persistent_postgres_engine(url: str) -> sa.Engine:
         max_overflow=-1,
         pool_recycle=_POOL_RECYCLE_SECONDS,
         pool_pre_ping=True,
+        connect_args=_deadlines(),
+    )
+
+
+def _deadlines() -> dict[str, Any]:
+    return connect_arguments(
+        _ANSWER_SECONDS, "DAGSTER_POSTGRES_URL: the server did not answer in time"
     )
 
 

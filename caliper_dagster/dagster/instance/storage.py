@@ -27,6 +27,7 @@ from dagster._core.storage.event_log.base import EventLogStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
+from caliper_dagster.config.declaration import secret_of
 from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.file_modes import limit_new_files
 from caliper_dagster.dagster.instance.capability import UnsuitedError
@@ -70,10 +71,11 @@ class DagsterStorageFromEnv(DagsterStorage[Any], ConfigurableClass):
         Dagster reads the batch size only from the environment.
 
         Raises:
-            ConfigurationError: ``DAGSTER_POSTGRES_URL`` is not a PostgreSQL URL.
+            ConfigurationError: ``DAGSTER_POSTGRES_URL`` is not a PostgreSQL URL, or the file that
+                ``DAGSTER_POSTGRES_URL_FILE`` names cannot be read.
         """
         os.environ.setdefault(BATCH_SIZE, _EVENTS_PER_BATCH)
-        url = os.environ.get(POSTGRES_URL)
+        url = secret_of(POSTGRES_URL)
         return _in_postgres(_with_driver(url), inst_data) if url else _in_sqlite(inst_data)
 
 

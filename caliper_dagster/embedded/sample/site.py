@@ -25,11 +25,11 @@ GUEST_ID, ADMIN_ID = 1, 2
 STUDENTS_PER_COURSE = 25
 NEVER = 1 << 40
 
+# Without ``version``: the sample has some of the tables that a Moodle of its version must have.
 CONFIG = (
     ("siteguest", str(GUEST_ID)),
     ("siteadmins", str(ADMIN_ID)),
     ("release", "4.5.6 (Build: 20250811)"),
-    ("version", "2024100706"),
     ("branch", "405"),
     ("lang", "en"),
     ("timezone", "Europe/Berlin"),

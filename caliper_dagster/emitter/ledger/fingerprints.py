@@ -49,9 +49,18 @@ def fingerprints(event_ids: pa.LargeStringArray, events: Sequence[memoryview]) -
     packed = np.empty(len(events), FINGERPRINT)
     packed["id"] = _packed_ids(event_ids)
     packed["content"] = _content_hashes(events)
-    if len(np.unique(packed["id"])) != len(packed):
-        raise StorageError("caliper_events holds two events with the same id in one hour.")
+    check_distinct(packed)
     return packed
+
+
+def check_distinct(events: Fingerprints) -> None:
+    """Check that no two events of an hour share one id.
+
+    Raises:
+        StorageError: two do.
+    """
+    if len(np.unique(events["id"])) != len(events):
+        raise StorageError("caliper_events holds two events with the same id in one hour.")
 
 
 def event_ids(packed: Fingerprints) -> pa.StringArray:

@@ -29,6 +29,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from caliper_dagster.core.database_url import require_encoded_account
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, StorageError
 from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.postgres_deadlines import connect_arguments, is_silence
+from caliper_dagster.core.site_identity import SiteIdentity
 from caliper_dagster.emitter.ledger.backlog import Backlog
 from caliper_dagster.emitter.ledger.fingerprints import unpacked
 from caliper_dagster.emitter.ledger.leases import Lease, of_hours
@@ -38,9 +40,11 @@ from caliper_dagster.emitter.ledger.records import (
     BatchRecord,
     LastAnswers,
 )
-from caliper_dagster.emitter.ledger.tables import BACKLOG, BATCHES, LEASES, prepare
+from caliper_dagster.emitter.ledger.sites import check_site, claim_site
+from caliper_dagster.emitter.ledger.tables import BACKLOG, BATCHES, LEASES, SITES, prepare
 
 _SETTING = SettingName("CALIPER_LEDGER_URL")
+_TIMEOUT = SettingName("CALIPER_LEDGER_TIMEOUT")
 
 _LOCK_WAIT = 30
 """Seconds to wait for another process that writes to the same SQLite ledger."""
@@ -59,16 +63,23 @@ class Ledger:
     Args:
         url: SQLAlchemy URL, ``sqlite:///…`` or ``postgresql+psycopg2://…``. The folder of an
             SQLite file is created.
+        identity: the site that uses it; None does not check that it is one of the ledger's.
+        timeout: seconds for the answer to a statement, in PostgreSQL; a server that is silent for
+            longer counts as failed.
 
     Raises:
         ConfigurationError: the URL is none of these, or (on entering, or at the first use) the
-            database cannot be opened. The sentence names ``CALIPER_LEDGER_URL``.
+            database cannot be opened; the sentence names ``CALIPER_LEDGER_URL``. Or the ledger has
+            the site at another address; the sentence names ``CALIPER_SITE_ID``.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, identity: SiteIdentity | None = None, *, timeout: float = 120
+    ) -> None:
+        self._identity = identity
         self._url = _parsed(url)
         self._name = _display_name(self._url)
-        self._engine = _engine(self._url)
+        self._engine = _engine(self._url, timeout)
         self._prepared = False
 
     def __repr__(self) -> str:
@@ -93,6 +104,17 @@ class Ledger:
         """
         path = self._url.database
         return self._url.get_backend_name() != "sqlite" or bool(path and Path(path).exists())
+
+    def claim(self, identity: SiteIdentity) -> None:
+        """Record that a site uses the ledger, and its address.
+
+        Raises:
+            ConfigurationError: the ledger has the site at another address.
+            StorageError: the database could not be written.
+        """
+        with self._transaction("could not be written") as connection:
+            check_site(connection, SITES, BATCHES, identity)
+            claim_site(connection, SITES, identity)
 
     def close(self) -> None:
         """Close all connections; the ledger can be used again and then opens new ones."""
@@ -190,10 +212,10 @@ class Ledger:
         batches = self.batches(event_store, hours, site=site)
         return {hour: LastAnswers.of(of_hour, ACKNOWLEDGED) for hour, of_hour in batches.items()}
 
-    def acknowledged_before(
+    def acknowledged_otherwise(
         self, event_store: str, revision: int, *, site: str, hours: HourRange | None = None
     ) -> dict[Hour, int]:
-        """How many events of each hour were last acknowledged under an older mapping revision.
+        """How many events of each hour were last acknowledged under another mapping revision.
 
         Args:
             event_store: name of the event store.
@@ -209,11 +231,11 @@ class Ledger:
             StorageError: the database could not be read.
         """
         counts: dict[Hour, int] = {}
-        affected = self._hours_of_older_batches(event_store, revision, site, hours)
+        affected = self._hours_of_other_batches(event_store, revision, site, hours)
         for start in range(0, len(affected), _HOURS_PER_READ):
             part = affected[start : start + _HOURS_PER_READ]
             for hour, last in self.acknowledged(event_store, part, site=site).items():
-                counts[hour] = int((last.revisions < revision).sum())
+                counts[hour] = int((last.revisions != revision).sum())
         return {hour: count for hour, count in counts.items() if count}
 
     def hours_of_several_revisions(self, event_store: str, *, site: str) -> list[Hour]:
@@ -237,7 +259,7 @@ class Ledger:
         with self._transaction("could not be read") as connection:
             return [Hour(number) for number in connection.execute(query).scalars()]
 
-    def _hours_of_older_batches(
+    def _hours_of_other_batches(
         self, event_store: str, revision: int, site: str, hours: HourRange | None
     ) -> list[Hour]:
         columns = BATCHES.c
@@ -245,7 +267,7 @@ class Ledger:
             columns.site == site,
             columns.event_store == event_store,
             columns.outcome == ACKNOWLEDGED,
-            columns.mapping_revision < revision,
+            columns.mapping_revision != revision,
         ]
         if hours is not None:
             conditions.append(columns.hour.between(hours.start.number, hours.end.number - 1))
@@ -266,7 +288,7 @@ class Ledger:
                 yield connection
         except SQLAlchemyError as error:
             raise StorageError(
-                f"The ledger at {self._name} {failure}: {self._reason(error)}."
+                Sentence(f"The ledger at {self._name} {failure}: ", self._reason(error), ".")
             ) from None
 
     def _prepare(self) -> None:
@@ -276,18 +298,23 @@ class Ledger:
             _create_folder(self._url)
             with self._engine.begin() as connection:
                 prepare(connection)
+                if self._identity is not None:
+                    check_site(connection, SITES, BATCHES, self._identity)
         except (SQLAlchemyError, OSError) as error:
             raise ConfigurationError(
                 Sentence(
                     _SETTING,
-                    f" is wrong: the ledger at {self._name} cannot be opened "
-                    f"({self._reason(error)}).",
+                    f" is wrong: the ledger at {self._name} cannot be opened (",
+                    self._reason(error),
+                    ").",
                 )
             ) from None
         self._prepared = True
 
     def _reason(self, error: Exception) -> str:
         """The database's own message on one line, without the password and without parameters."""
+        if isinstance(error, DBAPIError) and is_silence(error.orig):
+            return Sentence("the server did not answer in time, see ", _TIMEOUT)
         words = str(error.orig) if isinstance(error, DBAPIError) else str(error)
         reason = " ".join(words.split())
         secrets = [self._url.password, *_texts(self._url.query.values())]
@@ -319,7 +346,7 @@ def _display_name(url: sa.URL) -> str:
     return shown.render_as_string()
 
 
-def _engine(url: sa.URL) -> sa.Engine:
+def _engine(url: sa.URL, timeout: float) -> sa.Engine:
     engine: sa.Engine | None
     try:
         if url.get_backend_name() == "sqlite":
@@ -327,7 +354,12 @@ def _engine(url: sa.URL) -> sa.Engine:
                 url, hide_parameters=True, connect_args={"timeout": _LOCK_WAIT}
             )
         else:
-            engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
+            engine = sa.create_engine(
+                url,
+                hide_parameters=True,
+                pool_pre_ping=True,
+                connect_args=connect_arguments(timeout),
+            )
     except (ImportError, SQLAlchemyError):
         engine = None
     if engine is None:

@@ -6,6 +6,8 @@ default, so that a process of an earlier release goes on writing to the same led
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
@@ -13,6 +15,7 @@ from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingNam
 from caliper_dagster.core.revisions import OLDEST_REVISION
 from caliper_dagster.emitter.ledger.backlog import backlog_table
 from caliper_dagster.emitter.ledger.leases import leases_table
+from caliper_dagster.emitter.ledger.sites import sites_table
 
 _MIGRATION_LOCK = 0x43414C495045
 """Key of PostgreSQL's advisory lock under which tables and columns are created."""
@@ -51,6 +54,7 @@ BATCHES = sa.Table(
 )
 LEASES = leases_table(TABLES)
 BACKLOG = backlog_table(TABLES)
+SITES = sites_table(TABLES)
 sa.Index("caliper_batch_hour", BATCHES.c.site, BATCHES.c.event_store, BATCHES.c.hour)
 
 _ADDED_COLUMNS = (BATCHES.c.mapping_revision,)
@@ -64,8 +68,8 @@ def prepare(connection: sa.Connection) -> None:
     create nor alter tables can use a ledger that is up to date.
 
     Raises:
-        ConfigurationError: the account may not add a column; the sentence holds the statement that
-            the owner of the tables has to run.
+        ConfigurationError: the account may not add a table or column to an older ledger; the
+            sentence holds the statements that the owner of the tables has to run.
         SQLAlchemyError: the tables cannot be created, or the database failed.
     """
     if not (_missing_tables(connection) or _missing_columns(connection)):
@@ -77,12 +81,14 @@ def prepare(connection: sa.Connection) -> None:
         # would both find a column missing.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     # Not even CREATE … IF NOT EXISTS is allowed to every account that can use the tables.
-    for table in _missing_tables(connection):
+    missing = _missing_tables(connection)
+    if BATCHES not in missing:
+        _upgrade(connection, missing)
+        return
+    for table in missing:
         connection.execute(CreateTable(table))
         for index in table.indexes:
             connection.execute(CreateIndex(index))
-    for column in _missing_columns(connection):
-        _add(connection, column)
 
 
 def _missing_tables(connection: sa.Connection) -> list[sa.Table]:
@@ -95,17 +101,25 @@ def _missing_columns(connection: sa.Connection) -> list[sa.Column[int]]:
     return [column for column in _ADDED_COLUMNS if column.name not in names]
 
 
-def _add(connection: sa.Connection, column: sa.Column[int]) -> None:
-    definition = CreateColumn(column).compile(dialect=connection.dialect)
-    statement = f"ALTER TABLE {BATCHES.name} ADD COLUMN {definition}"
+def _upgrade(connection: sa.Connection, missing: Iterable[sa.Table]) -> None:
+    """Add what a ledger of an earlier release lacks; tables of its time have no index to add."""
+    statements = []
+    for table in missing:
+        words = str(CreateTable(table).compile(dialect=connection.dialect))
+        statements.append(" ".join(words.split()))
+    for column in _missing_columns(connection):
+        definition = CreateColumn(column).compile(dialect=connection.dialect)
+        statements.append(f"ALTER TABLE {BATCHES.name} ADD COLUMN {definition}")
     try:
-        connection.execute(sa.text(statement))
+        for statement in statements:
+            connection.execute(sa.text(statement))
     except sa.exc.ProgrammingError:
         raise ConfigurationError(
             Sentence(
                 "The ledger of ",
                 SettingName("CALIPER_LEDGER_URL"),
-                " is that of an earlier release, and its account may not alter tables: have the "
-                f"owner of {BATCHES.name} run `{statement}`.",
+                " is that of an earlier release, and its account may not create or alter tables: "
+                f"have the owner of {BATCHES.name} run `{'; '.join(statements)}`, and grant the "
+                "account SELECT, INSERT and UPDATE on new tables.",
             )
         ) from None

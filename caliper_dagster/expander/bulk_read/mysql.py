@@ -64,6 +64,7 @@ def read_mysql(
     schema: pa.Schema,
     from_clause: str,
     low_cardinality: Collection[str],
+    limited: Callable[[str], str],
 ) -> pa.Table:
     """Run a ``SELECT`` of the schema's columns.
 
@@ -72,6 +73,7 @@ def read_mysql(
         schema: columns that are ``int64``, ``string`` or dictionaries of strings.
         from_clause: the statement from ``FROM`` on, without parameters.
         low_cardinality: columns with few distinct values; all dictionary columns are among them.
+        limited: gives the statement its time limit.
 
     Raises:
         UnsupportedResult: the driver has to read the answer.
@@ -81,7 +83,7 @@ def read_mysql(
     # These columns come first in each row: together they have few distinct values, too.
     fields = sorted(schema, key=lambda field: field.name not in low_cardinality)
     columns = ", ".join(field.name for field in fields)
-    types = _execute(connection, f"SELECT {columns} {from_clause}")
+    types = _execute(connection, limited(f"SELECT {columns} {from_clause}"))
     supported = all(
         type_ in _INTEGERS
         for field, type_ in zip(fields, types, strict=True)

@@ -5,7 +5,7 @@ The later of the two rows can always know the earlier, also over the boundary of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,15 +74,70 @@ class _Gradings:
         return _Gradings(*(getattr(self, name)[chosen] for name in self.__slots__))
 
 
+class OpenGradings:
+    """Gradings that the other kind of row has not told yet, so that a later row may.
+
+    Gradings are added in the order of time and id, in one part or in several.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[int, int, bool], list[tuple[int, int, int]]] = {}
+        self._hours_looked_back: set[int] = set()
+
+    def hours_to_look_back(self, hours: Iterable[int]) -> list[int]:
+        """Those of the hours before which the log was not read yet; each is named once."""
+        found = sorted(set(hours) - self._hours_looked_back)
+        self._hours_looked_back.update(found)
+        return found
+
+    def add(self, gradings: _Gradings) -> Iterator[tuple[int, dict[str, object]]]:
+        """Add gradings; yields what `told_before` does."""
+        for position, id_, time, event, learner, module in zip(
+            *(
+                getattr(gradings, name).tolist()
+                for name in ("positions", "ids", "times", "events", "learners", "modules")
+            ),
+            strict=True,
+        ):
+            is_gradebook = not event
+            others = self._waiting.get((learner, module, not is_gradebook))
+            if others and abs(time - others[-1][1]) <= _MAX_SECONDS:
+                earlier, earlier_time, earlier_event = others.pop()
+                if position >= 0:
+                    yield (
+                        position,
+                        {
+                            "id": earlier,
+                            "timecreated": earlier_time,
+                            "eventname": _EVENTS[earlier_event],
+                        },
+                    )
+            else:
+                key = (learner, module, is_gradebook)
+                self._waiting.setdefault(key, []).append((id_, time, event))
+
+    def forget_before(self, time: int) -> None:
+        """Forget the gradings that no row of a Unix time or later can tell again."""
+        self._waiting = {
+            key: kept
+            for key, gradings in self._waiting.items()
+            if (kept := [grading for grading in gradings if grading[1] >= time - _MAX_SECONDS])
+        }
+
+
 def told_before(
-    database: MoodleDatabase, rows: LogRows, already_expanded: pa.Table | None
+    database: MoodleDatabase,
+    rows: LogRows,
+    already_expanded: pa.Table | None,
+    earlier: OpenGradings | None = None,
 ) -> Iterator[tuple[int, dict[str, object]]]:
     """The earlier row of each row whose grading was told before.
 
     Args:
         database: an open Moodle database.
-        rows: log rows of whole hours.
-        already_expanded: the other log rows of these hours.
+        rows: log rows of whole hours, or of a part of one.
+        already_expanded: the other log rows of these hours, or of the part.
+        earlier: the gradings of the earlier parts; those of this part are added.
 
     Yields:
         Position of the row and the earlier row: its ``id``, ``timecreated`` and ``eventname``. Both
@@ -90,33 +145,38 @@ def told_before(
         earlier one of at most one other, and the later one of at most one.
     """
     own = _among(rows)
-    if not own.ids.size:
+    if earlier is not None:
+        yield from _of_part(database, own, already_expanded, earlier)
+    elif own.ids.size:
+        hours = set(np.unique(rows.times // SECONDS).tolist())
+        parts = [own, *_expanded(already_expanded)]
+        parts += _before_hours(database, parts, lambda early: early - {h + 1 for h in hours})
+        gradings = _told_by_both(_with_modules(database, _Gradings.concatenated(parts)))
+        yield from OpenGradings().add(_in_order(gradings))
+
+
+def note(database: MoodleDatabase, already_expanded: pa.Table, earlier: OpenGradings) -> None:
+    """Add the gradings of a part of an hour of which no row is expanded."""
+    nothing = _of_records([])
+    for _ in _of_part(database, nothing, already_expanded, earlier):
+        pass
+
+
+def _of_part(
+    database: MoodleDatabase,
+    own: _Gradings,
+    already_expanded: pa.Table | None,
+    earlier: OpenGradings,
+) -> Iterator[tuple[int, dict[str, object]]]:
+    parts = [own, *_expanded(already_expanded)]
+    if not any(part.ids.size for part in parts):
         return
-    gradings = _Gradings.concatenated([own, *_elsewhere(database, rows, own, already_expanded)])
-    gradings = _told_by_both(_with_modules(database, gradings))
-    waiting: dict[tuple[int, int, bool], list[tuple[int, int, int]]] = {}
-    for position, id_, time, event, learner, module in zip(
-        *(
-            getattr(gradings, name).tolist()
-            for name in ("positions", "ids", "times", "events", "learners", "modules")
-        ),
-        strict=True,
-    ):
-        is_gradebook = not event
-        others = waiting.get((learner, module, not is_gradebook))
-        if others and abs(time - others[-1][1]) <= _MAX_SECONDS:
-            earlier, earlier_time, earlier_event = others.pop()
-            if position >= 0:
-                yield (
-                    position,
-                    {
-                        "id": earlier,
-                        "timecreated": earlier_time,
-                        "eventname": _EVENTS[earlier_event],
-                    },
-                )
-        else:
-            waiting.setdefault((learner, module, is_gradebook), []).append((id_, time, event))
+    parts += _before_hours(database, parts, earlier.hours_to_look_back)
+    # The other kind of row may follow in a later part.
+    gradings = _in_order(_with_modules(database, _Gradings.concatenated(parts)))
+    yield from earlier.add(gradings)
+    if gradings.ids.size:
+        earlier.forget_before(int(gradings.times[-1]))
 
 
 def _among(rows: LogRows) -> _Gradings:
@@ -142,17 +202,32 @@ def _among(rows: LogRows) -> _Gradings:
     )
 
 
-def _elsewhere(
-    database: MoodleDatabase, rows: LogRows, own: _Gradings, already_expanded: pa.Table | None
-) -> Iterator[_Gradings]:
-    """The gradings of the seconds before these hours, and those that are expanded already."""
-    hours = set(np.unique(rows.times // SECONDS).tolist())
-    early = np.unique(own.times[own.times % SECONDS < _MAX_SECONDS] // SECONDS).tolist()
-    if already_expanded is not None and already_expanded.num_rows:
-        yield _in_table(already_expanded)
-    for hour in early:
-        if hour - 1 not in hours:
-            yield _in_log(database, hour * SECONDS - _MAX_SECONDS, hour * SECONDS)
+def _expanded(already_expanded: pa.Table | None) -> list[_Gradings]:
+    """The gradings that are expanded already."""
+    if already_expanded is None or not already_expanded.num_rows:
+        return []
+    return [_in_table(already_expanded)]
+
+
+def _before_hours(
+    database: MoodleDatabase,
+    parts: Iterable[_Gradings],
+    choose: Callable[[set[int]], Iterable[int]],
+) -> list[_Gradings]:
+    """The gradings of the seconds before some hours.
+
+    Args:
+        database: an open Moodle database.
+        parts: the gradings of the hours.
+        choose: returns those of the hours with early gradings before which the log is to be read.
+    """
+    early: set[int] = set()
+    for part in parts:
+        early.update((part.times[part.times % SECONDS < _MAX_SECONDS] // SECONDS).tolist())
+    return [
+        _in_log(database, hour * SECONDS - _MAX_SECONDS, hour * SECONDS)
+        for hour in sorted(choose(early))
+    ]
 
 
 def _in_table(table: pa.Table) -> _Gradings:
@@ -215,9 +290,13 @@ def _with_modules(database: MoodleDatabase, gradings: _Gradings) -> _Gradings:
     return gradings.taken((gradings.modules > 0) & (gradings.learners > 0))
 
 
+def _in_order(gradings: _Gradings) -> _Gradings:
+    """The gradings by time, then id: the order of the log."""
+    return gradings.taken(np.lexsort((gradings.ids, gradings.times)))
+
+
 def _told_by_both(gradings: _Gradings) -> _Gradings:
-    """The gradings of learners and activities that both kinds of rows tell of, ordered by id."""
-    gradings = gradings.taken(np.argsort(gradings.ids, kind="stable"))
+    """The gradings of learners and activities that both kinds of rows tell of."""
     _, pairs = distinct_pairs(gradings.learners, gradings.modules)
     number = int(pairs.max(initial=-1)) + 1
     from_gradebook = gradings.events == 0

@@ -2,14 +2,17 @@
 
 Few log rows say that a module, a role, an enrolment or an attempt began or ended. No index of the
 log leads to them, and a course has many other rows. Therefore the whole log is read once, by ranges
-of ids, and these rows are stored; later processes read only newer ids.
+of ids, and these rows are stored; later processes read only newer ids. Ranges without rows cost
+nothing, and a single row far away costs what a row costs.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import pairwise
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
@@ -17,9 +20,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from caliper_dagster.core.errors import StorageError
+from caliper_dagster.core.hours import LAST_TIME
 from caliper_dagster.expander.bulk_read import from_rows
 from caliper_dagster.expander.connection import MoodleDatabase, Record
-from caliper_dagster.expander.log import id_before
+from caliper_dagster.expander.log import LAST_ID, next_id
 
 if TYPE_CHECKING:
     from caliper_dagster.core.partition_store import IdRangeTables
@@ -77,10 +82,10 @@ _REVISION = {b"revision": b"2"}
 """Metadata of stored tables, to be changed when more rows or columns are read."""
 _MODULE_LEVEL = 70
 _IDS_PER_TABLE = 250_000
-_RECENT_SECONDS = 2 * 86_400
-_SETTLED_AFTER = 86_400
-"""Seconds after which a range of ids is stored: until then, a transaction that is still open may
-make rows with lower ids visible."""
+_DAY = 86_400
+"""A range of ids is stored when its rows are older: until then, a transaction that is still open
+may make rows with lower ids visible. At the end of the log a statement reads so many seconds."""
+_RECENT_SECONDS = 2 * _DAY
 
 
 class LogLifecycle:
@@ -204,30 +209,53 @@ class LogLifecycle:
         return "_rows" not in self.__dict__ and time_ > time.time() - _RECENT_SECONDS
 
     def _end_of_log(self, time_: int) -> pa.Table:
-        """At least the rows of a Unix time or later."""
-        after = id_before(self._database, time_)
-        if self._newest is None or after < self._newest[0]:
-            last = self._last_id()
+        """The rows of a recent Unix time or later."""
+        if self._newest is None or time_ < self._newest[0]:
+            starts = range(time_, max(int(time.time()), time_ + 1), _DAY)
             tables = [
-                self._events(low, min(low + _IDS_PER_TABLE, last))
-                for low in range(after, last, _IDS_PER_TABLE)
+                self._events(f"timecreated >= {start} AND timecreated < {end}")
+                for start, end in pairwise((*starts, LAST_TIME + 1))
             ]
-            self._newest = after, pa.concat_tables([SCHEMA.empty_table(), *tables])
+            self._newest = time_, pa.concat_tables([SCHEMA.empty_table(), *tables])
         return self._newest[1]
 
     def _tables(self) -> Iterator[pa.Table]:
-        covered, last = 0, self._last_id()
+        unstored = self._unstored_ranges()
+        stored: Collection[tuple[int, int]] = ()
         if self._stored is not None:
-            self._store_missing(self._stored, last)
-            for after, to in self._stored.ranges():
+            self._store_settled(self._stored, unstored)
+            stored = self._stored.ranges()
+            for after, to in stored:
                 yield self._of_revision(self._stored, after, to)
-                covered = to
-        for after in range(covered, last, _IDS_PER_TABLE):
-            yield self._read(after, min(after + _IDS_PER_TABLE, last))
+        for after, to in unstored:
+            if (after, to) not in stored:
+                yield self._read(after, to)
+
+    def _unstored_ranges(self) -> list[tuple[int, int]]:
+        """The ranges of ids that hold rows and are not stored; empty ones are not looked at."""
+        stored = set(self._stored.ranges()) if self._stored is not None else set()
+        ranges, after = list[tuple[int, int]](), 0
+        while True:
+            while (after, after + _IDS_PER_TABLE) in stored:
+                after += _IDS_PER_TABLE
+            first = next_id(self._database, after)
+            if first is None:
+                return ranges
+            begin = (first - 1) // _IDS_PER_TABLE * _IDS_PER_TABLE
+            after = min(begin + _IDS_PER_TABLE, LAST_ID)
+            if (begin, after) not in stored:
+                ranges.append((begin, after))
 
     def _of_revision(self, stored: IdRangeTables, after: int, to: int) -> pa.Table:
-        """A stored table. One of an earlier revision gets what the log has beyond it."""
-        table = stored.read(after, to)
+        """A stored table. One of an earlier revision gets what the log has beyond it.
+
+        One whose file is damaged is made anew, without rows that the log no longer has.
+        """
+        try:
+            table = stored.read(after, to)
+        except StorageError as error:
+            logging.getLogger(__name__).warning("%s It is read from the log again.", error)
+            table = SCHEMA.empty_table()
         if table.schema.metadata != _REVISION:
             now = self._read(after, to)
             # The log may have been pruned since.
@@ -236,23 +264,36 @@ class LogLifecycle:
             stored.write(after, to, table.replace_schema_metadata(_REVISION))
         return table.replace_schema_metadata(None)
 
-    def _store_missing(self, stored: IdRangeTables, last: int) -> None:
-        """Read and store the ranges that are not stored yet.
+    def _store_settled(self, stored: IdRangeTables, unstored: list[tuple[int, int]]) -> None:
+        """Read and store those of the ranges that get no more rows.
+
+        Such a range is below all rows of the last day, and the range after it has rows, too: the
+        last range before a gap may still grow, whatever is beyond the gap.
 
         The order is random: processes that start at the same time then share the work, because
         each skips the ranges that another one has written meanwhile.
         """
-        settled = min(last, id_before(self._database, int(time.time()) - _SETTLED_AFTER))
-        ranges = {
-            (after, after + _IDS_PER_TABLE)
-            for after in range(0, settled - _IDS_PER_TABLE + 1, _IDS_PER_TABLE)
-        }
-        missing = sorted(ranges.difference(stored.ranges()))
-        SystemRandom().shuffle(missing)
-        for after, to in missing:
+        begun = {after for after, _ in (*unstored, *stored.ranges())}
+        settled = [(after, to) for after, to in unstored if to in begun]
+        if not settled:
+            return
+        first_recent = self._first_recent_id()
+        settled = [(after, to) for after, to in settled if to < first_recent]
+        SystemRandom().shuffle(settled)
+        for after, to in settled:
             if (after, to) not in stored.ranges():
                 table = self._read(after, to)
                 stored.write(after, to, table.replace_schema_metadata(_REVISION))
+
+    def _first_recent_id(self) -> int:
+        """The lowest id of a row of the last day, a row dated in the future aside."""
+        log, now = self._database.quoted("logstore_standard_log"), int(time.time())
+        ((first,),) = self._database.execute(
+            sa.text(f"SELECT MIN(id) FROM {log} WHERE timecreated BETWEEN :start AND :end"),
+            start=now - _DAY,
+            end=now + _DAY,
+        )
+        return LAST_ID if first is None else int(first)
 
     def _read(self, after: int, to: int) -> pa.Table:
         """The lifecycle rows with ids above ``after`` and up to ``to``."""
@@ -265,30 +306,25 @@ class LogLifecycle:
                 "GROUP BY contextinstanceid, component"
             )
         )
-        tables = [self._events(after, to)]
+        tables = [self._events(f"id > {after} AND id <= {to}")]
         if contexts:
             columns = ("contextinstanceid", "component")
             tables.append(from_rows(pa.schema([SCHEMA.field(name) for name in columns]), contexts))
         return pa.concat_tables(tables, promote_options="default")
 
-    def _events(self, after: int, to: int) -> pa.Table:
-        """The lifecycle rows of events with ids above ``after`` and up to ``to``."""
+    def _events(self, condition: str) -> pa.Table:
+        """The lifecycle rows of events for which the condition holds."""
         log = self._database.quoted("logstore_standard_log")
         event_names = {f"name{index}": name for index, name in enumerate(EVENTS)}
         rows = self._database.execute(
             sa.text(
                 f"SELECT {', '.join(_COLUMNS)}, NULL FROM {log} "
-                f"WHERE id > {after} AND id <= {to} AND anonymous = 0 AND (realuserid > 0 "
+                f"WHERE {condition} AND anonymous = 0 AND (realuserid > 0 "
                 f"OR eventname IN ({', '.join(f':{name}' for name in event_names)}))"
             ),
             **event_names,
         )
         return _compact(from_rows(SCHEMA, rows)) if rows else SCHEMA.empty_table()
-
-    def _last_id(self) -> int:
-        log = self._database.quoted("logstore_standard_log")
-        ((last,),) = self._database.execute(sa.text(f"SELECT MAX(id) FROM {log}"))
-        return int(last or 0)
 
 
 def _compact(rows: pa.Table) -> pa.Table:

@@ -22,7 +22,7 @@ from caliper_dagster.expander.record_columns import NO_ID, Flags, Integers, Reco
 
 LOGGED_IN = r"\core\event\user_loggedin"
 LOGGED_OUT = r"\core\event\user_loggedout"
-_CHANGES = (LOGGED_IN, LOGGED_OUT)
+SESSION_CHANGES = (LOGGED_IN, LOGGED_OUT)
 
 MAX_SESSION_SECONDS = 24 * 3600
 """Seconds after which a session ends without a log-out. It also bounds how far the log is read
@@ -79,6 +79,7 @@ class Sessions:
         lifecycle: the rows of the log in which a user is logged in as another.
         actions: the rows that get a session.
         already_expanded: the other rows of the same hours, for their log-ins and log-outs.
+        since: Unix time of the first row of these hours, where it is in neither.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Sessions:
         lifecycle: LogLifecycle,
         actions: UserActions,
         already_expanded: UserActions,
+        since: int | None = None,
     ) -> None:
         self._row_count = len(actions.ids)
         self.real_users: Integers = np.full(self._row_count, NO_ID, dtype=np.int64)
@@ -96,8 +98,9 @@ class Sessions:
         if rows.empty:
             return
         others = already_expanded.frame().assign(row=-1)
-        others = others[others["eventname"].isin(_CHANGES)]
-        start = min(int(frame["timecreated"].min()) for frame in (rows, others) if not frame.empty)
+        others = others[others["eventname"].isin(SESSION_CHANGES)]
+        starts = [int(frame["timecreated"].min()) for frame in (rows, others) if not frame.empty]
+        start = min(starts if since is None else [*starts, since])
         as_others = [
             row for row in lifecycle.logged_in_as(start - MAX_SESSION_SECONDS) if row["ip"]
         ]
@@ -113,13 +116,13 @@ class Sessions:
             everything["realuserid"] > 0, everything["userid"]
         )
         # Logging in as another user begins no session.
-        is_change = everything["eventname"].isin(_CHANGES) & (everything["realuserid"] == 0)
+        is_change = everything["eventname"].isin(SESSION_CHANGES) & (everything["realuserid"] == 0)
         everything["change"] = everything["eventname"].where(is_change, "")
         taken = _log_outs_of_real_users(everything[everything["change"] != ""], as_others)
-        for log_out, (real_user, _) in taken.items():
-            found = everything["id"] == log_out
-            everything.loc[found, "actor"] = real_user
-            self.real_users[everything.loc[found & (everything["row"] >= 0), "row"]] = real_user
+        of_real_users = everything["id"].map({id_: user for id_, (user, _) in taken.items()})
+        everything["actor"] = of_real_users.fillna(everything["actor"]).astype(np.int64)
+        own = of_real_users.notna() & (everything["row"] >= 0)
+        self.real_users[everything.loc[own, "row"]] = of_real_users[own]
         # A log-out belongs to the session that it ends: it takes effect after its own row.
         everything["order"] = np.arange(len(everything)) * 2
         changes = everything[everything["change"] != ""]
@@ -214,16 +217,13 @@ def _log_outs_of_real_users(
 
 def _ends_no_session(changes: pd.DataFrame, taken: Mapping[int, tuple[int, int]]) -> set[int]:
     """Those log-outs after which the real user's session goes on, because it began later."""
-    found = set()
+    began = changes[changes["change"] == LOGGED_IN]
     log_outs = changes[changes["id"].isin(taken)]
-    columns = (log_outs[name].tolist() for name in ("id", "actor", "ip", "order"))
-    for id_, actor, ip, order in zip(*columns, strict=True):
-        before = changes[
-            (changes["actor"] == actor)
-            & (changes["ip"] == ip)
-            & (changes["order"] < order)
-            & (changes["change"] == LOGGED_IN)
-        ]
-        if not before.empty and before["timecreated"].max() > taken[id_][1]:
-            found.add(id_)
-    return found
+    latest = pd.merge_asof(
+        log_outs[["order", "actor", "ip", "id"]],
+        began[["order", "actor", "ip", "timecreated"]],
+        on="order",
+        by=["actor", "ip"],
+    )
+    last_as_other = latest["id"].map({id_: time for id_, (_, time) in taken.items()})
+    return set(latest.loc[latest["timecreated"] > last_as_other, "id"].tolist())

@@ -212,7 +212,12 @@ def _was_given(grade: Record, time: int) -> bool:
     return not is_empty or (grade["timemodified"] or 0) > time
 
 
-SUBMISSION = ObjectLoader("assign_submission", submissions, _submission_id)
+SUBMISSION = ObjectLoader(
+    "assign_submission",
+    submissions,
+    _submission_id,
+    reads=("assign", "groups_members", *_PLUGIN_TABLES),
+)
 
 
 def extensions(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
@@ -235,7 +240,11 @@ def _assignment(row: LogReference) -> int:
     return row.instance or row.id
 
 
-GRADE = ObjectLoader("assign_grades", grades)
+GRADE = ObjectLoader(
+    "assign_grades",
+    grades,
+    reads=("assign", "assign_submission", "grade_items", "grade_grades_history", "groups_members"),
+)
 
 LOADERS: Mapping[str, ObjectLoader] = {
     "assign_submission": SUBMISSION,

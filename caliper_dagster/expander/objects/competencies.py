@@ -82,7 +82,7 @@ def _loader(table: str) -> ObjectLoader:
     def load(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
         return user_competencies(table, lookup, rows)
 
-    return ObjectLoader(table, load)
+    return ObjectLoader(table, load, reads=("competency", "competency_framework", "scale"))
 
 
 LOADERS: Mapping[str, ObjectLoader] = {table: _loader(table) for table in _COLUMNS}

@@ -283,7 +283,11 @@ class _FinalGrades:
         return {**record, "finalgrade": before[-1]["finalgrade"]} if before else record
 
 
+_ITEM_TABLES = ("grade_items", "grade_items_history", "scale")
+
 LOADERS: Mapping[str, ObjectLoader] = {
-    "grade_grades": ObjectLoader("grade_grades", grades),
-    "grade_items": ObjectLoader("grade_items", items),
+    "grade_grades": ObjectLoader(
+        "grade_grades", grades, reads=(*_ITEM_TABLES, "grade_grades_history")
+    ),
+    "grade_items": ObjectLoader("grade_items", items, reads=_ITEM_TABLES),
 }

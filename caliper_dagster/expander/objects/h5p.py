@@ -143,6 +143,9 @@ def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttemp
 
 EVENT_LOADERS: Mapping[str, ObjectLoader] = {
     r"\mod_h5pactivity\event\statement_received": ObjectLoader(
-        "h5pactivity_attempts", statements, lambda _: 0
+        "h5pactivity_attempts",
+        statements,
+        lambda _: 0,
+        reads=("h5pactivity_attempts_results",),
     ),
 }

@@ -251,13 +251,19 @@ def _score(useranswer: str | None) -> float | None:
 
 LOADERS: Mapping[str, ObjectLoader | ObjectByIdLoader] = {
     "lesson_pages": ObjectByIdLoader("lesson_pages", pages),
-    "lesson_attempts": ObjectLoader("lesson_attempts", essays),
+    "lesson_attempts": ObjectLoader("lesson_attempts", essays, reads=("lesson_answers",)),
 }
 EVENT_LOADERS: Mapping[str, ObjectLoader] = {
     **{
-        rf"\mod_lesson\event\lesson_{verb}": ObjectLoader("lesson", lessons)
+        rf"\mod_lesson\event\lesson_{verb}": ObjectLoader(
+            "lesson", lessons, reads=("lesson_timer", "lesson_grades")
+        )
         for verb in ("started", "resumed", "restarted", "ended")
     },
-    r"\mod_lesson\event\question_answered": ObjectLoader("lesson_pages", answered_pages),
-    r"\mod_lesson\event\essay_assessed": ObjectLoader("lesson_attempts", essays, _essay_id),
+    r"\mod_lesson\event\question_answered": ObjectLoader(
+        "lesson_pages", answered_pages, reads=("lesson_attempts", "lesson_answers")
+    ),
+    r"\mod_lesson\event\essay_assessed": ObjectLoader(
+        "lesson_attempts", essays, _essay_id, reads=("lesson_answers",)
+    ),
 }

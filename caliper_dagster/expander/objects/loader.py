@@ -100,10 +100,12 @@ class ObjectByIdLoader:
     Attributes:
         table: value of ``table`` in the records.
         load: returns records by id.
+        reads: the tables that it reads besides ``table``.
     """
 
     table: str
     load: LoadById
+    reads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +119,14 @@ class ObjectLoader:
         id_of: the id that a row refers to; 0 where it refers to none, which is then not reported as
             unresolved.
         id_table: table of that id, where it is not ``table``.
+        reads: the tables that it reads besides ``table``.
     """
 
     table: str
     load: Load
     id_of: Callable[[LogReference], int] = by_objectid
     id_table: str = ""
+    reads: tuple[str, ...] = ()
 
     def unresolved(self, row: LogReference) -> str | None:
         """The reference of a row whose object was not found, as ``table:id``."""

@@ -420,18 +420,28 @@ def _result(steps: list[Record]) -> Record:
     }
 
 
+_QUESTIONS = ("question", "question_versions")
+_RESPONSES = ("quiz", "question_attempts", "question_attempt_steps", *_QUESTIONS)
+
 LOADERS: Mapping[str, ObjectLoader | ObjectByIdLoader] = {
-    "quiz_attempts": ObjectLoader("quiz_attempts", attempts),
-    "question": ObjectByIdLoader("question", questions),
+    "quiz_attempts": ObjectLoader("quiz_attempts", attempts, reads=_RESPONSES),
+    "question": ObjectByIdLoader("question", questions, _QUESTIONS),
 }
 EVENT_LOADERS: Mapping[str, ObjectLoader] = {
-    r"\mod_quiz\event\attempt_submitted": ObjectLoader("quiz_attempts", submitted_attempts),
-    r"\mod_quiz\event\attempt_graded": ObjectLoader("quiz_attempts", scored_attempts),
-    r"\mod_quiz\event\attempt_regraded": ObjectLoader("quiz_attempts", scored_attempts),
-    r"\mod_quiz\event\attempt_manual_grading_completed": ObjectLoader(
-        "quiz_attempts", scored_attempts
+    r"\mod_quiz\event\attempt_submitted": ObjectLoader(
+        "quiz_attempts", submitted_attempts, reads=_RESPONSES
     ),
+    **{
+        rf"\mod_quiz\event\attempt_{verb}": ObjectLoader(
+            "quiz_attempts", scored_attempts, reads=_RESPONSES
+        )
+        for verb in ("graded", "regraded", "manual_grading_completed")
+    },
     r"\mod_quiz\event\question_manually_graded": ObjectLoader(
-        "question_attempts", graded_questions, id_from_other("attemptid"), "quiz_attempts"
+        "question_attempts",
+        graded_questions,
+        id_from_other("attemptid"),
+        "quiz_attempts",
+        ("quiz_attempts", *_RESPONSES),
     ),
 }

@@ -334,10 +334,11 @@ def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttemp
     return find
 
 
-_TRACKED = ObjectLoader("scorm_attempt", attempts, _attempt_id)
+_TRACK_TABLES = ("scorm_attempt", "scorm_element", "scorm_scoes_value", "scorm_scoes_track")
+_TRACKED = ObjectLoader("scorm_attempt", attempts, _attempt_id, reads=_TRACK_TABLES)
 
 LOADERS: Mapping[str, ObjectLoader] = {
-    "scorm_scoes": ObjectLoader("scorm_scoes", launches),
+    "scorm_scoes": ObjectLoader("scorm_scoes", launches, reads=_TRACK_TABLES),
     "scorm_scoes_value": _TRACKED,
     "scorm_scoes_track": _TRACKED,
 }

@@ -221,7 +221,8 @@ def _account_id(row: LogReference) -> int:
 
 
 _DISCUSSIONS = ObjectLoader("forum_discussions", discussions, _discussion_id)
-_MESSAGE = ObjectLoader("messages", messages, _message_id)
+_MESSAGE_TABLES = ("messages", "message", "message_read")
+_MESSAGE = ObjectLoader("messages", messages, _message_id, reads=_MESSAGE_TABLES)
 
 LOADERS: Mapping[str, ObjectLoader | ObjectByIdLoader] = {
     "forum_discussions": _DISCUSSIONS,
@@ -230,16 +231,18 @@ LOADERS: Mapping[str, ObjectLoader | ObjectByIdLoader] = {
     "message_read": _MESSAGE,
     "messages": _MESSAGE,
     "message_user_actions": ObjectLoader(
-        "message_user_actions", message_actions, _message_id, "messages"
+        "message_user_actions", message_actions, _message_id, "messages", _MESSAGE_TABLES
     ),
     "post": ObjectByIdLoader("post", posts),
-    "tag_instance": ObjectByIdLoader("tag_instance", taggings),
-    "tool_policy_acceptances": ObjectLoader("tool_policy_acceptances", acceptances),
+    "tag_instance": ObjectByIdLoader("tag_instance", taggings, ("tag",)),
+    "tool_policy_acceptances": ObjectLoader(
+        "tool_policy_acceptances", acceptances, reads=("tool_policy_versions",)
+    ),
     "user": ObjectLoader("user", accounts, _account_id),
-    "user_enrolments": ObjectLoader("user_enrolments", enrolments),
-    "wiki_versions": ObjectByIdLoader("wiki_versions", wiki_versions),
+    "user_enrolments": ObjectLoader("user_enrolments", enrolments, reads=("enrol",)),
+    "wiki_versions": ObjectByIdLoader("wiki_versions", wiki_versions, ("wiki_pages",)),
 }
 EVENT_LOADERS: Mapping[str, ObjectLoader] = {
-    r"\core\event\badge_awarded": ObjectLoader("badge", awards),
+    r"\core\event\badge_awarded": ObjectLoader("badge", awards, reads=("badge_issued",)),
     r"\core\event\message_sent": _MESSAGE,
 }

@@ -122,14 +122,20 @@ def _no_id(row: LogReference) -> int:
     return 0
 
 
-_CHOICE = ObjectLoader("choice_answers", choices, _first_option, "choice_options")
+_CHOICE = ObjectLoader(
+    "choice_answers", choices, _first_option, "choice_options", ("choice_options",)
+)
 
 LOADERS: Mapping[str, ObjectLoader] = {
     "choice_answers": _CHOICE,
-    "feedback_completed": ObjectLoader("feedback_completed", feedbacks),
+    "feedback_completed": ObjectLoader(
+        "feedback_completed", feedbacks, reads=("feedback_value", "feedback_item")
+    ),
 }
 EVENT_LOADERS: Mapping[str, ObjectLoader] = {
-    r"\mod_survey\event\response_submitted": ObjectLoader("survey_answers", surveys, _no_id),
+    r"\mod_survey\event\response_submitted": ObjectLoader(
+        "survey_answers", surveys, _no_id, reads=("survey_questions",)
+    ),
     **{
         rf"\mod_choice\event\answer_{verb}": _CHOICE
         for verb in ("created", "submitted", "updated", "deleted")

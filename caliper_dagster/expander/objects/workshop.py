@@ -73,5 +73,7 @@ def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttemp
 
 LOADERS: Mapping[str, ObjectByIdLoader] = {
     "workshop_submissions": ObjectByIdLoader("workshop_submissions", submissions),
-    "workshop_assessments": ObjectByIdLoader("workshop_assessments", assessments),
+    "workshop_assessments": ObjectByIdLoader(
+        "workshop_assessments", assessments, ("workshop_submissions",)
+    ),
 }

@@ -55,7 +55,7 @@ GIVEN = {
     "SOUTH_DB_URL": f"postgresql+psycopg2://moodle:{SECRET}@south/moodle",
     "SOUTH_WWWROOT": "https://south.example.org",
     "MOODLE_WWWROOT": "https://nobody.example.org",
-    "CALIPER_EVENT_STORE_URL": f"https://u:{SECRET}@events.example.org/all",
+    "CALIPER_EVENT_STORE_URL": f"https://events.example.org/all?key={SECRET}",
     "CALIPER_API_KEY": f"{SECRET}-all",
     "CALIPER_BATCH_SIZE": "9",
     "CALIPER_CA_FILE": "all.pem",
@@ -176,7 +176,7 @@ def test_storage_is_a_folder_for_each_unless_it_is_its_own(tmp_path: Path) -> No
         ),
         (
             NORTH.replace("{env: NORTH_KEY}", f"{{enw: {SECRET}}}"),
-            "site north: CALIPER_API_KEY: env: ",
+            "site north: CALIPER_API_KEY: must be {env: NAME} or {file: PATH}",
         ),
         (NORTH + f"  CALIPER_GZIP: [{SECRET}]", "site north: CALIPER_GZIP: must be true or false"),
         (

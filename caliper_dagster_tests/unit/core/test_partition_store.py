@@ -1,3 +1,5 @@
+import resource
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from caliper_dagster.core.errors import ConfigurationError, StorageError
 from caliper_dagster.core.frames import DECIMAL, EXPANDED_LOG, INTEGER, MOODLE_LOG, Frame
 from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.partition_file import CHUNK_ROWS
 from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
 
 FIRST = Hour.from_key("2026-01-31-22:00")
@@ -64,7 +67,7 @@ def test_facts_come_back_without_the_rows(storage: PartitionStore) -> None:
 
 
 def test_a_file_is_named_by_its_hour_for_any_reader(tmp_path: Path) -> None:
-    PartitionStore(str(tmp_path)).write(MOODLE_LOG, FIRST, rows(MOODLE_LOG, [5, 6]))
+    PartitionStore(str(tmp_path)).write(MOODLE_LOG, FIRST, rows(MOODLE_LOG, [FIRST.start] * 2))
     path = tmp_path / "moodle_log/date=2026-01-31/2026-01-31T22.parquet"
     assert pq.ParquetFile(path).read().num_rows == 2
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name]
@@ -130,13 +133,51 @@ def test_a_value_that_is_twice_in_a_dictionary_makes_no_other_file(tmp_path: Pat
     assert files[0] == files[1]
 
 
-def test_chunks_hold_whole_hours_and_bounded_rows(storage: PartitionStore) -> None:
-    for hour, number in zip(HOURS, (2, 0, 3, 1), strict=True):
+def test_chunks_hold_whole_hours_unless_an_hour_has_too_many_rows(storage: PartitionStore) -> None:
+    numbers = (2, 0, 7, 1)
+    for hour, number in zip(HOURS, numbers, strict=True):
         storage.write(MOODLE_LOG, hour, rows(MOODLE_LOG, [hour.start] * number))
-    chunks = list(storage.chunks(MOODLE_LOG, HOURS, rows=2))
-    assert [(len(hours), table.num_rows) for hours, table in chunks] == [(1, 2), (2, 3), (1, 1)]
-    assert [hour for hours, _ in chunks for hour in hours] == list(HOURS)
-    assert [len(hours) for hours, _ in storage.chunks(MOODLE_LOG, HOURS)] == [4]
+    assert [
+        ([numbers[hour.number - FIRST.number] for hour in chunk.hours], chunk.begins, chunk.ends)
+        for chunk in storage.chunks(MOODLE_LOG, HOURS, rows=3)
+    ] == [
+        ([2, 0], True, True),
+        ([7], True, False),
+        ([7], False, False),
+        ([7], False, True),
+        ([1], True, True),
+    ]
+    for limit in (1, 2, 3, 5, 100):
+        chunks = list(storage.chunks(MOODLE_LOG, HOURS, rows=limit))
+        found = pa.concat_tables(chunk.table for chunk in chunks)
+        assert found.to_pylist() == storage.read(MOODLE_LOG, HOURS).to_pylist()
+        assert all(chunk.table.num_rows <= limit for chunk in chunks if chunk.is_divided)
+    assert [len(chunk.hours) for chunk in storage.chunks(MOODLE_LOG, HOURS)] == [4]
+
+
+def test_the_bytes_of_an_hour_do_not_depend_on_how_it_was_handed_over(tmp_path: Path) -> None:
+    storage = PartitionStore(str(tmp_path))
+    table = rows(EXPANDED_LOG, [FIRST.start + nth // 50 for nth in range(2 * CHUNK_ROWS + 5_000)])
+    contents = set()
+    for size in (1_000, 7_919, CHUNK_ROWS, table.num_rows):
+        with storage.writer(EXPANDED_LOG, FIRST) as writer:
+            for begin in range(0, table.num_rows, size):
+                writer.write(table.slice(begin, size))
+            writer.stats = {"counted": table.num_rows}
+        contents.add(Path(storage.path(EXPANDED_LOG, FIRST)).read_bytes())
+    assert len(contents) == 1
+    assert storage.read(EXPANDED_LOG, [FIRST]).to_pydict() == table.to_pydict()
+
+
+def test_rows_between_two_times_are_read(tmp_path: Path) -> None:
+    storage, number = PartitionStore(str(tmp_path)), CHUNK_ROWS + 6_000
+    times = [FIRST.start + 3600 * nth // number for nth in range(number)]
+    storage.write(EXPANDED_LOG, FIRST, rows(EXPANDED_LOG, times))
+    with closing(storage.open(EXPANDED_LOG, FIRST)) as stored:
+        for first, last in ((0, 5), (3000, 3300), (3599, 3599)):
+            found = stored.between(FIRST.start + first, FIRST.start + last)["timecreated"]
+            wanted = [time for time in times if first <= time - FIRST.start <= last]
+            assert found.to_pylist() == wanted
 
 
 def test_rows_are_split_by_their_hour_in_their_order() -> None:
@@ -163,6 +204,22 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     path.mkdir(parents=True)
     with pytest.raises(ConfigurationError, match="CALIPER_STORAGE cannot be written to"):
         storage.write(MOODLE_LOG, FIRST, MOODLE_LOG.empty())
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_disk_that_is_full_leaves_the_hour_as_it_was(tmp_path: Path) -> None:
+    storage = PartitionStore(str(tmp_path))
+    storage.write(MOODLE_LOG, FIRST, MOODLE_LOG.empty())
+    path = Path(storage.path(MOODLE_LOG, FIRST))
+    written = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+    try:
+        with pytest.raises(ConfigurationError, match=r"cannot be written to: .*\(File too large\)"):
+            storage.write(MOODLE_LOG, FIRST, rows(MOODLE_LOG, [FIRST.start] * 500))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == written
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 

@@ -212,6 +212,20 @@ def test_a_storage_that_cannot_be_read_hides_no_row(small: Site) -> None:
     assert small.look(3 * MARGIN) == []
 
 
+def test_a_damaged_hour_does_not_hide_the_others(small: Site) -> None:
+    small.log(HOUR + 1, first=1000)
+    small.take(HourRange(HOUR + 1, HOUR + 2))
+    for hour, first in ((HOUR, 2000), (HOUR + 1, 2001)):
+        small.log(hour, first)
+    path = Path(small.storage.path(MOODLE_LOG, HOUR))
+    content = path.read_bytes()
+    path.write_bytes(content[:999] + bytes([content[999] ^ 1]) + content[1000:])
+    (asked,) = small.look()
+    assert asked.hours == HourRange(HOUR, HOUR + 2)
+    small.take(asked.hours)
+    assert small.look(3 * MARGIN) == []
+
+
 def test_rows_that_came_late_since_the_newest_hour_are_found_however_long_ago(small: Site) -> None:
     small.cursor = None
     small.log(HOUR, first=2000)

@@ -17,7 +17,8 @@ _BETWEEN_MARKERS = re.compile(
 
 def settings_table() -> str:
     rows = [
-        f"| `{setting.variable}` | {_default(setting.default)} | {setting.meaning} |\n"
+        f"| `{setting.variable}` | {_default(setting.default)} | {setting.meaning}"
+        f"{'; *secret*' if setting.secret else ''} |\n"
         for setting in declarations(Settings)
     ]
     return "| Setting | Default | Meaning |\n|---|---|---|\n" + "".join(rows)

@@ -262,11 +262,11 @@ def test_a_ledger_of_an_earlier_release_counts_as_the_oldest_revision(ledger_url
             (second.batch_id, MAPPING_REVISION),
         ]
         assert [b.mapping_revision for b in batches[HOUR + 1]] == [1]
-        before = ledger.acknowledged_before(STORE, MAPPING_REVISION, site=SITE)
+        before = ledger.acknowledged_otherwise(STORE, MAPPING_REVISION, site=SITE)
         assert before == {HOUR: 3, HOUR + 1: 3}
         assert ledger.hours_of_several_revisions(STORE, site=SITE) == [HOUR]
         only = HourRange(HOUR + 1, HOUR + 2)
-        assert ledger.acknowledged_before(STORE, MAPPING_REVISION, site=SITE, hours=only) == {
+        assert ledger.acknowledged_otherwise(STORE, MAPPING_REVISION, site=SITE, hours=only) == {
             HOUR + 1: 3
         }
 
@@ -279,7 +279,7 @@ def test_events_that_were_sent_again_are_of_the_new_revision(ledger_url: str) ->
         ledger.record(STORE, batch(ids=ids[:2], content="new"), site=SITE)
         rejected = batch(ids=ids[2:3], content="new", outcome="rejected")
         ledger.record(STORE, rejected, site=SITE)
-        before = ledger.acknowledged_before(STORE, MAPPING_REVISION, site=SITE)
+        before = ledger.acknowledged_otherwise(STORE, MAPPING_REVISION, site=SITE)
     assert before == {HOUR: 3}
 
 

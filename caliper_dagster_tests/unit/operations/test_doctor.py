@@ -3,9 +3,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from caliper_dagster.cli.main import main
+from caliper_dagster.core.frames import MOODLE_LOG
+from caliper_dagster.core.hours import Hour
+from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.operations.doctor import Finding, Verdict, examine
 from caliper_dagster_tests.harness.environment import environment
@@ -75,6 +79,21 @@ def test_the_rest_is_looked_at_whatever_is_broken(
     told = capsys.readouterr()
     assert "ok    Event store" in told.out
     assert told.err == "1 problem to fix.\n"
+
+
+def test_hours_that_an_earlier_release_stored_are_counted(
+    site: SampleInstallation, tmp_path: Path
+) -> None:
+    storage, hour = PartitionStore(str(tmp_path)), Hour.from_key("2026-03-02-10:00")
+    for later in range(3):
+        storage.write(MOODLE_LOG, hour + later, MOODLE_LOG.empty())
+    found = findings({"CALIPER_STORAGE": str(tmp_path)}, site)["Digests"]
+    assert (found.verdict, found.text) == (Verdict.FINE, "every one of 3 files carries a digest")
+
+    pq.write_table(MOODLE_LOG.empty(), storage.path(MOODLE_LOG, hour))
+    found = findings({"CALIPER_STORAGE": str(tmp_path)}, site)["Digests"]
+    assert found.verdict is Verdict.FINE
+    assert found.text.startswith("1 of 3 files have none, because an earlier release wrote them")
 
 
 def test_a_log_that_has_stopped_is_a_warning(site: SampleInstallation) -> None:

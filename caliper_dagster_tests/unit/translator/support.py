@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -94,6 +94,14 @@ def event(row: Mapping[str, Any], **options: Any) -> dict[str, Any]:
     assert outcome["outcome"] == "event", outcome["reason"]
     document: dict[str, Any] = outcome["json"]
     return document
+
+
+def events(rows: Iterable[Mapping[str, Any]], **options: Any) -> list[dict[str, Any]]:
+    """The events that rows become when they are translated at once, as ``event`` gives them."""
+    numbered = [{**row, "id": number} for number, row in enumerate(rows, 1)]
+    own = [one for one in translate(*numbered, **options) if one["outcome"] != "derived"]
+    assert [one["outcome"] for one in own] == ["event"] * len(numbered)
+    return [one["json"] for one in own]
 
 
 def derived(row: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:

@@ -102,8 +102,22 @@ def test_what_another_process_has_read_is_left_to_it(tmp_path, log) -> None:
         connection.execute(sa.text("DELETE FROM mdl_logstore_standard_log WHERE id > 250000"))
         connection.execute(sa.text("UPDATE mdl_logstore_standard_log SET objectid = 8"))
     modules, roles, components = told(log, storage)
-    assert [row[0] for row in modules] == [300_000]
+    # The range whose file is gone is read again, and only that one.
+    assert [row[0] for row in modules] == [3, 300_000]
     assert (roles, components) == ([], [(7, "mod_quiz")])
+
+
+def test_a_stored_range_is_read_from_the_log_again_only_when_it_is_damaged(tmp_path, log) -> None:
+    storage = PartitionStore(str(tmp_path))
+    assert told(log, storage) == EVERYTHING
+    path = tmp_path / "log_lifecycle" / "0-250000.parquet"
+    written, before = path.read_bytes(), path.stat().st_mtime_ns
+    assert told(log, storage) == EVERYTHING
+    assert path.stat().st_mtime_ns == before
+    path.write_bytes(written[:200] + bytes([written[200] ^ 4]) + written[201:])
+    assert told(log, storage) == EVERYTHING
+    assert path.read_bytes() == written
+    assert path.stat().st_mtime_ns > before
 
 
 def test_ids_of_the_last_day_are_looked_at_again(tmp_path, log) -> None:

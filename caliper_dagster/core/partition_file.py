@@ -1,0 +1,295 @@
+"""The file of one hour and asset: written in several tables, and read whole or in parts.
+
+The rows of an hour are in row groups of 60,000, however they were handed over, so the bytes of a
+file depend on its rows alone. ``partition_store`` decides where a file is, and puts it there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from caliper_dagster.core.errors import StorageError
+from caliper_dagster.core.frames import Frame
+from caliper_dagster.core.hours import Hour
+from caliper_dagster.core.parquet_digest import DigestedParquetWriter, read_rows
+
+FooterStats = Mapping[str, object]
+
+CHUNK_ROWS = 60_000
+"""Rows that are processed together, and rows of a row group."""
+
+_STATS_KEY = b"caliper_dagster.facts"
+_HOUR_KEY = b"caliper_dagster.hour"
+_TIME = "timecreated"
+
+
+class NewFile(Protocol):
+    """A file that is being written, and that nobody sees yet.
+
+    Attributes:
+        file: where its content is written.
+    """
+
+    file: BinaryIO
+
+    def commit(self) -> None:
+        """Put the content into its place; readers see what was there before, or all of it."""
+
+    def close(self) -> None:
+        """Remove the content, unless it is in its place."""
+
+
+class PartitionWriter:
+    """Writes the rows of one hour; a context manager that puts the file into its place at its end.
+
+    After an error the hour stays as it was.
+
+    Args:
+        frame: the contract that the rows are made to follow.
+        hour: the hour that all rows belong to.
+        new: the file.
+        writing: turns errors of the storage into errors that name the setting.
+        written: called with the footer stats when the file is in its place.
+
+    Attributes:
+        stats: the footer stats; to be set before the end.
+        size: the size of the file in bytes, after the end.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        hour: Hour,
+        new: NewFile,
+        writing: Callable[[], AbstractContextManager[None]],
+        written: Callable[[FooterStats], None],
+    ) -> None:
+        self.stats: FooterStats = {}
+        self.size = 0
+        self._frame, self._hour, self._new = frame, hour, new
+        self._writing, self._written = writing, written
+        self._parquet = DigestedParquetWriter(new.file, frame.schema)
+        self._pending: list[pa.Table] = []
+        self._pending_rows = 0
+        self._is_empty = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._parquet.abort()
+            self._new.close()
+
+    def write(self, table: pa.Table) -> None:
+        """Write the next rows of the hour.
+
+        Raises:
+            StorageError: they break the contract, or belong to another hour.
+            ConfigurationError: the storage cannot be written to.
+        """
+        table = self._frame.conform(table)
+        if _TIME in table.column_names and table.num_rows:
+            limits = pc.min_max(table[_TIME]).as_py()
+            if not self._hour.start <= limits["min"] <= limits["max"] < self._hour.end:
+                raise StorageError(
+                    f"{self._frame.name} of {self._hour} would get rows of another hour."
+                )
+        while table.num_rows:
+            rows = table.slice(0, CHUNK_ROWS - self._pending_rows)
+            self._pending.append(rows)
+            self._pending_rows += rows.num_rows
+            table = table.slice(rows.num_rows)
+            if self._pending_rows == CHUNK_ROWS:
+                self._write_group()
+
+    def _write_group(self) -> None:
+        table = _with_own_dictionaries(_joined([self._frame.empty(), *self._pending]))
+        self._pending, self._pending_rows, self._is_empty = [], 0, False
+        with self._writing():
+            self._parquet.write(table)
+
+    def _finish(self) -> None:
+        if self._pending or self._is_empty:
+            self._write_group()
+        with self._writing():
+            self.size = self._parquet.close(
+                {
+                    _STATS_KEY: json.dumps(dict(self.stats)).encode(),
+                    _HOUR_KEY: str(self._hour).encode(),
+                }
+            )
+            self._new.commit()
+        self._written(self.stats)
+
+
+class StoredHour:
+    """One hour that has been written, opened to be read.
+
+    Args:
+        frame: the contract that its rows follow.
+        file: its file.
+        damage: turns what is raised about damaged content into a `StorageError`.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        hour: Hour,
+        file: pq.ParquetFile,
+        damage: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self.hour = hour
+        self._frame, self._file, self._damage = frame, file, damage
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows the hour has."""
+        return int(self._file.metadata.num_rows)
+
+    def has_all_columns(self) -> bool:
+        """Whether the file has all columns that this release cannot do without."""
+        names = {name.partition(".")[0] for name in self._file.metadata.schema.names}
+        return all(column.added or column.name in names for column in self._frame.columns)
+
+    def stats(self) -> dict[str, object]:
+        """The footer stats that were written with the hour.
+
+        Raises:
+            StorageError: they cannot be read.
+        """
+        with self._damage():
+            metadata = self._file.metadata.metadata or {}
+            return dict(json.loads(metadata.get(_STATS_KEY, b"{}")))
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows.
+
+        Raises:
+            StorageError: the file is damaged, or lacks a column.
+        """
+        return self._table(columns, range(self._file.metadata.num_row_groups))
+
+    def parts(self, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """All rows in their order, in tables of so many rows; the last one may have fewer.
+
+        Memory holds about two tables, and a row group of the file.
+
+        Raises:
+            StorageError: see `read`.
+        """
+        part: list[pa.Table] = []
+        missing = rows
+        for number in range(self._file.metadata.num_row_groups):
+            group = self._table(columns, [number])
+            is_divided = group.num_rows > missing
+            while group.num_rows:
+                taken = group.slice(0, missing)
+                group = group.slice(taken.num_rows)
+                part.append(_with_own_dictionaries(taken) if is_divided else taken)
+                missing -= taken.num_rows
+                if not missing:
+                    yield _joined(part)
+                    part, missing = [], rows
+            del group
+        if part:
+            yield _joined(part)
+
+    def between(self, first: int, last: int) -> pa.Table:
+        """The rows whose ``timecreated`` lies between two Unix times, both included.
+
+        Only the row groups that may have such rows are read.
+
+        Raises:
+            StorageError: see `read`.
+        """
+        with self._damage():
+            numbers = [
+                number
+                for number, times in enumerate(_times(self._file.metadata))
+                if times is None or (times[0] <= last and first <= times[1])
+            ]
+        table = self._table(None, numbers)
+        is_between = pc.and_(
+            pc.greater_equal(table[_TIME], first), pc.less_equal(table[_TIME], last)
+        )
+        return table.filter(is_between)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close(force=True)
+
+    def _table(self, columns: Sequence[str] | None, groups: Sequence[int]) -> pa.Table:
+        names = list(columns) if columns else self._frame.schema.names
+        with self._damage():
+            table = read_rows(self._file, names, groups).replace_schema_metadata(None)
+        table = self._frame.with_later_columns(table, names)
+        missing = [name for name in names if name not in table.column_names]
+        if missing:
+            raise StorageError(
+                f"{self._frame.name} of {self.hour} was written by another version and lacks "
+                f"{', '.join(missing)}: materialize {self._frame.name} again."
+            )
+        return table.select(names)
+
+
+def is_of_another_hour(metadata: pq.FileMetaData, hour: Hour) -> bool:
+    """Whether a file was written for another hour, by its footer alone.
+
+    Files of earlier releases do not name their hour, but have the least and greatest time.
+    """
+    key = (metadata.metadata or {}).get(_HOUR_KEY)
+    if key is not None and key != str(hour).encode():
+        return True
+    return any(
+        times is not None and (times[0] < hour.start or times[1] >= hour.end)
+        for times in _times(metadata)
+    )
+
+
+def _times(metadata: pq.FileMetaData) -> Iterator[tuple[int, int] | None]:
+    """The least and greatest time of each row group; None where the footer does not say."""
+    names = metadata.schema.names
+    for number in range(metadata.num_row_groups):
+        found = None
+        if _TIME in names:
+            found = metadata.row_group(number).column(names.index(_TIME)).statistics
+        yield (found.min, found.max) if found is not None and found.has_min_max else None
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables).unify_dictionaries()
+
+
+def _with_own_dictionaries(table: pa.Table) -> pa.Table:
+    """The same rows; each dictionary holds only the values that they use, each once.
+
+    A slice keeps the dictionary of the table it was cut from, and Parquet would write all of it.
+    For a value that a dictionary holds twice pyarrow (26) reserves space in the file, and fills it
+    with whatever is in the memory of the process.
+    """
+    for index, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(index, field, _compact(table.column(index)))
+    return table
+
+
+def _compact(column: pa.ChunkedArray) -> pa.Array:
+    array = column.combine_chunks()
+    used = pc.unique(array.indices).drop_null()
+    values = array.dictionary.take(used).dictionary_encode()
+    indices = values.indices.take(pc.index_in(array.indices, used))
+    return pa.DictionaryArray.from_arrays(indices, values.dictionary)
