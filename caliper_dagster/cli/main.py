@@ -98,6 +98,10 @@ def _sentence(error: Exception) -> str:
     return f"An unexpected error occurred ({type(error).__name__}); --verbose shows where."
 
 
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
 def _fail(sentence: str, status: int) -> int:
     print(sentence, file=sys.stderr)
     return status
@@ -175,7 +179,7 @@ def resend(options: argparse.Namespace) -> None:
         stores = (event_store_named(stores, options.event_store),)
     results = tuple(store.results for store in stores)
     with (
-        open_instance() as instance,
+        open_instance(_tell) as instance,
         terminal.ticking("Sending", len(results) * len(hours)) as ticker,
     ):
         on_written = _advance_on_written(ticker, dict.fromkeys(hours, 1), results)
@@ -236,7 +240,7 @@ def _follow(options: argparse.Namespace) -> None:
 
     settings = _settings(options)
     _require_all(settings)
-    with open_instance() as instance:
+    with open_instance(_tell) as instance:
         follower = Follower(RunContext(instance, settings, verbose=options.verbose))
         print("Following the log.", file=sys.stderr, flush=True)
         while True:
@@ -491,7 +495,7 @@ def _backfill(
     frames = backfill.frames(settings)
     # An hour without rows takes some time too.
     weights = {hour: rows + 100 for hour, rows in _count(settings, hours).items()}
-    with open_instance() as instance:
+    with open_instance(_tell) as instance:
         plan = plan_backfill(
             instance,
             settings,

@@ -16,10 +16,13 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.sites import all_sites
 from caliper_dagster.dagster.assets import build_assets
 from caliper_dagster.dagster.jobs import chain_job, hourly_schedule, resend_job
-from caliper_dagster.dagster.resources import IO_MANAGER, closed
+from caliper_dagster.dagster.resources import IO_MANAGER, closed, warn_if_slow
 from caliper_dagster.dagster.resources import resources as default_resources
 from caliper_dagster.dagster.sensors.backlog import backlog_sensor
 from caliper_dagster.dagster.sensors.late_rows import late_rows_sensor
+
+_AT_START = {"storage": warn_if_slow}
+"""What is done when a run starts, by the name of a resource; every run uses the storage."""
 
 
 def build_definitions(
@@ -54,7 +57,10 @@ def _site_definitions(settings: Settings, replaced: Mapping[str, object]) -> dg.
         sensors=sensors,
         resources={
             "io_manager": IO_MANAGER,
-            **{settings.site_name(name): closed(resource) for name, resource in resources.items()},
+            **{
+                settings.site_name(name): closed(resource, _AT_START.get(name))
+                for name, resource in resources.items()
+            },
         },
         # The steps of a run follow each other, so a process per step would only add start-up time.
         executor=dg.in_process_executor,

@@ -35,6 +35,7 @@ from caliper_dagster.config.event_stores import EventStoreDefinition, event_stor
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.dagster.instance.storage import one_by_one
 
 if TYPE_CHECKING:
     from caliper_dagster.emitter import Ledger
@@ -115,13 +116,32 @@ def resources(settings: Settings) -> dict[str, Any]:
     }
 
 
-def closed(resource: object) -> dg.ResourceDefinition:
+def closed(
+    resource: object, at_start: Callable[[dg.InitResourceContext], None] | None = None
+) -> dg.ResourceDefinition:
     """The resource as Dagster takes it: a run config that has an entry for it is refused.
 
     Dagster would accept and ignore a config for a plain object.
+
+    Args:
+        resource: what the functions get.
+        at_start: called when a run that uses it starts; the steps of a run are in one process.
     """
+
+    def started(context: dg.InitResourceContext) -> object:
+        if at_start is not None:
+            at_start(context)
+        return resource
+
     description = (type(resource).__doc__ or "").partition("\n")[0]
-    return dg.ResourceDefinition(lambda _: resource, config_schema={}, description=description)
+    return dg.ResourceDefinition(started, config_schema={}, description=description)
+
+
+def warn_if_slow(context: dg.InitResourceContext) -> None:
+    """Say in a run's log when its events are stored one by one, and why."""
+    sentence = one_by_one(context.instance) if context.run and context.instance else None
+    if sentence and context.log:
+        context.log.warning(sentence)
 
 
 IO_MANAGER = dg.IOManagerDefinition(

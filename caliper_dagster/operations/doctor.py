@@ -444,6 +444,8 @@ def _dagster() -> Iterator[Finding]:
     if not os.environ.get(HOME):
         yield _warn("Dagster", f"{HOME} is not set; `translate` works, `backfill` needs it")
         return
-    with open_instance():
+    slow: list[str] = []
+    with open_instance(slow.append):
         kind = "PostgreSQL" if secret_of("DAGSTER_POSTGRES_URL") else "SQLite"
         yield _fine("Dagster", f"stores its runs in {kind}, home {Path(os.environ[HOME])}")
+    yield from (_warn("Dagster", sentence) for sentence in slow)

@@ -4,21 +4,20 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-import dagster as dg
 import pytest
 import sqlalchemy as sa
 from dagster import EventLogEntry
 from dagster._core.storage.event_log.base import EventLogStorage
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 
-from caliper_dagster.dagster.instance import storage
-from caliper_dagster.dagster.instance.bulk_storage import PostgresStorage, SqliteStorage
+from caliper_dagster.dagster.instance.bulk_postgres import PostgresEvents, PostgresStorage
+from caliper_dagster.dagster.instance.bulk_sqlite import SqliteStorage
 from caliper_dagster.dagster.instance.open import (
     DEFAULT_DAGSTER_YAML,
     dagster_home,
     open_instance,
 )
+from caliper_dagster.dagster.instance.storage import BulkPostgresEventLog
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.sample_installation import HOURS, sample_installation
@@ -109,18 +108,6 @@ def test_postgresql_holds_the_same_rows(
         postgres_server.drop_database(url)
 
 
-def test_sqlite_holds_the_same_rows(tmp_path: Path, events: Sequence[EventLogEntry]) -> None:
-    store(DagsterSqliteStorage(str(tmp_path / "stock")).event_log_storage, events)
-    kept = SqliteStorage(str(tmp_path / "ours"))
-    store(kept.event_log_storage, events)
-    kept.event_log_storage.dispose()
-    for shard in ("index", events[0].run_id):
-        urls = [f"sqlite:///{tmp_path}/{who}/history/runs/{shard}.db" for who in ("ours", "stock")]
-        found, expected = (of_events(rows(url)) for url in urls)
-        assert found == expected
-    assert len(found["event_logs"]) == len(events)
-
-
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
 def test_events_of_other_kinds_are_stored_one_by_one(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest, events: Sequence[EventLogEntry]
@@ -151,38 +138,32 @@ def test_a_database_that_was_away_for_a_moment_is_reached_again(
     storage.event_log_storage.dispose()
 
 
-@pytest.fixture
-def another_version(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(dg, "__version__", "1.13.99")
-    storage.is_tested.cache_clear()
-    yield
-    storage.is_tested.cache_clear()
-
-
-@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
-def test_another_version_of_dagster_gets_its_own_storage(
-    kind: str,
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
-    another_version: None,
-    caplog: pytest.LogCaptureFixture,
+def test_what_differs_in_postgresql_is_written_by_dagster(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = {"DAGSTER_HOME": str(tmp_path)}
-    if kind == "postgresql":
-        given["DAGSTER_POSTGRES_URL"] = request.getfixturevalue("postgres_url")
-    with environment(given):
-        found = [storage.DagsterStorageFromEnv.from_config_value(None, {}) for _ in range(2)]
-    stock = {"postgresql": DagsterPostgresStorage, "sqlite": DagsterSqliteStorage}[kind]
-    assert [type(storage) for storage in found] == [stock, stock]
-    assert caplog.text.count("1.13.99") == 1
-
-
-def test_another_version_gets_its_own_storage_of_events(
-    postgres_url: str, another_version: None
-) -> None:
-    given = {"postgres_url": postgres_url, "should_autocreate_tables": True}
-    events = storage.BulkPostgresEventLog.from_config_value(None, given)
+    """As when a patch of Dagster writes its events otherwise."""
+    given = {"DAGSTER_HOME": str(tmp_path), "DAGSTER_POSTGRES_URL": postgres_url}
+    prepare, told = PostgresEventLogStorage.prepare_insert_event, list[str]()
+    monkeypatch.setattr(
+        PostgresEventLogStorage,
+        "prepare_insert_event",
+        lambda self, event: prepare(self, event).values(step_key="another"),
+    )
+    with environment(given), open_instance(told.append) as instance:
+        assert type(instance.event_log_storage) is PostgresEventLogStorage
+    configured = {"postgres_url": postgres_url, "should_autocreate_tables": True}
+    events = BulkPostgresEventLog.from_config_value(None, configured)
     assert type(events) is PostgresEventLogStorage
+    assert [sentence.partition(" because ")[2] for sentence in told] == [
+        "it writes other rows to event_logs."
+    ]
+    found = of_events(rows(postgres_url))
+    assert not any(found.values())
+    monkeypatch.undo()
+    with environment(given), open_instance(told.append) as instance:
+        assert isinstance(instance.event_log_storage, PostgresEvents)
+    assert not any(of_events(rows(postgres_url)).values())
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite"])

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from caliper_dagster.dagster.instance.bulk_storage import PostgresEvents
+from caliper_dagster.dagster.instance.bulk_postgres import PostgresEvents
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster_tests.harness.environment import environment

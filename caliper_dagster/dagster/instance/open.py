@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import dagster as dg
 
 import caliper_dagster
 from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
+from caliper_dagster.dagster.instance.storage import one_by_one
 
 HOME = "DAGSTER_HOME"
 DEFAULT_DAGSTER_YAML = Path(caliper_dagster.__file__).with_name("dagster.yaml")
@@ -59,8 +60,11 @@ def _no_warnings_logged() -> Iterator[None]:
 
 
 @contextmanager
-def open_instance() -> Iterator[dg.DagsterInstance]:
+def open_instance(warn: Callable[[str], object] | None = None) -> Iterator[dg.DagsterInstance]:
     """The Dagster instance of ``DAGSTER_HOME``.
+
+    Args:
+        warn: called with one sentence when runs in the instance are slow, and why.
 
     Raises:
         ConfigurationError: it cannot be opened.
@@ -78,4 +82,7 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
             f"DAGSTER_POSTGRES_URL and {home / DEFAULT_DAGSTER_YAML.name}."
         ) from None
     with instance:
+        slow = one_by_one(instance)
+        if slow and warn:
+            warn(slow)
         yield instance

@@ -5,21 +5,20 @@ set, the storage is PostgreSQL, otherwise SQLite under ``DAGSTER_HOME``. So one 
 serves both, although the file format has no conditions. ``BulkPostgresEventLog`` replaces only the
 event log storage, for a ``dagster.yaml`` that others write, such as that of the Helm chart.
 
-With the versions of Dagster in ``TESTED_WITH``, both write events in bulk (``bulk_storage``), which
-decides how long a run over many hours takes. With any other version they are Dagster's own storage
-classes. Only the modules of this folder may use undocumented interfaces of Dagster
-(``dagster._core`` and the like).
+Both write events in bulk (``bulk_postgres``, ``bulk_sqlite``), which decides how long a run over
+many hours takes. Where the installed Dagster is not suited for that (``capability``), they are
+Dagster's own storage classes, and `one_by_one` says so. Only the modules of this folder may use
+undocumented interfaces of Dagster (``dagster._core`` and the like).
 """
 
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
@@ -31,6 +30,7 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from caliper_dagster.config.declaration import secret_of
 from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.file_modes import limit_new_files
+from caliper_dagster.dagster.instance.capability import UnsuitedError
 
 POSTGRES_URL = "DAGSTER_POSTGRES_URL"
 """The variable with the SQLAlchemy URL of the PostgreSQL database for runs and events."""
@@ -38,11 +38,14 @@ POSTGRES_URL = "DAGSTER_POSTGRES_URL"
 BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"
 """Dagster's own variable: how many events of a step are stored together; 0 for one by one."""
 
-TESTED_WITH = frozenset({"1.13.27"})
-"""Versions of Dagster whose tables this module may write to."""
-
 _DRIVER = "postgresql+psycopg2://"
 _EVENTS_PER_BATCH = "2000"
+
+_UNSUITED = (UnsuitedError, ImportError, AttributeError, TypeError)
+"""What another version of Dagster causes when its undocumented interfaces have changed."""
+
+_reasons: WeakKeyDictionary[EventLogStorage, str] = WeakKeyDictionary()
+"""Why events are stored one by one, by storage."""
 
 
 class DagsterStorageFromEnv(DagsterStorage[Any], ConfigurableClass):
@@ -103,50 +106,64 @@ class BulkPostgresEventLog(EventLogStorage, ConfigurableClass):
         from dagster_postgres.utils import pg_url_from_config
 
         os.environ.setdefault(BATCH_SIZE, _EVENTS_PER_BATCH)
-        if not is_tested():
-            return PostgresEventLogStorage.from_config_value(inst_data, config_value)
-        from caliper_dagster.dagster.instance.bulk_storage import PostgresEvents
-
         creates = config_value.get("should_autocreate_tables", True)
-        return PostgresEvents(pg_url_from_config(config_value), creates, inst_data)
+        try:
+            from caliper_dagster.dagster.instance.bulk_postgres import open_events
+
+            return open_events(pg_url_from_config(config_value), creates, inst_data)
+        except _UNSUITED as error:
+            events = PostgresEventLogStorage.from_config_value(inst_data, config_value)
+            _reasons[events] = _reason(error)
+            return events
+
+
+def one_by_one(instance: dg.DagsterInstance) -> str | None:
+    """One sentence when an instance stores events one by one, with the reason; otherwise None."""
+    reason = _reasons.get(instance.event_log_storage)
+    if reason is None:
+        return None
+    return (
+        f"Dagster {dg.__version__} stores the events of each hour one by one here, so runs over "
+        f"many hours take up to 16 times longer, because {reason}."
+    )
 
 
 def _in_sqlite(inst_data: ConfigurableClassData | None) -> DagsterStorage[Any]:
     home = _home()
     limit_new_files()
     home.mkdir(parents=True, exist_ok=True)
+
     # Two processes that create Dagster's tables at the same time would both fail.
     with (home / ".creating").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        if not is_tested():
-            return DagsterSqliteStorage.from_local(str(home), inst_data)
-        from caliper_dagster.dagster.instance.bulk_storage import SqliteStorage
+        try:
+            from caliper_dagster.dagster.instance.bulk_sqlite import open_storage
 
-        return SqliteStorage.from_local(str(home), inst_data)
+            return open_storage(str(home), inst_data)
+        except _UNSUITED as error:
+            storage = DagsterSqliteStorage.from_local(str(home), inst_data)
+            _reasons[storage.event_log_storage] = _reason(error)
+            return storage
 
 
 def _in_postgres(url: str, inst_data: ConfigurableClassData | None) -> DagsterStorage[Any]:
-    if not is_tested():
+    try:
+        from caliper_dagster.dagster.instance.bulk_postgres import open_storage
+
+        return open_storage(url, inst_data)
+    except _UNSUITED as error:
         from dagster_postgres import DagsterPostgresStorage
 
-        return DagsterPostgresStorage(url, inst_data=inst_data)
-    from caliper_dagster.dagster.instance.bulk_storage import PostgresStorage
+        storage = DagsterPostgresStorage(url, inst_data=inst_data)
+        _reasons[storage.event_log_storage] = _reason(error)
+        return storage
 
-    return PostgresStorage(url, inst_data=inst_data)
 
-
-@cache
-def is_tested() -> bool:
-    """Whether this version of Dagster was tested; logs one warning if it was not."""
-    if dg.__version__ in TESTED_WITH:
-        return True
-    logging.getLogger(__name__).warning(
-        "Dagster %s has not been tested with bulk storage of events (%s has): runs over many "
-        "hours take longer.",
-        dg.__version__,
-        ", ".join(sorted(TESTED_WITH)),
-    )
-    return False
+def _reason(error: Exception) -> str:
+    """Why events are not written in bulk; the text of a foreign error may hold anything."""
+    if isinstance(error, UnsuitedError):
+        return str(error)
+    return f"bulk storage cannot be opened ({type(error).__name__})"
 
 
 def _home() -> Path:
