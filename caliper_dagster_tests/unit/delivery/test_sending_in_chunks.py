@@ -21,6 +21,7 @@ from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.hostile_store import (
     HOUR,
     OK,
+    SENSOR,
     SITE,
     Behaviour,
     HostileStore,
@@ -61,6 +62,7 @@ def deliver(
             storage=storage,
             hours=(HOUR, HOUR + 1),
             site=SITE,
+            sensor=SENSOR,
             open_ledger=lambda: Ledger(f"sqlite:///{folder / 'ledger.sqlite'}"),
             send=send,
             left={},
