@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
+from math import inf
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ import pyarrow as pa
 
 from caliper_dagster.config.event_stores import EventFilter, EventStoreDefinition
 from caliper_dagster.core import deadlines
+from caliper_dagster.core.errors import DeliveryError, Sentence
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_file import CHUNK_ROWS, StoredHour
@@ -39,6 +41,10 @@ _MIN_PACE = 50
 """An event store that accepts fewer events per second is slow, whatever the others do."""
 
 _POLL_SECONDS = 0.5
+
+RETURN_SECONDS = 10
+"""Seconds beyond the time for a request after which a run no longer waits for an event store that
+it has told to stop."""
 
 INTERRUPTED_SECONDS = (4, 2)
 """When a run is interrupted: seconds for the answers to what was sent, and to end without them."""
@@ -257,7 +263,19 @@ class _StoreThread:
 
     store: EventStoreDefinition
     stop: Event = field(default_factory=Event)
+    stopped_at: float = inf
     sent: int = 0
+
+    def tell_to_stop(self) -> None:
+        """Let it stop before its next envelope."""
+        if not self.stop.is_set():
+            self.stopped_at = time.monotonic()
+            self.stop.set()
+
+    def is_lost(self) -> bool:
+        """Whether it should have stopped by now: something in it does not return."""
+        request = self.store.connect_timeout + self.store.timeout
+        return time.monotonic() > self.stopped_at + request + RETURN_SECONDS
 
     def run(self, request: DeliveryRequest, messages: SimpleQueue[StoreProgress]) -> None:
         try:
@@ -282,6 +300,9 @@ def fan_out(
     hours that an event store did not receive are added to its backlog, which runs of its own send.
     An event store that has a backlog is skipped until it has received it. A single event store is
     waited for, and so are all when somebody asked by name for what is to be sent.
+
+    An event store that does not stop when it is told to, although its time for a request is over,
+    has ended for the run; its thread ends with the process, and its lease lapses.
 
     Args:
         request: what is sent.
@@ -318,31 +339,48 @@ def _send_at_once(
 ) -> Generator[StoreProgress]:
     messages: SimpleQueue[StoreProgress] = SimpleQueue()
     running = {store: _StoreThread(store) for store in stores}
-    threads = [
-        Thread(target=part.run, args=(request, messages), name=f"caliper-{store.name}", daemon=True)
+    threads = {
+        store: Thread(
+            target=part.run, args=(request, messages), name=f"caliper-{store.name}", daemon=True
+        )
         for store, part in running.items()
-    ]
+    }
     policy = SlowStorePolicy(limit, patient)
     try:
-        for thread in threads:
+        for thread in threads.values():
             thread.start()
         while running:
             with suppress(Empty):
                 store, message = messages.get(timeout=_POLL_SECONDS)
+                if store not in running:
+                    continue  # the run has reported that it does not wait for it
                 if isinstance(message, Sent):
                     running[store].sent += message.delivery.sent
                 else:
                     policy.note_end(running.pop(store), message)
                 yield store, message
             policy.stop_slow(running.values())
+            for store in [store for store, part in running.items() if part.is_lost()]:
+                del running[store], threads[store]
+                yield store, Ended(_not_returned(store))
     finally:
         for part in running.values():
-            part.stop.set()
+            part.tell_to_stop()
         if running:
-            _abandon(threads)
+            _abandon(threads.values())
         else:
-            for thread in threads:
+            for thread in threads.values():
                 thread.join()
+
+
+def _not_returned(store: EventStoreDefinition) -> DeliveryError:
+    return DeliveryError(
+        Sentence(
+            f"Sending to the event store {store.name} was told to stop and did not return: the run "
+            "does not wait for it, and its events are queued and sent later."
+        ),
+        transient=True,
+    )
 
 
 def _abandon(threads: Collection[Thread]) -> None:
@@ -387,7 +425,7 @@ class SlowStorePolicy:
         for part in running:
             late = self._limit is not None and seconds > self._limit
             if late or (not self._patient and self._is_slow(part, seconds)):
-                part.stop.set()
+                part.tell_to_stop()
 
     def _is_slow(self, part: _StoreThread, seconds: float) -> bool:
         if self._first_end is None or seconds < self._first_end + max(GRACE, self._first_end):

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import numpy as np
 
 from caliper_dagster.core.errors import DeliveryError, Sentence, SettingName
 from caliper_dagster.core.hours import Hour
+from caliper_dagster.emitter.daemon_threads import DaemonThreads
 from caliper_dagster.emitter.destination import (
     Answer,
     Destination,
@@ -162,7 +164,7 @@ class EnvelopeDelivery:
 
     _limits_requested: bool = field(init=False, default=False)
     _sender: RetryingSender = field(init=False)
-    _threads: ThreadPoolExecutor = field(init=False)
+    _threads: DaemonThreads[SendResult] = field(init=False)
     _under_way: dict[Future[SendResult], Batch] = field(init=False, default_factory=dict)
     _queue: deque[Batch] = field(init=False, default_factory=deque)
     _any_accepted: bool = field(init=False, default=False)
@@ -171,7 +173,7 @@ class EnvelopeDelivery:
 
     def __post_init__(self) -> None:
         self._sender = RetryingSender(self.destination, self.retry_policy)
-        self._threads = ThreadPoolExecutor(self.in_flight, "caliper-envelope")
+        self._threads = DaemonThreads(self.in_flight, "caliper-envelope")
 
     def capacity(self, version: str) -> int:
         """Bytes of joined events that fit into an envelope now.
@@ -266,7 +268,7 @@ class EnvelopeDelivery:
     def close(self) -> None:
         """Drain, and end the threads."""
         self.drain()
-        self._threads.shutdown()
+        self._threads.close()
 
     def split(self, batch: Batch) -> Iterator[Batch]:
         """The events in batches of the size that is allowed now."""
@@ -298,7 +300,7 @@ class EnvelopeDelivery:
             if self._shrunk and len(batch) > 1 and batch.size() > self.capacity(batch.version):
                 self._put_first([*self.split(batch), *_sibling(batch)])
                 continue
-            self._under_way[self._threads.submit(self._send, batch)] = batch
+            self._under_way[self._threads.submit(partial(self._send, batch))] = batch
 
     def _send(self, batch: Batch) -> SendResult:
         return self._sender.send(
