@@ -20,13 +20,14 @@ import pyarrow as pa
 
 from caliper_dagster.config.event_stores import EventFilter, EventStoreDefinition
 from caliper_dagster.core import deadlines
-from caliper_dagster.core.errors import DeliveryError, Sentence
+from caliper_dagster.core.errors import DeliveryError, Sentence, SettingName, StorageError
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_file import CHUNK_ROWS, StoredHour
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.revisions import mapping_revision
 from caliper_dagster.core.row_accounting import DeliveryCounts, outstanding, summed
+from caliper_dagster.core.wording import plural
 
 if TYPE_CHECKING:
     from caliper_dagster.emitter import EmissionCounts, HourOfEvents, Ledger, Send
@@ -137,6 +138,7 @@ class DeliveryRequest:
 
         with ExitStack() as stack, store.open() as destination, self.open_ledger() as ledger:
             stack.callback(close_hours)
+            self._require_answers(store, ledger)
             for hour, results, counts in emit(
                 hours_of_events(),
                 destination,
@@ -157,6 +159,40 @@ class DeliveryRequest:
                 if mark is not None and not delivery.outstanding:
                     ledger.backlog(self.site).remove(destination.name, {hour: mark})
                 yield Sent(hour, results.num_rows, delivery, counts.seconds)
+
+    def _require_answers(self, store: EventStoreDefinition, ledger: Ledger) -> None:
+        """Make sure that the ledger knows the hours whose stored results say acknowledged.
+
+        Raises:
+            DeliveryError: it does not, because it was lost or replaced, and nobody asked for all
+                events: they would be sent again.
+        """
+        if self.send == "all":
+            return
+        answered = ledger.answered_hours(self.hours, site=self.site)
+        lost = [
+            hour
+            for hour in self.hours
+            if hour not in answered and self._was_acknowledged(store, hour)
+        ]
+        if lost:
+            raise DeliveryError(
+                Sentence(
+                    f"The ledger has no answers for {plural(len(lost), 'hour')} ({lost[0]}…) whose "
+                    "stored results say that events were acknowledged: restore the ledger of ",
+                    SettingName("CALIPER_LEDGER_URL"),
+                    " from a backup, or send all their events again with `caliper-dagster resend "
+                    "--all`.",
+                ),
+                transient=False,
+            )
+
+    def _was_acknowledged(self, store: EventStoreDefinition, hour: Hour) -> bool:
+        with suppress(StorageError):
+            if self.storage.exists(store.results, hour):
+                stored = self.storage.footer_stats(store.results, hour)
+                return DeliveryCounts.from_footer_stats(stored).acknowledged > 0
+        return False
 
     @property
     def _effective_send(self) -> Send:

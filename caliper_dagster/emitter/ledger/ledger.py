@@ -179,6 +179,23 @@ class Ledger:
             batches[batch.hour].append(batch)
         return batches
 
+    def answered_hours(self, hours: Sequence[Hour], *, site: str) -> set[Hour]:
+        """Those of the hours of which any event store has answered a batch.
+
+        Raises:
+            StorageError: the database could not be read.
+        """
+        if not hours:
+            return set()
+        numbers = BATCHES.c.hour
+        query = sa.select(numbers).where(
+            BATCHES.c.site == site,
+            numbers.between(min(hours).number, max(hours).number),
+        )
+        with self._transaction("could not be read") as connection:
+            found = {Hour(number) for number in connection.execute(query.distinct()).scalars()}
+        return found.intersection(hours)
+
     def rejected(self, event_store: str, hours: HourRange, *, site: str) -> list[BatchRecord]:
         """The events of the hours whose last answer is a rejection, each as a batch, by hour.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from caliper_dagster.config.event_stores import require_event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS
+from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.row_accounting import DeliveryCounts
 from caliper_dagster.delivery.fan_out import DeliveryRequest
@@ -46,7 +47,11 @@ def text(number: int) -> str:
 
 
 def deliver(
-    folder: Path, store: HostileStore, rows: int, send: Send = Send.UNACKNOWLEDGED
+    folder: Path,
+    store: HostileStore,
+    rows: int,
+    send: Send = Send.UNACKNOWLEDGED,
+    hours: Sequence[Hour] = (HOUR, HOUR + 1),
 ) -> tuple[list[str], DeliveryCounts]:
     """Send the stored hours; the envelopes without their times, and the counts of the hour."""
     storage, before = PartitionStore(str(folder)), len(store.bodies)
@@ -60,7 +65,7 @@ def deliver(
         request = DeliveryRequest(
             events=lambda _: CALIPER_EVENTS,
             storage=storage,
-            hours=(HOUR, HOUR + 1),
+            hours=hours,
             site=SITE,
             sensor=SENSOR,
             open_ledger=lambda: Ledger(f"sqlite:///{folder / 'ledger.sqlite'}"),
@@ -69,8 +74,8 @@ def deliver(
             chunk_rows=rows,
         )
         sent = list(request.deliver(event_store, lambda: False))
-    assert [part.hour for part in sent] == [HOUR, HOUR + 1]
-    stored = storage.footer_stats(EMISSION_RESULTS, HOUR)
+    assert [part.hour for part in sent] == list(hours)
+    stored = storage.footer_stats(EMISSION_RESULTS, hours[0])
     assert DeliveryCounts.from_footer_stats(stored) == sent[0].delivery
     bodies = [re.sub(r'"sendTime":"[^"]*"', "", body.decode()) for body in store.bodies[before:]]
     return bodies, sent[0].delivery
