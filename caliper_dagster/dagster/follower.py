@@ -22,7 +22,8 @@ def is_followed(instance: dg.DagsterInstance, settings: Settings, now: float) ->
     """Whether a follower takes the hour in progress of the site at the Unix time ``now``."""
     name = _cursor_name(settings)
     heartbeat = instance.daemon_cursor_storage.get_cursor_values({name}).get(name, "0")
-    return now - float(heartbeat) < _SILENT_SECONDS
+    # A heartbeat of the future was written before the clock was set back, perhaps long ago.
+    return abs(now - float(heartbeat)) < _SILENT_SECONDS
 
 
 def _cursor_name(settings: Settings) -> str:

@@ -209,7 +209,8 @@ class LogWatch:
         if not unfinished:
             cursor.wait, cursor.size = 0, self._max_hours
             return []
-        if self._now < cursor.after:
+        # A later time than any wait reaches was written before the clock was set back.
+        if self._now < cursor.after <= self._now + _LONGEST_WAIT:
             return []
         ahead = [hour for hour in unfinished if hour.number >= cursor.place]
         hours = groups(ahead or unfinished, min(cursor.size, self._max_hours))[0]
@@ -276,6 +277,7 @@ class LogWatch:
     def _advance_watermark(self, log_rows: Mapping[Hour, IdStats], margin: float) -> None:
         """Stop looking at rows up to ``high`` once the margin has passed."""
         cursor = self._cursor
+        cursor.high_since = min(cursor.high_since, self._now)  # the clock may have been set back
         if self._now - cursor.high_since < margin:
             return
         near = [rows.last for rows in log_rows.values() if rows.last is not None]

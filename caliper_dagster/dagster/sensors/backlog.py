@@ -130,7 +130,10 @@ def _due(runs: dict[str, _BacklogRuns], now: float) -> list[str]:
     """The event stores that get a run now; the one whose last run ended first comes first."""
     free_slots = _CONCURRENT_RUNS - sum(latest.is_active for latest in runs.values())
     due = [
-        name for name, latest in runs.items() if not latest.is_active and latest.next_start <= now
+        name
+        for name, latest in runs.items()
+        # A run that ended in the future ended before the clock was set back.
+        if not latest.is_active and (latest.next_start <= now or latest.last_end > now)
     ]
     due.sort(key=lambda name: runs[name].last_end)
     return due[: max(0, free_slots)]

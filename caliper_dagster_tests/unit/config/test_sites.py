@@ -317,6 +317,7 @@ def test_what_is_remembered_of_one_site_is_not_taken_for_the_other(
             True,
             False,
         )
+        assert not is_followed(instance, north, now - 3600)  # the clock was set back
 
         def had(site: Settings, status: dg.DagsterRunStatus, tags: Mapping[str, str]) -> str:
             named = {SITE_TAG: site.site or ""}

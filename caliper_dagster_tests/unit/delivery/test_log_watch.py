@@ -171,6 +171,31 @@ def test_a_run_that_was_asked_for_is_not_asked_for_twice(small: Site) -> None:
     assert small.look() == []
 
 
+def test_a_clock_that_was_set_back_does_not_stop_retries(small: Site) -> None:
+    small.statuses[HOUR] = Status.FAILED
+    small.log(HOUR, first=2000)
+    small.look()
+    for _ in range(4):  # each failed retry makes the next wait longer
+        small.look(MARGIN)
+    small.now += 30 * 86_400
+    small.look()
+    small.now -= 30 * 86_400
+    (again,) = small.look(MARGIN)
+    assert (again.hours.start, again.reason) == (HOUR, "unfinished")
+
+
+def test_a_clock_that_was_set_back_does_not_hold_the_watermark(small: Site) -> None:
+    small.now += 30 * 86_400
+    small.look(2 * MARGIN)
+    assert small.cursor is not None
+    small.log(HOUR, first=2000)
+    small.hours(MARGIN)
+    small.now -= 30 * 86_400
+    for _ in range(4):
+        small.hours(MARGIN + 1)
+    assert small.cursor.low == 2000
+
+
 def test_rows_that_were_asked_for_and_never_read_are_asked_for_until_they_are(small: Site) -> None:
     """The run said that it went well; the log it read did not have the rows yet (a replica)."""
     small.log(HOUR, first=2000)
