@@ -23,11 +23,7 @@ def check_storage(storage: PartitionStore, identity: SiteIdentity) -> bool:
     Raises:
         ConfigurationError: it was made for another one, or cannot be read.
     """
-    record = _recorded(storage)
-    if record is not None and record.site_id != identity.site_id:
-        otherwise = ("give it a place of its own in ", _STORAGE)
-        raise identity.mismatch("the storage", record, otherwise)
-    return record is not None
+    return _checked(storage, identity) is not None
 
 
 def claim_storage(storage: PartitionStore, identity: SiteIdentity) -> None:
@@ -36,15 +32,23 @@ def claim_storage(storage: PartitionStore, identity: SiteIdentity) -> None:
     Raises:
         ConfigurationError: it was made for another site, or cannot be read or written to.
     """
-    check_storage(storage, identity)
     record = SiteRecord(identity.site_id, identity.address)
-    if _recorded(storage) != record:
+    if _checked(storage, identity) != record:
         content = {
             "site_id": record.site_id,
             "address": record.address,
             "digest": _digest(record),
         }
         storage.write_note(_RECORD, json.dumps(content, indent=1).encode())
+
+
+def _checked(storage: PartitionStore, identity: SiteIdentity) -> SiteRecord | None:
+    """The record of the storage, which must be of the site; None where there is none."""
+    record = _recorded(storage)
+    if record is not None and record.site_id != identity.site_id:
+        otherwise = ("give it a place of its own in ", _STORAGE)
+        raise identity.mismatch("the storage", record, otherwise)
+    return record
 
 
 def _recorded(storage: PartitionStore) -> SiteRecord | None:
