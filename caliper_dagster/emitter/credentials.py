@@ -227,7 +227,23 @@ class RenewedToken:
         return None
 
 
-class ClientCredentials:
+class _AskedByHttp:
+    """What the sources of tokens have in common: an exchange, and the secrets sent last."""
+
+    def __init__(self, exchange: HttpExchange) -> None:
+        self._exchange = exchange
+        self._sent: tuple[str, ...] = ()
+
+    def secrets(self) -> tuple[str, ...]:
+        """See `TokenSource`."""
+        return self._sent
+
+    def close(self) -> None:
+        """See `TokenSource`."""
+        self._exchange.close()
+
+
+class ClientCredentials(_AskedByHttp):
     """Tokens of an OAuth 2.0 token endpoint, for a client id and a secret (RFC 6749, 4.4).
 
     Args:
@@ -247,23 +263,14 @@ class ClientCredentials:
         scope: str | None,
         client_auth: Literal["basic", "form"],
     ) -> None:
-        self._exchange = exchange
+        super().__init__(exchange)
         self._client_id, self._client_secret = client_id, client_secret
         self._scope, self._client_auth = scope, client_auth
-        self._sent: tuple[str, ...] = ()
 
     @property
     def settings(self) -> Sentence:
         """See `TokenSource`."""
         return Sentence(CLIENT_ID, ", ", CLIENT_SECRET, " and ", SCOPE)
-
-    def secrets(self) -> tuple[str, ...]:
-        """See `TokenSource`."""
-        return self._sent
-
-    def close(self) -> None:
-        """See `TokenSource`."""
-        self._exchange.close()
 
     def fetch(self) -> Token | Answer:
         """See `TokenSource`. The secret is read anew."""
@@ -310,7 +317,7 @@ class ClientCredentials:
         return _refused(self._exchange, status, answered, check)
 
 
-class LogIn:
+class LogIn(_AskedByHttp):
     """Tokens of a log-in that answers a JWT to a user name and a password in JSON.
 
     The request and its answer are those of OpenLRW's ``/api/auth/login``.
@@ -324,22 +331,13 @@ class LogIn:
     def __init__(
         self, exchange: HttpExchange, username: Callable[[], str], password: Callable[[], str]
     ) -> None:
-        self._exchange = exchange
+        super().__init__(exchange)
         self._username, self._password = username, password
-        self._sent: tuple[str, ...] = ()
 
     @property
     def settings(self) -> Sentence:
         """See `TokenSource`."""
         return LOGIN_ACCOUNT
-
-    def secrets(self) -> tuple[str, ...]:
-        """See `TokenSource`."""
-        return self._sent
-
-    def close(self) -> None:
-        """See `TokenSource`."""
-        self._exchange.close()
 
     def fetch(self) -> Token | Answer:
         """See `TokenSource`. User name and password are read anew."""
