@@ -355,6 +355,8 @@ def _storage(settings: Settings) -> Iterator[Finding]:
 
 def _digests(counts: DigestCounts) -> Finding:
     """How many stored hours are read without a check. Nothing has to be done about them."""
+    if not counts.files:
+        return _fine("Digests", "no hour is stored yet")
     of_files = plural(counts.files, "file")
     if counts.examined < counts.files:
         of_files = f"the newest {counts.examined:,} of {of_files}"
