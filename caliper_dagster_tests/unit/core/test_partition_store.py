@@ -163,7 +163,7 @@ def test_chunks_hold_whole_hours_unless_an_hour_has_too_many_rows(storage: Parti
 
 def test_the_bytes_of_an_hour_do_not_depend_on_how_it_was_handed_over(tmp_path: Path) -> None:
     storage = PartitionStore(str(tmp_path))
-    table = rows(EXPANDED_LOG, [FIRST.start + nth // 50 for nth in range(2 * CHUNK_ROWS + 5_000)])
+    table = rows(EXPANDED_LOG, [FIRST.start + nth // 50 for nth in range(CHUNK_ROWS + 5_000)])
     contents = set()
     for size in (7_919, CHUNK_ROWS, table.num_rows):
         with storage.writer(EXPANDED_LOG, FIRST) as writer:
