@@ -357,6 +357,12 @@ class Settings(Model):
         "switch the schedule and the sensors on by default; otherwise they are switched on in the "
         "web UI",
     )
+    code_location: str = setting(
+        "CALIPER_CODE_LOCATION",
+        "caliper_dagster.definitions",
+        "name of the code location in Dagster's workspace, under which the web UI lists the runs "
+        "of the commands; with the Helm chart, the name of the deployment",
+    )
     send_immediately: bool = setting(
         "CALIPER_SEND_IMMEDIATELY",
         False,

@@ -33,7 +33,8 @@ def build_definitions(
     Args:
         settings: of one site; all sites that the environment describes if omitted. Secrets are
             read from the environment when a step runs, whatever the settings contain.
-        resources: replace the resources of these names (see ``resources.resources``) in every site.
+        resources: replace the resources of these names (see ``resources.resources``); with several
+            sites, the name of a resource begins with that of its site.
 
     Raises:
         ConfigurationError: a setting in the environment, or in a file of sites or event stores, is
@@ -49,19 +50,16 @@ def _site_definitions(settings: Settings, replaced: Mapping[str, object]) -> dg.
     sensors = [late_rows_sensor(chain, assets, settings)]
     if len(event_stores(settings)) > 1:
         sensors.append(backlog_sensor(chain, assets, settings))
-    resources = {**default_resources(settings), **replaced}
+    resources: dict[str, object] = {"io_manager": IO_MANAGER}
+    for name, default in default_resources(settings).items():
+        own = settings.site_name(name)
+        resources[own] = closed(replaced.get(own, default), type(default), _AT_START.get(name))
     return dg.Definitions(
         assets=assets,
         jobs=[chain, resend_job(assets, settings)],
         schedules=[hourly_schedule(chain, settings)],
         sensors=sensors,
-        resources={
-            "io_manager": IO_MANAGER,
-            **{
-                settings.site_name(name): closed(resource, _AT_START.get(name))
-                for name, resource in resources.items()
-            },
-        },
+        resources=resources,
         # The steps of a run follow each other, so a process per step would only add start-up time.
         executor=dg.in_process_executor,
     )

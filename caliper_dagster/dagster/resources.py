@@ -117,7 +117,9 @@ def resources(settings: Settings) -> dict[str, Any]:
 
 
 def closed(
-    resource: object, at_start: Callable[[dg.InitResourceContext], None] | None = None
+    resource: object,
+    described_by: type,
+    at_start: Callable[[dg.InitResourceContext], None] | None = None,
 ) -> dg.ResourceDefinition:
     """The resource as Dagster takes it: a run config that has an entry for it is refused.
 
@@ -125,6 +127,8 @@ def closed(
 
     Args:
         resource: what the functions get.
+        described_by: the class whose docstring describes it. With the same description the jobs of
+            other resources have the same snapshot, by which the web UI knows their runs.
         at_start: called when a run that uses it starts; the steps of a run are in one process.
     """
 
@@ -133,7 +137,7 @@ def closed(
             at_start(context)
         return resource
 
-    description = (type(resource).__doc__ or "").partition("\n")[0]
+    description = (described_by.__doc__ or "").partition("\n")[0]
     return dg.ResourceDefinition(started, config_schema={}, description=description)
 
 
