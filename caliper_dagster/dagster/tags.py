@@ -31,3 +31,6 @@ FRESH_TAG = "caliper_dagster/fresh"
 
 PROCESS_TAG = "caliper_dagster/process"
 """On a run of the command line: the process that executes it (``core.process_identity``)."""
+
+PII_TAGS = {"pii": ""}
+"""On an asset with personal data; Dagster shows a tag with an empty value as its key."""
