@@ -50,6 +50,16 @@ PersonIdentifier = Literal[
 TableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 
 
+def _owner(text: str) -> str:
+    if not _OWNER.fullmatch(text):
+        raise ValueError("must be e-mail addresses or team:NAME, separated by commas")
+    return text
+
+
+_OWNER = re.compile(r"team:\S+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
+"""What Dagster accepts as an owner."""
+
+
 def _http_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -363,6 +373,12 @@ class Settings(Model):
         "name of the code location in Dagster's workspace, under which the web UI lists the runs "
         "of the commands; with the Helm chart, the name of the deployment",
     )
+    owners: tuple[Annotated[str, AfterValidator(_owner)], ...] | None = setting(
+        "CALIPER_OWNERS",
+        None,
+        "who is responsible for the assets, as the web UI shows it: e-mail addresses or "
+        "`team:NAME`, separated by commas",
+    )
     send_immediately: bool = setting(
         "CALIPER_SEND_IMMEDIATELY",
         False,
@@ -420,7 +436,7 @@ class Settings(Model):
         except ConfigurationError:
             raise ValueError(f"must be {HOUR_FORM}") from None
 
-    @field_validator("person_identifiers", "moodle_db_without", mode="before")
+    @field_validator("person_identifiers", "moodle_db_without", "owners", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):

@@ -27,7 +27,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -132,6 +132,11 @@ class PartitionStore:
     def path(self, frame: Frame, hour: Hour) -> str:
         """Where the hour's file is, or would be; for people, without credentials."""
         return _without_credentials(str(self._path(frame, hour)))
+
+    def uri(self, frame: Frame, hour: Hour) -> str:
+        """The URI of the hour's file, as readers of Parquet take it; without credentials."""
+        path = self.path(frame, hour)
+        return f"file://{quote(path, safe='/=')}" if self._local else path
 
     def exists(self, frame: Frame, hour: Hour) -> bool:
         """Whether the hour has been written.

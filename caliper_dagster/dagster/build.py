@@ -14,7 +14,7 @@ import dagster as dg
 from caliper_dagster.config.event_stores import event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.sites import all_sites
-from caliper_dagster.dagster.assets import build_assets
+from caliper_dagster.dagster.assets import build_assets, build_external_assets
 from caliper_dagster.dagster.jobs import chain_job, hourly_schedule, resend_job
 from caliper_dagster.dagster.resources import IO_MANAGER, closed, warn_if_slow
 from caliper_dagster.dagster.resources import resources as default_resources
@@ -55,7 +55,7 @@ def _site_definitions(settings: Settings, replaced: Mapping[str, object]) -> dg.
         own = settings.site_name(name)
         resources[own] = closed(replaced.get(own, default), type(default), _AT_START.get(name))
     return dg.Definitions(
-        assets=assets,
+        assets=[*assets, *build_external_assets(settings)],
         jobs=[chain, resend_job(assets, settings)],
         schedules=[hourly_schedule(chain, settings)],
         sensors=sensors,
