@@ -30,7 +30,10 @@ _BEGUN_TAG = "caliper_dagster/begun"
 _MIN_RUNS_PER_PROCESS = 4
 _MIN_HOURS_PER_RUN = 24
 
-_IRRELEVANT = {"hours_per_run", "start", "automation", "send_immediately", "attempts"}
+_IRRELEVANT = {
+    *("hours_per_run", "start", "automation", "send_immediately", "attempts"),
+    *("keep_partitions", "keep_superseded_batches", "keep_runs", "keep_compute_logs", "prune_hour"),
+}
 """Settings that change neither events nor their destinations."""
 
 _DIGEST_NAMES = {"url": "event_store_url", "timeout": "event_store_timeout"}
