@@ -196,6 +196,37 @@ def resend(options: argparse.Namespace) -> None:
     total.raise_if_incomplete(settings)
 
 
+def prune(options: argparse.Namespace) -> None:
+    """Delete what is older than the settings CALIPER_KEEP_… say."""
+    from caliper_dagster.cli import terminal
+    from caliper_dagster.config.sites import all_sites, chosen_site
+    from caliper_dagster.dagster import retention
+    from caliper_dagster.dagster.instance.open import open_instance
+
+    sites = [chosen_site(options.site)] if options.site else all_sites()
+    if not any(map(retention.has_limits, sites)):
+        _tell(
+            "No setting says how long anything is kept: set CALIPER_KEEP_PARTITIONS, "
+            "CALIPER_KEEP_SUPERSEDED_BATCHES, CALIPER_KEEP_RUNS or CALIPER_KEEP_COMPUTE_LOGS."
+        )
+    with open_instance(_tell) as instance:
+        pruned = retention.prune(instance, sites, plan=options.plan, runs=not options.site)
+    rows = [
+        (
+            f"{site} " * bool(site) + removal.what,
+            f"{removal.number:,}",
+            terminal.size(removal.bytes),
+        )
+        for site, removal in pruned.removals
+    ]
+    if rows:
+        terminal.show_table(
+            ("Would be deleted" if options.plan else "Deleted", "Number", "Size"), rows
+        )
+    for reason, number in pruned.kept.items():
+        _tell(f"{plural(number, 'hour')} past the time to keep stay: {reason}.")
+
+
 def rejected(options: argparse.Namespace) -> None:
     """List the events of the hours that the event store has rejected, with its reasons."""
     from caliper_dagster.config.event_stores import event_store_named, require_event_stores
@@ -740,6 +771,11 @@ def _parser() -> argparse.ArgumentParser:
         help="also send acknowledged events whose content a newer release has changed",
     )
     added.add_argument("--event-store", metavar="NAME", help=_EVENT_STORE_HELP)
+
+    added = add(prune, sited)
+    added.add_argument(
+        "--plan", action="store_true", help="only tell what would be deleted, and what stays"
+    )
 
     added = add(rejected, ranged)
     added.add_argument("--event-store", metavar="NAME", help=_EVENT_STORE_HELP)

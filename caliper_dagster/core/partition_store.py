@@ -21,7 +21,7 @@ import os
 import re
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import partial
@@ -43,7 +43,7 @@ from caliper_dagster.core.errors import (
 )
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.gc_tuning import raise_gc_threshold
-from caliper_dagster.core.hours import SECONDS, Hour
+from caliper_dagster.core.hours import SECONDS, Hour, parse_hour
 from caliper_dagster.core.parquet_digest import (
     DamagedFileError,
     DigestedParquetWriter,
@@ -63,7 +63,7 @@ from caliper_dagster.core.wording import plural
 
 _SETTING = SettingName("CALIPER_STORAGE")
 _RANGE = re.compile(r"(\d+)-(\d+)\.parquet")
-_PARTITION = re.compile(r"/date=[\d-]+/[\dT-]+\.parquet$")
+_PARTITION = re.compile(r"/date=[\d-]+/([\dT-]+)\.parquet$")
 _LOCAL = {"", "file", "local"}
 _ALLOCATOR = "ARROW_DEFAULT_MEMORY_POOL"
 _READ_AHEAD = 8
@@ -330,6 +330,47 @@ class PartitionStore:
         except Exception as error:
             raise self._unreadable(error) from None
 
+    def stored_hours(self, frame: Frame, end: Hour) -> dict[Hour, int]:
+        """The stored hours of an asset before ``end``, in order, and the size of each in bytes.
+
+        Raises:
+            ConfigurationError: the storage cannot be read.
+        """
+        files, folder = self._root.fs, f"{self._root.path}/{frame.name}"
+        try:
+            # Other processes write here, too: what fsspec remembers of a folder may be old.
+            files.invalidate_cache(folder)
+            found = files.find(folder, detail=True)
+            files.invalidate_cache(folder)
+        except FileNotFoundError:
+            return {}
+        except Exception as error:
+            raise self._unreadable(error) from None
+        hours = {
+            parse_hour(match[1], ""): int(entry["size"])
+            for path, entry in found.items()
+            if (match := _PARTITION.search(path))
+        }
+        return {hour: hours[hour] for hour in sorted(hours) if hour < end}
+
+    def delete(self, frame: Frame, hours: Collection[Hour]) -> None:
+        """Delete stored hours of an asset; those that are not stored are passed over.
+
+        Raises:
+            ConfigurationError: the storage cannot be written to.
+        """
+        paths = [self._path(frame, hour) for hour in hours]
+        with self._writing():
+            if not self._local:
+                _delete_objects(paths)
+                return
+            for path in paths:
+                path.unlink(missing_ok=True)
+            for folder in {path.parent for path in paths}:
+                # It may hold other hours, or a file that is being written.
+                with suppress(OSError):
+                    folder.rmdir()
+
     def id_range_tables(self, name: str) -> IdRangeTables:
         """Tables by ranges of log ids, in the folder ``name`` next to those of the assets."""
         return IdRangeTables(self._base / name, self._writing)
@@ -579,6 +620,21 @@ class _NewObject(NewFile):
 
     def close(self) -> None:
         self.file.close()
+
+
+def _delete_objects(paths: Sequence[UPath | Path]) -> None:
+    """Delete objects by as few requests as the store allows; missing ones are passed over."""
+    objects = [path for path in paths if isinstance(path, UPath)]
+    if objects:
+        files = objects[0].fs
+        names = [path.path for path in objects]
+        try:
+            files.rm(names)
+        except FileNotFoundError:
+            # Some kinds of storage stop at the first missing one.
+            for name in names:
+                with suppress(FileNotFoundError):
+                    files.rm_file(name)
 
 
 def _new(path: UPath | Path) -> NewFile:

@@ -7,7 +7,7 @@ needs no setting. https://docs.dagster.io/guides/build/projects
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
@@ -18,6 +18,7 @@ from caliper_dagster.dagster.assets import build_assets, build_external_assets
 from caliper_dagster.dagster.jobs import chain_job, hourly_schedule, resend_job
 from caliper_dagster.dagster.resources import IO_MANAGER, closed, warn_if_slow
 from caliper_dagster.dagster.resources import resources as default_resources
+from caliper_dagster.dagster.retention import retention_job, retention_schedules
 from caliper_dagster.dagster.sensors.backlog import backlog_sensor
 from caliper_dagster.dagster.sensors.late_rows import late_rows_sensor
 
@@ -41,7 +42,13 @@ def build_definitions(
             malformed.
     """
     sites = (settings,) if settings else all_sites()
-    return dg.Definitions.merge(*(_site_definitions(site, resources or {}) for site in sites))
+    of_sites = [_site_definitions(site, resources or {}) for site in sites]
+    return dg.Definitions.merge(*of_sites, _retention(sites))
+
+
+def _retention(sites: Sequence[Settings]) -> dg.Definitions:
+    job = retention_job(sites)
+    return dg.Definitions(jobs=[job], schedules=retention_schedules(job, sites))
 
 
 def _site_definitions(settings: Settings, replaced: Mapping[str, object]) -> dg.Definitions:

@@ -13,6 +13,7 @@ from caliper_dagster.core.hours import KEY_FORMAT, Hour, HourRange
 
 _FIRST = "dagster/asset_partition_range_start"
 _LAST = "dagster/asset_partition_range_end"
+_SINGLE = "dagster/partition"
 
 
 def hourly_partitions(start: Hour, *, in_progress: bool = False) -> dg.HourlyPartitionsDefinition:
@@ -40,6 +41,13 @@ def range_of_tags(tags: Mapping[str, str]) -> HourRange:
 def hour_keys_of_tags(tags: Mapping[str, str]) -> set[str]:
     """The partition keys of the first and the last hour of a run; one key for a single hour."""
     return {tags.get(_FIRST, ""), tags.get(_LAST, "")}
+
+
+def hours_of_tags(tags: Mapping[str, str]) -> set[Hour]:
+    """All hours of a run, by its tags; none for a run without partitions."""
+    if _FIRST in tags and _LAST in tags:
+        return set(range_of_tags(tags))
+    return {Hour.from_key(tags[_SINGLE])} if _SINGLE in tags else set()
 
 
 def hours_of(context: dg.AssetExecutionContext) -> HourRange:

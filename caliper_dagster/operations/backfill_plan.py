@@ -26,12 +26,9 @@ _MIN_RUNS_PER_PROCESS = 4
 _MIN_HOURS_PER_RUN = 24
 
 _IRRELEVANT = {
-    "hours_per_run",
-    "start",
-    "automation",
-    "send_immediately",
-    "attempts",
-    "code_location",
+    *("hours_per_run", "start", "automation", "send_immediately", "attempts"),
+    *("code_location", "owners"),
+    *("keep_partitions", "keep_superseded_batches", "keep_runs", "keep_compute_logs", "prune_hour"),
 }
 """Settings that change neither events nor their destinations."""
 
