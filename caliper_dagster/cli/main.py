@@ -143,8 +143,25 @@ def doctor(options: argparse.Namespace) -> None:
         site = f"{finding.site}  " if finding.site else ""
         line = f"{finding.verdict.value:4}  {site}{finding.subject:16}  {finding.text}"
         terminal.results().print(line, soft_wrap=True, markup=False)
+    if options.send_test_alert:
+        problems += _send_test_alerts(sites)
     if problems:
         raise ConfigurationError(f"{plural(problems, 'problem')} to fix.")
+
+
+def _send_test_alerts(sites: Iterable[Settings]) -> int:
+    """Send them and print what became of each; how many were not taken."""
+    from caliper_dagster.cli import terminal
+    from caliper_dagster.operations.alert_test import send_test_alerts
+
+    problems = 0
+    for tested in send_test_alerts(sites):
+        problems += tested.error is not None
+        verdict, site = "fail" if tested.error else "ok", f"{tested.site}  " if tested.site else ""
+        text = str(tested.error or f"{tested.receiver} took the test alert")
+        line = f"{verdict:4}  {site}{'Test alert':16}  {text}"
+        terminal.results().print(line, soft_wrap=True, markup=False)
+    return problems
 
 
 def backfill(options: argparse.Namespace) -> None:
@@ -731,6 +748,11 @@ def _parser() -> argparse.ArgumentParser:
         "--fix-modes",
         action="store_true",
         help="take the right to read stored personal data from other accounts (CALIPER_FILE_MODE)",
+    )
+    added.add_argument(
+        "--send-test-alert",
+        action="store_true",
+        help="also send a test alert to everybody whom CALIPER_ALERT_… names",
     )
 
     added = add(backfill, ranged)

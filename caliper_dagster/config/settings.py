@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from caliper_dagster.caliper.versions import NEWEST, VersionName
+from caliper_dagster.config.alerts import AlertSettings, CheckLimits
 from caliper_dagster.config.declaration import (
     FILE_SUFFIX,
     Declaration,
@@ -467,6 +468,8 @@ class Settings(Model):
     ip_addresses: bool = setting(
         "CALIPER_IP_ADDRESSES", False, "send the IP address of each log row"
     )
+    checks: CheckLimits = CheckLimits()
+    alerts: AlertSettings = AlertSettings()
 
     site: str | None = None
     folder: str | None = None

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -165,6 +166,9 @@ class _Chain:
     def results(self, description: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
         """``dg.multi_asset`` with one asset per event store."""
         keys = self.results_keys()
+        # Any hour makes the asset fresh; the check newest_hour_recent asks for a new one.
+        age = timedelta(hours=self.settings.checks.newest_hour_age)
+        freshness = dg.FreshnessPolicy.time_window(fail_window=age)
 
         def define(function: Callable[..., Any]) -> dg.AssetsDefinition:
             decorator = dg.multi_asset(
@@ -175,6 +179,7 @@ class _Chain:
                         deps=[self.key(self.events(store))],
                         description=description,
                         skippable=True,
+                        freshness_policy=freshness,
                         **self._common_options(store.results, "1", {"json", "parquet"}, function),
                     )
                     for store in self.stores

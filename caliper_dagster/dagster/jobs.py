@@ -41,12 +41,12 @@ def priority(number: int) -> dict[str, str]:
 
 
 def chain_job(
-    assets: Sequence[dg.AssetsDefinition], settings: Settings
+    assets: Sequence[dg.AssetsDefinition], standing: dg.AssetChecksDefinition, settings: Settings
 ) -> dg.UnresolvedAssetJobDefinition:
-    """The job that materializes all assets of a site."""
+    """The job that materializes all assets of a site, without the standing checks."""
     return dg.define_asset_job(
         settings.site_name(CHAIN_JOB),
-        selection=dg.AssetSelection.assets(*assets),
+        selection=dg.AssetSelection.assets(*assets) - dg.AssetSelection.checks(standing),
         description="Reads the log rows of the hours, translates them to Caliper events and sends "
         "these. Acknowledged events are not sent again.",
         tags=site_tags(settings),
@@ -55,12 +55,13 @@ def chain_job(
 
 
 def resend_job(
-    assets: Sequence[dg.AssetsDefinition], settings: Settings
+    assets: Sequence[dg.AssetsDefinition], standing: dg.AssetChecksDefinition, settings: Settings
 ) -> dg.UnresolvedAssetJobDefinition:
     """The job that sends all events of its hours again."""
     return dg.define_asset_job(
         settings.site_name(RESEND_JOB),
-        selection=dg.AssetSelection.assets(emission_assets(assets)),
+        selection=dg.AssetSelection.assets(emission_assets(assets))
+        - dg.AssetSelection.checks(standing),
         description="Sends all events of the hours again, including acknowledged ones. Events keep "
         "their ids.",
         # Every run of a job has its tags, however it is started; backfills drop the run config.

@@ -158,7 +158,7 @@ class _NeededHours:
         used = {
             hour
             for run in self._instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
-            for hour in hours_of_tags(run.tags)
+            for hour in hours_of_tags(run.tags) or ()
         }
         return {_FAILED: self._failed(wanted - used), _IN_USE: wanted & used}
 

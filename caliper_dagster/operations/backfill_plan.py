@@ -27,7 +27,7 @@ _MIN_HOURS_PER_RUN = 24
 
 _IRRELEVANT = {
     *("hours_per_run", "start", "automation", "send_immediately", "attempts"),
-    *("code_location", "owners"),
+    *("code_location", "owners", "checks", "alerts"),
     *("keep_partitions", "keep_superseded_batches", "keep_runs", "keep_compute_logs", "prune_hour"),
 }
 """Settings that change neither events nor their destinations."""
