@@ -131,20 +131,24 @@ def demo(options: argparse.Namespace) -> None:
 
 
 def doctor(options: argparse.Namespace) -> None:
-    """Check everything that a run needs, and report problems."""
+    """Check everything that a run needs, and report problems with their cures."""
     from caliper_dagster.cli import terminal
-    from caliper_dagster.config.sites import all_sites, chosen_site
-    from caliper_dagster.operations.doctor import Verdict, examine
+    from caliper_dagster.operations.doctor import Verdict, examine_configured
 
-    problems = 0
-    sites = [chosen_site(options.site)] if options.site else all_sites()
-    for finding in examine(sites, fix_modes=options.fix_modes):
-        problems += finding.verdict is Verdict.BROKEN
+    found: Counter[Verdict] = Counter()
+    for finding in examine_configured(options.site, fix_modes=options.fix_modes):
+        found[finding.verdict] += 1
         site = f"{finding.site}  " if finding.site else ""
-        line = f"{finding.verdict.value:4}  {site}{finding.subject:16}  {finding.text}"
-        terminal.results().print(line, soft_wrap=True, markup=False)
+        lines = [f"{finding.verdict.value:6}  {site}{finding.subject:16}  {finding.text}"]
+        if finding.cure:
+            lines.append(f"{'':8}→ {finding.cure}")
+        for line in lines:
+            terminal.results().print(line, soft_wrap=True, markup=False)
+    problems, warnings_ = found[Verdict.BROKEN], found[Verdict.WARNING]
     if problems:
         raise ConfigurationError(f"{plural(problems, 'problem')} to fix.")
+    if options.strict and warnings_:
+        raise ConfigurationError(f"{plural(warnings_, 'warning')}, and --strict allows none.")
 
 
 def backfill(options: argparse.Namespace) -> None:
@@ -696,6 +700,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--students", type=int, default=200, help="number of students (%(default)s)")
 
     added = add(doctor, sited)
+    added.add_argument(
+        "--strict", action="store_true", help="end with exit status 2 after warnings, too"
+    )
     added.add_argument(
         "--fix-modes",
         action="store_true",

@@ -358,8 +358,8 @@ def test_a_command_is_for_a_site(
     assert "north" not in capsys.readouterr().out
     assert main(("doctor",)) == 2
     lines = capsys.readouterr().out.splitlines()
-    assert "ok    north  Site address      https://north.example.org" in lines
-    assert "ok    south  Site address      https://south.example.org" in lines
+    assert "ok      north  Site address      https://north.example.org" in lines
+    assert "ok      south  Site address      https://south.example.org" in lines
     assert sum("Dagster" in line for line in lines) == 1
 
 
