@@ -17,8 +17,11 @@ from caliper_dagster.operations.doctor.findings import Finding, broken, fine, wa
 TESTED = ("4.5",)
 """The branches of Moodle of which every row of a real site's log is tested."""
 
-_DAYS_TO_ACT, _DAYS_TO_WARN = 7, 30
-"""Rows that Moodle deletes so soon, and that were not taken, are as good as lost; are a warning."""
+_DAYS_TO_ACT = 7
+"""Rows that were not taken and that Moodle deletes so soon count as lost (where Moodle keeps rows
+for less than two weeks: those in the second half of that time)."""
+
+_DAYS_TO_WARN = 30
 
 
 def address(settings: Settings) -> Iterator[Finding]:
@@ -90,7 +93,8 @@ def log_lifetime(settings: Settings) -> Iterator[Finding]:
         return
     deleted = datetime.fromtimestamp(expiring.deleted_at, UTC)
     when = "from now on" if expiring.deleted_at <= now else f"from {deleted:%Y-%m-%d %H:%M UTC} on"
-    tell = broken if expiring.deleted_at - now < _DAYS_TO_ACT * DAY else warn
+    soon = min(_DAYS_TO_ACT, days / 2) * DAY
+    tell = broken if expiring.deleted_at - now < soon else warn
     yield tell(
         "Log lifetime",
         f"{keeps}, and hours from {expiring.hour} on are not taken: their rows are lost {when}.",
