@@ -38,6 +38,7 @@ from caliper_dagster.core.wording import plural
 if TYPE_CHECKING:
     from caliper_dagster.cli.terminal import Ticker
     from caliper_dagster.core.frames import Frame
+    from caliper_dagster.operations.doctor import Finding
     from caliper_dagster.operations.run_outcome import OnWritten, RunOutcome
 
 _INVALID = 1
@@ -131,37 +132,31 @@ def demo(options: argparse.Namespace) -> None:
 
 
 def doctor(options: argparse.Namespace) -> None:
-    """Check everything that a run needs, and report problems."""
+    """Check everything that a run needs, and report problems with their cures."""
     from caliper_dagster.cli import terminal
     from caliper_dagster.config.sites import all_sites, chosen_site
-    from caliper_dagster.operations.doctor import Verdict, examine
+    from caliper_dagster.operations.doctor import Verdict, examine_configured, send_test_alerts
 
-    problems = 0
-    sites = [chosen_site(options.site)] if options.site else all_sites()
-    for finding in examine(sites, fix_modes=options.fix_modes):
-        problems += finding.verdict is Verdict.BROKEN
-        site = f"{finding.site}  " if finding.site else ""
-        line = f"{finding.verdict.value:4}  {site}{finding.subject:16}  {finding.text}"
-        terminal.results().print(line, soft_wrap=True, markup=False)
+    found: Counter[Verdict] = Counter()
+
+    def show(findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            found[finding.verdict] += 1
+            site = f"{finding.site}  " if finding.site else ""
+            lines = [f"{finding.verdict.value:6}  {site}{finding.subject:16}  {finding.text}"]
+            if finding.cure:
+                lines.append(f"{'':8}→ {finding.cure}")
+            for line in lines:
+                terminal.results().print(line, soft_wrap=True, markup=False)
+
+    show(examine_configured(options.site, fix_modes=options.fix_modes))
     if options.send_test_alert:
-        problems += _send_test_alerts(sites)
+        show(send_test_alerts([chosen_site(options.site)] if options.site else all_sites()))
+    problems, warnings_ = found[Verdict.BROKEN], found[Verdict.WARNING]
     if problems:
         raise ConfigurationError(f"{plural(problems, 'problem')} to fix.")
-
-
-def _send_test_alerts(sites: Iterable[Settings]) -> int:
-    """Send them and print what became of each; how many were not taken."""
-    from caliper_dagster.cli import terminal
-    from caliper_dagster.operations.alert_test import send_test_alerts
-
-    problems = 0
-    for tested in send_test_alerts(sites):
-        problems += tested.error is not None
-        verdict, site = "fail" if tested.error else "ok", f"{tested.site}  " if tested.site else ""
-        text = str(tested.error or f"{tested.receiver} took the test alert")
-        line = f"{verdict:4}  {site}{'Test alert':16}  {text}"
-        terminal.results().print(line, soft_wrap=True, markup=False)
-    return problems
+    if options.strict and warnings_:
+        raise ConfigurationError(f"{plural(warnings_, 'warning')}, and --strict allows none.")
 
 
 def backfill(options: argparse.Namespace) -> None:
@@ -744,6 +739,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--students", type=int, default=200, help="number of students (%(default)s)")
 
     added = add(doctor, sited)
+    added.add_argument(
+        "--strict", action="store_true", help="end with exit status 2 after warnings, too"
+    )
     added.add_argument(
         "--fix-modes",
         action="store_true",

@@ -35,6 +35,7 @@ from caliper_dagster.config.declaration import (
     SecretReference,
     check,
     declarations,
+    mistakes,
     nested,
     not_set,
     setting,
@@ -536,8 +537,7 @@ class Settings(Model):
         try:
             return check(cls, nested(values_from(variables)))
         except Mistake as mistake:
-            name = SettingName(declaration_at(mistake.path).variable)
-            raise ConfigurationError(Sentence(name, f" is wrong: {mistake.problem}.")) from None
+            raise _wrong(mistake) from None
 
     def require(self, key: str) -> str:
         """The value of a setting without which something cannot be done, a secret in the clear.
@@ -597,6 +597,20 @@ class Settings(Model):
                 the variable to which the site refers is not set.
         """
         return ledger_url(self.ledger_url, self.storage)
+
+
+def wrong_settings(environment: Mapping[str, str]) -> list[ConfigurationError]:
+    """An error for each setting of an environment whose value is of the wrong form."""
+    try:
+        values = values_from(environment)
+    except Mistake as mistake:
+        return [_wrong(mistake)]
+    return [_wrong(mistake) for mistake in mistakes(Settings, nested(values))]
+
+
+def _wrong(mistake: Mistake) -> ConfigurationError:
+    name = SettingName(declaration_at(mistake.path).variable)
+    return ConfigurationError(Sentence(name, f" is wrong: {mistake.problem}."))
 
 
 def storage_url(storage: str | None, folder: str | None = None) -> str:

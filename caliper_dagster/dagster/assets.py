@@ -132,7 +132,7 @@ class _Chain:
         return asset_key(self.settings, frame)
 
     def pool(self, name: str) -> str:
-        return "_".join((name, *self.settings.prefix))
+        return _pool(self.settings, name)
 
     def events(self, store: EventStoreDefinition) -> Frame:
         """The table of the events in the Caliper version of an event store."""
@@ -216,6 +216,17 @@ class _Chain:
                 "dagster/code_references": code_references(function),
             },
         }
+
+
+def _pool(settings: Settings, name: str) -> str:
+    return "_".join((name, *settings.prefix))
+
+
+def pools_of(settings: Settings) -> tuple[str, ...]:
+    """The pools in which the steps of a site need a slot."""
+    # With several event stores, the step that sends needs none (see `_Chain.results`).
+    names = [MOODLE_POOL, *([EVENT_STORE_POOL] if len(event_stores(settings)) == 1 else [])]
+    return tuple(_pool(settings, name) for name in names)
 
 
 def asset_key(settings: Settings, frame: Frame) -> dg.AssetKey:

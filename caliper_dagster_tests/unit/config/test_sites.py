@@ -358,9 +358,9 @@ def test_a_command_is_for_a_site(
     assert "north" not in capsys.readouterr().out
     assert main(("doctor",)) == 2
     lines = capsys.readouterr().out.splitlines()
-    assert "ok    north  Site address      https://north.example.org" in lines
-    assert "ok    south  Site address      https://south.example.org" in lines
-    assert sum("Dagster" in line for line in lines) == 1
+    assert "ok      north  Site address      https://north.example.org" in lines
+    assert "ok      south  Site address      https://south.example.org" in lines
+    assert sum("stores its runs in" in line for line in lines) == 1
 
 
 def test_the_assets_of_a_site_are_partitioned_from_its_own_start(
