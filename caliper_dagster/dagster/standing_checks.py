@@ -38,7 +38,11 @@ from caliper_dagster.dagster.resources import (
     StorageResource,
     bind_site_resources,
 )
-from caliper_dagster.dagster.run_status import newest_complete_hour, unfinished_hours
+from caliper_dagster.dagster.run_status import (
+    latest_evaluation,
+    newest_complete_hour,
+    unfinished_hours,
+)
 from caliper_dagster.dagster.tags import BACKLOG_SENSOR, LATE_ROWS_SENSOR
 from caliper_dagster.delivery.backlog import deferred_hours
 from caliper_dagster.delivery.standing import (
@@ -72,7 +76,7 @@ _ENDED = [
     dg.DagsterRunStatus.FAILURE,
     dg.DagsterRunStatus.CANCELED,
 ]
-_NOT_EVALUATED = "The check could not be evaluated; the log of its run says why."
+NOT_EVALUATED = "The check could not be evaluated; the log of its run says why."
 
 
 def standing_checks(settings: Settings) -> dg.AssetChecksDefinition:
@@ -96,7 +100,7 @@ def standing_checks(settings: Settings) -> dg.AssetChecksDefinition:
             except CaliperDagsterError as error:
                 # The others are still evaluated. The words of a database stay in the run's log.
                 context.log.error(f"{key.name}: {error}")  # noqa: TRY400 - no stack trace
-                result = StandingResult(_NOT_EVALUATED, is_warning=True)
+                result = StandingResult(NOT_EVALUATED, is_warning=True)
             yield _check_result(key, result)
 
     decorator = dg.multi_asset_check(
@@ -327,11 +331,10 @@ def _cursors_of_running(instance: dg.DagsterInstance, sensor: str) -> list[str]:
 
 def _waiting_since(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> float | None:
     """Since when an hour had waited in the last evaluation of `NO_BACKLOG`, if one had."""
-    record = instance.get_latest_asset_check_evaluation_record(key)
-    evaluation = record.evaluation if record else None
-    if evaluation is None or evaluation.passed:
+    latest = latest_evaluation(instance, key)
+    if latest is None or latest[0].passed:
         return None
-    since = evaluation.metadata.get("waiting since")
+    since = latest[0].metadata.get("waiting since")
     return since.value if isinstance(since, dg.TimestampMetadataValue) else None
 
 

@@ -64,7 +64,7 @@ class Daemon:
     def _ask(
         self, definitions: dg.Definitions, instance: dg.DagsterInstance
     ) -> list[dg.RunRequest]:
-        sensor = definitions.get_sensor_def(LATE_ROWS_SENSOR)
+        sensor = sensor_named(definitions, LATE_ROWS_SENSOR)
         given = resources(self.site.settings)
         # A context that is left to garbage collection ends what Dagster has opened meanwhile.
         with (
@@ -84,6 +84,13 @@ class Daemon:
     @property
     def memory(self) -> WatchCursor:
         return WatchCursor.model_validate_json(self.cursor or "")
+
+
+def sensor_named(definitions: dg.Definitions, name: str) -> dg.SensorDefinition:
+    """The sensor of that name."""
+    (found,) = (sensor for sensor in definitions.sensors or [] if sensor.name == name)
+    assert isinstance(found, dg.SensorDefinition)
+    return found
 
 
 def _short(tags: dict[str, str]) -> str:
@@ -226,7 +233,7 @@ def test_looks_at_a_database_that_never_answers_do_not_pile_up(
     with socket.create_server(("127.0.0.1", 0)) as silent, open_instance() as instance:
         url = f"mysql+pymysql://u:p@127.0.0.1:{silent.getsockname()[1]}/m"
         monkeypatch.setenv("MOODLE_DB_URL", url)
-        sensor = build_definitions().get_sensor_def(LATE_ROWS_SENSOR)
+        sensor = sensor_named(build_definitions(), LATE_ROWS_SENSOR)
         known = resources(site.settings)
         asked = {name: known[name] for name in ("moodle", "storage", "ledger")}
 

@@ -25,10 +25,11 @@ from caliper_dagster.dagster.assets import emission_assets, emission_step_name, 
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.dagster.partitions import hours_of_tags
 from caliper_dagster.dagster.resources import LedgerResource, bind_site_resources
-from caliper_dagster.dagster.run_status import unfinished_hours
+from caliper_dagster.dagster.run_status import latest_evaluation, unfinished_hours
 from caliper_dagster.dagster.standing_checks import (
     NEWEST_HOUR_RECENT,
     NO_BACKLOG,
+    NOT_EVALUATED,
     STANDING_JOB,
 )
 from caliper_dagster.delivery.alerts.incidents import (
@@ -99,7 +100,7 @@ def alerts_sensor(
         )
         look = _Look(site, context.instance, ledger)
         incidents.add_failed_runs(look.failed_runs(state), look.is_over)
-        incidents.set_failed_checks(look.failed_checks(), site.check_names())
+        incidents.set_failed_checks(look.failed_checks(state), site.check_names())
         told, errors = tell(named, state.untold, settings.alerts.timeout)
         remove_told(state, told)
         return dg.SensorResult(
@@ -178,23 +179,35 @@ class _Look:
                 dg.RunsFilter(job_name=failure.job, statuses=ended), limit=1
             )
             return not runs or runs[0].status is dg.DagsterRunStatus.SUCCESS
-        return not any(
-            hour in failure.hours for asset in failure.assets for hour in self._open_hours(asset)
-        )
+        try:
+            return not any(
+                hour in failure.hours
+                for asset in failure.assets
+                for hour in self._open_hours(asset)
+            )
+        except CaliperDagsterError:
+            # A ledger that cannot be read is a reason to tell somebody, not to stay silent.
+            return False
 
-    def failed_checks(self) -> list[CheckFailure]:
-        """The checks whose last evaluation failed, apart from warnings."""
+    def failed_checks(self, state: AlertState) -> list[CheckFailure]:
+        """The checks whose last evaluation failed, apart from warnings.
+
+        One that could not be evaluated is as it was.
+        """
         repeated = {spec.key for spec in self.site.standing.check_specs}
         failed = []
         for key in self.site.checks():
-            record = self.instance.get_latest_asset_check_evaluation_record(key)
-            evaluation = record.evaluation if record else None
-            if record is None or record.event is None or evaluation is None:
+            latest = latest_evaluation(self.instance, key)
+            if latest is None:
+                continue
+            evaluation, at = latest
+            if evaluation.description == NOT_EVALUATED:
+                before = state.checks.get(_failure(key, at).key)
+                failed += [before] if before else []
                 continue
             if evaluation.passed or evaluation.severity is dg.AssetCheckSeverity.WARN:
                 continue
-            problem = evaluation.description if key in repeated else None
-            failed.append(_failure(key, record.event.timestamp, problem))
+            failed.append(_failure(key, at, evaluation.description if key in repeated else None))
         return failed
 
     def _open_hours(self, asset: str) -> Collection[Hour]:

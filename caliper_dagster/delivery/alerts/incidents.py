@@ -174,7 +174,7 @@ class Incidents:
         for key in [key for key in checks if key not in now]:
             check = checks.pop(key)
             if key in keys:
-                self._tell_check("over", check, "passes again.")
+                self._tell_check("over", check, "no longer fails.")
 
     def _belongs_to_runs(self, check: CheckFailure) -> bool:
         if not check.is_consequence:

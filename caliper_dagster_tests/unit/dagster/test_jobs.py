@@ -54,7 +54,8 @@ def test_what_is_on_from_the_start(given: dict[str, str], schedule: str, sensor:
     definitions = build_definitions(Settings.from_environment(given))
     found = definitions.resolve_schedule_def(f"{CHAIN_JOB}_schedule")
     assert found.default_status.value == schedule
-    watching = definitions.get_sensor_def(LATE_ROWS_SENSOR)
+    (watching,) = (s for s in definitions.sensors or [] if s.name == LATE_ROWS_SENSOR)
+    assert isinstance(watching, dg.SensorDefinition)
     assert watching.default_status.value == sensor
     assert watching.minimum_interval_seconds == (5 if "CALIPER_SEND_IMMEDIATELY" in given else 30)
 
