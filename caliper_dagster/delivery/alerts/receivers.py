@@ -69,7 +69,7 @@ def receivers(settings: AlertSettings) -> tuple[Receiver, ...]:
         named.append(Receiver(EMAIL, partial(_send_mail, settings, settings.email)))
     places = (settings.webhook, settings.slack, settings.teams)
     for variable, place in zip(WEBHOOKS, places, strict=True):
-        if _is_named(variable, place):
+        if place is not None and _is_named(variable, place):
             named.append(Receiver(variable, partial(_post, settings, variable, place)))
     return tuple(named)
 
@@ -123,9 +123,7 @@ def _send_all(receiver: Receiver, alerts: Sequence[Alert], told: dict[str, int])
         told[receiver.name] += 1
 
 
-def _is_named(variable: str, place: Reference | None) -> bool:
-    if place is None:
-        return False
+def _is_named(variable: str, place: Reference) -> bool:
     return place.env != variable or place.value(variable) is not None
 
 
@@ -179,7 +177,6 @@ def _send_mail(settings: AlertSettings, recipients: tuple[str, ...], alert: Aler
             with closing(_session(settings, deadline)) as session:
                 if settings.smtp_security == "starttls":
                     session.starttls(context=_context(settings))
-                    deadline.watch(session.sock)
                 if settings.smtp_user:
                     session.login(settings.smtp_user, password or "")
                 session.send_message(message, sender, recipients)
