@@ -177,7 +177,6 @@ def _send_mail(settings: AlertSettings, recipients: tuple[str, ...], alert: Aler
             with closing(_session(settings, deadline)) as session:
                 if settings.smtp_security == "starttls":
                     session.starttls(context=_context(settings))
-                    deadline.watch_later(lambda: session.sock)
                 if settings.smtp_user:
                     session.login(settings.smtp_user, password or "")
                 session.send_message(message, sender, recipients)
