@@ -4,7 +4,7 @@ The command ``prune`` and the job ``retention`` call `prune`. ``delivery.retenti
 the stored hours and the ledger of a site; here stands which hours Dagster still needs.
 https://docs.dagster.io/guides/automate/schedules
 
-(This module has no ``from __future__ import annotations``: Dagster reads the annotations of the op.)
+(This module has no ``from __future__ import annotations``: Dagster reads annotations of the op.)
 """
 
 from collections import Counter
@@ -120,7 +120,7 @@ def _prune_runs(
 ) -> "list[Removal]":
     from caliper_dagster.delivery.retention import Removal
 
-    removals: "list[Removal]" = []
+    removals: list[Removal] = []
     days = _longest([settings.keep_runs for settings in sites])
     if days:
         # It uses undocumented interfaces of Dagster; only who asks for it depends on them.
