@@ -21,6 +21,8 @@ from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.resources import resources
 from caliper_dagster.dagster.retention import RETENTION_JOB
 from caliper_dagster.delivery.watch_state import WatchCursor
+from caliper_dagster.operations.backfill_plan import plan_backfill
+from caliper_dagster.operations.runner import JobRunner, RunContext
 from caliper_dagster_tests.harness.installation import Installation
 from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
@@ -126,6 +128,21 @@ def test_after_a_prune_a_backfill_of_the_same_hours_sends_nothing_twice(
     capsys.readouterr()
     assert main(["doctor"]) == 0
     assert "older revision" not in capsys.readouterr().out
+
+
+def test_an_interrupted_backfill_goes_on_after_a_prune(
+    site: SampleInstallation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CALIPER_HOURS_PER_RUN", "2")
+    with open_instance() as instance:
+        plan = plan_backfill(instance, site.settings, HOURS, again=True)
+        context = RunContext(instance, site.settings)
+        JobRunner(context, CHAIN_JOB).run(plan.remaining[0], plan.tags)
+    monkeypatch.setenv("CALIPER_KEEP_PARTITIONS", SHORTEST["CALIPER_KEEP_PARTITIONS"])
+    assert main(["prune"]) == 0
+    capsys.readouterr()
+    assert main(["backfill", *RANGE]) == 0
+    assert "Continues an interrupted backfill: 2 of 4 hours" in capsys.readouterr().err
 
 
 def test_partitions_stay_materialized_when_their_runs_are_deleted(
