@@ -408,9 +408,9 @@ class Settings(Model):
         "seen: rows of a transaction that takes no longer than this are never missed",
         gt=0,
     )
-    keep_partitions: tuple[tuple[AssetName, int], ...] = setting(
+    keep_partitions: tuple[tuple[AssetName, int], ...] | None = setting(
         "CALIPER_KEEP_PARTITIONS",
-        (),
+        None,
         "days for which stored hours are kept, by asset: `moodle_log=30,expanded_log=90,"
         "caliper_events=365`. All hours of an asset that is not named are kept, and every hour "
         "that an event store has not acknowledged",
@@ -508,10 +508,10 @@ class Settings(Model):
     @field_validator("keep_partitions")
     @classmethod
     def _keep_evidence(
-        cls, value: tuple[tuple[AssetName, int], ...]
-    ) -> tuple[tuple[AssetName, int], ...]:
+        cls, value: tuple[tuple[AssetName, int], ...] | None
+    ) -> tuple[tuple[AssetName, int], ...] | None:
         """The events of an hour show that it was acknowledged: they go last, or with the others."""
-        days = dict(value)
+        days = dict(value or ())
         events = days.get("caliper_events", _MAX_DAYS)
         if max(days.get("moodle_log", 0), days.get("expanded_log", 0)) > events:
             raise ValueError(

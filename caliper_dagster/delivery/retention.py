@@ -166,7 +166,7 @@ class _Partitions:
 
     def prune(self, now: datetime, held: HeldHours, plan: bool) -> None:
         """Delete the hours that may go, in groups."""
-        days = dict(self._settings.keep_partitions)
+        days = dict(self._settings.keep_partitions or ())
         for name, frames in self._frames().items():
             if name in days:
                 end = Hour.of((now - timedelta(days=days[name])).timestamp())

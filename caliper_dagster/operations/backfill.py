@@ -109,7 +109,7 @@ def run_plan(
     """
     fail_orphaned_runs(context.instance)
     runner = JobRunner(context, job, only=only, translate=translate)
-    for hours in plan.completed:
+    for hours in runner.still_stored(plan.completed):
         yield runner.read_outcome(hours)
     tags = {**tags, **plan.tags}
     if processes == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import dagster as dg
@@ -14,8 +14,8 @@ from caliper_dagster.config.event_stores import (
 )
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import RunError
-from caliper_dagster.core.frames import Frame
-from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.frames import CALIPER_EVENTS, Frame
+from caliper_dagster.core.hours import Hour, HourRange, groups
 from caliper_dagster.core.process_identity import process_name
 from caliper_dagster.dagster.assets import asset_key, emission_step_name
 from caliper_dagster.dagster.build import build_definitions
@@ -136,6 +136,20 @@ class JobRunner:
         """The outcome of the hours in the last run, or else as the store has it."""
         results = {store.name or "": store.results for store in self._stores}
         return read_outcome(self._storage, hours, results, deferred_hours(self._settings))
+
+    def still_stored(self, ranges: Sequence[HourRange]) -> list[HourRange]:
+        """The hours of the ranges whose outcome can be read: others were pruned meanwhile."""
+        if not ranges:
+            return []
+        store, deferred = self._storage.open(), deferred_hours(self._settings)
+        hours = set(store.hour_sizes(CALIPER_EVENTS))
+        for destination in self._stores:
+            of_store = {*store.hour_sizes(destination.results)}
+            hours &= of_store.union(deferred.get(destination.name or "", ()))
+        return groups(
+            [hour for part in ranges for hour in part if hour in hours],
+            self._settings.hours_per_run,
+        )
 
     def _only_sending_failed(self, result: RunResult) -> bool:
         failed = {event.step_key for event in result.all_events if event.is_step_failure}

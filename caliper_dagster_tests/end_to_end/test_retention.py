@@ -17,7 +17,12 @@ from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, EXPAND
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.dagster.jobs import CHAIN_JOB
+from caliper_dagster.dagster.resources import resources
 from caliper_dagster.dagster.retention import RETENTION_JOB
+from caliper_dagster.delivery.watch_state import WatchCursor
+from caliper_dagster.operations.backfill_plan import plan_backfill
+from caliper_dagster.operations.runner import JobRunner, RunContext
 from caliper_dagster_tests.harness.installation import Installation
 from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
@@ -104,7 +109,7 @@ def test_after_a_prune_a_backfill_of_the_same_hours_sends_nothing_twice(
     for name, value in SHORTEST.items():
         monkeypatch.setenv(name, value)
     assert main(["prune"]) == 0
-    assert stored(site) == {name: [] for name in stored(site)}
+    assert stored(site) == {key: [] for key in stored(site)}
     assert run_files(site) == set()
     # Names, roles and grades of that time went with the stored rows; the present ones differ.
     change(
@@ -122,6 +127,21 @@ def test_after_a_prune_a_backfill_of_the_same_hours_sends_nothing_twice(
     capsys.readouterr()
     assert main(["doctor"]) == 0
     assert "older revision" not in capsys.readouterr().out
+
+
+def test_an_interrupted_backfill_goes_on_after_a_prune(
+    site: SampleInstallation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CALIPER_HOURS_PER_RUN", "2")
+    with open_instance() as instance:
+        plan = plan_backfill(instance, site.settings, HOURS, again=True)
+        context = RunContext(instance, site.settings)
+        JobRunner(context, CHAIN_JOB).run(plan.remaining[0], plan.tags)
+    monkeypatch.setenv("CALIPER_KEEP_PARTITIONS", SHORTEST["CALIPER_KEEP_PARTITIONS"])
+    assert main(["prune"]) == 0
+    capsys.readouterr()
+    assert main(["backfill", *RANGE]) == 0
+    assert "Continues an interrupted backfill: 2 of 4 hours" in capsys.readouterr().err
 
 
 def test_partitions_stay_materialized_when_their_runs_are_deleted(
@@ -154,26 +174,25 @@ def test_a_late_row_of_an_hour_that_was_pruned_is_sent_and_nothing_else(
         statement = f"INSERT INTO mdl_logstore_standard_log ({', '.join(row)}) VALUES ({values})"
         connection.execute(statement, [*row.values()])
     change(site, "UPDATE mdl_course SET fullname = fullname || ' (renamed)'")
-    definitions = build_definitions()
-    with open_instance() as instance:
-        sensor = definitions.get_sensor_def("late_rows")
-        context = dg.build_sensor_context(
-            instance, definitions=definitions, cursor=_seen_up_to(999_999)
-        )
-        found = sensor(context)
-        assert isinstance(found, dg.SensorResult)
-        (request,) = found.run_requests or []
-        done = definitions.resolve_job_def("caliper_events_of_the_hour").execute_in_process(
-            instance=instance, tags=request.tags
-        )
-        assert done.success
+    definitions, given = build_definitions(), resources(site.settings)
+    (sensor,) = definitions.sensors or []
+    with (
+        open_instance() as instance,
+        dg.build_sensor_context(
+            instance=instance,
+            cursor=_seen_up_to(999_999),
+            definitions=definitions,
+            resources={name: given[name] for name in ("moodle", "storage", "ledger")},
+        ) as context,
+    ):
+        (request,) = sensor.evaluate_tick(context).run_requests or []
+        job = definitions.resolve_job_def(CHAIN_JOB)
+        assert job.execute_in_process(instance=instance, tags=request.tags).success
     assert site.arrived().received == sent + 1
 
 
 def _seen_up_to(number: int) -> str:
     """The sensor's cursor when all rows up to this id have been seen."""
-    from caliper_dagster.delivery.watch_state import WatchCursor
-
     now = time.time()
     return WatchCursor(
         low=number, high=number, high_since=now, frontier=Hour.of(now).number
@@ -201,14 +220,14 @@ def test_an_hour_whose_last_run_failed_stays_and_so_does_its_run(
     with monkeypatch.context() as broken:
         broken.setenv("CALIPER_EVENT_STORE_URL", "http://127.0.0.1:9/caliper")
         broken.setenv("CALIPER_ATTEMPTS", "1")
-        assert not site.run("caliper_events_of_the_hour", last).success
+        assert not site.run(CHAIN_JOB, last).success
     age_runs(site)
     for name, value in SHORTEST.items():
         monkeypatch.setenv(name, value)
     capsys.readouterr()
     assert main(["prune"]) == 0
     assert "1 hour past the time to keep stay: its last run failed" in capsys.readouterr().err
-    assert stored(site) == {name: [last.start] for name in stored(site)}
+    assert stored(site) == {key: [last.start] for key in stored(site)}
     with open_instance() as instance:
         (run,) = instance.get_runs()
         assert run.status is dg.DagsterRunStatus.FAILURE
@@ -246,7 +265,7 @@ def test_a_prune_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
             assert sample.arrived().received == sent
         age_runs(sample)
         assert installation.run("prune").status == 0
-        assert stored(sample) == {name: [] for name in stored(sample)}
+        assert stored(sample) == {key: [] for key in stored(sample)}
         assert installation.run("backfill", *RANGE).status == 0
         assert sample.arrived().received == sent
 
@@ -260,13 +279,13 @@ def test_the_job_prunes_too_and_is_scheduled_when_asked_for(
     monkeypatch.setenv("CALIPER_KEEP_PARTITIONS", "moodle_log=1")
     monkeypatch.setenv("CALIPER_PRUNE_HOUR", "3")
     definitions = build_definitions()
-    schedule = definitions.get_schedule_def("retention_schedule")
+    schedule = definitions.resolve_schedule_def("retention_schedule")
     assert schedule.cron_schedule == "30 3 * * *"
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
     with open_instance() as instance:
         job = definitions.resolve_job_def(RETENTION_JOB)
         assert job.execute_in_process(instance=instance).success
-    assert stored(site) == {**{name: list(HOURS) for name in stored(site)}, MOODLE_LOG.name: []}
+    assert stored(site) == {**{key: list(HOURS) for key in stored(site)}, MOODLE_LOG.name: []}
 
 
 def test_a_restored_backup_goes_on_and_sends_nothing_twice(
