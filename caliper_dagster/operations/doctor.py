@@ -29,6 +29,7 @@ from caliper_dagster.core.partition_store import DigestCounts
 from caliper_dagster.core.revisions import MAPPING_REVISION
 from caliper_dagster.core.site_identity import SiteIdentity
 from caliper_dagster.core.wording import plural
+from caliper_dagster.dagster.automation import automation_of, describe
 from caliper_dagster.dagster.instance.open import HOME, open_instance
 from caliper_dagster.delivery.revisions import (
     OlderEvents,
@@ -88,6 +89,10 @@ def examine(sites: Iterable[Settings], *, fix_modes: bool = False) -> Iterator[F
     shared = ("Dagster", _dagster), ("File modes", modes)
     for subject, look in shared:
         yield from _unreported(_guarded(subject, look), reported)
+    for settings in sites:
+        look = partial(_automation, settings)
+        for finding in _unreported(_guarded("Automation", look), reported):
+            yield replace(finding, site=settings.site)
 
 
 def _examine(settings: Settings) -> Iterator[Finding]:
@@ -440,6 +445,18 @@ def _hours(hours: Sequence[Hour]) -> str:
     named = ", ".join(map(str, hours[:_HOURS_NAMED]))
     more = ", …" if len(hours) > _HOURS_NAMED else ""
     return f"{plural(len(hours), 'hour')} ({named}{more})"
+
+
+def _automation(settings: Settings) -> Iterator[Finding]:
+    """Whether the site's hours are taken without a person."""
+    if not os.environ.get(HOME):
+        return  # Reported by `_dagster`.
+    with open_instance() as instance:
+        found = automation_of(instance, settings)
+    # Where events are sent immediately, the sensor takes every hour.
+    needed = [one for one in found if one.kind == "sensor" or not settings.send_immediately]
+    tell = _fine if all(one.is_on for one in needed) else _warn
+    yield tell("Automation", describe(found, settings))
 
 
 def _dagster() -> Iterator[Finding]:

@@ -42,8 +42,11 @@ def findings(environment_: dict[str, str], site: SampleInstallation) -> dict[str
 def test_all_is_well_on_a_site_that_is_in_use(
     site: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = dict(site.environment) | {"MOODLE_DB_URL": f"sqlite:///{site.folder}/now.sqlite"}
-    with environment(given):
+    changes = {
+        "MOODLE_DB_URL": f"sqlite:///{site.folder}/now.sqlite",
+        "CALIPER_AUTOMATION": "true",
+    }
+    with environment(dict(site.environment) | changes):
         assert main(["doctor"]) == 0
     told = capsys.readouterr().out
     assert [line for line in told.splitlines() if not line.startswith("ok ")] == []
@@ -100,6 +103,21 @@ def test_a_log_that_has_stopped_is_a_warning(site: SampleInstallation) -> None:
     found = findings({}, site)["Newest log row"]
     assert found.verdict is Verdict.WARNING
     assert "2026-03-02" in found.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, Verdict.WARNING),
+        ({"CALIPER_AUTOMATION": "true"}, Verdict.FINE),
+        ({"CALIPER_SEND_IMMEDIATELY": "true"}, Verdict.FINE),
+    ],
+)
+def test_hours_that_nobody_takes_are_a_warning(
+    changes: dict[str, str], verdict: Verdict, site: SampleInstallation
+) -> None:
+    found = findings(changes, site)["Automation"]
+    assert found.verdict is verdict
 
 
 def test_without_a_dagster_home_there_is_a_warning(site: SampleInstallation) -> None:
