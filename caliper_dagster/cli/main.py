@@ -506,7 +506,7 @@ def _check_port(host: str, port: int) -> None:
         reason = "no such port"
     except OSError as error:
         unknown = isinstance(error, socket.gaierror)
-        reason = (error.strerror if unknown else None) or os.strerror(error.errno or 0)
+        reason = str(error.strerror) if unknown else os.strerror(error.errno or 0)
         if unknown or error.errno == EADDRNOTAVAIL:
             raise ConfigurationError(
                 f"--host {host} is no address of this machine ({reason})."
