@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import (
-    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
-)
 
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.dagster.assets import event_store_of
@@ -112,20 +109,4 @@ def newest_complete_hour(
         hour = Hour.from_key(key)
         if hour < end and hour not in unfinished:
             return hour
-    return None
-
-
-def latest_evaluation(
-    instance: dg.DagsterInstance, key: dg.AssetCheckKey
-) -> tuple[dg.AssetCheckEvaluation, float] | None:
-    """The last evaluation of a check and its Unix time; None if there is none.
-
-    Dagster's own latest record may be that of a run that has not come to the check, or never will.
-    """
-    records = instance.event_log_storage.get_asset_check_execution_history(
-        key, limit=1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
-    )
-    for record in records:
-        if record.event is not None and isinstance(record.evaluation, dg.AssetCheckEvaluation):
-            return record.evaluation, record.event.timestamp
     return None

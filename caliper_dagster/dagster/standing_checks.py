@@ -30,6 +30,7 @@ from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.wording import plural
 from caliper_dagster.dagster.assets import asset_key
+from caliper_dagster.dagster.instance.evaluations import latest_evaluation
 from caliper_dagster.dagster.jobs import CHAIN_JOB, site_tags
 from caliper_dagster.dagster.partitions import hourly_partitions
 from caliper_dagster.dagster.resources import (
@@ -39,7 +40,6 @@ from caliper_dagster.dagster.resources import (
     bind_site_resources,
 )
 from caliper_dagster.dagster.run_status import (
-    latest_evaluation,
     newest_complete_hour,
     unfinished_hours,
 )

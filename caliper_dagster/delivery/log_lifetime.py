@@ -20,6 +20,9 @@ from caliper_dagster.expander import MoodleDatabase
 
 DAY = 86_400
 
+_HOURS_IN_TIME = 3
+"""An hour that ended later than so many hours ago is still taken in time by the schedule."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExpiringHour:
@@ -43,7 +46,8 @@ def oldest_untaken(
         settings: of the site.
         database: its Moodle database.
         log_days: days for which Moodle keeps log rows, at least one.
-        within_days: only hours whose rows are deleted within this number of days.
+        within_days: only hours whose rows are deleted within this number of days. Hours that ended
+            a moment ago are left out, because the schedule takes them.
         now: Unix time.
 
     Raises:
@@ -51,8 +55,8 @@ def oldest_untaken(
         SourceError: the database cannot be read.
         StorageError: the ledger cannot be read.
     """
-    complete = last_complete_hour(datetime.fromtimestamp(now, UTC)) + 1
-    end = min(complete, Hour.of(now + (within_days - log_days) * DAY) + 1)
+    due = last_complete_hour(datetime.fromtimestamp(now, UTC)) + -_HOURS_IN_TIME
+    end = min(due + 1, Hour.of(now + (within_days - log_days) * DAY) + 1)
     oldest = _oldest_hour(database, HourRange(settings.start, end))
     if oldest is None:
         return None

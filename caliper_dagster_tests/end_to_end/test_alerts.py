@@ -30,10 +30,10 @@ from caliper_dagster.config.alerts import EMAIL, WEBHOOKS
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.dagster import standing_checks
 from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.instance.evaluations import latest_evaluation
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.resources import resources
-from caliper_dagster.dagster.run_status import latest_evaluation
 from caliper_dagster.dagster.sensors.alerts import ALERTS_SENSOR
 from caliper_dagster.dagster.standing_checks import (
     FAILED_HOURS_RETRIED,

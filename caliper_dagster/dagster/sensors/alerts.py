@@ -22,10 +22,11 @@ from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.wording import plural
 from caliper_dagster.dagster.asset_checks import EVERY_EVENT_ACKNOWLEDGED
 from caliper_dagster.dagster.assets import emission_assets, emission_step_name, event_store_of
+from caliper_dagster.dagster.instance.evaluations import latest_evaluation
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.dagster.partitions import hours_of_tags
 from caliper_dagster.dagster.resources import LedgerResource, bind_site_resources
-from caliper_dagster.dagster.run_status import latest_evaluation, unfinished_hours
+from caliper_dagster.dagster.run_status import unfinished_hours
 from caliper_dagster.dagster.standing_checks import (
     NEWEST_HOUR_RECENT,
     NO_BACKLOG,
