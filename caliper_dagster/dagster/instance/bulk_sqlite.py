@@ -69,10 +69,15 @@ def _write_and_read(sample: SampleEvents, base_dir: str, in_bulk: bool) -> capab
         return {table: rows + of_run[table] for table, rows in found.items()}
 
 
-def _in_memory() -> sa.Connection:
+@contextmanager
+def _in_memory() -> Iterator[sa.Connection]:
     engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
-    SqlEventLogStorageMetadata.create_all(engine)
-    return engine.connect()
+    try:
+        SqlEventLogStorageMetadata.create_all(engine)
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
 
 
 def _persistent_sqlite_engine(url: str) -> sa.Engine:

@@ -86,7 +86,11 @@ class Ledger:
         return f"Ledger({self._name!r})"
 
     def __enter__(self) -> Ledger:
-        self._prepare()
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(
