@@ -553,12 +553,12 @@ def _backfill(
             )
             total = _total(outcomes, ticker)
     terminal.show_numbers(terminal.summary(hours, total.account, total.deliveries))
+    total.raise_if_incomplete(settings)
     if total.account.unexplained:
         raise CaliperDagsterError(
             f"{plural(total.account.unexplained, 'unexplained log row')}: the check "
             "every_row_explained of caliper_events names the hours."
         )
-    total.raise_if_incomplete(settings)
 
 
 def _require_all(settings: Settings) -> None:

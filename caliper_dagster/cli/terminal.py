@@ -167,6 +167,9 @@ def _delivered(delivery: DeliveryCounts) -> Iterator[tuple[str, object]]:
     if delivery.filtered:
         yield "Not for this event store", sum(delivery.filtered.values())
         yield from _indented(delivery.filtered)
+    if delivery.withheld:
+        yield "Withheld", sum(delivery.withheld.values())
+        yield from _indented(delivery.withheld)
     if delivery.outstanding:
         yield _NOT_ACKNOWLEDGED, delivery.outstanding
 

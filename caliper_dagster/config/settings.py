@@ -334,6 +334,13 @@ class Settings(Model):
         "send acknowledged events again when a newer release changes their content; an event "
         "store that does not de-duplicate by id then holds both",
     )
+    withhold_invalid: bool = setting(
+        "CALIPER_WITHHOLD_INVALID",
+        True,
+        "send no hour in which a log row is not explained or an event id occurs again, and no "
+        "event that is not valid Caliper; false sends them, until `doctor` has shown how many "
+        "there are",
+    )
     start: Hour = setting(
         "CALIPER_START", Hour.from_key("2025-01-01-00:00"), "first hour of the partitions, UTC"
     )
