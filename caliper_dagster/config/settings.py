@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from caliper_dagster.caliper.versions import NEWEST, VersionName
+from caliper_dagster.config.alerts import AlertSettings, CheckLimits
 from caliper_dagster.config.declaration import (
     FILE_SUFFIX,
     Declaration,
@@ -34,6 +35,7 @@ from caliper_dagster.config.declaration import (
     SecretReference,
     check,
     declarations,
+    mistakes,
     nested,
     not_set,
     setting,
@@ -50,6 +52,16 @@ PersonIdentifier = Literal[
 TableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 
 AssetName = Literal["moodle_log", "expanded_log", "caliper_events", "emission_results"]
+
+
+def _owner(text: str) -> str:
+    if not _OWNER.fullmatch(text):
+        raise ValueError("must be e-mail addresses or team:NAME, separated by commas")
+    return text
+
+
+_OWNER = re.compile(r"team:\S+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
+"""What Dagster accepts as an owner."""
 
 
 def _http_url(text: str) -> str:
@@ -365,6 +377,18 @@ class Settings(Model):
         "switch the schedule and the sensors on by default; otherwise they are switched on in the "
         "web UI",
     )
+    code_location: str = setting(
+        "CALIPER_CODE_LOCATION",
+        "caliper_dagster.definitions",
+        "name of the code location in Dagster's workspace, under which the web UI lists the runs "
+        "of the commands; with the Helm chart, the name of the deployment",
+    )
+    owners: tuple[Annotated[str, AfterValidator(_owner)], ...] | None = setting(
+        "CALIPER_OWNERS",
+        None,
+        "who is responsible for the assets, as the web UI shows it: e-mail addresses or "
+        "`team:NAME`, separated by commas",
+    )
     send_immediately: bool = setting(
         "CALIPER_SEND_IMMEDIATELY",
         False,
@@ -445,6 +469,8 @@ class Settings(Model):
     ip_addresses: bool = setting(
         "CALIPER_IP_ADDRESSES", False, "send the IP address of each log row"
     )
+    checks: CheckLimits = CheckLimits()
+    alerts: AlertSettings = AlertSettings()
 
     site: str | None = None
     folder: str | None = None
@@ -457,7 +483,7 @@ class Settings(Model):
         except ConfigurationError:
             raise ValueError(f"must be {HOUR_FORM}") from None
 
-    @field_validator("person_identifiers", "moodle_db_without", mode="before")
+    @field_validator("person_identifiers", "moodle_db_without", "owners", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -511,8 +537,7 @@ class Settings(Model):
         try:
             return check(cls, nested(values_from(variables)))
         except Mistake as mistake:
-            name = SettingName(declaration_at(mistake.path).variable)
-            raise ConfigurationError(Sentence(name, f" is wrong: {mistake.problem}.")) from None
+            raise _wrong(mistake) from None
 
     def require(self, key: str) -> str:
         """The value of a setting without which something cannot be done, a secret in the clear.
@@ -572,6 +597,20 @@ class Settings(Model):
                 the variable to which the site refers is not set.
         """
         return ledger_url(self.ledger_url, self.storage)
+
+
+def wrong_settings(environment: Mapping[str, str]) -> list[ConfigurationError]:
+    """An error for each setting of an environment whose value is of the wrong form."""
+    try:
+        values = values_from(environment)
+    except Mistake as mistake:
+        return [_wrong(mistake)]
+    return [_wrong(mistake) for mistake in mistakes(Settings, nested(values))]
+
+
+def _wrong(mistake: Mistake) -> ConfigurationError:
+    name = SettingName(declaration_at(mistake.path).variable)
+    return ConfigurationError(Sentence(name, f" is wrong: {mistake.problem}."))
 
 
 def storage_url(storage: str | None, folder: str | None = None) -> str:

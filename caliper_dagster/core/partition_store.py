@@ -20,14 +20,15 @@ import io
 import os
 import re
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -43,7 +44,7 @@ from caliper_dagster.core.errors import (
 )
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.gc_tuning import raise_gc_threshold
-from caliper_dagster.core.hours import SECONDS, Hour, parse_hour
+from caliper_dagster.core.hours import SECONDS, Hour
 from caliper_dagster.core.parquet_digest import (
     DamagedFileError,
     DigestedParquetWriter,
@@ -63,7 +64,7 @@ from caliper_dagster.core.wording import plural
 
 _SETTING = SettingName("CALIPER_STORAGE")
 _RANGE = re.compile(r"(\d+)-(\d+)\.parquet")
-_PARTITION = re.compile(r"/date=[\d-]+/([\dT-]+)\.parquet$")
+_PARTITION = re.compile(r"/date=\d{4}-\d\d-\d\d/\d{4}-\d\d-\d\dT\d\d\.parquet$")
 _LOCAL = {"", "file", "local"}
 _ALLOCATOR = "ARROW_DEFAULT_MEMORY_POOL"
 _READ_AHEAD = 8
@@ -132,6 +133,11 @@ class PartitionStore:
     def path(self, frame: Frame, hour: Hour) -> str:
         """Where the hour's file is, or would be; for people, without credentials."""
         return _without_credentials(str(self._path(frame, hour)))
+
+    def uri(self, frame: Frame, hour: Hour) -> str:
+        """The URI of the hour's file, as readers of Parquet take it; without credentials."""
+        path = self.path(frame, hour)
+        return f"file://{quote(path, safe='/=')}" if self._local else path
 
     def exists(self, frame: Frame, hour: Hour) -> bool:
         """Whether the hour has been written.
@@ -303,12 +309,7 @@ class PartitionStore:
             ConfigurationError: the storage cannot be read.
         """
         try:
-            files = self._root.fs
-            sizes = {
-                path: int(entry["size"])
-                for path, entry in files.find(self._root.path, detail=True).items()
-                if _PARTITION.search(path)
-            }
+            files, sizes = self._root.fs, self._sizes(self._root)
             newest = sorted(sizes, key=lambda path: path.rpartition("/")[2], reverse=True)
             examined = newest if self._local else newest[:_MAX_OBJECTS_COUNTED]
             with ThreadPoolExecutor(_READ_AHEAD, "caliper-read") as threads:
@@ -324,29 +325,6 @@ class PartitionStore:
             return DigestCounts(0, 0, 0)
         except Exception as error:
             raise self._unreadable(error) from None
-
-    def stored_hours(self, frame: Frame, end: Hour) -> dict[Hour, int]:
-        """The stored hours of an asset before ``end``, in order, and the size of each in bytes.
-
-        Raises:
-            ConfigurationError: the storage cannot be read.
-        """
-        files, folder = self._root.fs, f"{self._root.path}/{frame.name}"
-        try:
-            # Other processes write here, too: what fsspec remembers of a folder may be old.
-            files.invalidate_cache(folder)
-            found = files.find(folder, detail=True)
-            files.invalidate_cache(folder)
-        except FileNotFoundError:
-            return {}
-        except Exception as error:
-            raise self._unreadable(error) from None
-        hours = {
-            parse_hour(match[1], ""): int(entry["size"])
-            for path, entry in found.items()
-            if (match := _PARTITION.search(path))
-        }
-        return {hour: hours[hour] for hour in sorted(hours) if hour < end}
 
     def delete(self, frame: Frame, hours: Collection[Hour]) -> None:
         """Delete stored hours of an asset; those that are not stored are passed over.
@@ -365,6 +343,43 @@ class PartitionStore:
                 # It may hold other hours, or a file that is being written.
                 with suppress(OSError):
                     folder.rmdir()
+
+    def hour_sizes(self, frame: Frame | None = None) -> dict[Hour, int]:
+        """The hours that have been written, in order, each with the size of its files in bytes.
+
+        Args:
+            frame: only the files of this asset; those of all assets together when not given.
+
+        Raises:
+            ConfigurationError: the storage cannot be read.
+        """
+        root = self._root / frame.name if frame else self._root
+        sizes: Counter[str] = Counter()
+        try:
+            for path, size in self._sizes(root).items():
+                sizes[path[-len("2026-01-31T14.parquet") : -len(".parquet")]] += size
+        except FileNotFoundError:
+            return {}
+        except Exception as error:
+            raise self._unreadable(error) from None
+        return {
+            Hour.of(datetime.fromisoformat(f"{text}:00Z").timestamp()): sizes[text]
+            for text in sorted(sizes)
+        }
+
+    def local_folder(self) -> Path | None:
+        """The folder in which the partitions are; None for an object store."""
+        return self._base if isinstance(self._base, Path) else None
+
+    def _sizes(self, root: UPath) -> dict[str, int]:
+        """The sizes of the stored hours' files in a folder and those in it, by path."""
+        # Other processes write here, too: what fsspec remembers of a folder may be old.
+        root.fs.invalidate_cache(root.path)
+        return {
+            path: int(entry["size"])
+            for path, entry in root.fs.find(root.path, detail=True).items()
+            if _PARTITION.search(path)
+        }
 
     def id_range_tables(self, name: str) -> IdRangeTables:
         """Tables by ranges of log ids, in the folder ``name`` next to those of the assets."""

@@ -38,16 +38,17 @@ def range_of_tags(tags: Mapping[str, str]) -> HourRange:
     return HourRange(Hour.from_key(tags[_FIRST]), Hour.from_key(tags[_LAST]) + 1)
 
 
+def hours_of_tags(tags: Mapping[str, str]) -> HourRange | None:
+    """The hours of a run by its tags: a range, or one partition; None for a run without hours."""
+    if _FIRST in tags and _LAST in tags:
+        return range_of_tags(tags)
+    key = tags.get(_SINGLE)
+    return HourRange.covering([Hour.from_key(key)]) if key else None
+
+
 def hour_keys_of_tags(tags: Mapping[str, str]) -> set[str]:
     """The partition keys of the first and the last hour of a run; one key for a single hour."""
     return {tags.get(_FIRST, ""), tags.get(_LAST, "")}
-
-
-def hours_of_tags(tags: Mapping[str, str]) -> set[Hour]:
-    """All hours of a run, by its tags; none for a run without partitions."""
-    if _FIRST in tags and _LAST in tags:
-        return set(range_of_tags(tags))
-    return {Hour.from_key(tags[_SINGLE])} if _SINGLE in tags else set()
 
 
 def hours_of(context: dg.AssetExecutionContext) -> HourRange:

@@ -4,7 +4,7 @@ The command ``prune`` and the job ``retention`` call `prune`. ``delivery.retenti
 the stored hours and the ledger of a site; here stands which hours Dagster still needs.
 https://docs.dagster.io/guides/automate/schedules
 
-(This module has no ``from __future__ import annotations``: Dagster reads annotations of the op.)
+(This module has no ``from __future__ import annotations``: Dagster reads the op's annotations.)
 """
 
 from collections import Counter
@@ -156,7 +156,7 @@ class _NeededHours:
         used = {
             hour
             for run in self._instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
-            for hour in hours_of_tags(run.tags)
+            for hour in hours_of_tags(run.tags) or ()
         }
         return {_FAILED: self._failed(wanted - used), _IN_USE: wanted & used}
 

@@ -171,7 +171,8 @@ class _Partitions:
             if name in days:
                 end = Hour.of((now - timedelta(days=days[name])).timestamp())
                 for frame in frames:
-                    self._expired[frame] = self._store.stored_hours(frame, end)
+                    sizes = self._store.hour_sizes(frame)
+                    self._expired[frame] = {hour: sizes[hour] for hour in sizes if hour < end}
                     self._removals.hours[frame.name] = (0, 0)
         hours = sorted({hour for stored in self._expired.values() for hour in stored})
         for begin in range(0, len(hours), _GROUP):

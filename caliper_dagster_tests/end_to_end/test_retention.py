@@ -52,8 +52,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SampleInst
 
 
 def stored(site: SampleInstallation) -> dict[str, list[Hour]]:
-    end = HOURS.end + 1
-    return {frame.name: list(site.storage.stored_hours(frame, end)) for frame in ASSETS}
+    return {frame.name: list(site.storage.hour_sizes(frame)) for frame in ASSETS}
 
 
 def change(site: SampleInstallation, *statements: str) -> None:

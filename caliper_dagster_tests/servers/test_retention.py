@@ -48,7 +48,7 @@ def test_all_goes_after_its_time_and_nothing_is_sent_twice(
         with engine.begin() as connection:
             connection.execute(sa.text("UPDATE runs SET update_timestamp = '2026-03-02 13:00:00'"))
         assert main(["prune", "--plan"]) == 0
-        assert site.storage.stored_hours(FRAMES[0], HOURS.end)
+        assert site.storage.hour_sizes(FRAMES[0])
         assert main(["prune"]) == 0
         with engine.begin() as connection:
             kinds = connection.execute(
@@ -60,7 +60,7 @@ def test_all_goes_after_its_time_and_nothing_is_sent_twice(
             assert dict(kinds.all()) == {"ASSET_MATERIALIZATION": len(HOURS) * len(FRAMES)}
         engine.dispose()
         for frame in FRAMES:
-            assert site.storage.stored_hours(frame, HOURS.end) == {}
+            assert site.storage.hour_sizes(frame) == {}
             with open_instance() as instance:
                 assert instance.get_runs_count() == 0
                 key = dg.AssetKey([frame.name])
