@@ -21,7 +21,7 @@ from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.resources import resources
 from caliper_dagster.dagster.retention import RETENTION_JOB
 from caliper_dagster.dagster.superseded_runs import delete_superseded_runs
-from caliper_dagster.dagster.tags import REASON_TAG
+from caliper_dagster.dagster.tags import LATE_ROWS_SENSOR, REASON_TAG
 from caliper_dagster.delivery.watch_state import Reason, WatchCursor
 from caliper_dagster.operations.backfill_plan import plan_backfill
 from caliper_dagster.operations.runner import JobRunner, RunContext
@@ -177,7 +177,7 @@ def test_a_late_row_of_an_hour_that_was_pruned_is_sent_and_nothing_else(
         connection.execute(statement, [*row.values()])
     change(site, "UPDATE mdl_course SET fullname = fullname || ' (renamed)'")
     definitions, given = build_definitions(), resources(site.settings)
-    (sensor,) = definitions.sensors or []
+    (sensor,) = (found for found in definitions.sensors or [] if found.name == LATE_ROWS_SENSOR)
     with (
         open_instance() as instance,
         dg.build_sensor_context(
