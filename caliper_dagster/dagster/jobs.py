@@ -20,6 +20,9 @@ from caliper_dagster.dagster.tags import RESEND_ALL_TAG, SITE_TAG
 CHAIN_JOB = "caliper_events_of_the_hour"
 RESEND_JOB = "resend_caliper_events"
 
+SCHEDULE = f"{CHAIN_JOB}_schedule"
+"""The name of the schedule; Dagster keeps its switch by it."""
+
 SCHEDULE_PRIORITY = 10
 """The newest hour starts before the queued runs of backfills, which have priority 0."""
 
@@ -80,7 +83,7 @@ def hourly_schedule(
     """
 
     @dg.schedule(
-        name=f"{job.name}_schedule",
+        name=settings.site_name(SCHEDULE),
         job=job,
         cron_schedule=f"{settings.schedule_lag} * * * *",
         execution_timezone="UTC",

@@ -153,9 +153,14 @@ def test_nothing_of_one_site_is_the_others_and_all_is_as_for_a_single_site(sites
 
     assert_ledger_is_apart(sites)
     with environment(sites.settings), open_instance() as instance:
+        loaded = build_definitions()
         for run in instance.get_runs():
             assert run.job_name == f"{run.tags[SITE_TAG]}_{CHAIN_JOB}"
-            assert run.tags[".dagster/repository"] == "__repository__@caliper_dagster.definitions"
+            assert run.remote_job_origin is not None
+            label = run.remote_job_origin.repository_origin.get_label()
+            assert label == "__repository__@caliper_dagster.definitions"
+            job = loaded.resolve_job_def(run.job_name)
+            assert run.job_snapshot_id == job.get_job_snapshot_id()
             assert {key.path[0] for key in run.asset_selection or ()} <= {run.tags[SITE_TAG]}
         assert {run.tags[SITE_TAG] for run in instance.get_runs()} == set(ADDRESSES)
         for site in ADDRESSES:

@@ -1,4 +1,4 @@
-"""The last evaluation of an asset check."""
+"""What an instance knows of the evaluations of a check."""
 
 from __future__ import annotations
 

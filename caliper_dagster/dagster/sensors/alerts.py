@@ -193,19 +193,17 @@ class _Look:
     def failed_checks(self, state: AlertState) -> list[CheckFailure]:
         """The checks whose last evaluation failed, apart from warnings.
 
-        One that could not be evaluated is as it was.
+        One that could not be evaluated, or whose evaluations were pruned, is as it was.
         """
         repeated = {spec.key for spec in self.site.standing.check_specs}
         failed = []
         for key in self.site.checks():
             latest = latest_evaluation(self.instance, key)
-            if latest is None:
-                continue
-            evaluation, at = latest
-            if evaluation.description == NOT_EVALUATED:
-                before = state.checks.get(_failure(key, at).key)
+            if latest is None or latest[0].description == NOT_EVALUATED:
+                before = state.checks.get(_failure(key, 0).key)
                 failed += [before] if before else []
                 continue
+            evaluation, at = latest
             if evaluation.passed or evaluation.severity is dg.AssetCheckSeverity.WARN:
                 continue
             failed.append(_failure(key, at, evaluation.description if key in repeated else None))

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 from caliper_dagster.config.alerts import EMAIL, WEBHOOKS
 from caliper_dagster.config.settings import Settings
-from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
+from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.delivery.alerts.message import Alert, site_label
 from caliper_dagster.delivery.alerts.receivers import receivers, tell
+from caliper_dagster.operations.doctor.findings import Finding, broken, fine
+
+_SUBJECT = "Test alert"
 
 
-@dataclass(frozen=True, slots=True)
-class TestedReceiver:
-    """What became of a test alert.
-
-    Attributes:
-        site: the name of the site; None for a single one.
-        receiver: the setting that names the receiver.
-        error: why it did not take the alert; None if it did.
-    """
-
-    site: str | None
-    receiver: str
-    error: CaliperDagsterError | None
-
-
-def send_test_alerts(sites: Iterable[Settings]) -> Iterator[TestedReceiver]:
-    """Send a test alert to each receiver of each site.
+def send_test_alerts(sites: Iterable[Settings]) -> Iterator[Finding]:
+    """Send a test alert to each receiver of each site, and say what became of it.
 
     Raises:
         ConfigurationError: no setting names a receiver, or the file of a secret cannot be read.
@@ -47,7 +35,13 @@ def send_test_alerts(sites: Iterable[Settings]) -> Iterator[TestedReceiver]:
         _, errors = tell(named, wanted, settings.alerts.timeout)
         for receiver in named:
             nobody = False
-            yield TestedReceiver(settings.site, receiver.name, errors.get(receiver.name))
+            error = errors.get(receiver.name)
+            told = (
+                broken(_SUBJECT, str(error))
+                if error
+                else fine(_SUBJECT, f"{receiver.name} took the test alert")
+            )
+            yield replace(told, site=settings.site)
     if nobody:
         raise ConfigurationError(
             f"No setting names a receiver of alerts: set {EMAIL}, {', '.join(WEBHOOKS[:-1])} or "
