@@ -160,11 +160,19 @@ def _indented(numbers: Mapping[str, int]) -> Iterator[tuple[str, object]]:
     return ((f"  {name}", number) for name, number in numbers.items())
 
 
+def size(number: int) -> str:
+    """A number of bytes in the unit that suits it."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= factor:
+            return f"{number / factor:,.1f} {unit}"
+    return f"{number} B"
+
+
 def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; columns of numbers are aligned to the right."""
     table = Table(box=None, pad_edge=False, show_header=any(headings))
     for heading in headings:
-        is_number = heading in {"Rows", "Changed", "New", "Removed"}
+        is_number = heading in {"Rows", "Changed", "New", "Removed", "Number", "Size"}
         # Long text is wrapped; numbers are not.
         table.add_column(
             heading, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold"

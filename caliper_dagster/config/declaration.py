@@ -324,11 +324,26 @@ def check(
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        # What pydantic adds for the members of a union.
-        kinds = {"str", "Reference", "function-after[_is_one_place(), Reference]"}
-        path = tuple(str(part) for part in first["loc"] if part not in kinds)
-        raise Mistake((*above, *path), _problem(first)) from None
+        raise _mistakes(error, above)[0] from None
+
+
+def mistakes(model: type[BaseModel], values: Mapping[str, object]) -> list[Mistake]:
+    """All values that `check` would refuse, the first mistake of each."""
+    by_path: dict[tuple[str, ...], Mistake] = {}
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        for mistake in _mistakes(error, ()):
+            by_path.setdefault(mistake.path, mistake)
+    return [*by_path.values()]
+
+
+def _mistakes(error: ValidationError, above: tuple[str, ...]) -> list[Mistake]:
+    # What pydantic adds for the members of a union.
+    kinds = {"str", "Reference", "function-after[_is_one_place(), Reference]"}
+    found = error.errors(include_url=False, include_input=False)
+    paths = [(str(part) for part in one["loc"] if part not in kinds) for one in found]
+    return [Mistake((*above, *path), _problem(one)) for path, one in zip(paths, found, strict=True)]
 
 
 _PROBLEMS = {

@@ -41,6 +41,8 @@ class Account:
         failed: rows without an event, by what failed.
         unexplained: rows that were counted and not read, or read and not found with exactly one
             outcome, and outcomes of rows that were not read. Anything but 0 is an error.
+        by_profile: events and derived events by Caliper profile; empty in hours that an earlier
+            release wrote.
     """
 
     counted: int = 0
@@ -53,6 +55,7 @@ class Account:
     filtered: Mapping[str, int] = field(default_factory=dict)
     failed: Mapping[str, int] = field(default_factory=dict)
     unexplained: int = 0
+    by_profile: Mapping[str, int] = field(default_factory=dict)
 
     @staticmethod
     def of(counted: int, log_ids: pa.ChunkedArray, outcomes: pa.Table) -> Account:
@@ -74,6 +77,7 @@ class Account:
             events=self.events + other.events,
             derived=self.derived + other.derived,
             by_type=summed(self.by_type, other.by_type),
+            by_profile=summed(self.by_profile, other.by_profile),
             by_name=summed(self.by_name, other.by_name),
             by_resolution=summed(self.by_resolution, other.by_resolution),
             filtered=summed(self.filtered, other.filtered),
@@ -106,6 +110,7 @@ class OutcomeTally:
             events=_number(outcomes, "event"),
             derived=_number(outcomes, "derived"),
             by_type=_counts(outcomes, WITH_EVENT, "event_type"),
+            by_profile=_counts(outcomes, WITH_EVENT, "profile"),
             by_name=_counts(primary, _OWN, "event_name"),
             by_resolution=_counts(primary, _OWN, "resolution"),
             filtered=_counts(outcomes, ("filtered",), "reason"),

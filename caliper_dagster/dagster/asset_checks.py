@@ -26,7 +26,9 @@ EVERY_EVENT_VALID = "every_event_valid"
 EVERY_EVENT_ACKNOWLEDGED = "every_event_acknowledged"
 
 _HOURS_NAMED = 20
-_UNRESOLVED_SHARE = 0.1
+_UNRESOLVED_SHARE = 0.6
+"""Measured at a real site: its deleted courses exceed it in 2 of 93 hours, a missing table of
+courses or users in 89 at least (docs/decisions.md)."""
 
 
 def most_references_found(asset: dg.AssetKey) -> dg.AssetCheckSpec:
@@ -34,9 +36,9 @@ def most_references_found(asset: dg.AssetKey) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec(
         MOST_REFERENCES_FOUND,
         asset=asset,
-        description="Of no hour more than a tenth of the rows refer to records that Moodle's "
-        "database does not have. Otherwise there is a warning: a replica may lack records. In "
-        "hours long ago the records may be deleted.",
+        description="Of no hour more than 60 % of the rows refer to records that Moodle's "
+        "database does not have. Otherwise there is a warning: a replica may lack a table, or its "
+        "rows. A deleted course leaves such rows, too.",
     )
 
 
