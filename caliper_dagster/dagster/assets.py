@@ -79,6 +79,7 @@ from caliper_dagster.dagster.tags import (
     SEND_TAG,
 )
 from caliper_dagster.delivery.fan_out import DeliveryRequest, Ended, Sent, fan_out
+from caliper_dagster.delivery.gate import withheld_hours, withheld_sentence
 
 if TYPE_CHECKING:
     from caliper_dagster.emitter import Send
@@ -89,6 +90,10 @@ else:
 
 MOODLE_POOL = "moodle_db"
 EVENT_STORE_POOL = "event_store"
+
+WITHHELD_HOURS = "withheld hours"
+"""Metadata of the failure of a step that sent everything but the hours that are withheld: their
+keys."""
 
 _BACKLOG_RUN_SECONDS = 600
 """After this time a run that sends a backlog stops; the next run continues."""
@@ -308,8 +313,8 @@ def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
     ) -> Materialized:
         """The rows of Moodle's log, unchanged.
 
-        **A row** is one row of `logstore_standard_log` with all its columns. **Its hour** is the
-        UTC hour of its `timecreated`. **A rerun** reads the hour again and replaces the partition:
+        A row is one row of `logstore_standard_log` with all its columns. Its hour is the
+        UTC hour of its `timecreated`. A rerun reads the hour again and replaces the partition:
         late rows are added, and rows that Moodle has deleted since are removed.
 
         The database also counts the rows of each hour itself, for the accounting check of
@@ -353,9 +358,9 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
     ) -> Materialized:
         """Log rows, joined with the records of the Moodle database that they refer to.
 
-        **A row** is one row of `moodle_log` with the names, roles, grades and dates that belong to
-        it, so that the following steps need no database. **Its hour** is the hour of the log row.
-        **A rerun** expands only the rows that are new in `moodle_log`; rows that were expanded
+        A row is one row of `moodle_log` with the names, roles, grades and dates that belong to
+        it, so that the following steps need no database. Its hour is the hour of the log row.
+        A rerun expands only the rows that are new in `moodle_log`; rows that were expanded
         before keep the names, roles and grades of that time, and rows that `moodle_log` no longer
         has are removed. To expand every row again with the present records, use
         `backfill --fresh`, the run config `fresh`, or the tag `caliper_dagster/fresh: true` on a
@@ -410,9 +415,9 @@ def _caliper_events(chain: _Chain, version: VersionName) -> dg.AssetsDefinition:
     ) -> Materialized:
         """Caliper events, and the reason for every log row that has none.
 
-        **A row** is the outcome of one log row: its event, the rule that filtered it, or the reason
-        why it failed. Every derived event is one more row. **Its hour** is the hour of the log row.
-        **A rerun** translates `expanded_log` again and needs no Moodle database; events keep their
+        A row is the outcome of one log row: its event, the rule that filtered it, or the reason
+        why it failed. Every derived event is one more row. Its hour is the hour of the log row.
+        A rerun translates `expanded_log` again and needs no Moodle database; events keep their
         ids.
         """
         from caliper_dagster.config.translator import build_translator
@@ -428,7 +433,10 @@ def _caliper_events(chain: _Chain, version: VersionName) -> dg.AssetsDefinition:
                 translator, store, frame, hours_of(context), identity.mapping_revision
             )
             for hour in hours:
-                report.add(hour, account_metadata(hour.account) | {"bytes": hour.bytes})
+                numbers = account_metadata(hour.account) | {"bytes": hour.bytes}
+                if hour.verdict.counts:
+                    numbers["withheld by reason"] = dict(hour.verdict.counts)
+                report.add(hour, numbers)
             report.end(outcome_sentence(sum((hour.account for hour in hours), Account())))
         accounts = {hour.hour: hour.account for hour in hours}
         return dg.MaterializeResult(
@@ -440,9 +448,9 @@ def _caliper_events(chain: _Chain, version: VersionName) -> dg.AssetsDefinition:
 
 _EMISSION_DESCRIPTION = """The envelopes that the event store has answered.
 
-**A row** is one envelope and the answer to it. **Its hour** is the hour of its events. An event
+A row is one envelope and the answer to it. Its hour is the hour of its events. An event
 whose content the event store refuses has a row of its own with the outcome `rejected` and the words
-of the event store. **A rerun** sends what is not acknowledged: new, changed and rejected events,
+of the event store. A rerun sends what is not acknowledged: new, changed and rejected events,
 and those that a failed run did not send. To send all events again, use the job
 `resend_caliper_events`.
 
@@ -485,6 +493,7 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
                 open_ledger=ledger.open,
                 send=_send(_run_config(context, "resend_all"), context.run.tags),
                 resend_changed=settings.resend_changed,
+                withhold=settings.withhold_invalid,
                 left=backlog,
             )
             limit = _BACKLOG_RUN_SECONDS if BACKLOG_TAG in context.run.tags else None
@@ -505,6 +514,7 @@ class _DeliveryReport:
     """Reports the progress of each event store to Dagster: hours, check, and failures at the end.
 
     Hours that an event store has received are materialized even if it has not received the others.
+    Hours that are withheld are not: Dagster shows them as failed.
 
     Args:
         context: of the step.
@@ -533,9 +543,13 @@ class _DeliveryReport:
         }
         self._left: dict[EventStoreDefinition, tuple[Hour, ...]] = {}
         self._errors: dict[EventStoreDefinition, Exception] = {}
+        self._withheld: dict[Hour, str] = {}
 
     def add_hour(self, store: EventStoreDefinition, sent: Sent) -> None:
         self._deliveries[store][sent.hour] = sent.delivery
+        if sent.delivery.is_withheld:
+            self._withheld |= withheld_hours({sent.hour: sent.delivery})
+            return
         self._rows[store][sent.hour] = sent.rows
         backlog = len(self._backlog.get(store.name, ())) if store.name else None
         numbers = delivery_metadata(sent.hour, sent.delivery, backlog)
@@ -550,7 +564,8 @@ class _DeliveryReport:
         if shown:
             self._metadata[store][shown[0]].update(shown[1])
         check = asset_checks.acknowledged(key, self._deliveries[store], deferred=ended.left)
-        if ended.complete:
+        received_all = len(self._metadata[store]) == len(self._deliveries[store])
+        if ended.complete and received_all:
             for hour, metadata in self._metadata[store].items():
                 self._context.add_asset_metadata(metadata, key, partition_key=hour.key)
             yield dg.MaterializeResult(asset_key=key, check_results=[check])
@@ -559,7 +574,7 @@ class _DeliveryReport:
             self._context.log_event(
                 dg.AssetMaterialization(key, partition=hour.key, metadata=metadata)
             )
-        if ended.left:
+        if ended.left or not received_all:
             yield check
         if ended.error is not None:
             self._errors[store] = ended.error
@@ -577,10 +592,13 @@ class _DeliveryReport:
             self._context.log_event(observation(key, received, missing, waiting))
 
     def raise_if_failed(self) -> None:
-        """Fail the step if an event store failed; a deferred event store is not a failure.
+        """Fail the step if an event store failed, or if hours are withheld.
+
+        A deferred event store is not a failure.
 
         Raises:
-            Failure: at least one event store failed; the sentence of each.
+            Failure: at least one event store failed, or hours are withheld; the sentence of each.
+                Its metadata name the hours if nothing else has failed (`WITHHELD_HOURS`).
         """
         from caliper_dagster.emitter import StoppedError
 
@@ -590,8 +608,13 @@ class _DeliveryReport:
                 raise error
             if not isinstance(error, StoppedError):
                 sentences.append(store.sentence(error))
+        metadata: dict[str, Any] = {}
+        if withheld := withheld_sentence(self._withheld):
+            if not sentences:
+                metadata[WITHHELD_HOURS] = [hour.key for hour in self._withheld]
+            sentences.append(withheld)
         if sentences:
-            raise dg.Failure(description=" ".join(sentences), allow_retries=False)
+            raise dg.Failure(" ".join(sentences), metadata, allow_retries=False)
 
 
 def _run_config(context: dg.AssetExecutionContext, field: str) -> bool:

@@ -38,7 +38,7 @@ _DIGEST_NAMES = {"url": "event_store_url", "timeout": "event_store_timeout"}
 _CREDENTIALS = {declared()[name].key for name in CREDENTIALS} - {"api_key"} | {"oauth_client_auth"}
 """Settings of how an event store is authorized to; another credential makes no other backfill."""
 
-_ADDED = {"resend_changed", "site_id"}
+_ADDED = {"resend_changed", "site_id", "withhold_invalid"}
 """Settings of later releases, which are part of the digest only if they are not the default."""
 
 
