@@ -178,7 +178,7 @@ def backfill(options: argparse.Namespace) -> None:
 
 def resend(options: argparse.Namespace) -> None:
     """Send the events of the hours that are not acknowledged, or all of them."""
-    from caliper_dagster.cli import terminal
+    from caliper_dagster.cli import reports, terminal
     from caliper_dagster.config.event_stores import event_store_named, require_event_stores
     from caliper_dagster.dagster.instance.open import open_instance
     from caliper_dagster.operations import resend as operation
@@ -203,7 +203,8 @@ def resend(options: argparse.Namespace) -> None:
             event_store=options.event_store,
         )
         total = _total(outcomes, ticker)
-    terminal.show_numbers([("Hours", len(hours)), *terminal.delivered(total.deliveries)])
+    table = reports.sent_again if options.rejected else terminal.delivered
+    terminal.show_numbers([("Hours", len(hours)), *table(total.deliveries)])
     total.raise_if_incomplete(settings)
 
 
@@ -240,16 +241,18 @@ def prune(options: argparse.Namespace) -> None:
 
 def rejected(options: argparse.Namespace) -> None:
     """List the events of the hours that the event store has rejected, with its reasons."""
+    from caliper_dagster.cli import reports
     from caliper_dagster.config.event_stores import event_store_named, require_event_stores
     from caliper_dagster.delivery.rejected import rejected_events
 
-    settings, number = _settings(options), 0
+    settings = _settings(options)
     stores = require_event_stores(settings)
     if options.event_store:
         stores = (event_store_named(stores, options.event_store),)
-    for event in rejected_events(settings, stores, _hours(options)):
-        number += 1
-        print(*event.columns(), sep="\t")
+    number = reports.show_rejected(
+        rejected_events(settings, stores, _hours(options)),
+        named=any(store.name for store in stores),
+    )
     advice = "; once the cause is fixed, `resend --rejected` sends them again" if number else ""
     print(f"{plural(number, 'rejected event')}{advice}.", file=sys.stderr)
 
@@ -320,33 +323,13 @@ def translate(options: argparse.Namespace) -> None:
 
 def coverage(options: argparse.Namespace) -> None:
     """Count the Moodle events in the log, and show the recipe that translates each."""
-    from caliper_dagster.cli import terminal
+    from caliper_dagster.cli import reports
     from caliper_dagster.config.translator import configured_recipes
     from caliper_dagster.operations import recipes
 
     settings, hours = _settings(options), _hours(options)
     covered = recipes.coverage(settings, configured_recipes(settings), hours)
-    total = sum(event.rows for event in covered)
-    by_resolution: Counter[str] = Counter()
-    for event in covered:
-        by_resolution[event.resolution] += event.rows
-    terminal.show_table(
-        ("Rows", "Moodle event", "Recipe", "", "Caliper 1.2"),
-        [
-            (
-                f"{event.rows:,}",
-                event.event_name,
-                event.pattern,
-                event.resolution,
-                f"{event.event_type} {event.action}",
-            )
-            for event in covered
-        ],
-    )
-    shares = [
-        (name, f"{rows:,} rows, {rows / total:.2%}") for name, rows in by_resolution.most_common()
-    ]
-    terminal.show_table(("", ""), [("all", f"{total:,} rows"), *shares])
+    reports.show_coverage(covered, options.top)
 
 
 def recipes_check(options: argparse.Namespace) -> None:
@@ -370,6 +353,8 @@ def recipes_show(options: argparse.Namespace) -> None:
     name = options.event if options.event.startswith("\\") else f"\\{options.event}"
     shown = recipes.show(configured_recipes(settings), name, caliper_versions(settings)[0])
     terminal.results().print(shown.why, markup=False, soft_wrap=True)
+    if shown.similar:
+        _tell(f"Names of events with a recipe that are similar: {', '.join(shown.similar)}")
     terminal.show_json(shown.recipe)
     terminal.show_json(shown.event)
 
@@ -506,7 +491,7 @@ def _check_port(host: str, port: int) -> None:
         reason = "no such port"
     except OSError as error:
         unknown = isinstance(error, socket.gaierror)
-        reason = (error.strerror if unknown else None) or os.strerror(error.errno or 0)
+        reason = str(error.strerror) if unknown else os.strerror(error.errno or 0)
         if unknown or error.errno == EADDRNOTAVAIL:
             raise ConfigurationError(
                 f"--host {host} is no address of this machine ({reason})."
@@ -801,7 +786,13 @@ def _parser() -> argparse.ArgumentParser:
     added = add(rejected, ranged)
     added.add_argument("--event-store", metavar="NAME", help=_EVENT_STORE_HELP)
 
-    add(coverage, ranged)
+    added = add(coverage, ranged)
+    added.add_argument(
+        "--top",
+        type=_positive_integer,
+        metavar="N",
+        help="list only the N most frequent events; the sums are those of all",
+    )
 
     group = commands.add_parser(
         "recipes",

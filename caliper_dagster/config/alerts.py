@@ -58,7 +58,7 @@ class CheckLimits(Model):
     )
     unresolved_share: float = setting(
         "CALIPER_CHECK_UNRESOLVED",
-        0.1,
+        0.6,
         "largest share, from 0 to 1, of a day's log rows that may refer to records that Moodle's "
         "database does not have",
         ge=0,

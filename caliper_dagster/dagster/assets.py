@@ -313,8 +313,8 @@ def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
     ) -> Materialized:
         """The rows of Moodle's log, unchanged.
 
-        **A row** is one row of `logstore_standard_log` with all its columns. **Its hour** is the
-        UTC hour of its `timecreated`. **A rerun** reads the hour again and replaces the partition:
+        A row is one row of `logstore_standard_log` with all its columns. Its hour is the
+        UTC hour of its `timecreated`. A rerun reads the hour again and replaces the partition:
         late rows are added, and rows that Moodle has deleted since are removed.
 
         The database also counts the rows of each hour itself, for the accounting check of
@@ -358,9 +358,9 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
     ) -> Materialized:
         """Log rows, joined with the records of the Moodle database that they refer to.
 
-        **A row** is one row of `moodle_log` with the names, roles, grades and dates that belong to
-        it, so that the following steps need no database. **Its hour** is the hour of the log row.
-        **A rerun** expands only the rows that are new in `moodle_log`; rows that were expanded
+        A row is one row of `moodle_log` with the names, roles, grades and dates that belong to
+        it, so that the following steps need no database. Its hour is the hour of the log row.
+        A rerun expands only the rows that are new in `moodle_log`; rows that were expanded
         before keep the names, roles and grades of that time, and rows that `moodle_log` no longer
         has are removed. To expand every row again with the present records, use
         `backfill --fresh`, the run config `fresh`, or the tag `caliper_dagster/fresh: true` on a
@@ -415,9 +415,9 @@ def _caliper_events(chain: _Chain, version: VersionName) -> dg.AssetsDefinition:
     ) -> Materialized:
         """Caliper events, and the reason for every log row that has none.
 
-        **A row** is the outcome of one log row: its event, the rule that filtered it, or the reason
-        why it failed. Every derived event is one more row. **Its hour** is the hour of the log row.
-        **A rerun** translates `expanded_log` again and needs no Moodle database; events keep their
+        A row is the outcome of one log row: its event, the rule that filtered it, or the reason
+        why it failed. Every derived event is one more row. Its hour is the hour of the log row.
+        A rerun translates `expanded_log` again and needs no Moodle database; events keep their
         ids.
         """
         from caliper_dagster.config.translator import build_translator
@@ -448,9 +448,9 @@ def _caliper_events(chain: _Chain, version: VersionName) -> dg.AssetsDefinition:
 
 _EMISSION_DESCRIPTION = """The envelopes that the event store has answered.
 
-**A row** is one envelope and the answer to it. **Its hour** is the hour of its events. An event
+A row is one envelope and the answer to it. Its hour is the hour of its events. An event
 whose content the event store refuses has a row of its own with the outcome `rejected` and the words
-of the event store. **A rerun** sends what is not acknowledged: new, changed and rejected events,
+of the event store. A rerun sends what is not acknowledged: new, changed and rejected events,
 and those that a failed run did not send. To send all events again, use the job
 `resend_caliper_events`.
 

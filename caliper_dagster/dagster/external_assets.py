@@ -34,36 +34,36 @@ _ACTIVITIES = "activities"
 
 
 class _Source(NamedTuple):
-    """What is known of a table: what a row is, and whether it is about a person."""
+    """What is known of a table: what a row is, in words, and whether it is about a person."""
 
     row: str
     personal: bool = False
 
 
 TABLES: Mapping[str, _Source] = {
-    "config": _Source("One setting of the site, such as its Moodle release."),
-    "config_plugins": _Source("One setting of a plugin, such as its version."),
-    "modules": _Source("One type of activity that is installed, such as quiz."),
-    "user": _Source("One account.", personal=True),
-    "course": _Source("One course; the front page is course 1."),
-    "course_categories": _Source("One category of courses."),
-    "course_sections": _Source("One section of a course."),
-    "course_modules": _Source("One activity in its place in a course."),
-    "context": _Source("One place in which roles and rights apply."),
-    "role": _Source("One role, such as student."),
-    "role_assignments": _Source("One role of an account in a context.", personal=True),
-    "enrol": _Source("One way in which accounts are enrolled in a course."),
-    "user_enrolments": _Source("One enrolment of an account.", personal=True),
-    "groups": _Source("One group of a course."),
-    "groups_members": _Source("One account in a group.", personal=True),
-    "grade_items": _Source("One thing that is graded."),
-    "grade_items_history": _Source("One earlier state of a thing that is graded."),
-    "grade_grades": _Source("One grade of an account.", personal=True),
-    "grade_grades_history": _Source("One earlier state of a grade.", personal=True),
-    "scale": _Source("One scale of words for grades."),
-    "competency": _Source("One competency."),
-    "competency_coursecomp": _Source("One competency of a course."),
-    "competency_modulecomp": _Source("One competency of an activity."),
+    "config": _Source("one setting of the site, such as its Moodle release"),
+    "config_plugins": _Source("one setting of a plugin, such as its version"),
+    "modules": _Source("one type of activity that is installed, such as quiz"),
+    "user": _Source("one account", personal=True),
+    "course": _Source("one course; the front page is course 1"),
+    "course_categories": _Source("one category of courses"),
+    "course_sections": _Source("one section of a course"),
+    "course_modules": _Source("one activity in its place in a course"),
+    "context": _Source("one place in which roles and rights apply"),
+    "role": _Source("one role, such as student"),
+    "role_assignments": _Source("one role of an account in a context", personal=True),
+    "enrol": _Source("one way in which accounts are enrolled in a course"),
+    "user_enrolments": _Source("one enrolment of an account", personal=True),
+    "groups": _Source("one group of a course"),
+    "groups_members": _Source("one account in a group", personal=True),
+    "grade_items": _Source("one thing that is graded"),
+    "grade_items_history": _Source("one earlier state of a thing that is graded"),
+    "grade_grades": _Source("one grade of an account", personal=True),
+    "grade_grades_history": _Source("one earlier state of a grade", personal=True),
+    "scale": _Source("one scale of words for grades"),
+    "competency": _Source("one competency"),
+    "competency_coursecomp": _Source("one competency of a course"),
+    "competency_modulecomp": _Source("one competency of an activity"),
 }
 """The tables that are looked up for log rows of any kind; ``expander.required_tables`` requires
 them."""
@@ -108,7 +108,7 @@ def moodle_assets(settings: Settings) -> list[dg.AssetSpec]:
         "the log; `caliper-dagster doctor` lists those that the account cannot read.",
     )
     log = _table(
-        settings, LOG_TABLE, "One event, written by Moodle's standard log store.", personal=True
+        settings, LOG_TABLE, "one event, written by Moodle's standard log store", personal=True
     )
     records = dg.AssetSpec(
         records_key(settings),
@@ -130,7 +130,7 @@ def _table(settings: Settings, name: str, row: str, *, personal: bool) -> dg.Ass
         kinds={"table"},
         tags=PII_TAGS if personal else None,
         metadata={"dagster/table_name": f"{settings.moodle_db_prefix}{name}"},
-        description=f"A table of Moodle's database.\n\n**A row** is: {row[:1].lower()}{row[1:]}",
+        description=f"Moodle's table {name}: a row is {row}.",
     )
 
 
@@ -166,7 +166,7 @@ def _event_store_description(store: EventStoreDefinition) -> str:
     )
     return (
         f"{which}, which receives the events by HTTP.\n\n"
-        "**An observation** is made at the end of each run that sends to it: what it has "
+        "An observation is made at the end of each run that sends to it: what it has "
         "acknowledged of the hours of the run, and how many hours it has yet to receive. "
         f"{place}"
     )

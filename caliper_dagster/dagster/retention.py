@@ -85,7 +85,6 @@ def prune(
     *,
     plan: bool = False,
     runs: bool = True,
-    now: datetime | None = None,
 ) -> Pruned:
     """Delete what is past its time, or tell what that is.
 
@@ -95,7 +94,6 @@ def prune(
             several sites the longest time counts, and without a time at one of them nothing goes.
         plan: delete nothing.
         runs: whether Dagster's records go, too; not if these are some of several sites.
-        now: aware; the present when omitted.
 
     Raises:
         ConfigurationError: a setting is missing, or a storage or ledger cannot be used.
@@ -103,7 +101,7 @@ def prune(
     """
     from caliper_dagster.delivery.retention import prune_site
 
-    now, pruned = now or datetime.now(UTC), Pruned()
+    now, pruned = datetime.now(UTC), Pruned()
     if not plan:
         fail_orphaned_runs(instance)
     for settings in sites:

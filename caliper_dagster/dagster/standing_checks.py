@@ -188,6 +188,7 @@ class _Look:
     ledger: LedgerResource
     now: float
     _unfinished: dict[dg.AssetKey, dict[Hour, Status]] = field(default_factory=dict)
+    _newest: dict[dg.AssetKey, Hour | None] = field(default_factory=dict)
 
     @cached_property
     def window(self) -> HourWindow:
@@ -217,8 +218,10 @@ class _Look:
         return {hour for hour, status in statuses.items() if status is Status.FAILED}
 
     def newest(self, asset: dg.AssetKey) -> Hour | None:
-        unfinished = self.unfinished(asset)
-        return newest_complete_hour(self.instance, asset, unfinished, Hour.of(self.now))
+        if asset not in self._newest:
+            unfinished, end = self.unfinished(asset), Hour.of(self.now)
+            self._newest[asset] = newest_complete_hour(self.instance, asset, unfinished, end)
+        return self._newest[asset]
 
 
 @dataclass(frozen=True)

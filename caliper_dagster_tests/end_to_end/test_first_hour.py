@@ -101,6 +101,8 @@ def test_a_site_is_connected_by_the_readme_and_its_next_hour_arrives_by_itself(
         with web_ui(checkout, last, {"CALIPER_SCHEDULE_LAG": f"{due.minute}"}) as told:
             assert f"{sample.wwwroot}: events go to {event_store};" in told
             assert "late_rows are on." in told
+            # Dagster would let the file win over the environment.
+            assert "from .env" not in told
             add_rows(mariadb_url, next_hour)
             # What the backfill has left to Dagster, and what has come since.
             wait_for(checkout, {next_hour + -1, next_hour})

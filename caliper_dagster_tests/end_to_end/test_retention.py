@@ -20,7 +20,9 @@ from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.resources import resources
 from caliper_dagster.dagster.retention import RETENTION_JOB
-from caliper_dagster.delivery.watch_state import WatchCursor
+from caliper_dagster.dagster.superseded_runs import delete_superseded_runs
+from caliper_dagster.dagster.tags import LATE_ROWS_SENSOR, REASON_TAG
+from caliper_dagster.delivery.watch_state import Reason, WatchCursor
 from caliper_dagster.operations.backfill_plan import plan_backfill
 from caliper_dagster.operations.runner import JobRunner, RunContext
 from caliper_dagster_tests.harness.installation import Installation
@@ -175,7 +177,7 @@ def test_a_late_row_of_an_hour_that_was_pruned_is_sent_and_nothing_else(
         connection.execute(statement, [*row.values()])
     change(site, "UPDATE mdl_course SET fullname = fullname || ' (renamed)'")
     definitions, given = build_definitions(), resources(site.settings)
-    (sensor,) = definitions.sensors or []
+    (sensor,) = (found for found in definitions.sensors or [] if found.name == LATE_ROWS_SENSOR)
     with (
         open_instance() as instance,
         dg.build_sensor_context(
@@ -197,6 +199,30 @@ def _seen_up_to(number: int) -> str:
     return WatchCursor(
         low=number, high=number, high_since=now, frontier=Hour.of(now).number
     ).model_dump_json()
+
+
+def test_superseded_runs_leave_no_file_behind(site: SampleInstallation) -> None:
+    hour = HourRange(HOURS.start, HOURS.start + 1)
+    with open_instance() as instance:
+        runner = JobRunner(RunContext(instance, site.settings), CHAIN_JOB)
+        for _ in range(3):
+            runner.run(hour, {REASON_TAG: Reason.NEW_ROWS.value})
+        assert delete_superseded_runs(instance, site.settings) == 2
+        existing = set(instance.get_run_ids())
+    assert {name.partition(".")[0] for name in run_files(site)} == existing
+    logs = site.folder / "dagster" / "storage"
+    assert {path.name for path in logs.glob("*-*-*")} <= existing
+
+
+def test_files_that_deleted_runs_left_behind_go(site: SampleInstallation) -> None:
+    with open_instance() as instance:
+        instance.delete_run(instance.get_run_ids()[0])
+    assert run_files(site)
+    assert main(["prune"]) == 0
+    assert run_files(site)
+    age_runs(site)
+    assert main(["prune"]) == 0
+    assert run_files(site) == set()
 
 
 def test_an_hour_stays_until_the_event_store_has_acknowledged_it(
@@ -312,3 +338,74 @@ def test_a_restored_backup_goes_on_and_sends_nothing_twice(
         assert main(["doctor"]) == 0
         assert site.arrived().received == everything
         assert not home.exists()
+
+
+def test_every_event_store_must_have_acknowledged_what_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stores = tmp_path / "stores.yaml"
+    common = "  url: {env: STORE_URL}\n  api_key: {env: STORE_KEY}\n"
+    stores.write_text(
+        f"main:\n{common}grades:\n{common}  caliper_version: v1p1\n"
+        "  filter: {caliper_types: {include: [GradeEvent]}}\n"
+    )
+    with sample_installation(tmp_path, students=5) as site:
+        monkeypatch.setenv("STORE_URL", os.environ.pop("CALIPER_EVENT_STORE_URL"))
+        monkeypatch.setenv("STORE_KEY", os.environ.pop("CALIPER_API_KEY"))
+        os.environ["CALIPER_EVENT_STORES"] = str(stores)
+        assert main(["backfill", *RANGE]) == 0
+        sent = site.arrived().received
+        os.environ |= SHORTEST
+        before = stores.read_text()
+        stores.write_text(f"{before}added:\n{common}")
+        capsys.readouterr()
+        assert main(["prune"]) == 0
+        told = capsys.readouterr().err
+        assert "4 hours past the time to keep stay: not all its events are acknowledged by" in told
+        assert "the event store added" in told
+        stores.write_text(before)
+        assert main(["prune"]) == 0
+        folder = tmp_path / "dagster" / "data"
+        assert not list(folder.rglob("*T*.parquet"))
+        assert main(["backfill", *RANGE]) == 0
+        assert {path.parts[-3] for path in folder.rglob("*T*.parquet")} == {
+            *("moodle_log", "expanded_log", "caliper_events", "caliper_events_v1p1"),
+            *("emission_results_main", "emission_results_grades"),
+        }
+        assert site.arrived().received == sent
+
+
+def test_each_site_has_limits_of_its_own_and_runs_have_the_longest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sites = tmp_path / "sites.yaml"
+    with sample_installation(tmp_path, students=5) as site:
+        shutil.copy(tmp_path / "moodle.sqlite", tmp_path / "other.sqlite")
+        sites.write_text(
+            "one:\n  MOODLE_DB_URL: {env: ONE}\n  MOODLE_WWWROOT: https://one.example.org\n"
+            "  CALIPER_KEEP_PARTITIONS: moodle_log=1\n  CALIPER_KEEP_RUNS: 1\n"
+            "two:\n  MOODLE_DB_URL: {env: TWO}\n  MOODLE_WWWROOT: https://two.example.org\n"
+        )
+        monkeypatch.setenv("ONE", os.environ.pop("MOODLE_DB_URL"))
+        monkeypatch.setenv("TWO", f"sqlite:///{tmp_path / 'other.sqlite'}")
+        del os.environ["MOODLE_WWWROOT"]
+        os.environ["CALIPER_SITES"] = str(sites)
+        for name in ("one", "two"):
+            assert main(["backfill", *RANGE, "--site", name]) == 0
+        age_runs(site)
+        capsys.readouterr()
+        assert main(["prune"]) == 0
+        assert "one Stored hours of moodle_log 4" in " ".join(capsys.readouterr().out.split())
+        kept = {path.parts[-4] for path in (tmp_path / "dagster").rglob("moodle_log/*/*.parquet")}
+        assert kept == {"two"}
+        with open_instance() as instance:
+            assert instance.get_runs_count() == 2
+        sites.write_text(f"{sites.read_text()}  CALIPER_KEEP_RUNS: 2\n")
+        assert main(["prune", "--site", "one"]) == 0
+        with open_instance() as instance:
+            assert instance.get_runs_count() == 2
+        assert main(["prune"]) == 0
+        with open_instance() as instance:
+            assert instance.get_runs_count() == 0

@@ -1,4 +1,4 @@
-"""What an instance knows of the evaluations of a check."""
+"""The last evaluation of an asset check."""
 
 from __future__ import annotations
 

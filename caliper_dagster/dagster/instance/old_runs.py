@@ -3,7 +3,7 @@
 Dagster deletes no run by itself, and when it deletes one, its materializations go with it: the
 partitions would no longer count as materialized, and SQLite's file of the run would stay. So this
 module deletes set by set, and keeps the last materialization and observation of every partition,
-and the last result of every check of it.
+and the last result of every check of it (of each status: a check that never ran has one, too).
 
 A run goes last of all that belongs to it. Whatever is cut off in between is done by the next call.
 """
@@ -116,7 +116,7 @@ class OldRuns:
         )
         of_events = events.c.run_id.in_(run_ids) & ~_is_last_of_partition()
         last_checks = sa.select(sa.func.max(checks.c.id)).group_by(
-            checks.c.asset_key, checks.c.check_name, checks.c.partition
+            checks.c.asset_key, checks.c.check_name, checks.c.partition, checks.c.execution_status
         )
         of_checks = checks.c.run_id.in_(run_ids) & checks.c.id.not_in(last_checks)
         with self._events.index_transaction() as connection:

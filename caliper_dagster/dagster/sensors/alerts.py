@@ -9,8 +9,9 @@ sensor.)
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from time import time
 
 import dagster as dg
@@ -18,7 +19,7 @@ import dagster as dg
 from caliper_dagster.config.alerts import EMAIL, WEBHOOKS
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError
-from caliper_dagster.core.hours import Hour
+from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.wording import plural
 from caliper_dagster.dagster.asset_checks import EVERY_EVENT_ACKNOWLEDGED
 from caliper_dagster.dagster.assets import emission_assets, emission_step_name, event_store_of
@@ -26,7 +27,6 @@ from caliper_dagster.dagster.instance.evaluations import latest_evaluation
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.dagster.partitions import hours_of_tags
 from caliper_dagster.dagster.resources import LedgerResource, bind_site_resources
-from caliper_dagster.dagster.run_status import unfinished_hours
 from caliper_dagster.dagster.standing_checks import (
     NEWEST_HOUR_RECENT,
     NO_BACKLOG,
@@ -158,7 +158,6 @@ class _Look:
     site: _Site
     instance: dg.DagsterInstance
     ledger: LedgerResource
-    _unfinished: dict[str, Collection[Hour]] = field(default_factory=dict)
 
     def failed_runs(self, state: AlertState) -> list[RunFailure]:
         """The runs that have failed since the last look."""
@@ -181,11 +180,7 @@ class _Look:
             )
             return not runs or runs[0].status is dg.DagsterRunStatus.SUCCESS
         try:
-            return not any(
-                hour in failure.hours
-                for asset in failure.assets
-                for hour in self._open_hours(asset)
-            )
+            return not any(self._is_open(asset, failure.hours) for asset in failure.assets)
         except CaliperDagsterError:
             # A ledger that cannot be read is a reason to tell somebody, not to stay silent.
             return False
@@ -193,34 +188,41 @@ class _Look:
     def failed_checks(self, state: AlertState) -> list[CheckFailure]:
         """The checks whose last evaluation failed, apart from warnings.
 
-        One that could not be evaluated is as it was.
+        One that could not be evaluated, or whose evaluations were pruned, is as it was.
         """
         repeated = {spec.key for spec in self.site.standing.check_specs}
         failed = []
         for key in self.site.checks():
             latest = latest_evaluation(self.instance, key)
-            if latest is None:
-                continue
-            evaluation, at = latest
-            if evaluation.description == NOT_EVALUATED:
-                before = state.checks.get(_failure(key, at).key)
+            if latest is None or latest[0].description == NOT_EVALUATED:
+                before = state.checks.get(_failure(key, 0).key)
                 failed += [before] if before else []
                 continue
+            evaluation, at = latest
             if evaluation.passed or evaluation.severity is dg.AssetCheckSeverity.WARN:
                 continue
             failed.append(_failure(key, at, evaluation.description if key in repeated else None))
         return failed
 
-    def _open_hours(self, asset: str) -> Collection[Hour]:
-        """The hours of an asset that failed, are busy or wait in a backlog."""
-        if asset not in self._unfinished:
-            key = dg.AssetKey.from_user_string(asset)
-            hours = set(unfinished_hours(self.instance, key, self.site.partitions()))
-            if key in emission_assets(self.site.assets).keys:
-                deferred = deferred_hours(self.site.settings, self.ledger.open)
-                hours |= set(deferred.get(event_store_of(key), ()))
-            self._unfinished[asset] = hours
-        return self._unfinished[asset]
+    def _is_open(self, asset: str, hours: HourRange) -> bool:
+        """Whether one of the hours of an asset failed, is busy or waits in a backlog."""
+        key = dg.AssetKey.from_user_string(asset)
+        statuses = self.instance.get_status_by_partition(
+            key, [hour.key for hour in hours], self.site.partitions()
+        )
+        found = {status.value for status in (statuses or {}).values() if status is not None}
+        if found & {"FAILED", "IN_PROGRESS"}:
+            return True
+        deferred = self.deferred.get(event_store_of(key), ()) if self._is_emission(key) else ()
+        return any(hour in hours for hour in deferred)
+
+    @cached_property
+    def deferred(self) -> Mapping[str, Collection[Hour]]:
+        """The hours that each event store has yet to receive."""
+        return deferred_hours(self.site.settings, self.ledger.open)
+
+    def _is_emission(self, key: dg.AssetKey) -> bool:
+        return key in emission_assets(self.site.assets).keys
 
     def _is_own(self, run: dg.DagsterRun) -> bool:
         selected = run.asset_selection or frozenset()

@@ -51,11 +51,15 @@ class RunFailure(BaseModel):
         return HourRange(Hour(self.first), Hour(self.end))
 
     def takes(self, other: RunFailure) -> bool:
-        """Whether another failure is part of this one; its hours are then added."""
-        if (self.subject, self.assets) != (other.subject, other.assets):
-            return False
+        """Whether another failure is part of this one; its hours are then added.
+
+        A run that fails again for one of several event stores is part of the run that failed for
+        all of them.
+        """
         if self.first is None or self.end is None or other.first is None or other.end is None:
             return self.job == other.job and self.hours == other.hours
+        if not set(other.assets) <= set(self.assets):
+            return False
         if other.first > self.end or other.end < self.first:
             return False
         self.first, self.end = min(self.first, other.first), max(self.end, other.end)

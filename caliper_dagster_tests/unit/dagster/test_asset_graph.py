@@ -18,7 +18,7 @@ from caliper_dagster.dagster.metadata import preview_columns
 from caliper_dagster.expander import required_tables
 from caliper_dagster_tests.harness.environment import environment
 
-MARKDOWN = re.compile(r"[`*_\[\]#|]")
+MARKDOWN = re.compile(r"[`*\[\]#|]|\b_|_\b")
 SECRETS = {
     "MOODLE_DB_URL": "mysql+pymysql://moodle:pass-of-moodle@db/moodle",
     "CALIPER_EVENT_STORE_URL": "https://store.example.org/caliper?token=token-of-store",
@@ -114,12 +114,12 @@ def test_the_code_link_leads_to_the_body_of_the_asset(site: str | None) -> None:
 
 
 def test_descriptions_begin_with_plain_text() -> None:
-    """The catalog shows the first line of a description as it is written."""
+    """The catalog shows the beginning of a description as it is written."""
     found = graph()
     for key in found.get_all_asset_keys():
-        first = (found.get(key).description or "").partition("\n")[0]
-        assert first.endswith("."), key
-        assert not MARKDOWN.search(first), (key, first)
+        shown = (found.get(key).description or "")[:60]
+        assert "." in shown or ":" in shown, key
+        assert not MARKDOWN.search(shown), (key, shown)
 
 
 def test_resources_list_their_settings_by_name_and_never_a_value() -> None:

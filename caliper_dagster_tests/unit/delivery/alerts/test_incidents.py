@@ -107,6 +107,14 @@ def test_another_step_is_another_failure() -> None:
     assert told == [f"failure {RESULTS}", "failure moodle_log"]
 
 
+def test_a_retry_for_one_of_two_event_stores_is_part_of_the_failure_of_both() -> None:
+    story = Story()
+    both = story.run(NIGHT).model_copy(update={"assets": ["results_a", "results_b"]})
+    assert story.look(both) == [f"failure {RESULTS}"]
+    assert story.look(story.run(NIGHT, asset="results_b")) == []
+    assert story.look(story.run(NIGHT, asset="results_c")) == ["failure results_c"]
+
+
 def test_a_run_whose_hours_have_succeeded_since_is_not_told() -> None:
     story = Story()
     run = story.run(NIGHT)
