@@ -69,10 +69,15 @@ def _write_and_read(sample: SampleEvents, base_dir: str, in_bulk: bool) -> capab
         return {table: rows + of_run[table] for table, rows in found.items()}
 
 
-def _in_memory() -> sa.Connection:
+@contextmanager
+def _in_memory() -> Iterator[sa.Connection]:
     engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
-    SqlEventLogStorageMetadata.create_all(engine)
-    return engine.connect()
+    try:
+        SqlEventLogStorageMetadata.create_all(engine)
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
 
 
 def _persistent_sqlite_engine(url: str) -> sa.Engine:
@@ -138,6 +143,14 @@ class SqliteEvents(BulkEvents, SqliteEventLogStorage):
             conn
         )
         return self._has_columns
+
+    def close_runs(self, run_ids: Iterable[str]) -> None:
+        """Close the files of runs, before they are deleted."""
+        with self._db_lock:
+            for run_id in run_ids:
+                self._initialized_dbs.discard(run_id)
+                if run_id in self._engines:
+                    self._engines.pop(run_id).dispose()
 
     def wipe(self) -> None:
         """Remove the files of all runs and the rows of the index."""

@@ -8,11 +8,12 @@ to the storage and remove it again.
 has found the cause. ``findings`` defines a finding. Each other module is one subject:
 ``environment`` (settings), ``dagster_instance``, ``moodle`` (the database and its log),
 ``moodle_site`` (what Moodle says about itself), ``event_stores``, ``storage`` (partitions, ledger,
-files) and ``mapping``.
+files), ``mapping`` and ``alert_test``.
 docs/doctor.md lists the findings.
 """
 
+from caliper_dagster.operations.doctor.alert_test import send_test_alerts
 from caliper_dagster.operations.doctor.examination import examine, examine_configured
 from caliper_dagster.operations.doctor.findings import Finding, Verdict
 
-__all__ = ["Finding", "Verdict", "examine", "examine_configured"]
+__all__ = ["Finding", "Verdict", "examine", "examine_configured", "send_test_alerts"]

@@ -16,6 +16,7 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.wording import plural
 from caliper_dagster.dagster.assets import pools_of
+from caliper_dagster.dagster.automation import automation_of, describe
 from caliper_dagster.dagster.instance.health import last_heartbeat, pool_limits, run_limits
 from caliper_dagster.dagster.instance.open import HOME, dagster_home, open_instance
 from caliper_dagster.dagster.instance.storage import POSTGRES_URL
@@ -140,6 +141,17 @@ def pools(settings: Settings) -> Iterator[Finding]:
             f"{pool} {'any number' if limit is None else limit}" for pool, limit in limits.items()
         )
         yield fine("Pools", f"slots: {slots}")
+
+
+def automation(settings: Settings) -> Iterator[Finding]:
+    """Whether the site's hours are taken without a person."""
+    with open_instance() as opened:
+        found = automation_of(opened, settings)
+    text = describe(found, settings)
+    # Where events are sent immediately, the sensor takes every hour.
+    needed = [one for one in found if one.kind == "sensor" or not settings.send_immediately]
+    is_on = all(one.is_on for one in needed)
+    yield fine("Automation", text) if is_on else warn("Automation", f"{text}.", "")
 
 
 def _too_few(subject: str, who: str, number: str, needed: int, cure: str) -> Finding:

@@ -87,6 +87,7 @@ def _examine(settings: Settings, of_site: _Examination) -> Iterator[Finding]:
         (LEDGER, storage.ledger, (STORAGE,) if storage.is_beside_storage(settings) else ()),
         ("Log lifetime", moodle_site.log_lifetime, (DATABASE, ADDRESS, STORAGE, LEDGER)),
         ("Mapping", mapping.mapping, (ADDRESS, STORAGE, LEDGER)),
+        ("Automation", dagster_instance.automation, (HOME, DAGSTER)),
         ("Pools", dagster_instance.pools, (HOME, DAGSTER)),
     )
     for subject, look, needs in checks:

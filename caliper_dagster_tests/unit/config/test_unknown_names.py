@@ -16,7 +16,7 @@ from caliper_dagster.config.unknown_names import UnknownName, unknown_names
         ("MOODLE_START", "CALIPER_START"),
         ("CALIPER_WWWROOT", "MOODLE_WWWROOT"),
         ("caliper_start", "CALIPER_START"),
-        ("CALIPER_WEATHER", None),
+        ("CALIPER_TEMPERATURE", None),
     ],
 )
 def test_the_setting_that_is_probably_meant_is_named(name: str, meant: str | None) -> None:

@@ -1,6 +1,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def test_new_files_have_the_mode_of_the_setting(
     made = tmp_path / "made"
     made.mkdir()
     (made / "text").write_text("x")
-    with sqlite3.connect(made / "database") as connection:
+    with closing(sqlite3.connect(made / "database")) as connection:
         connection.execute("CREATE TABLE t (c)")
     assert (mode(made), mode(made / "text"), mode(made / "database")) == (folder, file, file)
 

@@ -45,7 +45,11 @@ def findings(environment_: dict[str, str], site: SampleInstallation) -> dict[str
 def test_all_is_well_on_a_site_that_is_in_use(
     site: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = dict(site.environment) | {"MOODLE_DB_URL": f"sqlite:///{site.folder}/now.sqlite"}
+    changes = {
+        "MOODLE_DB_URL": f"sqlite:///{site.folder}/now.sqlite",
+        "CALIPER_AUTOMATION": "true",
+    }
+    given = dict(site.environment) | changes
     with environment(given):
         with open_instance() as instance:
             instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), "SENSOR", None))
@@ -106,6 +110,21 @@ def test_a_log_that_has_stopped_is_a_warning(site: SampleInstallation) -> None:
     found = findings({}, site)["Newest log row"]
     assert found.verdict is Verdict.WARNING
     assert "2026-03-02" in found.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, Verdict.WARNING),
+        ({"CALIPER_AUTOMATION": "true"}, Verdict.FINE),
+        ({"CALIPER_SEND_IMMEDIATELY": "true"}, Verdict.FINE),
+    ],
+)
+def test_hours_that_nobody_takes_are_a_warning(
+    changes: dict[str, str], verdict: Verdict, site: SampleInstallation
+) -> None:
+    found = findings(changes, site)["Automation"]
+    assert found.verdict is verdict
 
 
 def test_without_a_dagster_home_nothing_is_sent(site: SampleInstallation) -> None:

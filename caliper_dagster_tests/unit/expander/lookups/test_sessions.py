@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,7 +35,7 @@ def sessions(folder: Path, *rows: dict[str, object]) -> list[list[int | None]]:
     """Log-in of each row's session: hour by hour, and together."""
     file = folder / "moodle.db"
     names = MOODLE_LOG.schema.names
-    with sqlite3.connect(file) as connection:
+    with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute(f"CREATE TABLE mdl_logstore_standard_log ({', '.join(names)})")
         connection.execute("CREATE TABLE mdl_config (name, value)")
         connection.executemany(
