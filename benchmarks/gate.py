@@ -96,7 +96,7 @@ def _chain(
 def _verdicts(folder: Path, hours: HourRange) -> float:
     """Seconds that the verdicts of all hours take, beyond the check of their sample."""
     storage = PartitionStore(str(folder / "data"))
-    tables = [storage.read(CALIPER_EVENTS, hour) for hour in hours]
+    tables = [storage.read(CALIPER_EVENTS, [hour]) for hour in hours]
     report = SampleReport(0, 0, 0, ())
     began = time.perf_counter()
     for table in tables:
