@@ -383,9 +383,10 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
                     "bytes": hour.bytes,
                 }
                 report.add(hour, numbers)
+            expanded = sum(hour.expanded_now for hour in hours)
             report.end(
-                f"Expanded {sum(hour.expanded_now for hour in hours):,} of "
-                f"{plural(sum(hour.rows for hour in hours), 'log row')}, the others before; "
+                f"Expanded {plural(expanded, 'log row')} and kept "
+                f"{sum(hour.rows for hour in hours) - expanded:,} of earlier runs; "
                 f"{sum(hour.unresolved for hour in hours):,} have references without a record."
             )
         check = asset_checks.references_found(

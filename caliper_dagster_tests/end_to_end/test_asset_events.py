@@ -109,7 +109,7 @@ def test_every_step_says_in_words_what_it_did(
     said = "\n".join(lines)
     assert f"Reading the log rows of 1 hour, {FIRST}." in said
     assert f"Read {rows} log rows; the database counts {rows}." in said
-    assert f"Expanded {rows} of {rows} log rows" in said
+    assert f"Expanded {rows} log rows and kept 0 of earlier runs; " in said
     assert f"Translated {rows} log rows to " in said
     assert "The event store has received 1 hour: " in said
     assert len(lines) == 8
