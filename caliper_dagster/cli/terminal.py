@@ -1,7 +1,7 @@
 """Terminal output: the progress of long work, and tables of results.
 
 Progress goes to standard error, as a bar on a terminal and as lines elsewhere; results go to
-standard output.
+standard output. Colours are for terminals only; Rich leaves them out where ``NO_COLOR`` is set.
 """
 
 from __future__ import annotations
@@ -22,9 +22,25 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from caliper_dagster.core.hours import HourRange
 from caliper_dagster.core.row_accounting import Account, DeliveryCounts
+
+REJECTED_AGAIN = "rejected again (see `caliper-dagster rejected`)"
+_REJECTED = "Rejected by the event store (see `caliper-dagster rejected`)"
+_NOT_ACKNOWLEDGED = "Not acknowledged"
+_FAILED = "Failed"
+_UNEXPLAINED = "Unexplained rows"
+
+_ALARMING = {_FAILED, _REJECTED, REJECTED_AGAIN, _NOT_ACKNOWLEDGED, _UNEXPLAINED}
+"""What is counted in red, unless there is none."""
+
+_NUMERIC = {
+    *("Rows", "Changed", "New", "Removed", "Share", "Events", "By a fallback", "Log row"),
+    *("Number", "Size"),
+}
+"""Headings of columns of numbers."""
 
 _WIDE = 300
 
@@ -105,7 +121,9 @@ def show_numbers(rows: Iterable[tuple[str, object]]) -> None:
     table.add_column()
     table.add_column(justify="right")
     for what, number in rows:
-        table.add_row(what, f"{number:,}" if isinstance(number, int) else str(number))
+        text = f"{number:,}" if isinstance(number, int) else str(number)
+        style = "red" if number and what.strip() in _ALARMING else ""
+        table.add_row(escape(what), escape(text), style=style)
     results().print(table)
 
 
@@ -121,10 +139,10 @@ def summary(
     yield from _indented(account.by_type)
     yield "Filtered", sum(account.filtered.values())
     yield from _indented(account.filtered)
-    yield "Failed", sum(account.failed.values())
+    yield _FAILED, sum(account.failed.values())
     yield from _indented(account.failed)
     yield from delivered(deliveries)
-    yield "Unexplained rows", account.unexplained
+    yield _UNEXPLAINED, account.unexplained
 
 
 def delivered(deliveries: Mapping[str, DeliveryCounts]) -> Iterator[tuple[str, object]]:
@@ -145,29 +163,45 @@ def _delivered(delivery: DeliveryCounts) -> Iterator[tuple[str, object]]:
     if delivery.changed:
         yield "  of these, changed by a newer mapping (see `resend --changed`)", delivery.changed
     if delivery.rejected:
-        yield "Rejected by the event store (see `caliper-dagster rejected`)", delivery.rejected
+        yield _REJECTED, delivery.rejected
     if delivery.filtered:
         yield "Not for this event store", sum(delivery.filtered.values())
         yield from _indented(delivery.filtered)
+    if delivery.withheld:
+        yield "Withheld", sum(delivery.withheld.values())
+        yield from _indented(delivery.withheld)
     if delivery.outstanding:
-        yield "Not acknowledged", delivery.outstanding
+        yield _NOT_ACKNOWLEDGED, delivery.outstanding
 
 
 def _indented(numbers: Mapping[str, int]) -> Iterator[tuple[str, object]]:
     return ((f"  {name}", number) for name, number in numbers.items())
 
 
-def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; columns of numbers are aligned to the right."""
+def size(number: int) -> str:
+    """A number of bytes in the unit that suits it."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= factor:
+            return f"{number / factor:,.1f} {unit}"
+    return f"{number} B"
+
+
+def show_table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+    """Print a table; columns of numbers are aligned to the right.
+
+    Args:
+        headings: of the columns; a table without any has no line of headings.
+        rows: the cells of each row; a `Text` has a style.
+    """
     table = Table(box=None, pad_edge=False, show_header=any(headings))
     for heading in headings:
-        is_number = heading in {"Rows", "Changed", "New", "Removed"}
+        is_number = heading in _NUMERIC
         # Long text is wrapped; numbers are not.
         table.add_column(
             heading, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold"
         )
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(cell if isinstance(cell, Text) else escape(cell) for cell in row))
     # A table in a file or a pipe is not limited to the width of a terminal.
     console = results()
     if not console.is_terminal:

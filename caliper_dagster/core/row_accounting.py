@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.core.frames import WITH_EVENT
+from caliper_dagster.core.hour_verdict import hour_reasons
 
 _OWN = ("event", "filtered", "failed")
 """Every log row has exactly one of these outcomes."""
@@ -144,6 +145,8 @@ class DeliveryCounts:
         rejected: of the events, refused by the event store for their content.
         filtered: of the events, those that the event store's filter keeps back, by the rule that
             does.
+        withheld: of the events, those that no event store is sent, by reason (`Reason`). A reason
+            that withholds the hour is here even if all its events were answered before.
     """
 
     events: int = 0
@@ -155,18 +158,26 @@ class DeliveryCounts:
     bytes: int = 0
     rejected: int = 0
     filtered: Mapping[str, int] = field(default_factory=dict)
+    withheld: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def acknowledged(self) -> int:
         """Events that the event store has acknowledged, now or earlier."""
-        return self.events - self.outstanding - self.rejected - sum(self.filtered.values())
+        not_sent = sum(self.filtered.values()) + sum(self.withheld.values())
+        return self.events - self.outstanding - self.rejected - not_sent
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether the whole hour is withheld; of one hour, not of a sum."""
+        return any(hour_reasons(self.withheld))
 
     def __add__(self, other: DeliveryCounts) -> DeliveryCounts:
         own, others = self.as_footer_stats(), other.as_footer_stats()
-        del own["filtered"]
+        del own["filtered"], own["withheld"]
         return DeliveryCounts(
             **{name: own[name] + others[name] for name in own},
             filtered=summed(self.filtered, other.filtered),
+            withheld=summed(self.withheld, other.withheld),
         )
 
     @classmethod

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -78,6 +79,7 @@ from caliper_dagster.dagster.tags import (
     SEND_TAG,
 )
 from caliper_dagster.delivery.fan_out import DeliveryRequest, Ended, Sent, fan_out
+from caliper_dagster.delivery.gate import withheld_hours, withheld_sentence
 
 if TYPE_CHECKING:
     from caliper_dagster.emitter import Send
@@ -88,6 +90,10 @@ else:
 
 MOODLE_POOL = "moodle_db"
 EVENT_STORE_POOL = "event_store"
+
+WITHHELD_HOURS = "withheld hours"
+"""Metadata of the failure of a step that sent everything but the hours that are withheld: their
+keys."""
 
 _BACKLOG_RUN_SECONDS = 600
 """After this time a run that sends a backlog stops; the next run continues."""
@@ -131,7 +137,7 @@ class _Chain:
         return asset_key(self.settings, frame)
 
     def pool(self, name: str) -> str:
-        return "_".join((name, *self.settings.prefix))
+        return _pool(self.settings, name)
 
     def events(self, store: EventStoreDefinition) -> Frame:
         """The table of the events in the Caliper version of an event store."""
@@ -165,6 +171,9 @@ class _Chain:
     def results(self, description: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
         """``dg.multi_asset`` with one asset per event store."""
         keys = self.results_keys()
+        # Any hour makes the asset fresh; the check newest_hour_recent asks for a new one.
+        age = timedelta(hours=self.settings.checks.newest_hour_age)
+        freshness = dg.FreshnessPolicy.time_window(fail_window=age)
 
         def define(function: Callable[..., Any]) -> dg.AssetsDefinition:
             decorator = dg.multi_asset(
@@ -175,6 +184,7 @@ class _Chain:
                         deps=[self.key(self.events(store))],
                         description=description,
                         skippable=True,
+                        freshness_policy=freshness,
                         **self._common_options(store.results, "1", {"json", "parquet"}, function),
                     )
                     for store in self.stores
@@ -211,6 +221,17 @@ class _Chain:
                 "dagster/code_references": code_references(function),
             },
         }
+
+
+def _pool(settings: Settings, name: str) -> str:
+    return "_".join((name, *settings.prefix))
+
+
+def pools_of(settings: Settings) -> tuple[str, ...]:
+    """The pools in which the steps of a site need a slot."""
+    # With several event stores, the step that sends needs none (see `_Chain.results`).
+    names = [MOODLE_POOL, *([EVENT_STORE_POOL] if len(event_stores(settings)) == 1 else [])]
+    return tuple(_pool(settings, name) for name in names)
 
 
 def asset_key(settings: Settings, frame: Frame) -> dg.AssetKey:
@@ -413,7 +434,10 @@ def _caliper_events(chain: _Chain, version: VersionName) -> dg.AssetsDefinition:
                 translator, store, frame, hours_of(context), identity.mapping_revision
             )
             for hour in hours:
-                report.add(hour, account_metadata(hour.account) | {"bytes": hour.bytes})
+                numbers = account_metadata(hour.account) | {"bytes": hour.bytes}
+                if hour.verdict.counts:
+                    numbers["withheld by reason"] = dict(hour.verdict.counts)
+                report.add(hour, numbers)
             report.end(outcome_sentence(sum((hour.account for hour in hours), Account())))
         accounts = {hour.hour: hour.account for hour in hours}
         return dg.MaterializeResult(
@@ -470,6 +494,7 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
                 open_ledger=ledger.open,
                 send=_send(_run_config(context, "resend_all"), context.run.tags),
                 resend_changed=settings.resend_changed,
+                withhold=settings.withhold_invalid,
                 left=backlog,
             )
             limit = _BACKLOG_RUN_SECONDS if BACKLOG_TAG in context.run.tags else None
@@ -490,6 +515,7 @@ class _DeliveryReport:
     """Reports the progress of each event store to Dagster: hours, check, and failures at the end.
 
     Hours that an event store has received are materialized even if it has not received the others.
+    Hours that are withheld are not: Dagster shows them as failed.
 
     Args:
         context: of the step.
@@ -518,9 +544,13 @@ class _DeliveryReport:
         }
         self._left: dict[EventStoreDefinition, tuple[Hour, ...]] = {}
         self._errors: dict[EventStoreDefinition, Exception] = {}
+        self._withheld: dict[Hour, str] = {}
 
     def add_hour(self, store: EventStoreDefinition, sent: Sent) -> None:
         self._deliveries[store][sent.hour] = sent.delivery
+        if sent.delivery.is_withheld:
+            self._withheld |= withheld_hours({sent.hour: sent.delivery})
+            return
         self._rows[store][sent.hour] = sent.rows
         backlog = len(self._backlog.get(store.name, ())) if store.name else None
         numbers = delivery_metadata(sent.hour, sent.delivery, backlog)
@@ -535,7 +565,8 @@ class _DeliveryReport:
         if shown:
             self._metadata[store][shown[0]].update(shown[1])
         check = asset_checks.acknowledged(key, self._deliveries[store], deferred=ended.left)
-        if ended.complete:
+        received_all = len(self._metadata[store]) == len(self._deliveries[store])
+        if ended.complete and received_all:
             for hour, metadata in self._metadata[store].items():
                 self._context.add_asset_metadata(metadata, key, partition_key=hour.key)
             yield dg.MaterializeResult(asset_key=key, check_results=[check])
@@ -544,7 +575,7 @@ class _DeliveryReport:
             self._context.log_event(
                 dg.AssetMaterialization(key, partition=hour.key, metadata=metadata)
             )
-        if ended.left:
+        if ended.left or not received_all:
             yield check
         if ended.error is not None:
             self._errors[store] = ended.error
@@ -562,10 +593,13 @@ class _DeliveryReport:
             self._context.log_event(observation(key, received, missing, waiting))
 
     def raise_if_failed(self) -> None:
-        """Fail the step if an event store failed; a deferred event store is not a failure.
+        """Fail the step if an event store failed, or if hours are withheld.
+
+        A deferred event store is not a failure.
 
         Raises:
-            Failure: at least one event store failed; the sentence of each.
+            Failure: at least one event store failed, or hours are withheld; the sentence of each.
+                Its metadata name the hours if nothing else has failed (`WITHHELD_HOURS`).
         """
         from caliper_dagster.emitter import StoppedError
 
@@ -575,8 +609,13 @@ class _DeliveryReport:
                 raise error
             if not isinstance(error, StoppedError):
                 sentences.append(store.sentence(error))
+        metadata: dict[str, Any] = {}
+        if withheld := withheld_sentence(self._withheld):
+            if not sentences:
+                metadata[WITHHELD_HOURS] = [hour.key for hour in self._withheld]
+            sentences.append(withheld)
         if sentences:
-            raise dg.Failure(description=" ".join(sentences), allow_retries=False)
+            raise dg.Failure(" ".join(sentences), metadata, allow_retries=False)
 
 
 def _run_config(context: dg.AssetExecutionContext, field: str) -> bool:

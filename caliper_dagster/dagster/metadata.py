@@ -109,6 +109,9 @@ def delivery_metadata(hour: Hour, delivery: DeliveryCounts, backlog: int | None)
     if delivery.filtered:
         numbers["filtered"] = sum(delivery.filtered.values())
         numbers["filtered by rule"] = _shortened(delivery.filtered)
+    if delivery.withheld:
+        numbers["withheld"] = sum(delivery.withheld.values())
+        numbers["withheld by reason"] = _shortened(delivery.withheld)
     return numbers
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from caliper_dagster.core.process_identity import is_gone
-from caliper_dagster.dagster.tags import PROCESS_TAG
+from caliper_dagster.dagster.tags import PROCESS_TAG, read_tag
 
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -26,7 +26,9 @@ def fail_orphaned_runs(instance: dg.DagsterInstance) -> int:
     """
     orphaned = 0
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
-        if is_gone(run.tags.get(PROCESS_TAG, "")):
+        # A run that was executed again in the web UI has the tags of the first one, but no process
+        # of ours.
+        if run.parent_run_id is None and is_gone(read_tag(run.tags, PROCESS_TAG)):
             instance.report_run_failed(run, "The process of this run no longer exists.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             orphaned += 1

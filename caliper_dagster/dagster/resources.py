@@ -130,7 +130,9 @@ def resources(settings: Settings) -> dict[str, Any]:
 
 
 def closed(
-    resource: object, at_start: Callable[[dg.InitResourceContext], None] | None = None
+    resource: object,
+    described_by: type,
+    at_start: Callable[[dg.InitResourceContext], None] | None = None,
 ) -> dg.ResourceDefinition:
     """The resource as Dagster takes it: a run config that has an entry for it is refused.
 
@@ -138,6 +140,8 @@ def closed(
 
     Args:
         resource: what the functions get.
+        described_by: the class whose docstring describes it. With the same description the jobs of
+            other resources have the same snapshot, by which the web UI knows their runs.
         at_start: called when a run that uses it starts; the steps of a run are in one process.
     """
 
@@ -146,13 +150,13 @@ def closed(
             at_start(context)
         return resource
 
-    return dg.ResourceDefinition(started, config_schema={}, description=_description(resource))
+    return dg.ResourceDefinition(started, config_schema={}, description=_description(described_by))
 
 
-def _description(resource: object) -> str:
+def _description(resource: type) -> str:
     """What a resource is, and the names of its settings with their meaning; never a value."""
-    what = (type(resource).__doc__ or "").partition("\n")[0]
-    names = getattr(type(resource), "reads", ())
+    what = (resource.__doc__ or "").partition("\n")[0]
+    names = getattr(resource, "reads", ())
     if not names:
         return what
     lines = [f"* `{name}`: {declared()[name].meaning}" for name in names]

@@ -75,8 +75,11 @@ def delivery_sentence(
     total = sum(deliveries.values(), DeliveryCounts())
     named = f"The event store {store.name}" if store.name else "The event store"
     later = f"; {plural(len(left), 'hour')} will be sent in runs of their own" if left else ""
+    withheld = sum(delivery.is_withheld for delivery in deliveries.values())
+    if withheld:
+        later += f"; {plural(withheld, 'hour')} withheld"
     return (
-        f"{named} has received {plural(len(deliveries), 'hour')}: "
+        f"{named} has received {plural(len(deliveries) - withheld, 'hour')}: "
         f"{total.sent:,} of {plural(total.events, 'event')} acknowledged now, "
         f"{total.already_acknowledged:,} before, {total.rejected:,} rejected{later}."
     )

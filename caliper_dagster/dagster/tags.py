@@ -1,5 +1,9 @@
 """Tags on runs and names that Dagster stores: their strings never change."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 LATE_ROWS_SENSOR = "late_rows"
 """The name of the sensor that watches the log; Dagster keeps its switch and its cursor by it."""
 
@@ -29,8 +33,37 @@ BACKLOG_TAG = "caliper_dagster/event_store"
 FRESH_TAG = "caliper_dagster/fresh"
 """On a run, with the value ``true``: the same as ``fresh`` in the run config."""
 
-PROCESS_TAG = "caliper_dagster/process"
-"""On a run of the command line: the process that executes it (``core.process_identity``)."""
+COMMAND_TAG = "caliper_dagster/command"
+"""On a run of the command line: the command, such as ``backfill`` or ``resend --rejected``."""
+
+HOURS_TAG = "caliper_dagster/hours"
+"""On a run of the command line: its hours, for a person. The web UI shows this tag in its lists; it
+does not show Dagster's own tags of the range."""
 
 PII_TAGS = {"pii": ""}
 """On an asset with personal data; Dagster shows a tag with an empty value as its key."""
+
+_HIDDEN = ".dagster/"
+"""The web UI does not show tags whose names begin like this."""
+
+PROCESS_TAG = f"{_HIDDEN}caliper_dagster/process"
+"""On a run of the command line: the process that executes it (``core.process_identity``)."""
+
+BACKFILL_TAG = f"{_HIDDEN}caliper_dagster/backfill"
+"""On a run of the command line: its backfill, the same for the same command and settings."""
+
+BEGUN_TAG = f"{_HIDDEN}caliper_dagster/begun"
+"""On a run of the command line: Unix time at which its backfill began."""
+
+
+def read_tag(tags: Mapping[str, str], name: str) -> str:
+    """The value of a hidden tag of a run; empty if the run has none.
+
+    Earlier releases wrote these tags without the prefix that hides them.
+    """
+    return tags.get(name) or tags.get(shown_name(name), "")
+
+
+def shown_name(name: str) -> str:
+    """The name that earlier releases gave to a hidden tag."""
+    return name.removeprefix(_HIDDEN)

@@ -20,11 +20,12 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import RunError
 from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG, Frame
 from caliper_dagster.core.hours import Hour, HourRange, groups
-from caliper_dagster.core.row_accounting import Account
+from caliper_dagster.core.row_accounting import Account, DeliveryCounts
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.orphaned_runs import fail_orphaned_runs
-from caliper_dagster.dagster.tags import FRESH_TAG
+from caliper_dagster.dagster.tags import COMMAND_TAG, FRESH_TAG
 from caliper_dagster.delivery.backlog import deferred_hours
+from caliper_dagster.delivery.gate import withheld_hours
 from caliper_dagster.operations.backfill_plan import BackfillPlan
 from caliper_dagster.operations.process_pool import run_in_processes
 from caliper_dagster.operations.run_outcome import RunOutcome, read_deliveries
@@ -58,13 +59,15 @@ def backfill(
         RunError: a run failed. What was completed before stays completed.
         KeyboardInterrupt: a run was interrupted.
     """
-    tags = {FRESH_TAG: "true"} if fresh else {}
+    tags = {COMMAND_TAG: "backfill"}
+    if fresh:
+        tags = {COMMAND_TAG: "backfill --fresh", FRESH_TAG: "true"}
     plan = plan or BackfillPlan(tuple(split_range(hours, context.settings.hours_per_run)))
     deferred: set[tuple[str, Hour]] = set()
     for outcome in run_plan(context, CHAIN_JOB, plan, tags, processes=processes):
         deferred |= outcome.deferred
         yield outcome
-    yield from send_backlog(context, deferred)
+    yield from send_backlog(context, deferred, tags)
 
 
 def split_range(hours: HourRange, size: int) -> Iterator[HourRange]:
@@ -107,7 +110,7 @@ def run_plan(
     """
     fail_orphaned_runs(context.instance)
     runner = JobRunner(context, job, only=only, translate=translate)
-    for hours in plan.completed:
+    for hours in runner.still_stored(plan.completed):
         yield runner.read_outcome(hours)
     tags = {**tags, **plan.tags}
     if processes == 1:
@@ -126,13 +129,14 @@ def run_plan(
 
 
 def send_backlog(
-    context: RunContext, deferred: Collection[tuple[str, Hour]]
+    context: RunContext, deferred: Collection[tuple[str, Hour]], tags: Mapping[str, str]
 ) -> Iterator[RunOutcome]:
     """Send deferred hours to each event store, in runs of its own.
 
     Args:
         context: of the command.
         deferred: event store and hour of each delivery that the command has deferred.
+        tags: of the runs that have deferred them; these get the name of the command.
 
     Yields:
         One outcome per event store; a failed run is its ``failure``.
@@ -147,17 +151,18 @@ def send_backlog(
         try:
             # The sensor may have sent some of them since.
             for hours in groups(wanted & _backlog_of(store, settings), settings.hours_per_run):
-                runner.run(hours, {})
+                runner.run(hours, {COMMAND_TAG: tags[COMMAND_TAG]})
         except RunError as error:
             failure = str(error)
         received = wanted - _backlog_of(store, settings)
-        delivery = read_deliveries(open_store(settings), store.results, received)
+        deliveries = read_deliveries(open_store(settings), store.results, received)
         yield RunOutcome(
             HourRange.covering(wanted),
             Account(),
-            {store.ledger_name(): delivery},
+            {store.ledger_name(): sum(deliveries.values(), DeliveryCounts())},
             delivered_backlog=frozenset((store.ledger_name(), hour) for hour in received),
             failure=failure,
+            withheld=withheld_hours(deliveries),
         )
 
 

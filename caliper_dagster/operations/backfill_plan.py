@@ -20,17 +20,16 @@ from caliper_dagster.config.settings import CREDENTIALS, EventStoreSettings, Set
 from caliper_dagster.config.translator import read_file
 from caliper_dagster.core.hours import HourRange, groups
 from caliper_dagster.dagster.partitions import range_of_tags
-
-BACKFILL_TAG = "caliper_dagster/backfill"
-"""On a run of the command line: its backfill, the same for the same command and settings."""
-
-_BEGUN_TAG = "caliper_dagster/begun"
-"""On a run of the command line: Unix time at which its backfill began."""
+from caliper_dagster.dagster.tags import BACKFILL_TAG, BEGUN_TAG, read_tag, shown_name
 
 _MIN_RUNS_PER_PROCESS = 4
 _MIN_HOURS_PER_RUN = 24
 
-_IRRELEVANT = {"hours_per_run", "start", "automation", "send_immediately", "attempts"}
+_IRRELEVANT = {
+    *("hours_per_run", "start", "automation", "send_immediately", "attempts"),
+    *("code_location", "owners", "checks", "alerts"),
+    *("keep_partitions", "keep_superseded_batches", "keep_runs", "keep_compute_logs", "prune_hour"),
+}
 """Settings that change neither events nor their destinations."""
 
 _DIGEST_NAMES = {"url": "event_store_url", "timeout": "event_store_timeout"}
@@ -39,7 +38,7 @@ _DIGEST_NAMES = {"url": "event_store_url", "timeout": "event_store_timeout"}
 _CREDENTIALS = {declared()[name].key for name in CREDENTIALS} - {"api_key"} | {"oauth_client_auth"}
 """Settings of how an event store is authorized to; another credential makes no other backfill."""
 
-_ADDED = {"resend_changed", "site_id"}
+_ADDED = {"resend_changed", "site_id", "withhold_invalid"}
 """Settings of later releases, which are part of the digest only if they are not the default."""
 
 
@@ -83,12 +82,16 @@ def plan_backfill(
         processes: the number of runs at the same time.
     """
     name = _name(settings, hours, fresh)
-    runs = instance.get_runs(dg.RunsFilter(tags={BACKFILL_TAG: name}))
-    begun = max((run.tags.get(_BEGUN_TAG, "") for run in runs), default="")
+    runs = [
+        run
+        for tag in (BACKFILL_TAG, shown_name(BACKFILL_TAG))
+        for run in instance.get_runs(dg.RunsFilter(tags={tag: name}))
+    ]
+    begun = max((read_tag(run.tags, BEGUN_TAG) for run in runs), default="")
     succeeded = [
         range_of_tags(run.tags)
         for run in runs
-        if run.tags.get(_BEGUN_TAG) == begun and run.status == dg.DagsterRunStatus.SUCCESS
+        if read_tag(run.tags, BEGUN_TAG) == begun and run.status == dg.DagsterRunStatus.SUCCESS
     ]
     completed = {hour for run_hours in succeeded for hour in run_hours}
     if again or len(completed) == len(hours) or not begun:
@@ -98,7 +101,7 @@ def plan_backfill(
     return BackfillPlan(
         remaining=tuple(remaining[::-1] if newest_first else remaining),
         completed=tuple(groups(completed, settings.hours_per_run)),
-        tags={BACKFILL_TAG: name, _BEGUN_TAG: begun},
+        tags={BACKFILL_TAG: name, BEGUN_TAG: begun},
     )
 
 

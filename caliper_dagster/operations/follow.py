@@ -13,13 +13,13 @@ from functools import partial
 
 from caliper_dagster.config.connections import open_ledger, open_moodle, open_store
 from caliper_dagster.core.errors import ConfigurationError, RunError
-from caliper_dagster.dagster.assets import emission_assets
+from caliper_dagster.dagster.assets import build_assets, emission_assets
 from caliper_dagster.dagster.follower import record_heartbeat
 from caliper_dagster.dagster.jobs import CHAIN_JOB, SCHEDULE_PRIORITY, priority
 from caliper_dagster.dagster.orphaned_runs import fail_orphaned_runs
 from caliper_dagster.dagster.run_status import HourStatuses
 from caliper_dagster.dagster.superseded_runs import delete_superseded_runs
-from caliper_dagster.dagster.tags import REASON_TAG
+from caliper_dagster.dagster.tags import COMMAND_TAG, REASON_TAG
 from caliper_dagster.delivery.backlog import deferred_hours
 from caliper_dagster.delivery.log_watch import LogWatch, first_cursor
 from caliper_dagster.delivery.watch_state import HourWindow, RunWanted, WatchCursor
@@ -48,7 +48,7 @@ class Follower:
         settings.require("moodle_db_url")
         self._store = open_store(settings)
         self._runner = JobRunner(context, CHAIN_JOB)
-        self._results = emission_assets(self._runner.definitions.assets or [])
+        self._results = emission_assets(build_assets(settings))
         self._cursor: WatchCursor | None = None
 
     def look(self) -> list[RunOutcome]:
@@ -65,7 +65,8 @@ class Follower:
         outcomes, failures = [], []
         for run in self._runs_wanted():
             try:
-                tags = {**priority(SCHEDULE_PRIORITY), REASON_TAG: run.reason.value}
+                tags = {COMMAND_TAG: "follow", REASON_TAG: run.reason.value}
+                tags |= priority(SCHEDULE_PRIORITY)
                 outcomes.append(self._runner.run(run.hours, tags))
             except RunError as error:
                 failures.append(error)

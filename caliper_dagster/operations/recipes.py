@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import orjson
@@ -20,14 +21,16 @@ from caliper_dagster.caliper.versions import V1P1, V1P2, VersionName
 from caliper_dagster.config.connections import open_moodle
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.translator import build_translator
+from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG
 from caliper_dagster.core.hours import HourRange
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.translator import Recipe, Recipes, Translator, load_recipes
 from caliper_dagster.translator.example import example_row, example_table
-from caliper_dagster.translator.recipes import PathEntity
+from caliper_dagster.translator.recipes import EVENT_NAME, PathEntity
 
 _SITE = "https://moodle.example.edu"
+_SUGGESTIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +82,54 @@ def coverage(settings: Settings, recipes: Recipes, hours: HourRange) -> list[Cov
 
 
 @dataclass(frozen=True, slots=True)
+class CoveredComponent:
+    """The rows of a log of one component of Moodle.
+
+    Attributes:
+        name: the component, such as ``mod_quiz``; Moodle's own events are of ``core``.
+        rows: number of rows.
+        events: number of different events.
+        fallback_rows: of the rows, those whose events no recipe and no family names.
+    """
+
+    name: str
+    rows: int
+    events: int
+    fallback_rows: int
+
+
+def by_component(covered: Iterable[Covered]) -> list[CoveredComponent]:
+    """The sums of a coverage by component, the one with the most rows first."""
+    rows: Counter[str] = Counter()
+    fallback_rows: Counter[str] = Counter()
+    names: dict[str, set[str]] = {}
+    for event in covered:
+        component = event.event_name.lstrip("\\").partition("\\")[0]
+        rows[component] += event.rows
+        fallback_rows[component] += event.rows if event.resolution == "fallback" else 0
+        names.setdefault(component, set()).add(event.event_name)
+    return [
+        CoveredComponent(name, rows[name], len(names[name]), fallback_rows[name])
+        for name in sorted(rows, key=lambda name: (-rows[name], name))
+    ]
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """The recipe of a Moodle event, with an example.
 
     Attributes:
         event_name: class name of the event.
         why: a sentence on why this recipe applies.
+        similar: names of similar events that have a recipe, if this one has neither recipe nor
+            family.
         recipe: its keys.
         event: the Caliper event of an example row.
     """
 
     event_name: str
     why: str
+    similar: list[str]
     recipe: dict[str, Any]
     event: dict[str, Any]
 
@@ -102,7 +141,17 @@ def show(recipes: Recipes, event_name: str, version: VersionName) -> Shown:
         recipes: all recipes.
         event_name: class name of the event.
         version: Caliper version of the example.
+
+    Raises:
+        ConfigurationError: it is no name of a Moodle event; names similar ones.
     """
+    if not EVENT_NAME.fullmatch(event_name):
+        similar = similar_names(recipes, event_name)
+        hint = f" Did you mean {' or '.join(similar)}?" if similar else ""
+        raise ConfigurationError(
+            f"{event_name.removeprefix(chr(92))} is not the name of a Moodle event, such as "
+            f"\\mod_quiz\\event\\attempt_started.{hint}"
+        )
     row = example_row(event_name)
     recipe = recipes.find(event_name, row["crud"], row["objecttable"], row["contextlevel"])
     translator = Translator(_SITE, recipes=recipes, version=version)
@@ -110,9 +159,29 @@ def show(recipes: Recipes, event_name: str, version: VersionName) -> Shown:
     return Shown(
         event_name,
         _why(recipe, event_name),
+        similar_names(recipes, event_name) if recipe.resolution == "fallback" else [],
         _keys(recipe),
         orjson.loads(first["json"]) if first["json"] else {"failed": first["reason"]},
     )
+
+
+def similar_names(recipes: Recipes, name: str) -> list[str]:
+    """The names of at most three events with a recipe that are the most similar to a name.
+
+    A name without a component is compared with the last words of the events' names.
+    """
+    similar = get_close_matches(name, recipes.exact, _SUGGESTIONS, cutoff=0.8)
+    if not EVENT_NAME.fullmatch(name):
+        by_last_word: dict[str, list[str]] = {}
+        for event_name in sorted(recipes.exact):
+            by_last_word.setdefault(_last_word(event_name), []).append(event_name)
+        for word in get_close_matches(_last_word(name), by_last_word, _SUGGESTIONS, cutoff=0.8):
+            similar += by_last_word[word]
+    return list(dict.fromkeys(similar))[:_SUGGESTIONS]
+
+
+def _last_word(event_name: str) -> str:
+    return event_name.rpartition("\\")[2]
 
 
 def _why(recipe: Recipe, event_name: str) -> str:

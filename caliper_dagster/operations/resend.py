@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from caliper_dagster.config.event_stores import event_store_named, event_stores
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
-from caliper_dagster.dagster.tags import RESEND_ALL_TAG, SEND_TAG
+from caliper_dagster.dagster.tags import COMMAND_TAG, RESEND_ALL_TAG, SEND_TAG
 from caliper_dagster.operations.backfill import run_plan, send_backlog, split_range
 from caliper_dagster.operations.backfill_plan import BackfillPlan
 from caliper_dagster.operations.run_outcome import RunOutcome
@@ -43,9 +43,12 @@ def resend(
         KeyboardInterrupt: a run was interrupted.
     """
     settings = context.settings
+    option = "rejected" if rejected else "changed" if changed else ""
     tags = {RESEND_ALL_TAG: str(everything).lower()}
-    if rejected or changed:
-        tags[SEND_TAG] = "rejected" if rejected else "changed"
+    if option:
+        tags[SEND_TAG] = option
+    option = "all" if everything else option
+    tags[COMMAND_TAG] = f"resend --{option}" if option else "resend"
     plan = BackfillPlan(tuple(split_range(hours, settings.hours_per_run)))
     stores = event_stores(settings)
     only = event_store_named(stores, event_store) if event_store else None
@@ -55,4 +58,4 @@ def resend(
         deferred |= outcome.deferred
         yield outcome
     if not (everything or rejected or changed):
-        yield from send_backlog(context, deferred)
+        yield from send_backlog(context, deferred, tags)

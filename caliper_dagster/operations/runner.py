@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import dagster as dg
 
@@ -15,14 +14,15 @@ from caliper_dagster.config.event_stores import (
 )
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import RunError
-from caliper_dagster.core.frames import Frame
-from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.frames import CALIPER_EVENTS, Frame
+from caliper_dagster.core.hours import Hour, HourRange, groups
 from caliper_dagster.core.process_identity import process_name
-from caliper_dagster.dagster.assets import asset_key, emission_step_name
+from caliper_dagster.dagster.assets import WITHHELD_HOURS, asset_key, emission_step_name
 from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.instance.run_in_process import RunResult, run_in_process
 from caliper_dagster.dagster.partitions import range_tags
 from caliper_dagster.dagster.resources import StorageResource
-from caliper_dagster.dagster.tags import PROCESS_TAG, RESEND_ALL_TAG, SEND_TAG
+from caliper_dagster.dagster.tags import HOURS_TAG, PROCESS_TAG, RESEND_ALL_TAG, SEND_TAG
 from caliper_dagster.delivery.backlog import deferred_hours
 from caliper_dagster.operations.run_outcome import (
     OnWritten,
@@ -31,8 +31,6 @@ from caliper_dagster.operations.run_outcome import (
     read_outcome,
 )
 
-# The web UI puts this tag on the runs that it starts, and finds runs under their job by it.
-_LOCATION_TAG = {".dagster/repository": "__repository__@caliper_dagster.definitions"}
 # No other process may retry such a run: this process reports the failure and ends.
 _NO_RETRY_TAG = {"dagster/max_retries": "0"}
 _SILENT_RUN_CONFIG = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -81,14 +79,15 @@ class JobRunner:
         self._settings = settings = context.settings
         self._stores = (only,) if only else event_stores(settings)
         self._storage = WatchedStorageResource(StorageResource(settings), context.on_written)
-        self.definitions = build_definitions(settings, resources={"storage": self._storage})
-        self._execute = partial(
-            self.definitions.resolve_job_def(settings.site_name(job)).execute_in_process,
-            instance=context.instance,
-            run_config={} if context.verbose else _SILENT_RUN_CONFIG,
-            raise_on_error=False,
-            asset_selection=self._selection(translate) if only or translate else None,
+        # With several sites, Dagster loads all of them, and a job lists the resources of all.
+        definitions = build_definitions(
+            None if settings.site else settings,
+            resources={settings.site_name("storage"): self._storage},
         )
+        self._job = definitions.resolve_job_def(settings.site_name(job))
+        self._instance = context.instance
+        self._run_config = {} if context.verbose else _SILENT_RUN_CONFIG
+        self._assets = self._selection(translate) if only or translate else None
 
     def _selection(self, translate: bool) -> list[dg.AssetKey]:
         frames = [store.results for store in self._stores]
@@ -105,25 +104,37 @@ class JobRunner:
             hours: the hours, at most ``settings.hours_per_run``.
             tags: further tags of the run.
 
+        Returns:
+            The outcome. Of a run that failed only because hours are withheld, or because event
+            stores did not receive hours that are deferred now, it has the sentence.
+
         Raises:
             RunError: the run failed. What it completed before stays completed.
             KeyboardInterrupt: the run was interrupted.
         """
-        own_tags = {PROCESS_TAG: process_name(), **_LOCATION_TAG, **_NO_RETRY_TAG}
+        own_tags = {HOURS_TAG: str(hours), PROCESS_TAG: process_name(), **_NO_RETRY_TAG}
         self._storage.forget()
         try:
-            result = self._execute(tags={**tags, **range_tags(hours), **own_tags})
+            result = run_in_process(
+                self._job,
+                self._instance,
+                self._settings.code_location,
+                run_config=self._run_config,
+                tags={**tags, **range_tags(hours), **own_tags},
+                assets=self._assets,
+            )
         except dg.DagsterExecutionInterruptedError:
             raise KeyboardInterrupt from None
         if result.success:
             return self.read_outcome(hours)
         failure = _failure(result)
-        sends_new_events = tags.get(RESEND_ALL_TAG) != "true" and SEND_TAG not in tags
-        may_be_deferred = len(self._stores) > 1 and sends_new_events
-        if may_be_deferred and isinstance(failure, RunError) and self._only_sending_failed(result):
-            outcome = self.read_outcome(hours)
-            if outcome.deferred:
-                return replace(outcome, failure=str(failure))
+        if isinstance(failure, RunError) and self._only_sending_failed(result):
+            sends_new_events = tags.get(RESEND_ALL_TAG) != "true" and SEND_TAG not in tags
+            only_withheld = _is_only_withheld(result)
+            if only_withheld or (len(self._stores) > 1 and sends_new_events):
+                outcome = self.read_outcome(hours)
+                if outcome.deferred or only_withheld:
+                    return replace(outcome, failure=str(failure))
         raise failure
 
     def read_outcome(self, hours: HourRange) -> RunOutcome:
@@ -131,12 +142,35 @@ class JobRunner:
         results = {store.name or "": store.results for store in self._stores}
         return read_outcome(self._storage, hours, results, deferred_hours(self._settings))
 
-    def _only_sending_failed(self, result: dg.ExecuteInProcessResult) -> bool:
+    def still_stored(self, ranges: Sequence[HourRange]) -> list[HourRange]:
+        """The hours of the ranges whose outcome can be read: others were pruned meanwhile."""
+        if not ranges:
+            return []
+        store, deferred = self._storage.open(), deferred_hours(self._settings)
+        hours = set(store.hour_sizes(CALIPER_EVENTS))
+        for destination in self._stores:
+            of_store = {*store.hour_sizes(destination.results)}
+            hours &= of_store.union(deferred.get(destination.name or "", ()))
+        return groups(
+            [hour for part in ranges for hour in part if hour in hours],
+            self._settings.hours_per_run,
+        )
+
+    def _only_sending_failed(self, result: RunResult) -> bool:
         failed = {event.step_key for event in result.all_events if event.is_step_failure}
         return failed == {emission_step_name(self._settings)}
 
 
-def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
+def _is_only_withheld(result: RunResult) -> bool:
+    """Whether a run failed for nothing else than hours that are withheld."""
+    failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    return any(
+        failed.user_failure_data is not None and WITHHELD_HOURS in failed.user_failure_data.metadata
+        for failed in failures
+    )
+
+
+def _failure(result: RunResult) -> BaseException:
     """The sentence of the first failed step; for errors that are not ours, where to look."""
     for event in result.all_events:
         if event.is_step_failure:

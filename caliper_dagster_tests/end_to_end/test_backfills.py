@@ -12,11 +12,14 @@ from caliper_dagster.core.errors import RunError
 from caliper_dagster.core.frames import EMISSION_RESULTS, FRAMES, Frame
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.row_accounting import DeliveryCounts
+from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.instance.open import (
     open_instance,
 )
+from caliper_dagster.dagster.jobs import CHAIN_JOB
+from caliper_dagster.dagster.tags import BACKFILL_TAG, COMMAND_TAG, HOURS_TAG
 from caliper_dagster.operations import backfill
-from caliper_dagster.operations.backfill_plan import BACKFILL_TAG, plan_backfill
+from caliper_dagster.operations.backfill_plan import plan_backfill
 from caliper_dagster.operations.resend import resend
 from caliper_dagster.operations.runner import RunContext
 from caliper_dagster_tests.harness.environment import environment
@@ -44,7 +47,13 @@ def test_a_backfill_is_runs_of_the_job_that_the_web_ui_shows(site: SampleInstall
     assert sorted(written) == sorted((frame.name, hour) for frame in FRAMES for hour in HOURS)
     for run in recorded:
         assert run.job_name == "caliper_events_of_the_hour"
-        assert run.tags[".dagster/repository"] == "__repository__@caliper_dagster.definitions"
+        assert run.remote_job_origin is not None
+        label = run.remote_job_origin.repository_origin.get_label()
+        assert label == "__repository__@caliper_dagster.definitions"
+        assert run.tags[COMMAND_TAG] == "backfill"
+    loaded = build_definitions(site.settings).resolve_job_def(CHAIN_JOB)
+    assert {run.job_snapshot_id for run in recorded} == {loaded.get_job_snapshot_id()}
+    assert {run.tags[HOURS_TAG] for run in recorded} == {str(run.hours) for run in done}
 
 
 def test_a_run_tells_what_it_has_sent_itself_also_when_another_takes_the_hours_at_once(

@@ -112,8 +112,12 @@ def test_rejected_events_are_listed_and_sent_again_when_the_store_is_mended(
             assert "Rejected by the event store" in capsys.readouterr().out
             refused = rejected_by(capsys)
             assert main(["resend", *RANGE, "--rejected"]) == 0
+            tried = numbers_in(capsys.readouterr().out)
             assert rejected_by(capsys) == refused
     assert 0 < len(refused) < 100
+    again = "rejected again (see `caliper-dagster rejected`)"
+    assert tried["Rejected before, sent again"] == tried[again] == len(refused)
+    assert tried["accepted now"] == 0
     for hour, event_id, log_id, event_name, status, words in refused:
         assert hour in map(str, HOURS)
         assert event_id.startswith("urn:uuid:")
@@ -124,6 +128,8 @@ def test_rejected_events_are_listed_and_sent_again_when_the_store_is_mended(
         with environment(dict(site.environment) | {"CALIPER_EVENT_STORE_URL": url}):
             before = arrivals(file).received
             assert main(["resend", *RANGE, "--rejected"]) == 0
+            tried = numbers_in(capsys.readouterr().out)
+            assert tried["Rejected before, sent again"] == tried["accepted now"] == len(refused)
             assert arrivals(file).received == before + len(refused)
             assert rejected_by(capsys) == []
 
@@ -133,7 +139,8 @@ def rejected_by(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
     capsys.readouterr()
     assert main(["rejected", *RANGE]) == 0
     told = capsys.readouterr()
-    listed = [line.split("\t") for line in told.out.splitlines()]
+    header, *listed = [line.split("\t") for line in told.out.splitlines()]
+    assert header == ["hour", "event_id", "log_id", "event_name", "status", "message"]
     assert told.err.startswith(f"{len(listed)} rejected event")
     return listed
 

@@ -153,9 +153,14 @@ def test_nothing_of_one_site_is_the_others_and_all_is_as_for_a_single_site(sites
 
     assert_ledger_is_apart(sites)
     with environment(sites.settings), open_instance() as instance:
+        loaded = build_definitions()
         for run in instance.get_runs():
             assert run.job_name == f"{run.tags[SITE_TAG]}_{CHAIN_JOB}"
-            assert run.tags[".dagster/repository"] == "__repository__@caliper_dagster.definitions"
+            assert run.remote_job_origin is not None
+            label = run.remote_job_origin.repository_origin.get_label()
+            assert label == "__repository__@caliper_dagster.definitions"
+            job = loaded.resolve_job_def(run.job_name)
+            assert run.job_snapshot_id == job.get_job_snapshot_id()
             assert {key.path[0] for key in run.asset_selection or ()} <= {run.tags[SITE_TAG]}
         assert {run.tags[SITE_TAG] for run in instance.get_runs()} == set(ADDRESSES)
         for site in ADDRESSES:
@@ -237,7 +242,13 @@ def test_a_site_may_have_several_event_stores_and_the_other_one(sites: Sites) ->
     assert sites.arrived(NORTH) == sites.events(NORTH) != {}
     with environment(sites.settings):
         sensors = {sensor.name for sensor in build_definitions().sensors or []}
-    assert sensors == {"north_late_rows", "north_event_stores_catch_up", "south_late_rows"}
+    assert sensors == {
+        "north_late_rows",
+        "north_event_stores_catch_up",
+        "north_standing_checks_after_runs",
+        "south_late_rows",
+        "south_standing_checks_after_runs",
+    }
     with running(sites.folder / "down.sqlite", sites.settings[f"KEY_OF_{NORTH}"], port):
         resend = ("resend", *between(HOURS), "--event-store", "down", "--site")
         assert sites.run(*resend, SOUTH).status == 2

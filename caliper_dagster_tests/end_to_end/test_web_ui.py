@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -103,21 +102,6 @@ def test_an_hour_materialized_in_the_web_ui_turns_green_and_arrives(
     while left_over(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not left_over(tmp_path)
-
-
-def test_a_port_that_is_taken_is_told_before_anything_starts(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        ended = subprocess.run(
-            [*COMMAND, "dev", "--port", str(port)],
-            cwd=tmp_path,
-            env=environment({"MOODLE_DB_URL": "sqlite:///x", "DAGSTER_HOME": str(tmp_path)}),
-            capture_output=True,
-            text=True,
-        )
-    assert ended.returncode == 2
-    assert ended.stderr.startswith(f"--port {port} cannot be used on 127.0.0.1 (")
-    assert ended.stderr.count("\n") == 1
 
 
 def launch_from_the_web_ui(person: Person, hour: Hour) -> None:

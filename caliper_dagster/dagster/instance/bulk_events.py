@@ -3,8 +3,9 @@
 A run over many hours stores a planned and a completed materialization per hour and asset. Dagster
 writes them one by one, most of them with several statements over new connections; the storages in
 ``bulk_postgres`` and ``bulk_sqlite`` write a batch in one transaction over connections that stay
-open. The rows are the same that Dagster would write. ``storage`` decides whether they are used,
-``capability`` whether they suit the installed Dagster.
+open. The rows are the same that Dagster would write, except that the events of an asset in a run
+have distinct timestamps. ``storage`` decides whether they are used, ``capability`` whether they
+suit the installed Dagster.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
@@ -32,6 +34,15 @@ _BULK = frozenset(
         dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED,
     }
 )
+
+_LISTED = frozenset(
+    {
+        dg.DagsterEventType.ASSET_MATERIALIZATION,
+        dg.DagsterEventType.ASSET_OBSERVATION,
+        dg.DagsterEventType.ASSET_FAILED_TO_MATERIALIZE,
+    }
+)
+"""What the web UI lists under the events of an asset."""
 
 TABLES: Mapping[sa.Table, frozenset[str]] = {
     SqlEventLogStorageTable: frozenset(
@@ -75,8 +86,44 @@ CALLS: Mapping[Callable[..., Any], Sequence[str]] = {
 """Dagster's methods that are called, and what they get, for ``capability.require``."""
 
 
+class _DistinctTimes:
+    """Gives the events of an asset in a run timestamps that the web UI can tell apart.
+
+    The web UI takes two events of a run for the same one if their timestamps are in the same
+    millisecond. It asks for older events by the timestamp of the oldest one that it has, so the
+    timestamps rise. A run over many hours creates dozens of events in a millisecond.
+    """
+
+    def __init__(self) -> None:
+        self._newest: dict[dg.AssetKey, tuple[str, int]] = {}
+
+    def of(self, event: EventLogEntry) -> EventLogEntry:
+        """The event, if need be with a later timestamp: one millisecond after the one before it."""
+        if event.dagster_event_type not in _LISTED:
+            return event
+        key = event.get_dagster_event().asset_key
+        if key is None:
+            return event
+        run_id, newest = self._newest.get(key, ("", 0))
+        millisecond = int(event.timestamp * 1000)
+        if run_id == event.run_id and millisecond <= newest:
+            millisecond = newest + 1
+            # In the middle of it: a float of its beginning may lie in the one before.
+            event = event._replace(timestamp=(millisecond + 0.5) / 1000)
+        self._newest[key] = event.run_id, millisecond
+        return event
+
+
 class BulkEvents(SqlEventLogStorage):
     """Stores a batch of events in as few statements as the tables allow."""
+
+    @cached_property
+    def _distinct_times(self) -> _DistinctTimes:
+        return _DistinctTimes()
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store one event."""
+        super().store_event(self._distinct_times.of(event))
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events of one run, in their order.
@@ -85,7 +132,7 @@ class BulkEvents(SqlEventLogStorage):
         written in bulk; Dagster writes any other batch.
         """
         if {event.dagster_event_type for event in events} <= _BULK:
-            self._store_in_bulk(events)
+            self._store_in_bulk([self._distinct_times.of(event) for event in events])
         else:
             super().store_event_batch(events)
 

@@ -42,7 +42,9 @@ class SampleEvents:
         self.run_id = str(uuid4())
         self._key = dg.AssetKey(["caliper_dagster", self.run_id])
         planned = [self._planned(hour) for hour in _HOURS]
-        self._batches = ([*planned, self._planned_check()], [self._done(hour) for hour in _HOURS])
+        # In bulk, the events of an asset get distinct timestamps; these have some.
+        done = [self._done(hour, _TIME + seconds) for seconds, hour in enumerate(_HOURS)]
+        self._batches = ([*planned, self._planned_check()], done)
 
     def write(self, storage: EventLogStorage, *, in_bulk: bool) -> None:
         """Store the events as a run does: in batches, or one by one."""
@@ -81,20 +83,25 @@ class SampleEvents:
         )
         return self._event(dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED, data)
 
-    def _done(self, hour: str) -> EventLogEntry:
+    def _done(self, hour: str, timestamp: float) -> EventLogEntry:
         done = dg.AssetMaterialization(
             self._key, metadata={"rows": 1}, partition=hour, tags={"dagster/data_version": hour}
         )
         data = StepMaterializationData(done)
-        return self._event(dg.DagsterEventType.ASSET_MATERIALIZATION, data)
+        return self._event(dg.DagsterEventType.ASSET_MATERIALIZATION, data, timestamp)
 
-    def _event(self, kind: dg.DagsterEventType, data: Any) -> EventLogEntry:  # noqa: ANN401
+    def _event(
+        self,
+        kind: dg.DagsterEventType,
+        data: Any,  # noqa: ANN401
+        timestamp: float = _TIME,
+    ) -> EventLogEntry:
         return EventLogEntry(  # type: ignore[no-untyped-call]
             error_info=None,
             level="debug",
             user_message="",
             run_id=self.run_id,
-            timestamp=_TIME,
+            timestamp=timestamp,
             step_key="trial",
             job_name="trial",
             dagster_event=DagsterEvent(
