@@ -192,8 +192,10 @@ def judged(events: pa.Table) -> pa.Table:
     return mark_invalid(events, sample_problems(events).invalid_rows)
 
 
-def verdict_of(store: PartitionStore, frame: Frame, hour: Hour) -> HourVerdict:
-    """The verdict on a stored hour of events: its own, or for an earlier release's the present one.
+def withheld_events(store: PartitionStore, frame: Frame, hour: Hour) -> DeliveryCounts:
+    """What would be withheld of a stored hour if all its events were sent now.
+
+    Nothing is sent. An hour of an earlier release is judged, which reads all its events.
 
     Raises:
         StorageError: the hour has not been written, or is damaged.
@@ -201,14 +203,26 @@ def verdict_of(store: PartitionStore, frame: Frame, hour: Hour) -> HourVerdict:
     with closing(store.open(frame, hour)) as stored:
         stats = stored.stats()
         verdict = HourVerdict.from_footer_stats(stats)
-        if verdict is not None:
-            return verdict
-        invalid = sum(
-            int(pc.sum(is_invalid(judged(table)), min_count=0).as_py())
-            for table in stored.parts(CHUNK_ROWS, _JUDGED_COLUMNS)
-        )
-        counts = dict(_verdict_on_ids(stored, stats).counts)
-    return HourVerdict(counts | ({Reason.INVALID.value: invalid} if invalid else {}))
+        if verdict is None:
+            verdict = _judged_verdict(stored, stats)
+    account = Account.from_footer_stats(stats)
+    events = account.events + account.derived
+    if verdict.hour_reason is not None:
+        return DeliveryCounts(events=events, withheld={verdict.hour_reason: events})
+    withheld = {Reason.INVALID.value: verdict.invalid} if verdict.invalid else {}
+    return DeliveryCounts(events=events, withheld=withheld)
+
+
+def _judged_verdict(stored: StoredHour, stats: Mapping[str, object]) -> HourVerdict:
+    """The verdict on an hour that was written without one."""
+    on_ids = _verdict_on_ids(stored, stats)
+    if on_ids.hour_reason is not None:
+        return on_ids
+    invalid = sum(
+        int(pc.sum(is_invalid(judged(table)), min_count=0).as_py())
+        for table in stored.parts(CHUNK_ROWS, _JUDGED_COLUMNS)
+    )
+    return HourVerdict.of({Reason.INVALID: invalid})
 
 
 def _verdict_on_ids(stored: StoredHour, stats: Mapping[str, object]) -> HourVerdict:

@@ -278,6 +278,6 @@ class _Partitions:
             if hour in self._expired.get(store.results, ()):
                 stats = self._store.footer_stats(store.results, hour)
                 delivery = DeliveryCounts.from_footer_stats(stats)
-                if delivery.outstanding or delivery.rejected:
+                if delivery.outstanding or delivery.rejected or delivery.withheld:
                     return store
         return None

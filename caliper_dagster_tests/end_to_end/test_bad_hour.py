@@ -17,7 +17,7 @@ import yaml
 
 from caliper_dagster.cli.main import main
 from caliper_dagster.config.event_stores import event_stores
-from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.row_accounting import DeliveryCounts
 from caliper_dagster.dagster.assets import build_assets, emission_assets
 from caliper_dagster.dagster.build import build_definitions
@@ -27,6 +27,7 @@ from caliper_dagster.dagster.resources import resources
 from caliper_dagster.dagster.tags import BACKLOG_SENSOR
 from caliper_dagster.delivery.backlog import deferred_hours
 from caliper_dagster.emitter import Ledger
+from caliper_dagster.operations.doctor import Verdict, examine
 from caliper_dagster.operations.follow import Follower
 from caliper_dagster.operations.runner import RunContext
 from caliper_dagster_tests.harness.environment import environment
@@ -199,8 +200,21 @@ def test_the_sensor_of_a_backlog(site: SampleInstallation) -> None:
             assert of_hour.acknowledged == (0 if hour == BAD else of_hour.events)
 
 
-def test_it_is_sent_where_a_site_says_so(site: SampleInstallation) -> None:
-    """A row that the database counts and nobody reads makes no event wrong, only incomplete."""
-    repair(site)
-    assert site.run(CHAIN_JOB, HourRange(BAD, BAD + 1)).success
-    assert counts(site, BAD).withheld == {}
+def test_a_site_that_upgrades_learns_from_doctor_what_would_be_withheld(
+    site: SampleInstallation,
+) -> None:
+    with environment({**site.environment, "CALIPER_WITHHOLD_INVALID": "false"}):
+        # An id that occurs again has never been sent: the ledger could not tell the two apart.
+        assert "two events with the same id" in failure(site.run(CHAIN_JOB, HOURS))
+        assert "and would be withheld otherwise" in withheld_finding(site)
+    site.run(CHAIN_JOB, HOURS)
+    assert withheld_finding(site) == (
+        f"{counts(site, BAD).events} events of the newest 4 stored hours of caliper_events, among "
+        f"them all of 1 hour ({BAD}), are not sent"
+    )
+
+
+def withheld_finding(site: SampleInstallation) -> str:
+    (found,) = (it for it in examine([site.settings]) if it.subject == "Withheld")
+    assert found.verdict is Verdict.WARNING
+    return found.text

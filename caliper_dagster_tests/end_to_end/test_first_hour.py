@@ -92,7 +92,7 @@ def test_a_site_is_connected_by_the_readme_and_its_next_hour_arrives_by_itself(
         *before, last = commands.splitlines()
         span = {"2026-01-01": str(first_hour), "2026-02-01": str(next_hour + -1)}
         told = run(checkout, filled_in("\n".join(before), span))
-        assert "fail" not in told
+        assert "BROKEN" not in told
         assert "the schedule caliper_events_of_the_hour_schedule and the sensor late_rows" in told
         backfilled = arrived(tmp_path)
         assert backfilled.events > 100

@@ -22,6 +22,7 @@ from caliper_dagster.operations.doctor import (
     moodle,
     moodle_site,
     storage,
+    withheld,
 )
 from caliper_dagster.operations.doctor.findings import Finding, Verdict, broken
 
@@ -87,6 +88,7 @@ def _examine(settings: Settings, of_site: _Examination) -> Iterator[Finding]:
         (LEDGER, storage.ledger, (STORAGE,) if storage.is_beside_storage(settings) else ()),
         ("Log lifetime", moodle_site.log_lifetime, (DATABASE, ADDRESS, STORAGE, LEDGER)),
         ("Mapping", mapping.mapping, (ADDRESS, STORAGE, LEDGER)),
+        ("Withheld", withheld.withheld, (STORAGE,)),
         ("Automation", dagster_instance.automation, (HOME, DAGSTER)),
         ("Pools", dagster_instance.pools, (HOME, DAGSTER)),
     )

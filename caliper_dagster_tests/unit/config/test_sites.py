@@ -260,11 +260,8 @@ def test_each_site_has_assets_jobs_sensors_and_pools_of_its_own(
     definitions = build_definitions()
     repository = definitions.get_repository_def()
     for site in two:
-        assets = [
-            asset
-            for key, asset in repository.assets_defs_by_key.items()
-            if key.path[0] == site.site and asset.is_executable
-        ]
+        made = [a for a in repository.assets_defs_by_key.values() if a.is_executable]
+        assets = [a for a in made if a.key.path[0] == site.site]
         keys = {asset.key.to_user_string() for asset in assets}
         assert keys == {f"{site.site}/{frame.name}" for frame in FRAMES}
         assert {asset.group_names_by_key[asset.key] for asset in assets} == {f"{site.site}_caliper"}

@@ -18,7 +18,7 @@ from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.row_accounting import Account, DeliveryCounts
 from caliper_dagster.delivery.fan_out import DeliveryRequest
-from caliper_dagster.delivery.gate import verdict_of, withheld_hours, withheld_sentence
+from caliper_dagster.delivery.gate import withheld_events, withheld_hours, withheld_sentence
 from caliper_dagster.emitter import Ledger, Send
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.hostile_store import HOUR, OK, SENSOR, SITE, HostileStore
@@ -188,7 +188,7 @@ def test_an_event_that_is_not_valid_is_withheld_alone(week: Week, is_judged: boo
     assert (counts.withheld, counts.is_withheld) == ({"invalid": 1}, False)
     assert (counts.events, counts.acknowledged, counts.outstanding) == (OF_EACH, OF_EACH - 1, 0)
     assert week.arrived() == [it for it in of(*WEEK) if it != number_of(BAD, INVALID)]
-    assert verdict_of(week.storage, CALIPER_EVENTS, BAD) == HourVerdict({"invalid": 1})
+    assert withheld_events(week.storage, CALIPER_EVENTS, BAD).withheld == {"invalid": 1}
 
 
 def test_a_site_that_upgrades_can_send_everything_as_before(week: Week) -> None:
