@@ -2,7 +2,7 @@
 # network is used.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev unit test lint venv readme docs screenshots constraints clean
+.PHONY: help install demo dev unit test lint venv readme docs screenshots constraints clean
 
 # The Python that creates .venv; choose another one with PYTHON=…
 ifndef PYTHON
@@ -16,13 +16,14 @@ TEST_PROCESSES ?= 2
 PYTEST_ARGS ?=
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --constraint constraints.txt --root-user-action ignore
 PINNED := pyproject.toml constraints.txt
 
 help:
 	@echo "make demo         run the whole chain on the last day of a sample Moodle site"
-	@echo "make dev          start Dagster's web UI and daemon on this project"
+	@echo "make dev          start Dagster's web UI and daemon on this project; PORT=… instead of 3000"
+	@echo "make install      set up .venv with the command caliper-dagster, nothing else"
 	@echo "make unit         run the tests that need no server and no browser"
 	@echo "make test         run all tests, with their own database servers and browser"
 	@echo "make lint         check style, imports and types (ruff, import-linter, mypy)"
@@ -33,11 +34,13 @@ help:
 	@echo "make constraints  pin the newest versions that pyproject.toml allows"
 	@echo "make clean        remove .venv and everything else that these targets created"
 
+install: .venv/ready
+
 demo: .venv/ready
 	@$(BIN)/caliper-dagster demo
 
 dev: .venv/ready
-	@$(BIN)/caliper-dagster dev
+	@$(BIN)/caliper-dagster dev $(if $(PORT),--port $(PORT))
 
 unit: .venv/ready-dev
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal $(PYTEST_ARGS) caliper_dagster_tests/unit
@@ -67,7 +70,7 @@ docs: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.unit.docs.test_reference
 
 constraints: .venv/ready-dev
-	@$(PIP) install --upgrade uv
+	@$(PIP) -qq install --upgrade uv
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate \
 		--custom-compile-command "make constraints" --all-extras --group build pyproject.toml \
 		--output-file constraints.txt
@@ -75,17 +78,40 @@ constraints: .venv/ready-dev
 clean:
 	rm -rf .venv .demo .dagster_home .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
+# Installs a package with the pinned versions, and shows which dependency pip has come to: on one
+# line of a terminal, elsewhere every tenth. From its first error on, it shows all that pip says.
+define install
+PYTHONWARNINGS=ignore; export PYTHONWARNINGS; \
+$(INSTALL) -qq pip setuptools || exit; \
+{ $(INSTALL) --no-build-isolation --editable '$(1)' 2>&1 && echo installed; } | { \
+	number=0; failed=; \
+	show() { if [ -t 1 ]; then printf '\r\033[K  %s' "$$1"; fi; }; \
+	while IFS= read -r line; do \
+		case "$$failed$$line" in \
+		installed) show; if [ -t 1 ]; then printf '\r'; fi; exit 0 ;; \
+		Collecting\ * | Processing\ *) \
+			name=$${line#* }; name=$${name%% *}; name=$${name##*/}; name=$${name%%[<>=!~;[]*}; \
+			number=$$((number + 1)); show "package $$number: $${name%%-[0-9]*}"; \
+			if [ ! -t 1 ] && [ $$((number % 10)) = 0 ]; then echo "  $$number packages"; fi ;; \
+		Installing\ collected\ *) show "unpacking $$number packages"; \
+			if [ ! -t 1 ]; then echo "  unpacking $$number packages"; fi ;; \
+		ERROR* | *error:* | failed*) if [ -z "$$failed" ]; then show; fi; \
+			failed=failed; echo "$$line" ;; \
+		esac; \
+	done; \
+	exit 1; \
+}
+endef
+
 # The build backend comes from constraints.txt too, hence no build isolation.
 .venv/ready: $(PINNED) | .venv/bin/python
-	@echo "Installing caliper-dagster into .venv"
-	@$(INSTALL) pip setuptools
-	@PYTHONWARNINGS=ignore $(INSTALL) --no-build-isolation --editable .
+	@echo "Installing caliper-dagster into .venv, which takes a few minutes"
+	@$(call install,.)
 	@touch $@
 
 .venv/ready-dev: $(PINNED) | .venv/bin/python
-	@echo "Installing caliper-dagster and its development tools into .venv"
-	@$(INSTALL) pip setuptools
-	@PYTHONWARNINGS=ignore $(INSTALL) --no-build-isolation --editable '.[dev]'
+	@echo "Installing caliper-dagster and its development tools into .venv, which takes a few minutes"
+	@$(call install,.[dev])
 	@touch .venv/ready $@
 
 # Debian has venv in a separate package.

@@ -22,6 +22,7 @@ import pyarrow as pa
 from caliper_dagster.config.event_stores import EventStoreDefinition, event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.frames import CALIPER_EVENTS
+from caliper_dagster.core.hour_verdict import HourVerdict
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
 from caliper_dagster.delivery.fan_out import DeliveryRequest, Ended, fan_out
@@ -77,7 +78,7 @@ def _prepare(
         log = pa.concat_tables(rows for _, rows in read_log(database, site.hours))
         events = Translator(site.wwwroot).translate(expand(database, log.unify_dictionaries()))
     for hour, rows in split_by_hour(events, site.hours):
-        storage.write(CALIPER_EVENTS, hour, rows)
+        storage.write(CALIPER_EVENTS, hour, rows, HourVerdict().as_footer_stats())
     return tuple(site.hours), events.num_rows
 
 

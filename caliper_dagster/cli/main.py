@@ -12,7 +12,6 @@ import argparse
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 import warnings
@@ -20,14 +19,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from errno import EADDRNOTAVAIL
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from dotenv import load_dotenv
-
 import caliper_dagster
 from caliper_dagster.config.declaration import secret_of
+from caliper_dagster.config.env_file import load_env_file
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
 from caliper_dagster.core.file_modes import limit_new_files
@@ -38,6 +37,7 @@ from caliper_dagster.core.wording import plural
 if TYPE_CHECKING:
     from caliper_dagster.cli.terminal import Ticker
     from caliper_dagster.core.frames import Frame
+    from caliper_dagster.operations.doctor import Finding
     from caliper_dagster.operations.run_outcome import OnWritten, RunOutcome
 
 _INVALID = 1
@@ -64,12 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         interruption.
     """
     raise_gc_threshold()
-    load_dotenv(Path.cwd() / ".env", override=False)
-    limit_new_files()
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        load_env_file()
+        limit_new_files()
         with warnings.catch_warnings():
             if not options.verbose:
                 warnings.simplefilter("ignore")
@@ -131,20 +131,31 @@ def demo(options: argparse.Namespace) -> None:
 
 
 def doctor(options: argparse.Namespace) -> None:
-    """Check everything that a run needs, and report problems."""
+    """Check everything that a run needs, and report problems with their cures."""
     from caliper_dagster.cli import terminal
     from caliper_dagster.config.sites import all_sites, chosen_site
-    from caliper_dagster.operations.doctor import Verdict, examine
+    from caliper_dagster.operations.doctor import Verdict, examine_configured, send_test_alerts
 
-    problems = 0
-    sites = [chosen_site(options.site)] if options.site else all_sites()
-    for finding in examine(sites, fix_modes=options.fix_modes):
-        problems += finding.verdict is Verdict.BROKEN
-        site = f"{finding.site}  " if finding.site else ""
-        line = f"{finding.verdict.value:4}  {site}{finding.subject:16}  {finding.text}"
-        terminal.results().print(line, soft_wrap=True, markup=False)
+    found: Counter[Verdict] = Counter()
+
+    def show(findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            found[finding.verdict] += 1
+            site = f"{finding.site}  " if finding.site else ""
+            lines = [f"{finding.verdict.value:6}  {site}{finding.subject:16}  {finding.text}"]
+            if finding.cure:
+                lines.append(f"{'':8}→ {finding.cure}")
+            for line in lines:
+                terminal.results().print(line, soft_wrap=True, markup=False)
+
+    show(examine_configured(options.site, fix_modes=options.fix_modes))
+    if options.send_test_alert:
+        show(send_test_alerts([chosen_site(options.site)] if options.site else all_sites()))
+    problems, warnings_ = found[Verdict.BROKEN], found[Verdict.WARNING]
     if problems:
         raise ConfigurationError(f"{plural(problems, 'problem')} to fix.")
+    if options.strict and warnings_:
+        raise ConfigurationError(f"{plural(warnings_, 'warning')}, and --strict allows none.")
 
 
 def backfill(options: argparse.Namespace) -> None:
@@ -195,6 +206,37 @@ def resend(options: argparse.Namespace) -> None:
     table = reports.sent_again if options.rejected else terminal.delivered
     terminal.show_numbers([("Hours", len(hours)), *table(total.deliveries)])
     total.raise_if_incomplete(settings)
+
+
+def prune(options: argparse.Namespace) -> None:
+    """Delete what is older than the settings CALIPER_KEEP_… say."""
+    from caliper_dagster.cli import terminal
+    from caliper_dagster.config.sites import all_sites, chosen_site
+    from caliper_dagster.dagster import retention
+    from caliper_dagster.dagster.instance.open import open_instance
+
+    sites = [chosen_site(options.site)] if options.site else all_sites()
+    if not any(map(retention.has_limits, sites)):
+        _tell(
+            "No setting says how long anything is kept: set CALIPER_KEEP_PARTITIONS, "
+            "CALIPER_KEEP_SUPERSEDED_BATCHES, CALIPER_KEEP_RUNS or CALIPER_KEEP_COMPUTE_LOGS."
+        )
+    with open_instance(_tell) as instance:
+        pruned = retention.prune(instance, sites, plan=options.plan, runs=not options.site)
+    rows = [
+        (
+            f"{site} " * bool(site) + removal.what,
+            f"{removal.number:,}",
+            terminal.size(removal.bytes),
+        )
+        for site, removal in pruned.removals
+    ]
+    if rows:
+        terminal.show_table(
+            ("Would be deleted" if options.plan else "Deleted", "Number", "Size"), rows
+        )
+    for reason, number in pruned.kept.items():
+        _tell(f"{plural(number, 'hour')} past the time to keep stay: {reason}.")
 
 
 def rejected(options: argparse.Namespace) -> None:
@@ -395,6 +437,8 @@ def sample(options: argparse.Namespace) -> None:
 
 def dev(options: argparse.Namespace) -> None:
     """Start Dagster's web UI and daemon, on the demo if MOODLE_DB_URL is not set."""
+    # Before Dagster is imported, which takes seconds.
+    _check_port(options.host, options.port)
     from caliper_dagster.operations.demo import Demo
 
     with ExitStack() as stack:
@@ -408,39 +452,29 @@ def dev(options: argparse.Namespace) -> None:
                 )
             stack.enter_context(work.event_store())
             work.apply(os.environ)
-            print(f"Using the demo in {work.folder}", file=sys.stderr)
-            print(f"Its event store shows what it receives: {work.page()}", file=sys.stderr)
+            _tell(f"Using the demo in {work.folder}")
+            _tell(f"Its event store shows what it receives: {work.page()}")
         _serve_dagster(options)
 
 
 def _serve_dagster(options: argparse.Namespace) -> None:
-    from caliper_dagster.dagster.instance.open import dagster_home
+    from caliper_dagster.config.sites import all_sites
+    from caliper_dagster.operations.dev import introduction, serve
 
-    dagster_home()
-    _check_port(options.host, options.port)
+    sites = all_sites()
     if not _is_loopback(options.host):
-        print(
+        _tell(
             f"Other machines reach the web UI on {options.host}: it has no log-in, and whoever "
-            "reaches it can launch runs. docs/deployment.md shows a proxy in front of it.",
-            file=sys.stderr,
+            "reaches it can launch runs. docs/deployment.md shows a proxy in front of it."
         )
-    process = subprocess.Popen(  # noqa: S603 - this interpreter; host and port are the user's
-        [
-            *(sys.executable, "-W", "ignore", "-m", "dagster", "dev"),
-            *("--module-name", "caliper_dagster.definitions"),
-            *("--host", options.host, "--port", str(options.port)),
-        ],
-        # A terminal interrupts all its processes; Dagster must be interrupted once, by us.
-        start_new_session=True,
-    )
-    try:
-        status = process.wait()
-    except KeyboardInterrupt:
-        # Dagster's process ends its own children, the web server and the daemon.
-        process.terminate()
-        process.wait()
-        return
-    if status:
+
+    def on_ready(address: str) -> None:
+        for sentence in introduction(sites):
+            _tell(sentence)
+        _tell(f"Ready: {address} (Ctrl-C ends it)")
+
+    _tell("Starting Dagster…")
+    if status := serve(options.host, options.port, on_ready):
         raise CaliperDagsterError(f"Dagster ended with status {status}.")
 
 
@@ -453,11 +487,21 @@ def _check_port(host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()
-    except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no such port"
-        raise ConfigurationError(
-            f"--port {port} cannot be used on {host} ({reason}): choose another one."
-        ) from None
+    except OverflowError:
+        reason = "no such port"
+    except OSError as error:
+        unknown = isinstance(error, socket.gaierror)
+        reason = str(error.strerror) if unknown else os.strerror(error.errno or 0)
+        if unknown or error.errno == EADDRNOTAVAIL:
+            raise ConfigurationError(
+                f"--host {host} is no address of this machine ({reason})."
+            ) from None
+    else:
+        return
+    raise ConfigurationError(
+        f"--port {port} cannot be used on {host} ({reason}): choose another one, such as "
+        f"`make dev PORT={port % 65_535 + 1}`."
+    )
 
 
 def _backfill(
@@ -509,12 +553,12 @@ def _backfill(
             )
             total = _total(outcomes, ticker)
     terminal.show_numbers(terminal.summary(hours, total.account, total.deliveries))
+    total.raise_if_incomplete(settings)
     if total.account.unexplained:
         raise CaliperDagsterError(
             f"{plural(total.account.unexplained, 'unexplained log row')}: the check "
             "every_row_explained of caliper_events names the hours."
         )
-    total.raise_if_incomplete(settings)
 
 
 def _require_all(settings: Settings) -> None:
@@ -682,9 +726,17 @@ def _parser() -> argparse.ArgumentParser:
 
     added = add(doctor, sited)
     added.add_argument(
+        "--strict", action="store_true", help="end with exit status 2 after warnings, too"
+    )
+    added.add_argument(
         "--fix-modes",
         action="store_true",
         help="take the right to read stored personal data from other accounts (CALIPER_FILE_MODE)",
+    )
+    added.add_argument(
+        "--send-test-alert",
+        action="store_true",
+        help="also send a test alert to everybody whom CALIPER_ALERT_… names",
     )
 
     added = add(backfill, ranged)
@@ -725,6 +777,11 @@ def _parser() -> argparse.ArgumentParser:
         help="also send acknowledged events whose content a newer release has changed",
     )
     added.add_argument("--event-store", metavar="NAME", help=_EVENT_STORE_HELP)
+
+    added = add(prune, sited)
+    added.add_argument(
+        "--plan", action="store_true", help="only tell what would be deleted, and what stays"
+    )
 
     added = add(rejected, ranged)
     added.add_argument("--event-store", metavar="NAME", help=_EVENT_STORE_HELP)
@@ -784,5 +841,7 @@ def _parser() -> argparse.ArgumentParser:
 
     added = add(dev, folder)
     added.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    added.add_argument("--port", type=int, default=3000, help="port of the web UI (%(default)s)")
+    added.add_argument(
+        "--port", type=_positive_integer, default=3000, help="port of the web UI (%(default)s)"
+    )
     return parser

@@ -36,7 +36,10 @@ _UNEXPLAINED = "Unexplained rows"
 _ALARMING = {_FAILED, _REJECTED, REJECTED_AGAIN, _NOT_ACKNOWLEDGED, _UNEXPLAINED}
 """What is counted in red, unless there is none."""
 
-_NUMERIC = {"Rows", "Changed", "New", "Removed", "Share", "Events", "By a fallback", "Log row"}
+_NUMERIC = {
+    *("Rows", "Changed", "New", "Removed", "Share", "Events", "By a fallback", "Log row"),
+    *("Number", "Size"),
+}
 """Headings of columns of numbers."""
 
 _WIDE = 300
@@ -164,12 +167,23 @@ def _delivered(delivery: DeliveryCounts) -> Iterator[tuple[str, object]]:
     if delivery.filtered:
         yield "Not for this event store", sum(delivery.filtered.values())
         yield from _indented(delivery.filtered)
+    if delivery.withheld:
+        yield "Withheld", sum(delivery.withheld.values())
+        yield from _indented(delivery.withheld)
     if delivery.outstanding:
         yield _NOT_ACKNOWLEDGED, delivery.outstanding
 
 
 def _indented(numbers: Mapping[str, int]) -> Iterator[tuple[str, object]]:
     return ((f"  {name}", number) for name, number in numbers.items())
+
+
+def size(number: int) -> str:
+    """A number of bytes in the unit that suits it."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= factor:
+            return f"{number / factor:,.1f} {unit}"
+    return f"{number} B"
 
 
 def show_table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:

@@ -36,7 +36,7 @@ Checked = TypeVar("Checked", bound=BaseModel)
 class Model(BaseModel):
     """A frozen model that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Reference(Model):
@@ -324,11 +324,24 @@ def check(
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        # What pydantic adds for the members of a union.
-        kinds = {"str", "Reference", "function-after[_is_one_place(), Reference]"}
-        path = tuple(str(part) for part in first["loc"] if part not in kinds)
-        raise Mistake((*above, *path), _problem(first)) from None
+        raise _mistakes(error, above)[0] from None
+
+
+def mistakes(model: type[BaseModel], values: Mapping[str, object]) -> list[Mistake]:
+    """All values that `check` would refuse; a list may have several."""
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        return _mistakes(error, ())
+    return []
+
+
+def _mistakes(error: ValidationError, above: tuple[str, ...]) -> list[Mistake]:
+    # What pydantic adds for the members of a union.
+    kinds = {"str", "Reference", "function-after[_is_one_place(), Reference]"}
+    found = error.errors(include_url=False, include_input=False)
+    paths = [(str(part) for part in one["loc"] if part not in kinds) for one in found]
+    return [Mistake((*above, *path), _problem(one)) for path, one in zip(paths, found, strict=True)]
 
 
 _PROBLEMS = {
@@ -344,21 +357,29 @@ _PROBLEMS = {
     "bool_parsing": "must be true or false",
     "string_type": "must be a text",
     "string_pattern_mismatch": "contains a character that is not allowed",
-    "greater_than": "must be greater than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be at most {le}",
-    "literal_error": "must be {expected}",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
     "model_type": "must have keys of its own",
     "tuple_type": "must be a list",
 }
 
 
+_NAME_PATTERNS = (r"^[A-Za-z0-9_]*$", r"^[A-Za-z0-9_]+$")
+
+
 def _problem(error: ErrorDetails) -> str:
     """What is wrong, in our words; pydantic's may repeat the value."""
-    if error["type"] == "value_error":
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "value_error":
         return error["msg"].removeprefix("Value error, ")
-    return _PROBLEMS.get(error["type"], "is not well-formed").format(**error.get("ctx", {}))
+    if kind == "literal_error":
+        # pydantic quotes the values.
+        return f"must be {context['expected']}".replace("'", "")
+    if kind == "string_pattern_mismatch" and context["pattern"] in _NAME_PATTERNS:
+        return "may have only letters, digits and _"
+    return _PROBLEMS.get(kind, "is not well-formed").format(**context)
 
 
 def not_set(declaration: Declaration, reference: Reference | None = None) -> ConfigurationError:

@@ -13,8 +13,8 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal, get_args
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from caliper_dagster.caliper.versions import NEWEST, VersionName
+from caliper_dagster.config.alerts import AlertSettings, CheckLimits
 from caliper_dagster.config.declaration import (
     FILE_SUFFIX,
     Declaration,
@@ -34,6 +35,7 @@ from caliper_dagster.config.declaration import (
     SecretReference,
     check,
     declarations,
+    mistakes,
     nested,
     not_set,
     setting,
@@ -49,9 +51,31 @@ PersonIdentifier = Literal[
 
 TableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 
+AssetName = Literal["moodle_log", "expanded_log", "caliper_events", "emission_results"]
+
+
+def _owner(text: str) -> str:
+    if not _OWNER.fullmatch(text):
+        raise ValueError("must be e-mail addresses or team:NAME, separated by commas")
+    return text
+
+
+_OWNER = re.compile(r"team:\S+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
+"""What Dagster accepts as an owner."""
+
+
+def _split_url(text: str) -> SplitResult:
+    """The parts of a URL; an error in our words when it has none."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # It is read, and may be no number, only when it is asked for.
+    except ValueError:
+        raise ValueError("must be an http or https URL") from None
+    return parts
+
 
 def _http_url(text: str) -> str:
-    parts = urlsplit(text)
+    parts = _split_url(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an http or https URL")
     return text.rstrip("/")
@@ -61,7 +85,7 @@ def _without_secret(value: object) -> object:
     """The address of an event store as it may stand in a file: no part of it can be secret."""
     if value is None or isinstance(value, dict | Reference):
         return value
-    parts = urlsplit(value) if isinstance(value, str) else urlsplit("")
+    parts = _split_url(value if isinstance(value, str) else "")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an http or https URL, or {env: NAME}, or {file: PATH}")
     if "@" in parts.netloc:
@@ -73,7 +97,7 @@ def _without_secret(value: object) -> object:
 
 def _token_address(text: str) -> str:
     """The address of a token endpoint or a log-in."""
-    parts = urlsplit(text)
+    parts = _split_url(text)
     if "@" in parts.netloc:
         raise ValueError("contains a user or a password, which have settings of their own")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -98,6 +122,12 @@ def _without_secret_headers(value: object) -> object:
 _ABOUT_SECRETS = re.compile("auth|cookie|credential|key|pass|secret|session|sign|token", re.I)
 """What is in the names of headers whose values are secret."""
 
+_MAX_DAYS = 100_000
+_DAYS_FORM = (
+    "must be assets with a number of days each, such as moodle_log=30,caliper_events=365; the "
+    f"assets are {', '.join(get_args(AssetName))}"
+)
+
 CREDENTIALS = (
     "CALIPER_API_KEY",
     "CALIPER_EVENT_STORE_HEADERS",
@@ -114,7 +144,7 @@ CREDENTIALS = (
 
 def _site_address(text: str) -> str:
     """A site's address as Moodle has it, without a slash at its end."""
-    parts = urlsplit(text)
+    parts = _split_url(text)
     if any(letter.isspace() or not letter.isprintable() for letter in text):
         raise ValueError("contains a space or a control character")
     if parts.username is not None or parts.query or parts.fragment or text[-1:] in "?#":
@@ -314,6 +344,13 @@ class Settings(Model):
         "send acknowledged events again when a newer release changes their content; an event "
         "store that does not de-duplicate by id then holds both",
     )
+    withhold_invalid: bool = setting(
+        "CALIPER_WITHHOLD_INVALID",
+        True,
+        "send no hour in which a log row is not explained or an event id occurs again, and no "
+        "event that is not valid Caliper; false sends them, until `doctor` has shown how many "
+        "there are",
+    )
     start: Hour = setting(
         "CALIPER_START", Hour.from_key("2025-01-01-00:00"), "first hour of the partitions, UTC"
     )
@@ -363,6 +400,12 @@ class Settings(Model):
         "name of the code location in Dagster's workspace, under which the web UI lists the runs "
         "of the commands; with the Helm chart, the name of the deployment",
     )
+    owners: tuple[Annotated[str, AfterValidator(_owner)], ...] | None = setting(
+        "CALIPER_OWNERS",
+        None,
+        "who is responsible for the assets, as the web UI shows it: e-mail addresses or "
+        "`team:NAME`, separated by commas",
+    )
     send_immediately: bool = setting(
         "CALIPER_SEND_IMMEDIATELY",
         False,
@@ -381,6 +424,41 @@ class Settings(Model):
         "minutes during which the sensor checks again for rows below the highest id that it has "
         "seen: rows of a transaction that takes no longer than this are never missed",
         gt=0,
+    )
+    keep_partitions: tuple[tuple[AssetName, int], ...] | None = setting(
+        "CALIPER_KEEP_PARTITIONS",
+        None,
+        "days for which stored hours are kept, by asset: `moodle_log=30,expanded_log=90,"
+        "caliper_events=365`. All hours of an asset that is not named are kept, and every hour "
+        "that an event store has not acknowledged",
+    )
+    keep_superseded_batches: int | None = setting(
+        "CALIPER_KEEP_SUPERSEDED_BATCHES",
+        None,
+        "days for which the ledger keeps batches whose events were all acknowledged again later",
+        gt=0,
+    )
+    keep_runs: int | None = setting(
+        "CALIPER_KEEP_RUNS",
+        None,
+        "days for which Dagster's records of runs are kept, with their events and files; with "
+        "several sites the longest time counts",
+        gt=0,
+    )
+    keep_compute_logs: int | None = setting(
+        "CALIPER_KEEP_COMPUTE_LOGS",
+        None,
+        "days for which the output of steps (compute logs) in DAGSTER_HOME is kept; with several "
+        "sites the longest time counts",
+        gt=0,
+    )
+    prune_hour: int | None = setting(
+        "CALIPER_PRUNE_HOUR",
+        None,
+        "hour of the day, UTC, at which the job `retention` deletes what is older than these "
+        "settings say; without it only `caliper-dagster prune` does",
+        ge=0,
+        lt=24,
     )
     person_names: bool = setting("CALIPER_PERSON_NAMES", False, "send the full names of persons")
     person_identifiers: tuple[PersonIdentifier, ...] = setting(
@@ -408,6 +486,8 @@ class Settings(Model):
     ip_addresses: bool = setting(
         "CALIPER_IP_ADDRESSES", False, "send the IP address of each log row"
     )
+    checks: CheckLimits = CheckLimits()
+    alerts: AlertSettings = AlertSettings()
 
     site: str | None = None
     folder: str | None = None
@@ -420,13 +500,42 @@ class Settings(Model):
         except ConfigurationError:
             raise ValueError(f"must be {HOUR_FORM}") from None
 
-    @field_validator("person_identifiers", "moodle_db_without", mode="before")
+    @field_validator("person_identifiers", "moodle_db_without", "owners", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         names = [name.strip() for name in value.split(",") if name.strip()]
         return () if names == ["none"] else tuple(names)
+
+    @field_validator("keep_partitions", mode="before")
+    @classmethod
+    def _read_days(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        entries = [entry.partition("=") for entry in value.split(",") if entry.strip()]
+        days = {name.strip(): number.strip() for name, _, number in entries}
+        if len(days) < len(entries) or not all(
+            name in get_args(AssetName) and number.isdecimal() and 0 < int(number) < _MAX_DAYS
+            for name, number in days.items()
+        ):
+            raise ValueError(_DAYS_FORM)
+        return tuple((name, int(number)) for name, number in days.items())
+
+    @field_validator("keep_partitions")
+    @classmethod
+    def _keep_evidence(
+        cls, value: tuple[tuple[AssetName, int], ...] | None
+    ) -> tuple[tuple[AssetName, int], ...] | None:
+        """The events of an hour show that it was acknowledged: they go last, or with the others."""
+        days = dict(value or ())
+        events = days.get("caliper_events", _MAX_DAYS)
+        if max(days.get("moodle_log", 0), days.get("expanded_log", 0)) > events:
+            raise ValueError(
+                "must not keep moodle_log or expanded_log longer than caliper_events, by which it "
+                "is known what was acknowledged; an asset that is not named is kept for ever"
+            )
+        return value
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -445,8 +554,7 @@ class Settings(Model):
         try:
             return check(cls, nested(values_from(variables)))
         except Mistake as mistake:
-            name = SettingName(declaration_at(mistake.path).variable)
-            raise ConfigurationError(Sentence(name, f" is wrong: {mistake.problem}.")) from None
+            raise _wrong(mistake) from None
 
     def require(self, key: str) -> str:
         """The value of a setting without which something cannot be done, a secret in the clear.
@@ -506,6 +614,21 @@ class Settings(Model):
                 the variable to which the site refers is not set.
         """
         return ledger_url(self.ledger_url, self.storage)
+
+
+def wrong_settings(environment: Mapping[str, str]) -> list[ConfigurationError]:
+    """An error for each setting of an environment whose value is of the wrong form."""
+    try:
+        values = values_from(environment)
+    except Mistake as mistake:
+        return [_wrong(mistake)]
+    errors = map(_wrong, mistakes(Settings, nested(values)))
+    return [*{error.settings: error for error in errors}.values()]
+
+
+def _wrong(mistake: Mistake) -> ConfigurationError:
+    name = SettingName(declaration_at(mistake.path).variable)
+    return ConfigurationError(Sentence(name, f" is wrong: {mistake.problem}."))
 
 
 def storage_url(storage: str | None, folder: str | None = None) -> str:

@@ -153,7 +153,12 @@ CALIPER_EVENTS = Frame(
         Column("timecreated", INTEGER, "Unix time of the log row, which decides its hour"),
         Column("event_name", REPEATED, "class name of the Moodle event"),
         Column("outcome", REPEATED, "event, derived, filtered or failed"),
-        Column("reason", REPEATED, "rule that filtered the row, or the error; null for events"),
+        Column(
+            "reason",
+            REPEATED,
+            "rule that filtered the row, or the error; of an event: invalid, if it is withheld "
+            "because it is not valid Caliper, otherwise null",
+        ),
         Column("recipe", REPEATED, "pattern of the recipe that made the event, such as P13"),
         Column("resolution", REPEATED, "how the recipe was found: exact, family, fallback, user"),
         Column("event_id", TEXT, "id of the event, a urn:uuid; null if there is none"),

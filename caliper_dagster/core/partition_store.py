@@ -20,14 +20,15 @@ import io
 import os
 import re
 import secrets
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -63,7 +64,7 @@ from caliper_dagster.core.wording import plural
 
 _SETTING = SettingName("CALIPER_STORAGE")
 _RANGE = re.compile(r"(\d+)-(\d+)\.parquet")
-_PARTITION = re.compile(r"/date=[\d-]+/[\dT-]+\.parquet$")
+_PARTITION = re.compile(r"/date=\d{4}-\d\d-\d\d/\d{4}-\d\d-\d\dT\d\d\.parquet$")
 _LOCAL = {"", "file", "local"}
 _ALLOCATOR = "ARROW_DEFAULT_MEMORY_POOL"
 _READ_AHEAD = 8
@@ -132,6 +133,11 @@ class PartitionStore:
     def path(self, frame: Frame, hour: Hour) -> str:
         """Where the hour's file is, or would be; for people, without credentials."""
         return _without_credentials(str(self._path(frame, hour)))
+
+    def uri(self, frame: Frame, hour: Hour) -> str:
+        """The URI of the hour's file, as readers of Parquet take it; without credentials."""
+        path = self.path(frame, hour)
+        return f"file://{quote(path, safe='/=')}" if self._local else path
 
     def exists(self, frame: Frame, hour: Hour) -> bool:
         """Whether the hour has been written.
@@ -303,12 +309,7 @@ class PartitionStore:
             ConfigurationError: the storage cannot be read.
         """
         try:
-            files = self._root.fs
-            sizes = {
-                path: int(entry["size"])
-                for path, entry in files.find(self._root.path, detail=True).items()
-                if _PARTITION.search(path)
-            }
+            files, sizes = self._root.fs, self._sizes(self._root)
             newest = sorted(sizes, key=lambda path: path.rpartition("/")[2], reverse=True)
             examined = newest if self._local else newest[:_MAX_OBJECTS_COUNTED]
             with ThreadPoolExecutor(_READ_AHEAD, "caliper-read") as threads:
@@ -324,6 +325,61 @@ class PartitionStore:
             return DigestCounts(0, 0, 0)
         except Exception as error:
             raise self._unreadable(error) from None
+
+    def delete(self, frame: Frame, hours: Collection[Hour]) -> None:
+        """Delete stored hours of an asset; those that are not stored are passed over.
+
+        Raises:
+            ConfigurationError: the storage cannot be written to.
+        """
+        paths = [self._path(frame, hour) for hour in hours]
+        with self._writing():
+            if not self._local:
+                _delete_objects(paths)
+                return
+            for path in paths:
+                path.unlink(missing_ok=True)
+            for folder in {path.parent for path in paths}:
+                # It may hold other hours, or a file that is being written.
+                with suppress(OSError):
+                    folder.rmdir()
+
+    def hour_sizes(self, frame: Frame | None = None) -> dict[Hour, int]:
+        """The hours that have been written, in order, each with the size of its files in bytes.
+
+        Args:
+            frame: only the files of this asset; those of all assets together when not given.
+
+        Raises:
+            ConfigurationError: the storage cannot be read.
+        """
+        root = self._root / frame.name if frame else self._root
+        sizes: Counter[str] = Counter()
+        try:
+            for path, size in self._sizes(root).items():
+                sizes[path[-len("2026-01-31T14.parquet") : -len(".parquet")]] += size
+        except FileNotFoundError:
+            return {}
+        except Exception as error:
+            raise self._unreadable(error) from None
+        return {
+            Hour.of(datetime.fromisoformat(f"{text}:00Z").timestamp()): sizes[text]
+            for text in sorted(sizes)
+        }
+
+    def local_folder(self) -> Path | None:
+        """The folder in which the partitions are; None for an object store."""
+        return self._base if isinstance(self._base, Path) else None
+
+    def _sizes(self, root: UPath) -> dict[str, int]:
+        """The sizes of the stored hours' files in a folder and those in it, by path."""
+        # Other processes write here, too: what fsspec remembers of a folder may be old.
+        root.fs.invalidate_cache(root.path)
+        return {
+            path: int(entry["size"])
+            for path, entry in root.fs.find(root.path, detail=True).items()
+            if _PARTITION.search(path)
+        }
 
     def id_range_tables(self, name: str) -> IdRangeTables:
         """Tables by ranges of log ids, in the folder ``name`` next to those of the assets."""
@@ -574,6 +630,21 @@ class _NewObject(NewFile):
 
     def close(self) -> None:
         self.file.close()
+
+
+def _delete_objects(paths: Sequence[UPath | Path]) -> None:
+    """Delete objects by as few requests as the store allows; missing ones are passed over."""
+    objects = [path for path in paths if isinstance(path, UPath)]
+    if objects:
+        files = objects[0].fs
+        names = [path.path for path in objects]
+        try:
+            files.rm(names)
+        except FileNotFoundError:
+            # Some kinds of storage stop at the first missing one.
+            for name in names:
+                with suppress(FileNotFoundError):
+                    files.rm_file(name)
 
 
 def _new(path: UPath | Path) -> NewFile:

@@ -15,6 +15,13 @@ from collections.abc import Mapping
 OLDEST_REVISION = 1
 """The revision of stored hours and batches that carry none."""
 
+PRUNED_REVISION = 0
+"""The revision of batches of an hour whose expanded rows were deleted after their time.
+
+Nobody can make their content again: names, roles and grades of that time are gone. So such an event
+counts as acknowledged by its id, with whatever content it is made again.
+"""
+
 MAPPING_REVISION = 2
 """The revision of the events that this release makes; of a site that moved see ``site_identity``.
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.core.frames import WITH_EVENT
+from caliper_dagster.core.hour_verdict import hour_reasons
 
 _OWN = ("event", "filtered", "failed")
 """Every log row has exactly one of these outcomes."""
@@ -40,6 +41,8 @@ class Account:
         failed: rows without an event, by what failed.
         unexplained: rows that were counted and not read, or read and not found with exactly one
             outcome, and outcomes of rows that were not read. Anything but 0 is an error.
+        by_profile: events and derived events by Caliper profile; empty in hours that an earlier
+            release wrote.
     """
 
     counted: int = 0
@@ -52,6 +55,7 @@ class Account:
     filtered: Mapping[str, int] = field(default_factory=dict)
     failed: Mapping[str, int] = field(default_factory=dict)
     unexplained: int = 0
+    by_profile: Mapping[str, int] = field(default_factory=dict)
 
     @staticmethod
     def of(counted: int, log_ids: pa.ChunkedArray, outcomes: pa.Table) -> Account:
@@ -73,6 +77,7 @@ class Account:
             events=self.events + other.events,
             derived=self.derived + other.derived,
             by_type=summed(self.by_type, other.by_type),
+            by_profile=summed(self.by_profile, other.by_profile),
             by_name=summed(self.by_name, other.by_name),
             by_resolution=summed(self.by_resolution, other.by_resolution),
             filtered=summed(self.filtered, other.filtered),
@@ -105,6 +110,7 @@ class OutcomeTally:
             events=_number(outcomes, "event"),
             derived=_number(outcomes, "derived"),
             by_type=_counts(outcomes, WITH_EVENT, "event_type"),
+            by_profile=_counts(outcomes, WITH_EVENT, "profile"),
             by_name=_counts(primary, _OWN, "event_name"),
             by_resolution=_counts(primary, _OWN, "resolution"),
             filtered=_counts(outcomes, ("filtered",), "reason"),
@@ -139,6 +145,8 @@ class DeliveryCounts:
         rejected: of the events, refused by the event store for their content.
         filtered: of the events, those that the event store's filter keeps back, by the rule that
             does.
+        withheld: of the events, those that no event store is sent, by reason (`Reason`). A reason
+            that withholds the hour is here even if all its events were answered before.
     """
 
     events: int = 0
@@ -150,18 +158,26 @@ class DeliveryCounts:
     bytes: int = 0
     rejected: int = 0
     filtered: Mapping[str, int] = field(default_factory=dict)
+    withheld: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def acknowledged(self) -> int:
         """Events that the event store has acknowledged, now or earlier."""
-        return self.events - self.outstanding - self.rejected - sum(self.filtered.values())
+        not_sent = sum(self.filtered.values()) + sum(self.withheld.values())
+        return self.events - self.outstanding - self.rejected - not_sent
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether the whole hour is withheld; of one hour, not of a sum."""
+        return any(hour_reasons(self.withheld))
 
     def __add__(self, other: DeliveryCounts) -> DeliveryCounts:
         own, others = self.as_footer_stats(), other.as_footer_stats()
-        del own["filtered"]
+        del own["filtered"], own["withheld"]
         return DeliveryCounts(
             **{name: own[name] + others[name] for name in own},
             filtered=summed(self.filtered, other.filtered),
+            withheld=summed(self.withheld, other.withheld),
         )
 
     @classmethod

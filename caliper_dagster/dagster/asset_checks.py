@@ -8,7 +8,7 @@ https://docs.dagster.io/guides/test/asset-checks
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -26,7 +26,9 @@ EVERY_EVENT_VALID = "every_event_valid"
 EVERY_EVENT_ACKNOWLEDGED = "every_event_acknowledged"
 
 _HOURS_NAMED = 20
-_UNRESOLVED_SHARE = 0.1
+_UNRESOLVED_SHARE = 0.6
+"""Measured at a real site: its deleted courses exceed it in 2 of 93 hours, a missing table of
+courses or users in 89 at least (docs/decisions.md)."""
 
 
 def most_references_found(asset: dg.AssetKey) -> dg.AssetCheckSpec:
@@ -34,9 +36,9 @@ def most_references_found(asset: dg.AssetKey) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec(
         MOST_REFERENCES_FOUND,
         asset=asset,
-        description="Of no hour more than a tenth of the rows refer to records that Moodle's "
-        "database does not have. Otherwise there is a warning: a replica may lack records. In "
-        "hours long ago the records may be deleted.",
+        description="Of no hour more than 60 % of the rows refer to records that Moodle's "
+        "database does not have. Otherwise there is a warning: a replica may lack a table, or its "
+        "rows. A deleted course leaves such rows, too.",
     )
 
 
@@ -66,7 +68,9 @@ def every_event_acknowledged(asset: dg.AssetKey) -> dg.AssetCheckSpec:
         EVERY_EVENT_ACKNOWLEDGED,
         asset=asset,
         description="The event store has acknowledged every event of every hour, in this run or "
-        "an earlier one. Events that it rejected for their content give a warning.",
+        "an earlier one. Events that it rejected for their content, and events that are withheld "
+        "because they are not valid Caliper, give a warning. Hours that are withheld because log "
+        "rows are not explained or event ids occur again give an error.",
     )
 
 
@@ -134,22 +138,36 @@ def acknowledged(
         deliveries: the counts of the hours that the event store has received.
         deferred: the hours that it will receive in runs of its own.
     """
+    withheld = {
+        hour: sum(it.withheld.values()) for hour, it in deliveries.items() if it.is_withheld
+    }
+    hours = len(deliveries) + len(deferred)
+    if withheld:
+        return _result(asset, EVERY_EVENT_ACKNOWLEDGED, "withheld events", hours, withheld)
     if deferred:
-        return _deferred(asset, len(deliveries) + len(deferred), deferred)
+        return _deferred(asset, hours, deferred)
     outstanding = {hour: it.outstanding for hour, it in deliveries.items() if it.outstanding}
-    rejected = {hour: it.rejected for hour, it in deliveries.items() if it.rejected}
-    if rejected and not outstanding:
+    refused = {
+        hour: it.rejected + sum(it.withheld.values())
+        for hour, it in deliveries.items()
+        if it.rejected or it.withheld
+    }
+    if refused and not outstanding:
         return _result(
             asset,
             EVERY_EVENT_ACKNOWLEDGED,
-            "rejected events",
-            len(deliveries),
-            rejected,
+            _refused(deliveries.values()),
+            hours,
+            refused,
             severity=dg.AssetCheckSeverity.WARN,
         )
-    return _result(
-        asset, EVERY_EVENT_ACKNOWLEDGED, "outstanding events", len(deliveries), outstanding
-    )
+    return _result(asset, EVERY_EVENT_ACKNOWLEDGED, "outstanding events", hours, outstanding)
+
+
+def _refused(deliveries: Iterable[DeliveryCounts]) -> str:
+    total = sum(deliveries, DeliveryCounts())
+    kinds = (("rejected", total.rejected), ("withheld", total.withheld))
+    return " and ".join(kind for kind, number in kinds if number) + " events"
 
 
 def _deferred(asset: dg.AssetKey, hours: int, deferred: Sequence[Hour]) -> dg.AssetCheckResult:

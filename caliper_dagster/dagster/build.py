@@ -7,19 +7,27 @@ needs no setting. https://docs.dagster.io/guides/build/projects
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
 from caliper_dagster.config.event_stores import event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.sites import all_sites
-from caliper_dagster.dagster.assets import build_assets
+from caliper_dagster.dagster.assets import build_assets, build_external_assets
 from caliper_dagster.dagster.jobs import chain_job, hourly_schedule, resend_job
 from caliper_dagster.dagster.resources import IO_MANAGER, closed, warn_if_slow
 from caliper_dagster.dagster.resources import resources as default_resources
+from caliper_dagster.dagster.retention import retention_job, retention_schedules
+from caliper_dagster.dagster.sensors.alerts import alerts_sensor
 from caliper_dagster.dagster.sensors.backlog import backlog_sensor
 from caliper_dagster.dagster.sensors.late_rows import late_rows_sensor
+from caliper_dagster.dagster.standing_checks import (
+    standing_checks,
+    standing_job,
+    standing_schedule,
+    standing_sensor,
+)
 
 _AT_START = {"storage": warn_if_slow}
 """What is done when a run starts, by the name of a resource; every run uses the storage."""
@@ -41,23 +49,34 @@ def build_definitions(
             malformed.
     """
     sites = (settings,) if settings else all_sites()
-    return dg.Definitions.merge(*(_site_definitions(site, resources or {}) for site in sites))
+    of_sites = [_site_definitions(site, resources or {}) for site in sites]
+    return dg.Definitions.merge(*of_sites, _retention(sites))
+
+
+def _retention(sites: Sequence[Settings]) -> dg.Definitions:
+    job = retention_job(sites)
+    return dg.Definitions(jobs=[job], schedules=retention_schedules(job, sites))
 
 
 def _site_definitions(settings: Settings, replaced: Mapping[str, object]) -> dg.Definitions:
     assets = build_assets(settings)
-    chain = chain_job(assets, settings)
-    sensors = [late_rows_sensor(chain, assets, settings)]
+    standing = standing_checks(settings)
+    chain, checking = chain_job(assets, standing, settings), standing_job(standing, settings)
+    sensors = [late_rows_sensor(chain, assets, settings), standing_sensor(checking, settings)]
     if len(event_stores(settings)) > 1:
         sensors.append(backlog_sensor(chain, assets, settings))
+    telling = alerts_sensor(assets, standing, settings)
+    if telling is not None:
+        sensors.append(telling)
     resources: dict[str, object] = {"io_manager": IO_MANAGER}
     for name, default in default_resources(settings).items():
         own = settings.site_name(name)
         resources[own] = closed(replaced.get(own, default), type(default), _AT_START.get(name))
     return dg.Definitions(
-        assets=assets,
-        jobs=[chain, resend_job(assets, settings)],
-        schedules=[hourly_schedule(chain, settings)],
+        assets=[*assets, *build_external_assets(settings)],
+        asset_checks=[standing],
+        jobs=[chain, resend_job(assets, standing, settings), checking],
+        schedules=[hourly_schedule(chain, settings), standing_schedule(checking, settings)],
         sensors=sensors,
         resources=resources,
         # The steps of a run follow each other, so a process per step would only add start-up time.

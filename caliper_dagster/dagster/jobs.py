@@ -20,6 +20,9 @@ from caliper_dagster.dagster.tags import RESEND_ALL_TAG, SITE_TAG
 CHAIN_JOB = "caliper_events_of_the_hour"
 RESEND_JOB = "resend_caliper_events"
 
+SCHEDULE = f"{CHAIN_JOB}_schedule"
+"""The name of the schedule; Dagster keeps its switch by it."""
+
 SCHEDULE_PRIORITY = 10
 """The newest hour starts before the queued runs of backfills, which have priority 0."""
 
@@ -41,12 +44,12 @@ def priority(number: int) -> dict[str, str]:
 
 
 def chain_job(
-    assets: Sequence[dg.AssetsDefinition], settings: Settings
+    assets: Sequence[dg.AssetsDefinition], standing: dg.AssetChecksDefinition, settings: Settings
 ) -> dg.UnresolvedAssetJobDefinition:
-    """The job that materializes all assets of a site."""
+    """The job that materializes all assets of a site, without the standing checks."""
     return dg.define_asset_job(
         settings.site_name(CHAIN_JOB),
-        selection=dg.AssetSelection.assets(*assets),
+        selection=dg.AssetSelection.assets(*assets) - dg.AssetSelection.checks(standing),
         description="Reads the log rows of the hours, translates them to Caliper events and sends "
         "these. Acknowledged events are not sent again.",
         tags=site_tags(settings),
@@ -55,12 +58,13 @@ def chain_job(
 
 
 def resend_job(
-    assets: Sequence[dg.AssetsDefinition], settings: Settings
+    assets: Sequence[dg.AssetsDefinition], standing: dg.AssetChecksDefinition, settings: Settings
 ) -> dg.UnresolvedAssetJobDefinition:
     """The job that sends all events of its hours again."""
     return dg.define_asset_job(
         settings.site_name(RESEND_JOB),
-        selection=dg.AssetSelection.assets(emission_assets(assets)),
+        selection=dg.AssetSelection.assets(emission_assets(assets))
+        - dg.AssetSelection.checks(standing),
         description="Sends all events of the hours again, including acknowledged ones. Events keep "
         "their ids.",
         # Every run of a job has its tags, however it is started; backfills drop the run config.
@@ -79,7 +83,7 @@ def hourly_schedule(
     """
 
     @dg.schedule(
-        name=f"{job.name}_schedule",
+        name=settings.site_name(SCHEDULE),
         job=job,
         cron_schedule=f"{settings.schedule_lag} * * * *",
         execution_timezone="UTC",

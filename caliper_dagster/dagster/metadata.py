@@ -1,33 +1,59 @@
 """Metadata of materializations and column schemas of assets, as the web UI shows them.
 
-Dagster stores the metadata of an hour with every materialization: it stays below 1 kB.
+Dagster stores the metadata of an hour with every materialization: it stays below 1 kB. Numbers are
+entries of their own, because Dagster plots numbers and not JSON. The preview is made for one hour
+of a run only.
 https://docs.dagster.io/guides/build/assets/metadata-and-tags
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import inspect
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Any, TypeAlias
 
 import dagster as dg
 import pyarrow as pa
 
 from caliper_dagster.core.frames import Frame
+from caliper_dagster.core.hours import Hour
+from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.row_accounting import Account, DeliveryCounts
+
+Preview: TypeAlias = tuple[Hour, Mapping[str, Any]] | None
+"""An hour, and its metadata with a preview."""
 
 _NAMES_BYTES = 200
 _NAME_LENGTH = 40
+_PREVIEW_ROWS = 5
+_CELL_LENGTH = 60
+_PREVIEW_COLUMNS = (
+    *("eventname", "component", "action", "objecttable", "contextlevel", "origin"),
+    *("event_name", "outcome", "event_type", "profile", "recipe"),
+    *("events", "bytes", "attempts", "http_status"),
+)
+"""The columns of a preview, as far as a frame has them."""
 
 
-def hour_metadata(rows: int, seconds: float, numbers: Mapping[str, Any]) -> dict[str, Any]:
+def hour_metadata(
+    uri: str, rows: int, seconds: float, numbers: Mapping[str, Any]
+) -> dict[str, Any]:
     """The metadata of one hour of any asset.
 
     Args:
+        uri: of the hour's file.
         rows: rows of the partition.
         seconds: how long it took to make it.
         numbers: further numbers by their names in the web UI.
     """
-    return {"dagster/row_count": rows, **numbers, "seconds": round(seconds, 3)}
+    return {
+        "dagster/row_count": rows,
+        **numbers,
+        "seconds": round(seconds, 3),
+        "dagster/uri": uri,
+    }
 
 
 def account_metadata(account: Account) -> dict[str, Any]:
@@ -38,18 +64,33 @@ def account_metadata(account: Account) -> dict[str, Any]:
         "derived events": account.derived,
         "events by type": _shortened(account.by_type),
         "log rows by event": _shortened(account.by_name),
-        "events by recipe": _shortened(account.by_resolution),
         "filtered": sum(account.filtered.values()),
         "filtered by rule": _shortened(account.filtered),
         "failed": sum(account.failed.values()),
         "failed by reason": _shortened(account.failed),
         "unexplained rows": account.unexplained,
     }
-    return {name: number for name, number in numbers.items() if number != {}}
+    return {
+        **{name: number for name, number in numbers.items() if number != {}},
+        **_plotted("events", account.by_profile),
+        **_plotted("log rows, recipe", {"fallback": 0, **account.by_resolution}),
+    }
 
 
-def delivery_metadata(delivery: DeliveryCounts) -> dict[str, Any]:
-    """The numbers of an hour of ``emission_results``."""
+def _plotted(what: str, counts: Mapping[str, int]) -> dict[str, float]:
+    """Counts by name as numbers of their own, which the web UI plots over the hours."""
+    return {f"{what} {name}": float(number) for name, number in counts.items()}
+
+
+def delivery_metadata(hour: Hour, delivery: DeliveryCounts, backlog: int | None) -> dict[str, Any]:
+    """The numbers of an hour of ``emission_results``.
+
+    Args:
+        hour: it has just been received.
+        delivery: its counts.
+        backlog: hours in the backlog of the event store when the run began; None where there is
+            only one event store, which has none.
+    """
     numbers: dict[str, Any] = {
         "events": delivery.events,
         "acknowledged": delivery.acknowledged,
@@ -59,13 +100,51 @@ def delivery_metadata(delivery: DeliveryCounts) -> dict[str, Any]:
         "outstanding": delivery.outstanding,
         "envelopes": delivery.envelopes,
         "bytes": delivery.bytes,
+        "lateness (minutes)": round(max(0.0, time.time() - hour.end) / 60, 1),
     }
+    if backlog is not None:
+        numbers["backlog (hours)"] = backlog
     if delivery.changed:
         numbers["changed and not sent again"] = delivery.changed
     if delivery.filtered:
         numbers["filtered"] = sum(delivery.filtered.values())
         numbers["filtered by rule"] = _shortened(delivery.filtered)
+    if delivery.withheld:
+        numbers["withheld"] = sum(delivery.withheld.values())
+        numbers["withheld by reason"] = _shortened(delivery.withheld)
     return numbers
+
+
+def preview(store: PartitionStore, frame: Frame, rows_of: Mapping[Hour, int]) -> Preview:
+    """The first rows of the newest hour that has rows, without personal data; None without one.
+
+    Args:
+        store: holds the hours.
+        frame: their table.
+        rows_of: the rows of each hour.
+    """
+    newest = max((hour for hour, rows in rows_of.items() if rows), default=None)
+    if newest is None:
+        return None
+    columns = preview_columns(frame)
+    with closing(store.open(frame, newest)) as stored:
+        rows = next(stored.parts(_PREVIEW_ROWS, columns))
+    lines = [columns, ("---",) * len(columns)]
+    lines += [tuple(map(_cell, row.values())) for row in rows.to_pylist()]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return newest, {"preview": dg.MetadataValue.md(table)}
+
+
+def preview_columns(frame: Frame) -> tuple[str, ...]:
+    """The columns of a preview: never one that can identify a person."""
+    columns = {column.name for column in frame.columns if not column.personal}
+    return tuple(name for name in _PREVIEW_COLUMNS if name in columns)
+
+
+def _cell(value: object) -> str:
+    """A value as code, in which Markdown has no meaning; what would end the code is left out."""
+    shown = "".join(letter for letter in str(value) if letter.isprintable() and letter not in "|`")
+    return f"`{shown[:_CELL_LENGTH]}`" if value is not None and shown else ""
 
 
 def _shortened(counts: Mapping[str, int]) -> dict[str, int]:
@@ -78,6 +157,16 @@ def _shortened(counts: Mapping[str, int]) -> dict[str, int]:
         label = label if room > 0 else "others"
         shown[label] = shown.get(label, 0) + number
     return shown
+
+
+def code_references(function: Callable[..., Any]) -> dg.CodeReferencesMetadataValue:
+    """Where the body of an asset is written: the web UI opens it in an editor.
+
+    ``dg.link_code_references_to_git`` turns it into the address in a repository.
+    """
+    file, line = inspect.getsourcefile(function), inspect.getsourcelines(function)[1]
+    place = dg.LocalFileCodeReference(file_path=str(file), line_number=line)
+    return dg.CodeReferencesMetadataValue(code_references=[place])
 
 
 def column_schema(frame: Frame) -> dg.TableSchema:

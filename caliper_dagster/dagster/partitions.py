@@ -13,6 +13,7 @@ from caliper_dagster.core.hours import KEY_FORMAT, Hour, HourRange
 
 _FIRST = "dagster/asset_partition_range_start"
 _LAST = "dagster/asset_partition_range_end"
+_SINGLE = "dagster/partition"
 
 
 def hourly_partitions(start: Hour, *, in_progress: bool = False) -> dg.HourlyPartitionsDefinition:
@@ -35,6 +36,14 @@ def range_tags(hours: HourRange) -> dict[str, str]:
 def range_of_tags(tags: Mapping[str, str]) -> HourRange:
     """The range of hours of the tags that ``range_tags`` made."""
     return HourRange(Hour.from_key(tags[_FIRST]), Hour.from_key(tags[_LAST]) + 1)
+
+
+def hours_of_tags(tags: Mapping[str, str]) -> HourRange | None:
+    """The hours of a run by its tags: a range, or one partition; None for a run without hours."""
+    if _FIRST in tags and _LAST in tags:
+        return range_of_tags(tags)
+    key = tags.get(_SINGLE)
+    return HourRange.covering([Hour.from_key(key)]) if key else None
 
 
 def hour_keys_of_tags(tags: Mapping[str, str]) -> set[str]:

@@ -26,13 +26,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from inspect import Signature, isgeneratorfunction, signature
-from typing import TYPE_CHECKING, Annotated, Any, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_origin
 
 import dagster as dg
 
 from caliper_dagster.config.connections import open_ledger, open_moodle, open_store
-from caliper_dagster.config.event_stores import EventStoreDefinition, event_stores
-from caliper_dagster.config.settings import Settings
+from caliper_dagster.config.declaration import declarations
+from caliper_dagster.config.event_stores import FILE, EventStoreDefinition, event_stores
+from caliper_dagster.config.settings import EventStoreSettings, Settings, declared
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.dagster.instance.storage import one_by_one
@@ -47,6 +48,12 @@ class MoodleResource:
     """Moodle's database, read-only."""
 
     settings: Settings
+    reads: ClassVar = (
+        "MOODLE_DB_URL",
+        "MOODLE_DB_PREFIX",
+        "MOODLE_DB_TIMEOUT",
+        "MOODLE_DB_WITHOUT",
+    )
 
     def open(self) -> AbstractContextManager[MoodleDatabase]:
         """Connect; the connection is one read-only snapshot.
@@ -62,6 +69,10 @@ class EventStoresResource:
     """The event stores that receive envelopes, not yet opened."""
 
     definitions: tuple[EventStoreDefinition, ...]
+    reads: ClassVar = (
+        FILE,
+        *(setting.variable for setting in declarations(EventStoreSettings)),
+    )
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,7 @@ class StorageResource:
     """Where partitions are kept: a folder or an object store, with a folder for each site."""
 
     settings: Settings
+    reads: ClassVar = ("CALIPER_STORAGE", "CALIPER_FILE_MODE")
 
     def location(self) -> str:
         """The URL; ``data`` under ``DAGSTER_HOME`` when none is set.
@@ -92,6 +104,7 @@ class LedgerResource:
     """The durable record of what each event store has acknowledged."""
 
     settings: Settings
+    reads: ClassVar = ("CALIPER_LEDGER_URL", "CALIPER_LEDGER_TIMEOUT")
 
     def open(self) -> Ledger:
         """The ledger; SQLite beside the storage when no URL is set. A context manager.
@@ -137,8 +150,25 @@ def closed(
             at_start(context)
         return resource
 
-    description = (described_by.__doc__ or "").partition("\n")[0]
-    return dg.ResourceDefinition(started, config_schema={}, description=description)
+    return dg.ResourceDefinition(started, config_schema={}, description=_description(described_by))
+
+
+def _description(resource: type) -> str:
+    """What a resource is, and the names of its settings with their meaning; never a value."""
+    what = (resource.__doc__ or "").partition("\n")[0]
+    names = getattr(resource, "reads", ())
+    if not names:
+        return what
+    lines = [f"* `{name}`: {declared()[name].meaning}" for name in names]
+    return "\n".join(
+        (
+            f"{what} It takes no config: a run config that names it is refused.",
+            "",
+            "It reads these settings of the site, from the environment or from a file:",
+            "",
+            *lines,
+        )
+    )
 
 
 def warn_if_slow(context: dg.InitResourceContext) -> None:

@@ -75,3 +75,38 @@ class HourStatuses:
                 if hour not in deferred:
                     values[hour].add(status.value if status else "")
         return values
+
+
+def unfinished_hours(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, partitions: dg.PartitionsDefinition
+) -> dict[Hour, Status]:
+    """The hours of an asset whose last run failed or has not ended, each as FAILED or BUSY.
+
+    One query finds the hours with a run after their last materialization; Dagster is asked for the
+    status of these alone, however many hours there are.
+    """
+    attempts = instance.event_log_storage
+    keys = attempts.get_latest_asset_partition_materialization_attempts_without_materializations(
+        asset
+    )
+    if not keys:
+        return {}
+    statuses = instance.get_status_by_partition(asset, sorted(keys), partitions) or {}
+    names = {"FAILED": Status.FAILED, "IN_PROGRESS": Status.BUSY}
+    return {
+        Hour.from_key(key): names[status.value]
+        for key, status in statuses.items()
+        if status is not None and status.value in names
+    }
+
+
+def newest_complete_hour(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, unfinished: Container[Hour], end: Hour
+) -> Hour | None:
+    """The newest hour before ``end`` that an asset has and that is not unfinished."""
+    # Keys are in the order of time as texts.
+    for key in sorted(instance.get_materialized_partitions(asset), reverse=True):
+        hour = Hour.from_key(key)
+        if hour < end and hour not in unfinished:
+            return hour
+    return None

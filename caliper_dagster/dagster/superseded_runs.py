@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from caliper_dagster.config.settings import Settings
+from caliper_dagster.dagster.instance.run_files import delete_run
 from caliper_dagster.dagster.jobs import site_tags
 from caliper_dagster.dagster.partitions import hour_keys_of_tags
 from caliper_dagster.dagster.tags import REASON_TAG
@@ -32,7 +33,7 @@ def delete_superseded_runs(instance: dg.DagsterInstance, settings: Settings) -> 
     for run in instance.get_runs(succeeded, limit=_RUNS_PER_CALL):
         hours = hour_keys_of_tags(run.tags)
         if hours <= superseding:
-            instance.delete_run(run.run_id)
+            delete_run(instance, run.run_id)
             deleted += 1
         if len(hours) == 1:
             superseding |= hours

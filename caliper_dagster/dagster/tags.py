@@ -40,6 +40,9 @@ HOURS_TAG = "caliper_dagster/hours"
 """On a run of the command line: its hours, for a person. The web UI shows this tag in its lists; it
 does not show Dagster's own tags of the range."""
 
+PII_TAGS = {"pii": ""}
+"""On an asset with personal data; Dagster shows a tag with an empty value as its key."""
+
 _HIDDEN = ".dagster/"
 """The web UI does not show tags whose names begin like this."""
 

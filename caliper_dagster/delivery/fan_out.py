@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
@@ -18,16 +19,17 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from caliper_dagster.config.event_stores import EventFilter, EventStoreDefinition
+from caliper_dagster.config.event_stores import EventStoreDefinition
 from caliper_dagster.core import deadlines
 from caliper_dagster.core.errors import DeliveryError, Sentence, SettingName, StorageError
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.hours import Hour
-from caliper_dagster.core.partition_file import CHUNK_ROWS, StoredHour
+from caliper_dagster.core.partition_file import CHUNK_ROWS
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.revisions import mapping_revision
-from caliper_dagster.core.row_accounting import DeliveryCounts, outstanding, summed
+from caliper_dagster.core.row_accounting import DeliveryCounts, outstanding
 from caliper_dagster.core.wording import plural
+from caliper_dagster.delivery.gate import OutgoingHour
 
 if TYPE_CHECKING:
     from caliper_dagster.emitter import EmissionCounts, HourOfEvents, Ledger, Send
@@ -50,13 +52,10 @@ it has told to stop."""
 INTERRUPTED_SECONDS = (4, 2)
 """When a run is interrupted: seconds for the answers to what was sent, and to end without them."""
 
-_COLUMNS = ("event_id", "json", "caliper_version", "outcome", "event_name", "event_type")
-"""Columns of ``caliper_events`` that are read: those that are sent, and those of filters."""
-
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """An event store has received an hour.
+    """An event store has received an hour, or the hour is withheld (``delivery.is_withheld``).
 
     Attributes:
         rows: rows of its table of results.
@@ -104,6 +103,7 @@ class DeliveryRequest:
         left: marks of the hours that were in a backlog before, by event store (see `Backlog`).
         resend_changed: whether a run that sends what is not acknowledged also sends events whose
             content another mapping revision has changed (``CALIPER_RESEND_CHANGED``).
+        withhold: whether hours and events with a fault are withheld (``CALIPER_WITHHOLD_INVALID``).
         chunk_rows: rows of an hour that are in memory at the same time; an hour of more is read in
             parts.
     """
@@ -117,28 +117,37 @@ class DeliveryRequest:
     send: Send
     left: Mapping[str, Mapping[Hour, int]]
     resend_changed: bool = False
+    withhold: bool = True
     chunk_rows: int = CHUNK_ROWS
 
     def deliver(self, store: EventStoreDefinition, stopped: Callable[[], bool]) -> Iterator[Sent]:
-        """Send to one event store; hours that it has received leave its backlog."""
+        """Send to one event store; hours that it has received leave its backlog.
+
+        An hour that is withheld leaves it, too: it would be withheld again.
+        """
         from caliper_dagster.emitter import HourOfEvents, RetryPolicy, emit
 
         frame = self.events(store)
-        filtered_hours: dict[Hour, _FilteredEvents] = {}
+        outgoing: dict[Hour, OutgoingHour] = {}
+        withheld: list[OutgoingHour] = []
 
         def hours_of_events() -> Iterator[HourOfEvents]:
             for stored in self.storage.each_opened(frame, self.hours):
-                filtered = _FilteredEvents(stored, store.filter, self.chunk_rows)
-                filtered_hours[stored.hour] = filtered
-                yield HourOfEvents(stored.hour, filtered.source(), mapping_revision(stored.stats()))
+                hour = OutgoingHour(stored, store.filter, self.chunk_rows, withhold=self.withhold)
+                if hour.is_withheld:
+                    withheld.append(hour.hold())
+                    continue
+                outgoing[stored.hour] = hour
+                yield HourOfEvents(stored.hour, hour.source(), mapping_revision(stored.stats()))
 
         def close_hours() -> None:
-            for filtered in filtered_hours.values():
-                filtered.close()
+            for hour in outgoing.values():
+                hour.close()
 
         with ExitStack() as stack, store.open() as destination, self.open_ledger() as ledger:
             stack.callback(close_hours)
             self._require_answers(store, ledger)
+            record = partial(self._record, store, destination.name, ledger)
             for hour, results, counts in emit(
                 hours_of_events(),
                 destination,
@@ -152,13 +161,44 @@ class DeliveryRequest:
                 retry_policy=RetryPolicy(attempts=store.attempts),
                 stopped=stopped,
             ):
-                with closing(filtered_hours.pop(hour)) as filtered:
-                    delivery = _delivery_counts(counts, results, filtered.ids(), filtered.counts)
-                self.storage.write(store.results, hour, results, delivery.as_footer_stats())
-                mark = self.left.get(destination.name, {}).get(hour)
-                if mark is not None and not delivery.outstanding:
-                    ledger.backlog(self.site).remove(destination.name, {hour: mark})
-                yield Sent(hour, results.num_rows, delivery, counts.seconds)
+                with closing(outgoing.pop(hour)) as sent:
+                    delivery = _delivery_counts(counts, results, sent)
+                yield record(hour, results, delivery, counts.seconds)
+                yield from self._withheld(withheld, destination.name, ledger, record)
+            yield from self._withheld(withheld, destination.name, ledger, record)
+
+    def _withheld(
+        self,
+        hours: list[OutgoingHour],
+        destination: str,
+        ledger: Ledger,
+        record: Callable[[Hour, pa.Table, DeliveryCounts, float], Sent],
+    ) -> Iterator[Sent]:
+        """Record the hours of which nothing is sent; the list is empty afterwards."""
+        from caliper_dagster.emitter.ledger import results_table
+
+        while hours:
+            withheld = hours.pop(0)
+            batches = ledger.batches(destination, [withheld.hour], site=self.site)[withheld.hour]
+            results = results_table(destination, batches)
+            yield record(withheld.hour, results, withheld.counts_of_withheld(results), 0.0)
+
+    def _record(
+        self,
+        store: EventStoreDefinition,
+        destination: str,
+        ledger: Ledger,
+        hour: Hour,
+        results: pa.Table,
+        delivery: DeliveryCounts,
+        seconds: float,
+    ) -> Sent:
+        """Store what became of an hour, which leaves the backlog if nothing of it can be sent."""
+        self.storage.write(store.results, hour, results, delivery.as_footer_stats())
+        mark = self.left.get(destination, {}).get(hour)
+        if mark is not None and not delivery.outstanding:
+            ledger.backlog(self.site).remove(destination, {hour: mark})
+        return Sent(hour, results.num_rows, delivery, seconds)
 
     def _require_answers(self, store: EventStoreDefinition, ledger: Ledger) -> None:
         """Make sure that the ledger knows the hours whose stored results say acknowledged.
@@ -233,61 +273,18 @@ class DeliveryRequest:
         return queued
 
 
-class _FilteredEvents:
-    """The events of an hour that the filter of an event store lets pass.
-
-    Attributes:
-        counts: those that it keeps back, by rule; known when the events have been read.
-    """
-
-    def __init__(self, stored: StoredHour, filter_: EventFilter, chunk_rows: int) -> None:
-        self._stored, self._filter, self._chunk_rows = stored, filter_, chunk_rows
-        self._ids: list[pa.ChunkedArray] = []
-        self._is_read = False
-        self.counts: Mapping[str, int] = {}
-
-    def source(self) -> pa.Table | Callable[[], Iterator[pa.Table]]:
-        """The events, or for an hour of many rows what reads them."""
-        if self._stored.num_rows > self._chunk_rows:
-            return self._parts
-        table = self._pass(self._stored.read(_COLUMNS))
-        self.close()
-        return table
-
-    def ids(self) -> pa.ChunkedArray:
-        """The ids of the events; null where a row has none."""
-        return pa.chunked_array([chunk for ids in self._ids for chunk in ids.chunks], pa.string())
-
-    def close(self) -> None:
-        """Close the hour's file."""
-        self._stored.close()
-
-    def _parts(self) -> Iterator[pa.Table]:
-        for table in self._stored.parts(self._chunk_rows, _COLUMNS):
-            yield self._filter.apply(table)[0] if self._is_read else self._pass(table)
-        self._is_read = True
-
-    def _pass(self, table: pa.Table) -> pa.Table:
-        events, kept_back = self._filter.apply(table)
-        self._ids.append(events["event_id"])
-        self.counts = summed(self.counts, kept_back)
-        return events
-
-
 def _delivery_counts(
-    counts: EmissionCounts,
-    results: pa.Table,
-    event_ids: pa.ChunkedArray,
-    filtered: Mapping[str, int],
+    counts: EmissionCounts, results: pa.Table, hour: OutgoingHour
 ) -> DeliveryCounts:
     return DeliveryCounts(
-        events=counts.events + sum(filtered.values()),
+        events=counts.events + sum(hour.filtered.values()) + sum(hour.withheld.values()),
         already_acknowledged=counts.already_acknowledged,
         changed=counts.changed,
         sent=counts.sent,
         rejected=counts.rejected,
-        filtered=filtered,
-        outstanding=outstanding(event_ids, results),
+        filtered=hour.filtered,
+        withheld=hour.withheld,
+        outstanding=outstanding(hour.ids(), results),
         envelopes=counts.envelopes,
         bytes=counts.bytes,
     )

@@ -99,9 +99,10 @@ class LogWatch:
             margin: seconds for which rows are looked at again after a later id has been seen.
         """
         log_rows = id_stats_above(self._database, self._cursor.low)
-        grown = self._grown_hours(log_rows)
+        grown, unstored = self._grown_hours(log_rows)
         candidates = self._cursor.unfinished_candidates(self._window.end)
-        statuses = statuses_of({*grown, *candidates})
+        statuses = statuses_of({*grown, *unstored, *candidates})
+        grown = sorted({*grown, *self._pruned(unstored, log_rows, statuses)})
         incomplete = self._advance_frontier(statuses)
         requests, some_wait = self._request_grown(grown, log_rows, statuses)
         requested = {hour for request in requests for hour in request.hours}
@@ -111,8 +112,12 @@ class LogWatch:
             self._advance_watermark(log_rows, margin)
         return [*requests, *retries]
 
-    def _grown_hours(self, log_rows: Mapping[Hour, IdStats]) -> list[Hour]:
-        """The hours with rows that are not stored. Marks hours that need no run as seen."""
+    def _grown_hours(self, log_rows: Mapping[Hour, IdStats]) -> tuple[list[Hour], list[Hour]]:
+        """The hours with rows that are not stored. Marks stored hours that need no run as seen.
+
+        Returns:
+            The hours that have grown, and complete hours of which nothing is stored.
+        """
         unseen = [
             hour
             for hour, rows in log_rows.items()
@@ -122,13 +127,32 @@ class LogWatch:
         with ThreadPoolExecutor(_READERS) as readers:
             results = readers.map(lambda hour: self._stored_ids(hour, self._cursor.low), unseen)
             stored = dict(zip(unseen, results, strict=True))
-        grown = []
+        grown, unstored = [], []
         for hour in unseen:
             if self._has_grown(hour, log_rows[hour], stored[hour]):
                 grown.append(hour)
-            elif stored[hour] is not None or hour.number < self._cursor.frontier:
+            elif stored[hour] is None:
+                unstored.append(hour)
+            else:
                 self._mark_seen(hour, log_rows[hour])
-        return sorted(grown)
+        return grown, unstored
+
+    def _pruned(
+        self,
+        unstored: Iterable[Hour],
+        log_rows: Mapping[Hour, IdStats],
+        statuses: Mapping[Hour, Status],
+    ) -> set[Hour]:
+        """Of the complete hours of which nothing is stored, those that were taken once.
+
+        Their stored rows were deleted after their time, so their new rows are late ones. An hour
+        that was never taken belongs to the schedule, or to nobody; before the frontier it is seen.
+        """
+        pruned = {hour for hour in unstored if statuses[hour] is Status.DONE}
+        for hour in unstored:
+            if hour not in pruned and hour.number < self._cursor.frontier:
+                self._mark_seen(hour, log_rows[hour])
+        return pruned
 
     def _stored_ids(self, hour: Hour, low: int) -> frozenset[int] | None:
         """The ids above ``low`` in the stored hour; None when the hour is not stored.
@@ -143,7 +167,7 @@ class LogWatch:
 
     def _has_grown(self, hour: Hour, rows: IdStats, stored: frozenset[int] | None) -> bool:
         if stored is None:
-            # A complete hour that was never taken belongs to the schedule, or to nobody.
+            # Whether a complete hour was ever taken, its status tells: see `_pruned`.
             return hour >= self._window.due
         if (rows.number, rows.total) == (len(stored), id_sum(stored)):
             return False

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG, Frame
+from caliper_dagster.core.hour_verdict import HourVerdict, mark_invalid
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_file import (
     CHUNK_ROWS,
@@ -37,7 +38,7 @@ from caliper_dagster.expander import (
     read_log_in_parts,
 )
 from caliper_dagster.translator import Translator
-from caliper_dagster.translator.sampling import SampleReport, sample_problems
+from caliper_dagster.translator.sampling import EventFaults, SampleReport, sample_problems
 
 _COUNTED = "counted"
 """Footer key of ``moodle_log``: the rows of the hour as the database itself counts them."""
@@ -93,9 +94,11 @@ class WrittenEventsHour(WrittenHour):
 
     Attributes:
         account: the outcomes of the log rows of the hour.
+        verdict: what of the hour must not be sent.
     """
 
     account: Account
+    verdict: HourVerdict
 
 
 def write_log(
@@ -220,29 +223,38 @@ def write_events(
         ConfigurationError: the store cannot be written to.
     """
     written, samples, stopwatch = [], [], _Stopwatch()
-    tally, seconds = OutcomeTally(), 0.0
+    tally, found, seconds = OutcomeTally(), EventFaults(), 0.0
     with _Partitions(store, frame) as partitions:
         for chunk_hours, expanded, _, ends in store.chunks(EXPANDED_LOG, hours, chunk_rows):
             events = translator.translate(expanded)
             seconds_per_event = stopwatch.lap() / max(1, events.num_rows)
             del expanded
-            samples.append(sample_problems(events))
+            report = sample_problems(events)
+            events = mark_invalid(events, report.invalid_rows)
+            samples.append(report)
             for hour, rows in split_by_hour(events, chunk_hours):
                 tally.add(rows)
+                found.add(rows, report)
                 partitions.write(hour, rows)
                 seconds += seconds_per_event * rows.num_rows + stopwatch.lap()
                 if not ends:
                     continue
                 account = _account(store, hour, tally)
+                verdict = found.verdict(account)
                 number, size = partitions.finish(
-                    account.as_footer_stats() | mapping_stats(revision)
+                    account.as_footer_stats() | verdict.as_footer_stats() | mapping_stats(revision)
                 )
                 written.append(
                     WrittenEventsHour(
-                        hour=hour, rows=number, bytes=size, seconds=seconds, account=account
+                        hour=hour,
+                        rows=number,
+                        bytes=size,
+                        seconds=seconds,
+                        account=account,
+                        verdict=verdict,
                     )
                 )
-                tally, seconds = OutcomeTally(), 0.0
+                tally, found, seconds = OutcomeTally(), EventFaults(), 0.0
             # Without this, these names would hold the chunk while the next one is read.
             del events, rows
     return written, samples

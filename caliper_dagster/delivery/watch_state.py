@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import Enum, StrEnum
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+)
 
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.hours import Hour, HourRange, last_complete_hour
@@ -87,10 +94,48 @@ class HourWindow(NamedTuple):
         return self._replace(start=max(self.start, self.due), overdue=self.start)
 
 
+def _read_hour(value: object) -> object:
+    """The number of an hour that is written out; earlier releases wrote the number."""
+    if value is None:
+        return 0
+    if isinstance(value, str) and not value.isdecimal():
+        return Hour.of(datetime.fromisoformat(value).timestamp()).number
+    return value
+
+
+def _read_time(value: object) -> object:
+    """The Unix time of a moment that is written out; earlier releases wrote the Unix time."""
+    if value is None:
+        return 0
+    return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else value
+
+
+def _write_hour(number: int) -> str | None:
+    """An hour, written out; 0 is no hour."""
+    return str(Hour(number)) if number else None
+
+
+def _write_time(value: float) -> str | None:
+    """A Unix time, written out; 0 is no time."""
+    return datetime.fromtimestamp(value, UTC).isoformat() if value else None
+
+
+_HourNumber = Annotated[int, BeforeValidator(_read_hour), PlainSerializer(_write_hour)]
+_Time = Annotated[float, BeforeValidator(_read_time), PlainSerializer(_write_time)]
+
+
+def _stored_as(name: str, former: str, **options: Any) -> Any:  # noqa: ANN401 - as ``Field``
+    """A field by its name in the stored cursor, which was ``former`` in earlier releases."""
+    choices = AliasChoices(name, former)
+    return Field(validation_alias=choices, serialization_alias=name, **options)
+
+
 class WatchCursor(BaseModel):
     """What the watch remembers from one look to the next; Dagster keeps it as the sensor's cursor.
 
-    The field names are stored and never change.
+    It is stored in words, with hours and times written out, because the web UI shows it. The stored
+    names never change; the cursors of earlier releases, with the names of the attributes and with
+    numbers, are read too.
 
     Attributes:
         low: log rows with ids up to this one are not looked at any more.
@@ -111,17 +156,23 @@ class WatchCursor(BaseModel):
         after: Unix time in seconds, before which there is no retry.
     """
 
-    low: int
-    high: int
-    high_since: float
-    seen: dict[int, tuple[int, int]] = {}
-    frontier: int
-    reopened: set[int] = set()
-    tried: tuple[int, int] | None = None
-    place: int = 0
-    size: int = 1_000_000
-    wait: float = 0
-    after: float = 0
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    low: int = _stored_as("ids_checked_up_to", "low")
+    high: int = _stored_as("highest_id", "high")
+    high_since: _Time = _stored_as("highest_id_since", "high_since")
+    frontier: _HourNumber = _stored_as("hours_finished_before", "frontier")
+    reopened: set[_HourNumber] = _stored_as("hours_reopened", "reopened", default=set())
+    tried: tuple[_HourNumber, _HourNumber] | None = _stored_as(
+        "last_retry_from_to", "tried", default=None
+    )
+    after: _Time = _stored_as("no_retry_before", "after", default=0)
+    wait: float = _stored_as("seconds_between_retries", "wait", default=0)
+    place: _HourNumber = _stored_as("next_retry_from", "place", default=0)
+    size: int = _stored_as("next_retry_hours_at_most", "size", default=1_000_000)
+    seen: dict[_HourNumber, tuple[int, int]] = _stored_as(
+        "hours_unchanged_with_rows_and_sum_of_ids", "seen", default={}
+    )
 
     def unfinished_candidates(self, end: Hour) -> set[Hour]:
         """The hours whose status matters: from the frontier to ``end``, and the reopened ones."""

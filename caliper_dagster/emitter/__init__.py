@@ -16,6 +16,7 @@ from caliper_dagster.emitter.emission import (
     HourOfEvents,
     Send,
     emit,
+    is_sent,
 )
 from caliper_dagster.emitter.http_destination import HttpDestination
 from caliper_dagster.emitter.ledger import Ledger
@@ -32,4 +33,5 @@ __all__ = [
     "Send",
     "StoppedError",
     "emit",
+    "is_sent",
 ]

@@ -373,6 +373,21 @@ def emit(
         delivery.close()
 
 
+def is_sent(
+    events: pa.Table, mapping_revision: int, batches: Sequence[BatchRecord], send: Send
+) -> bool:
+    """Whether a run would send none of these events, because all are acknowledged.
+
+    Args:
+        events: some ``CALIPER_EVENTS`` rows of an hour.
+        mapping_revision: revision under which they were made.
+        batches: all batches of the hour from the destination, oldest first.
+        send: which events the run sends.
+    """
+    packed = _sendable(events).fingerprints
+    return not send.choose(LedgerState.of(packed, mapping_revision, batches)).any()
+
+
 def _groups(hours: Iterable[HourOfEvents]) -> Iterator[deque[HourOfEvents]]:
     group: deque[HourOfEvents] = deque()
     size = 0

@@ -55,6 +55,7 @@ _DRIVERS = {
 _URL = SettingName("MOODLE_DB_URL")
 _PREFIX = SettingName("MOODLE_DB_PREFIX")
 _TIMEOUT = SettingName("MOODLE_DB_TIMEOUT")
+_LOG = "logstore_standard_log"
 _UNKNOWN_OPTION = Sentence(_URL, ": the driver does not know an option after the ? of the URL.")
 _LENIENT = "caliper_dagster_utf8"
 _REPORT_SECONDS = 5
@@ -188,22 +189,16 @@ class MoodleDatabase:
         database = cls(engine, connection, prefix, timeout)
         database.without = frozenset(table.removeprefix(prefix) for table in without)
         try:
-            has_log = database.has_table("logstore_standard_log")
+            has_log = database.has_table(_LOG)
         except SourceError:
             database.close()
             raise ConfigurationError(
                 Sentence(_URL, f": {_address(parsed)} cannot be read as a database.")
             ) from None
         if not has_log:
+            prefixes = database._prefixes()
             database.close()
-            raise ConfigurationError(
-                Sentence(
-                    _PREFIX,
-                    ": the database of ",
-                    _URL,
-                    f" has no table {prefix}logstore_standard_log that this account may read.",
-                )
-            )
+            raise ConfigurationError(_no_log(prefix, prefixes))
         return database
 
     def __enter__(self) -> Self:
@@ -235,10 +230,18 @@ class MoodleDatabase:
     @cached_property
     def _catalogue(self) -> dict[str, frozenset[str]]:
         tables: dict[str, set[str]] = {}
-        for table, column in self.execute(sa.text(_CATALOGUE[self.dialect])):
+        for table, column in self._readable_columns():
             if table.startswith(self.prefix):
                 tables.setdefault(table.removeprefix(self.prefix), set()).add(column)
         return {table: frozenset(columns) for table, columns in tables.items()}
+
+    def _readable_columns(self) -> Sequence[Sequence[str]]:
+        return self.execute(sa.text(_CATALOGUE[self.dialect]))
+
+    def _prefixes(self) -> list[str]:
+        """The prefixes with which the account may read a log."""
+        tables = {table for table, _ in self._readable_columns()}
+        return sorted(table.removesuffix(_LOG) for table in tables if table.endswith(_LOG))
 
     def has_table(self, table: str) -> bool:
         """Whether this account may read such a table (its name without prefix)."""
@@ -602,7 +605,9 @@ def _socket_of(connection: pymysql.Connection) -> socket.socket | None:
 def _sqlite_engine(url: URL) -> Engine:
     path = Path(url.database or "")
     if not path.is_file():
-        raise ConfigurationError(Sentence(_URL, f" names the file {path}, which does not exist."))
+        raise ConfigurationError(
+            Sentence(_URL, f" names the file {path}, which does not exist: correct its path.")
+        )
     location = f"{path.resolve().as_uri()}?mode=ro"
     return sa.create_engine(
         "sqlite://",
@@ -631,6 +636,21 @@ def _lenient_codec(name: str) -> codecs.CodecInfo | None:
 codecs.register(_lenient_codec)
 
 
+def _no_log(prefix: str, prefixes: Sequence[str]) -> Sentence:
+    """The error about a database without a log of that prefix, with the prefixes that it has."""
+    missing = Sentence(_PREFIX, ": the database of ", _URL, f" has no table {prefix}{_LOG}")
+    if not prefixes:
+        return Sentence(
+            missing,
+            " that this account may read: let ",
+            _URL,
+            " name Moodle's database and an account that may SELECT.",
+        )
+    found = " and ".join(other + _LOG for other in prefixes)
+    values = " or ".join(other or "nothing" for other in prefixes)
+    return Sentence(missing, f", but {found}: set ", _PREFIX, f" to {values}.")
+
+
 def _connection_failure(url: URL, error: DBAPIError) -> str:
     reason, place = str(error.orig).lower(), _address(url)
     if _code(error.orig) == _NO_RIGHT_TO_DATABASE:
@@ -639,10 +659,14 @@ def _connection_failure(url: URL, error: DBAPIError) -> str:
         )
     if any(words in reason for words in _REFUSALS):
         return Sentence(
-            _URL, f": the database at {place} refuses this user and password.{_tls_hint(url)}"
+            _URL,
+            f": the database at {place} refuses this user and password: correct them."
+            f"{_tls_hint(url)}",
         )
     if "unknown database" in reason or _NO_DATABASE.search(reason):
-        return Sentence(_URL, f": there is no database {url.database} at {place}.")
+        return Sentence(
+            _URL, f": there is no database {url.database} at {place}: correct its name."
+        )
     if "invalid connection option" in reason:
         return _UNKNOWN_OPTION
     if "pg_hba.conf" in reason and ("ssl encryption" in reason or "ssl on" in reason):
@@ -654,7 +678,7 @@ def _connection_failure(url: URL, error: DBAPIError) -> str:
     for words, problem in _TLS_PROBLEMS.items():
         if words in reason:
             return Sentence(_URL, f": the database at {place} {problem}{_tls_options(url)}.")
-    return Sentence(_URL, f": no database answers at {place}.")
+    return Sentence(_URL, f": no database answers at {place}: start it, or correct host and port.")
 
 
 def _unreadable_certificate(error: OSError) -> str:

@@ -47,7 +47,10 @@ _PLUGINS = (
 )  # fmt: skip
 """The plugins that are no activities and have tables that are read."""
 
-_2_9, _3_3, _4_1, _4_5 = 2015051100, 2017051500, 2022112800, 2024100700
+OLDEST = 2015051100
+"""Moodle 2.9, the first version whose tables are known."""
+
+_2_9, _3_3, _4_1, _4_5 = OLDEST, 2017051500, 2022112800, 2024100700
 _SINCE: Mapping[str, int] = {
     **dict.fromkeys(
         (
@@ -79,7 +82,7 @@ _DROPPED = frozenset(
     | {"scorm_scoes_track"}
 )
 """Tables that later versions lack."""
-_KNOWN_BELOW = 2026010100
+KNOWN_BELOW = 2026010100
 """Versions from this one on may have dropped tables that this release does not know of."""
 
 
@@ -115,7 +118,7 @@ def missing_tables(database: MoodleDatabase, loaders: Collection[Loader] = ()) -
     required = _unreadable(database, installed.required())
     of_objects = _unreadable(database, installed.of_objects(loaders)) - required
     absent = database.absent(required | of_objects)
-    if installed.version >= _KNOWN_BELOW:
+    if installed.version >= KNOWN_BELOW:
         lasting = {*_SELF_DESCRIPTION, *_READ_FOR_ANY_ROW, *installed.activities}
         required -= absent - lasting
     return MissingTables(

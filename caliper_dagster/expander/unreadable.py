@@ -26,6 +26,8 @@ _REPLACEMENT = REPLACEMENT.encode()
 _LONG_DIGITS = 12
 """A Unix time of seconds has fewer digits."""
 _TIME = re.compile(r"time|date|deadline|available|start|end|opening|closing")
+_LONG_TIME = rf'(?:{_TIME.pattern})[^"]*":[-\[0-9.,nul]*[0-9]{{{_LONG_DIGITS}}}'
+"""Of a time, or of several, at least one with :data:`_LONG_DIGITS` digits."""
 
 
 def note(rows: LogRows, columns: Mapping[str, pa.DictionaryArray]) -> None:
@@ -48,7 +50,7 @@ def note(rows: LogRows, columns: Mapping[str, pa.DictionaryArray]) -> None:
         if _REPLACEMENT in (texts.buffers()[2] or pa.py_buffer(b"")).to_pybytes():
             suspects = np.flatnonzero(pc.match_substring(texts, REPLACEMENT))
         if name in _WITH_TIMES:
-            suspects = np.union1d(suspects, _with_long_numbers(texts))
+            suspects = np.union1d(suspects, _with_long_times(texts))
         codes = columns[name].indices.fill_null(-1).to_numpy()
         for code in suspects.tolist():
             positions = np.flatnonzero(codes == code)
@@ -56,16 +58,30 @@ def note(rows: LogRows, columns: Mapping[str, pa.DictionaryArray]) -> None:
                 rows.add_unresolved(path, positions)
 
 
+def _with_long_times(texts: pa.StringArray) -> Integers:
+    """The indices of the texts that may have a time of :data:`_LONG_DIGITS` digits."""
+    long = _with_long_numbers(texts)
+    found: Integers = long[np.flatnonzero(pc.match_substring_regex(texts.take(long), _LONG_TIME))]
+    return found
+
+
 def _with_long_numbers(texts: pa.StringArray) -> Integers:
-    """The indices of the texts in which :data:`_LONG_DIGITS` digits follow each other."""
+    """The indices of the texts with a number of :data:`_LONG_DIGITS` digits before its point.
+
+    Grades have as many after it.
+    """
     _, offsets, data = texts.buffers()
     if data is None:
         return np.zeros(0, dtype=np.int64)
     # Of a place and the next so many, whether all are digits.
-    digits = np.frombuffer(data, dtype=np.uint8) - ord("0") < 10
+    text = np.frombuffer(data, dtype=np.uint8)
+    is_digit = text - ord("0") < 10
+    digits = is_digit
     for step in (1, 2, 4, _LONG_DIGITS - 8):
         digits = digits[:-step] & digits[step:]
+    # A record begins with a brace, never with a digit.
     places = np.flatnonzero(digits)
+    places = places[~is_digit[places - 1] & (text[places - 1] != ord("."))]
     starts = np.frombuffer(offsets, dtype=np.int32)[: len(texts) + 1]
     return np.unique(np.searchsorted(starts, places, side="right") - 1)
 

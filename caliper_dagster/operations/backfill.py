@@ -20,11 +20,12 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import RunError
 from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG, Frame
 from caliper_dagster.core.hours import Hour, HourRange, groups
-from caliper_dagster.core.row_accounting import Account
+from caliper_dagster.core.row_accounting import Account, DeliveryCounts
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.orphaned_runs import fail_orphaned_runs
 from caliper_dagster.dagster.tags import COMMAND_TAG, FRESH_TAG
 from caliper_dagster.delivery.backlog import deferred_hours
+from caliper_dagster.delivery.gate import withheld_hours
 from caliper_dagster.operations.backfill_plan import BackfillPlan
 from caliper_dagster.operations.process_pool import run_in_processes
 from caliper_dagster.operations.run_outcome import RunOutcome, read_deliveries
@@ -109,7 +110,7 @@ def run_plan(
     """
     fail_orphaned_runs(context.instance)
     runner = JobRunner(context, job, only=only, translate=translate)
-    for hours in plan.completed:
+    for hours in runner.still_stored(plan.completed):
         yield runner.read_outcome(hours)
     tags = {**tags, **plan.tags}
     if processes == 1:
@@ -154,13 +155,14 @@ def send_backlog(
         except RunError as error:
             failure = str(error)
         received = wanted - _backlog_of(store, settings)
-        delivery = read_deliveries(open_store(settings), store.results, received)
+        deliveries = read_deliveries(open_store(settings), store.results, received)
         yield RunOutcome(
             HourRange.covering(wanted),
             Account(),
-            {store.ledger_name(): delivery},
+            {store.ledger_name(): sum(deliveries.values(), DeliveryCounts())},
             delivered_backlog=frozenset((store.ledger_name(), hour) for hour in received),
             failure=failure,
+            withheld=withheld_hours(deliveries),
         )
 
 

@@ -26,12 +26,9 @@ _MIN_RUNS_PER_PROCESS = 4
 _MIN_HOURS_PER_RUN = 24
 
 _IRRELEVANT = {
-    "hours_per_run",
-    "start",
-    "automation",
-    "send_immediately",
-    "attempts",
-    "code_location",
+    *("hours_per_run", "start", "automation", "send_immediately", "attempts"),
+    *("code_location", "owners", "checks", "alerts"),
+    *("keep_partitions", "keep_superseded_batches", "keep_runs", "keep_compute_logs", "prune_hour"),
 }
 """Settings that change neither events nor their destinations."""
 
@@ -41,7 +38,7 @@ _DIGEST_NAMES = {"url": "event_store_url", "timeout": "event_store_timeout"}
 _CREDENTIALS = {declared()[name].key for name in CREDENTIALS} - {"api_key"} | {"oauth_client_auth"}
 """Settings of how an event store is authorized to; another credential makes no other backfill."""
 
-_ADDED = {"resend_changed", "site_id"}
+_ADDED = {"resend_changed", "site_id", "withhold_invalid"}
 """Settings of later releases, which are part of the digest only if they are not the default."""
 
 

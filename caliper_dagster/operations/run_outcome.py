@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from caliper_dagster.config.settings import Settings
@@ -17,6 +17,7 @@ from caliper_dagster.core.row_accounting import Account, DeliveryCounts
 from caliper_dagster.core.wording import plural
 from caliper_dagster.dagster.resources import StorageResource
 from caliper_dagster.dagster.tags import BACKLOG_SENSOR
+from caliper_dagster.delivery.gate import withheld_hours, withheld_sentence
 
 OnWritten = Callable[[Frame, Hour], None]
 """Called with the table and the hour of every partition that a run writes."""
@@ -33,7 +34,9 @@ class RunOutcome:
             single event store has an empty name.
         deferred: event store and hour of each delivery that is deferred to a later run.
         delivered_backlog: event store and hour of each deferred delivery that was made meanwhile.
-        failure: the sentence of a run that failed at some of its event stores.
+        failure: the sentence of a run that failed at some of its event stores, or that withheld
+            hours.
+        withheld: hours that were not sent, because their verdict withholds them, and why.
     """
 
     hours: HourRange
@@ -42,6 +45,7 @@ class RunOutcome:
     deferred: frozenset[tuple[str, Hour]] = frozenset()
     delivered_backlog: frozenset[tuple[str, Hour]] = frozenset()
     failure: str | None = None
+    withheld: Mapping[Hour, str] = field(default_factory=dict)
 
     @property
     def delivery(self) -> DeliveryCounts:
@@ -59,25 +63,29 @@ class RunOutcome:
             },
             (self.deferred | later.deferred) - later.delivered_backlog,
             failure=later.failure or self.failure,
+            withheld={**self.withheld, **later.withheld},
         )
 
     def raise_if_incomplete(self, settings: Settings) -> None:
-        """Fail if deliveries are still deferred.
+        """Fail if deliveries are still deferred, or if hours are withheld.
 
         Raises:
-            RunError: they are; the sentence names the event stores.
+            RunError: they are; the sentence names the event stores and the hours.
         """
+        sentences = [sentence] if (sentence := withheld_sentence(self.withheld)) else []
         hours_by_store = Counter(name for name, _ in self.deferred)
         if hours_by_store:
             summary = ", ".join(
                 f"{plural(hours, 'hour')} of {name}" for name, hours in hours_by_store.items()
             )
-            failure = f"{self.failure} " if self.failure else ""
+            if self.failure and not sentences:
+                sentences.append(self.failure)
             sensor = settings.site_name(BACKLOG_SENSOR)
-            raise RunError(
-                f"{failure}Deferred: {summary}; the sensor {sensor} sends them later, or run "
-                "`resend`."
+            sentences.append(
+                f"Deferred: {summary}; the sensor {sensor} sends them later, or run `resend`."
             )
+        if sentences:
+            raise RunError(" ".join(sentences))
 
 
 def read_outcome(
@@ -98,23 +106,30 @@ def read_outcome(
         Account.from_footer_stats(store.footer_stats(CALIPER_EVENTS, hour)) for hour in hours
     )
     missing = {name: [hour for hour in hours if hour in deferred.get(name, ())] for name in results}
+    deliveries = {
+        name: read_deliveries(store, frame, (h for h in hours if h not in missing[name]))
+        for name, frame in results.items()
+    }
     return RunOutcome(
         hours,
         sum(accounts, Account()),
-        {
-            name: read_deliveries(store, frame, (h for h in hours if h not in missing[name]))
-            for name, frame in results.items()
-        },
+        {name: sum(of_store.values(), DeliveryCounts()) for name, of_store in deliveries.items()},
         frozenset((name, hour) for name, of_store in missing.items() for hour in of_store),
+        withheld={
+            hour: why
+            for of_store in deliveries.values()
+            for hour, why in withheld_hours(of_store).items()
+        },
     )
 
 
 def read_deliveries(
     store: PartitionStore | WatchedStorageResource, results: Frame, hours: Iterable[Hour]
-) -> DeliveryCounts:
+) -> dict[Hour, DeliveryCounts]:
     """The counts of the hours that one event store has received."""
-    counts = (DeliveryCounts.from_footer_stats(store.footer_stats(results, hour)) for hour in hours)
-    return sum(counts, DeliveryCounts())
+    return {
+        hour: DeliveryCounts.from_footer_stats(store.footer_stats(results, hour)) for hour in hours
+    }
 
 
 class WatchedStorageResource:

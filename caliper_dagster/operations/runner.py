@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import dagster as dg
@@ -14,10 +14,10 @@ from caliper_dagster.config.event_stores import (
 )
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import RunError
-from caliper_dagster.core.frames import Frame
-from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.frames import CALIPER_EVENTS, Frame
+from caliper_dagster.core.hours import Hour, HourRange, groups
 from caliper_dagster.core.process_identity import process_name
-from caliper_dagster.dagster.assets import asset_key, emission_step_name
+from caliper_dagster.dagster.assets import WITHHELD_HOURS, asset_key, emission_step_name
 from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.instance.run_in_process import RunResult, run_in_process
 from caliper_dagster.dagster.partitions import range_tags
@@ -104,6 +104,10 @@ class JobRunner:
             hours: the hours, at most ``settings.hours_per_run``.
             tags: further tags of the run.
 
+        Returns:
+            The outcome. Of a run that failed only because hours are withheld, or because event
+            stores did not receive hours that are deferred now, it has the sentence.
+
         Raises:
             RunError: the run failed. What it completed before stays completed.
             KeyboardInterrupt: the run was interrupted.
@@ -124,12 +128,13 @@ class JobRunner:
         if result.success:
             return self.read_outcome(hours)
         failure = _failure(result)
-        sends_new_events = tags.get(RESEND_ALL_TAG) != "true" and SEND_TAG not in tags
-        may_be_deferred = len(self._stores) > 1 and sends_new_events
-        if may_be_deferred and isinstance(failure, RunError) and self._only_sending_failed(result):
-            outcome = self.read_outcome(hours)
-            if outcome.deferred:
-                return replace(outcome, failure=str(failure))
+        if isinstance(failure, RunError) and self._only_sending_failed(result):
+            sends_new_events = tags.get(RESEND_ALL_TAG) != "true" and SEND_TAG not in tags
+            only_withheld = _is_only_withheld(result)
+            if only_withheld or (len(self._stores) > 1 and sends_new_events):
+                outcome = self.read_outcome(hours)
+                if outcome.deferred or only_withheld:
+                    return replace(outcome, failure=str(failure))
         raise failure
 
     def read_outcome(self, hours: HourRange) -> RunOutcome:
@@ -137,9 +142,32 @@ class JobRunner:
         results = {store.name or "": store.results for store in self._stores}
         return read_outcome(self._storage, hours, results, deferred_hours(self._settings))
 
+    def still_stored(self, ranges: Sequence[HourRange]) -> list[HourRange]:
+        """The hours of the ranges whose outcome can be read: others were pruned meanwhile."""
+        if not ranges:
+            return []
+        store, deferred = self._storage.open(), deferred_hours(self._settings)
+        hours = set(store.hour_sizes(CALIPER_EVENTS))
+        for destination in self._stores:
+            of_store = {*store.hour_sizes(destination.results)}
+            hours &= of_store.union(deferred.get(destination.name or "", ()))
+        return groups(
+            [hour for part in ranges for hour in part if hour in hours],
+            self._settings.hours_per_run,
+        )
+
     def _only_sending_failed(self, result: RunResult) -> bool:
         failed = {event.step_key for event in result.all_events if event.is_step_failure}
         return failed == {emission_step_name(self._settings)}
+
+
+def _is_only_withheld(result: RunResult) -> bool:
+    """Whether a run failed for nothing else than hours that are withheld."""
+    failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    return any(
+        failed.user_failure_data is not None and WITHHELD_HOURS in failed.user_failure_data.metadata
+        for failed in failures
+    )
 
 
 def _failure(result: RunResult) -> BaseException:

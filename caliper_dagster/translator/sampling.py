@@ -1,9 +1,12 @@
-"""Validity of a ``CALIPER_EVENTS`` table from a sample, for the asset check of each hour.
+"""Validity of a ``CALIPER_EVENTS`` table from a sample, for the verdict and check of each hour.
 
 Each distinct entity is checked when it is rendered, and the rest of an event is one of a few
 combinations of type, action and profile. So ids are checked in every row, and whole events in a
 sample: some of every combination that occurs. Types and assignees are read from the JSON of every
 row, column-wise, and the references of the sample are checked against them.
+
+A combination in whose sample an event is not valid is no longer trusted: all its events are
+validated. So events that are not valid are found one by one, and valid ones cost nothing more.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,6 +27,8 @@ from caliper_dagster.caliper.references import References
 from caliper_dagster.caliper.ruleset import EVENT_ID
 from caliper_dagster.caliper.vocabulary import TERM
 from caliper_dagster.core.frames import WITH_EVENT
+from caliper_dagster.core.hour_verdict import HourVerdict, Reason, is_invalid
+from caliper_dagster.core.row_accounting import Account
 from caliper_dagster.translator.rows import Indices, Rows
 
 _COMBINATION = (
@@ -60,12 +66,17 @@ class SampleReport:
         checked: events that were validated as a whole.
         invalid: how many of these are not valid.
         findings: the problems, those of the most rows first.
+        invalid_rows: rows of the table whose event is not valid by itself. An event that only
+            contradicts another one is not among them: nobody can tell which of the two is wrong.
+        repeated_ids: ids that several events of the table have.
     """
 
     events: int
     checked: int
     invalid: int
     findings: tuple[Finding, ...]
+    invalid_rows: tuple[int, ...] = ()
+    repeated_ids: frozenset[str] = frozenset()
 
 
 def sample_problems(events: pa.Table, *, per_type: int | None = 10) -> SampleReport:
@@ -79,26 +90,103 @@ def sample_problems(events: pa.Table, *, per_type: int | None = 10) -> SampleRep
             when it is None.
     """
     rows = np.flatnonzero(pc.is_in(events["outcome"], pa.array(WITH_EVENT)).to_numpy())
-    sampled_rows = _sampled_rows(Rows(events, frozenset()), rows, per_type)
-    columns = ("log_id", "event_name", "recipe", "json", *_EVENT_COLUMNS)
-    sample = _select(events.select(columns), sampled_rows).to_pylist()
-    tally: dict[tuple[Problem, str, str], list[int]] = {}
-    invalid = 0
+    combinations = _combinations(Rows(events, frozenset()), rows)
+    sampled_rows = _sampled_rows(rows, combinations, per_type)
     described = _Described.of(_select(events.select(["json"]), rows)["json"])
-    references = References(described.types())
-    for row in sample:
-        kinds = dict.fromkeys(problem.kind for problem in _row_problems(row, references))
-        invalid += bool(kinds)
-        for kind in kinds:
-            tally.setdefault((kind, row["event_name"], row["recipe"]), []).append(row["log_id"])
-    findings = [
-        Finding(problem, event_name, recipe, len(logs), logs[0])
-        for (problem, event_name, recipe), logs in tally.items()
-    ]
-    findings += described.findings()
-    findings += _id_findings(_select(events.select(["event_id"]), rows)["event_id"])
+    tally = _Tally(events)
+    tally.validate(sampled_rows, References(described.types()))
+    if tally.invalid_rows:
+        doubtful = np.isin(combinations, combinations[np.isin(rows, tally.invalid_rows)])
+        tally.validate(np.setdiff1d(rows[doubtful], sampled_rows), None)
+    ids = _select(events.select(["event_id"]), rows)["event_id"]
+    repetitions = len(ids) - ids.null_count - pc.count_distinct(ids).as_py()
+    no_ids = rows[~_are_ids(ids)]
+    findings = [*tally.findings(), *described.findings(), *_id_findings(len(no_ids), repetitions)]
     findings.sort(key=lambda finding: -finding.rows)
-    return SampleReport(len(rows), len(sample), invalid, tuple(findings))
+    return SampleReport(
+        len(rows),
+        tally.checked,
+        tally.invalid,
+        tuple(findings),
+        tuple(sorted({*tally.invalid_rows, *no_ids.tolist()})),
+        _repeated(ids) if repetitions else frozenset(),
+    )
+
+
+class EventFaults:
+    """The events of an hour that must not be sent, counted in any number of parts."""
+
+    def __init__(self) -> None:
+        self._invalid = self._repeated = 0
+
+    def add(self, rows: pa.Table, report: SampleReport) -> None:
+        """Count some rows of the hour, marked by `core.hour_verdict.mark_invalid`.
+
+        Args:
+            rows: ``CALIPER_EVENTS`` rows of the hour.
+            report: of a table that holds these rows.
+        """
+        if report.invalid_rows:
+            self._invalid += _true(is_invalid(rows))
+        if report.repeated_ids:
+            counts = pc.value_counts(rows["event_id"].drop_null()).field("counts")
+            self._repeated += _true(pc.greater(counts, 1))
+
+    def verdict(self, account: Account) -> HourVerdict:
+        """The verdict on the hour.
+
+        Args:
+            account: of all its log rows.
+        """
+        return HourVerdict.of(
+            {
+                Reason.UNEXPLAINED: account.unexplained,
+                Reason.REPEATED_ID: self._repeated,
+                Reason.INVALID: self._invalid,
+            }
+        )
+
+
+def _true(mask: pa.ChunkedArray) -> int:
+    return int(pc.sum(mask, min_count=0).as_py())
+
+
+class _Tally:
+    """Validates rows of a table as whole events, and counts their problems."""
+
+    def __init__(self, events: pa.Table) -> None:
+        columns = ("log_id", "event_name", "recipe", "json", *_EVENT_COLUMNS)
+        self._events = events.select(columns)
+        self._logs: dict[tuple[Problem, str, str], list[int]] = {}
+        self.checked = 0
+        self.invalid = 0
+        self.invalid_rows: list[int] = []
+
+    def validate(self, rows: Indices, references: References | None) -> None:
+        """Validate some rows.
+
+        Args:
+            rows: positions in the table, in order.
+            references: what the events of the table say of IRIs; None to validate each event by
+                itself.
+        """
+        values = _select(self._events, rows).to_pylist()
+        self.checked += len(values)
+        for number, row in zip(rows.tolist(), values, strict=True):
+            problems = list(_row_problems(row, references or References()))
+            kinds = dict.fromkeys(problem.kind for problem in problems)
+            self.invalid += bool(kinds)
+            for kind in kinds:
+                self._logs.setdefault((kind, row["event_name"], row["recipe"]), []).append(
+                    row["log_id"]
+                )
+            if kinds and (references is None or any(_row_problems(row, References()))):
+                self.invalid_rows.append(number)
+
+    def findings(self) -> Iterator[Finding]:
+        """The problems, and the rows that have them."""
+        for (problem, event_name, recipe), logs in self._logs.items():
+            yield Finding(problem, event_name, recipe, len(logs), logs[0])
 
 
 _BEGINS = '{"type":"'
@@ -181,13 +269,20 @@ def _select(events: pa.Table, rows: Indices) -> pa.Table:
     return events.filter(pa.array(selected))
 
 
-def _sampled_rows(table: Rows, rows: Indices, per_type: int | None) -> Indices:
+def _combinations(table: Rows, rows: Indices) -> Indices:
+    """The number of each row's combination."""
+    if not len(rows):
+        return rows
+    inverse: Indices = table.distinct(_COMBINATION, rows)[1]
+    return inverse
+
+
+def _sampled_rows(rows: Indices, combinations: Indices, per_type: int | None) -> Indices:
     """Rows spread evenly over those of each combination, in the order of the table."""
     if per_type is None or not len(rows):
         return rows
-    _, inverse = table.distinct(_COMBINATION, rows)
-    order = np.argsort(inverse, kind="stable")
-    ends = np.cumsum(np.bincount(inverse))
+    order = np.argsort(combinations, kind="stable")
+    ends = np.cumsum(np.bincount(combinations))
     samples = [
         group[np.unique(np.linspace(0, len(group) - 1, min(per_type, len(group))).astype(np.intp))]
         for group in np.split(order, ends[:-1])
@@ -208,11 +303,21 @@ def _row_problems(row: Mapping[str, Any], references: References) -> Iterator[Pr
                 yield from violation("table", f"the event has another {key} than its row", key)
 
 
-def _id_findings(ids: pa.ChunkedArray) -> Iterator[Finding]:
-    """Ids that are not valid for events (1.2 Event), and ids that occur twice."""
-    valid = pc.sum(pc.match_substring_regex(ids, f"^{EVENT_ID}$", ignore_case=True)).as_py() or 0
-    invalid = len(ids) - valid
-    repeated = len(ids) - ids.null_count - pc.count_distinct(ids).as_py()
+def _are_ids(ids: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Which ids are valid for events (1.2 Event)."""
+    valid = pc.match_substring_regex(ids, f"^{EVENT_ID}$", ignore_case=True)
+    return np.asarray(pc.fill_null(valid, False).to_numpy(), dtype=np.bool_)
+
+
+def _repeated(ids: pa.ChunkedArray) -> frozenset[str]:
+    """The ids that occur several times."""
+    counts = pc.value_counts(ids.drop_null())
+    again = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    return frozenset(again.to_pylist())
+
+
+def _id_findings(invalid: int, repeated: int) -> Iterator[Finding]:
+    """Ids that are not valid for events, and ids that occur twice."""
     if invalid:
         yield Finding(Problem("/id", "id", "the id is no urn:uuid:"), None, None, invalid, None)
     if repeated:

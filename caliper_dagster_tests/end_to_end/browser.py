@@ -8,7 +8,7 @@ from selenium import webdriver
 
 from caliper_dagster_tests.harness import servers
 
-WINDOW = (1600, 1000)
+WINDOW = (1920, 1000)
 
 
 def open_browser(profile: Path) -> webdriver.Chrome:

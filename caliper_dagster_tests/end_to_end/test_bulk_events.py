@@ -108,4 +108,4 @@ def test_a_slow_run_says_why(
     assert main(["resend", "--from", str(HOURS.start), "--to", str(HOURS.end)]) == 0
     assert capsys.readouterr().err.splitlines()[0] == told[0]
     main(["doctor"])
-    assert f"warn  Dagster           {told[0]}" in capsys.readouterr().out.splitlines()
+    assert f"WARN    Dagster           {told[0]}" in capsys.readouterr().out.splitlines()

@@ -126,5 +126,5 @@ def test_without_a_demo_there_is_nothing_to_look_at(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with environment({}):
-        assert main(["dev", "--folder", str(tmp_path)]) == 2
+        assert main(["dev", "--folder", str(tmp_path), "--port", str(free_port())]) == 2
     assert "caliper-dagster demo" in capsys.readouterr().err

@@ -21,6 +21,7 @@ from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.resources import resources
 from caliper_dagster.dagster.sensors import late_rows
+from caliper_dagster.dagster.tags import LATE_ROWS_SENSOR
 from caliper_dagster.delivery.watch_state import WatchCursor
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.sample_installation import (
@@ -63,7 +64,7 @@ class Daemon:
     def _ask(
         self, definitions: dg.Definitions, instance: dg.DagsterInstance
     ) -> list[dg.RunRequest]:
-        (sensor,) = definitions.sensors or []
+        sensor = sensor_named(definitions, LATE_ROWS_SENSOR)
         given = resources(self.site.settings)
         # A context that is left to garbage collection ends what Dagster has opened meanwhile.
         with (
@@ -83,6 +84,13 @@ class Daemon:
     @property
     def memory(self) -> WatchCursor:
         return WatchCursor.model_validate_json(self.cursor or "")
+
+
+def sensor_named(definitions: dg.Definitions, name: str) -> dg.SensorDefinition:
+    """The sensor of that name."""
+    (found,) = (sensor for sensor in definitions.sensors or [] if sensor.name == name)
+    assert isinstance(found, dg.SensorDefinition)
+    return found
 
 
 def _short(tags: dict[str, str]) -> str:
@@ -225,7 +233,7 @@ def test_looks_at_a_database_that_never_answers_do_not_pile_up(
     with socket.create_server(("127.0.0.1", 0)) as silent, open_instance() as instance:
         url = f"mysql+pymysql://u:p@127.0.0.1:{silent.getsockname()[1]}/m"
         monkeypatch.setenv("MOODLE_DB_URL", url)
-        (sensor,) = build_definitions().sensors or []
+        sensor = sensor_named(build_definitions(), LATE_ROWS_SENSOR)
         known = resources(site.settings)
         asked = {name: known[name] for name in ("moodle", "storage", "ledger")}
 

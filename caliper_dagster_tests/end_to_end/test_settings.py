@@ -68,15 +68,15 @@ AT_RUN = {
     "no database": database(None, "MOODLE_DB_URL is not set: "),
     "database that does not answer": database(
         "mysql+pymysql://caliper:hush-database%2F1@127.0.0.1:9/moodle",
-        "MOODLE_DB_URL: no database answers at 127.0.0.1:9.",
+        "MOODLE_DB_URL: no database answers at 127.0.0.1:9: start it, ",
     ),
     "PostgreSQL database that does not answer": database(
         "postgresql+psycopg2://caliper:hush-database%2F1@127.0.0.1:9/moodle",
-        "MOODLE_DB_URL: no database answers at 127.0.0.1:9.",
+        "MOODLE_DB_URL: no database answers at 127.0.0.1:9: start it, ",
     ),
     "wrong password": database(
         "mysql+pymysql://caliper:hush-database%2F1@{mariadb}/moodle",
-        "MOODLE_DB_URL: the database at {mariadb} refuses this user and password.",
+        "MOODLE_DB_URL: the database at {mariadb} refuses this user and password: correct them.",
     ),
     "wrong scheme": database(
         "oracle://caliper:hush-database%2F1@127.0.0.1/moodle", "MOODLE_DB_URL must be an SQLAlchemy"
@@ -259,7 +259,7 @@ def sentences(command: str, told: CommandResult) -> list[str]:
     """What the command found wrong; the doctor says it in its list."""
     if command == "doctor" and told.out:
         assert re.fullmatch(r"\d+ problems? to fix\.\n", told.err)
-        return re.findall(r"^fail  .{16}  (.*)$", told.out, re.M)
+        return re.findall(r"^BROKEN  .{16}  (.*)$", told.out, re.M)
     return told.err.splitlines()
 
 

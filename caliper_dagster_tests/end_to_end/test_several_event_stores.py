@@ -278,8 +278,8 @@ def test_the_commands_work_for_several(stores: Stores, capsys: pytest.CaptureFix
 
     assert main(["doctor"]) == 2
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("ok    Event store fine") for line in lines)
-    assert any(line.startswith("fail  Event store down") for line in lines)
+    assert any(line.startswith("ok      Event store fine") for line in lines)
+    assert any(line.startswith("BROKEN  Event store down") for line in lines)
 
     stores.stack.enter_context(
         running(stores.site.folder / "down.sqlite", KEY, stores.port, "refuse=Session*")

@@ -242,7 +242,13 @@ def test_a_site_may_have_several_event_stores_and_the_other_one(sites: Sites) ->
     assert sites.arrived(NORTH) == sites.events(NORTH) != {}
     with environment(sites.settings):
         sensors = {sensor.name for sensor in build_definitions().sensors or []}
-    assert sensors == {"north_late_rows", "north_event_stores_catch_up", "south_late_rows"}
+    assert sensors == {
+        "north_late_rows",
+        "north_event_stores_catch_up",
+        "north_standing_checks_after_runs",
+        "south_late_rows",
+        "south_standing_checks_after_runs",
+    }
     with running(sites.folder / "down.sqlite", sites.settings[f"KEY_OF_{NORTH}"], port):
         resend = ("resend", *between(HOURS), "--event-store", "down", "--site")
         assert sites.run(*resend, SOUTH).status == 2

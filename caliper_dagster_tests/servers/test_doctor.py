@@ -4,8 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from caliper_dagster.expander import MoodleDatabase
-from caliper_dagster.operations import doctor
-from caliper_dagster.operations.doctor import Verdict
+from caliper_dagster.operations.doctor import Verdict, moodle
 from caliper_dagster_tests.unit.operations.test_doctor import INDEX, LOG
 
 
@@ -18,9 +17,9 @@ def test_accounts_indexes_and_clocks_of_real_servers(
     with engine.begin() as connection:
         connection.execute(sa.text(LOG))
     with MoodleDatabase.open(url) as database:
-        assert doctor._account(database).verdict is Verdict.WARNING
-        assert doctor._index(database).verdict is Verdict.WARNING
-        (empty,) = doctor._newest(database)
+        assert moodle.account(database).verdict is Verdict.WARNING
+        assert moodle.index(database).verdict is Verdict.WARNING
+        (empty,) = moodle.newest(database)
         assert empty.verdict is Verdict.WARNING
     with engine.begin() as connection:
         connection.execute(sa.text(INDEX))
@@ -30,8 +29,8 @@ def test_accounts_indexes_and_clocks_of_real_servers(
         )
     engine.dispose()
     with MoodleDatabase.open(url) as database:
-        assert doctor._index(database).verdict is Verdict.FINE
-        newest, clock = doctor._newest(database)
+        assert moodle.index(database).verdict is Verdict.FINE
+        newest, clock = moodle.newest(database)
         assert "2100-01-01 00:00:00 UTC" in newest.text
         assert "in the future" in clock.text
-        assert doctor._formats(database).text == "`other` is stored as PHP serialize"
+        assert moodle.formats(database).text == "`other` is stored as PHP serialize"

@@ -13,8 +13,8 @@ from caliper_dagster.core.errors import ConfigurationError, SourceError
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
 from caliper_dagster.expander.required_tables import loaders_of, missing_tables
-from caliper_dagster.operations import doctor
 from caliper_dagster.operations.doctor import Verdict
+from caliper_dagster.operations.doctor.moodle import grants
 from caliper_dagster.translator import Translator
 from caliper_dagster_tests.harness.accounts import LOG, PartlyReadable, grants_in
 from caliper_dagster_tests.harness.moodle_dump import DUMP_HOURS, DUMP_SITE
@@ -31,10 +31,14 @@ def site(request: pytest.FixtureRequest) -> Iterator[PartlyReadable]:
 
 
 def broken(url: str, *without: str) -> dict[str, str]:
-    """What doctor finds broken, by subject."""
+    """What doctor finds broken, with the cure, by subject."""
     with MoodleDatabase.open(url, without=without) as database:
-        found = list(doctor._grants(database))
-    return {finding.subject: finding.text for finding in found if finding.verdict is Verdict.BROKEN}
+        found = list(grants(database))
+    return {
+        finding.subject: f"{finding.text} {finding.cure}"
+        for finding in found
+        if finding.verdict is Verdict.BROKEN
+    }
 
 
 def events(url: str, *without: str, hours: HourRange = DUMP_HOURS) -> list[str | None]:

@@ -26,6 +26,7 @@ from caliper_dagster_tests.unit.core.test_partition_store import (  # noqa: F401
     test_chunks_hold_whole_hours_unless_an_hour_has_too_many_rows,
     test_facts_come_back_without_the_rows,
     test_hours_without_rows_are_kept_too,
+    test_stored_hours_are_listed_and_deleted,
     test_what_is_written_is_read,
 )
 

@@ -144,6 +144,14 @@ class SqliteEvents(BulkEvents, SqliteEventLogStorage):
         )
         return self._has_columns
 
+    def close_runs(self, run_ids: Iterable[str]) -> None:
+        """Close the files of runs, before they are deleted."""
+        with self._db_lock:
+            for run_id in run_ids:
+                self._initialized_dbs.discard(run_id)
+                if run_id in self._engines:
+                    self._engines.pop(run_id).dispose()
+
     def wipe(self) -> None:
         """Remove the files of all runs and the rows of the index."""
         self._close(self._engines.values())

@@ -113,7 +113,7 @@ def late_rows_sensor(
         return dg.SensorResult(
             run_requests=[run_request(run, settings) for run in runs],
             skip_reason=None if runs else _skip_reason(cursor),
-            cursor=cursor.model_dump_json(),
+            cursor=cursor.model_dump_json(indent=2),
         )
 
     return decorator(bind_site_resources(late_rows, settings))

@@ -28,10 +28,12 @@ SECONDS = 120
 _MAX_WAIT = 900
 _POLL = 0.5
 
-_NOW = {
+NOW = {
     "sqlite": sa.literal_column("(julianday('now') - 2440587.5) * 86400.0", sa.Double),
     "postgresql": sa.literal_column("extract(epoch from clock_timestamp())", sa.Double),
 }
+"""The clock of the ledger's database, in seconds since 1970."""
+
 _INSERT: dict[str, Callable[[sa.Table], Any]] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
@@ -140,7 +142,7 @@ class Lease:
         if time.monotonic() - self._renewed_at < self._seconds / 4:
             return
         with self._transaction("could not be written") as connection:
-            ends_at = _NOW[connection.dialect.name] + self._seconds
+            ends_at = NOW[connection.dialect.name] + self._seconds
             statement = self._table.update().where(self._table.c.owner == self._owner)
             renewed = connection.execute(statement.values(ends_at=ends_at)).rowcount
         if renewed < len(self._hours):
@@ -156,7 +158,7 @@ class Lease:
         table = self._table
         conditions = of_hours(table, *self._key, self._hours)
         with self._transaction("could not be written") as connection:
-            now, insert = _NOW[connection.dialect.name], _INSERT[connection.dialect.name]
+            now, insert = NOW[connection.dialect.name], _INSERT[connection.dialect.name]
             rows = [
                 {
                     "site": self._key[0],

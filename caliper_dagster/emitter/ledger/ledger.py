@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -30,6 +31,7 @@ from caliper_dagster.core.database_url import require_encoded_account
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, StorageError
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.postgres_deadlines import connect_arguments, is_silence
+from caliper_dagster.core.revisions import PRUNED_REVISION
 from caliper_dagster.core.site_identity import SiteIdentity
 from caliper_dagster.emitter.ledger.backlog import Backlog
 from caliper_dagster.emitter.ledger.fingerprints import unpacked
@@ -40,6 +42,7 @@ from caliper_dagster.emitter.ledger.records import (
     BatchRecord,
     LastAnswers,
 )
+from caliper_dagster.emitter.ledger.retention import LedgerRetention
 from caliper_dagster.emitter.ledger.sites import check_site, claim_site
 from caliper_dagster.emitter.ledger.tables import BACKLOG, BATCHES, LEASES, SITES, prepare
 
@@ -226,6 +229,10 @@ class Ledger:
         """The hours of a site that event stores have yet to receive in runs of their own."""
         return Backlog(self._transaction, BACKLOG, site)
 
+    def retention(self, site: str) -> LedgerRetention:
+        """What the ledger of a site need not keep, and what may not be deleted elsewhere."""
+        return LedgerRetention(self._transaction, BATCHES, LEASES, site)
+
     def acknowledged(
         self, event_store: str, hours: Sequence[Hour], *, site: str
     ) -> dict[Hour, LastAnswers]:
@@ -237,6 +244,9 @@ class Ledger:
         self, event_store: str, revision: int, *, site: str, hours: HourRange | None = None
     ) -> dict[Hour, int]:
         """How many events of each hour were last acknowledged under another mapping revision.
+
+        Events whose content cannot be made again (`LedgerRetention.forget_contents`) do
+        not count.
 
         Args:
             event_store: name of the event store.
@@ -256,7 +266,7 @@ class Ledger:
         for start in range(0, len(affected), _HOURS_PER_READ):
             part = affected[start : start + _HOURS_PER_READ]
             for hour, last in self.acknowledged(event_store, part, site=site).items():
-                counts[hour] = int((last.revisions != revision).sum())
+                counts[hour] = int((~np.isin(last.revisions, (revision, PRUNED_REVISION))).sum())
         return {hour: count for hour, count in counts.items() if count}
 
     def hours_of_several_revisions(self, event_store: str, *, site: str) -> list[Hour]:
@@ -272,6 +282,7 @@ class Ledger:
                 columns.site == site,
                 columns.event_store == event_store,
                 columns.outcome == ACKNOWLEDGED,
+                columns.mapping_revision != PRUNED_REVISION,
             )
             .group_by(columns.hour)
             .having(sa.func.min(columns.mapping_revision) < sa.func.max(columns.mapping_revision))
@@ -288,7 +299,7 @@ class Ledger:
             columns.site == site,
             columns.event_store == event_store,
             columns.outcome == ACKNOWLEDGED,
-            columns.mapping_revision != revision,
+            columns.mapping_revision.not_in([revision, PRUNED_REVISION]),
         ]
         if hours is not None:
             conditions.append(columns.hour.between(hours.start.number, hours.end.number - 1))

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from caliper_dagster.core.frames import EMISSION_RESULTS
 from caliper_dagster.core.hours import Hour
+from caliper_dagster.core.revisions import PRUNED_REVISION
 from caliper_dagster.emitter.ledger.fingerprints import (
     FINGERPRINT,
     Fingerprints,
@@ -101,7 +102,10 @@ class LastAnswers:
             nothing = np.zeros(len(events), np.bool_)
             return Comparison(nothing, nothing, nothing)
         positions, answered = positions_of_ids(self.fingerprints, events)
-        same_content = answered & (self.fingerprints["content"][positions] == events["content"])
+        same_content = answered & (
+            (self.fingerprints["content"][positions] == events["content"])
+            | (self.revisions[positions] == PRUNED_REVISION)
+        )
         other_revision = answered & (self.revisions[positions] != revision)
         return Comparison(answered, same_content, other_revision)
 
@@ -112,7 +116,8 @@ class Comparison:
 
     Attributes:
         answered: the event has such an answer, whatever its content was.
-        same_content: the answer was to the present content.
+        same_content: the answer was to the present content, or to one that can no longer be made
+            (``core.revisions.PRUNED_REVISION``).
         other_revision: the answer was to the content that another mapping revision made.
     """
 

@@ -163,7 +163,7 @@ def test_chunks_hold_whole_hours_unless_an_hour_has_too_many_rows(storage: Parti
 
 def test_the_bytes_of_an_hour_do_not_depend_on_how_it_was_handed_over(tmp_path: Path) -> None:
     storage = PartitionStore(str(tmp_path))
-    table = rows(EXPANDED_LOG, [FIRST.start + nth // 50 for nth in range(2 * CHUNK_ROWS + 5_000)])
+    table = rows(EXPANDED_LOG, [FIRST.start + nth // 50 for nth in range(CHUNK_ROWS + 5_000)])
     contents = set()
     for size in (7_919, CHUNK_ROWS, table.num_rows):
         with storage.writer(EXPANDED_LOG, FIRST) as writer:
@@ -276,3 +276,15 @@ def test_a_folder_that_cannot_be_read_names_the_setting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match=r"^CALIPER_STORAGE cannot be read: .* \(Not a d"):
         PartitionStore(str(tmp_path / "file" / "data")).read(MOODLE_LOG, HOURS)
+
+
+def test_stored_hours_are_listed_and_deleted(storage: PartitionStore) -> None:
+    hours = [FIRST + offset for offset in range(4)]
+    sizes = {hour: storage.write(MOODLE_LOG, hour, MOODLE_LOG.empty()) for hour in hours}
+    assert list(storage.hour_sizes(MOODLE_LOG).items()) == list(sizes.items())
+    assert storage.hour_sizes(EXPANDED_LOG) == {}
+    storage.delete(MOODLE_LOG, [*hours[:2], FIRST + 9])
+    storage.delete(MOODLE_LOG, hours[:2])
+    assert list(storage.hour_sizes(MOODLE_LOG)) == hours[2:]
+    storage.write(MOODLE_LOG, hours[0], MOODLE_LOG.empty())
+    assert storage.exists(MOODLE_LOG, hours[0])

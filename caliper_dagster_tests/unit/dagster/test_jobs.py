@@ -8,7 +8,7 @@ from caliper_dagster.core.hours import Hour
 from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.dagster.partitions import hourly_partitions
-from caliper_dagster.dagster.tags import RESEND_ALL_TAG
+from caliper_dagster.dagster.tags import LATE_ROWS_SENSOR, RESEND_ALL_TAG
 
 
 @pytest.mark.parametrize("immediately", ["false", "true"])
@@ -54,7 +54,7 @@ def test_what_is_on_from_the_start(given: dict[str, str], schedule: str, sensor:
     definitions = build_definitions(Settings.from_environment(given))
     found = definitions.resolve_schedule_def(f"{CHAIN_JOB}_schedule")
     assert found.default_status.value == schedule
-    (watching,) = definitions.sensors or []
+    (watching,) = (s for s in definitions.sensors or [] if s.name == LATE_ROWS_SENSOR)
     assert isinstance(watching, dg.SensorDefinition)
     assert watching.default_status.value == sensor
     assert watching.minimum_interval_seconds == (5 if "CALIPER_SEND_IMMEDIATELY" in given else 30)

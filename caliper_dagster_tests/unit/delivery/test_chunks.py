@@ -26,9 +26,9 @@ from caliper_dagster.translator import Translator
 from caliper_dagster_tests.harness.environment import environment
 
 END = Hour.from_key("2026-03-02-12:00")
-HOURS = HourRange(END + -3, END)
+HOURS = HourRange(END + -2, END)
 WHOLE = 10_000_000
-SIZES = (11, 50, WHOLE)
+SIZES = (17, 60, WHOLE)
 
 
 class Site:

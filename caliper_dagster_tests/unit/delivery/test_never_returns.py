@@ -64,6 +64,7 @@ request = fan_out.DeliveryRequest(
     open_ledger=lambda: Ledger(f"sqlite:///{folder}/ledger.sqlite"),
     send=Send.UNACKNOWLEDGED,
     left={},
+    withhold=False,
 )
 for store, message in fan_out.fan_out(request, stores):
     if isinstance(message, fan_out.Ended):

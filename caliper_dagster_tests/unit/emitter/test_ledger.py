@@ -285,4 +285,4 @@ def test_events_that_were_sent_again_are_of_the_new_revision(ledger_url: str) ->
 
 def test_processes_can_open_a_ledger_of_an_earlier_release_at_once(ledger_url: str) -> None:
     earlier_ledger(ledger_url)
-    open_at_once(ledger_url, 4)
+    open_at_once(ledger_url, 3)

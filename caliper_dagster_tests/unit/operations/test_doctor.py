@@ -1,15 +1,18 @@
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from dagster._daemon.types import DaemonHeartbeat
 
 from caliper_dagster.cli.main import main
 from caliper_dagster.core.frames import MOODLE_LOG
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.operations.doctor import Finding, Verdict, examine
 from caliper_dagster_tests.harness.environment import environment
@@ -42,8 +45,15 @@ def findings(environment_: dict[str, str], site: SampleInstallation) -> dict[str
 def test_all_is_well_on_a_site_that_is_in_use(
     site: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = dict(site.environment) | {"MOODLE_DB_URL": f"sqlite:///{site.folder}/now.sqlite"}
+    changes = {
+        "MOODLE_DB_URL": f"sqlite:///{site.folder}/now.sqlite",
+        "CALIPER_AUTOMATION": "true",
+    }
+    given = dict(site.environment) | changes
     with environment(given):
+        with open_instance() as instance:
+            instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), "SENSOR", None))
+        Path(given["DAGSTER_HOME"]).chmod(0o700)
         assert main(["doctor"]) == 0
     told = capsys.readouterr().out
     assert [line for line in told.splitlines() if not line.startswith("ok ")] == []
@@ -77,7 +87,7 @@ def test_the_rest_is_looked_at_whatever_is_broken(
     with environment(dict(site.environment) | {"MOODLE_DB_URL": ""}):
         assert main(["doctor"]) == 2
     told = capsys.readouterr()
-    assert "ok    Event store" in told.out
+    assert "ok      Event store" in told.out
     assert told.err == "1 problem to fix.\n"
 
 
@@ -102,9 +112,25 @@ def test_a_log_that_has_stopped_is_a_warning(site: SampleInstallation) -> None:
     assert "2026-03-02" in found.text
 
 
-def test_without_a_dagster_home_there_is_a_warning(site: SampleInstallation) -> None:
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, Verdict.WARNING),
+        ({"CALIPER_AUTOMATION": "true"}, Verdict.FINE),
+        ({"CALIPER_SEND_IMMEDIATELY": "true"}, Verdict.FINE),
+    ],
+)
+def test_hours_that_nobody_takes_are_a_warning(
+    changes: dict[str, str], verdict: Verdict, site: SampleInstallation
+) -> None:
+    found = findings(changes, site)["Automation"]
+    assert found.verdict is verdict
+
+
+def test_without_a_dagster_home_nothing_is_sent(site: SampleInstallation) -> None:
     found = findings({"DAGSTER_HOME": "", "CALIPER_STORAGE": str(site.folder)}, site)
-    assert found["Dagster"].verdict is Verdict.WARNING
+    assert found["Dagster"].verdict is Verdict.BROKEN
+    assert found["Storage"].verdict is Verdict.FINE
 
 
 @pytest.mark.parametrize(

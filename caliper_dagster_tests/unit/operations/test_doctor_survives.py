@@ -1,7 +1,6 @@
 import pytest
 
-from caliper_dagster.operations import doctor
-from caliper_dagster.operations.doctor import Verdict, examine
+from caliper_dagster.operations.doctor import Verdict, examine, storage
 from caliper_dagster_tests.harness.environment import environment
 
 
@@ -16,8 +15,8 @@ def test_an_unexpected_error_of_one_subject_does_not_hide_the_others(
     with environment({"MOODLE_WWWROOT": "https://m.example.org", "DAGSTER_HOME": str(folder)}):
         from caliper_dagster.config.settings import Settings
 
-        monkeypatch.setattr(doctor, "_storage", fails)
+        monkeypatch.setattr(storage, "partitions", fails)
         findings = {finding.subject: finding for finding in examine([Settings.from_environment()])}
     assert findings["Storage"].verdict is Verdict.BROKEN
-    assert findings["Storage"].text == "could not be checked: an unexpected IndexError"
-    assert {"Site address", "Ledger", "Dagster", "File modes"} <= findings.keys()
+    assert findings["Storage"].text == "could not be checked: an unexpected IndexError."
+    assert {"Site address", "Moodle database", "Dagster", "File modes"} <= findings.keys()

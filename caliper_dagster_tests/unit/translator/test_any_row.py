@@ -35,7 +35,7 @@ from caliper_dagster_tests.unit.translator.support import (
 )
 
 # Looking for the smallest row that fails would take minutes.
-quick = settings(max_examples=60, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+quick = settings(max_examples=40, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 
 OPTIONS = {
     "person_names": True,

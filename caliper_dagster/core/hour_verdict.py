@@ -1,0 +1,122 @@
+"""The verdict on an hour of ``caliper_events``: what of it must not be sent, and why.
+
+A verdict is written with the hour, into the footer of its file. Whoever sends the hour reads it
+there, so an hour that is withheld is withheld on every path (``delivery.gate``). The reasons are a
+closed vocabulary; they are kept on disk. A reason withholds either single events or the whole hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from caliper_dagster.core.frames import CALIPER_EVENTS, WITH_EVENT
+
+_KEY = "verdict"
+
+
+class Reason(StrEnum):
+    """Why something is not sent.
+
+    ``unexplained``: log rows of the hour were not read, or have not exactly one outcome.
+    ``repeated_id``: several events of the hour have the same id, and the event store would keep one
+    of them. ``invalid``: the event is not valid Caliper.
+    """
+
+    UNEXPLAINED = "unexplained"
+    REPEATED_ID = "repeated_id"
+    INVALID = "invalid"
+
+
+_OF_EVENTS = frozenset({Reason.INVALID})
+"""Reasons for which single events are withheld, and the rest of their hour is sent."""
+
+_MEANINGS: Mapping[str, str] = {
+    Reason.UNEXPLAINED: "log rows without an explanation",
+    Reason.REPEATED_ID: "event ids that occur again",
+    Reason.INVALID: "events that are not valid Caliper",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HourVerdict:
+    """What was found when an hour was judged.
+
+    Attributes:
+        counts: number of rows, ids or events, by reason; empty for an hour without a fault. A
+            reason of a newer release, which this one does not know, withholds the hour.
+    """
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, counts: Mapping[Reason, int]) -> Self:
+        """The verdict for the number of each reason; reasons that were not found may be 0."""
+        return cls({reason.value: number for reason, number in counts.items() if number})
+
+    @classmethod
+    def from_footer_stats(cls, stats: Mapping[str, object]) -> Self | None:
+        """The verdict in the footer of an hour; None for hours of releases that wrote none."""
+        counts = stats.get(_KEY)
+        if not isinstance(counts, Mapping):
+            return None
+        return cls({str(reason): int(number) for reason, number in counts.items()})
+
+    def as_footer_stats(self) -> dict[str, object]:
+        """The verdict for the footer of an hour."""
+        return {_KEY: dict(self.counts)}
+
+    @property
+    def hour_reason(self) -> str | None:
+        """The first reason for which the whole hour is withheld; None when it may be sent."""
+        return next(hour_reasons(self.counts), None)
+
+    @property
+    def invalid(self) -> int:
+        """Events that are withheld alone."""
+        return self.counts.get(Reason.INVALID, 0)
+
+
+def meaning(reason: str) -> str:
+    """A reason in words, such as ``log rows without an explanation``."""
+    return _MEANINGS.get(reason, reason)
+
+
+def hour_reasons(reasons: Iterable[str]) -> Iterator[str]:
+    """Among some reasons, those for which a whole hour is withheld."""
+    return (reason for reason in reasons if reason not in _OF_EVENTS)
+
+
+def mark_invalid(events: pa.Table, rows: Sequence[int]) -> pa.Table:
+    """The table with the reason `Reason.INVALID` in some of its rows.
+
+    Args:
+        events: a ``CALIPER_EVENTS`` table.
+        rows: positions of events that are not valid.
+    """
+    if not rows:
+        return events
+    marks = np.zeros(events.num_rows, dtype=np.bool_)
+    marks[list(rows)] = True
+    reasons = events["reason"].cast(pa.string()).combine_chunks()
+    marked = pc.if_else(pa.array(marks), Reason.INVALID.value, reasons).dictionary_encode()
+    field = CALIPER_EVENTS.schema.field("reason")
+    index = events.schema.get_field_index("reason")
+    return events.set_column(index, field, marked.cast(field.type))
+
+
+def is_invalid(events: pa.Table) -> pa.ChunkedArray:
+    """Which rows have an event that `mark_invalid` has marked, as a mask.
+
+    Args:
+        events: rows with ``outcome`` and ``reason``.
+    """
+    has_event = pc.is_in(events["outcome"].cast(pa.string()), pa.array(WITH_EVENT))
+    marked = pc.equal(events["reason"].cast(pa.string()), Reason.INVALID.value)
+    return pc.and_(has_event, pc.fill_null(marked, False))

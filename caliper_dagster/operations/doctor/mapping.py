@@ -1,0 +1,53 @@
+"""What was sent and stored under older revisions of the mapping, and how to renew it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from caliper_dagster.config.event_stores import require_event_stores
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.hours import Hour
+from caliper_dagster.core.revisions import MAPPING_REVISION
+from caliper_dagster.core.site_identity import SiteIdentity
+from caliper_dagster.core.wording import plural
+from caliper_dagster.delivery.revisions import OlderEvents, hours_of_older_facts, older_events
+from caliper_dagster.operations.doctor.findings import Finding, fine, warn
+
+_HOURS_NAMED = 5
+
+
+def mapping(settings: Settings) -> Iterator[Finding]:
+    """The findings about each event store, and about the stored hours."""
+    mixed: set[Hour] = set()
+    for store in require_event_stores(settings):
+        subject = f"Mapping {store.name}" if store.name else "Mapping"
+        older = older_events(settings, store)
+        mixed.update(older.mixed)
+        yield fine(subject, _older_events(older, settings.identity()))
+    old = list(hours_of_older_facts(settings, mixed))
+    if old:
+        yield warn(
+            "Expanded rows",
+            f"{_hours(old)} hold rows that an older release expanded beside newer ones.",
+            "`caliper-dagster backfill --fresh` over these hours expands all their rows anew.",
+        )
+
+
+def _older_events(older: OlderEvents, identity: SiteIdentity) -> str:
+    if not older.total:
+        return f"revision {MAPPING_REVISION}, also of everything that was acknowledged"
+    mixed = f"; it has events of several revisions in {_hours(older.mixed)}" if older.mixed else ""
+    moved = identity.site_id != identity.address
+    made = "an older revision or another address" if moved else "an older revision"
+    return (
+        f"revision {MAPPING_REVISION}; the event store has {plural(older.total, 'event')} in "
+        f"{plural(len(older.counts), 'hour')} as {made} made them. The new content of "
+        "these events is sent only by `resend --changed` or with CALIPER_RESEND_CHANGED=true, and "
+        f"an event store that does not de-duplicate by id then holds both{mixed}"
+    )
+
+
+def _hours(hours: Sequence[Hour]) -> str:
+    named = ", ".join(map(str, hours[:_HOURS_NAMED]))
+    more = ", …" if len(hours) > _HOURS_NAMED else ""
+    return f"{plural(len(hours), 'hour')} ({named}{more})"
