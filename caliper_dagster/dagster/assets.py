@@ -313,9 +313,9 @@ def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
     ) -> Materialized:
         """The rows of Moodle's log, unchanged.
 
-        A row is one row of `logstore_standard_log` with all its columns. Its hour is the
-        UTC hour of its `timecreated`. A rerun reads the hour again and replaces the partition:
-        late rows are added, and rows that Moodle has deleted since are removed.
+        A row is one log row, with all columns of `logstore_standard_log`. Its hour is the UTC hour
+        of its `timecreated`. A rerun reads the hour again and replaces the partition: late rows are
+        added, and rows that Moodle has deleted since are removed.
 
         The database also counts the rows of each hour itself, for the accounting check of
         `caliper_events`.
