@@ -40,7 +40,7 @@ from caliper_dagster_tests.harness.sample_installation import (
 LOG = "mdl_logstore_standard_log"
 BAD = HOURS.start + 1
 OTHERS = [hour for hour in HOURS if hour != BAD]
-RANGE = ["--from", HOURS.start.key, "--to", HOURS.end.key]
+RANGE = ["--from", str(HOURS.start), "--to", str(HOURS.end)]
 TOLD = f"Not sent: 1 withheld hour, {BAD} (log rows without an explanation"
 
 
@@ -108,10 +108,11 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
     return str(event.step_failure_data.user_failure_data.description)
 
 
-def assert_only_the_others_arrived(site: SampleInstallation) -> None:
+def assert_only_the_others_arrived(site: SampleInstallation, times: int = 1) -> None:
     arrived = site.arrived()
     expected = sum(counts(site, hour).acknowledged for hour in OTHERS)
-    assert arrived.events == arrived.received == expected > 0
+    assert arrived.events == expected > 0
+    assert arrived.received == times * expected
     assert all(counts(site, hour).outstanding == 0 for hour in HOURS)
     bad = counts(site, BAD)
     assert (bad.is_withheld, bad.acknowledged) == (True, 0)
@@ -119,7 +120,8 @@ def assert_only_the_others_arrived(site: SampleInstallation) -> None:
 
 
 def test_a_run_of_the_web_ui_and_one_of_emission_results_alone(site: SampleInstallation) -> None:
-    for job in (CHAIN_JOB, RESEND_JOB):
+    """The job of the latter sends everything again, and the bad hour not even then."""
+    for times, job in ((1, CHAIN_JOB), (2, RESEND_JOB)):
         result = site.run(job, HOURS)
         assert not result.success
         assert failure(result).startswith(TOLD)
@@ -128,7 +130,7 @@ def test_a_run_of_the_web_ui_and_one_of_emission_results_alone(site: SampleInsta
         assert statuses(site) == {
             hour: "FAILED" if hour == BAD else "MATERIALIZED" for hour in HOURS
         }
-        assert_only_the_others_arrived(site)
+        assert_only_the_others_arrived(site, times)
 
 
 def test_the_commands_and_the_repair(

@@ -309,6 +309,12 @@ SET_UPS: dict[str, tuple[Callable[[SetUp], None], str, str, str]] = {
         "Dagster's daemon has not answered since ",
         "Start `caliper-dagster dev`",
     ),
+    "schedule and sensors that are off": (
+        given(CALIPER_AUTOMATION="false"),
+        "WARN",
+        "off, so that no hour is sent by itself: set CALIPER_AUTOMATION=true, or switch them on",
+        "",
+    ),
     "pool without a slot": (
         pool_of(0),
         "BROKEN",

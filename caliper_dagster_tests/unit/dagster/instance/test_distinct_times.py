@@ -22,8 +22,8 @@ RUN = str(uuid4())
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[EventLogStorage]:
-    opened = SqliteStorage(str(tmp_path)).event_log_storage
-    yield opened
+    opened = SqliteStorage(str(tmp_path))
+    yield opened.event_log_storage
     opened.dispose()
 
 
