@@ -34,6 +34,7 @@ from caliper_dagster.dagster.instance.evaluations import latest_evaluation
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.resources import resources
+from caliper_dagster.dagster.retention import RETENTION_JOB
 from caliper_dagster.dagster.sensors.alerts import ALERTS_SENSOR
 from caliper_dagster.dagster.standing_checks import (
     FAILED_HOURS_RETRIED,
@@ -267,3 +268,11 @@ def test_a_process_that_is_killed_tells_again(
     assert night.alerts() == "Sent 2 alerts."
     assert night.alerts() == "Nothing new to tell."
     assert len({message["Subject"] for message in mail.messages}) == 1
+
+
+def test_a_failed_run_of_the_retention_is_told(night: Night, mail: MailServer) -> None:
+    job = build_definitions().resolve_job_def(RETENTION_JOB)
+    with open_instance() as instance:
+        instance.report_run_failed(instance.create_run_for_job(job))
+    assert night.alerts() == "Sent 2 alerts."
+    assert "A run of the job retention failed" in mail.messages[0].get_content()

@@ -27,6 +27,7 @@ from caliper_dagster.dagster.instance.evaluations import latest_evaluation
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.dagster.partitions import hours_of_tags
 from caliper_dagster.dagster.resources import LedgerResource, bind_site_resources
+from caliper_dagster.dagster.retention import RETENTION_JOB
 from caliper_dagster.dagster.standing_checks import (
     NEWEST_HOUR_RECENT,
     NO_BACKLOG,
@@ -129,7 +130,8 @@ class _Site:
         return {key for asset in self.assets for key in asset.keys}
 
     def jobs(self) -> set[str]:
-        return {self.settings.site_name(job) for job in (CHAIN_JOB, RESEND_JOB, STANDING_JOB)}
+        own = {self.settings.site_name(job) for job in (CHAIN_JOB, RESEND_JOB, STANDING_JOB)}
+        return own | {RETENTION_JOB}
 
     def assets_of_steps(self) -> dict[str, list[dg.AssetKey]]:
         """The assets that each step makes."""
