@@ -97,6 +97,8 @@ class AlertState(BaseModel):
 
     Attributes:
         looked_to: Unix time of the newest failed run that was looked at.
+        seen: ids of the last runs that were looked at, with their Unix times. They are not looked
+            at again: an hour that failed once may be busy again because of late rows.
         runs: the failures of runs that are not over.
         checks: the failures of checks that are not over, by key.
         over_at: Unix time at which the last failure of an asset's runs was over, by asset. What a
@@ -106,6 +108,7 @@ class AlertState(BaseModel):
     """
 
     looked_to: float
+    seen: dict[str, float] = {}
     runs: list[RunFailure] = []
     checks: dict[str, CheckFailure] = {}
     over_at: dict[str, float] = {}
