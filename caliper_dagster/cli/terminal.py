@@ -84,12 +84,12 @@ class _Lines:
 
 def messages() -> Console:
     """Standard error."""
-    return Console(stderr=True)
+    return Console(stderr=True, emoji=False)
 
 
 def results() -> Console:
     """Standard output."""
-    return Console(highlight=False)
+    return Console(highlight=False, emoji=False)
 
 
 @contextmanager

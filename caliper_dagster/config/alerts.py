@@ -6,11 +6,10 @@ Nobody is told until a setting names a receiver. Of a secret the model holds onl
 from __future__ import annotations
 
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, field_validator
 
-from caliper_dagster.config.declaration import Model, Reference, SecretReference, setting
+from caliper_dagster.config.declaration import Model, Reference, SecretReference, setting, split_url
 
 EMAIL = "CALIPER_ALERT_EMAIL"
 WEBHOOKS = ("CALIPER_ALERT_WEBHOOK", "CALIPER_ALERT_SLACK", "CALIPER_ALERT_TEAMS")
@@ -24,7 +23,7 @@ def _address(text: str) -> str:
 
 
 def _base_url(text: str) -> str:
-    parts = urlsplit(text)
+    parts = split_url(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
         raise ValueError("must be an http or https URL without user and password")
     return text.rstrip("/")

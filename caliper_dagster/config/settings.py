@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, get_args
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -39,6 +38,7 @@ from caliper_dagster.config.declaration import (
     nested,
     not_set,
     setting,
+    split_url,
 )
 from caliper_dagster.core import file_modes
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
@@ -64,18 +64,8 @@ _OWNER = re.compile(r"team:\S+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
 """What Dagster accepts as an owner."""
 
 
-def _split_url(text: str) -> SplitResult:
-    """The parts of a URL; an error in our words when it has none."""
-    try:
-        parts = urlsplit(text)
-        _ = parts.port  # It is read, and may be no number, only when it is asked for.
-    except ValueError:
-        raise ValueError("must be an http or https URL") from None
-    return parts
-
-
 def _http_url(text: str) -> str:
-    parts = _split_url(text)
+    parts = split_url(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an http or https URL")
     return text.rstrip("/")
@@ -85,7 +75,7 @@ def _without_secret(value: object) -> object:
     """The address of an event store as it may stand in a file: no part of it can be secret."""
     if value is None or isinstance(value, dict | Reference):
         return value
-    parts = _split_url(value if isinstance(value, str) else "")
+    parts = split_url(value if isinstance(value, str) else "")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an http or https URL, or {env: NAME}, or {file: PATH}")
     if "@" in parts.netloc:
@@ -97,7 +87,7 @@ def _without_secret(value: object) -> object:
 
 def _token_address(text: str) -> str:
     """The address of a token endpoint or a log-in."""
-    parts = _split_url(text)
+    parts = split_url(text)
     if "@" in parts.netloc:
         raise ValueError("contains a user or a password, which have settings of their own")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -144,7 +134,7 @@ CREDENTIALS = (
 
 def _site_address(text: str) -> str:
     """A site's address as Moodle has it, without a slash at its end."""
-    parts = _split_url(text)
+    parts = split_url(text)
     if any(letter.isspace() or not letter.isprintable() for letter in text):
         raise ValueError("contains a space or a control character")
     if parts.username is not None or parts.query or parts.fragment or text[-1:] in "?#":

@@ -12,3 +12,8 @@ def plural(number: int, singular: str, plural_form: str | None = None) -> str:
         plural_form: the noun for any other number; ``singular`` with an ``s`` if omitted.
     """
     return f"{number:,} {singular if number == 1 else plural_form or f'{singular}s'}"
+
+
+def in_seconds(time: float) -> str:
+    """A time with its unit, such as ``1 second`` and ``0.5 seconds``."""
+    return f"{time:g} {'second' if time == 1 else 'seconds'}"

@@ -23,6 +23,7 @@ import requests
 import urllib3
 
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
+from caliper_dagster.core.wording import in_seconds
 from caliper_dagster.emitter.destination import Answer, Meaning
 from caliper_dagster.emitter.watched_session import RequestDeadline, WatchedSession
 
@@ -142,7 +143,7 @@ class HttpExchange:
         return Answer(
             Meaning.RETRY_LATER,
             sentence=Sentence(
-                f"{self.subject} did not complete its answer within {limit:g} seconds, "
+                f"{self.subject} did not complete its answer within {in_seconds(limit)}, "
                 "connecting included (",
                 _TIMEOUT,
                 ").",
@@ -187,7 +188,9 @@ class HttpExchange:
             words = f" ({system_reason})" if system_reason else ""
             reason = Sentence(f"cannot be reached through the proxy of {_PROXIES}{words}.")
         elif isinstance(error, requests.exceptions.ReadTimeout):
-            reason = Sentence(f"did not answer within {self._timeout:g} seconds (", _TIMEOUT, ").")
+            reason = Sentence(
+                f"did not answer within {in_seconds(self._timeout)} (", _TIMEOUT, ")."
+            )
         elif system_reason:
             reason = Sentence(
                 f"cannot be reached ({system_reason}): check ",

@@ -38,8 +38,9 @@ _DIGEST_NAMES = {"url": "event_store_url", "timeout": "event_store_timeout"}
 _CREDENTIALS = {declared()[name].key for name in CREDENTIALS} - {"api_key"} | {"oauth_client_auth"}
 """Settings of how an event store is authorized to; another credential makes no other backfill."""
 
-_ADDED = {"resend_changed", "site_id", "withhold_invalid"}
-"""Settings of later releases, which are part of the digest only if they are not the default."""
+_ADDED: Mapping[str, object] = {"resend_changed": False, "site_id": None, "withhold_invalid": True}
+"""Settings of later releases with their defaults, which are not part of the digest: a backfill that
+the release before has begun goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,5 +137,9 @@ def _without_secrets(settings: Settings) -> Iterator[tuple[str, object]]:
                 value = value.value(secrets[key].variable)
             if value is None:
                 yield _DIGEST_NAMES.get(key, key), None
-        elif not isinstance(value, EventStoreSettings) and not (key in _ADDED and not value):
+        elif not isinstance(value, EventStoreSettings) and not _is_added_default(key, value):
             yield _DIGEST_NAMES.get(key, key), value
+
+
+def _is_added_default(key: str, value: object) -> bool:
+    return key in _ADDED and value == _ADDED[key]

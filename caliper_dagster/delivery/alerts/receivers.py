@@ -27,6 +27,7 @@ from caliper_dagster.core.errors import (
     Sentence,
     SettingName,
 )
+from caliper_dagster.core.wording import in_seconds
 from caliper_dagster.delivery.alerts.message import Alert, as_email, as_json, as_slack, as_teams
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _is_named(variable: str, place: Reference) -> bool:
 
 def _too_slow(name: str, seconds: float) -> DeliveryError:
     return DeliveryError(
-        Sentence(SettingName(name), f": no answer within {seconds:g} seconds (", _TIMEOUT, ")."),
+        Sentence(SettingName(name), f": no answer within {in_seconds(seconds)} (", _TIMEOUT, ")."),
         transient=True,
     )
 
@@ -250,7 +251,7 @@ def _mail_problem(error: Exception, settings: AlertSettings) -> DeliveryError:
         words = Sentence(f" refuses the alert (SMTP code {error.smtp_code}).")
     else:
         words = Sentence(
-            f" does not answer within {settings.timeout:g} seconds: check ",
+            f" does not answer within {in_seconds(settings.timeout)}: check ",
             _HOST,
             " and ",
             SettingName("CALIPER_SMTP_PORT"),

@@ -9,7 +9,7 @@ from threading import Thread
 import pytest
 
 from caliper_dagster.cli.reports import sent_again, show_coverage, show_rejected
-from caliper_dagster.cli.terminal import show_numbers
+from caliper_dagster.cli.terminal import show_numbers, show_table
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.row_accounting import DeliveryCounts
 from caliper_dagster.delivery.rejected import RejectedEvent
@@ -152,4 +152,18 @@ def test_what_was_tried_is_told_for_each_event_store(monkeypatch: pytest.MonkeyP
         ["Rejected before, sent again", "5"],
         ["accepted now", "2"],
         ["rejected again (see `caliper-dagster rejected`)", "3"],
+    ]
+
+
+def test_what_looks_like_markup_or_an_emoji_is_printed_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def show() -> None:
+        show_table(("Id",), [("urn:id:7 [red]",)])
+        show_numbers([("urn:id:7", "[/red] :x:")])
+
+    assert cells(in_pipe(show, monkeypatch)) == [
+        ["Id"],
+        ["urn:id:7 [red]"],
+        ["urn:id:7", "[/red] :x:"],
     ]

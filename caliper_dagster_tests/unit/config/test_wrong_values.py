@@ -13,9 +13,13 @@ VALUES = (
 )
 OURS = re.compile(
     r"[A-Z_]+ is wrong: ("
-    r"must be (a whole number|a number|true or false|an http or https URL|a name"
+    r"must be (a whole number|a number|true or false|a name"
+    r"|an http or https URL( without user and password)?"
+    r"|e-mail addresses (such as moodle@example\.org, without names"
+    r"|or team:NAME, separated by commas)"
+    r"|assets with a number of days each, such as [a-z_=0-9,]+; the assets are [a-z_, ]+"
     r"|a full hour in UTC such as 2026-01-31T14:00Z|(greater|less) than \d+|at (least|most) \d+"
-    r"|v1p2 or v1p1|basic or form|600 or 640"
+    r"|v1p2 or v1p1|basic or form|600 or 640|starttls, tls or none"
     r"|SystemId, AccountUserName, SisSourcedId, LisSourcedId, EmailAddress or LtiUserId)"
     r"|must have no user, query or fragment"
     r"|may have only letters, digits and _"

@@ -42,5 +42,5 @@ def test_a_store_that_trickles_its_answer_has_given_none(answer):
         given = store.post(b"{}")
     assert given.meaning is Meaning.RETRY_LATER
     assert given.status is None
-    assert "within 1 seconds" in str(given.sentence)
+    assert "within 1 second" in str(given.sentence)
     assert "CALIPER_EVENT_STORE_TIMEOUT" in str(given.sentence)

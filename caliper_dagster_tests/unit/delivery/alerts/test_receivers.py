@@ -168,7 +168,7 @@ def test_a_receiver_that_does_not_answer_holds_up_nobody() -> None:
             CALIPER_ALERT_SLACK=server.url,
         )
         assert number == {EMAIL: 0, WEBHOOK: 0, SLACK: 2}
-        assert "does not answer within 1 seconds" in str(errors[EMAIL])
+        assert "does not answer within 1 second" in str(errors[EMAIL])
         assert "T0KEN" not in str(errors[WEBHOOK])
 
 
