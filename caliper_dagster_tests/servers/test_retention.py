@@ -57,7 +57,11 @@ def test_all_goes_after_its_time_and_nothing_is_sent_twice(
                     "GROUP BY dagster_event_type"
                 )
             )
-            assert dict(kinds.all()) == {"ASSET_MATERIALIZATION": len(HOURS) * len(FRAMES)}
+            materializations = len(HOURS) * len(FRAMES)
+            assert dict(kinds.all()) == {
+                "ASSET_MATERIALIZATION": materializations,
+                "ASSET_OBSERVATION": 1,
+            }
         engine.dispose()
         for frame in FRAMES:
             assert site.storage.hour_sizes(frame) == {}
