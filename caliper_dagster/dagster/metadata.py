@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import dagster as dg
 import pyarrow as pa
 
+from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_store import PartitionStore
@@ -118,6 +119,8 @@ def delivery_metadata(hour: Hour, delivery: DeliveryCounts, backlog: int | None)
 def preview(store: PartitionStore, frame: Frame, rows_of: Mapping[Hour, int]) -> Preview:
     """The first rows of the newest hour that has rows, without personal data; None without one.
 
+    An hour that cannot be read has no preview: whoever reads it next says what is wrong with it.
+
     Args:
         store: holds the hours.
         frame: their table.
@@ -127,8 +130,11 @@ def preview(store: PartitionStore, frame: Frame, rows_of: Mapping[Hour, int]) ->
     if newest is None:
         return None
     columns = preview_columns(frame)
-    with closing(store.open(frame, newest)) as stored:
-        rows = next(stored.parts(_PREVIEW_ROWS, columns))
+    try:
+        with closing(store.open(frame, newest)) as stored:
+            rows = next(stored.parts(_PREVIEW_ROWS, columns))
+    except CaliperDagsterError:
+        return None
     lines = [columns, ("---",) * len(columns)]
     lines += [tuple(map(_cell, row.values())) for row in rows.to_pylist()]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)

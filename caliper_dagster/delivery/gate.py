@@ -179,9 +179,12 @@ def withheld_sentence(hours: Mapping[Hour, str]) -> str | None:
         return None
     named = ", ".join(f"{hour} ({hours[hour]})" for hour in sorted(hours)[:_HOURS_NAMED])
     more = ", …" if len(hours) > _HOURS_NAMED else ""
+    # The emitter refuses an hour in which an id occurs again, whatever the setting says.
+    is_sendable = not any(meaning(Reason.REPEATED_ID) in why for why in hours.values())
+    choice = ", or set CALIPER_WITHHOLD_INVALID=false to send them as they are"
     return (
         f"Not sent: {plural(len(hours), 'withheld hour')}, {named}{more}. Materialize these hours "
-        "again, or set CALIPER_WITHHOLD_INVALID=false to send them as they are."
+        f"again{choice if is_sendable else ''}."
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from caliper_dagster.config.event_stores import require_event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS
-from caliper_dagster.core.hour_verdict import HourVerdict, mark_invalid
+from caliper_dagster.core.hour_verdict import HourVerdict, Reason, mark_invalid
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.row_accounting import Account, DeliveryCounts
@@ -220,3 +220,12 @@ def test_the_sentence_names_the_hours_and_the_cure(week: Week) -> None:
     )
     week.write(BAD)
     assert withheld_sentence(withheld_hours(week.deliver())) is None
+
+
+def test_no_setting_is_named_that_would_not_send_the_hour() -> None:
+    """An event store would keep one of two events with the same id, so none of them is sent."""
+    counts = DeliveryCounts(events=2, withheld={Reason.REPEATED_ID.value: 2})
+    assert withheld_sentence(withheld_hours({BAD: counts})) == (
+        f"Not sent: 1 withheld hour, {BAD} (event ids that occur again). Materialize these hours "
+        "again."
+    )
