@@ -118,7 +118,7 @@ class AlertSettings(Model):
         10,
         "seconds to wait for a receiver of alerts; one that does not answer is told later",
         gt=0,
-        le=60,
+        le=30,
     )
     ca_file: str | None = setting(
         "CALIPER_ALERT_CA_FILE",

@@ -34,6 +34,8 @@ from caliper_dagster.dagster.instance.evaluations import latest_evaluation
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.resources import resources
+from caliper_dagster.dagster.retention import RETENTION_JOB
+from caliper_dagster.dagster.sensors import alerts
 from caliper_dagster.dagster.sensors.alerts import ALERTS_SENSOR
 from caliper_dagster.dagster.standing_checks import (
     FAILED_HOURS_RETRIED,
@@ -267,3 +269,46 @@ def test_a_process_that_is_killed_tells_again(
     assert night.alerts() == "Sent 2 alerts."
     assert night.alerts() == "Nothing new to tell."
     assert len({message["Subject"] for message in mail.messages}) == 1
+
+
+def test_an_hour_that_failed_once_and_is_busy_again_is_not_told_again(
+    night: Night, store: Outage, mail: MailServer
+) -> None:
+    hour = NIGHT.start
+    store.off()
+    night.scheduled_run(hour)
+    assert night.alerts() == "Sent 2 alerts."
+    store.on()
+    night.scheduled_run(hour)
+    assert night.alerts() == "Sent 2 alerts."
+
+    job = build_definitions().resolve_job_def(CHAIN_JOB)
+    with open_instance() as instance:
+        instance.create_run_for_job(
+            job, tags={"dagster/partition": hour.key}, status=dg.DagsterRunStatus.STARTED
+        )
+    assert night.alerts() == "Nothing new to tell."
+    assert len(mail.messages) == 2
+
+
+def test_a_failed_run_of_the_retention_is_told(night: Night, mail: MailServer) -> None:
+    job = build_definitions().resolve_job_def(RETENTION_JOB)
+    with open_instance() as instance:
+        instance.report_run_failed(instance.create_run_for_job(job))
+    assert night.alerts() == "Sent 2 alerts."
+    assert "A run of the job retention failed" in mail.messages[0].get_content()
+
+
+def test_many_failed_runs_are_looked_at_in_several_ticks(
+    night: Night, mail: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All ended within the time that each look repeats."""
+    monkeypatch.setattr(alerts, "_RUNS_PER_LOOK", 2)
+    definitions = build_definitions()
+    jobs = [definitions.resolve_job_def(name) for name in (STANDING_JOB, RETENTION_JOB)]
+    with open_instance() as instance:
+        for job in [*[jobs[0]] * 4, jobs[1]]:
+            instance.report_run_failed(instance.create_run_for_job(job))
+    ticks = [night.alerts() for _ in range(4)]
+    assert ticks == ["Sent 2 alerts.", "Nothing new to tell.", "Sent 2 alerts.", ticks[1]]
+    assert len(mail.messages) == 2

@@ -106,6 +106,7 @@ class Webhook(ThreadingHTTPServer):
         taken: path and body of the requests that it answered with 200.
         status: what it answers.
         silent: seconds for which it says nothing.
+        delay: seconds after which it takes a request.
     """
 
     daemon_threads = True
@@ -115,6 +116,7 @@ class Webhook(ThreadingHTTPServer):
         self.taken: list[tuple[str, dict[str, Any]]] = []
         self.status = 200
         self.silent = 0.0
+        self.delay = 0.0
 
     @property
     def url(self) -> str:
@@ -125,7 +127,7 @@ class _WebhookHandler(BaseHTTPRequestHandler):
     server: Webhook
 
     def do_POST(self) -> None:
-        time.sleep(self.server.silent)
+        time.sleep(self.server.silent + self.server.delay)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.server.status == 200 and not self.server.silent:
             self.server.taken.append((self.path, body))

@@ -9,7 +9,7 @@ sensor.)
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from time import time
@@ -27,6 +27,8 @@ from caliper_dagster.dagster.instance.evaluations import latest_evaluation
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.dagster.partitions import hours_of_tags
 from caliper_dagster.dagster.resources import LedgerResource, bind_site_resources
+from caliper_dagster.dagster.retention import RETENTION_JOB
+from caliper_dagster.dagster.run_status import unfinished_hours
 from caliper_dagster.dagster.standing_checks import (
     NEWEST_HOUR_RECENT,
     NO_BACKLOG,
@@ -43,6 +45,7 @@ from caliper_dagster.delivery.alerts.incidents import (
 from caliper_dagster.delivery.alerts.message import site_label
 from caliper_dagster.delivery.alerts.receivers import receivers, tell
 from caliper_dagster.delivery.backlog import deferred_hours
+from caliper_dagster.delivery.watch_state import Status
 
 ALERTS_SENSOR = "alerts"
 
@@ -51,6 +54,9 @@ _FIRST_LOOK_SECONDS = 86_400
 _OVERLAP_SECONDS = 60
 """Runs that ended so long before the newest known one are looked at again: a database shows what
 was written at the same time in any order."""
+
+_RUNS_PER_LOOK = 200
+"""Failed runs that are looked at in one tick, which Dagster ends after a minute."""
 
 _CONSEQUENCES = frozenset({EVERY_EVENT_ACKNOWLEDGED, NO_BACKLOG, NEWEST_HOUR_RECENT})
 """Checks that fail when runs do."""
@@ -129,7 +135,8 @@ class _Site:
         return {key for asset in self.assets for key in asset.keys}
 
     def jobs(self) -> set[str]:
-        return {self.settings.site_name(job) for job in (CHAIN_JOB, RESEND_JOB, STANDING_JOB)}
+        own = {self.settings.site_name(job) for job in (CHAIN_JOB, RESEND_JOB, STANDING_JOB)}
+        return own | {RETENTION_JOB}
 
     def assets_of_steps(self) -> dict[str, list[dg.AssetKey]]:
         """The assets that each step makes."""
@@ -158,18 +165,25 @@ class _Look:
     site: _Site
     instance: dg.DagsterInstance
     ledger: LedgerResource
+    _unfinished_hours: dict[dg.AssetKey, dict[Hour, Status]] = field(default_factory=dict)
 
     def failed_runs(self, state: AlertState) -> list[RunFailure]:
-        """The runs that have failed since the last look."""
+        """The runs that have failed since the last look; of many, the first ones."""
         after = datetime.fromtimestamp(state.looked_to - _OVERLAP_SECONDS, UTC)
         records = self.instance.get_run_records(
             dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=after),
+            limit=len(state.seen) + _RUNS_PER_LOOK,
             order_by="update_timestamp",
             ascending=True,
         )
-        ended = [record.update_timestamp.timestamp() for record in records]
-        state.looked_to = max([state.looked_to, *ended])
-        return [self._failure(record) for record in records if self._is_own(record.dagster_run)]
+        ended = {
+            record.dagster_run.run_id: record.update_timestamp.timestamp() for record in records
+        }
+        new = [record for record in records if record.dagster_run.run_id not in state.seen]
+        state.looked_to = max([state.looked_to, *ended.values()])
+        begin = state.looked_to - _OVERLAP_SECONDS
+        state.seen = {run: at for run, at in (state.seen | ended).items() if at >= begin}
+        return [self._failure(record) for record in new if self._is_own(record.dagster_run)]
 
     def is_over(self, failure: RunFailure) -> bool:
         """Whether its hours have succeeded, or a later run of the job if it has none."""
@@ -207,14 +221,17 @@ class _Look:
     def _is_open(self, asset: str, hours: HourRange) -> bool:
         """Whether one of the hours of an asset failed, is busy or waits in a backlog."""
         key = dg.AssetKey.from_user_string(asset)
-        statuses = self.instance.get_status_by_partition(
-            key, [hour.key for hour in hours], self.site.partitions()
-        )
-        found = {status.value for status in (statuses or {}).values() if status is not None}
-        if found & {"FAILED", "IN_PROGRESS"}:
+        if any(hour in hours for hour in self._unfinished(key)):
             return True
         deferred = self.deferred.get(event_store_of(key), ()) if self._is_emission(key) else ()
         return any(hour in hours for hour in deferred)
+
+    def _unfinished(self, asset: dg.AssetKey) -> Mapping[Hour, Status]:
+        """The hours of an asset that failed or are busy: one look for all failures of it."""
+        if asset not in self._unfinished_hours:
+            partitions = self.site.partitions()
+            self._unfinished_hours[asset] = unfinished_hours(self.instance, asset, partitions)
+        return self._unfinished_hours[asset]
 
     @cached_property
     def deferred(self) -> Mapping[str, Collection[Hour]]:

@@ -18,6 +18,9 @@ from pydantic import BaseModel
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.delivery.alerts.message import Alert
 
+_MAX_UNTOLD = 100
+"""Alerts that wait for a receiver; of one that is gone for good, the state would grow for ever."""
+
 
 class RunFailure(BaseModel):
     """A failed run, or several whose hours follow each other. Field names never change.
@@ -94,14 +97,18 @@ class AlertState(BaseModel):
 
     Attributes:
         looked_to: Unix time of the newest failed run that was looked at.
+        seen: ids of the last runs that were looked at, with their Unix times. They are not looked
+            at again: an hour that failed once may be busy again because of late rows.
         runs: the failures of runs that are not over.
         checks: the failures of checks that are not over, by key.
         over_at: Unix time at which the last failure of an asset's runs was over, by asset. What a
             check found before is about that failure.
-        untold: what each receiver is still to be told, by its setting, the oldest alert first.
+        untold: what each receiver is still to be told, by its setting, the oldest alert first;
+            the newest ones if they are many.
     """
 
     looked_to: float
+    seen: dict[str, float] = {}
     runs: list[RunFailure] = []
     checks: dict[str, CheckFailure] = {}
     over_at: dict[str, float] = {}
@@ -204,6 +211,7 @@ class Incidents:
         )
         for alerts in self._state.untold.values():
             alerts.append(alert)
+            del alerts[:-_MAX_UNTOLD]
 
 
 def remove_told(state: AlertState, told: Mapping[str, int]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from caliper_dagster.config.alerts import EMAIL, WEBHOOKS, AlertSettings
@@ -79,8 +80,9 @@ def tell(
 ) -> tuple[dict[str, int], dict[str, CaliperDagsterError]]:
     """Send each receiver its alerts, in order, up to the first that it does not take.
 
-    The receivers are told at the same time, and none of them is waited for longer than ``timeout``
-    and a little for each call.
+    The receivers are told at the same time, and all of them together are waited for no longer than
+    ``timeout`` and a little: Dagster ends a tick after a minute, and then its cursor is lost. What
+    a slow receiver has not been sent by then is left for the next call.
 
     Args:
         receivers: whom.
@@ -97,13 +99,14 @@ def tell(
     errors: dict[str, CaliperDagsterError] = {}
     waiting: dict[str, Future[None]] = {}
     threads: DaemonThreads[None] = DaemonThreads(max(1, len(receivers)), "caliper-alert")
+    end = monotonic() + timeout
     for receiver in receivers:
         told[receiver.name] = 0
-        work = partial(_send_all, receiver, alerts.get(receiver.name, ()), told)
+        work = partial(_send_all, receiver, alerts.get(receiver.name, ()), told, end)
         waiting[receiver.name] = threads.submit(work)
     for name, future in waiting.items():
         try:
-            future.result(timeout + _GRACE_SECONDS)
+            future.result(max(0.0, end + _GRACE_SECONDS - monotonic()))
         except TimeoutError:
             errors[name] = _too_slow(name, timeout)
         except CaliperDagsterError as error:
@@ -117,8 +120,13 @@ def tell(
     return dict(told), errors
 
 
-def _send_all(receiver: Receiver, alerts: Sequence[Alert], told: dict[str, int]) -> None:
+def _send_all(
+    receiver: Receiver, alerts: Sequence[Alert], told: dict[str, int], end: float
+) -> None:
     for alert in alerts:
+        # Later ones would be sent unseen, after the caller has counted, and again by its next call.
+        if monotonic() >= end:
+            return
         receiver.send(alert)
         told[receiver.name] += 1
 

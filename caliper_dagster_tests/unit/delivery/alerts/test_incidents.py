@@ -140,3 +140,11 @@ def test_who_is_no_longer_named_is_forgotten() -> None:
     Incidents(state, "s", ("old",), None, 0).add_failed_runs([story.run(NIGHT)], lambda _: False)
     Incidents(state, "s", ("new",), None, 0)
     assert state.untold == {"new": []}
+
+
+def test_of_many_alerts_that_nobody_takes_the_newest_are_kept() -> None:
+    story = Story()
+    for number in range(150):
+        story.look(story.run(NIGHT + 2 * number, asset=f"asset_{number}"))
+    assert len(story.for_chat()) == 100
+    assert story.for_chat()[-1] == "failure asset_149"

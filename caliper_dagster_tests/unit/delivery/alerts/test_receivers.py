@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from caliper_dagster.config.alerts import EMAIL, WEBHOOKS
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
 from caliper_dagster.delivery.alerts.message import Alert
-from caliper_dagster.delivery.alerts.receivers import receivers, tell
+from caliper_dagster.delivery.alerts.receivers import Receiver, receivers, tell
 from caliper_dagster_tests.harness.alert_receivers import MailServer, mail_server, webhook
 from caliper_dagster_tests.harness.environment import environment
 
@@ -169,6 +170,26 @@ def test_a_receiver_that_does_not_answer_holds_up_nobody() -> None:
         assert number == {EMAIL: 0, WEBHOOK: 0, SLACK: 2}
         assert "does not answer within 1 seconds" in str(errors[EMAIL])
         assert "T0KEN" not in str(errors[WEBHOOK])
+
+
+def test_what_a_slow_receiver_is_not_told_in_time_is_left_for_the_next_call() -> None:
+    with webhook() as server:
+        server.delay = 0.4
+        settings = {"CALIPER_ALERT_SLACK": server.url, "CALIPER_ALERT_TIMEOUT": "1"}
+        number, errors = told(*[ALERT] * 8, **settings)
+        time.sleep(1)
+        assert 0 < number[SLACK] < 8
+        assert len(server.taken) == number[SLACK]
+        assert not errors
+
+
+def test_receivers_that_do_not_answer_are_waited_for_together() -> None:
+    def wait(_alert: Alert) -> None:
+        time.sleep(3)
+
+    everybody = [Receiver(name, wait) for name in WEBHOOKS]
+    number, errors = tell(everybody, {name: [ALERT] for name in WEBHOOKS}, 0.1)
+    assert set(errors) == set(number) == set(WEBHOOKS)
 
 
 def test_a_receiver_takes_the_first_of_two_alerts() -> None:
