@@ -429,7 +429,7 @@ def _caliper_events(chain: _Chain, version: VersionName) -> dg.AssetsDefinition:
             store, identity = storage.open(), settings.identity()
             claim_storage(store, identity)
             report = HourReport(context, store, frame)
-            report.begin("Translating the log rows to Caliper events")
+            report.begin("Making Caliper events from the log rows")
             hours, samples = write_events(
                 translator, store, frame, hours_of(context), identity.mapping_revision
             )

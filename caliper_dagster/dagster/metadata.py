@@ -26,13 +26,13 @@ from caliper_dagster.core.row_accounting import Account, DeliveryCounts
 Preview: TypeAlias = tuple[Hour, Mapping[str, Any]] | None
 """An hour, and its metadata with a preview."""
 
-_NAMES_BYTES = 200
+_NAMES_BYTES = 120
 _NAME_LENGTH = 40
 _PREVIEW_ROWS = 5
 _CELL_LENGTH = 60
 _PREVIEW_COLUMNS = (
-    *("eventname", "component", "action", "objecttable", "contextlevel", "origin"),
-    *("event_name", "outcome", "event_type", "profile", "recipe"),
+    *("eventname", "event_name", "component", "action", "objecttable", "contextlevel", "origin"),
+    *("outcome", "event_type", "profile", "recipe"),
     *("events", "bytes", "attempts", "http_status"),
 )
 """The columns of a preview, as far as a frame has them."""
