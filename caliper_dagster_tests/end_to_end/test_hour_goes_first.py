@@ -106,7 +106,7 @@ def test_a_celery_worker_of_the_queue_of_hours_is_not_held_up_by_a_backfill(
     bucket: str,
 ) -> None:
     with shared(site, backfilled(), postgres_server, object_store, bucket) as machines:
-        hour, asked = lag(100)
+        hour, asked = lag(150)  # The machines start before it.
         settings = {**machines.settings, **asked}
         with (
             machine(tmp_path, "patient", worker("patient", "backfill"), settings) as patient,
