@@ -9,7 +9,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, field_validator
 
-from caliper_dagster.config.declaration import Model, Reference, SecretReference, setting, split_url
+from caliper_dagster.config.declaration import (
+    Model,
+    Reference,
+    SecretReference,
+    listed,
+    setting,
+    split_url,
+)
 
 EMAIL = "CALIPER_ALERT_EMAIL"
 WEBHOOKS = ("CALIPER_ALERT_WEBHOOK", "CALIPER_ALERT_SLACK", "CALIPER_ALERT_TEAMS")
@@ -134,6 +141,4 @@ class AlertSettings(Model):
     @field_validator("email", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return tuple(name.strip() for name in value.split(",") if name.strip()) or None
+        return listed(value) or None if isinstance(value, str) else value

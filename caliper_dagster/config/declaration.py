@@ -383,6 +383,11 @@ def _problem(error: ErrorDetails) -> str:
     return _PROBLEMS.get(kind, "is not well-formed").format(**context)
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """The values in a text that commas separate, without spaces around them and empty ones."""
+    return tuple(value.strip() for value in text.split(",") if value.strip())
+
+
 def split_url(text: str) -> SplitResult:
     """The parts of a URL; an error in our words when it has none."""
     try:

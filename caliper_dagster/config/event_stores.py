@@ -132,6 +132,11 @@ class EventStoreDefinition(EventStoreSettings):
     filter: EventFilter = EventFilter()
 
     @property
+    def label(self) -> str:
+        """What sentences call it: ``event store``, with its name if it has one."""
+        return f"event store {self.name}" if self.name else "event store"
+
+    @property
     def results(self) -> Frame:
         """Its table of results, which is an asset."""
         suffix = f"_{self.name}" if self.name else ""

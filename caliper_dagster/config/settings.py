@@ -34,6 +34,7 @@ from caliper_dagster.config.declaration import (
     SecretReference,
     check,
     declarations,
+    listed,
     mistakes,
     nested,
     not_set,
@@ -495,8 +496,8 @@ class Settings(Model):
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        names = [name.strip() for name in value.split(",") if name.strip()]
-        return () if names == ["none"] else tuple(names)
+        names = listed(value)
+        return () if names == ("none",) else names
 
     @field_validator("keep_partitions", mode="before")
     @classmethod

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from caliper_dagster.caliper.versions import VersionName
+from caliper_dagster.config.declaration import listed
 from caliper_dagster.config.event_stores import caliper_versions
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
@@ -21,7 +22,7 @@ def configured_recipes(settings: Settings) -> Recipes:
         ConfigurationError: a file cannot be read.
         RecipeError: a recipe is wrong; the sentence names file, line and reason.
     """
-    names = [name.strip() for name in (settings.recipes or "").split(",") if name.strip()]
+    names = listed(settings.recipes or "")
     try:
         return load_recipes().with_user_recipes((name, read_file(name)) for name in names)
     except ConfigurationError as error:

@@ -158,14 +158,13 @@ def event_store_assets(
 
 
 def _event_store_description(store: EventStoreDefinition) -> str:
-    which = f"The event store {store.name}" if store.name else "The event store"
     place = (
         f"Its settings are below `{store.name}` in the file that `CALIPER_EVENT_STORES` names."
         if store.name
         else "Its address is the setting `CALIPER_EVENT_STORE_URL`."
     )
     return (
-        f"{which}, which receives the events by HTTP.\n\n"
+        f"The {store.label}, which receives the events by HTTP.\n\n"
         "An observation is made at the end of each run that sends to it: what it has "
         "acknowledged of the hours of the run, and how many hours it has yet to receive. "
         f"{place}"

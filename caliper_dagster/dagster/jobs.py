@@ -87,9 +87,7 @@ def hourly_schedule(
         job=job,
         cron_schedule=f"{settings.schedule_lag} * * * *",
         execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING
-        if settings.automation
-        else dg.DefaultScheduleStatus.STOPPED,
+        default_status=schedule_status(settings.automation),
         description="Runs the job for each hour, "
         f"{plural(settings.schedule_lag, 'minute')} after the end of the hour.",
     )
@@ -102,3 +100,13 @@ def hourly_schedule(
         )
 
     return take_the_hour
+
+
+def schedule_status(is_on: bool) -> dg.DefaultScheduleStatus:
+    """The status of a schedule until somebody switches it in the web UI."""
+    return dg.DefaultScheduleStatus.RUNNING if is_on else dg.DefaultScheduleStatus.STOPPED
+
+
+def sensor_status(is_on: bool) -> dg.DefaultSensorStatus:
+    """The status of a sensor until somebody switches it in the web UI."""
+    return dg.DefaultSensorStatus.RUNNING if is_on else dg.DefaultSensorStatus.STOPPED

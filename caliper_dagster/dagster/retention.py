@@ -28,6 +28,7 @@ from caliper_dagster.dagster.instance.run_files import (
 from caliper_dagster.dagster.orphaned_runs import fail_orphaned_runs
 from caliper_dagster.dagster.partitions import hours_of_tags
 from caliper_dagster.dagster.resources import as_dagster_failure
+from caliper_dagster.dagster.run_status import unfinished_hours
 
 if TYPE_CHECKING:
     from caliper_dagster.delivery.retention import Removal
@@ -162,21 +163,14 @@ class _NeededHours:
 
     def _failed(self, hours: set[Hour]) -> set[Hour]:
         """The hours of which an asset has the status failed, or still in progress."""
-        failed: set[Hour] = set()
-        keys = [hour.key for hour in hours]
-        for definition in self._assets:
-            if definition.partitions_def is None:
-                continue
-            for asset in definition.keys:
-                statuses = self._instance.get_status_by_partition(
-                    asset, keys, definition.partitions_def
-                )
-                failed.update(
-                    Hour.from_key(key)
-                    for key, status in (statuses or {}).items()
-                    if status is not None and status.value != "MATERIALIZED"
-                )
-        return failed
+        return {
+            hour
+            for definition in self._assets
+            if definition.partitions_def is not None
+            for asset in definition.keys
+            for hour in unfinished_hours(self._instance, asset, definition.partitions_def)
+            if hour in hours
+        }
 
 
 def retention_job(sites: Sequence[Settings]) -> dg.JobDefinition:

@@ -31,7 +31,8 @@ from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.wording import plural
 from caliper_dagster.dagster.assets import asset_key
 from caliper_dagster.dagster.instance.evaluations import latest_evaluation
-from caliper_dagster.dagster.jobs import CHAIN_JOB, site_tags
+from caliper_dagster.dagster.instance.run_files import FINISHED
+from caliper_dagster.dagster.jobs import CHAIN_JOB, schedule_status, sensor_status, site_tags
 from caliper_dagster.dagster.partitions import hourly_partitions
 from caliper_dagster.dagster.resources import (
     LedgerResource,
@@ -46,6 +47,7 @@ from caliper_dagster.dagster.run_status import (
 from caliper_dagster.dagster.tags import BACKLOG_SENSOR, LATE_ROWS_SENSOR, REASON_TAG
 from caliper_dagster.delivery.backlog import deferred_hours
 from caliper_dagster.delivery.standing import (
+    Numbers,
     StandingResult,
     failed_hours_retried,
     fallback_rows,
@@ -70,11 +72,6 @@ _DAILY = "30 5 * * *"
 _INTERVAL = 30
 _DAY_HOURS = 24
 _SCHEDULE_TAG = "dagster/schedule_name"
-_ENDED = [
-    dg.DagsterRunStatus.SUCCESS,
-    dg.DagsterRunStatus.FAILURE,
-    dg.DagsterRunStatus.CANCELED,
-]
 _ACTIVE = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.QUEUED,
@@ -147,9 +144,7 @@ def standing_schedule(
         job=job,
         cron_schedule=_DAILY,
         execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING
-        if settings.automation
-        else dg.DefaultScheduleStatus.STOPPED,
+        default_status=schedule_status(settings.automation),
         description="Evaluates the standing checks once a day.",
     )
 
@@ -166,9 +161,7 @@ def standing_sensor(
         name=settings.site_name(STANDING_SENSOR),
         job=job,
         minimum_interval_seconds=_INTERVAL,
-        default_status=dg.DefaultSensorStatus.RUNNING
-        if settings.automation
-        else dg.DefaultSensorStatus.STOPPED,
+        default_status=sensor_status(settings.automation),
         description="Evaluates the standing checks after each run of the hourly schedule, however "
         "the run ended, and when hours have been retried with success.",
     )
@@ -180,7 +173,7 @@ def standing_sensor(
             records = instance.get_run_records(runs, limit=1, order_by="update_timestamp")
             return max(((it.update_timestamp, it.dagster_run.run_id) for it in records), default=())
 
-        scheduled = newest({_SCHEDULE_TAG: f"{chain}_schedule"}, *_ENDED)
+        scheduled = newest({_SCHEDULE_TAG: f"{chain}_schedule"}, *FINISHED)
         retried = newest({REASON_TAG: _RETRIES}, dg.DagsterRunStatus.SUCCESS)
         last = max(scheduled, retried)
         if not last or last[1] == context.cursor:
@@ -372,7 +365,7 @@ def _rows_taken_before_purge(look: _Look) -> StandingResult:
             within_days=look.settings.checks.purge_days,
             now=look.now,
         )
-    numbers: dict[str, int | float | str | datetime] = {"loglifetime in days": days}
+    numbers: Numbers = {"loglifetime in days": days}
     if oldest is None:
         return StandingResult(None, numbers=numbers)
     moment = datetime.fromtimestamp(oldest.deleted_at, UTC)

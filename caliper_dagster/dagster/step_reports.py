@@ -73,13 +73,12 @@ def delivery_sentence(
 ) -> str:
     """What an event store has received in a run, for the log of the run."""
     total = sum(deliveries.values(), DeliveryCounts())
-    named = f"The event store {store.name}" if store.name else "The event store"
     later = f"; {plural(len(left), 'hour')} will be sent in runs of their own" if left else ""
     withheld = sum(delivery.is_withheld for delivery in deliveries.values())
     if withheld:
         later += f"; {plural(withheld, 'hour')} withheld"
     return (
-        f"{named} has received {plural(len(deliveries) - withheld, 'hour')}: "
+        f"The {store.label} has received {plural(len(deliveries) - withheld, 'hour')}: "
         f"{total.sent:,} of {plural(total.events, 'event')} acknowledged now, "
         f"{total.already_acknowledged:,} before, {total.rejected:,} rejected{later}."
     )

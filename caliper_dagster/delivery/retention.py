@@ -37,6 +37,7 @@ from caliper_dagster.core.frames import (
 )
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_file import CHUNK_ROWS
+from caliper_dagster.core.parts import in_parts
 from caliper_dagster.core.revisions import mapping_revision
 from caliper_dagster.core.row_accounting import DeliveryCounts
 
@@ -175,8 +176,8 @@ class _Partitions:
                     self._expired[frame] = {hour: sizes[hour] for hour in sizes if hour < end}
                     self._removals.hours[frame.name] = (0, 0)
         hours = sorted({hour for stored in self._expired.values() for hour in stored})
-        for begin in range(0, len(hours), _GROUP):
-            self._prune_group(hours[begin : begin + _GROUP], held, plan)
+        for group in in_parts(hours, _GROUP):
+            self._prune_group(group, held, plan)
 
     def _frames(self) -> dict[str, list[Frame]]:
         """The tables of each asset, in the order in which an hour of them may be deleted."""
@@ -238,8 +239,7 @@ class _Partitions:
                 else:
                     waiting = self._first_incomplete(stores, hour)
                 if waiting is not None:
-                    name = f"the event store {waiting.name}" if waiting.name else "the event store"
-                    return f"not all its events are acknowledged by {name}"
+                    return f"not all its events are acknowledged by the {waiting.label}"
         except StorageError:
             return _NOT_STORED
         return None

@@ -6,7 +6,7 @@ the results. The words of a result hold names of ours, numbers and times only: a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +17,9 @@ from caliper_dagster.core.hours import SECONDS, Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.row_accounting import Account
 from caliper_dagster.core.wording import plural
+
+Numbers = dict[str, int | float | str | datetime]
+"""By their names in the web UI; times are aware."""
 
 _FEWEST_ROWS = 100
 """A share of fewer rows says nothing."""
@@ -29,12 +32,12 @@ class StandingResult:
     Attributes:
         problem: what is wrong; None when nothing is.
         is_warning: whether events are neither late nor lost.
-        numbers: by their names in the web UI; times are aware datetimes.
+        numbers: what was found.
     """
 
     problem: str | None
     is_warning: bool = False
-    numbers: Mapping[str, int | float | str | datetime] = field(default_factory=dict)
+    numbers: Numbers = field(default_factory=dict)
 
 
 def failed_hours_retried(failed: Iterable[Hour], retried: Collection[Hour]) -> StandingResult:
@@ -45,7 +48,7 @@ def failed_hours_retried(failed: Iterable[Hour], retried: Collection[Hour]) -> S
         retried: the hours that a sensor retries; it need not contain only failed ones.
     """
     given_up = sorted(set(failed).difference(retried))
-    numbers: dict[str, int | float | str | datetime] = {"hours": len(given_up)}
+    numbers: Numbers = {"hours": len(given_up)}
     if not given_up:
         return StandingResult(None, numbers=numbers)
     hours = HourRange.covering(given_up)
@@ -68,7 +71,7 @@ def newest_hour_recent(newest: Hour | None, start: Hour, now: float, limit: int)
         limit: hours after the end of the newest hour.
     """
     age = (now - (newest.end if newest else start.start)) / SECONDS
-    numbers: dict[str, int | float | str | datetime] = {"age in hours": round(age, 2)}
+    numbers: Numbers = {"age in hours": round(age, 2)}
     if newest:
         numbers["newest hour"] = newest.key
     if age <= limit:
@@ -129,7 +132,7 @@ def share_is_small(what: str, number: int, rows: int, limit: float) -> StandingR
         limit: largest share, from 0 to 1.
     """
     share = number / rows if rows else 0.0
-    numbers = {"rows": rows, "rows of the kind": number, "share": round(share, 4)}
+    numbers: Numbers = {"rows": rows, "rows of the kind": number, "share": round(share, 4)}
     if rows < _FEWEST_ROWS or share <= limit:
         return StandingResult(None, numbers=numbers)
     return StandingResult(

@@ -68,6 +68,7 @@ class HttpExchange:
         connect_timeout: seconds to wait for the connection. The whole request, from connecting to
             the end of the body, ends within the sum of both.
         ca_file: certificates (PEM) of the authorities to trust instead of the usual ones.
+        ca_setting: the setting that names this file.
 
     Raises:
         ConfigurationError: the URL or the file cannot be used; the sentence names the setting.
@@ -83,6 +84,7 @@ class HttpExchange:
         timeout: float,
         connect_timeout: float,
         ca_file: str | None = None,
+        ca_setting: SettingName = _CA_FILE,
     ) -> None:
         self.address = display_name(url, setting, account)
         self.subject = f"The {peer} at {self.address}"
@@ -91,7 +93,9 @@ class HttpExchange:
         self._setting = setting
         self._timeout = timeout
         self._connect_timeout = connect_timeout
-        self._verify = _certificates(ca_file)
+        if ca_file is not None:
+            tls_context(ca_file, ca_setting)
+        self._verify = ca_file
         self._of_thread = threading.local()
         self._sessions: list[requests.Session] = []
 
@@ -249,16 +253,22 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _certificates(ca_file: str | None) -> str | None:
-    if ca_file is None:
-        return None
+def tls_context(ca_file: str | None, setting: SettingName) -> ssl.SSLContext:
+    """What a TLS connection trusts.
+
+    Args:
+        ca_file: certificates (PEM) of the authorities to trust; the usual ones if omitted.
+        setting: the setting that names this file.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or holds no certificates.
+    """
     try:
-        ssl.create_default_context(cafile=ca_file)
+        return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError):
         raise ConfigurationError(
-            Sentence(_CA_FILE, f" is wrong: {ca_file} is not a readable file of PEM certificates.")
+            Sentence(setting, f" is wrong: {ca_file} is not a readable file of PEM certificates.")
         ) from None
-    return ca_file
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -34,6 +34,7 @@ from caliper_dagster.core import postgres_deadlines
 from caliper_dagster.core.database_url import require_encoded_account
 from caliper_dagster.core.deadlines import Deadline
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, SourceError
+from caliper_dagster.core.parts import in_parts
 from caliper_dagster.core.postgres_deadlines import CONNECT_SECONDS, NoAnswer
 from caliper_dagster.expander import bulk_read
 from caliper_dagster.expander.snapshot import CONNECT_ARGUMENTS, begin_snapshots, limited
@@ -520,9 +521,8 @@ def _in_terms(keys: dict[str, list[int]]) -> Iterator[list[str]]:
         return
     (first, ids), *others = keys.items()
     other_terms = [f"{column} IN ({','.join(map(str, keys_))})" for column, keys_ in others]
-    for begin in range(0, len(ids), KEYS_PER_STATEMENT):
-        chunk = ids[begin : begin + KEYS_PER_STATEMENT]
-        yield [f"{first} IN ({','.join(map(str, chunk))})", *other_terms]
+    for part in in_parts(ids, KEYS_PER_STATEMENT):
+        yield [f"{first} IN ({','.join(map(str, part))})", *other_terms]
 
 
 def _plain(value: object) -> object:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 
-from caliper_dagster.config.declaration import Reference
+from caliper_dagster.config.declaration import Reference, listed
 from caliper_dagster.config.settings import CREDENTIALS, EventStoreSettings, Settings, declared
 from caliper_dagster.config.translator import read_file
 from caliper_dagster.core.hours import HourRange, groups
@@ -119,8 +119,7 @@ def _name(settings: Settings, hours: HourRange, fresh: bool) -> str:
         name: repr(value) for name, value in _without_secrets(settings) if name not in _IRRELEVANT
     }
     store = urlsplit(settings.event_store.address() or "")
-    files = f"{settings.recipes or ''},{settings.event_stores or ''}".split(",")
-    names = [name.strip() for name in files if name.strip()]
+    names = listed(f"{settings.recipes or ''},{settings.event_stores or ''}")
     parts = [str(hours), str(fresh), str(store.hostname), store.path, *map(read_file, names)]
     text = "\n".join([*parts, *(f"{name}={value}" for name, value in sorted(relevant.items()))])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-_BACKFILL = "dagster/backfill"
+from caliper_dagster.dagster.instance.run_files import BACKFILL_ID_TAG
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def run_limits(instance: dg.DagsterInstance) -> RunLimits:
     backfills = [
         int(limit["limit"])
         for limit in queue.tag_concurrency_limits
-        if limit["key"] == _BACKFILL and "value" not in limit
+        if limit["key"] == BACKFILL_ID_TAG and "value" not in limit
     ]
     # -1 is Dagster's word for any number.
     runs = queue.max_concurrent_runs if queue.max_concurrent_runs >= 0 else None

@@ -26,14 +26,15 @@ from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 
 from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.core.parts import in_parts
 from caliper_dagster.dagster.instance.run_files import (
+    BACKFILL_ID_TAG,
     FINISHED,
     RunFiles,
     unfinished_backfills,
 )
 from caliper_dagster.delivery.retention import Removal
 
-_BACKFILL_TAG = "dagster/backfill"
 _RUNS_PER_STATEMENT = 500
 _LAST_OF_PARTITION = (
     dg.DagsterEventType.ASSET_MATERIALIZATION.value,
@@ -69,7 +70,9 @@ class OldRuns:
         ids = self._instance.get_run_ids(dg.RunsFilter(statuses=FINISHED, updated_before=limit))
         needed = self._last_attempts()
         for backfill in unfinished_backfills(self._instance):
-            needed.update(self._instance.get_run_ids(dg.RunsFilter(tags={_BACKFILL_TAG: backfill})))
+            needed.update(
+                self._instance.get_run_ids(dg.RunsFilter(tags={BACKFILL_ID_TAG: backfill}))
+            )
         return [run_id for run_id in ids if run_id not in needed]
 
     def _last_attempts(self) -> set[str]:
@@ -96,8 +99,7 @@ class OldRuns:
             What was deleted, or would be.
         """
         numbers = {"Events of these runs": [0, 0], "Check results of these runs": [0, 0]}
-        for begin in range(0, len(run_ids), _RUNS_PER_STATEMENT):
-            part = run_ids[begin : begin + _RUNS_PER_STATEMENT]
+        for part in in_parts(run_ids, _RUNS_PER_STATEMENT):
             for what, (number, size) in self._remove_rows(part, plan).items():
                 numbers[what][0] += number
                 numbers[what][1] += size
@@ -134,8 +136,7 @@ class OldRuns:
         return counts
 
     def _remove_runs(self, run_ids: Sequence[str]) -> None:
-        for begin in range(0, len(run_ids), _RUNS_PER_STATEMENT):
-            part = run_ids[begin : begin + _RUNS_PER_STATEMENT]
+        for part in in_parts(run_ids, _RUNS_PER_STATEMENT):
             with self._runs.connect() as connection:
                 connection.execute(RunTagsTable.delete().where(RunTagsTable.c.run_id.in_(part)))
                 connection.execute(RunsTable.delete().where(RunsTable.c.run_id.in_(part)))

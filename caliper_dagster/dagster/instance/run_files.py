@@ -24,12 +24,14 @@ FINISHED = [
 ]
 UNFINISHED = [status for status in dg.DagsterRunStatus if status not in FINISHED]
 
+BACKFILL_ID_TAG = "dagster/backfill"
+"""On the runs of a backfill of Dagster's daemon, with its id."""
+
 _RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SUFFIXES = (".db", ".db-wal", ".db-shm")
 _COMPUTE_LOGS = "compute_logs"
 _LEFT_BEHIND_SECONDS = 3600
 """What belongs to no run stays for so long: a process may still be deleting that run."""
-
 
 _BACKFILL_ENDED = {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "CANCELED", "FAILED"}
 

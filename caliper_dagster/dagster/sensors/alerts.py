@@ -73,9 +73,6 @@ def alerts_sensor(
         assets: the assets of the site.
         standing: its standing checks, whose words may be repeated.
         settings: of the site.
-
-    Raises:
-        ConfigurationError: the file of a secret cannot be read.
     """
     if not receivers(settings.alerts):
         return None

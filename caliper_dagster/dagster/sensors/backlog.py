@@ -17,7 +17,7 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.wording import plural
 from caliper_dagster.dagster.assets import emission_assets, event_store_of
-from caliper_dagster.dagster.jobs import site_tags
+from caliper_dagster.dagster.jobs import sensor_status, site_tags
 from caliper_dagster.dagster.orphaned_runs import fail_orphaned_runs
 from caliper_dagster.dagster.partitions import range_tags
 from caliper_dagster.dagster.resources import LedgerResource, bind_site_resources
@@ -52,9 +52,7 @@ def backlog_sensor(
         name=settings.site_name(BACKLOG_SENSOR),
         job=job,
         minimum_interval_seconds=_INTERVAL,
-        default_status=dg.DefaultSensorStatus.RUNNING
-        if running
-        else dg.DefaultSensorStatus.STOPPED,
+        default_status=sensor_status(running),
         description="Sends the events that were queued while an event store was slow or "
         "unreachable. Each event store has runs of its own, one at a time. After a failed run, the "
         "next one waits 1 to 15 minutes.",

@@ -18,7 +18,7 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import SourceError
 from caliper_dagster.dagster.assets import emission_assets
 from caliper_dagster.dagster.follower import is_followed
-from caliper_dagster.dagster.jobs import SCHEDULE_PRIORITY, SENSOR_PRIORITY, priority
+from caliper_dagster.dagster.jobs import SCHEDULE_PRIORITY, SENSOR_PRIORITY, priority, sensor_status
 from caliper_dagster.dagster.partitions import range_tags
 from caliper_dagster.dagster.resources import (
     LedgerResource,
@@ -61,9 +61,7 @@ def late_rows_sensor(
         name=settings.site_name(LATE_ROWS_SENSOR),
         job=job,
         minimum_interval_seconds=settings.send_interval if settings.send_immediately else _INTERVAL,
-        default_status=dg.DefaultSensorStatus.RUNNING
-        if running
-        else dg.DefaultSensorStatus.STOPPED,
+        default_status=sensor_status(running),
         description="Requests a run for every hour whose log has grown since it was read, and "
         "retries hours that failed or that the schedule missed. Acknowledged events are not sent "
         "again." + (" Also requests the hour in progress." if settings.send_immediately else ""),

@@ -22,7 +22,6 @@ from caliper_dagster.config.settings import declared
 from caliper_dagster.core.deadlines import Deadline
 from caliper_dagster.core.errors import (
     CaliperDagsterError,
-    ConfigurationError,
     DeliveryError,
     Sentence,
     SettingName,
@@ -61,11 +60,7 @@ class Receiver:
 
 
 def receivers(settings: AlertSettings) -> tuple[Receiver, ...]:
-    """Everybody whom the settings name.
-
-    Raises:
-        ConfigurationError: the file of a secret cannot be read.
-    """
+    """Everybody whom the settings name; no file of a secret is read yet."""
     named = []
     if settings.email:
         named.append(Receiver(EMAIL, partial(_send_mail, settings, settings.email)))
@@ -150,7 +145,6 @@ def _post(settings: AlertSettings, variable: str, place: Reference, alert: Alert
     url, name = place.value(variable), SettingName(variable)
     if url is None:
         raise not_set(declared()[variable], place)
-    _context(settings)  # An unreadable file of certificates is named by its own setting.
     exchange = HttpExchange(
         url,
         peer="receiver of alerts",
@@ -159,6 +153,7 @@ def _post(settings: AlertSettings, variable: str, place: Reference, alert: Alert
         timeout=settings.timeout,
         connect_timeout=settings.timeout,
         ca_file=settings.ca_file,
+        ca_setting=_CA_FILE,
     )
     with closing(exchange):
         answer = exchange.request(
@@ -215,15 +210,9 @@ class _WatchedTLSSession(_WatchedSession, smtplib.SMTP_SSL):
 
 
 def _context(settings: AlertSettings) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except (OSError, ssl.SSLError):
-        raise ConfigurationError(
-            Sentence(
-                _CA_FILE,
-                f" is wrong: {settings.ca_file} is not a readable file of PEM certificates.",
-            )
-        ) from None
+    from caliper_dagster.emitter.http_exchange import tls_context
+
+    return tls_context(settings.ca_file, _CA_FILE)
 
 
 def _mail_problem(error: Exception, settings: AlertSettings) -> DeliveryError:

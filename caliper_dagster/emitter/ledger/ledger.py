@@ -30,6 +30,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from caliper_dagster.core.database_url import require_encoded_account
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, StorageError
 from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.parts import in_parts
 from caliper_dagster.core.postgres_deadlines import connect_arguments, is_silence
 from caliper_dagster.core.revisions import PRUNED_REVISION
 from caliper_dagster.core.site_identity import SiteIdentity
@@ -263,8 +264,7 @@ class Ledger:
         """
         counts: dict[Hour, int] = {}
         affected = self._hours_of_other_batches(event_store, revision, site, hours)
-        for start in range(0, len(affected), _HOURS_PER_READ):
-            part = affected[start : start + _HOURS_PER_READ]
+        for part in in_parts(affected, _HOURS_PER_READ):
             for hour, last in self.acknowledged(event_store, part, site=site).items():
                 counts[hour] = int((~np.isin(last.revisions, (revision, PRUNED_REVISION))).sum())
         return {hour: count for hour, count in counts.items() if count}

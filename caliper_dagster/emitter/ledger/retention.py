@@ -16,6 +16,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from caliper_dagster.core.hours import Hour
+from caliper_dagster.core.parts import in_parts
 from caliper_dagster.core.revisions import PRUNED_REVISION
 from caliper_dagster.emitter.ledger.fingerprints import last_positions, unpacked
 from caliper_dagster.emitter.ledger.leases import NOW
@@ -72,7 +73,7 @@ class LedgerRetention:
         with self._transaction("could not be read") as connection:
             numbers = list(connection.execute(hours).scalars())
         found: list[SupersededBatch] = []
-        for part in _parts(numbers, _HOURS_PER_READ):
+        for part in in_parts(numbers, _HOURS_PER_READ):
             query = (
                 sa.select(columns.id, columns.hour, columns.answered_at, columns.fingerprints)
                 .where(*acknowledged, columns.hour.in_(part))
@@ -86,7 +87,7 @@ class LedgerRetention:
 
     def delete(self, batches: Iterable[SupersededBatch]) -> None:
         """Delete batches."""
-        for part in _parts([batch.id for batch in batches], _ROWS_PER_STATEMENT):
+        for part in in_parts([batch.id for batch in batches], _ROWS_PER_STATEMENT):
             with self._transaction("could not be written") as connection:
                 connection.execute(self._batches.delete().where(self._batches.c.id.in_(part)))
 
@@ -96,7 +97,7 @@ class LedgerRetention:
         From then on an event that an event store has acknowledged counts by its id.
         """
         columns = self._batches.c
-        for part in _parts(sorted(hour.number for hour in hours), _HOURS_PER_READ):
+        for part in in_parts(sorted(hour.number for hour in hours), _HOURS_PER_READ):
             statement = self._batches.update().where(
                 columns.site == self._site,
                 columns.hour.in_(part),
@@ -126,7 +127,3 @@ def _superseded(batches: Sequence[Any], limit: int) -> Iterator[SupersededBatch]
         if batch.answered_at < limit and not counts[begin:end].any():
             yield SupersededBatch(batch.id, len(batch.fingerprints))
         begin = end
-
-
-def _parts(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    return (numbers[begin : begin + size] for begin in range(0, len(numbers), size))

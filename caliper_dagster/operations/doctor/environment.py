@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.translator import configured_recipes
-from caliper_dagster.config.unknown_names import UnknownName, unknown_names
+from caliper_dagster.config.unknown_names import UnknownName
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.operations.doctor.findings import Finding, broken, fine, warn
 
@@ -22,9 +22,14 @@ _INSTEAD = {
 """The files that may say them."""
 
 
-def variables(given: Mapping[str, str]) -> Iterator[Finding]:
-    """Whether each variable that looks like a setting is one; the others have no effect."""
-    unknown, missing = unknown_names(given), missing_by_another_name(given)
+def variables(given: Mapping[str, str], unknown: Collection[UnknownName]) -> Iterator[Finding]:
+    """Whether each variable that looks like a setting is one; the others have no effect.
+
+    Args:
+        given: the variables.
+        unknown: those of them that look like settings and are none.
+    """
+    missing = missing_by_another_name(given, unknown)
     for found in unknown:
         if found.meant is not None and found.meant in missing:
             yield broken(
@@ -38,11 +43,16 @@ def variables(given: Mapping[str, str]) -> Iterator[Finding]:
         yield fine("Settings", "every variable that begins as a setting does is one")
 
 
-def missing_by_another_name(given: Mapping[str, str]) -> set[str]:
-    """The settings that are needed and not set, and that an unknown variable probably means."""
+def missing_by_another_name(given: Mapping[str, str], unknown: Collection[UnknownName]) -> set[str]:
+    """The settings that are needed and not set, and that an unknown variable probably means.
+
+    Args:
+        given: see `variables`.
+        unknown: see `variables`.
+    """
     return {
         found.meant
-        for found in unknown_names(given)
+        for found in unknown
         if found.meant in _NEEDED and not _is_said(found.meant, given)
     }
 

@@ -13,6 +13,7 @@ from functools import partial
 
 from caliper_dagster.config.settings import Settings, wrong_settings
 from caliper_dagster.config.sites import all_sites, chosen_site
+from caliper_dagster.config.unknown_names import unknown_names
 from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
 from caliper_dagster.operations.doctor import (
     dagster_instance,
@@ -46,7 +47,7 @@ def examine_configured(site: str | None = None, *, fix_modes: bool = False) -> I
         all_sites()
     except ConfigurationError as error:
         # Without settings only they can be looked at. A file of sites says its first mistake.
-        yield from environment.variables(os.environ)
+        yield from environment.variables(os.environ, unknown_names(os.environ))
         for mistake in wrong_settings(os.environ) or (error,):
             yield broken("Settings", str(mistake))
         return
@@ -62,8 +63,9 @@ def examine(sites: Iterable[Settings], *, fix_modes: bool = False) -> Iterator[F
     """
     sites = tuple(sites)
     shared = _Examination()
-    yield from environment.variables(os.environ)
-    shared.not_set.update(environment.missing_by_another_name(os.environ))
+    unknown = unknown_names(os.environ)
+    yield from environment.variables(os.environ, unknown)
+    shared.not_set.update(environment.missing_by_another_name(os.environ, unknown))
     yield from shared.check(HOME, dagster_instance.home)
     yield from shared.check(DAGSTER, dagster_instance.instance, HOME)
     for settings in sites:
