@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from errno import EADDRNOTAVAIL
 from math import ceil
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, BinaryIO
 
 import caliper_dagster
@@ -56,6 +57,25 @@ class _InvalidError(Exception):
     """A file is not valid; the command has printed why."""
 
 
+class _Interruption(KeyboardInterrupt):
+    """SIGINT or SIGTERM.
+
+    Not ``KeyboardInterrupt`` itself: when that passes through ``exec`` of a string, as in the
+    making of a dataclass, CPython remembers it and ends the process by SIGINT at exit, whatever
+    caught it and whatever the exit status is.
+    """
+
+
+def raise_interruptions() -> None:
+    """Make SIGINT and SIGTERM raise an exception that ``except KeyboardInterrupt`` catches."""
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        raise _Interruption(signal.Signals(number).name)
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -65,8 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     raise_gc_threshold()
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    raise_interruptions()
     try:
         load_env_file()
         limit_new_files()

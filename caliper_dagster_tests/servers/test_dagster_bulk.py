@@ -102,7 +102,7 @@ def test_postgresql_holds_the_same_rows(
     found = of_events(rows(ours))
     assert found == of_events(rows(stock))
     assert len(found["event_logs"]) == len(events)
-    assert len(found["asset_keys"]) == 4
+    assert len(found["asset_keys"]) == 5
     assert len(found["asset_check_executions"]) >= 3 * len(HOURS)
     for url in (stock, ours):
         postgres_server.drop_database(url)
