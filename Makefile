@@ -68,6 +68,8 @@ screenshots: .venv/ready-dev
 
 docs: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.unit.docs.test_reference
+	@$(BIN)/python -m caliper_dagster_tests.harness.servers ensure
+	@CALIPER_WRITE_DOCS=1 $(BIN)/python -m pytest -q caliper_dagster_tests/real_site/test_migration.py
 
 constraints: .venv/ready-dev
 	@$(PIP) -qq install --upgrade uv
