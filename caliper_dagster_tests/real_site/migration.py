@@ -25,30 +25,46 @@ _REASONS = {
 }
 
 WHY: Mapping[str, str] = {
-    "user_loggedin": "A log-in belongs to no course: the plugin put it into the front page's, as a "
-    "learner there. The session is an entity by its own id, on log-out too.",
-    "user_loggedout": "A log-out belongs to no course. The plugin sent PHP's session id, which is a "
-    "secret, in the place of an LTI session; here the session is an entity whose id leads to no "
-    "cookie.",
-    "course_viewed": "A course section may not be the object of a NavigationEvent in Caliper 1.1 "
-    "and 1.2: the course's page is viewed, and the course is the group.",
-    "course_module_viewed": "The plugin's id counts activities of each kind by itself, so that quiz "
-    "5 and page 5 are one thing, and its type is no term of Caliper. Here the id is the activity's "
-    "address, the same in views, attempts and grades.",
+    "user_loggedin": (
+        "A log-in belongs to no course: the plugin put it into the front page's, as a learner "
+        "there. The session is an entity by its own id, on log-out too."
+    ),
+    "user_loggedout": (
+        "A log-out belongs to no course. The plugin sent PHP's session id, which is a secret, in "
+        "the place of an LTI session; here the session is an entity whose id leads to no cookie."
+    ),
+    "course_viewed": (
+        "A course section may not be the object of a NavigationEvent in Caliper 1.1 and 1.2: the "
+        "course's page is viewed, and the course is the group."
+    ),
+    "course_module_viewed": (
+        "The plugin's id counts activities of each kind by itself, so that quiz 5 and page 5 are "
+        "one thing, and its type is no term of Caliper. Here the id is the activity's address, "
+        "the same in views, attempts and grades."
+    ),
     "attempt_viewed": "The plugin made it a view of the quiz, and the attempt was lost.",
     "attempt_reviewed": "The plugin made it a view of the quiz, and the attempt was lost.",
-    "attempt_started": "Object and generated entity are what Caliper's Assessment Profile asks for: "
-    "the quiz, and the attempt. A quiz without dates has none, instead of 1970.",
-    "attempt_submitted": "Object and generated entity are what Caliper's Assessment Profile asks "
-    "for: the quiz, and the attempt with the time that it took.",
-    "assessable_submitted": "An assignment is an AssignableEvent. Attempts count from 1, no date "
-    "is no date, and a scale is no negative maximum.",
-    "submission_graded": "The plugin's attempt had the id of the teacher, so that no graded attempt "
-    "was a submitted one, the achieved grade was the maximum, and each grading of the same work "
-    "told the newest grade. Here the attempt is the learner's, and the score the one of that "
-    "time. The plugin lost a grading without a comment.",
-    "user_report_viewed": "The plugin looked the user up as if it were an activity, and always "
-    "failed.",
+    "attempt_started": (
+        "Object and generated entity are what Caliper's Assessment Profile asks for: the quiz, "
+        "and the attempt. A quiz without dates has none, instead of 1970."
+    ),
+    "attempt_submitted": (
+        "Object and generated entity are what Caliper's Assessment Profile asks for: the quiz, "
+        "and the attempt with the time that it took."
+    ),
+    "assessable_submitted": (
+        "An assignment is an AssignableEvent. Attempts count from 1, no date is no date, and a "
+        "scale is no negative maximum."
+    ),
+    "submission_graded": (
+        "The plugin's attempt had the id of the teacher, so that no graded attempt was a "
+        "submitted one, the achieved grade was the maximum, and each grading of the same work "
+        "told the newest grade. Here the attempt is the learner's, and the score the one of that "
+        "time. The plugin lost a grading without a comment."
+    ),
+    "user_report_viewed": (
+        "The plugin looked the user up as if it were an activity, and always failed."
+    ),
 }
 """Why the events of a kind differ, by the end of their names."""
 
@@ -172,7 +188,7 @@ def _comparison(before: Mapping[str, Any], now: Event) -> Iterable[str]:
     for name, value in _QUESTIONS:
         left, right = _short(value(dict(before))), _short(value(now))
         if left != right:
-            yield f"| {name} | {left or '–'} | {right or '–'} |"
+            yield f"| {name} | {left or 'none'} | {right or 'none'} |"
     yield ""
 
 
