@@ -2,7 +2,7 @@
 # network is used.
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev unit test lint venv readme docs screenshots constraints clean
+.PHONY: help install demo dev unit test lint venv docs screenshots constraints clean
 
 # The Python that creates .venv; choose another one with PYTHON=…
 ifndef PYTHON
@@ -28,7 +28,6 @@ help:
 	@echo "make test         run all tests, with their own database servers and browser"
 	@echo "make lint         check style, imports and types (ruff, import-linter, mypy)"
 	@echo "make venv         set up .venv with the development tools, nothing else"
-	@echo "make readme       write the table of settings into README.md"
 	@echo "make screenshots  take the screenshots of the web UI in docs/images"
 	@echo "make docs         write the generated tables and the schema of recipes into docs"
 	@echo "make constraints  pin the newest versions that pyproject.toml allows"
@@ -56,9 +55,6 @@ lint: .venv/ready-dev
 	@$(BIN)/mypy
 
 venv: .venv/ready-dev
-
-readme: .venv/ready-dev
-	@$(BIN)/python -m caliper_dagster_tests.unit.docs.test_readme
 
 screenshots: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.harness.servers ensure

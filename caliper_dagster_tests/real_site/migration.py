@@ -151,7 +151,7 @@ def _example(rows: list[dict[str, Any]], events: Mapping[int, Event]) -> dict[st
 
 
 def _is_known(actor: Event) -> bool:
-    return actor["type"] == "Person" and actor["id"] != ANONYMOUS
+    return bool(actor["type"] == "Person" and actor["id"] != ANONYMOUS)
 
 
 def _form(event: Event) -> tuple[str, ...]:
