@@ -271,7 +271,7 @@ def test_each_site_has_assets_jobs_sensors_and_pools_of_its_own(
             assert definitions.resolve_job_def(f"{site.site}_{job}").run_tags[SITE_TAG] == site.site
         asked = {name for asset in assets for name in asset.required_resource_keys}
         asked |= repository.get_sensor_def(f"{site.site}_late_rows").required_resource_keys
-        own = {f"{site.site}_{name}" for name in resources(site)}
+        own = {f"{site.site}_caliper_{name}" for name in resources(site)}
         assert asked - {"io_manager"} == own
         for defined in (repository.sensor_defs, repository.schedule_defs):
             assert len([one for one in defined if one.name.startswith(f"{site.site}_")]) == 2
