@@ -163,7 +163,7 @@ class StoredHour:
 
     def has_all_columns(self) -> bool:
         """Whether the file has all columns that this release cannot do without."""
-        names = {name.partition(".")[0] for name in self._file.metadata.schema.names}
+        names = self._file.schema_arrow.names
         return all(column.added or column.name in names for column in self._frame.columns)
 
     def require_known(self) -> None:
@@ -281,11 +281,12 @@ def is_of_another_hour(metadata: pq.FileMetaData, hour: Hour) -> bool:
 
 def _times(metadata: pq.FileMetaData) -> Iterator[tuple[int, int] | None]:
     """The least and greatest time of each row group; None where the footer does not say."""
-    names = metadata.schema.names
     for number in range(metadata.num_row_groups):
-        found = None
-        if _TIME in names:
-            found = metadata.row_group(number).column(names.index(_TIME)).statistics
+        group = metadata.row_group(number)
+        columns = map(group.column, range(group.num_columns))
+        # The schema of a footer would refer to it, and both would stay until garbage is collected.
+        column = next((it for it in columns if it.path_in_schema == _TIME), None)
+        found = column.statistics if column is not None else None
         yield (found.min, found.max) if found is not None and found.has_min_max else None
 
 

@@ -155,7 +155,9 @@ def closed(
             at_start(context)
         return resource
 
-    kind = dg.IOManagerDefinition if isinstance(resource, dg.IOManager) else dg.ResourceDefinition
+    kind: type[dg.ResourceDefinition] = (
+        dg.IOManagerDefinition if isinstance(resource, dg.IOManager) else dg.ResourceDefinition
+    )
     return kind(started, config_schema={}, description=_description(described_by))
 
 

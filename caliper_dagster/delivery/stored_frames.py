@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 Moment = str | date | Hour
 """An hour as callers name it; a `datetime.datetime`, and pandas' ``Timestamp``, are dates, too."""
 
-_GROUP = 168
-"""Hours after which equal texts are joined: each hour's file has the texts of its own."""
+_GROUP = 24
+"""Hours that are joined at once: each hour's file has texts of its own, which repeat."""
 
 
 def load_hours(
@@ -136,7 +136,8 @@ def read_hours(
             with closing(stored):
                 stored.require_known()
                 of_group.append(_conforming(stored.read(schema.names), schema, frame, stored.hour))
-        tables.append(pa.concat_tables(of_group).unify_dictionaries())
+        # Joined, so that the small arrays of the hours do not hold the memory between them.
+        tables.append(pa.concat_tables(of_group).unify_dictionaries().combine_chunks())
     return pa.concat_tables(tables).unify_dictionaries()
 
 

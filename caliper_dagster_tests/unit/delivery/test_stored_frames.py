@@ -1,5 +1,6 @@
 """What a notebook gets of the stored hours: a complete frame, or a sentence."""
 
+import gc
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import caliper_dagster
@@ -296,6 +298,19 @@ def test_a_record_that_repeats_is_held_once(tmp_path: Path) -> None:
     assert (frame["user"] == record).all()
     assert frame["user"].cat.categories.tolist() == [record]
     assert frame["user"].memory_usage(deep=True) < 10 * len(record)
+
+
+def test_an_hour_that_was_read_leaves_nothing_behind(storage: PartitionStore) -> None:
+    """Garbage is collected rarely, and the footer of each hour is large."""
+    gc.collect()
+    gc.disable()
+    try:
+        table = read_hours(storage, CALIPER_EVENTS, list(DAY), ["log_id"])
+        left = [it for it in gc.get_objects() if isinstance(it, pq.FileMetaData)]
+    finally:
+        gc.enable()
+    assert table.num_rows == 6
+    assert left == []
 
 
 def test_the_package_imports_nothing_heavy_and_reads_no_environment() -> None:
