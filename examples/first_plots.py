@@ -4,7 +4,7 @@ It reads stored hours as pandas frames (docs/frames.md). With the demo, from a c
 
     make demo
     pip install 'caliper-dagster[plots]'
-    python examples/first_plots.py --storage .demo/dagster/data --out first_plots.png
+    python3 examples/first_plots.py --storage .demo/dagster/data --out first_plots.png
 
 Without ``--storage`` the storage is what the environment or ``.env`` says.
 """
