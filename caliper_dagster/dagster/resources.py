@@ -38,10 +38,14 @@ from caliper_dagster.config.settings import EventStoreSettings, Settings, declar
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.dagster.instance.storage import one_by_one
+from caliper_dagster.dagster.stored_frames import StoredFrames
 
 if TYPE_CHECKING:
     from caliper_dagster.emitter import Ledger
     from caliper_dagster.expander import MoodleDatabase
+
+FRAMES_RESOURCE = "caliper_frames"
+"""Name of the I/O manager by which assets of other projects read those of a site."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ def resources(settings: Settings) -> dict[str, Any]:
         "event_stores": EventStoresResource(event_stores(settings)),
         "storage": StorageResource(settings),
         "ledger": LedgerResource(settings),
+        FRAMES_RESOURCE: StoredFrames(lambda: open_store(settings)),
     }
 
 
@@ -161,7 +166,10 @@ def closed(
             at_start(context)
         return resource
 
-    return dg.ResourceDefinition(started, config_schema={}, description=_description(described_by))
+    kind: type[dg.ResourceDefinition] = (
+        dg.IOManagerDefinition if isinstance(resource, dg.IOManager) else dg.ResourceDefinition
+    )
+    return kind(started, config_schema={}, description=_description(described_by))
 
 
 def _description(resource: type) -> str:
