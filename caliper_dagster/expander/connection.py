@@ -359,6 +359,12 @@ class MoodleDatabase:
         """The whole name of a table; that of the log may be one of the administrator's choice."""
         return self._log_name if table == LOG else self.prefix + table
 
+    def standard_log(self) -> str | None:
+        """The quoted name of Moodle's standard log, if it is here and another log is read."""
+        name = self.prefix + LOG
+        is_read = self.log is self and self._log_name == name
+        return None if is_read or name not in self._readable else self._quote(name)
+
     def has_table(self, table: str) -> bool:
         """Whether this account may read such a table (its name without prefix)."""
         return bool(self.columns(table))
