@@ -50,7 +50,7 @@ FRAMES_RESOURCE = "caliper_frames"
 
 @dataclass(frozen=True)
 class MoodleResource:
-    """Moodle's database, read-only."""
+    """Moodle's database, and that of its log, read-only."""
 
     settings: Settings
     reads: ClassVar = (
@@ -58,10 +58,13 @@ class MoodleResource:
         "MOODLE_DB_PREFIX",
         "MOODLE_DB_TIMEOUT",
         "MOODLE_DB_WITHOUT",
+        "MOODLE_LOG_DB_URL",
+        "MOODLE_LOG_TABLE",
+        "MOODLE_REPLICA_WAIT",
     )
 
     def open(self) -> AbstractContextManager[MoodleDatabase]:
-        """Connect; the connection is one read-only snapshot.
+        """Connect; each database is seen in one read-only snapshot.
 
         Raises:
             ConfigurationError: the URL is not set, or no Moodle database can be read there.
