@@ -284,9 +284,9 @@ class _Emitter:
                     # Another run may have sent some of the events before it released its lease.
                     self._batches |= self._read_batches(hours)
                     started = self._start(item, started.events)
-                if self.destination.takes_whole_hours and started.to_send.any():
+                if self.destination.takes_whole_hours and started.to_send.any() and item.reload:
                     # The hour may have been written anew since it was read, without a lease.
-                    current = item.reload() if item.reload else item
+                    current = item.reload()
                     if current is None:
                         continue
                     started = self._start(current, self._events(current))
