@@ -31,7 +31,7 @@ from caliper_dagster.operations.backfill_plan import _name
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.paths import ROOT
 
-DEPLOYMENT = ROOT / "docs" / "deployment.md"
+PAGE = ROOT / "docs" / "connect-moodle.md"
 SECRET = "secret-that-nobody-may-see"
 HOURS = HourRange(Hour.from_key("2026-03-01-00:00"), Hour.from_key("2026-03-01-02:00"))
 NORTH = """
@@ -301,7 +301,7 @@ def test_runs_for_late_rows_are_counted_by_site(two: tuple[Settings, Settings]) 
 
 
 def test_the_example_in_the_docs_is_one(tmp_path: Path) -> None:
-    text = DEPLOYMENT.read_text(encoding="utf-8").partition("## Several Moodle sites")[2]
+    text = PAGE.read_text(encoding="utf-8").partition("## Several Moodle sites")[2]
     example = text.partition("```yaml")[2].partition("```")[0]
     with environment(written(tmp_path, example)):
         assert [site.site for site in all_sites()] == ["north", "south"]
