@@ -133,8 +133,8 @@ def test_dagsters_own_commands_accept_and_list_the_project(school: School) -> No
     assert assets["north/caliper_events"]["group_name"] == "north_caliper"
     assert assets["south/caliper_events"]["group_name"] == "south_campus"
     assert assets["south/caliper_events"]["owners"] == [
-        "team:learning-platform",
-        "moodle@example.org",
+        {"team": "learning-platform"},
+        {"email": "moodle@example.org"},
     ]
     assert "campus" in str(assets["south/caliper_events"]["tags"])
     resources = {resource["name"] for resource in listed["resources"]}
