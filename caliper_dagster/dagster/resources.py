@@ -39,15 +39,19 @@ from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.file_modes import limited_new_files
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.dagster.instance.storage import one_by_one
+from caliper_dagster.dagster.stored_frames import StoredFrames
 
 if TYPE_CHECKING:
     from caliper_dagster.emitter import Ledger
     from caliper_dagster.expander import MoodleDatabase
 
+FRAMES_RESOURCE = "caliper_frames"
+"""Name of the I/O manager by which assets of other projects read those of a site."""
+
 
 @dataclass(frozen=True)
 class MoodleResource:
-    """Moodle's database, read-only."""
+    """Moodle's database, and that of its log, read-only."""
 
     settings: Settings
     reads: ClassVar = (
@@ -55,10 +59,13 @@ class MoodleResource:
         "MOODLE_DB_PREFIX",
         "MOODLE_DB_TIMEOUT",
         "MOODLE_DB_WITHOUT",
+        "MOODLE_LOG_DB_URL",
+        "MOODLE_LOG_TABLE",
+        "MOODLE_REPLICA_WAIT",
     )
 
     def open(self) -> AbstractContextManager[MoodleDatabase]:
-        """Connect; the connection is one read-only snapshot.
+        """Connect; each database is seen in one read-only snapshot.
 
         Raises:
             ConfigurationError: the URL is not set, or no Moodle database can be read there.
@@ -128,6 +135,7 @@ def resources(settings: Settings) -> dict[str, Any]:
         "event_stores": EventStoresResource(event_stores(settings)),
         "storage": StorageResource(settings),
         "ledger": LedgerResource(settings),
+        FRAMES_RESOURCE: StoredFrames(lambda: open_store(settings)),
     }
 
 
@@ -162,7 +170,10 @@ def closed(
             at_start(context)
         return resource
 
-    return dg.ResourceDefinition(started, config_schema={}, description=_description(described_by))
+    kind: type[dg.ResourceDefinition] = (
+        dg.IOManagerDefinition if isinstance(resource, dg.IOManager) else dg.ResourceDefinition
+    )
+    return kind(started, config_schema={}, description=_description(described_by))
 
 
 def _description(resource: type) -> str:

@@ -34,6 +34,7 @@ from caliper_dagster_tests.harness.paths import ROOT
 PAGE = ROOT / "docs" / "connect-moodle.md"
 SECRET = "secret-that-nobody-may-see"
 HOURS = HourRange(Hour.from_key("2026-03-01-00:00"), Hour.from_key("2026-03-01-02:00"))
+LOG = "  MOODLE_LOG_DB_URL: {env: NORTH_DB_URL}\n  MOODLE_LOG_TABLE: log\n"
 NORTH = """
 north:
   MOODLE_DB_URL: {env: NORTH_DB_URL}
@@ -206,6 +207,14 @@ def test_storage_is_a_folder_for_each_unless_it_is_its_own(tmp_path: Path) -> No
         (
             NORTH + "  CALIPER_STORAGE: /own\n" + SOUTH + "  CALIPER_STORAGE: /own/\n",
             "sites north and south have the same CALIPER_STORAGE",
+        ),
+        (
+            NORTH + LOG + SOUTH + LOG,
+            "sites north and south have the same MOODLE_LOG_DB_URL and MOODLE_LOG_TABLE",
+        ),
+        (
+            NORTH + "  MOODLE_LOG_DB_URL: mysql+pymysql://u:p@h/log",
+            "site north: MOODLE_LOG_DB_URL: must be {env: NAME} or {file: PATH}",
         ),
     ],
 )

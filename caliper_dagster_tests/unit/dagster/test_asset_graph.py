@@ -21,6 +21,7 @@ from caliper_dagster_tests.harness.environment import environment
 MARKDOWN = re.compile(r"[`*\[\]#|]|\b_|_\b")
 SECRETS = {
     "MOODLE_DB_URL": "mysql+pymysql://moodle:pass-of-moodle@db/moodle",
+    "MOODLE_LOG_DB_URL": "postgresql+psycopg2://logs:pass-of-the-log@db/logs",
     "CALIPER_EVENT_STORE_URL": "https://store.example.org/caliper?token=token-of-store",
     "CALIPER_API_KEY": "key-of-store",
     "CALIPER_STORAGE": "/srv/partitions-of-the-site",
