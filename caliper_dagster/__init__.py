@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from caliper_dagster.dagster.component import MoodleSite as MoodleSite
     from caliper_dagster.dagster.stored_frames import frames_io_manager as frames_io_manager
     from caliper_dagster.delivery.stored_frames import load_hours as load_hours
 

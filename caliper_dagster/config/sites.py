@@ -49,17 +49,21 @@ def all_sites(environment: Mapping[str, str] | None = None) -> tuple[Settings, .
     return _SitesFile(common.sites, variables).sites() if common.sites else (common,)
 
 
-def chosen_site(name: str | None, sites: Sequence[Settings], source: str = FILE) -> Settings:
+def chosen_site(
+    name: str | None, sites: Sequence[Settings] | None = None, source: str = FILE
+) -> Settings:
     """The settings of the site with that name, or of the only one, which has none.
 
     Args:
         name: of the site; None if no name is given.
-        sites: all that there are.
+        sites: all that there are; those of the environment if omitted.
         source: what names them.
 
     Raises:
-        ConfigurationError: there is no such site, or there are several and no name is given.
+        ConfigurationError: there is no such site, or there are several and no name is given; or
+            see ``all_sites``.
     """
+    sites = all_sites() if sites is None else sites
     for settings in sites:
         if settings.site == name:
             return settings

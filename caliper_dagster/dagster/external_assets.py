@@ -109,9 +109,9 @@ def moodle_assets(settings: Settings) -> list[dg.AssetSpec]:
     )
     log = dg.AssetSpec(
         log_key(settings),
-        group_name=settings.site_name(MOODLE),
+        group_name=settings.group(MOODLE),
         kinds={"table"},
-        tags=PII_TAGS,
+        tags=asset_tags(settings, personal=True),
         metadata={
             "dagster/table_name": settings.moodle_log_table
             or f"{settings.moodle_db_prefix}{LOG_TABLE}"

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from caliper_dagster.emitter import Ledger
     from caliper_dagster.expander import MoodleDatabase
 
-FRAMES_RESOURCE = "caliper_frames"
-"""Name of the I/O manager by which assets of other projects read those of a site."""
+FRAMES_RESOURCE = "frames"
+"""The I/O manager by which assets of other projects read those of a site: ``caliper_frames``."""
 
 
 @dataclass(frozen=True)
