@@ -288,14 +288,29 @@ class EventStoreSettings(Model):
         return url.value("CALIPER_EVENT_STORE_URL") if isinstance(url, Reference) else url
 
 
+class InHostProject(Model):
+    """How a site appears in a project of Dagster that has more than this project's sites.
+
+    Attributes:
+        key_prefix: what the keys of its assets begin with.
+        group: of its assets; derived from the prefix when None.
+        tags: of its assets, in addition to our own: name and value.
+    """
+
+    key_prefix: tuple[TableName, ...] = ()
+    group: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")] | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+
+
 class Settings(Model):
     """The settings of one Moodle site.
 
     Attributes:
         event_store: the settings of the single event store; where a file names several, the
             defaults of each.
-        site: the name of the site, where a file names several.
+        site: the name of the site, where a file names several; in a host's project its prefix.
         folder: the site's folder under ``storage``; None when the storage belongs to it alone.
+        host: how it appears in the project of a host (``config.component``); None in our own.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -523,6 +538,7 @@ class Settings(Model):
 
     site: str | None = None
     folder: str | None = None
+    host: InHostProject | None = None
 
     @field_validator("start", mode="before")
     @classmethod
@@ -543,6 +559,8 @@ class Settings(Model):
     @field_validator("keep_partitions", mode="before")
     @classmethod
     def _read_days(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            value = ",".join(f"{name}={number}" for name, number in value.items())
         if not isinstance(value, str):
             return value
         entries = [entry.partition("=") for entry in value.split(",") if entry.strip()]
@@ -633,7 +651,19 @@ class Settings(Model):
     @property
     def prefix(self) -> tuple[str, ...]:
         """What the keys of its assets begin with: the site's name, if it is one of several."""
+        if self.host is not None:
+            return self.host.key_prefix
         return (self.site,) if self.site else ()
+
+    def group(self, word: str) -> str:
+        """The name of the group of its assets, or of those that belong to ``word``.
+
+        Args:
+            word: ``caliper`` for the assets that are made, otherwise what others belong to.
+        """
+        if self.host is None or self.host.group is None:
+            return self.site_name(word)
+        return self.host.group if word == "caliper" else f"{self.host.group}_{word}"
 
     def site_name(self, word: str) -> str:
         """The name of a job, sensor or resource of this site: no other site has the same."""
