@@ -176,7 +176,11 @@ class FileDestination:
             _UnusableError: it is somebody else's.
         """
         path = folder / _OWNER
-        owner = {"site": site, "event_store": self._own_name, "files": f"*{self._suffix}"}
+        owner: dict[str, object] = {
+            "site": site,
+            "event_store": self._own_name,
+            "files": f"*{self._suffix}",
+        }
         found = _read(path)
         if found is None:
             names = _names(folder)
@@ -193,22 +197,28 @@ class FileDestination:
         if found is None:
             _write(path, [orjson.dumps(owner, option=orjson.OPT_APPEND_NEWLINE)])
         elif found != owner:
-            raise self._someone_elses(folder, found)
+            raise self._someone_elses(folder, found, owner)
 
-    def _someone_elses(self, folder: UPath | Path, found: dict[str, object]) -> _UnusableError:
+    def _someone_elses(
+        self, folder: UPath | Path, found: dict[str, object], owner: dict[str, object]
+    ) -> _UnusableError:
         """The error about a folder that another site, event store or form of files has."""
-        return _UnusableError(
-            Sentence(
-                f"The event store's folder {folder} holds {found.get('files')} of the site "
-                f"{found.get('site')} for {_store(found.get('event_store'))}, and not "
-                f"*{self._suffix} for {_store(self._own_name)}: name another folder in ",
-                _URL,
-                ", or set ",
-                _GZIP,
-                " and the event store's name as they were; `caliper-dagster resend --all` writes "
-                "all hours again.",
-            )
+        remedy = Sentence(
+            "name another folder in ",
+            _URL,
+            "; `caliper-dagster resend --all` writes all hours into it.",
         )
+        words = f"The event store's folder {folder} holds "
+        if found.get("site") != owner["site"]:
+            return _UnusableError(
+                Sentence(words, f"the files of the site {found.get('site')}: ", remedy)
+            )
+        if found.get("event_store") != owner["event_store"]:
+            name = found.get("event_store")
+            whose = f"the event store {name}" if name else "an event store without a name"
+            return _UnusableError(Sentence(words, f"the files of {whose}: ", remedy))
+        as_it_was = Sentence("set ", _GZIP, " as it was, or ")
+        return _UnusableError(Sentence(words, f"{found.get('files')}: ", as_it_was, remedy))
 
     def _require_folder(self) -> None:
         """A folder on a disk that is not mounted must not be made on the one below it."""
@@ -238,10 +248,6 @@ class FileDestination:
 def _folder_name(site: str) -> str:
     """A site id as the name of a folder: its host and path."""
     return _NOT_IN_NAMES.sub("_", site.partition("://")[2] or site)
-
-
-def _store(name: object) -> str:
-    return f"the event store {name}" if name else "an event store without name"
 
 
 def _lines(events: Iterable[memoryview]) -> Iterator[bytes]:

@@ -208,3 +208,7 @@ def test_a_single_event_store_may_be_a_folder(
             stored = site.storage.read(CALIPER_EVENTS, HourRange(HOURS.start, HOURS.end), ["json"])
             texts = pc.drop_null(stored["json"]).to_pylist()
             assert [line.decode() for line in lines] == texts
+            (of_site,) = (tmp_path / "events").iterdir()
+            of_site.chmod(0o755)
+            assert main(["doctor", "--fix-modes"]) == 0
+            assert of_site.stat().st_mode & 0o777 == 0o700

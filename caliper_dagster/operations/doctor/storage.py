@@ -13,9 +13,11 @@ from pathlib import Path
 
 from caliper_dagster.config.connections import open_ledger, open_store
 from caliper_dagster.config.declaration import secret_of
+from caliper_dagster.config.event_stores import event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core import file_modes as modes
 from caliper_dagster.core.errors import CaliperDagsterError
+from caliper_dagster.core.folder_url import is_local
 from caliper_dagster.core.partition_store import DigestCounts, PartitionStore
 from caliper_dagster.core.wording import plural
 from caliper_dagster.dagster.instance.open import HOME
@@ -156,6 +158,15 @@ def file_modes(sites: Sequence[Settings], *, fix: bool) -> Iterator[Finding]:
         yield fine(subject, "no other account may read what is stored")
 
 
+def _folders_of_sites(settings: Settings) -> Iterator[Path]:
+    """The local folders of sites below those that are event stores."""
+    for store in event_stores(settings):
+        if store.is_folder:
+            with store.open() as destination:
+                if is_local(destination.address):
+                    yield from Path(destination.address).glob("site=*")
+
+
 def _roots(sites: Sequence[Settings]) -> Iterator[Path]:
     """The local folders and files that hold personal data, as far as they exist."""
     # In the project of somebody else, who may read Dagster's own records is for them to say.
@@ -165,6 +176,7 @@ def _roots(sites: Sequence[Settings]) -> Iterator[Path]:
         with suppress(CaliperDagsterError):
             places.append(settings.storage_url())
             places.append(settings.ledger().removeprefix("sqlite:///"))
+            places += map(str, _folders_of_sites(settings))
     for place in dict.fromkeys(place.removeprefix("file://") for place in places if place):
         if "://" not in place and Path(place).exists():
             yield Path(place).absolute()
