@@ -43,6 +43,7 @@ from caliper_dagster.config.declaration import (
 )
 from caliper_dagster.core import file_modes
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
+from caliper_dagster.core.folder_url import FOLDER_FORM, folder_address, is_folder
 from caliper_dagster.core.hours import HOUR_FORM, Hour, parse_hour
 from caliper_dagster.core.site_identity import SiteIdentity
 
@@ -76,9 +77,15 @@ def _without_secret(value: object) -> object:
     """The address of an event store as it may stand in a file: no part of it can be secret."""
     if value is None or isinstance(value, dict | Reference):
         return value
-    parts = split_url(value if isinstance(value, str) else "")
+    text = value if isinstance(value, str) else ""
+    if is_folder(text):
+        folder_address(text)
+        return value
+    parts = split_url(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be an http or https URL, or {env: NAME}, or {file: PATH}")
+        raise ValueError(
+            f"must be an http or https URL, {FOLDER_FORM}, {{env: NAME}} or {{file: PATH}}"
+        )
     if "@" in parts.netloc:
         raise ValueError("contains a user or a password, which belong into api_key")
     if parts.query:
@@ -155,7 +162,11 @@ class EventStoreSettings(Model):
     """The settings of one event store, by their keys in the file of event stores."""
 
     url: Annotated[Reference | str, BeforeValidator(_without_secret)] | None = setting(
-        "CALIPER_EVENT_STORE_URL", None, "URL to which envelopes are posted", secret=True
+        "CALIPER_EVENT_STORE_URL",
+        None,
+        "URL to which envelopes are posted; or a folder for files of events: an absolute path, or "
+        "a URL such as `s3://…`",
+        secret=True,
     )
     api_key: SecretReference | None = setting(
         "CALIPER_API_KEY", None, "key, sent as `Authorization: Bearer …`", secret=True
@@ -227,7 +238,9 @@ class EventStoreSettings(Model):
         "default ones",
     )
     gzip: bool = setting(
-        "CALIPER_GZIP", False, "compress envelopes with gzip; the event store must accept that"
+        "CALIPER_GZIP",
+        False,
+        "compress envelopes with gzip, which the event store must accept; or the files in a folder",
     )
     envelopes_in_flight: int = setting(
         "CALIPER_ENVELOPES_IN_FLIGHT",
@@ -256,6 +269,14 @@ class EventStoreSettings(Model):
     caliper_version: VersionName = setting(
         "CALIPER_VERSION", NEWEST.name, "Caliper version of the events: v1p2 or v1p1"
     )
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the event store is a folder of files; False while its URL is not known."""
+        try:
+            return is_folder(self.address() or "")
+        except ConfigurationError:
+            return False
 
     def address(self) -> str | None:
         """The URL, wherever it stands; None when it is not set. It may contain a secret.

@@ -161,7 +161,7 @@ def event_store_assets(
             event_store_key(settings, store),
             deps=[key],
             group_name=settings.group("caliper"),
-            kinds={"http"},
+            kinds={"json" if store.is_folder else "http"},
             tags=asset_tags(settings, personal=True),
             description=_event_store_description(store),
             metadata={"caliper version": store.caliper_version},
@@ -177,11 +177,17 @@ def _event_store_description(store: EventStoreDefinition) -> str:
         else "Its address is the setting `CALIPER_EVENT_STORE_URL`."
     )
     return (
-        f"The {store.label}, which receives the events by HTTP.\n\n"
+        f"The {store.label}, {_way(store)}.\n\n"
         "An observation is made at the end of each run that sends to it: what it has "
         "acknowledged of the hours of the run, and how many hours it has yet to receive. "
         f"{place}"
     )
+
+
+def _way(store: EventStoreDefinition) -> str:
+    if store.is_folder:
+        return "a folder, in which a file of NDJSON holds the events of an hour"
+    return "which receives the events by HTTP"
 
 
 def observation(
