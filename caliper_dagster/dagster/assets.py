@@ -336,10 +336,14 @@ def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
             hours = write_log(database, store, hours_of(context))
             for hour in hours:
                 numbers = {"rows counted by the database": hour.counted, "bytes": hour.bytes}
+                if hour.waiting:
+                    numbers["rows that wait for the replica"] = hour.waiting
                 report.add(hour, numbers)
+            waiting = sum(hour.waiting for hour in hours)
             report.end(
                 f"Read {plural(sum(hour.rows for hour in hours), 'log row')}; the database counts "
                 f"{sum(hour.counted for hour in hours):,}."
+                + (f" {waiting:,} more wait for the replica." if waiting else "")
             )
         return dg.MaterializeResult()
 
@@ -448,7 +452,10 @@ def _caliper_events(chain: _Chain, version: VersionName) -> dg.AssetsDefinition:
             report.end(outcome_sentence(sum((hour.account for hour in hours), Account())))
         accounts = {hour.hour: hour.account for hour in hours}
         return dg.MaterializeResult(
-            check_results=[asset_checks.explained(key, accounts), asset_checks.valid(key, samples)]
+            check_results=[
+                asset_checks.explained(key, accounts, time.time()),
+                asset_checks.valid(key, samples),
+            ]
         )
 
     return caliper_events
