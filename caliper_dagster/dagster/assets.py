@@ -66,6 +66,7 @@ from caliper_dagster.dagster.resources import (
     StorageResource,
     as_dagster_failure,
     bind_site_resources,
+    resource_key,
 )
 from caliper_dagster.dagster.step_reports import (
     HourReport,
@@ -140,7 +141,7 @@ class _Chain:
     @property
     def io_manager_key(self) -> str:
         """The key of the I/O manager by which assets of other projects read those of the site."""
-        return self.settings.site_name(FRAMES_RESOURCE)
+        return resource_key(self.settings, FRAMES_RESOURCE)
 
     def pool(self, name: str) -> str:
         return _pool(self.settings, name)

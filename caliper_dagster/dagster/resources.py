@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from caliper_dagster.emitter import Ledger
     from caliper_dagster.expander import MoodleDatabase
 
-FRAMES_RESOURCE = "caliper_frames"
+FRAMES_RESOURCE = "frames"
 """Name of the I/O manager by which assets of other projects read those of a site."""
 
 
