@@ -275,6 +275,32 @@ def prune(options: argparse.Namespace) -> None:
         _tell(f"{plural(number, 'hour')} past the time to keep stay: {reason}.")
 
 
+def metrics(options: argparse.Namespace) -> None:
+    """Write metrics for Prometheus, to a file that node_exporter's textfile collector reads."""
+    from caliper_dagster.config.sites import all_sites, chosen_site
+    from caliper_dagster.dagster.instance.open import open_instance
+    from caliper_dagster.delivery.metrics import check_name, exposition, write_file
+    from caliper_dagster.operations.metrics import collect
+
+    if options.out != "-":
+        check_name(Path(options.out))
+    sites = [chosen_site(options.site)] if options.site else all_sites()
+    with open_instance() as instance:
+        collected = collect(instance, sites, time.time())
+    text = exposition(collected.samples)
+    if options.out == "-":
+        print(text, end="")
+    else:
+        write_file(Path(options.out), text)
+    for sentence in collected.failures:
+        _tell(sentence)
+    if collected.failures:
+        raise CaliperDagsterError(
+            f"The metrics of {plural(len(collected.failures), 'site')} could not be read; "
+            "caliper_metrics_collected is 0."
+        )
+
+
 def rejected(options: argparse.Namespace) -> None:
     """List the events of the hours that the event store has rejected, with its reasons."""
     from caliper_dagster.cli import reports
@@ -837,6 +863,11 @@ def command_parser() -> argparse.ArgumentParser:
     added = add(prune, sited)
     added.add_argument(
         "--plan", action="store_true", help="only tell what would be deleted, and what stays"
+    )
+
+    added = add(metrics, sited)
+    added.add_argument(
+        "--out", metavar="FILE", required=True, help="file (*.prom) to write; - for standard output"
     )
 
     added = add(rejected, ranged)

@@ -47,6 +47,7 @@ from caliper_dagster.emitter.ledger.records import (
 from caliper_dagster.emitter.ledger.retention import LedgerRetention
 from caliper_dagster.emitter.ledger.sites import check_site, claim_site
 from caliper_dagster.emitter.ledger.tables import BACKLOG, BATCHES, LEASES, SITES, prepare
+from caliper_dagster.emitter.ledger.totals import LedgerTotals
 
 _SETTING = SettingName("CALIPER_LEDGER_URL")
 _TIMEOUT = SettingName("CALIPER_LEDGER_TIMEOUT")
@@ -244,6 +245,10 @@ class Ledger:
     def retention(self, site: str) -> LedgerRetention:
         """What the ledger of a site need not keep, and what may not be deleted elsewhere."""
         return LedgerRetention(self._transaction, BATCHES, LEASES, site)
+
+    def totals(self, site: str) -> LedgerTotals:
+        """What the ledger says of all hours of a site together."""
+        return LedgerTotals(self._transaction, BATCHES, site)
 
     def acknowledged(
         self, event_store: str, hours: Sequence[Hour], *, site: str
