@@ -94,7 +94,7 @@ def account(database: MoodleDatabase) -> Finding:
     return warn(
         "Account",
         f"the account of {database.setting} may write to {_written(rights)}.",
-        "Use an account that may only SELECT (README, Connect a Moodle site, step 1): whoever "
+        "Use an account that may only SELECT (docs/connect-moodle.md, The account): whoever "
         "gets hold of its password can then change nothing.",
     )
 

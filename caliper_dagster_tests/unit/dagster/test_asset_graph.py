@@ -131,9 +131,9 @@ def test_resources_list_their_settings_by_name_and_never_a_value() -> None:
             for name, resource in (build_definitions().resources or {}).items()
             if isinstance(resource, dg.ResourceDefinition)
         }
-    assert "`MOODLE_DB_URL`" in described["moodle"]
-    assert "`CALIPER_API_KEY`" in described["event_stores"]
-    assert "`CALIPER_STORAGE`" in described["storage"]
-    assert "`CALIPER_LEDGER_URL`" in described["ledger"]
+    assert "`MOODLE_DB_URL`" in described["caliper_moodle"]
+    assert "`CALIPER_API_KEY`" in described["caliper_event_stores"]
+    assert "`CALIPER_STORAGE`" in described["caliper_storage"]
+    assert "`CALIPER_LEDGER_URL`" in described["caliper_ledger"]
     for value in SECRETS.values():
         assert value not in "".join(described.values())
