@@ -89,9 +89,9 @@ def _model(name: str, settings: type[BaseModel], more: Mapping[str, Any]) -> typ
             fields[key] = (part | None, Field(None, description=_BLOCKS[key]))
         elif key in declared:
             fields |= _attribute(declared[key], field.annotation)
-    return create_model(
-        name, __config__=ConfigDict(extra="forbid", hide_input_in_errors=True), **fields
-    )
+    # An attribute that is misspelt may be a secret, which an error must not show.
+    config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    return create_model(name, __config__=config, **fields)
 
 
 _BLOCKS = {

@@ -67,9 +67,18 @@ def test_group_owners_and_tags_are_those_of_the_attributes() -> None:
     assert graph.get(dg.AssetKey(["north", "moodle", "user"])).group_name == "campus_moodle"
 
 
-def test_no_value_of_an_attribute_that_is_wrong_is_repeated() -> None:
-    with pytest.raises(Exception, match="moodle_db_url must be") as refused:
-        site("north", moodle_db_url="mysql://u:hush@db/m")
+@pytest.mark.parametrize(
+    ("attributes", "problem"),
+    [
+        ({"moodle_db_url": "mysql://u:hush@db/m"}, "moodle_db_url must be"),
+        ({"event_store": {"api_kye": "hush"}}, "api_kye"),
+    ],
+)
+def test_no_value_of_an_attribute_that_is_wrong_is_repeated(
+    attributes: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(Exception, match=problem) as refused:
+        site("north", **attributes)
     cause: BaseException | None = refused.value
     while cause is not None:
         assert "hush" not in str(cause)
