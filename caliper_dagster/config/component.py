@@ -89,7 +89,9 @@ def _model(name: str, settings: type[BaseModel], more: Mapping[str, Any]) -> typ
             fields[key] = (part | None, Field(None, description=_BLOCKS[key]))
         elif key in declared:
             fields |= _attribute(declared[key], field.annotation)
-    return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+    return create_model(
+        name, __config__=ConfigDict(extra="forbid", hide_input_in_errors=True), **fields
+    )
 
 
 _BLOCKS = {

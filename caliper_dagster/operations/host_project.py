@@ -77,8 +77,7 @@ def _load_error(root: Path, error: BaseException) -> ConfigurationError:
             "caliper_dagster (`pip install -e`), or name its folder in PYTHONPATH."
         )
     return ConfigurationError(
-        f"The project {root} cannot be loaded: `dg check yaml` or `dg check defs`, run there, says "
-        "where and why."
+        f"The project {root} cannot be loaded: `dg check defs`, run there, says where and why."
     )
 
 

@@ -24,6 +24,7 @@ import duckdb
 import pytest
 import requests
 
+from caliper_dagster import load_hours
 from caliper_dagster.core.frames import CALIPER_EVENTS
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore
@@ -238,6 +239,15 @@ def test_a_backfill_of_a_day_makes_the_daily_table_by_automation(
     assert row is not None
     assert row[0] == school.events("north", school.hours)
     assert row[1] > 1
+
+    frame = load_hours(
+        "caliper_events",
+        str(school.hours.start),
+        str(school.hours.end),
+        columns=["event_id", "group_id"],
+        storage=str(school.data / "moodle" / "north"),
+    )
+    assert frame["event_id"].notna().sum() == row[0]
 
 
 def _runs_of(ask: Callable[..., Any], partition: str) -> list[str]:
