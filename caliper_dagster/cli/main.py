@@ -277,16 +277,14 @@ def prune(options: argparse.Namespace) -> None:
 
 def metrics(options: argparse.Namespace) -> None:
     """Write metrics for Prometheus, to a file that node_exporter's textfile collector reads."""
-    from caliper_dagster.config.sites import all_sites, chosen_site
     from caliper_dagster.dagster.instance.open import open_instance
     from caliper_dagster.delivery.metrics import check_name, exposition, write_file
     from caliper_dagster.operations.metrics import collect
 
     if options.out != "-":
         check_name(Path(options.out))
-    sites = [chosen_site(options.site)] if options.site else all_sites()
     with open_instance() as instance:
-        collected = collect(instance, sites, time.time())
+        collected = collect(instance, _sites(options), time.time())
     text = exposition(collected.samples)
     if options.out == "-":
         print(text, end="")

@@ -10,6 +10,7 @@ import pytest
 
 import caliper_dagster
 from caliper_dagster.config.settings import Settings
+from caliper_dagster.config.sites import all_sites
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, FRAMES
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore
@@ -182,6 +183,60 @@ def test_another_code_location_names_the_storage(storage: PartitionStore) -> Non
         assert result.success == success
         assert bool(received) == success
     assert received.get("elsewhere") is None
+
+
+def test_a_host_keeps_its_own_io_manager_beside_two_sites(
+    storage: PartitionStore, tmp_path: Path
+) -> None:
+    sites = tmp_path / "sites.yaml"
+    sites.write_text(
+        "north:\n"
+        "  MOODLE_DB_URL: {env: NORTH}\n"
+        "  MOODLE_WWWROOT: https://north.example.org\n"
+        f"  CALIPER_STORAGE: {storage.name}\n"
+        "south: {MOODLE_DB_URL: {env: SOUTH}, MOODLE_WWWROOT: 'https://south.example.org'}\n"
+    )
+
+    @dg.asset(
+        partitions_def=DAYS,
+        ins={
+            "north": dg.AssetIn(dg.AssetKey(["north", "caliper_events"])),
+            "south": dg.AssetIn(dg.AssetKey(["south", "caliper_events"])),
+        },
+    )
+    def both(north: pd.DataFrame, south: pd.DataFrame) -> pd.DataFrame:
+        raise AssertionError("the south has no hours")
+
+    @dg.asset(
+        partitions_def=DAYS,
+        ins={"events": dg.AssetIn(dg.AssetKey(["north", "caliper_events"]))},
+    )
+    def a_table(events: pd.DataFrame) -> pd.DataFrame:
+        return events[["log_id"]]
+
+    stored = dg.FilesystemIOManager(base_dir=str(tmp_path / "host"))
+    host = dg.Definitions(assets=[both, a_table], resources={"io_manager": stored})
+    start = {
+        "CALIPER_SITES": str(sites),
+        "CALIPER_START": "2026-03-01",
+        "DAGSTER_HOME": str(tmp_path),
+    }
+    with environment(start), dg.DagsterInstance.ephemeral() as instance:
+        ours = [build_definitions(settings) for settings in all_sites()]
+        definitions = dg.Definitions.merge(host, *ours)
+        job = definitions.resolve_implicit_global_asset_job_def()
+        for asset, success in ((a_table, True), (both, False)):
+            result = job.execute_in_process(
+                instance=instance,
+                asset_selection=[asset.key],
+                partition_key="2026-03-02",
+                raise_on_error=False,
+            )
+            assert result.success == success
+        kept = definitions.load_asset_value(
+            "a_table", partition_key="2026-03-02", instance=instance
+        )
+    assert len(kept) == 46
 
 
 def test_nothing_can_be_stored_by_it(storage: PartitionStore) -> None:
