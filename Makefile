@@ -2,7 +2,7 @@
 # network is used.
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev unit test lint venv readme docs screenshots constraints clean
+.PHONY: help install demo dev unit test lint venv docs screenshots constraints clean
 
 # The Python that creates .venv; choose another one with PYTHON=…
 ifndef PYTHON
@@ -28,7 +28,6 @@ help:
 	@echo "make test         run all tests, with their own database servers and browser"
 	@echo "make lint         check style, imports and types (ruff, import-linter, mypy)"
 	@echo "make venv         set up .venv with the development tools, nothing else"
-	@echo "make readme       write the table of settings into README.md"
 	@echo "make screenshots  take the screenshots of the web UI in docs/images"
 	@echo "make docs         write the generated tables and the schema of recipes into docs"
 	@echo "make constraints  pin the newest versions that pyproject.toml allows"
@@ -57,9 +56,6 @@ lint: .venv/ready-dev
 
 venv: .venv/ready-dev
 
-readme: .venv/ready-dev
-	@$(BIN)/python -m caliper_dagster_tests.unit.docs.test_readme
-
 screenshots: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.harness.servers ensure
 	@CALIPER_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q \
@@ -68,6 +64,8 @@ screenshots: .venv/ready-dev
 
 docs: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.unit.docs.test_reference
+	@$(BIN)/python -m caliper_dagster_tests.harness.servers ensure
+	@CALIPER_WRITE_DOCS=1 $(BIN)/python -m pytest -q caliper_dagster_tests/real_site/test_migration.py
 
 constraints: .venv/ready-dev
 	@$(PIP) -qq install --upgrade uv

@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         interruption.
     """
     raise_gc_threshold()
-    options = _parser().parse_args(arguments)
+    options = command_parser().parse_args(arguments)
     raise_interruptions()
     try:
         load_env_file()
@@ -698,7 +698,8 @@ def _output(name: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of ``caliper-dagster``, with all commands and their options."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--verbose", action="store_true", help="print Dagster's messages and stack traces"

@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 
 
 def open_moodle(settings: Settings) -> MoodleDatabase:
-    """Connect to the site's database; one read-only snapshot. A context manager.
+    """Connect to the site's database, and to that of its log; read-only. A context manager.
 
     Raises:
         ConfigurationError: the URL is not set, no database answers, it refuses the account, or it
             has no Moodle log with the prefix.
     """
-    from caliper_dagster.expander import MoodleDatabase
+    from caliper_dagster.expander import LogPlace, MoodleDatabase
 
     return MoodleDatabase.open(
         settings.require("moodle_db_url"),
         settings.moodle_db_prefix,
         settings.moodle_db_timeout,
         settings.moodle_db_without or (),
+        LogPlace(settings.log_db_url(), settings.moodle_log_table, settings.moodle_replica_wait),
     )
 
 

@@ -133,7 +133,7 @@ class Declaration:
         path: the keys that lead to it in the model.
         variable: its environment variable.
         default: its default value; None for a secret.
-        meaning: what it does, for the README and for errors.
+        meaning: what it does, for docs/settings.md and for errors.
         secret: its value is only ever referred to.
         by_name: its value may have names with a value each, which may be referred to.
         may_be_empty: an empty value is a value; of other settings it means that they are not set.
@@ -192,7 +192,7 @@ def setting(
     Args:
         variable: its environment variable.
         default: its default value.
-        meaning: what it does: a clause for the README's table, without a full stop.
+        meaning: what it does: a clause for the table in docs/settings.md, without a full stop.
         secret: its value must not stand in a file, and no sentence repeats it.
         by_name: its value may have names with a value each.
         may_be_empty: an empty value does not mean that it is not set.

@@ -306,6 +306,26 @@ class Settings(Model):
         "tables that a replica leaves out on purpose, separated by commas: events are sent without "
         "the names, roles or scores in them. Any other table that cannot be read stops the run",
     )
+    moodle_log_db_url: SecretReference | None = setting(
+        "MOODLE_LOG_DB_URL",
+        Reference(env="MOODLE_LOG_DB_URL"),
+        "SQLAlchemy URL of the database that the log is in, if it is not that of MOODLE_DB_URL; it "
+        "may be on another kind of server",
+        secret=True,
+    )
+    moodle_log_table: TableName | None = setting(
+        "MOODLE_LOG_TABLE",
+        None,
+        "table of the log, with the table prefix or without it, if it is not that of Moodle's "
+        "standard log: the one that the store `logstore_database` writes",
+    )
+    moodle_replica_wait: int = setting(
+        "MOODLE_REPLICA_WAIT",
+        24,
+        "with MOODLE_LOG_DB_URL: hours that a log row waits, at most, for the database of "
+        "MOODLE_DB_URL, which may be a replica that lags; 0 where it is Moodle's own database",
+        ge=0,
+    )
     moodle_wwwroot: Annotated[str, AfterValidator(_site_address)] | None = setting(
         "MOODLE_WWWROOT", None, "the site's address ($CFG->wwwroot), base of all entity IRIs"
     )
@@ -565,6 +585,19 @@ class Settings(Model):
         if value is None:
             raise not_set(declaration, reference)
         return str(value)
+
+    def log_db_url(self) -> str | None:
+        """The SQLAlchemy URL of the log's database; None where it is that of all other tables.
+
+        Raises:
+            ConfigurationError: the variable to which a site refers is not set, or the file in which
+                it stands cannot be read.
+        """
+        declaration, place = declaration_at(("moodle_log_db_url",)), self.moodle_log_db_url
+        url = place.value(declaration.variable) if place else None
+        if url is None and place and place.env != declaration.variable:
+            raise not_set(declaration, place)
+        return url
 
     def identity(self) -> SiteIdentity:
         """Which site it is.

@@ -25,6 +25,7 @@ from caliper_dagster.core.errors import ConfigurationError
 
 FILE = "CALIPER_SITES"
 _DB_URL = "MOODLE_DB_URL"
+_LOG_DB_URL, _LOG_TABLE = "MOODLE_LOG_DB_URL", "MOODLE_LOG_TABLE"
 _WWWROOT = "MOODLE_WWWROOT"
 _STORAGE = "CALIPER_STORAGE"
 _SITE_ID = "CALIPER_SITE_ID"
@@ -145,9 +146,13 @@ def _distinct(settings: Settings) -> dict[str, object]:
     """What no two sites may have in common."""
     reference = settings.moodle_db_url
     database = (reference and reference.value(_DB_URL)) or reference
+    place = settings.moodle_log_db_url
+    log_database = (place and place.value(_LOG_DB_URL)) or database
+    table = settings.moodle_log_table
     return {
         _WWWROOT: (settings.moodle_wwwroot or "").casefold(),
         f"{_SITE_ID} or {_WWWROOT}": settings.identity().site_id,
         f"{_DB_URL} and MOODLE_DB_PREFIX": (database, settings.moodle_db_prefix),
+        f"{_LOG_DB_URL} and {_LOG_TABLE}": (log_database, table or settings.moodle_db_prefix),
         _STORAGE: f"{(settings.storage or '').rstrip('/')}/{settings.folder or ''}".rstrip("/"),
     }

@@ -20,6 +20,7 @@ from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.parquet_digest import DigestedParquetWriter, read_rows
+from caliper_dagster.core.revisions import is_of_later_release
 
 FooterStats = Mapping[str, object]
 
@@ -162,8 +163,23 @@ class StoredHour:
 
     def has_all_columns(self) -> bool:
         """Whether the file has all columns that this release cannot do without."""
-        names = {name.partition(".")[0] for name in self._file.metadata.schema.names}
+        names = self._file.schema_arrow.names
         return all(column.added or column.name in names for column in self._frame.columns)
+
+    def require_known(self) -> None:
+        """Make sure that this release knows all that the file has.
+
+        Raises:
+            StorageError: a later release wrote it; or see `stats`.
+        """
+        known = self._frame.schema.names
+        unknown = [name for name in self._file.schema_arrow.names if name not in known]
+        if unknown or is_of_later_release(self.stats()):
+            columns = f" and has columns that are unknown here, {', '.join(unknown)}"
+            raise StorageError(
+                f"{self._frame.name} of {self.hour} was written by a later release of "
+                f"caliper_dagster{columns if unknown else ''}: install that release here."
+            )
 
     def stats(self) -> dict[str, object]:
         """The footer stats that were written with the hour.
@@ -235,7 +251,10 @@ class StoredHour:
     def _table(self, columns: Sequence[str] | None, groups: Sequence[int]) -> pa.Table:
         names = list(columns) if columns else self._frame.schema.names
         with self._damage():
-            table = read_rows(self._file, names, groups).replace_schema_metadata(None)
+            stored = self._file.schema_arrow.names
+            # A table without columns would have no rows either.
+            read = [name for name in names if name in stored] or stored[:1]
+            table = read_rows(self._file, read, groups).replace_schema_metadata(None)
         table = self._frame.with_later_columns(table, names)
         missing = [name for name in names if name not in table.column_names]
         if missing:
@@ -262,11 +281,12 @@ def is_of_another_hour(metadata: pq.FileMetaData, hour: Hour) -> bool:
 
 def _times(metadata: pq.FileMetaData) -> Iterator[tuple[int, int] | None]:
     """The least and greatest time of each row group; None where the footer does not say."""
-    names = metadata.schema.names
     for number in range(metadata.num_row_groups):
-        found = None
-        if _TIME in names:
-            found = metadata.row_group(number).column(names.index(_TIME)).statistics
+        group = metadata.row_group(number)
+        columns = map(group.column, range(group.num_columns))
+        # The schema of a footer would refer to it, and both would stay until garbage is collected.
+        column = next((it for it in columns if it.path_in_schema == _TIME), None)
+        found = column.statistics if column is not None else None
         yield (found.min, found.max) if found is not None and found.has_min_max else None
 
 

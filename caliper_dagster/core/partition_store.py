@@ -130,6 +130,11 @@ class PartitionStore:
     def __repr__(self) -> str:
         return f"PartitionStore({self._name!r})"
 
+    @property
+    def name(self) -> str:
+        """The folder or the URL, for people; without credentials."""
+        return self._name
+
     def path(self, frame: Frame, hour: Hour) -> str:
         """Where the hour's file is, or would be; for people, without credentials."""
         return _without_credentials(str(self._path(frame, hour)))

@@ -38,6 +38,9 @@ facts for the same log row and the same Moodle database. 2: roles and names of t
 the grading method, states before, id numbers.
 """
 
+REVISIONS_OF_ADDRESS = 1_000
+"""Mapping revisions that an address of a site has room for (``site_identity``)."""
+
 _MAPPING_KEY = "mapping_revision"
 _EXPANSION_KEY = "expansion_revisions"
 
@@ -79,3 +82,9 @@ def expansion_revisions(stats: Mapping[str, object]) -> tuple[int, ...]:
     """
     revisions = stats.get(_EXPANSION_KEY)
     return tuple(revisions) if isinstance(revisions, list) else (OLDEST_REVISION,)
+
+
+def is_of_later_release(stats: Mapping[str, object]) -> bool:
+    """Whether a release with later revisions wrote an hour of any asset, from its footer."""
+    mapping = mapping_revision(stats) % REVISIONS_OF_ADDRESS
+    return mapping > MAPPING_REVISION or max(expansion_revisions(stats)) > EXPANSION_REVISION

@@ -43,6 +43,8 @@ class Account:
             outcome, and outcomes of rows that were not read. Anything but 0 is an error.
         by_profile: events and derived events by Caliper profile; empty in hours that an earlier
             release wrote.
+        waiting: rows of the log that are neither counted nor read yet, because they are newer than
+            a replica that lags.
     """
 
     counted: int = 0
@@ -56,6 +58,7 @@ class Account:
     failed: Mapping[str, int] = field(default_factory=dict)
     unexplained: int = 0
     by_profile: Mapping[str, int] = field(default_factory=dict)
+    waiting: int = 0
 
     @staticmethod
     def of(counted: int, log_ids: pa.ChunkedArray, outcomes: pa.Table) -> Account:
@@ -83,6 +86,7 @@ class Account:
             filtered=summed(self.filtered, other.filtered),
             failed=summed(self.failed, other.failed),
             unexplained=self.unexplained + other.unexplained,
+            waiting=self.waiting + other.waiting,
         )
 
     @classmethod
@@ -92,7 +96,10 @@ class Account:
 
     def as_footer_stats(self) -> dict[str, Any]:
         """The account for the footer of an hour: numbers, and numbers by name."""
-        return asdict(self)
+        stats = asdict(self)
+        if not self.waiting:
+            del stats["waiting"]
+        return stats
 
 
 class OutcomeTally:

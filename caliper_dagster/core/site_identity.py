@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
-from caliper_dagster.core.revisions import MAPPING_REVISION
+from caliper_dagster.core.revisions import MAPPING_REVISION, REVISIONS_OF_ADDRESS
 
 ADDRESS = SettingName("MOODLE_WWWROOT")
 SITE_ID = SettingName("CALIPER_SITE_ID")
 _SITES = SettingName("CALIPER_SITES")
 
 _ADDRESSES = 2_000_000
-_REVISIONS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class SiteIdentity:
             return MAPPING_REVISION
         digest = blake2b(self.address.encode(), digest_size=8).digest()
         number = int.from_bytes(digest, "big") % _ADDRESSES + 1
-        return number * _REVISIONS + MAPPING_REVISION
+        return number * REVISIONS_OF_ADDRESS + MAPPING_REVISION
 
     def mismatch(
         self, place: str, made_for: SiteRecord, otherwise: Sequence[str]

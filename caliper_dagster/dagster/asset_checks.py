@@ -9,6 +9,7 @@ https://docs.dagster.io/guides/test/asset-checks
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -48,7 +49,8 @@ def every_row_explained(asset: dg.AssetKey) -> dg.AssetCheckSpec:
         EVERY_ROW_EXPLAINED,
         asset=asset,
         description="Rows counted by Moodle's database = rows read = events + filtered + failed, "
-        "and every row read has exactly one outcome.",
+        "and every row read has exactly one outcome. Rows that wait for a replica of Moodle's "
+        "database are not counted yet; in an hour that is over they give a warning.",
     )
 
 
@@ -99,12 +101,40 @@ def references_found(
     )
 
 
-def explained(asset: dg.AssetKey, accounts: Mapping[Hour, Account]) -> dg.AssetCheckResult:
-    """The result of ``every_row_explained`` for the hours of a run."""
+def explained(
+    asset: dg.AssetKey, accounts: Mapping[Hour, Account], now: float = inf
+) -> dg.AssetCheckResult:
+    """The result of ``every_row_explained`` for the hours of a run.
+
+    Args:
+        asset: the events.
+        accounts: of each hour.
+        now: Unix time. Rows of an hour that is not over may wait for a replica.
+    """
     unexplained = {
         hour: account.unexplained for hour, account in accounts.items() if account.unexplained
     }
-    return _result(asset, EVERY_ROW_EXPLAINED, "unexplained rows", len(accounts), unexplained)
+    waiting = {hour: account.waiting for hour, account in accounts.items() if account.waiting}
+    over = {hour: number for hour, number in waiting.items() if hour.end <= now}
+    what, number = "unexplained rows", len(accounts)
+    if unexplained or not over:
+        result = _result(asset, EVERY_ROW_EXPLAINED, what, number, unexplained)
+    else:
+        what, severity = "rows that wait for the replica", dg.AssetCheckSeverity.WARN
+        result = _result(asset, EVERY_ROW_EXPLAINED, what, number, over, severity=severity)
+    if not waiting:
+        return result
+    total = sum(waiting.values())
+    sentence = (
+        f"{plural(total, 'log row')} of {plural(len(waiting), 'hour')}, the first of them "
+        f"{min(waiting)}, {'waits' if total == 1 else 'wait'} for the database of MOODLE_DB_URL, a "
+        "replica that lags behind the log. The sensor `late_rows` takes them when it has caught "
+        "up, or after MOODLE_REPLICA_WAIT hours."
+    )
+    return result._replace(
+        description=" ".join(filter(None, (result.description if unexplained else None, sentence))),
+        metadata={**result.metadata, "rows that wait for the replica": dg.IntMetadataValue(total)},
+    )
 
 
 def valid(asset: dg.AssetKey, reports: Sequence[SampleReport]) -> dg.AssetCheckResult:

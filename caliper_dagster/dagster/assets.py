@@ -59,6 +59,7 @@ from caliper_dagster.dagster.metadata import (
 )
 from caliper_dagster.dagster.partitions import hourly_partitions, hours_of
 from caliper_dagster.dagster.resources import (
+    FRAMES_RESOURCE,
     EventStoresResource,
     LedgerResource,
     MoodleResource,
@@ -136,6 +137,11 @@ class _Chain:
     def key(self, frame: Frame) -> dg.AssetKey:
         return asset_key(self.settings, frame)
 
+    @property
+    def io_manager_key(self) -> str:
+        """The key of the I/O manager by which assets of other projects read those of the site."""
+        return self.settings.site_name(FRAMES_RESOURCE)
+
     def pool(self, name: str) -> str:
         return _pool(self.settings, name)
 
@@ -159,6 +165,7 @@ class _Chain:
                 key=self.key(frame),
                 partitions_def=self.partitions,
                 backfill_policy=dg.BackfillPolicy.multi_run(self.settings.hours_per_run),
+                io_manager_key=self.io_manager_key,
                 # Without a schema, Dagster would accept and ignore any config.
                 config_schema=dict(config_schema),
                 **self._common_options(frame, code_version, kinds, function),
@@ -186,7 +193,7 @@ class _Chain:
                         skippable=True,
                         freshness_policy=freshness,
                         **self._common_options(store.results, "1", {"json", "parquet"}, function),
-                    )
+                    ).with_io_manager_key(self.io_manager_key)
                     for store in self.stores
                 ],
                 check_specs=[asset_checks.every_event_acknowledged(key) for key in keys.values()],
@@ -329,10 +336,14 @@ def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
             hours = write_log(database, store, hours_of(context))
             for hour in hours:
                 numbers = {"rows counted by the database": hour.counted, "bytes": hour.bytes}
+                if hour.waiting:
+                    numbers["rows that wait for the replica"] = hour.waiting
                 report.add(hour, numbers)
+            waiting = sum(hour.waiting for hour in hours)
             report.end(
                 f"Read {plural(sum(hour.rows for hour in hours), 'log row')}; the database counts "
                 f"{sum(hour.counted for hour in hours):,}."
+                + (f" {waiting:,} more wait for the replica." if waiting else "")
             )
         return dg.MaterializeResult()
 
@@ -441,7 +452,10 @@ def _caliper_events(chain: _Chain, version: VersionName) -> dg.AssetsDefinition:
             report.end(outcome_sentence(sum((hour.account for hour in hours), Account())))
         accounts = {hour.hour: hour.account for hour in hours}
         return dg.MaterializeResult(
-            check_results=[asset_checks.explained(key, accounts), asset_checks.valid(key, samples)]
+            check_results=[
+                asset_checks.explained(key, accounts, time.time()),
+                asset_checks.valid(key, samples),
+            ]
         )
 
     return caliper_events

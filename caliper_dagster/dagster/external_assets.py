@@ -107,8 +107,20 @@ def moodle_assets(settings: Settings) -> list[dg.AssetSpec]:
         "do in it: attempts, submissions, posts. Which of them are read depends on the events in "
         "the log; `caliper-dagster doctor` lists those that the account cannot read.",
     )
-    log = _table(
-        settings, LOG_TABLE, "one event, written by Moodle's standard log store", personal=True
+    log = dg.AssetSpec(
+        log_key(settings),
+        group_name=settings.site_name(MOODLE),
+        kinds={"table"},
+        tags=PII_TAGS,
+        metadata={
+            "dagster/table_name": settings.moodle_log_table
+            or f"{settings.moodle_db_prefix}{LOG_TABLE}"
+        },
+        description=f"Moodle's table {LOG_TABLE}: a row is one event, written by Moodle's standard "
+        "log store.\n\n"
+        "It is read in the database that `MOODLE_LOG_DB_URL` names, which may be another one than "
+        "that of all other tables (`MOODLE_DB_URL`), and under the name in `MOODLE_LOG_TABLE`, if "
+        "these are set: then Moodle's external log store writes it.",
     )
     records = dg.AssetSpec(
         records_key(settings),
@@ -117,8 +129,9 @@ def moodle_assets(settings: Settings) -> list[dg.AssetSpec]:
         kinds={"sql"},
         tags=PII_TAGS,
         description="The records that log rows refer to, in all tables that are looked up.\n\n"
-        "They are read in the same database as the log, by sets of keys, and only as far as the "
-        "log rows of a run refer to them.",
+        "They are read in the database of `MOODLE_DB_URL`, by sets of keys, and only as far as the "
+        "log rows of a run refer to them. Where the log is in another database, log rows that are "
+        "newer than this one wait for it.",
     )
     return [log, *tables, activities, records]
 

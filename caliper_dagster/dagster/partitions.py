@@ -39,11 +39,17 @@ def range_of_tags(tags: Mapping[str, str]) -> HourRange:
 
 
 def hours_of_tags(tags: Mapping[str, str]) -> HourRange | None:
-    """The hours of a run by its tags: a range, or one partition; None for a run without hours."""
-    if _FIRST in tags and _LAST in tags:
-        return range_of_tags(tags)
-    key = tags.get(_SINGLE)
-    return HourRange.covering([Hour.from_key(key)]) if key else None
+    """The hours of a run by its tags: a range, or one partition; None for a run without hours.
+
+    The assets of another project have partitions of other forms, such as days.
+    """
+    try:
+        if _FIRST in tags and _LAST in tags:
+            return range_of_tags(tags)
+        key = tags.get(_SINGLE)
+        return HourRange.covering([Hour.from_key(key)]) if key else None
+    except ValueError:
+        return None
 
 
 def hour_keys_of_tags(tags: Mapping[str, str]) -> set[str]:

@@ -12,8 +12,9 @@ are plain objects, and Dagster refuses a run config that has an entry for one of
 (``closed``). Secrets stay in the environment: the settings hold the *names* of variables.
 
 Dagster gives a function the resource of its parameter's name, and a project has one resource of
-each name. With several sites each site has its own, whose names begin with the site's, and
-``bind_site_resources`` gives these to the functions of a site.
+each name. Another project may have a ``storage`` of its own, and several sites. So the names begin
+with ``caliper_``, and before that with the site's name (``resource_key``); ``bind_site_resources``
+gives these to the functions of a site.
 
 The parts are imported when a step opens them, not when Dagster loads the definitions: the web
 server and the daemon do not need them.
@@ -37,15 +38,19 @@ from caliper_dagster.config.settings import EventStoreSettings, Settings, declar
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.dagster.instance.storage import one_by_one
+from caliper_dagster.dagster.stored_frames import StoredFrames
 
 if TYPE_CHECKING:
     from caliper_dagster.emitter import Ledger
     from caliper_dagster.expander import MoodleDatabase
 
+FRAMES_RESOURCE = "caliper_frames"
+"""Name of the I/O manager by which assets of other projects read those of a site."""
+
 
 @dataclass(frozen=True)
 class MoodleResource:
-    """Moodle's database, read-only."""
+    """Moodle's database, and that of its log, read-only."""
 
     settings: Settings
     reads: ClassVar = (
@@ -53,10 +58,13 @@ class MoodleResource:
         "MOODLE_DB_PREFIX",
         "MOODLE_DB_TIMEOUT",
         "MOODLE_DB_WITHOUT",
+        "MOODLE_LOG_DB_URL",
+        "MOODLE_LOG_TABLE",
+        "MOODLE_REPLICA_WAIT",
     )
 
     def open(self) -> AbstractContextManager[MoodleDatabase]:
-        """Connect; the connection is one read-only snapshot.
+        """Connect; each database is seen in one read-only snapshot.
 
         Raises:
             ConfigurationError: the URL is not set, or no Moodle database can be read there.
@@ -126,7 +134,18 @@ def resources(settings: Settings) -> dict[str, Any]:
         "event_stores": EventStoresResource(event_stores(settings)),
         "storage": StorageResource(settings),
         "ledger": LedgerResource(settings),
+        FRAMES_RESOURCE: StoredFrames(lambda: open_store(settings)),
     }
+
+
+def resource_key(settings: Settings, name: str) -> str:
+    """The name that a resource of a site has in a project.
+
+    Args:
+        settings: of the site.
+        name: the parameter name of the functions that take it.
+    """
+    return settings.site_name(f"caliper_{name}")
 
 
 def closed(
@@ -150,7 +169,10 @@ def closed(
             at_start(context)
         return resource
 
-    return dg.ResourceDefinition(started, config_schema={}, description=_description(described_by))
+    kind: type[dg.ResourceDefinition] = (
+        dg.IOManagerDefinition if isinstance(resource, dg.IOManager) else dg.ResourceDefinition
+    )
+    return kind(started, config_schema={}, description=_description(described_by))
 
 
 def _description(resource: type) -> str:
@@ -183,16 +205,15 @@ IO_MANAGER = dg.IOManagerDefinition(
     config_schema={},
     description="Not used: assets keep their partitions in the storage.",
 )
-"""In place of Dagster's default, whose folder a run config could set, also from a variable."""
+"""In place of Dagster's default, whose folder a run config could set, also from a variable. In the
+project of somebody else, Dagster opens theirs for our steps, and gives it nothing to keep."""
 
 
 def bind_site_resources(function: Callable[..., Any], settings: Settings) -> Callable[..., Any]:
     """The function with other parameter names, by which Dagster gives it its site's resources."""
-    if not settings.site:
-        return function
     original = signature(function)
     site_names = {
-        name: settings.site_name(name)
+        name: resource_key(settings, name)
         for name, parameter in original.parameters.items()
         if get_origin(parameter.annotation) is Annotated  # dg.ResourceParam
     }

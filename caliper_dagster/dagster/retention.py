@@ -173,8 +173,16 @@ class _NeededHours:
         }
 
 
-def retention_job(sites: Sequence[Settings]) -> dg.JobDefinition:
-    """The job that deletes what is past its time, for all sites."""
+def retention_job(
+    sites: Sequence[Settings], name: str = RETENTION_JOB, *, runs: bool = True
+) -> dg.JobDefinition:
+    """The job that deletes what is past its time.
+
+    Args:
+        sites: whose stored hours and ledgers.
+        name: of the job.
+        runs: whether Dagster's records go, too: only where all of them are of these sites.
+    """
 
     @dg.op(
         name="prune",
@@ -183,11 +191,11 @@ def retention_job(sites: Sequence[Settings]) -> dg.JobDefinition:
     )
     def prune_op(context: dg.OpExecutionContext) -> None:
         with as_dagster_failure():
-            for sentence in prune(context.instance, sites).sentences():
+            for sentence in prune(context.instance, sites, runs=runs).sentences():
                 context.log.info(sentence)
 
     @dg.job(
-        name=RETENTION_JOB,
+        name=name,
         description="Deletes stored hours, superseded batches of the ledger, and records of runs "
         "that are older than the settings CALIPER_KEEP_… say. What is acknowledged stays known.",
         executor_def=dg.in_process_executor,
@@ -207,7 +215,7 @@ def retention_schedules(
         return []
     return [
         dg.ScheduleDefinition(
-            name=f"{RETENTION_JOB}_schedule",
+            name=f"{job.name}_schedule",
             job=job,
             cron_schedule=f"{_MINUTE} {min(hours)} * * *",
             execution_timezone="UTC",

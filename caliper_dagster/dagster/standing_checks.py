@@ -217,6 +217,17 @@ class _Look:
         due = self.window.due
         return HourRange(max(self.settings.start, due + -_DAY_HOURS), due)
 
+    @cached_property
+    def waiting_since(self) -> Hour | None:
+        """The first hour of the last day with log rows that wait for a replica; None without."""
+        from caliper_dagster.expander import count_waiting_rows
+
+        try:
+            with self.moodle.open() as database:
+                return min(count_waiting_rows(database, self.last_day), default=None)
+        except CaliperDagsterError:
+            return None  # Then no hour is taken either, which is told without the database.
+
     def unfinished(self, asset: dg.AssetKey) -> dict[Hour, Status]:
         if asset not in self._unfinished:
             self._unfinished[asset] = unfinished_hours(self.instance, asset, self.partitions)
@@ -291,7 +302,9 @@ def _plans_of_store(settings: Settings, store: EventStoreDefinition) -> Iterator
         f"The newest hour that the event store has completely ended at most "
         f"{plural(limit, 'hour')} ago. Unlike the freshness of the asset, an old hour that is "
         "materialized again does not count.",
-        lambda look: newest_hour_recent(look.newest(results), settings.start, look.now, limit),
+        lambda look: newest_hour_recent(
+            look.newest(results), settings.start, look.now, limit, look.waiting_since
+        ),
     )
     yield _Plan(
         backlog_key,

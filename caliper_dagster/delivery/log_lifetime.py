@@ -16,7 +16,7 @@ from caliper_dagster.config.connections import open_ledger, open_store
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.frames import MOODLE_LOG
 from caliper_dagster.core.hours import Hour, HourRange, groups, last_complete_hour
-from caliper_dagster.expander import MoodleDatabase
+from caliper_dagster.expander import LOG, MoodleDatabase
 
 DAY = 86_400
 
@@ -70,10 +70,10 @@ def oldest_untaken(
 def _oldest_hour(database: MoodleDatabase, hours: HourRange) -> Hour | None:
     """The first of the hours that has log rows."""
     statement = sa.text(
-        f"SELECT MIN(timecreated) FROM {database.quoted('logstore_standard_log')} "
+        f"SELECT MIN(timecreated) FROM {database.log.quoted(LOG)} "
         "WHERE timecreated >= :start AND timecreated < :end"
     )
-    ((oldest,),) = database.execute(statement, start=hours.start.start, end=hours.end.start)
+    ((oldest,),) = database.log.execute(statement, start=hours.start.start, end=hours.end.start)
     return None if oldest is None else Hour.of(int(oldest))
 
 

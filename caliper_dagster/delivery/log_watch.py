@@ -27,6 +27,7 @@ from caliper_dagster.delivery.watch_state import (
 from caliper_dagster.expander import (
     IdStats,
     MoodleDatabase,
+    first_waiting_id,
     id_before,
     id_stats_above,
     id_sum,
@@ -306,7 +307,11 @@ class LogWatch:
             return
         near = [rows.last for rows in log_rows.values() if rows.last is not None]
         last = max(near) if near else self._end_of_gap(log_rows)
-        cursor.low, cursor.high, cursor.high_since = cursor.high, max(last, cursor.high), self._now
+        low, waiting = cursor.high, first_waiting_id(self._database, cursor.low, self._now)
+        if waiting is not None:
+            # Rows that wait for a replica are to be found later, whatever the order of their ids.
+            low, last = min(low, waiting - 1), min(last, waiting - 1)
+        cursor.low, cursor.high, cursor.high_since = low, max(last, cursor.high), self._now
         cursor.seen = {}
 
     def _end_of_gap(self, log_rows: Mapping[Hour, IdStats]) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,6 +34,7 @@ from caliper_dagster.expander import (
     LogLifecycle,
     MoodleDatabase,
     count_rows,
+    count_waiting_rows,
     expand_new,
     read_log_in_parts,
 )
@@ -42,6 +43,9 @@ from caliper_dagster.translator.sampling import EventFaults, SampleReport, sampl
 
 _COUNTED = "counted"
 """Footer key of ``moodle_log``: the rows of the hour as the database itself counts them."""
+
+_WAITING = "waiting"
+"""Footer key of ``moodle_log``: rows of the hour that wait for a replica; absent without any."""
 
 _EXPANDED_NOW = "expanded_now"
 
@@ -69,9 +73,11 @@ class WrittenLogHour(WrittenHour):
 
     Attributes:
         counted: rows of the hour as the database itself counts them.
+        waiting: rows that are not counted, because they wait for a replica that lags.
     """
 
     counted: int
+    waiting: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,12 +117,13 @@ def write_log(
         ConfigurationError: the store cannot be written to.
     """
     written, stopwatch = [], _Stopwatch()
-    counts = count_rows(database, hours)
+    counts, waiting = count_rows(database, hours), count_waiting_rows(database, hours)
     with _Partitions(store, MOODLE_LOG) as partitions:
         for part in read_log_in_parts(database, hours):
             partitions.write(part.hour, part.rows)
             if part.ends:
-                rows, size = partitions.finish({_COUNTED: counts[part.hour]})
+                late = {_WAITING: waiting[part.hour]} if part.hour in waiting else {}
+                rows, size = partitions.finish({_COUNTED: counts[part.hour], **late})
                 written.append(
                     WrittenLogHour(
                         hour=part.hour,
@@ -124,6 +131,7 @@ def write_log(
                         bytes=size,
                         seconds=stopwatch.lap(),
                         counted=counts[part.hour],
+                        waiting=waiting.get(part.hour, 0),
                     )
                 )
     return written
@@ -262,8 +270,9 @@ def write_events(
 
 def _account(store: PartitionStore, hour: Hour, tally: OutcomeTally) -> Account:
     with closing(store.open(MOODLE_LOG, hour)) as log:
-        counted, log_ids = log.stats()[_COUNTED], log.read(["id"])["id"]
-    return tally.account(int(str(counted)), log_ids)
+        stats, log_ids = log.stats(), log.read(["id"])["id"]
+    account = tally.account(int(str(stats[_COUNTED])), log_ids)
+    return replace(account, waiting=int(str(stats.get(_WAITING, 0))))
 
 
 class _Partitions(ExitStack):

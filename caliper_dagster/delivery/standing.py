@@ -61,7 +61,9 @@ def failed_hours_retried(failed: Iterable[Hour], retried: Collection[Hour]) -> S
     )
 
 
-def newest_hour_recent(newest: Hour | None, start: Hour, now: float, limit: int) -> StandingResult:
+def newest_hour_recent(
+    newest: Hour | None, start: Hour, now: float, limit: int, waiting: Hour | None = None
+) -> StandingResult:
     """Whether the newest hour that an event store has completely is recent.
 
     Args:
@@ -69,7 +71,12 @@ def newest_hour_recent(newest: Hour | None, start: Hour, now: float, limit: int)
         start: the first hour that there is.
         now: Unix time in seconds.
         limit: hours after the end of the newest hour.
+        waiting: the first hour with log rows that wait for a replica, and which is therefore not
+            complete; None without one.
     """
+    waits = waiting is not None and (newest is None or newest >= waiting)
+    if waiting is not None and waits:
+        newest = waiting + -1
     age = (now - (newest.end if newest else start.start)) / SECONDS
     numbers: Numbers = {"age in hours": round(age, 2)}
     if newest:
@@ -77,8 +84,13 @@ def newest_hour_recent(newest: Hour | None, start: Hour, now: float, limit: int)
     if age <= limit:
         return StandingResult(None, numbers=numbers)
     name = f"The newest hour is {newest}" if newest else f"No hour since {start} is there"
+    why = (
+        " Newer log rows wait for the database of MOODLE_DB_URL, a replica that lags behind the "
+        "log."
+    )
     return StandingResult(
-        f"{name}: {plural(int(age), 'hour')} have passed, and at most {limit} may.",
+        f"{name}: {plural(int(age), 'hour')} have passed, and at most {limit} may."
+        f"{why if waits else ''}",
         numbers=numbers,
     )
 

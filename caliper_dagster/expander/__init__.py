@@ -4,7 +4,8 @@ Plain functions on Arrow tables. This part knows Moodle, not Caliper. Reading or
 
 1. ``connection``: the read-only connection, and how it reads records by sets of keys
    (``bulk_read`` is the faster reader behind it).
-2. ``log``: the log itself, hour by hour.
+2. ``log``: the log itself, hour by hour. ``replica``: which of its rows wait for a database that
+   lags behind it.
 3. ``expand``: what is joined to each log row. ``log_rows`` holds the rows meanwhile,
    ``record_columns`` the columns that it fills, ``event_data`` decodes the column ``other``.
 4. ``incremental``: rows that were expanded before stay as they are. ``earlier_parts``: an hour of
@@ -16,7 +17,7 @@ Plain functions on Arrow tables. This part knows Moodle, not Caliper. Reading or
    of Moodle each.
 """
 
-from caliper_dagster.expander.connection import MoodleDatabase
+from caliper_dagster.expander.connection import LOG, LogPlace, MoodleDatabase
 from caliper_dagster.expander.earlier_parts import EarlierParts
 from caliper_dagster.expander.expand import expand
 from caliper_dagster.expander.incremental import expand_new
@@ -24,6 +25,8 @@ from caliper_dagster.expander.log import (
     IdStats,
     LogPart,
     count_rows,
+    count_waiting_rows,
+    first_waiting_id,
     id_before,
     id_stats_above,
     id_sum,
@@ -34,14 +37,18 @@ from caliper_dagster.expander.log import (
 from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
 
 __all__ = [
+    "LOG",
     "EarlierParts",
     "IdStats",
     "LogLifecycle",
     "LogPart",
+    "LogPlace",
     "MoodleDatabase",
     "count_rows",
+    "count_waiting_rows",
     "expand",
     "expand_new",
+    "first_waiting_id",
     "id_before",
     "id_stats_above",
     "id_sum",

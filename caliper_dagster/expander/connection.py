@@ -1,5 +1,7 @@
 """The connection to Moodle's database: read-only, one snapshot, queries by whole sets of keys.
 
+The log may be in another database, which has a connection of its own (`MoodleDatabase.log`).
+
 The lookups decide what is read. This module writes nothing and does not know what a table means.
 Tables and columns that a Moodle version lacks read as empty. So do those that the account may not
 read: ``required_tables`` tells the two apart.
@@ -13,12 +15,13 @@ import socket
 import sqlite3
 import ssl
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psycopg2
 import psycopg2.extensions
@@ -39,6 +42,9 @@ from caliper_dagster.core.postgres_deadlines import CONNECT_SECONDS, NoAnswer
 from caliper_dagster.expander import bulk_read
 from caliper_dagster.expander.snapshot import CONNECT_ARGUMENTS, begin_snapshots, limited
 
+if TYPE_CHECKING:
+    from caliper_dagster.expander.replica import Replica
+
 Record = dict[str, Any]
 
 KEYS_PER_STATEMENT = 10_000
@@ -56,16 +62,16 @@ _DRIVERS = {
 _URL = SettingName("MOODLE_DB_URL")
 _PREFIX = SettingName("MOODLE_DB_PREFIX")
 _TIMEOUT = SettingName("MOODLE_DB_TIMEOUT")
-_LOG = "logstore_standard_log"
-_UNKNOWN_OPTION = Sentence(_URL, ": the driver does not know an option after the ? of the URL.")
+_LOG_URL = SettingName("MOODLE_LOG_DB_URL")
+_LOG_TABLE = SettingName("MOODLE_LOG_TABLE")
+LOG = "logstore_standard_log"
+"""The log, by the name that Moodle gives it."""
+_ANY_MOODLE = "course_modules"
+"""A table that every Moodle has, by which a prefix is recognized."""
+_SUBJECTS = {_URL: "Moodle's database", _LOG_URL: "Moodle's log database"}
 _LENIENT = "caliper_dagster_utf8"
 _REPORT_SECONDS = 5
 """Seconds that the database has, after a statement timed out, to report it."""
-_SILENT = Sentence(
-    "Moodle's database did not answer in time (",
-    _TIMEOUT,
-    "): it, or a proxy or pooler before it, accepts connections and says nothing.",
-)
 _TIMEOUT_MESSAGES = ("max_statement_time", "execution time", "statement timeout")
 _REFUSALS = (
     "access denied", "authentication failed", "no password", "role \"",
@@ -132,6 +138,22 @@ _NO_SUCH_TABLE = 1146
 _NO_RIGHT_TO_DATABASE = 1044
 
 
+@dataclass(frozen=True, slots=True)
+class LogPlace:
+    """Where the log is, if it is not the table that Moodle's standard log store writes.
+
+    Attributes:
+        url: SQLAlchemy URL of the database that it is in; None for that of all other tables.
+        table: its name, with the table prefix or without; None for Moodle's own name.
+        wait: hours that a row waits, at most, for a replica that lags (see `replica`); only with
+            ``url``.
+    """
+
+    url: str | None = None
+    table: str | None = None
+    wait: int = 0
+
+
 class MoodleDatabase:
     """One read-only connection to a Moodle database, inside one snapshot.
 
@@ -140,24 +162,48 @@ class MoodleDatabase:
     that, so a connection that a pooler shares is left as it was. Use it as a context manager.
 
     Attributes:
+        setting: the setting that names this database.
         prefix: table prefix.
         without: tables that the database leaves out on purpose, without prefix.
+        log: the connection by which the log is read: this one, or one to another database.
+        replica_wait: hours that a log row waits, at most, for this database; 0: none waits.
+        replica: how far this database is, once it was looked at.
         statements: number of statements sent so far.
     """
 
-    def __init__(self, engine: Engine, connection: Connection, prefix: str, timeout: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        connection: Connection,
+        prefix: str,
+        timeout: int,
+        setting: SettingName = _URL,
+    ) -> None:
         self._engine = engine
         self._connection = connection
+        self.setting = setting
         self.prefix = prefix
         self.without: frozenset[str] = frozenset()
+        self.log: MoodleDatabase = self
+        self.replica_wait = 0
+        self.replica: Replica | None = None
+        self._log_name = prefix + LOG
         self._timeout = timeout
         self.statements = 0
 
     @classmethod
     def open(
-        cls, url: str, prefix: str = "mdl_", timeout: int = 300, without: Iterable[str] = ()
+        cls,
+        url: str,
+        prefix: str = "mdl_",
+        timeout: int = 300,
+        without: Iterable[str] = (),
+        log: LogPlace | None = None,
     ) -> Self:
         """Connect.
+
+        A log in another database has a snapshot of its own, which is taken first: what its rows
+        refer to is then in the other one, unless that is a replica that lags.
 
         Args:
             url: SQLAlchemy URL; ``mysql://`` and ``postgresql://`` get the driver that this
@@ -165,42 +211,99 @@ class MoodleDatabase:
             prefix: table prefix (``$CFG->prefix``).
             timeout: seconds after which the database cancels a statement (not on SQLite).
             without: tables that the database leaves out on purpose, with prefix or without.
+            log: where the log is; None for the table of Moodle's standard log store.
 
         Raises:
             ConfigurationError: no database answers, it rejects the account, or it contains no
                 Moodle log with this prefix. The message names the setting and never the password.
         """
-        parsed = _parse(url)
-        engine = _engine(parsed, timeout)
+        log = log or LogPlace()
+        with ExitStack() as opened:
+            if log.url is None:
+                database = cls._connect(_URL, url, prefix, timeout, log)
+            else:
+                own = cls._connect(_LOG_URL, log.url, prefix, timeout, log)
+                opened.callback(own.close)
+                database = cls._connect(_URL, url, prefix, timeout, None)
+                database.log, database.replica_wait = own, log.wait
+            database.without = frozenset(table.removeprefix(prefix) for table in without)
+            opened.pop_all()
+            return database
+
+    @classmethod
+    def _connect(
+        cls, setting: SettingName, url: str, prefix: str, timeout: int, log: LogPlace | None
+    ) -> Self:
+        """Connect to one database.
+
+        Args:
+            setting: the setting that names it.
+            url: see `open`.
+            prefix: see `open`.
+            timeout: see `open`.
+            log: the log, if this database has it; else this must be a Moodle without one.
+
+        Raises:
+            ConfigurationError: see `open`.
+        """
+        parsed = _parse(setting, url)
+        engine = _engine(setting, parsed, timeout)
         try:
             connection = engine.connect()
         except DBAPIError as error:
             engine.dispose()
             if _is_silence(error.orig):
-                raise ConfigurationError(_silent_address(parsed)) from None
-            raise ConfigurationError(_connection_failure(parsed, error)) from None
+                raise ConfigurationError(_silent_address(setting, parsed)) from None
+            raise ConfigurationError(_connection_failure(setting, parsed, error)) from None
         except OSError as error:
             # PyMySQL reads the files of TLS options before it connects.
             engine.dispose()
-            raise ConfigurationError(_unreadable_certificate(error)) from None
+            raise ConfigurationError(_unreadable_certificate(setting, error)) from None
         except (TypeError, ValueError, LookupError, AttributeError):
             # PyMySQL raises these for options that it does not know.
             engine.dispose()
-            raise ConfigurationError(_UNKNOWN_OPTION) from None
-        database = cls(engine, connection, prefix, timeout)
-        database.without = frozenset(table.removeprefix(prefix) for table in without)
+            raise ConfigurationError(_unknown_option(setting)) from None
+        database = cls(engine, connection, prefix, timeout, setting)
         try:
-            has_log = database.has_table(_LOG)
+            if log is None:
+                database._require_tables()
+            else:
+                database._find_log(log)
         except SourceError:
             database.close()
             raise ConfigurationError(
-                Sentence(_URL, f": {_address(parsed)} cannot be read as a database.")
+                Sentence(setting, f": {_address(parsed)} cannot be read as a database.")
             ) from None
-        if not has_log:
-            prefixes = database._prefixes()
+        except ConfigurationError:
             database.close()
-            raise ConfigurationError(_no_log(prefix, prefixes))
+            raise
         return database
+
+    def _find_log(self, log: LogPlace) -> None:
+        """Find the log in this database, with the table prefix or without it.
+
+        Raises:
+            ConfigurationError: the account may read no such table.
+        """
+        if log.url is None and log.table is None:
+            if self._log_name not in self._readable:
+                raise ConfigurationError(_no_log(self.prefix, self._prefixes(LOG)))
+            return
+        name = log.table or LOG
+        names = [name, self.prefix + name] if log.table else [self.prefix + name, name]
+        found = [name for name in names if name in self._readable]
+        if not found:
+            raise ConfigurationError(_no_own_log(self.setting, names))
+        self._log_name = found[0]
+
+    def _require_tables(self) -> None:
+        """Make sure that there is a Moodle where its log is elsewhere.
+
+        Raises:
+            ConfigurationError: the account may read no table with the prefix.
+        """
+        if not self._catalogue:
+            raise ConfigurationError(_no_tables(self.prefix, self._prefixes(_ANY_MOODLE)))
 
     def __enter__(self) -> Self:
         return self
@@ -217,7 +320,9 @@ class MoodleDatabase:
         return f"MoodleDatabase({self.dialect}, prefix={self.prefix!r})"
 
     def close(self) -> None:
-        """End the snapshot and the connection."""
+        """End the snapshot and the connection, and those to the log."""
+        if self.log is not self:
+            self.log.close()
         # Closing a lost connection fails.
         with suppress(DBAPIError):
             self._connection.close()
@@ -229,27 +334,45 @@ class MoodleDatabase:
         return self._engine.dialect.name
 
     @cached_property
-    def _catalogue(self) -> dict[str, frozenset[str]]:
+    def _readable(self) -> dict[str, frozenset[str]]:
+        """The columns that the account may read, by the whole name of their table."""
         tables: dict[str, set[str]] = {}
-        for table, column in self._readable_columns():
-            if table.startswith(self.prefix):
-                tables.setdefault(table.removeprefix(self.prefix), set()).add(column)
+        for table, column in self.execute(sa.text(_CATALOGUE[self.dialect])):
+            tables.setdefault(table, set()).add(column)
         return {table: frozenset(columns) for table, columns in tables.items()}
 
-    def _readable_columns(self) -> Sequence[Sequence[str]]:
-        return self.execute(sa.text(_CATALOGUE[self.dialect]))
+    @cached_property
+    def _catalogue(self) -> dict[str, frozenset[str]]:
+        """The same by the name without prefix; the log is not among them."""
+        return {
+            table.removeprefix(self.prefix): columns
+            for table, columns in self._readable.items()
+            if table.startswith(self.prefix) and table != self.prefix + LOG
+        }
 
-    def _prefixes(self) -> list[str]:
-        """The prefixes with which the account may read a log."""
-        tables = {table for table, _ in self._readable_columns()}
-        return sorted(table.removesuffix(_LOG) for table in tables if table.endswith(_LOG))
+    def _prefixes(self, table: str) -> list[str]:
+        """The prefixes with which the account may read a table."""
+        names = [name for name in self._readable if name.endswith(table)]
+        return sorted(name.removesuffix(table) for name in names)
+
+    def name(self, table: str) -> str:
+        """The whole name of a table; that of the log may be one of the administrator's choice."""
+        return self._log_name if table == LOG else self.prefix + table
+
+    def standard_log(self) -> str | None:
+        """The quoted name of Moodle's standard log, if it is here and another log is read."""
+        name = self.prefix + LOG
+        is_read = self.log is self and self._log_name == name
+        return None if is_read or name not in self._readable else self._quote(name)
 
     def has_table(self, table: str) -> bool:
         """Whether this account may read such a table (its name without prefix)."""
-        return table in self._catalogue
+        return bool(self.columns(table))
 
     def columns(self, table: str) -> frozenset[str]:
         """The columns of the table that this account may read; empty without the table."""
+        if table == LOG:
+            return self._readable.get(self._log_name, frozenset())
         return self._catalogue.get(table, frozenset())
 
     def absent(self, tables: Iterable[str]) -> frozenset[str]:
@@ -261,7 +384,8 @@ class MoodleDatabase:
         if self.dialect == "mysql":
             return frozenset(table for table in tables if self._is_no_table(table))
         if self.dialect == "postgresql":
-            return frozenset(tables) - self._schemas().keys()
+            schemas = self._schemas()
+            return frozenset(table for table in tables if self.name(table) not in schemas)
         return frozenset(tables)
 
     def _is_no_table(self, table: str) -> bool:
@@ -276,11 +400,8 @@ class MoodleDatabase:
         return False
 
     def _schemas(self) -> dict[str, str]:
-        return {
-            table.removeprefix(self.prefix): schema
-            for table, schema in self.execute(sa.text(_SCHEMAS))
-            if table.startswith(self.prefix)
-        }
+        """The schema of each table, by its whole name."""
+        return {row[0]: row[1] for row in self.execute(sa.text(_SCHEMAS))}
 
     def grants(self, tables: Sequence[str], most: int = 20) -> list[str]:
         """The statements that let this account read the tables, for an administrator to run.
@@ -290,17 +411,18 @@ class MoodleDatabase:
             most: with more tables than that, one statement that lets it read all tables.
         """
         quote = self._engine.dialect.identifier_preparer.quote_identifier
+        wanted = [self.name(table) for table in tables]
         if self.dialect == "mysql":
             ((account, name),) = self.execute(sa.text("SELECT CURRENT_USER(), DATABASE()"))
             user, _, host = account.rpartition("@")
-            names = [quote(self.prefix + table) for table in tables]
+            names = [quote(table) for table in wanted]
             chosen = names if len(names) <= most else ["*"]
             return [f"GRANT SELECT ON {quote(name)}.{it} TO '{user}'@'{host}';" for it in chosen]
         ((account,),) = self.execute(sa.text("SELECT current_user"))
         by_schema: dict[str, list[str]] = {}
         for table, schema in self._schemas().items():
-            if table in tables:
-                by_schema.setdefault(schema, []).append(f"{schema}.{self.quoted(table)}")
+            if table in wanted:
+                by_schema.setdefault(schema, []).append(f"{schema}.{self._quote(table)}")
         statements = []
         for schema, names in sorted(by_schema.items()):
             chosen = names if len(names) <= most else [f"ALL TABLES IN SCHEMA {schema}"]
@@ -309,8 +431,8 @@ class MoodleDatabase:
         return statements
 
     def quoted(self, table: str) -> str:
-        """The table's name with prefix, quoted for the dialect."""
-        return self._quote(self.prefix + table)
+        """The table's whole name, quoted for the dialect."""
+        return self._quote(self.name(table))
 
     def execute(self, statement: TextClause, **values: object) -> Sequence[Sequence[Any]]:
         """Run one statement and return all its rows.
@@ -339,9 +461,9 @@ class MoodleDatabase:
                 yield
             except (DBAPIError, pymysql.Error, psycopg2.Error) as error:
                 if deadline.passed:
-                    raise SourceError(_SILENT) from None
+                    raise SourceError(_silent(self.setting)) from None
                 cause = error.orig if isinstance(error, DBAPIError) else error
-                raise SourceError(_statement_failure(cause)) from None
+                raise SourceError(_statement_failure(self.setting, cause)) from None
 
     def _decoded_leniently(self, statement: TextClause) -> list[list[Any]]:
         options = {"literal_binds": True}
@@ -540,8 +662,8 @@ def _plain(value: object) -> object:
     return value
 
 
-def _parse(url: str) -> URL:
-    require_encoded_account(_URL, url)
+def _parse(setting: SettingName, url: str) -> URL:
+    require_encoded_account(setting, url)
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # ValueError: the port is not a number
@@ -551,7 +673,7 @@ def _parse(url: str) -> URL:
     if parsed is None or parsed.drivername not in _SUPPORTED:
         raise ConfigurationError(
             Sentence(
-                _URL,
+                setting,
                 " must be an SQLAlchemy URL that begins with mysql+pymysql://, "
                 "postgresql+psycopg2:// or sqlite:///.",
             )
@@ -559,9 +681,9 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-def _engine(url: URL, timeout: int) -> Engine:
+def _engine(setting: SettingName, url: URL, timeout: int) -> Engine:
     if url.drivername == "sqlite":
-        return _sqlite_engine(url)
+        return _sqlite_engine(setting, url)
     dialect = url.get_backend_name()
     limit = timeout + _REPORT_SECONDS
     if dialect == "mysql":
@@ -573,7 +695,8 @@ def _engine(url: URL, timeout: int) -> Engine:
     try:
         engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=arguments)
     except (ImportError, NoSuchModuleError):
-        raise ConfigurationError(Sentence(_URL, f" needs the driver {url.drivername}.")) from None
+        needed = Sentence(setting, f" needs the driver {url.drivername}.")
+        raise ConfigurationError(needed) from None
     begin_snapshots(engine, timeout)
     if dialect == "mysql":
         sa.event.listen(engine, "do_connect", _connect_mysql)
@@ -602,11 +725,11 @@ def _socket_of(connection: pymysql.Connection) -> socket.socket | None:
     return found
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_engine(setting: SettingName, url: URL) -> Engine:
     path = Path(url.database or "")
     if not path.is_file():
         raise ConfigurationError(
-            Sentence(_URL, f" names the file {path}, which does not exist: correct its path.")
+            Sentence(setting, f" names the file {path}, which does not exist: correct its path.")
         )
     location = f"{path.resolve().as_uri()}?mode=ro"
     return sa.create_engine(
@@ -638,7 +761,7 @@ codecs.register(_lenient_codec)
 
 def _no_log(prefix: str, prefixes: Sequence[str]) -> Sentence:
     """The error about a database without a log of that prefix, with the prefixes that it has."""
-    missing = Sentence(_PREFIX, ": the database of ", _URL, f" has no table {prefix}{_LOG}")
+    missing = Sentence(_PREFIX, ": the database of ", _URL, f" has no table {prefix}{LOG}")
     if not prefixes:
         return Sentence(
             missing,
@@ -646,45 +769,79 @@ def _no_log(prefix: str, prefixes: Sequence[str]) -> Sentence:
             _URL,
             " name Moodle's database and an account that may SELECT.",
         )
-    found = " and ".join(other + _LOG for other in prefixes)
+    found = " and ".join(other + LOG for other in prefixes)
     values = " or ".join(other or "nothing" for other in prefixes)
     return Sentence(missing, f", but {found}: set ", _PREFIX, f" to {values}.")
 
 
-def _connection_failure(url: URL, error: DBAPIError) -> str:
+def _no_own_log(setting: SettingName, names: Sequence[str]) -> Sentence:
+    """The error about a database that does not have the log under any of these names."""
+    return Sentence(
+        _LOG_TABLE,
+        ": the database of ",
+        setting,
+        f" has no table {' or '.join(dict.fromkeys(names))} that this account may read: name the "
+        "table that Moodle writes its log to (Site administration, Plugins, Logging, External "
+        "database log), and an account that may SELECT from it.",
+    )
+
+
+def _no_tables(prefix: str, prefixes: Sequence[str]) -> Sentence:
+    """The error about a database without tables of that prefix, with the prefixes it has."""
+    values = " or ".join(other or "nothing" for other in prefixes)
+    missing = Sentence(
+        _PREFIX, ": the database of ", _URL, f" has no table {prefix}{_ANY_MOODLE} or any other "
+    )
+    if not prefixes:
+        return Sentence(
+            missing,
+            "of Moodle that this account may read: let ",
+            _URL,
+            " name Moodle's database and an account that may SELECT.",
+        )
+    return Sentence(missing, "with this prefix: set ", _PREFIX, f" to {values}.")
+
+
+def _connection_failure(setting: SettingName, url: URL, error: DBAPIError) -> str:
     reason, place = str(error.orig).lower(), _address(url)
     if _code(error.orig) == _NO_RIGHT_TO_DATABASE:
         return Sentence(
-            _URL, f": there is no database {url.database} at {place} that this account may read."
+            setting, f": there is no database {url.database} at {place} that this account may read."
         )
     if any(words in reason for words in _REFUSALS):
         return Sentence(
-            _URL,
+            setting,
             f": the database at {place} refuses this user and password: correct them."
             f"{_tls_hint(url)}",
         )
     if "unknown database" in reason or _NO_DATABASE.search(reason):
         return Sentence(
-            _URL, f": there is no database {url.database} at {place}: correct its name."
+            setting, f": there is no database {url.database} at {place}: correct its name."
         )
     if "invalid connection option" in reason:
-        return _UNKNOWN_OPTION
+        return _unknown_option(setting)
     if "pg_hba.conf" in reason and ("ssl encryption" in reason or "ssl on" in reason):
         return Sentence(
-            _URL,
+            setting,
             f": the database at {place} accepts no connection of this user from this machine "
             "(pg_hba.conf).",
         )
     for words, problem in _TLS_PROBLEMS.items():
         if words in reason:
-            return Sentence(_URL, f": the database at {place} {problem}{_tls_options(url)}.")
-    return Sentence(_URL, f": no database answers at {place}: start it, or correct host and port.")
+            return Sentence(setting, f": the database at {place} {problem}{_tls_options(url)}.")
+    return Sentence(
+        setting, f": no database answers at {place}: start it, or correct host and port."
+    )
 
 
-def _unreadable_certificate(error: OSError) -> str:
+def _unknown_option(setting: SettingName) -> Sentence:
+    return Sentence(setting, ": the driver does not know an option after the ? of the URL.")
+
+
+def _unreadable_certificate(setting: SettingName, error: OSError) -> str:
     reason = "" if isinstance(error, ssl.SSLError) else error.strerror
     return Sentence(
-        _URL,
+        setting,
         ": a file that is named after the ? of the URL (ssl_ca, ssl_cert, ssl_key) cannot be used: "
         f"{reason or 'it holds no certificate or key in the form PEM'}.",
     )
@@ -711,9 +868,17 @@ def _is_silence(error: BaseException | None) -> bool:
     return isinstance(error, NoAnswer)
 
 
-def _silent_address(url: URL) -> str:
+def _silent(setting: SettingName) -> Sentence:
     return Sentence(
-        _URL,
+        f"{_SUBJECTS[setting]} did not answer in time (",
+        _TIMEOUT,
+        "): it, or a proxy or pooler before it, accepts connections and says nothing.",
+    )
+
+
+def _silent_address(setting: SettingName, url: URL) -> str:
+    return Sentence(
+        setting,
         f": the database at {_address(url)} accepts connections and does not answer in time (",
         _TIMEOUT,
         ").",
@@ -731,20 +896,21 @@ def _code(error: BaseException | None) -> object:
     return error.args[0] if error is not None and error.args else None
 
 
-def _statement_failure(error: BaseException | None) -> str:
+def _statement_failure(setting: SettingName, error: BaseException | None) -> str:
     """The message for a failed statement, without its keys and values."""
+    subject = _SUBJECTS[setting]
     if _is_silence(error):
-        return _SILENT
+        return _silent(setting)
     if _code(error) in _DENIED:
         return Sentence(
-            _URL,
-            ": this account may not read a table of Moodle's database; `caliper-dagster doctor` "
+            setting,
+            f": this account may not read a table of {subject}; `caliper-dagster doctor` "
             "names the tables and prints the GRANT.",
         )
     reason = str(error).lower()
     if any(words in reason for words in _TIMEOUT_MESSAGES):
-        return Sentence(_TIMEOUT, ": Moodle's database cancelled a statement that took too long.")
+        return Sentence(_TIMEOUT, f": {subject} cancelled a statement that took too long.")
     for words, problem in _STATEMENT_PROBLEMS.items():
         if words in reason:
-            return f"Moodle's database did not answer a query: {problem}."
-    return f"Moodle's database did not answer a query ({type(error).__name__})."
+            return f"{subject} did not answer a query: {problem}."
+    return f"{subject} did not answer a query ({type(error).__name__})."

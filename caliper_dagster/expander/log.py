@@ -1,6 +1,8 @@
 """The log itself: ``logstore_standard_log``, read by ``timecreated`` and never by event name.
 
-Its 21 columns are the same in every Moodle from 2.9 on. Rows are returned unchanged.
+Its 21 columns are the same in every Moodle from 2.9 on. Rows are returned unchanged. It may be
+another table, also in another database (`MoodleDatabase.log`). Rows that are newer than a replica
+that lags are not there yet for any function that looks for new rows (`replica`).
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import sqlalchemy as sa
 
 from caliper_dagster.core.frames import MOODLE_LOG
 from caliper_dagster.core.hours import LAST_TIME, SECONDS, Hour, HourRange
-from caliper_dagster.expander.connection import MoodleDatabase
+from caliper_dagster.expander.connection import LOG, MoodleDatabase
+from caliper_dagster.expander.replica import waiting_after
 
 # The start of the row's hour. Integer division differs between dialects; this form does not.
 _HOUR_START = f"(timecreated - timecreated % {SECONDS})"
@@ -76,16 +79,39 @@ def count_rows(database: MoodleDatabase, hours: HourRange) -> dict[Hour, int]:
 
     It does not use :func:`read_log`, because the accounting check compares the two.
     """
+    counts = dict.fromkeys(hours, 0)
+    counts.update(_counted(database, hours.start.start, _end(database, hours)))
+    return counts
+
+
+def count_waiting_rows(database: MoodleDatabase, hours: HourRange) -> dict[Hour, int]:
+    """Rows of each hour that wait for a replica that lags; only hours that have some."""
+    begin = max(hours.start.start, _end(database, hours))
+    return _counted(database, begin, hours.end.start) if begin < hours.end.start else {}
+
+
+def _counted(database: MoodleDatabase, start: int, end: int) -> dict[Hour, int]:
+    """Rows from one Unix time up to another, by hour; only hours that have some."""
     statement = sa.text(
         f"SELECT {_HOUR_START} AS hour_start, COUNT(*) "
-        f"FROM {database.quoted('logstore_standard_log')} "
+        f"FROM {database.log.quoted(LOG)} "
         "WHERE timecreated >= :start AND timecreated < :end "
         f"GROUP BY {_HOUR_START}"
     )
-    rows_by_hour = database.execute(statement, start=hours.start.start, end=hours.end.start)
-    counts = dict.fromkeys(hours, 0)
-    counts.update({Hour.of(int(start)): int(rows) for start, rows in rows_by_hour})
-    return counts
+    rows_by_hour = database.log.execute(statement, start=start, end=end)
+    return {Hour.of(int(first)): int(rows) for first, rows in rows_by_hour}
+
+
+def _end(database: MoodleDatabase, hours: HourRange) -> int:
+    """The Unix time at which the hours end, or before it that from which on rows wait."""
+    until = waiting_after(database)
+    return hours.end.start if until is None else min(hours.end.start, until + 1)
+
+
+def _newest_time(database: MoodleDatabase) -> int:
+    """The last Unix time whose rows do not wait."""
+    until = waiting_after(database)
+    return LAST_TIME if until is None else until
 
 
 def id_stats_above(database: MoodleDatabase, low: int) -> dict[Hour, IdStats]:
@@ -98,24 +124,41 @@ def id_stats_above(database: MoodleDatabase, low: int) -> dict[Hour, IdStats]:
     statement = sa.text(
         f"SELECT {_HOUR_START} AS hour_start, COUNT(*), SUM(id % {_SUM_MODULUS}), "
         f"MAX({near}), COUNT({far}), MIN({far}) "
-        f"FROM {database.quoted('logstore_standard_log')} "
+        f"FROM {database.log.quoted(LOG)} "
         f"WHERE id > :low AND timecreated BETWEEN 0 AND :last GROUP BY {_HOUR_START}"
     )
-    limit = min(low + GAP, LAST_ID)
-    rows = database.execute(statement, low=low, last=LAST_TIME, near=limit)
+    limit, last_time = min(low + GAP, LAST_ID), _newest_time(database)
+    rows = database.log.execute(statement, low=low, last=last_time, near=limit)
     return {
         Hour.of(int(start)): IdStats(int(number), int(total), last, int(number_far), first_far)
         for start, number, total, last, number_far, first_far in rows
     }
 
 
+def first_waiting_id(database: MoodleDatabase, low: int, now: float) -> int | None:
+    """The lowest id above ``low`` of a row that waits for a replica; None without one.
+
+    Rows that are dated more than a day after ``now`` do not count.
+    """
+    until = waiting_after(database)
+    if until is None:
+        return None
+    statement = sa.text(
+        f"SELECT MIN(id) FROM {database.log.quoted(LOG)} "
+        "WHERE id > :low AND timecreated > :until AND timecreated <= :latest"
+    )
+    ((first,),) = database.log.execute(statement, low=low, until=until, latest=int(now) + _DAY)
+    return None if first is None else int(first)
+
+
 def ids_above(database: MoodleDatabase, low: int, hour: Hour) -> frozenset[int]:
     """The ids above ``low`` of one hour's rows."""
     statement = sa.text(
-        f"SELECT id FROM {database.quoted('logstore_standard_log')} "
+        f"SELECT id FROM {database.log.quoted(LOG)} "
         "WHERE timecreated >= :start AND timecreated < :end AND id > :low"
     )
-    rows = database.execute(statement, low=low, start=hour.start, end=hour.end)
+    end = _end(database, HourRange(hour, hour + 1))
+    rows = database.log.execute(statement, low=low, start=hour.start, end=end)
     return frozenset(int(id_) for (id_,) in rows)
 
 
@@ -125,23 +168,24 @@ def id_before(database: MoodleDatabase, time: int, now: float) -> int:
     Without such rows it is below those of the newest hour; 0 in an empty log. Rows that are dated
     more than a day after ``now`` do not count, nor do ids beyond a `GAP`.
     """
-    log, latest = database.quoted("logstore_standard_log"), int(now) + _DAY
+    log, latest = database.log.quoted(LOG), int(now) + _DAY
     since = sa.text(f"SELECT MIN(id) FROM {log} WHERE timecreated BETWEEN :time AND :latest")
-    ((first,),) = database.execute(since, time=time, latest=latest)
+    ((first,),) = database.log.execute(since, time=time, latest=latest)
     if first is None:
         newest = sa.text(f"SELECT MAX(timecreated) FROM {log} WHERE timecreated <= :latest")
-        ((latest,),) = database.execute(newest, latest=latest)
+        ((latest,),) = database.log.execute(newest, latest=latest)
         if latest is None:
             return 0
-        ((first,),) = database.execute(since, time=latest - SECONDS, latest=latest)
-    ((below,),) = database.execute(sa.text(f"SELECT MAX(id) FROM {log} WHERE id < :id"), id=first)
+        ((first,),) = database.log.execute(since, time=latest - SECONDS, latest=latest)
+    highest_below = sa.text(f"SELECT MAX(id) FROM {log} WHERE id < :id")
+    ((below,),) = database.log.execute(highest_below, id=first)
     return int(below) if below is not None and first - below > GAP else int(first) - 1
 
 
 def next_id(database: MoodleDatabase, after: int) -> int | None:
     """The lowest id above ``after``; None without one."""
-    log = database.quoted("logstore_standard_log")
-    ((first,),) = database.execute(
+    log = database.log.quoted(LOG)
+    ((first,),) = database.log.execute(
         sa.text(f"SELECT MIN(id) FROM {log} WHERE id > :after"), after=after
     )
     return None if first is None else int(first)
@@ -203,10 +247,10 @@ def read_log_in_parts(
 
 def _pages(database: MoodleDatabase, hours: HourRange, *, fast: bool) -> Iterator[pa.Table]:
     """The rows of the range in order, one page per statement, along the index of timecreated."""
-    log, after = database.quoted("logstore_standard_log"), ""
-    start, end = hours.start.start, hours.end.start
+    log, after = database.log.quoted(LOG), ""
+    start, end = hours.start.start, _end(database, hours)
     while True:
-        page = database.table(
+        page = database.log.table(
             MOODLE_LOG.schema,
             f"FROM {log} WHERE timecreated >= {start} AND timecreated < {end}{after} "
             f"ORDER BY timecreated, id LIMIT {ROWS_PER_STATEMENT}",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from caliper_dagster.expander.connection import MoodleDatabase
+from caliper_dagster.expander.connection import LOG, MoodleDatabase
 
 _RANDOM_LETTERS = 32
 """What ``siteidentifier`` begins with; the host at which the site was installed follows."""
@@ -44,7 +44,8 @@ class SiteFacts:
         version: None when unknown.
         addresses: the site's address as ``mnet_host`` has it, and the host at which the site was
             installed. Moodle does not change them when the site moves.
-        log_days: days for which the log keeps rows; 0: for ever. None when unknown.
+        log_days: days for which the log keeps rows; 0: for ever. None when unknown. Only Moodle's
+            standard log deletes rows, not one of an administrator's choice.
     """
 
     version: MoodleVersion | None
@@ -80,7 +81,7 @@ def read_site_facts(database: MoodleDatabase) -> SiteFacts:
     return SiteFacts(
         _version(config.get("version", ""), config.get("release", "")),
         tuple(address for address in addresses if address),
-        _integer(of_log.get("loglifetime", "")),
+        _integer(of_log.get("loglifetime", "")) if database.log.name(LOG).endswith(LOG) else 0,
     )
 
 

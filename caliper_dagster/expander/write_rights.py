@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from caliper_dagster.expander.connection import MoodleDatabase
+from caliper_dagster.expander.connection import LOG, MoodleDatabase
 
 _GRANT = re.compile(
     r"GRANT (?P<rights>.+?) ON (?:TABLE )?"
@@ -57,7 +57,9 @@ def write_rights(database: MoodleDatabase) -> WriteRights:
         return _in_mysql(database)
     if database.dialect == "postgresql":
         tables = [str(row[0]) for row in database.execute(sa.text(_POSTGRES))]
-        return WriteRights(tables=tuple(it for it in tables if it.startswith(database.prefix)))
+        log = database.name(LOG)
+        own = (it for it in tables if it.startswith(database.prefix) or it == log)
+        return WriteRights(tables=tuple(own))
     return WriteRights()
 
 

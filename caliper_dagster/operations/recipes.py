@@ -25,6 +25,7 @@ from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG
 from caliper_dagster.core.hours import HourRange
 from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.expander import LOG
 from caliper_dagster.translator import Recipe, Recipes, Translator, load_recipes
 from caliper_dagster.translator.example import example_row, example_table
 from caliper_dagster.translator.recipes import EVENT_NAME, PathEntity
@@ -60,10 +61,10 @@ def coverage(settings: Settings, recipes: Recipes, hours: HourRange) -> list[Cov
     One statement counts the rows; no row is read.
     """
     with open_moodle(settings) as database:
-        counted = database.execute(
+        counted = database.log.execute(
             sa.text(
                 "SELECT eventname, crud, objecttable, contextlevel, COUNT(*) "
-                f"FROM {database.quoted('logstore_standard_log')} "
+                f"FROM {database.log.quoted(LOG)} "
                 "WHERE timecreated >= :start AND timecreated < :end "
                 "GROUP BY eventname, crud, objecttable, contextlevel"
             ),

@@ -18,7 +18,7 @@ from caliper_dagster.core.frames import CALIPER_EVENTS, Frame
 from caliper_dagster.core.hours import Hour, HourRange, groups
 from caliper_dagster.core.process_identity import process_name
 from caliper_dagster.dagster.assets import WITHHELD_HOURS, asset_key, emission_step_name
-from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.build import project_definitions
 from caliper_dagster.dagster.instance.run_in_process import RunResult, run_in_process
 from caliper_dagster.dagster.partitions import range_tags
 from caliper_dagster.dagster.resources import StorageResource
@@ -80,7 +80,7 @@ class JobRunner:
         self._stores = (only,) if only else event_stores(settings)
         self._storage = WatchedStorageResource(StorageResource(settings), context.on_written)
         # With several sites, Dagster loads all of them, and a job lists the resources of all.
-        definitions = build_definitions(
+        definitions = project_definitions(
             None if settings.site else settings,
             resources={settings.site_name("storage"): self._storage},
         )

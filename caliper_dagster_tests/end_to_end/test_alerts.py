@@ -33,7 +33,6 @@ from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.instance.evaluations import latest_evaluation
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
-from caliper_dagster.dagster.resources import resources
 from caliper_dagster.dagster.retention import RETENTION_JOB
 from caliper_dagster.dagster.sensors import alerts
 from caliper_dagster.dagster.sensors.alerts import ALERTS_SENSOR
@@ -56,6 +55,7 @@ from caliper_dagster_tests.harness.alert_receivers import (
     webhook,
 )
 from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.resources import named_resources
 from caliper_dagster_tests.harness.sample_installation import KEY, SampleInstallation
 
 NIGHT = HourRange(Hour.from_key("2026-03-02-00:00"), Hour.from_key("2026-03-02-06:00"))
@@ -138,12 +138,12 @@ class Night(Daemon):
 
     def sensor(self, instance: dg.DagsterInstance, name: str) -> dg.SensorExecutionData:
         definitions = build_definitions()
-        given = resources(self.site.settings)
+        given = named_resources(self.site.settings)
         with dg.build_sensor_context(
             instance=instance,
             cursor=self.cursors.get(name),
             definitions=definitions,
-            resources={"ledger": given["ledger"]} if name == ALERTS_SENSOR else None,
+            resources=given if name == ALERTS_SENSOR else None,
         ) as context:
             result = sensor_named(definitions, name).evaluate_tick(context)
         self.cursors[name] = result.cursor

@@ -12,7 +12,7 @@ from caliper_dagster.core.errors import RunError
 from caliper_dagster.core.frames import EMISSION_RESULTS, FRAMES, Frame
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.row_accounting import DeliveryCounts
-from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.build import project_definitions
 from caliper_dagster.dagster.instance.open import (
     open_instance,
 )
@@ -51,7 +51,7 @@ def test_a_backfill_is_runs_of_the_job_that_the_web_ui_shows(site: SampleInstall
         label = run.remote_job_origin.repository_origin.get_label()
         assert label == "__repository__@caliper_dagster.definitions"
         assert run.tags[COMMAND_TAG] == "backfill"
-    loaded = build_definitions(site.settings).resolve_job_def(CHAIN_JOB)
+    loaded = project_definitions(site.settings).resolve_job_def(CHAIN_JOB)
     assert {run.job_snapshot_id for run in recorded} == {loaded.get_job_snapshot_id()}
     assert {run.tags[HOURS_TAG] for run in recorded} == {str(run.hours) for run in done}
 

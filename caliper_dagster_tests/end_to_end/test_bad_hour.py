@@ -23,7 +23,6 @@ from caliper_dagster.dagster.assets import build_assets, emission_assets
 from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
-from caliper_dagster.dagster.resources import resources
 from caliper_dagster.dagster.tags import BACKLOG_SENSOR
 from caliper_dagster.delivery.backlog import deferred_hours
 from caliper_dagster.emitter import Ledger
@@ -31,6 +30,7 @@ from caliper_dagster.operations.doctor import Verdict, examine
 from caliper_dagster.operations.follow import Follower
 from caliper_dagster.operations.runner import RunContext
 from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.resources import named_resources
 from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
     SampleInstallation,
@@ -184,7 +184,7 @@ def test_the_sensor_of_a_backlog(site: SampleInstallation) -> None:
         with dg.build_sensor_context(
             instance=instance,
             definitions=definitions,
-            resources={"ledger": resources(settings)["ledger"]},
+            resources=named_resources(settings),
         ) as context:
             (request,) = sensor.evaluate_tick(context).run_requests or []
         result = definitions.resolve_job_def(CHAIN_JOB).execute_in_process(

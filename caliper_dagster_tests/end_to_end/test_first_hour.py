@@ -68,7 +68,7 @@ def test_the_demo_of_the_readme_runs_and_can_be_looked_at(checkout: Path) -> Non
 def test_a_site_is_connected_by_the_readme_and_its_next_hour_arrives_by_itself(
     checkout: Path, tmp_path: Path, mariadb_server: Server, mariadb_url: str
 ) -> None:
-    create_account, _, settings, commands = readme_examples(checkout, "Connect a Moodle site")
+    create_account, settings, commands = readme_examples(checkout, "Connect a Moodle site")
     next_hour = last_complete_hour(datetime.now(UTC))
     first_hour = next_hour + -HOURS
     sample = write_sample(tmp_path / "moodle.sqlite", students=20, hours=HOURS, end=next_hour)

@@ -90,15 +90,15 @@ def hostile(url: str, folder: Path) -> list[dict[str, object]]:
     """Run configs that would send or write elsewhere, or read a variable."""
     values: list[object] = [{"env": "PLANTED"}, url, str(folder), {"url": {"env": "PLANTED"}}]
     resources: dict[str, object] = {
-        "moodle": {"url": f"sqlite:///{folder}/moodle.sqlite"},
-        "event_stores": {"url": url},
-        "storage": {"url": str(folder)},
-        "ledger": {"url": f"sqlite:///{folder}/ledger.sqlite"},
+        "caliper_moodle": {"url": f"sqlite:///{folder}/moodle.sqlite"},
+        "caliper_event_stores": {"url": url},
+        "caliper_storage": {"url": str(folder)},
+        "caliper_ledger": {"url": f"sqlite:///{folder}/ledger.sqlite"},
         "io_manager": {"base_dir": {"env": "PLANTED"}},
     }
     return [
         *({"resources": {name: {"config": config}}} for name, config in resources.items()),
-        *({"resources": {"event_stores": {"config": value}}} for value in values),
+        *({"resources": {"caliper_event_stores": {"config": value}}} for value in values),
         {"ops": {"emission_results": {"config": {"resend_all": {"env": "PLANTED"}}}}},
         {"ops": {"emission_results": {"config": {"url": url}}}},
         {"loggers": {"console": {"config": {"name": {"env": "PLANTED"}}}}},

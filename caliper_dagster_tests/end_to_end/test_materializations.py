@@ -89,10 +89,10 @@ def test_a_row_that_goes_missing_is_told(site: SampleInstallation) -> None:
     site.storage.write(MOODLE_LOG, hour, kept, {"counted": kept.num_rows + 3})
 
     with open_instance() as instance:
-        from caliper_dagster.dagster.build import build_definitions
+        from caliper_dagster.dagster.build import project_definitions
 
         result = (
-            build_definitions()
+            project_definitions()
             .resolve_implicit_global_asset_job_def()
             .execute_in_process(
                 instance=instance,

@@ -18,7 +18,6 @@ from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
-from caliper_dagster.dagster.resources import resources
 from caliper_dagster.dagster.retention import RETENTION_JOB
 from caliper_dagster.dagster.superseded_runs import delete_superseded_runs
 from caliper_dagster.dagster.tags import LATE_ROWS_SENSOR, REASON_TAG
@@ -26,6 +25,7 @@ from caliper_dagster.delivery.watch_state import Reason, WatchCursor
 from caliper_dagster.operations.backfill_plan import plan_backfill
 from caliper_dagster.operations.runner import JobRunner, RunContext
 from caliper_dagster_tests.harness.installation import Installation
+from caliper_dagster_tests.harness.resources import named_resources
 from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
     SampleInstallation,
@@ -176,7 +176,7 @@ def test_a_late_row_of_an_hour_that_was_pruned_is_sent_and_nothing_else(
         statement = f"INSERT INTO mdl_logstore_standard_log ({', '.join(row)}) VALUES ({values})"
         connection.execute(statement, [*row.values()])
     change(site, "UPDATE mdl_course SET fullname = fullname || ' (renamed)'")
-    definitions, given = build_definitions(), resources(site.settings)
+    definitions, given = build_definitions(), named_resources(site.settings)
     (sensor,) = (found for found in definitions.sensors or [] if found.name == LATE_ROWS_SENSOR)
     with (
         open_instance() as instance,
@@ -184,7 +184,7 @@ def test_a_late_row_of_an_hour_that_was_pruned_is_sent_and_nothing_else(
             instance=instance,
             cursor=_seen_up_to(999_999),
             definitions=definitions,
-            resources={name: given[name] for name in ("moodle", "storage", "ledger")},
+            resources=given,
         ) as context,
     ):
         (request,) = sensor.evaluate_tick(context).run_requests or []

@@ -19,11 +19,11 @@ from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
-from caliper_dagster.dagster.resources import resources
 from caliper_dagster.dagster.sensors import late_rows
 from caliper_dagster.dagster.tags import LATE_ROWS_SENSOR
 from caliper_dagster.delivery.watch_state import WatchCursor
 from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.resources import named_resources
 from caliper_dagster_tests.harness.sample_installation import (
     END,
     HOURS,
@@ -65,14 +65,14 @@ class Daemon:
         self, definitions: dg.Definitions, instance: dg.DagsterInstance
     ) -> list[dg.RunRequest]:
         sensor = sensor_named(definitions, LATE_ROWS_SENSOR)
-        given = resources(self.site.settings)
+        given = named_resources(self.site.settings)
         # A context that is left to garbage collection ends what Dagster has opened meanwhile.
         with (
             dg.build_sensor_context(
                 instance=instance,
                 cursor=self.cursor,
                 definitions=definitions,
-                resources={name: given[name] for name in ("moodle", "storage", "ledger")},
+                resources=given,
             ) as context,
             pytest.MonkeyPatch.context() as patch,
         ):
@@ -234,8 +234,7 @@ def test_looks_at_a_database_that_never_answers_do_not_pile_up(
         url = f"mysql+pymysql://u:p@127.0.0.1:{silent.getsockname()[1]}/m"
         monkeypatch.setenv("MOODLE_DB_URL", url)
         sensor = sensor_named(build_definitions(), LATE_ROWS_SENSOR)
-        known = resources(site.settings)
-        asked = {name: known[name] for name in ("moodle", "storage", "ledger")}
+        asked = named_resources(site.settings)
 
         def look() -> None:
             try:

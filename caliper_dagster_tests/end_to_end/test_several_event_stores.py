@@ -40,6 +40,7 @@ from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.event_store_proxy import EventStoreProxy
 from caliper_dagster_tests.harness.hostile_store import closed_port
 from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.resources import named_resources
 from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
     KEY,
@@ -112,7 +113,7 @@ class Stores:
             with dg.build_sensor_context(
                 instance=instance,
                 definitions=definitions,
-                resources={"ledger": resources(self.site.settings)["ledger"]},
+                resources=named_resources(self.site.settings),
             ) as context:
                 requests = sensor.evaluate_tick(context).run_requests or []
             job = definitions.resolve_job_def(CHAIN_JOB)

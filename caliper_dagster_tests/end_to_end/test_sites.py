@@ -25,7 +25,7 @@ from caliper_dagster.config.sites import all_sites, chosen_site
 from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, FRAMES
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore
-from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.build import project_definitions
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.partitions import range_tags
@@ -153,7 +153,7 @@ def test_nothing_of_one_site_is_the_others_and_all_is_as_for_a_single_site(sites
 
     assert_ledger_is_apart(sites)
     with environment(sites.settings), open_instance() as instance:
-        loaded = build_definitions()
+        loaded = project_definitions()
         for run in instance.get_runs():
             assert run.job_name == f"{run.tags[SITE_TAG]}_{CHAIN_JOB}"
             assert run.remote_job_origin is not None
@@ -208,7 +208,7 @@ def assert_ledger_is_apart(sites: Sites) -> None:
 def test_a_database_that_is_down_fails_its_own_sites_runs_only(sites: Sites) -> None:
     nowhere = f"mysql+pymysql://caliper:hush@127.0.0.1:{closed_port()}/moodle"
     with environment({**sites.settings, f"DB_OF_{NORTH}": nowhere}), open_instance() as instance:
-        definitions = build_definitions()
+        definitions = project_definitions()
         outcomes = {}
         for site in ADDRESSES:
             outcomes[site] = definitions.resolve_job_def(f"{site}_{CHAIN_JOB}").execute_in_process(
@@ -241,7 +241,7 @@ def test_a_site_may_have_several_event_stores_and_the_other_one(sites: Sites) ->
     assert "the sensor north_event_stores_catch_up sends them" in told.err
     assert sites.arrived(NORTH) == sites.events(NORTH) != {}
     with environment(sites.settings):
-        sensors = {sensor.name for sensor in build_definitions().sensors or []}
+        sensors = {sensor.name for sensor in project_definitions().sensors or []}
     assert sensors == {
         "north_late_rows",
         "north_event_stores_catch_up",

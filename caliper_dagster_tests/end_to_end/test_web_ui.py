@@ -325,14 +325,21 @@ class Person:
 
 
 @contextmanager
-def web_ui(demo: Demo, log: Path) -> Iterator[str]:
-    """``caliper-dagster dev`` on the demo, from when it answers until it has ended."""
+def web_ui(demo: Demo, log: Path, settings: Mapping[str, str] | None = None) -> Iterator[str]:
+    """``caliper-dagster dev`` on the demo, from when it answers until it has ended.
+
+    Args:
+        demo: its folder has been prepared.
+        log: takes what the services say.
+        settings: instead of those of the demo; its event store is then not started.
+    """
     port = free_port()
+    folder = ["--folder", str(demo.folder)] if settings is None else []
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*COMMAND, "dev", "--folder", str(demo.folder), "--port", str(port)],
+            [*COMMAND, "dev", *folder, "--port", str(port)],
             cwd=log.parent,
-            env=environment(),
+            env=environment(settings),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

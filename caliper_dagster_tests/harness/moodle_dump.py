@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,10 @@ import sqlalchemy as sa
 
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import split_by_hour
-from caliper_dagster.expander import MoodleDatabase, expand, read_log
+from caliper_dagster.expander import LogPlace, MoodleDatabase, expand, read_log
 from caliper_dagster.translator import Translator
 from caliper_dagster_tests.harness.paths import DUMP
+from caliper_dagster_tests.harness.servers import Server
 
 DUMP_SITE = "http://127.0.0.1:8088"
 DUMP_HOURS = HourRange(Hour.from_key("2026-03-24-05:00"), Hour.from_key("2026-03-29-02:00"))
@@ -79,8 +80,16 @@ class Column:
         return f'"{self.name}" {kind}' + ("" if self.nullable else " NOT NULL")
 
 
-def copy_to_postgres(mariadb_url: str, postgres_url: str) -> None:
-    """Copy every table of a Moodle database from MariaDB into an empty PostgreSQL database."""
+def copy_to_postgres(
+    mariadb_url: str, postgres_url: str, names: Mapping[str, str] | None = None
+) -> None:
+    """Copy the tables of a Moodle database from MariaDB into an empty PostgreSQL database.
+
+    Args:
+        mariadb_url: where they are.
+        postgres_url: where they come.
+        names: the tables to copy, with the name of each copy; by default all, as they are.
+    """
     plain_url = sa.make_url(postgres_url).set(drivername="postgresql")
     target = psycopg2.connect(plain_url.render_as_string(hide_password=False))
     with (
@@ -90,16 +99,29 @@ def copy_to_postgres(mariadb_url: str, postgres_url: str) -> None:
         source.cursor() as read,
         target.cursor() as write,
     ):
-        for table, columns in _tables(read).items():
-            definitions = ", ".join(column.definition() for column in columns)
-            write.execute(f'CREATE TABLE "{table}" ({definitions}, PRIMARY KEY (id))')
-            names = ", ".join(f"`{column.name}`" for column in columns)
-            read.execute(f"SELECT {names} FROM `{table}` ORDER BY id")
-            write.copy_expert(f'COPY "{table}" FROM STDIN', _copy_text(read.fetchall()))
+        tables = _tables(read)
+        copies = names or {table: table for table in tables}
+        for table, copy in copies.items():
+            definitions = ", ".join(column.definition() for column in tables[table])
+            write.execute(f'CREATE TABLE "{copy}" ({definitions}, PRIMARY KEY (id))')
+            columns = ", ".join(f"`{column.name}`" for column in tables[table])
+            read.execute(f"SELECT {columns} FROM `{table}` ORDER BY id")
+            write.copy_expert(f'COPY "{copy}" FROM STDIN', _copy_text(read.fetchall()))
         for index in sa.inspect(sa.create_engine(mariadb_url)).get_indexes(LOG_TABLE):
-            names = ", ".join(str(name) for name in index["column_names"])
-            write.execute(f"CREATE INDEX {index['name']} ON {LOG_TABLE} ({names})")
+            columns = ", ".join(str(name) for name in index["column_names"])
+            write.execute(f"CREATE INDEX {index['name']} ON {copies[LOG_TABLE]} ({columns})")
         write.execute("ANALYZE")
+
+
+def copy_log_to_mariadb(
+    administrator: Server, mariadb_url: str, target_url: str, name: str
+) -> None:
+    """Copy the log of a Moodle database in MariaDB into another database of the same server."""
+    source, target = (sa.make_url(url).database for url in (mariadb_url, target_url))
+    administrator.execute(
+        f"CREATE TABLE {target}.{name} LIKE {source}.{LOG_TABLE}",
+        f"INSERT INTO {target}.{name} SELECT * FROM {source}.{LOG_TABLE}",
+    )
 
 
 def _mariadb(url: str) -> pymysql.Connection:
@@ -143,9 +165,9 @@ def _copy_text(rows: Sequence[Sequence[str | None]]) -> io.StringIO:
     )
 
 
-def expand_dump(url: str) -> pa.Table:
+def expand_dump(url: str, log_place: LogPlace | None = None) -> pa.Table:
     """All rows of the real site's log, expanded together."""
-    with MoodleDatabase.open(url) as database:
+    with MoodleDatabase.open(url, log=log_place) as database:
         log = pa.concat_tables(table for _, table in read_log(database, DUMP_HOURS))
         return expand(database, log.unify_dictionaries())
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore
-from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.build import project_definitions
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.partitions import range_tags
 from caliper_dagster.embedded.arrivals import Arrivals, arrivals
@@ -50,7 +50,7 @@ class SampleInstallation:
         """One run over the hours, as the daemon would start it."""
         with open_instance() as instance:
             return (
-                build_definitions()
+                project_definitions()
                 .resolve_job_def(job)
                 .execute_in_process(
                     instance=instance,

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
+from dagster._core.event_api import EventHandlerFn
 from dagster._core.storage.event_log.schema import (
     SqlEventLogStorageMetadata,
     SqlEventLogStorageTable,
@@ -16,6 +17,7 @@ from dagster._core.storage.event_log.schema import (
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
     INDEX_SHARD_NAME,
     SqliteEventLogStorage,
+    SqliteEventLogStorageWatchdog,
 )
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
@@ -32,6 +34,7 @@ _CALLS: Mapping[Callable[..., Any], Sequence[str]] = {
     **CALLS,
     SqliteEventLogStorage.run_connection: ("run_id",),
     SqliteEventLogStorage.conn_string_for_shard: ("shard_name",),
+    SqliteEventLogStorage.watch: ("run_id", "cursor", "callback"),
     SqliteEventLogStorage._initdb: ("engine",),  # noqa: SLF001 - of the base class
 }
 
@@ -100,6 +103,27 @@ def _persistent_sqlite_engine(url: str) -> sa.Engine:
     return engine
 
 
+class _RunWatcher(SqliteEventLogStorageWatchdog):
+    """Tells the web UI of new events of a run that is being looked at.
+
+    Dagster's own watches the run's file only. That one changes when a connection is closed; while
+    connections stay open, new events stand in the write-ahead log beside it.
+    """
+
+    def __init__(
+        self,
+        storage: SqliteEventLogStorage,
+        run_id: str,
+        callback: EventHandlerFn,
+        cursor: str | None,
+    ) -> None:
+        super().__init__(storage, run_id, callback, cursor)
+        self._patterns = [self._log_path, f"{self._log_path}-wal"]
+
+    def on_modified(self, event: object) -> None:
+        self._process_log()
+
+
 class SqliteEvents(BulkEvents, SqliteEventLogStorage):
     """Dagster's event log storage in SQLite: a file per run, and an index file over all runs."""
 
@@ -143,6 +167,16 @@ class SqliteEvents(BulkEvents, SqliteEventLogStorage):
             conn
         )
         return self._has_columns
+
+    def watch(self, run_id: str, cursor: str | None, callback: EventHandlerFn) -> None:
+        """Call back for each event of the run after the cursor, from now on."""
+        super().watch(run_id, cursor, callback)
+        stock, place = self._watchers[run_id][callback]
+        watcher = _RunWatcher(self, run_id, callback, cursor)
+        observer: Any = self._obs
+        observer.remove_handler_for_watch(stock, place)
+        observer.add_handler_for_watch(watcher, place)
+        self._watchers[run_id][callback] = watcher, place
 
     def close_runs(self, run_ids: Iterable[str]) -> None:
         """Close the files of runs, before they are deleted."""

@@ -149,7 +149,7 @@ class Incidents:
             self._tell(
                 "failure",
                 failure.subject,
-                f"A run of the job {failure.job} failed{_step(failure)}{_hours(failure)}. "
+                f"A run of {_job(failure)} failed{_step(failure)}{_hours(failure)}. "
                 f"Its id is {failure.run_id}.",
                 failure.since,
                 f"runs/{failure.run_id}",
@@ -162,7 +162,7 @@ class Incidents:
             self._tell(
                 "over",
                 failure.subject,
-                f"A later run of the job {failure.job} succeeded."
+                f"A later run of {_job(failure)} succeeded."
                 if hours is None
                 else f"The hours {hours} have been processed, which failed{_step(failure)}.",
                 failure.since,
@@ -218,6 +218,11 @@ def remove_told(state: AlertState, told: Mapping[str, int]) -> None:
     """Forget the alerts that the receivers have taken."""
     for name, number in told.items():
         del state.untold[name][:number]
+
+
+def _job(failure: RunFailure) -> str:
+    # Dagster gives runs that were launched from the page of an asset a job of its own, "__…".
+    return "assets" if failure.job.startswith("__") else f"the job {failure.job}"
 
 
 def _step(failure: RunFailure) -> str:

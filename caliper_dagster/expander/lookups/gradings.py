@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from caliper_dagster.core.hours import SECONDS
-from caliper_dagster.expander.connection import MoodleDatabase
+from caliper_dagster.expander.connection import LOG, MoodleDatabase
 from caliper_dagster.expander.event_data import as_id, decode
 from caliper_dagster.expander.log_rows import MODULE_LEVEL, LogRows
 from caliper_dagster.expander.lookups.activities import find_modules
@@ -242,9 +242,9 @@ def _in_table(table: pa.Table) -> _Gradings:
 
 
 def _in_log(database: MoodleDatabase, start: int, end: int) -> _Gradings:
-    log = database.quoted("logstore_standard_log")
+    log = database.log.quoted(LOG)
     names = {f"name{number}": name for number, name in enumerate(_EVENTS)}
-    found = database.execute(
+    found = database.log.execute(
         sa.text(
             f"SELECT {', '.join(_COLUMNS)} FROM {log} WHERE timecreated >= :start AND "
             "timecreated < :end AND anonymous = 0 "

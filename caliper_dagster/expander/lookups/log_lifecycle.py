@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.hours import LAST_TIME
 from caliper_dagster.expander.bulk_read import from_rows
-from caliper_dagster.expander.connection import MoodleDatabase, Record
+from caliper_dagster.expander.connection import LOG, MoodleDatabase, Record
 from caliper_dagster.expander.log import LAST_ID, next_id
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class LogLifecycle:
     """
 
     def __init__(self, database: MoodleDatabase, tables: IdRangeTables | None = None) -> None:
-        self._database, self._stored = database, tables
+        self._database, self._log, self._stored = database, database.log, tables
         self._newest: tuple[int, pa.Table] | None = None
 
     def rows(
@@ -155,10 +155,8 @@ class LogLifecycle:
 
     def first_row(self) -> tuple[int, int]:
         """Id and Unix time of the first log row that is known; (0, 0) of an empty log."""
-        log = self._database.quoted("logstore_standard_log")
-        first = self._database.execute(
-            sa.text(f"SELECT id, timecreated FROM {log} ORDER BY id LIMIT 1")
-        )
+        log = self._log.quoted(LOG)
+        first = self._log.execute(sa.text(f"SELECT id, timecreated FROM {log} ORDER BY id LIMIT 1"))
         known = [(int(id_), int(time_)) for id_, time_ in first]
         for rows in (self._rows, self._completions):
             if rows.num_rows and (id_ := pc.min(rows["id"]).as_py()) is not None:
@@ -287,8 +285,8 @@ class LogLifecycle:
 
     def _first_recent_id(self) -> int:
         """The lowest id of a row of the last day, a row dated in the future aside."""
-        log, now = self._database.quoted("logstore_standard_log"), int(time.time())
-        ((first,),) = self._database.execute(
+        log, now = self._log.quoted(LOG), int(time.time())
+        ((first,),) = self._log.execute(
             sa.text(f"SELECT MIN(id) FROM {log} WHERE timecreated BETWEEN :start AND :end"),
             start=now - _DAY,
             end=now + _DAY,
@@ -297,8 +295,8 @@ class LogLifecycle:
 
     def _read(self, after: int, to: int) -> pa.Table:
         """The lifecycle rows with ids above ``after`` and up to ``to``."""
-        log = self._database.quoted("logstore_standard_log")
-        contexts = self._database.execute(
+        log = self._log.quoted(LOG)
+        contexts = self._log.execute(
             sa.text(
                 f"SELECT contextinstanceid, component FROM {log} "
                 f"WHERE id > {after} AND id <= {to} "
@@ -314,9 +312,9 @@ class LogLifecycle:
 
     def _events(self, condition: str) -> pa.Table:
         """The lifecycle rows of events for which the condition holds."""
-        log = self._database.quoted("logstore_standard_log")
+        log = self._log.quoted(LOG)
         event_names = {f"name{index}": name for index, name in enumerate(EVENTS)}
-        rows = self._database.execute(
+        rows = self._log.execute(
             sa.text(
                 f"SELECT {', '.join(_COLUMNS)}, NULL FROM {log} "
                 f"WHERE {condition} AND anonymous = 0 AND (realuserid > 0 "

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from caliper_dagster.expander.connection import MoodleDatabase, Record
+from caliper_dagster.expander.connection import LOG, MoodleDatabase, Record
 from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
 from caliper_dagster.expander.record_columns import NO_ID, Flags, Integers, RecordColumn
 
@@ -163,8 +163,8 @@ class Sessions:
 
 def _earlier_changes(database: MoodleDatabase, users: set[int], start: int) -> list[Record]:
     """Log-ins and log-outs of users in the time before ``start`` in which a session may begin."""
-    return database.records(
-        "logstore_standard_log",
+    return database.log.records(
+        LOG,
         ("id", "timecreated", "userid", "ip", "eventname"),
         {"userid": users},
         # The index (userid, contextlevel, …, timecreated) covers the first five columns.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from caliper_dagster.expander.connection import MoodleDatabase, Record
+from caliper_dagster.expander.connection import LOG, MoodleDatabase, Record
 from caliper_dagster.expander.event_data import as_id, decode
 from caliper_dagster.expander.lookups import activities
 from caliper_dagster.expander.objects import assign, h5p, lesson, quiz, scorm, workshop
@@ -203,8 +203,8 @@ def _last_rows(database: MoodleDatabase, rows: Sequence[LogReference]) -> dict[i
     """The last row that tells each grade which was deleted, by the grade's id."""
     deleted = {row.id: row for row in rows if row.event == _DELETED and row.id}
     last: dict[int, int] = {}
-    for told in database.records(
-        "logstore_standard_log",
+    for told in database.log.records(
+        LOG,
         ("id", "objectid"),
         {"courseid": {row.course for row in deleted.values()}, "objectid": deleted},
         "anonymous = 0 AND eventname = :graded",
@@ -215,7 +215,7 @@ def _last_rows(database: MoodleDatabase, rows: Sequence[LogReference]) -> dict[i
     # The event data is long, and only that of the last row is needed.
     columns = ("id", "objectid", "timecreated", "other")
     references = {}
-    for row in database.records("logstore_standard_log", columns, {"id": last.values()}):
+    for row in database.log.records(LOG, columns, {"id": last.values()}):
         other = decode(row["other"] or "")
         references[row["objectid"]] = deleted[row["objectid"]]._replace(
             log_id=row["id"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from caliper_dagster.expander.connection import Record
+from caliper_dagster.expander.connection import LOG, Record
 from caliper_dagster.expander.event_data import as_id, as_number
 from caliper_dagster.expander.lookups.activities import find_modules
 from caliper_dagster.expander.lookups.log_lifecycle import ATTEMPT_DELETED, ATTEMPT_SUBMITTED
@@ -169,8 +169,8 @@ class _DeletedAttempts:
         pairs = set(pairs)
         modules = find_modules(lookup.database, (("quiz", quiz) for quiz, _ in pairs))
         quizzes = {module: quiz for (_, quiz), module in modules.items()}
-        started = lookup.database.records(
-            "logstore_standard_log",
+        started = lookup.database.log.records(
+            LOG,
             ("id", "objectid", "userid", "contextinstanceid", "timecreated"),
             {"userid": {user for _, user in pairs}, "contextinstanceid": quizzes},
             f"contextlevel = {_MODULE_LEVEL} AND anonymous = 0 AND eventname = :started",

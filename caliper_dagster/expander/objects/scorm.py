@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from caliper_dagster.expander.connection import Record
+from caliper_dagster.expander.connection import LOG, Record
 from caliper_dagster.expander.event_data import as_id, as_number
 from caliper_dagster.expander.objects.grading_methods import GradingMethod, graded_attempt
 from caliper_dagster.expander.objects.loader import (
@@ -257,8 +257,8 @@ def launches(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
         lookup,
         {(scos[row.id]["scorm"], row.user) for row in rows if row.id in scos and row.user},
     )
-    log = lookup.database.records(
-        "logstore_standard_log",
+    log = lookup.database.log.records(
+        LOG,
         ("id", "userid", "contextinstanceid", "timecreated"),
         {
             "userid": {row.user for row in rows if row.user},

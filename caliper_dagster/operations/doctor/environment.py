@@ -63,7 +63,7 @@ def _is_said(setting: str, given: Mapping[str, str]) -> bool:
 
 def _cure(unknown: UnknownName) -> str:
     if unknown.meant is None:
-        return "Remove it, or look its name up in the README's table of settings."
+        return "Remove it, or look its name up in docs/settings.md."
     return f"Did you mean {unknown.meant}? Rename it, or remove it."
 
 

@@ -12,11 +12,10 @@ from caliper_dagster.config.connections import open_moodle
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.hours import LAST_TIME
 from caliper_dagster.core.wording import plural
-from caliper_dagster.expander import MoodleDatabase, required_tables
+from caliper_dagster.expander import LOG, MoodleDatabase, required_tables
 from caliper_dagster.expander.write_rights import WriteRights, write_rights
+from caliper_dagster.operations.doctor import moodle_log
 from caliper_dagster.operations.doctor.findings import Finding, broken, fine, warn
-
-LOG = "logstore_standard_log"
 
 _DAY = 86_400
 _CLOCK_TOLERANCE = 120
@@ -29,13 +28,16 @@ def database(settings: Settings) -> Iterator[Finding]:
     """The findings about the database, as far as it is not `moodle_site` that asks."""
     with open_moodle(settings) as opened:
         yield fine("Moodle database", f"{opened.dialect} answers")
-        yield fine("Tables", f"the log is in {settings.moodle_db_prefix}{LOG}")
+        yield fine("Tables", f"the log is in {opened.log.name(LOG)}")
+        yield from moodle_log.columns(opened)
         yield from grants(opened)
         yield account(opened)
-        yield index(opened)
-        yield _times(opened)
-        yield from newest(opened)
-        yield formats(opened)
+        if opened.log is not opened:
+            yield account(opened.log)
+        yield index(opened.log)
+        yield _times(opened.log)
+        yield from newest(opened.log)
+        yield formats(opened.log)
 
 
 def grants(database: MoodleDatabase) -> Iterator[Finding]:
@@ -69,13 +71,14 @@ def grants(database: MoodleDatabase) -> Iterator[Finding]:
 
 def _newest_loaders(database: MoodleDatabase) -> set[required_tables.Loader]:
     columns = ("eventname", "objecttable")
-    if not database.columns(LOG).issuperset(columns):
+    log = database.log
+    if not log.columns(LOG).issuperset(columns):
         return set()
     statement = (
-        f"SELECT {', '.join(columns)} FROM {database.quoted(LOG)} "
+        f"SELECT {', '.join(columns)} FROM {log.quoted(LOG)} "
         f"ORDER BY id DESC LIMIT {_ROWS_SEARCHED}"
     )
-    rows = {(row[0] or "", row[1] or "") for row in database.execute(sa.text(statement))}
+    rows = {(row[0] or "", row[1] or "") for row in log.execute(sa.text(statement))}
     return required_tables.loaders_of(rows)
 
 
@@ -90,8 +93,8 @@ def account(database: MoodleDatabase) -> Finding:
         return fine("Account", "may only read")
     return warn(
         "Account",
-        f"the account of MOODLE_DB_URL may write to {_written(rights)}.",
-        "Use an account that may only SELECT (README, Connect a Moodle site, step 1): whoever "
+        f"the account of {database.setting} may write to {_written(rights)}.",
+        "Use an account that may only SELECT (docs/connect-moodle.md, The account): whoever "
         "gets hold of its password can then change nothing.",
     )
 
@@ -110,7 +113,8 @@ def index(database: MoodleDatabase) -> Finding:
         return fine("Index", "the database finds hours by an index on timecreated")
     return warn(
         "Index",
-        f"the query planner uses no index on timecreated of {LOG}: every run scans the whole log.",
+        f"the query planner uses no index on timecreated of {database.name(LOG)}: every run scans "
+        "the whole log.",
         "Restore the index that Moodle creates: CREATE INDEX … ON "
         f"{database.quoted(LOG)} (timecreated).",
     )

@@ -31,9 +31,10 @@ from caliper_dagster.operations.backfill_plan import _name
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.paths import ROOT
 
-DEPLOYMENT = ROOT / "docs" / "deployment.md"
+PAGE = ROOT / "docs" / "connect-moodle.md"
 SECRET = "secret-that-nobody-may-see"
 HOURS = HourRange(Hour.from_key("2026-03-01-00:00"), Hour.from_key("2026-03-01-02:00"))
+LOG = "  MOODLE_LOG_DB_URL: {env: NORTH_DB_URL}\n  MOODLE_LOG_TABLE: log\n"
 NORTH = """
 north:
   MOODLE_DB_URL: {env: NORTH_DB_URL}
@@ -207,6 +208,14 @@ def test_storage_is_a_folder_for_each_unless_it_is_its_own(tmp_path: Path) -> No
             NORTH + "  CALIPER_STORAGE: /own\n" + SOUTH + "  CALIPER_STORAGE: /own/\n",
             "sites north and south have the same CALIPER_STORAGE",
         ),
+        (
+            NORTH + LOG + SOUTH + LOG,
+            "sites north and south have the same MOODLE_LOG_DB_URL and MOODLE_LOG_TABLE",
+        ),
+        (
+            NORTH + "  MOODLE_LOG_DB_URL: mysql+pymysql://u:p@h/log",
+            "site north: MOODLE_LOG_DB_URL: must be {env: NAME} or {file: PATH}",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_the_place(
@@ -271,7 +280,7 @@ def test_each_site_has_assets_jobs_sensors_and_pools_of_its_own(
             assert definitions.resolve_job_def(f"{site.site}_{job}").run_tags[SITE_TAG] == site.site
         asked = {name for asset in assets for name in asset.required_resource_keys}
         asked |= repository.get_sensor_def(f"{site.site}_late_rows").required_resource_keys
-        own = {f"{site.site}_{name}" for name in resources(site)}
+        own = {f"{site.site}_caliper_{name}" for name in resources(site)}
         assert asked - {"io_manager"} == own
         for defined in (repository.sensor_defs, repository.schedule_defs):
             assert len([one for one in defined if one.name.startswith(f"{site.site}_")]) == 2
@@ -301,7 +310,7 @@ def test_runs_for_late_rows_are_counted_by_site(two: tuple[Settings, Settings]) 
 
 
 def test_the_example_in_the_docs_is_one(tmp_path: Path) -> None:
-    text = DEPLOYMENT.read_text(encoding="utf-8").partition("## Several Moodle sites")[2]
+    text = PAGE.read_text(encoding="utf-8").partition("## Several Moodle sites")[2]
     example = text.partition("```yaml")[2].partition("```")[0]
     with environment(written(tmp_path, example)):
         assert [site.site for site in all_sites()] == ["north", "south"]

@@ -21,6 +21,7 @@ from caliper_dagster_tests.harness.environment import environment
 MARKDOWN = re.compile(r"[`*\[\]#|]|\b_|_\b")
 SECRETS = {
     "MOODLE_DB_URL": "mysql+pymysql://moodle:pass-of-moodle@db/moodle",
+    "MOODLE_LOG_DB_URL": "postgresql+psycopg2://logs:pass-of-the-log@db/logs",
     "CALIPER_EVENT_STORE_URL": "https://store.example.org/caliper?token=token-of-store",
     "CALIPER_API_KEY": "key-of-store",
     "CALIPER_STORAGE": "/srv/partitions-of-the-site",
@@ -130,9 +131,9 @@ def test_resources_list_their_settings_by_name_and_never_a_value() -> None:
             for name, resource in (build_definitions().resources or {}).items()
             if isinstance(resource, dg.ResourceDefinition)
         }
-    assert "`MOODLE_DB_URL`" in described["moodle"]
-    assert "`CALIPER_API_KEY`" in described["event_stores"]
-    assert "`CALIPER_STORAGE`" in described["storage"]
-    assert "`CALIPER_LEDGER_URL`" in described["ledger"]
+    assert "`MOODLE_DB_URL`" in described["caliper_moodle"]
+    assert "`CALIPER_API_KEY`" in described["caliper_event_stores"]
+    assert "`CALIPER_STORAGE`" in described["caliper_storage"]
+    assert "`CALIPER_LEDGER_URL`" in described["caliper_ledger"]
     for value in SECRETS.values():
         assert value not in "".join(described.values())

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from caliper_dagster.config.sites import all_sites
-from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.build import project_definitions
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
 from caliper_dagster_tests.harness.environment import environment
 
@@ -31,9 +31,9 @@ def test_a_job_with_a_replaced_resource_has_the_same_snapshot(
     file = tmp_path / "file.yaml"
     file.write_text(text)
     with environment({setting: str(file)}):
-        loaded = build_definitions()
+        loaded = project_definitions()
         for settings in all_sites():
-            own = build_definitions(resources={settings.site_name("storage"): object()})
+            own = project_definitions(resources={settings.site_name("storage"): object()})
             for name in map(settings.site_name, (CHAIN_JOB, RESEND_JOB)):
                 jobs = [definitions.resolve_job_def(name) for definitions in (loaded, own)]
                 assert len({job.get_job_snapshot_id() for job in jobs}) == 1, name

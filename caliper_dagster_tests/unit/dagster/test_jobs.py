@@ -5,7 +5,7 @@ import pytest
 
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.hours import Hour
-from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.build import build_definitions, project_definitions
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.dagster.partitions import hourly_partitions
 from caliper_dagster.dagster.tags import LATE_ROWS_SENSOR, RESEND_ALL_TAG
@@ -68,7 +68,7 @@ def test_the_hour_in_progress_is_a_partition_only_when_it_is_sent() -> None:
 
 
 def test_the_jobs_run_in_one_process() -> None:
-    definitions = build_definitions(Settings())
+    definitions = project_definitions(Settings())
     for name in (CHAIN_JOB, RESEND_JOB):
         assert definitions.resolve_job_def(name).executor_def is dg.in_process_executor
     implicit = definitions.resolve_implicit_global_asset_job_def()

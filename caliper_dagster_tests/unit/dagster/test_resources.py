@@ -3,7 +3,7 @@ import pytest
 
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import ConfigurationError, DeliveryError
-from caliper_dagster.dagster.build import build_definitions
+from caliper_dagster.dagster.build import project_definitions
 from caliper_dagster.dagster.resources import as_dagster_failure, resources
 from caliper_dagster_tests.harness.environment import environment
 
@@ -48,11 +48,19 @@ JOBS = ("caliper_events_of_the_hour", "resend_caliper_events")
 
 @pytest.fixture
 def job() -> dg.JobDefinition:
-    return build_definitions(Settings()).resolve_job_def(JOBS[0])
+    return project_definitions(Settings()).resolve_job_def(JOBS[0])
 
 
 @pytest.mark.parametrize(
-    "resource", ["moodle", "event_stores", "storage", "ledger", "io_manager", "another"]
+    "resource",
+    [
+        "caliper_moodle",
+        "caliper_event_stores",
+        "caliper_storage",
+        "caliper_ledger",
+        "io_manager",
+        "another",
+    ],
 )
 @pytest.mark.parametrize(
     "config",
@@ -107,6 +115,6 @@ def test_the_two_choices_of_a_launch_are_accepted(job: dg.JobDefinition) -> None
 @pytest.mark.parametrize("name", JOBS)
 def test_no_job_takes_a_config_that_may_refer_to_a_variable(name: str) -> None:
     """The whole schema of a launch, also of what Dagster adds by itself."""
-    job = build_definitions(Settings()).resolve_job_def(name)
+    job = project_definitions(Settings()).resolve_job_def(name)
     kinds = {kind.key for kind in job.run_config_schema.config_type_dict_by_key.values()}
     assert not {key for key in kinds if "Source" in key}

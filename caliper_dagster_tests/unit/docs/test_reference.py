@@ -24,6 +24,7 @@ from caliper_dagster.translator.extensions import EXTENSION_FUNCTIONS
 from caliper_dagster.translator.recipes import schema
 from caliper_dagster_tests.harness.paths import DATA as CSV
 from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.unit.docs.test_settings import SETTINGS, settings_table
 
 DATA = ROOT / "docs" / "data.md"
 EVENTS = ROOT / "docs" / "events.md"
@@ -128,6 +129,7 @@ WRITTEN = {
     },
     EVENTS: {"patterns": patterns_in_short, "events": reference},
     DATA: {"columns": columns_text},
+    SETTINGS: {"settings": settings_table},
 }
 """What ``make docs`` writes between the marks of each file."""
 
