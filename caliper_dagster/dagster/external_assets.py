@@ -164,7 +164,7 @@ def event_store_assets(
             kinds={"http"},
             tags=PII_TAGS,
             description=_event_store_description(store),
-            metadata={"caliper version": store.caliper_version},
+            metadata={"caliper version": store.caliper_version, "shape": store.shape},
         )
         for store, key in results.items()
     ]

@@ -49,9 +49,9 @@ def _refused_entity(place: str, entity: Json) -> Iterator[str]:
         yield f"{place}.id"
     yield from _refused_extensions(place, entity)
     for name, value in entity.items():
-        if name in _TEXTS and isinstance(value, dict | list):
-            yield f"{place}.{name}"
-        elif name in _OBJECTS and not isinstance(value, dict):
+        if (name in _TEXTS and isinstance(value, dict | list)) or (
+            name in _OBJECTS and not isinstance(value, dict)
+        ):
             yield f"{place}.{name}"
         elif name in _OBJECTS:
             yield from _refused_entity(f"{place}.{name}", value)
@@ -65,7 +65,7 @@ def _refused_extensions(place: str, entity: Json) -> Iterator[str]:
 
 def bare_references(event: Json, version: str) -> list[str]:
     """The places of an event where an IRI stands for an entity."""
-    rules = ruleset(BY_NAME[version], strict=True)  # type: ignore[index]
+    rules = ruleset(BY_NAME[version], strict=True)
     kinds = rules.event(event["type"], event["action"])
     return list(_bare("", event, kinds, rules))
 

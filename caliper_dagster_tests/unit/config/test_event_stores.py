@@ -11,9 +11,9 @@ import pytest
 from caliper_dagster.config.event_stores import (
     EventFilter,
     EventStoreDefinition,
-    caliper_versions,
     event_stores,
     events_frame,
+    renderings,
     require_event_stores,
 )
 from caliper_dagster.config.settings import Settings
@@ -73,7 +73,7 @@ def test_a_further_version_has_an_asset_of_its_own(tmp_path: Path) -> None:
         (given(tmp_path), ["caliper_events", "caliper_events_v1p1"]),
         (given(tmp_path, CALIPER_VERSION="v1p1"), ["caliper_events"]),
     ):
-        found = [events_frame(settings, version).name for version in caliper_versions(settings)]
+        found = [events_frame(settings, rendering).name for rendering in renderings(settings)]
         assert found == names
     assets = build_definitions(given(tmp_path)).resolve_asset_graph()
     parents = {
