@@ -308,6 +308,8 @@ class Person:
             "lineage": is_filled,
             "partition": lambda page: "seconds" in metadata(page),
             "destination": lambda page: "hours received" in overview_metadata(page),
+            "checks": lambda page: "failed_hours_retried" in text_of(page),
+            "failure": lambda page: "cannot be reached" in text_of(page),
         }
         self.sees("the page again", ready.get(name, text_of))
         if scroll_to:
