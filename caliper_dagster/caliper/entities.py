@@ -18,7 +18,11 @@ from typing import Any, NewType, TypeAlias
 import msgspec
 
 Iri: TypeAlias = str
-"""An absolute IRI, in place of the entity that has it as its id."""
+"""An absolute IRI."""
+
+Reference = NewType("Reference", str)
+"""The IRI of an entity, in its place. Whoever makes one also knows the type of the entity, so that
+a shape can have an object there (:mod:`~caliper_dagster.caliper.shapes`)."""
 
 Time = NewType("Time", str)
 """A time in UTC with milliseconds, such as ``2026-01-31T14:05:00.000Z``."""
@@ -35,7 +39,7 @@ class SystemIdentifier(msgspec.Struct, tag=True, tag_field="type", omit_defaults
 
     identifierType: str
     identifier: str
-    source: SoftwareApplication | Iri | None = None
+    source: SoftwareApplication | Reference | None = None
     extensions: Mapping[str, Any] | None = None
 
 
@@ -84,8 +88,8 @@ class SoftwareApplication(Agent):
 class Organization(Agent):
     """A body of persons, such as a school."""
 
-    subOrganizationOf: Organization | Iri | None = None
-    members: Sequence[Agent | Iri] | None = None
+    subOrganizationOf: Organization | Reference | None = None
+    members: Sequence[Agent | Reference] | None = None
 
 
 class Group(Organization):
@@ -108,8 +112,8 @@ class CourseSection(CourseOffering):
 class Membership(Entity):
     """A person in an organization, with the roles held there."""
 
-    organization: Organization | Iri | None = None
-    member: Person | Iri | None = None
+    organization: Organization | Reference | None = None
+    member: Person | Reference | None = None
     roles: Sequence[str] | None = None
     status: str | None = None
 
@@ -118,11 +122,11 @@ class DigitalResource(Entity):
     """Something to read, see, hear, use or work on."""
 
     storageName: str | None = None
-    creators: Sequence[Agent | Iri] | None = None
+    creators: Sequence[Agent | Reference] | None = None
     mediaType: str | None = None
     keywords: Sequence[str] | None = None
-    learningObjectives: Sequence[LearningObjective | Iri] | None = None
-    isPartOf: Entity | Iri | None = None
+    learningObjectives: Sequence[LearningObjective | Reference] | None = None
+    isPartOf: Entity | Reference | None = None
     datePublished: Time | None = None
     version: str | None = None
 
@@ -142,19 +146,19 @@ class AssignableDigitalResource(DigitalResource):
 class Collection(Entity):
     """A list of things."""
 
-    items: Sequence[Entity | Iri] | None = None
+    items: Sequence[Entity | Reference] | None = None
 
 
 class DigitalResourceCollection(DigitalResource):
     """A list of resources, which is a resource itself."""
 
-    items: Sequence[DigitalResource | Iri] | None = None
+    items: Sequence[DigitalResource | Reference] | None = None
 
 
 class Assessment(AssignableDigitalResource):
     """A test that consists of items."""
 
-    items: Sequence[AssessmentItem | Iri] | None = None
+    items: Sequence[AssessmentItem | Reference] | None = None
 
 
 class AssessmentItem(AssignableDigitalResource):
@@ -166,9 +170,9 @@ class AssessmentItem(AssignableDigitalResource):
 class Attempt(Entity):
     """What one person does at something assigned, once."""
 
-    assignee: Person | Iri | None = None
-    assignable: DigitalResource | Iri | None = None
-    isPartOf: Attempt | Iri | None = None
+    assignee: Person | Reference | None = None
+    assignable: DigitalResource | Reference | None = None
+    isPartOf: Attempt | Reference | None = None
     count: int | None = None
     startedAtTime: Time | None = None
     endedAtTime: Time | None = None
@@ -178,8 +182,8 @@ class Attempt(Entity):
 class Annotation(Entity):
     """A mark that a person puts on a resource."""
 
-    annotator: Person | Iri | None = None
-    annotated: DigitalResource | Iri | None = None
+    annotator: Person | Reference | None = None
+    annotated: DigitalResource | Reference | None = None
 
 
 class BookmarkAnnotation(Annotation):
@@ -198,7 +202,7 @@ class HighlightAnnotation(Annotation):
 class SharedAnnotation(Annotation):
     """A resource passed on to others."""
 
-    withAgents: Sequence[Agent | Iri] | None = None
+    withAgents: Sequence[Agent | Reference] | None = None
 
 
 class TagAnnotation(Annotation):
@@ -265,27 +269,27 @@ class MediaLocation(DigitalResource):
 class Forum(DigitalResourceCollection):
     """A place for discussions."""
 
-    items: Sequence[Thread | Iri] | None = None
+    items: Sequence[Thread | Reference] | None = None
 
 
 class Thread(DigitalResourceCollection):
     """One discussion of a forum, or a conversation."""
 
-    items: Sequence[Message | Iri] | None = None
+    items: Sequence[Message | Reference] | None = None
 
 
 class Message(DigitalResource):
     """One contribution to a discussion."""
 
-    replyTo: Message | Iri | None = None
+    replyTo: Message | Reference | None = None
     body: str | None = None
-    attachments: Sequence[DigitalResource | Iri] | None = None
+    attachments: Sequence[DigitalResource | Reference] | None = None
 
 
 class Response(Entity):
     """What a person answered to one question."""
 
-    attempt: Attempt | Iri | None = None
+    attempt: Attempt | Reference | None = None
     startedAtTime: Time | None = None
     endedAtTime: Time | None = None
     duration: Duration | None = None
@@ -324,28 +328,28 @@ class TrueFalseResponse(Response):
 class Result(Entity):
     """The grade of an attempt as it stands."""
 
-    attempt: Attempt | Iri | None = None
+    attempt: Attempt | Reference | None = None
     maxResultScore: Decimal | None = None
     resultScore: Decimal | None = None
-    scoredBy: Agent | Iri | None = None
+    scoredBy: Agent | Reference | None = None
     comment: str | None = None
 
 
 class Score(Entity):
     """The grade that an agent gave to an attempt."""
 
-    attempt: Attempt | Iri | None = None
+    attempt: Attempt | Reference | None = None
     maxScore: Decimal | None = None
     scoreGiven: Decimal | None = None
-    scoredBy: Agent | Iri | None = None
+    scoredBy: Agent | Reference | None = None
     comment: str | None = None
 
 
 class Session(Entity):
     """The time between a person's log-in and log-out."""
 
-    user: Person | Iri | None = None
-    client: SoftwareApplication | Iri | None = None
+    user: Person | Reference | None = None
+    client: SoftwareApplication | Reference | None = None
     startedAtTime: Time | None = None
     endedAtTime: Time | None = None
     duration: Duration | None = None
@@ -370,14 +374,14 @@ class AggregateMeasure(Entity):
 class AggregateMeasureCollection(Collection):
     """A list of such sums."""
 
-    items: Sequence[AggregateMeasure | Iri] | None = None
+    items: Sequence[AggregateMeasure | Reference] | None = None
 
 
 class Comment(Entity):
     """What a person wrote about something."""
 
-    commenter: Person | Iri | None = None
-    commentedOn: Entity | Iri | None = None
+    commenter: Person | Reference | None = None
+    commentedOn: Entity | Reference | None = None
     value: str | None = None
 
 
@@ -394,17 +398,17 @@ class LtiLink(DigitalResource):
 class Query(Entity):
     """What a person searched for."""
 
-    creator: Person | Iri | None = None
-    searchTarget: Entity | Iri | None = None
+    creator: Person | Reference | None = None
+    searchTarget: Entity | Reference | None = None
     searchTerms: str | None = None
 
 
 class SearchResponse(Entity):
     """What a search found."""
 
-    searchProvider: SoftwareApplication | Iri | None = None
-    searchTarget: Entity | Iri | None = None
-    query: Query | Iri | None = None
+    searchProvider: SoftwareApplication | Reference | None = None
+    searchTarget: Entity | Reference | None = None
+    query: Query | Reference | None = None
     searchResultsItemCount: int | None = None
 
 
@@ -438,19 +442,19 @@ class OpenEndedQuestion(Question):
 class RatingScaleQuestion(Question):
     """A question for a point on a scale."""
 
-    scale: Scale | Iri | None = None
+    scale: Scale | Reference | None = None
 
 
 class Questionnaire(DigitalResourceCollection):
     """A list of questions to persons."""
 
-    items: Sequence[QuestionnaireItem | Iri] | None = None
+    items: Sequence[QuestionnaireItem | Reference] | None = None
 
 
 class QuestionnaireItem(DigitalResource):
     """One entry of a questionnaire."""
 
-    question: Question | Iri | None = None
+    question: Question | Reference | None = None
     categories: Sequence[str] | None = None
     weight: Decimal | None = None
 
@@ -491,11 +495,11 @@ class NumericScale(Scale):
 class Rating(Entity):
     """A person's rating of something."""
 
-    rater: Person | Iri | None = None
-    rated: Entity | Iri | None = None
-    question: Question | Iri | None = None
+    rater: Person | Reference | None = None
+    rated: Entity | Reference | None = None
+    question: Question | Reference | None = None
     selections: Sequence[str] | None = None
-    ratingComment: Comment | Iri | None = None
+    ratingComment: Comment | Reference | None = None
 
 
 class DateTimeResponse(Response):
@@ -525,14 +529,14 @@ class RatingScaleResponse(Response):
 class Survey(Collection):
     """Questionnaires that belong together."""
 
-    items: Sequence[Questionnaire | Iri] | None = None
+    items: Sequence[Questionnaire | Reference] | None = None
 
 
 class SurveyInvitation(DigitalResource):
     """A request to take part in a survey."""
 
-    rater: Person | Iri | None = None
-    survey: Survey | Iri | None = None
+    rater: Person | Reference | None = None
+    survey: Survey | Reference | None = None
     sentCount: int | None = None
     dateSent: Time | None = None
 

@@ -405,13 +405,13 @@ def recipes_check(options: argparse.Namespace) -> None:
 def recipes_show(options: argparse.Namespace) -> None:
     """Show which recipe translates a Moodle event and why, with an example of its event."""
     from caliper_dagster.cli import terminal
-    from caliper_dagster.config.event_stores import caliper_versions
+    from caliper_dagster.config.event_stores import renderings
     from caliper_dagster.config.translator import configured_recipes
     from caliper_dagster.operations import recipes
 
     settings = _settings(options)
     name = options.event if options.event.startswith("\\") else f"\\{options.event}"
-    shown = recipes.show(configured_recipes(settings), name, caliper_versions(settings)[0])
+    shown = recipes.show(configured_recipes(settings), name, *renderings(settings)[0])
     terminal.results().print(shown.why, markup=False, soft_wrap=True)
     if shown.similar:
         _tell(f"Names of events with a recipe that are similar: {', '.join(shown.similar)}")

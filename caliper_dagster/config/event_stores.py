@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import field_validator
 
-from caliper_dagster.caliper.versions import VersionName
+from caliper_dagster.caliper.shapes import SHAPES, Rendering
 from caliper_dagster.config.declaration import (
     Mistake,
     Model,
@@ -53,6 +53,7 @@ from caliper_dagster.core.errors import (
 )
 from caliper_dagster.core.folder_url import is_folder
 from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, WITH_EVENT, Frame
+from caliper_dagster.core.revisions import revision_in_shape
 
 if TYPE_CHECKING:
     from caliper_dagster.emitter import FileDestination, HttpDestination
@@ -143,6 +144,11 @@ class EventStoreDefinition(EventStoreSettings):
         """Its table of results, which is an asset."""
         suffix = f"_{self.name}" if self.name else ""
         return replace(EMISSION_RESULTS, name=f"{EMISSION_RESULTS.name}{suffix}")
+
+    @property
+    def rendering(self) -> Rendering:
+        """What its events look like."""
+        return Rendering(self.caliper_version, self.shape)
 
     def open(self) -> HttpDestination | FileDestination:
         """Its endpoint or folder; a context manager.
@@ -248,18 +254,29 @@ def event_store_named(stores: Sequence[EventStoreDefinition], name: str) -> Even
     )
 
 
-def caliper_versions(settings: Settings) -> tuple[VersionName, ...]:
-    """The Caliper versions that the event stores want; that of the settings first if it is one."""
-    wanted = {store.caliper_version for store in event_stores(settings)}
-    first = settings.event_store.caliper_version
-    return tuple(sorted(wanted, key=lambda version: (version != first, version)))
+def renderings(settings: Settings) -> tuple[Rendering, ...]:
+    """The renderings that the event stores want; that of the settings first if it is one."""
+    wanted = {store.rendering for store in event_stores(settings)}
+    single = settings.event_store
+    first = Rendering(single.caliper_version, single.shape)
+    return tuple(sorted(wanted, key=lambda rendering: (rendering != first, rendering)))
 
 
-def events_frame(settings: Settings, version: VersionName) -> Frame:
-    """The table of the events of a version: ``caliper_events``, or one named after the version."""
-    if version == caliper_versions(settings)[0]:
+def events_frame(settings: Settings, rendering: Rendering) -> Frame:
+    """The table of the events of a rendering: ``caliper_events``, or one named after it."""
+    if rendering == renderings(settings)[0]:
         return CALIPER_EVENTS
-    return replace(CALIPER_EVENTS, name=f"{CALIPER_EVENTS.name}_{version}")
+    return replace(CALIPER_EVENTS, name=f"{CALIPER_EVENTS.name}_{rendering}")
+
+
+def mapping_revision(settings: Settings, rendering: Rendering) -> int:
+    """The mapping revision of the events that are made now in a rendering (``core.revisions``).
+
+    Every shape has revisions of its own, so an event that was acknowledged in one counts as
+    acknowledged in the others. Versions share theirs.
+    """
+    number = SHAPES[rendering.shape].number
+    return revision_in_shape(settings.identity().mapping_revision, number)
 
 
 def _matches(word: str, pattern: str) -> bool:

@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
 )
 
+from caliper_dagster.caliper.shapes import CANONICAL, ShapeName
 from caliper_dagster.caliper.versions import NEWEST, VersionName
 from caliper_dagster.config.alerts import AlertSettings, CheckLimits
 from caliper_dagster.config.declaration import (
@@ -268,6 +269,12 @@ class EventStoreSettings(Model):
     )
     caliper_version: VersionName = setting(
         "CALIPER_VERSION", NEWEST.name, "Caliper version of the events: v1p2 or v1p1"
+    )
+    shape: ShapeName = setting(
+        "CALIPER_EVENT_STORE_SHAPE",
+        CANONICAL.name,
+        "shape of the events: `canonical`, `objects` (an object in place of each IRI of an entity) "
+        "or `openlrw` (what OpenLRW takes)",
     )
 
     @property

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from caliper_dagster.caliper.versions import VersionName
+from caliper_dagster.caliper.shapes import Rendering
 from caliper_dagster.config.declaration import listed
-from caliper_dagster.config.event_stores import caliper_versions
+from caliper_dagster.config.event_stores import renderings
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.translator import Recipes, Translator, load_recipes
@@ -42,22 +42,24 @@ def read_file(name: str) -> str:
         raise ConfigurationError(f"{name} cannot be read ({reason}).") from None
 
 
-def build_translator(settings: Settings, version: VersionName | None = None) -> Translator:
+def build_translator(settings: Settings, rendering: Rendering | None = None) -> Translator:
     """The translator that the settings describe.
 
     Args:
         settings: of the site.
-        version: of the events; that of ``caliper_events`` when not given.
+        rendering: of the events; that of ``caliper_events`` when not given.
 
     Raises:
         ConfigurationError: the site's address is not set.
         RecipeError: see `configured_recipes`.
     """
     identity = settings.identity()
+    rendering = rendering or renderings(settings)[0]
     return Translator(
         identity.address,
         site_id=identity.site_id,
-        version=version or caliper_versions(settings)[0],
+        version=rendering.version,
+        shape=rendering.shape,
         person_names=settings.person_names,
         person_identifiers=settings.person_identifiers,
         ip_addresses=settings.ip_addresses,

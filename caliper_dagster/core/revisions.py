@@ -26,8 +26,8 @@ MAPPING_REVISION = 2
 """The revision of the events that this release makes; of a site that moved see ``site_identity``.
 
 Raise it by one in every release in which the JSON of an event changes for the same expanded row,
-even if only the order of its properties does. 2: the JSON of an entity begins with its type, and
-the corrections of the audit (``CHANGELOG.md``).
+even if only the order of its properties does. It stays below 250 (`revision_in_shape`). 2: the JSON
+of an entity begins with its type, and the corrections of the audit (``CHANGELOG.md``).
 """
 
 EXPANSION_REVISION = 2
@@ -41,8 +41,23 @@ the grading method, states before, id numbers.
 REVISIONS_OF_ADDRESS = 1_000
 """Mapping revisions that an address of a site has room for (``site_identity``)."""
 
+_REVISIONS_OF_SHAPE = 250
+
 _MAPPING_KEY = "mapping_revision"
 _EXPANSION_KEY = "expansion_revisions"
+
+
+def revision_in_shape(revision: int, shape: int) -> int:
+    """The mapping revision of events in a shape.
+
+    The JSON of an event differs from shape to shape. If that made it a changed event, a new shape
+    in the settings would send history again.
+
+    Args:
+        revision: the mapping revision of the site, whatever the shape.
+        shape: the number of the shape, from 0 to 3; 0 is the shape of earlier releases.
+    """
+    return revision + _REVISIONS_OF_SHAPE * shape
 
 
 def mapping_stats(revision: int) -> dict[str, object]:

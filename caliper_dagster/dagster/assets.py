@@ -1,7 +1,7 @@
 """Assets: the four steps from log rows to acknowledged events, partitioned by hour.
 
 With several event stores the last step has one asset per event store, all made by one op; the
-events have one asset per Caliper version that the event stores want.
+events have one asset per rendering (Caliper version and shape) that the event stores want.
 
 Each body has the same form: the hours of the run, one call of ``delivery``, metadata, result. How
 rows are read, expanded, translated and sent is the business of ``expander``, ``translator`` and
@@ -25,12 +25,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 
-from caliper_dagster.caliper.versions import VersionName
+from caliper_dagster.caliper.shapes import Rendering
 from caliper_dagster.config.event_stores import (
     EventStoreDefinition,
-    caliper_versions,
     event_stores,
     events_frame,
+    mapping_revision,
+    renderings,
 )
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
@@ -147,8 +148,8 @@ class _Chain:
         return _pool(self.settings, name)
 
     def events(self, store: EventStoreDefinition) -> Frame:
-        """The table of the events in the Caliper version of an event store."""
-        return events_frame(self.settings, store.caliper_version)
+        """The table of the events as an event store wants them."""
+        return events_frame(self.settings, store.rendering)
 
     def asset(
         self,
@@ -286,7 +287,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         return [
             _moodle_log(chain),
             _expanded_log(chain),
-            *(_caliper_events(chain, version) for version in caliper_versions(settings)),
+            *(_caliper_events(chain, rendering) for rendering in renderings(settings)),
             _emission_results(chain),
         ]
 
@@ -413,13 +414,13 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
     return expanded_log
 
 
-def _caliper_events(chain: _Chain, version: VersionName) -> dg.AssetsDefinition:
-    frame = events_frame(chain.settings, version)
+def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
+    frame = events_frame(chain.settings, rendering)
     settings, key = chain.settings, chain.key(frame)
 
     @chain.asset(
         frame,
-        code_version=f"1-{version}",
+        code_version=f"1-{rendering}",
         kinds={"json", "parquet"},
         # It also reads the ids of moodle_log, which exists whenever expanded_log does.
         deps=[chain.key(EXPANDED_LOG)],
@@ -439,13 +440,13 @@ def _caliper_events(chain: _Chain, version: VersionName) -> dg.AssetsDefinition:
         from caliper_dagster.delivery.materialize import write_events
 
         with as_dagster_failure():
-            translator = build_translator(settings, version)
+            translator = build_translator(settings, rendering)
             store, identity = storage.open(), settings.identity()
             claim_storage(store, identity)
             report = HourReport(context, store, frame)
             report.begin("Making Caliper events from the log rows")
             hours, samples = write_events(
-                translator, store, frame, hours_of(context), identity.mapping_revision
+                translator, store, frame, hours_of(context), mapping_revision(settings, rendering)
             )
             for hour in hours:
                 numbers = account_metadata(hour.account) | {"bytes": hour.bytes}

@@ -164,7 +164,7 @@ def event_store_assets(
             kinds={"json" if store.is_folder else "http"},
             tags=asset_tags(settings, personal=True),
             description=_event_store_description(store),
-            metadata={"caliper version": store.caliper_version},
+            metadata={"caliper version": store.caliper_version, "shape": store.shape},
         )
         for store, key in results.items()
     ]

@@ -20,9 +20,9 @@ import dagster as dg
 
 from caliper_dagster.config.event_stores import (
     EventStoreDefinition,
-    caliper_versions,
     event_stores,
     events_frame,
+    renderings,
 )
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError
@@ -275,9 +275,9 @@ class _Plan:
 
 
 def _plans(settings: Settings) -> Iterator[_Plan]:
-    limits, version = settings.checks, caliper_versions(settings)[0]
+    limits, rendering = settings.checks, renderings(settings)[0]
     log, expanded = (asset_key(settings, frame) for frame in (MOODLE_LOG, EXPANDED_LOG))
-    events = events_frame(settings, version)
+    events = events_frame(settings, rendering)
     yield _Plan(
         dg.AssetCheckKey(log, ROWS_TAKEN_BEFORE_PURGE),
         "Moodle deletes no log row within the next "
@@ -311,7 +311,7 @@ def _plans(settings: Settings) -> Iterator[_Plan]:
 def _plans_of_store(settings: Settings, store: EventStoreDefinition) -> Iterator[_Plan]:
     limit = settings.checks.newest_hour_age
     results = asset_key(settings, store.results)
-    events = asset_key(settings, events_frame(settings, store.caliper_version))
+    events = asset_key(settings, events_frame(settings, store.rendering))
     backlog_key = dg.AssetCheckKey(results, NO_BACKLOG)
     yield _Plan(
         dg.AssetCheckKey(results, FAILED_HOURS_RETRIED),

@@ -69,7 +69,7 @@ def _rejected(
     settings: Settings, store: EventStoreDefinition, hours: HourRange
 ) -> Iterator[RejectedEvent]:
     site, storage = settings.identity().site_id, open_store(settings)
-    frame = events_frame(settings, store.caliper_version)
+    frame = events_frame(settings, store.rendering)
     with open_ledger(settings) as ledger:
         rejected = ledger.rejected(store.ledger_name(), hours, site=site)
     for hour, batches in groupby(rejected, lambda batch: batch.hour):

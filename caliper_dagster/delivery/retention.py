@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 from caliper_dagster.config.connections import open_ledger, open_store
 from caliper_dagster.config.event_stores import (
     EventStoreDefinition,
-    caliper_versions,
     events_frame,
+    renderings,
     require_event_stores,
 )
 from caliper_dagster.config.settings import Settings
@@ -157,10 +157,10 @@ class _Partitions:
         self._site = settings.identity().site_id
         self._send = Send.CHANGED if settings.resend_changed else Send.UNACKNOWLEDGED
         self._stores = {
-            events_frame(settings, version): [
-                store for store in stores if store.caliper_version == version
+            events_frame(settings, rendering): [
+                store for store in stores if store.rendering == rendering
             ]
-            for version in caliper_versions(settings)
+            for rendering in renderings(settings)
         }
         self._names = {store: store.ledger_name() for store in stores}
         self._expired: dict[Frame, dict[Hour, int]] = {}

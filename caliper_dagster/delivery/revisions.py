@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from caliper_dagster.config.connections import open_ledger, open_store
-from caliper_dagster.config.event_stores import EventStoreDefinition
+from caliper_dagster.config.event_stores import EventStoreDefinition, mapping_revision
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.frames import EXPANDED_LOG
@@ -31,8 +31,8 @@ class OlderEvents:
 
     Attributes:
         counts: number of events by hour, that it acknowledged as an older revision made them, or
-            the present one at another address of the site, and not since. They are not sent again
-            unless that is asked for.
+            the present one at another address of the site or in another shape, and not since. They
+            are not sent again unless that is asked for.
         mixed: the hours of which it acknowledged events of several revisions.
     """
 
@@ -63,7 +63,7 @@ def older_events(
     if not ledger.exists():
         return OlderEvents({}, ())
     identity, name = settings.identity(), store.ledger_name()
-    site, revision = identity.site_id, identity.mapping_revision
+    site, revision = identity.site_id, mapping_revision(settings, store.rendering)
     with ledger:
         counts = ledger.acknowledged_otherwise(name, revision, site=site, hours=hours)
         mixed = ledger.hours_of_several_revisions(name, site=site)

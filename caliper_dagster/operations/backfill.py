@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterator, Mapping
 from caliper_dagster.config.connections import open_store
 from caliper_dagster.config.event_stores import (
     EventStoreDefinition,
-    caliper_versions,
     event_stores,
     events_frame,
+    renderings,
 )
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import RunError
@@ -78,11 +78,10 @@ def split_range(hours: HourRange, size: int) -> Iterator[HourRange]:
 
 def frames(settings: Settings) -> tuple[Frame, ...]:
     """The tables of all assets of a site."""
-    versions = caliper_versions(settings)
     return (
         MOODLE_LOG,
         EXPANDED_LOG,
-        *(events_frame(settings, version) for version in versions),
+        *(events_frame(settings, rendering) for rendering in renderings(settings)),
         *(store.results for store in event_stores(settings)),
     )
 

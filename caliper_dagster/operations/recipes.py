@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from caliper_dagster.caliper.shapes import CANONICAL, ShapeName
 from caliper_dagster.caliper.versions import V1P1, V1P2, VersionName
 from caliper_dagster.config.connections import open_moodle
 from caliper_dagster.config.settings import Settings
@@ -135,13 +136,16 @@ class Shown:
     event: dict[str, Any]
 
 
-def show(recipes: Recipes, event_name: str, version: VersionName) -> Shown:
+def show(
+    recipes: Recipes, event_name: str, version: VersionName, shape: ShapeName = CANONICAL.name
+) -> Shown:
     """The recipe of a Moodle event, and an example of its Caliper event.
 
     Args:
         recipes: all recipes.
         event_name: class name of the event.
         version: Caliper version of the example.
+        shape: shape of the example.
 
     Raises:
         ConfigurationError: it is no name of a Moodle event; names similar ones.
@@ -155,7 +159,7 @@ def show(recipes: Recipes, event_name: str, version: VersionName) -> Shown:
         )
     row = example_row(event_name)
     recipe = recipes.find(event_name, row["crud"], row["objecttable"], row["contextlevel"])
-    translator = Translator(_SITE, recipes=recipes, version=version)
+    translator = Translator(_SITE, recipes=recipes, version=version, shape=shape)
     first = translator.translate(example_table([row])).slice(0, 1).to_pylist()[0]
     return Shown(
         event_name,

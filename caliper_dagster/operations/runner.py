@@ -94,9 +94,7 @@ class JobRunner:
     def _selection(self, translate: bool) -> list[dg.AssetKey]:
         frames = [store.results for store in self._stores]
         if translate:
-            frames += {
-                events_frame(self._settings, store.caliper_version) for store in self._stores
-            }
+            frames += {events_frame(self._settings, store.rendering) for store in self._stores}
         return [asset_key(self._settings, frame) for frame in frames]
 
     def run(self, hours: HourRange, tags: Mapping[str, str]) -> RunOutcome:

@@ -60,7 +60,8 @@ def anonymous_form(entity: Entity) -> Entity:
         return entity
     kept = {name: _kept(name, getattr(entity, name, None)) for name in _KEPT}
     whole = getattr(entity, "isPartOf", None)
-    if isinstance(whole, str) and _PAGE.fullmatch(whole):
+    address = whole.id if isinstance(whole, Entity) and whole == type(whole)(id=whole.id) else whole
+    if isinstance(address, str) and _PAGE.fullmatch(address):
         kept["isPartOf"] = whole
     cls = type(entity)
     fields = {name: value for name, value in kept.items() if value is not None}

@@ -15,7 +15,9 @@ from msgspec.structs import replace
 
 from caliper_dagster.caliper.entities import (
     AssessmentItem,
+    AssignableDigitalResource,
     Attempt,
+    DigitalResource,
     Entity,
     FillinBlankResponse,
     LtiLink,
@@ -24,13 +26,21 @@ from caliper_dagster.caliper.entities import (
     MultipleResponseResponse,
     MultiselectResponse,
     OpenEndedResponse,
+    Person,
+    Questionnaire,
     QuestionnaireItem,
     RatingScaleResponse,
+    Reference,
     Response,
     Score,
     TrueFalseResponse,
 )
-from caliper_dagster.translator.entities.activities import ACTIVITY_TEXTS, activity, activity_iri
+from caliper_dagster.translator.entities.activities import (
+    ACTIVITY_TEXTS,
+    activity,
+    activity_iri,
+    activity_reference,
+)
 from caliper_dagster.translator.entities.communication import thread
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.quiz import attempt_iri, question_iri
@@ -159,7 +169,7 @@ def quiz_items(
 ) -> list[DerivedEvent]:
     """One event per question of a submitted attempt: Completed with a response, or Skipped."""
     record = object or {}
-    quiz = activity_iri(render, cmid, module, "mod_quiz")
+    quiz = activity_reference(render, cmid, module, "mod_quiz")
     learner = record.get("userid") or relateduserid
     attempt = Attempt(
         id=attempt_iri(render, objectid),
@@ -174,7 +184,11 @@ def quiz_items(
 
 
 def _quiz_item(
-    render: Render, item: Record, attempt: Attempt, quiz: str, finished: int | None
+    render: Render,
+    item: Record,
+    attempt: Attempt,
+    quiz: DigitalResource | Reference,
+    finished: int | None,
 ) -> DerivedEvent:
     answered = _is_answered(item.get("state"))
     entry = item.get("questionbankentryid")
@@ -336,7 +350,11 @@ def _questionnaire_item(
         f"value:{number}",
         "QuestionnaireItemEvent",
         "Completed",
-        QuestionnaireItem(id=f"{thing}#item-{number}", name=plain(name), isPartOf=thing),
+        QuestionnaireItem(
+            id=f"{thing}#item-{number}",
+            name=plain(name),
+            isPartOf=render.reference(Questionnaire, thing),
+        ),
         answer,
     )
 
@@ -365,10 +383,10 @@ def h5p_grade(
     )
     score = Score(
         id=f"{attempt.id}#score",
-        attempt=attempt.id,
+        attempt=render.reference(Attempt, attempt.id),
         maxScore=decimal(record["maxscore"]),
         scoreGiven=decimal(record["rawscore"]),
-        scoredBy=render.iris.site,
+        scoredBy=render.site_reference(),
     )
     return [DerivedEvent("score", "GradeEvent", "Graded", graded, score, by_site=True)]
 
@@ -407,7 +425,7 @@ def _h5p_item(render: Render, result: Record, attempt: Attempt, thing: str) -> D
     )
     item = AssessmentItem(
         id=f"{thing}#content-{render.iris.quoted(str(part))}",
-        isPartOf=thing,
+        isPartOf=render.reference(AssignableDigitalResource, thing),
     )
     return DerivedEvent(f"item:{result['id']}", "AssessmentItemEvent", "Completed", item, response)
 
@@ -451,7 +469,7 @@ def lti_launch(
     )
     session = LtiSession(
         id=render.iris.uuid(f"lti-session:{id}"),
-        user=render.iris.user(actor),
+        user=render.reference(Person, render.iris.user(actor)),
     )
     return [
         DerivedEvent(

@@ -7,6 +7,7 @@ reason names the slot and the type of the error, never a value.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class Renderer:
         self.rows = rows
         self.render = render
         self.version = version
+        self._shape = render.shape
         self.failures: Codes = np.zeros(rows.number, dtype=np.int64)
         self.reasons = [""]
 
@@ -94,12 +96,17 @@ class Renderer:
     def texts(
         self, function: Callable[..., Any], names: Sequence[str], rows: Indices, slot: str
     ) -> tuple[list[bytes | None], Indices]:
-        """Like :meth:`entities`, only the JSON."""
-        return self.evaluate(function, names, rows, slot, self._json)
+        """Like :meth:`entities`, only the JSON, as the value of the slot."""
+        return self.evaluate(function, names, rows, slot, partial(self.slot_json, slot))
 
     def to_json(self, entity: Entity) -> EntityOutput:
-        """An entity, checked, in the version of the translator."""
-        return to_json(entity, self.version)
+        """An entity, checked, in the version and shape of the translator."""
+        return to_json(entity, self.version, self._shape)
+
+    def slot_json(self, slot: str, entity: Entity) -> bytes:
+        """An entity as the value of a property of the event."""
+        output = self.to_json(entity)
+        return dump(output.iri) if slot in self._shape.slots_by_iri else output.json
 
     def fill(
         self,
@@ -126,9 +133,6 @@ class Renderer:
         if len(rows):
             texts, inverse = self.evaluate(function, names, rows, slot, dump)
             fragments.fill(rows, texts, inverse)
-
-    def _json(self, entity: Entity) -> bytes:
-        return to_json(entity, self.version).json
 
 
 def _reason(error: Exception) -> str:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from caliper_dagster.caliper import versions, vocabulary
 from caliper_dagster.caliper.entities import Entity, Score
+from caliper_dagster.caliper.shapes import CANONICAL, SHAPES, ShapeName
 from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, RECORD
 from caliper_dagster.core.gc_tuning import gc_paused
@@ -92,12 +93,13 @@ _NO_TIME = "the time is none between the years 1970 and 9999"
 
 
 class Translator:
-    """Makes Caliper events of one version for one site.
+    """Makes Caliper events of one version and shape for one site.
 
     Args:
         wwwroot: the site's address, base of all entity IRIs.
         site_id: what ids of events are made of; the address when not given.
         version: Caliper version of the events.
+        shape: shape of the events.
         person_names: whether full names may be sent.
         person_identifiers: which ``otherIdentifiers`` of persons may be sent.
         ip_addresses: whether the address of a row may be sent.
@@ -112,6 +114,7 @@ class Translator:
         *,
         site_id: str | None = None,
         version: VersionName = versions.NEWEST.name,
+        shape: ShapeName = CANONICAL.name,
         person_names: bool = False,
         person_identifiers: Sequence[str] = ("SystemId",),
         ip_addresses: bool = False,
@@ -122,7 +125,7 @@ class Translator:
         self.version = versions.BY_NAME[version]
         self.iris = Iris(wwwroot, site_id)
         options = PersonOptions(person_names, tuple(person_identifiers))
-        self.render = Render(self.iris, options, free_text, course_categories)
+        self.render = Render(self.iris, options, free_text, course_categories, SHAPES[shape])
         self.ip_addresses = ip_addresses
         self.recipes = load_recipes() if recipes is None else recipes
 
@@ -519,17 +522,19 @@ class _Translation:
             output = self._renderer.to_json(event.object)
             entities = {
                 "object": output.json,
-                "generated": self._optional_json(event.generated),
-                "target": self._optional_json(target),
-                "federatedSession": self._optional_json(event.federated_session),
+                "generated": self._optional_json("generated", event.generated),
+                "target": self._optional_json("target", target),
+                "federatedSession": self._optional_json(
+                    "federatedSession", event.federated_session
+                ),
             }
             _check_time(event.time or 0)
         except Exception as error:
             return _FailedEvent(f"derived {event.child.partition(':')[0]}", error)
         return _RenderedEvent(event, output.type, output.iri, entities)
 
-    def _optional_json(self, entity: Entity | None) -> bytes | None:
-        return None if entity is None else self._renderer.to_json(entity).json
+    def _optional_json(self, slot: str, entity: Entity | None) -> bytes | None:
+        return None if entity is None else self._renderer.slot_json(slot, entity)
 
     def _derived_shape(self, row: int, rendered: _RenderedEvent | _FailedEvent) -> int:
         """The code of the shape; the row fails if there is none, or if the event is invalid."""

@@ -73,7 +73,7 @@ def test_with_the_former_id_nothing_is_sent_again(
     assert main(["doctor"]) == 0
     told = capsys.readouterr().out
     assert f"{NEW}; ids of events are made of {OLD}" in told
-    assert f"{len(before)} events in 3 hours as an older revision or another address" in told
+    assert f"{len(before)} events in 3 hours as an older revision, another address" in told
 
     assert main(["resend", *RANGE, "--changed"]) == 0
     assert site.arrived().received == sent + 1 + len(before)

@@ -38,7 +38,7 @@ def _older_events(older: OlderEvents, identity: SiteIdentity) -> str:
         return f"revision {MAPPING_REVISION}, also of everything that was acknowledged"
     mixed = f"; it has events of several revisions in {_hours(older.mixed)}" if older.mixed else ""
     moved = identity.site_id != identity.address
-    made = "an older revision or another address" if moved else "an older revision"
+    made = f"an older revision{', another address' if moved else ''} or another shape"
     return (
         f"revision {MAPPING_REVISION}; the event store has {plural(older.total, 'event')} in "
         f"{plural(len(older.counts), 'hour')} as {made} made them. The new content of "

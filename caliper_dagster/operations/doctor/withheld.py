@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from caliper_dagster.config.connections import open_store
-from caliper_dagster.config.event_stores import caliper_versions, events_frame
+from caliper_dagster.config.event_stores import events_frame, renderings
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.frames import Frame
@@ -23,10 +23,10 @@ _HOURS_NAMED = 5
 
 
 def withheld(settings: Settings) -> Iterator[Finding]:
-    """The finding about the newest stored hours of events, of each Caliper version."""
+    """The finding about the newest stored hours of events, of each rendering."""
     store = open_store(settings)
-    for version in caliper_versions(settings):
-        frame = events_frame(settings, version)
+    for rendering in renderings(settings):
+        frame = events_frame(settings, rendering)
         counts = {}
         for hour in sorted(store.hour_sizes(frame))[-_HOURS_EXAMINED:]:
             with suppress(StorageError):  # A damaged hour stops its run, which names it.

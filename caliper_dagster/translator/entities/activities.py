@@ -20,6 +20,7 @@ from caliper_dagster.caliper.entities import (
     LtiLink,
     Organization,
     Questionnaire,
+    Reference,
     VideoObject,
     WebPage,
 )
@@ -157,7 +158,9 @@ def course_of_object(
 def course_backup(render: Render, objectid: int | None, log_mark: str | None) -> Document:
     """The file of a backup of a course; Moodle does not log which file it is."""
     course = render.iris.course(objectid or 0)
-    return Document(id=f"{course}#backup-{log_mark}", isPartOf=course)
+    return Document(
+        id=f"{course}#backup-{log_mark}", isPartOf=render.reference(CourseSection, course)
+    )
 
 
 @for_recipes(texts={"name": "institutional", "learningObjectives.name": "institutional"})
@@ -170,9 +173,25 @@ def course_page(
     return DigitalResourceCollection(
         id=render.iris.course_page(courseid or 0),
         name=name_of(course, "fullname"),
-        isPartOf=render.iris.course(courseid or 0),
+        isPartOf=render.reference(CourseSection, render.iris.course(courseid or 0)),
         learningObjectives=learning_objectives(render, course),
     )
+
+
+def course_reference(render: Render, courseid: int | None) -> CourseSection | Reference | None:
+    """A course; None for the front page, which is no course."""
+    if not is_course(courseid):
+        return None
+    return render.reference(CourseSection, render.iris.course(courseid or 0))
+
+
+def course_page_reference(
+    render: Render, courseid: int | None
+) -> DigitalResourceCollection | Reference | None:
+    """The page of a course; None for the front page."""
+    if not is_course(courseid):
+        return None
+    return render.reference(DigitalResourceCollection, render.iris.course_page(courseid or 0))
 
 
 @for_recipes()
@@ -184,7 +203,7 @@ def course_section_page(render: Render, courseid: int | None, other: object) -> 
     return Frame(
         id=render.iris.course_section(courseid or 0, number),
         index=number,
-        isPartOf=render.iris.course_page(courseid or 0),
+        isPartOf=course_page_reference(render, courseid),
     )
 
 
@@ -209,7 +228,7 @@ def activity(
     record = (module or {}).get("activity") or {}
     iri = activity_iri(render, cmid, module, component)
     name = name_of(record, "name") or name_of(module, "name")
-    course = render.iris.course(courseid or 0) if is_course(courseid) else None
+    course = course_reference(render, courseid)
     address = text(record, "externalurl")
     extensions = {"externalUrl": address} if address else None
     numbers = identifiers(render, Other=(module or {}).get("idnumber"))
@@ -260,6 +279,16 @@ def activity_iri(
     """The address of an activity: by course module, never by instance."""
     number = (module or {}).get("id") or cmid
     return render.iris.activity(module_name(module, component) or "unknown", number or 0)
+
+
+def activity_reference(
+    render: Render, cmid: int | None, module: Record | None, component: str | None
+) -> DigitalResource | Reference:
+    """The activity of a course module."""
+    iri = activity_iri(render, cmid, module, component)
+    if not render.shape.by_object:
+        return Reference(iri)
+    return activity_type(module_name(module, component), module or {})(id=iri)
 
 
 def module_name(module: Record | None, component: str | None) -> str:

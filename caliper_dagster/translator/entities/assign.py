@@ -7,11 +7,18 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from caliper_dagster.caliper.entities import Attempt, Decimal, Frame, Group, Score
+from caliper_dagster.caliper.entities import (
+    Attempt,
+    Decimal,
+    Frame,
+    Group,
+    Person,
+    Score,
+)
 from caliper_dagster.translator.entities.activities import (
     ACTIVITY_TEXTS,
     activity,
-    activity_iri,
+    activity_reference,
     maximum_score,
 )
 from caliper_dagster.translator.entities.people import anonymous_or
@@ -73,7 +80,7 @@ def submission_attempt(
     attempt = Attempt(
         id=assign_iri(render, cmid, f"submission-{number}"),
         assignee=anonymous_or(render, anonymous, record.get("userid") or owner),
-        assignable=activity_iri(render, cmid, None, "mod_assign"),
+        assignable=activity_reference(render, cmid, None, "mod_assign"),
         count=submission_count(record),
         dateCreated=time(record.get("timecreated")),
         startedAtTime=time(record.get("timestarted") or record.get("timecreated")),
@@ -111,7 +118,7 @@ def team_attempt(
     """The attempt of a whole team, with its group; Moodle's default team has none."""
     return Attempt(
         id=assign_iri(render, cmid, f"submission-{number}"),
-        assignable=activity_iri(render, cmid, None, "mod_assign"),
+        assignable=activity_reference(render, cmid, None, "mod_assign"),
         count=submission_count(record),
         extensions=_team(render, record, anonymous, courseid),
     )
@@ -126,7 +133,7 @@ def _team(
     members = [] if anonymous == 1 else record.get("members") or []
     group = Group(
         id=render.iris.group(courseid or 0, record["groupid"]),
-        members=[render.iris.user(member) for member in members] or None,
+        members=[render.reference(Person, render.iris.user(member)) for member in members] or None,
     )
     return {"moodle": {"group": group}}
 
@@ -178,7 +185,7 @@ def commented_submission(render: Render, other: object, cmid: int | None) -> Att
     """The submission that was commented on."""
     return Attempt(
         id=assign_iri(render, cmid, f"submission-{integer(of_other(other, 'itemid'))}"),
-        assignable=activity_iri(render, cmid, None, "mod_assign"),
+        assignable=activity_reference(render, cmid, None, "mod_assign"),
     )
 
 
@@ -247,18 +254,22 @@ def assign_score(
     grade, maximum = assign_grade(object or {}, module or {})
     return Score(
         id=assign_iri(render, cmid, f"grade-{objectid}"),
-        attempt=graded_iri(render, objectid, object, cmid, relateduserid),
+        attempt=render.reference(
+            Attempt, graded_iri(render, objectid, object, cmid, relateduserid)
+        ),
         maxScore=maximum,
         scoreGiven=grade,
-        scoredBy=render.iris.agent(actor),
+        scoredBy=render.agent_reference(actor),
     )
 
 
 @for_recipes(personal_record=True)
 def assign_feedback(render: Render, objectid: int | None, cmid: int | None) -> Frame:
     """Where learners read the feedback on their work: a part of the page of the assignment."""
-    page = activity_iri(render, cmid, None, "mod_assign")
-    return Frame(id=f"{page}#feedback-{objectid}", isPartOf=page)
+    return Frame(
+        id=assign_iri(render, cmid, f"feedback-{objectid}"),
+        isPartOf=activity_reference(render, cmid, None, "mod_assign"),
+    )
 
 
 def assign_grade(record: Record, module: Record) -> tuple[Decimal | None, Decimal | None]:

@@ -14,12 +14,12 @@ from caliper_dagster.caliper.entities import (
     DigitalResource,
     DigitalResourceCollection,
     Entity,
-    Iri,
     LearningObjective,
     Message,
     Person,
     Query,
     Rating,
+    Reference,
     SearchResponse,
     TagAnnotation,
     Thread,
@@ -29,6 +29,7 @@ from caliper_dagster.translator.entities.activities import (
     ACTIVITY_TEXTS,
     activity,
     activity_iri,
+    activity_reference,
     course_page,
 )
 from caliper_dagster.translator.entities.people import anonymous_or, person_reference
@@ -59,7 +60,7 @@ def thread(
     return Thread(
         id=_thread_iri(render, discussion),
         name=name,
-        isPartOf=activity_iri(render, cmid, module, component) if cmid else None,
+        isPartOf=activity_reference(render, cmid, module, component) if cmid else None,
     )
 
 
@@ -113,11 +114,13 @@ def forum_post(
     )
 
 
-def _parent(render: Render, thread_address: str, post: Record) -> Message | Iri:
+def _parent(render: Render, thread_address: str, post: Record) -> Message | Reference:
     """The post that a post replies to, with its author where the author is known."""
     address = f"{thread_address}#p{post['parent']}"
     author = post.get("parentuserid")
-    return Message(id=address, creators=[render.iris.user(author)]) if author else address
+    if not author:
+        return render.reference(Message, address)
+    return Message(id=address, creators=[render.reference(Person, render.iris.user(author))])
 
 
 # Messages
@@ -165,7 +168,7 @@ def chat_message(
     chat = activity_iri(render, cmid, module, component)
     return Message(
         id=f"{chat}#message-{objectid}",
-        isPartOf=chat,
+        isPartOf=activity_reference(render, cmid, module, component),
     )
 
 
@@ -248,7 +251,9 @@ def competency_rating(
     selection = plain((object or {}).get("scale_item"))
     return Rating(
         id=render.iris.uuid(f"rating:{log}"),
-        rated=rated_competency(render, objectid, object, other).id,
+        rated=render.reference(
+            LearningObjective, rated_competency(render, objectid, object, other).id
+        ),
         rater=person_reference(render, actor) if actor else None,
         selections=[selection] if selection else None,
     )
@@ -326,7 +331,7 @@ def search_response(
     name = f"search:{log or timecreated}"
     return SearchResponse(
         id=render.iris.uuid(name),
-        searchProvider=render.iris.site,
+        searchProvider=render.site_reference(),
         query=Query(
             id=render.iris.uuid(f"{name}:query"),
             creator=person_reference(render, actor) if actor else None,

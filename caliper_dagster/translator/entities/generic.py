@@ -19,6 +19,7 @@ from caliper_dagster.caliper.entities import (
     DigitalResourceCollection,
     Entity,
     Group,
+    Reference,
     SoftwareApplication,
     SystemIdentifier,
     WebPage,
@@ -27,6 +28,8 @@ from caliper_dagster.translator.entities.activities import (
     ACTIVITY_TEXTS,
     activity,
     activity_iri,
+    activity_reference,
+    course_page_reference,
     module_name,
 )
 from caliper_dagster.translator.entities.organisation import course_group
@@ -122,10 +125,11 @@ def _with_other(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _whole(render: Render, iri: str, row: Mapping[str, Any]) -> str | None:
+def _whole(render: Render, iri: str, row: Mapping[str, Any]) -> DigitalResource | Reference | None:
     """The activity or course page that a resource is part of."""
     whole = _page_of(render, row["cmid"], row["module"], row["component"], row["courseid"])
-    return whole if whole != iri else None
+    address = whole.id if isinstance(whole, Entity) else whole
+    return whole if address != iri else None
 
 
 def _page_of(
@@ -134,11 +138,11 @@ def _page_of(
     module: Record | None,
     component: str | None,
     courseid: int | None,
-) -> str | None:
+) -> DigitalResource | Reference | None:
     """The page of the activity, else of the course; None outside of both."""
     if cmid:
-        return activity_iri(render, cmid, module, component)
-    return render.iris.course_page(courseid or 0) if is_course(courseid) else None
+        return activity_reference(render, cmid, module, component)
+    return course_page_reference(render, courseid)
 
 
 # The fallback: events of plugins without a recipe
@@ -174,7 +178,7 @@ def activity_list(
     kind = module_name(None, component) or module_name(module, None) or "unknown"
     return DigitalResourceCollection(
         id=f"{render.iris.site}/mod/{kind}/index.php?id={courseid}",
-        isPartOf=render.iris.course_page(courseid or 0) if is_course(courseid) else None,
+        isPartOf=course_page_reference(render, courseid),
     )
 
 
@@ -350,5 +354,5 @@ def fallback_attempt(
     return Attempt(
         id=_record_iri(render, start, objecttable, objectid),
         assignee=person_reference(render, learner) if learner and learner > 0 else None,
-        assignable=whole if cmid else None,
+        assignable=activity_reference(render, cmid, module, component) if cmid else None,
     )

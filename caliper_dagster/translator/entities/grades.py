@@ -10,13 +10,15 @@ from caliper_dagster.caliper.entities import (
     AssignableDigitalResource,
     Attempt,
     DigitalResource,
-    Iri,
+    Reference,
     Score,
 )
 from caliper_dagster.translator.entities.activities import (
     ACTIVITY_TEXTS,
     activity,
     activity_iri,
+    activity_reference,
+    course_reference,
     item_maximum,
 )
 from caliper_dagster.translator.entities.assign import submission_attempt, submission_iri
@@ -30,7 +32,6 @@ from caliper_dagster.translator.entities.registry import (
     decimal_or_none,
     for_recipes,
     integer,
-    is_course,
     of_other,
     text,
 )
@@ -73,6 +74,13 @@ def _attempt_iri(render: Render, record: Record, learner: int | None) -> str | N
     )
 
 
+def _attempt_reference(
+    render: Render, record: Record, learner: int | None
+) -> Attempt | Reference | None:
+    iri = _attempt_iri(render, record, learner)
+    return render.reference(Attempt, iri) if iri else None
+
+
 def _item_id(record: Record, other: object) -> int | None:
     return integer(of_other(other, "itemid")) or record.get("itemid")
 
@@ -87,7 +95,7 @@ def _grade_item(
     return AssignableDigitalResource(
         id=_item_iri(render, courseid, number),
         name=text(item, "itemname"),
-        isPartOf=render.iris.course(courseid or 0) if is_course(courseid) else None,
+        isPartOf=course_reference(render, courseid),
         maxScore=item_maximum(item),
     )
 
@@ -147,7 +155,7 @@ def graded_item(
         render, item, relateduserid
     )
     assignee = anonymous_or(render, anonymous, relateduserid)
-    assignable: DigitalResource | Iri = item
+    assignable: DigitalResource | Reference = render.reference(AssignableDigitalResource, item)
     if module.get("id") and module.get("modname"):
         assignable = activity(render, module["id"], module, None, courseid)
     if attempt.get("table") == "quiz_attempts":
@@ -184,10 +192,10 @@ def grade_score(
         grade = decimal_or_none(record.get("finalgrade"))
     return Score(
         id=f"{_report_iri(render, courseid, relateduserid)}#grade-{objectid}-{log_mark}",
-        attempt=_attempt_iri(render, record, relateduserid),
+        attempt=_attempt_reference(render, record, relateduserid),
         maxScore=item_maximum(record.get("item") or {}) if grade is not None else None,
         scoreGiven=grade,
-        scoredBy=render.iris.agent(actor),
+        scoredBy=render.agent_reference(actor),
     )
 
 
@@ -204,7 +212,7 @@ def last_grade_score(
     report = _report_iri(render, courseid, relateduserid)
     return Score(
         id=f"{report}#grade-{objectid}-{record['lastgraded']}",
-        attempt=_attempt_iri(render, record, relateduserid),
+        attempt=_attempt_reference(render, record, relateduserid),
     )
 
 
@@ -222,5 +230,5 @@ def completion_attempt(
     return Attempt(
         id=learner_attempt_iri(render, thing, relateduserid),
         assignee=anonymous_or(render, anonymous, relateduserid),
-        assignable=thing,
+        assignable=activity_reference(render, cmid, module, component),
     )

@@ -18,7 +18,11 @@ from caliper_dagster.caliper.entities import (
     Score,
     TrueFalseResponse,
 )
-from caliper_dagster.translator.entities.activities import ACTIVITY_TEXTS, activity, activity_iri
+from caliper_dagster.translator.entities.activities import (
+    ACTIVITY_TEXTS,
+    activity,
+    activity_reference,
+)
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.registry import (
     Record,
@@ -66,7 +70,7 @@ def lesson_attempt(
     return Attempt(
         id=lesson_attempt_iri(render, cmid, userid, run.get("retry")),
         assignee=anonymous_or(render, anonymous, userid),
-        assignable=activity_iri(render, cmid, None, "mod_lesson"),
+        assignable=activity_reference(render, cmid, None, "mod_lesson"),
         count=run["retry"] + 1 if run.get("retry") is not None else None,
         startedAtTime=time(started),
         endedAtTime=time(ended) if run.get("ended") else None,
@@ -86,7 +90,7 @@ def lesson_question(
     return AssessmentItem(
         id=_page_iri(render, cmid, objectid),
         name=name_of(object, "title"),
-        isPartOf=activity_iri(render, cmid, None, "mod_lesson"),
+        isPartOf=activity_reference(render, cmid, None, "mod_lesson"),
     )
 
 
@@ -102,7 +106,7 @@ def lesson_page(
     return (AssessmentItem if question else Page)(
         id=_page_iri(render, cmid, objectid),
         name=name_of(record, "title"),
-        isPartOf=activity_iri(render, cmid, None, "mod_lesson"),
+        isPartOf=activity_reference(render, cmid, None, "mod_lesson"),
     )
 
 
@@ -128,7 +132,7 @@ def lesson_response(
     attempt = Attempt(
         id=lesson_attempt_iri(render, cmid, userid, answer.get("retry")),
         assignee=anonymous_or(render, anonymous, userid),
-        assignable=activity_iri(render, cmid, None, "mod_lesson"),
+        assignable=activity_reference(render, cmid, None, "mod_lesson"),
     )
     extensions = {"correct": bool(answer["correct"])} if "correct" in answer else None
     if written and issubclass(cls, FillinBlankResponse):
@@ -175,10 +179,10 @@ def lesson_essay_score(
     score, maximum = record.get("score"), record.get("maxscore")
     return Score(
         id=f"{_answer_iri(render, other, cmid)}-score-{log_mark}",
-        attempt=_answer_iri(render, other, cmid),
+        attempt=render.reference(Attempt, _answer_iri(render, other, cmid)),
         maxScore=decimal(maximum) if score is not None else None,
         scoreGiven=decimal(score),
-        scoredBy=render.iris.agent(actor),
+        scoredBy=render.agent_reference(actor),
     )
 
 

@@ -133,7 +133,7 @@ def course_group(
     return Group(
         id=render.iris.group(courseid or 0, objectid or 0),
         name=name_of(object, "name"),
-        subOrganizationOf=render.iris.course(courseid or 0),
+        subOrganizationOf=render.reference(CourseSection, render.iris.course(courseid or 0)),
         otherIdentifiers=identifiers(render, SisSourcedId=(object or {}).get("idnumber")),
     )
 

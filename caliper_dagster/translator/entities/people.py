@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from caliper_dagster.caliper.entities import (
+    CourseSection,
     Membership,
     Person,
     Session,
@@ -68,7 +69,9 @@ def _identifiers(render: Render, user: Record) -> Sequence[SystemIdentifier] | N
         "EmailAddress": user["email"],
     }
     return [
-        SystemIdentifier(identifierType=name, identifier=values[name], source=render.iris.site)
+        SystemIdentifier(
+            identifierType=name, identifier=values[name], source=render.site_reference()
+        )
         for name in render.person.identifiers
         if values[name]
     ] or None
@@ -106,8 +109,8 @@ def membership(render: Render, record: Record) -> Membership:
     has_roles = "roles" in record
     return Membership(
         id=render.iris.membership(user, course),
-        member=render.iris.user(user),
-        organization=render.iris.course(course),
+        member=render.reference(Person, render.iris.user(user)),
+        organization=render.reference(CourseSection, render.iris.course(course)),
         roles=caliper_roles(record) if has_roles else None,
         status=("Active" if record["active"] else "Inactive") if has_roles else None,
     )
@@ -135,7 +138,7 @@ def session(render: Render, session: Record, actor: int, ended: int | None) -> S
         return None
     return Session(
         id=render.iris.session(session["id"]),
-        user=render.iris.user(actor),
+        user=render.reference(Person, render.iris.user(actor)),
         startedAtTime=time(session["timecreated"]),
         endedAtTime=time(ended),
     )

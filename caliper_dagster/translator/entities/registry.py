@@ -11,12 +11,24 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any, Literal, TypeVar
 
-from caliper_dagster.caliper.entities import Decimal, Duration, Entity, SystemIdentifier, Time
+from caliper_dagster.caliper.entities import (
+    Decimal,
+    Duration,
+    Entity,
+    Person,
+    Reference,
+    SoftwareApplication,
+    SystemIdentifier,
+    Time,
+)
+from caliper_dagster.caliper.shapes import CANONICAL, Shape
 from caliper_dagster.core.hours import LAST_TIME
 from caliper_dagster.translator.identity import Iris
 from caliper_dagster.translator.rows import parameters
 
 Record = Mapping[str, Any]
+
+E = TypeVar("E", bound=Entity)
 
 FRONT_PAGE = 1
 """Course id of the front page, which is no course."""
@@ -39,12 +51,28 @@ class Render:
         person: data of persons that may be sent.
         free_text: whether text that persons wrote may be sent: search terms, answers.
         course_categories: whether courses are sent as part of their category.
+        shape: of the events.
     """
 
     iris: Iris
     person: PersonOptions = PersonOptions()
     free_text: bool = False
     course_categories: bool = False
+    shape: Shape = CANONICAL
+
+    def reference(self, cls: type[E], iri: str) -> E | Reference:
+        """An entity of which no more is told, as the shape has it: its IRI, or an object."""
+        return cls(id=iri) if self.shape.by_object else Reference(iri)
+
+    def site_reference(self) -> SoftwareApplication | Reference:
+        """The site."""
+        return self.reference(SoftwareApplication, self.iris.site)
+
+    def agent_reference(self, actor: int | None) -> Person | SoftwareApplication | Reference | None:
+        """The actor: a person by id, the site for 0, None for an anonymous person."""
+        if actor is None:
+            return None
+        return self.reference(Person, self.iris.user(actor)) if actor else self.site_reference()
 
 
 TextClass = Literal["institutional", "shared", "personal", "person", "by_table"]
@@ -196,7 +224,7 @@ def identifiers(render: Render, **values: object) -> list[SystemIdentifier] | No
     Not for persons: what identifies them is for a setting to say.
     """
     return [
-        SystemIdentifier(identifierType=kind, identifier=str(value), source=render.iris.site)
+        SystemIdentifier(identifierType=kind, identifier=str(value), source=render.site_reference())
         for kind, value in values.items()
         if value is not None and value != ""
     ] or None

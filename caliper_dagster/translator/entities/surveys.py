@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from caliper_dagster.caliper.entities import Attempt, MultiselectResponse, QuestionnaireItem
-from caliper_dagster.translator.entities.activities import activity_iri
+from caliper_dagster.translator.entities.activities import (
+    activity_iri,
+    activity_reference,
+)
 from caliper_dagster.translator.entities.grades import learner_attempt_iri
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.registry import Record, Render, for_recipes, name_of, plain
@@ -23,7 +26,7 @@ def feedback_attempt(
     return Attempt(
         id=f"{entries}?id={cmid}&showcompleted={objectid}",
         assignee=anonymous_or(render, anonymous, userid),
-        assignable=activity_iri(render, cmid, module, "mod_feedback"),
+        assignable=activity_reference(render, cmid, module, "mod_feedback"),
     )
 
 
@@ -40,7 +43,7 @@ def survey_attempt(
     return Attempt(
         id=learner_attempt_iri(render, thing, userid),
         assignee=anonymous_or(render, anonymous, userid),
-        assignable=thing,
+        assignable=activity_reference(render, cmid, module, "mod_survey"),
     )
 
 
@@ -53,7 +56,7 @@ def choice_question(
     return QuestionnaireItem(
         id=f"{thing}#question",
         name=name_of((module or {}).get("activity"), "name"),
-        isPartOf=thing,
+        isPartOf=activity_reference(render, cmid, module, component),
     )
 
 
@@ -76,7 +79,7 @@ def choice_response(
         attempt=Attempt(
             id=learner_attempt_iri(render, thing, actor),
             assignee=anonymous_or(render, anonymous, actor),
-            assignable=thing,
+            assignable=activity_reference(render, cmid, module, component),
         ),
         selections=[
             option for text in (object or {}).get("options") or () if (option := plain(text))

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from caliper_dagster.caliper.entities import Attempt, Duration, Score, SoftwareApplication
-from caliper_dagster.translator.entities.activities import ACTIVITY_TEXTS, activity, activity_iri
+from caliper_dagster.caliper.entities import (
+    Attempt,
+    Duration,
+    Score,
+    SoftwareApplication,
+)
+from caliper_dagster.translator.entities.activities import (
+    ACTIVITY_TEXTS,
+    activity,
+    activity_reference,
+)
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.registry import (
     Record,
@@ -79,10 +88,10 @@ def scorm_score(
         maximum = decimal_or_none(((module or {}).get("activity") or {}).get("maxgrade"))
     return Score(
         id=f"{attempt}-score-{log_mark}",
-        attempt=attempt,
+        attempt=render.reference(Attempt, attempt),
         maxScore=maximum if score is not None else None,
         scoreGiven=score,
-        scoredBy=render.iris.site,
+        scoredBy=render.site_reference(),
     )
 
 
@@ -113,7 +122,7 @@ def h5p_attempt(
         if record.get("id")
         else f"{render.iris.activity('h5pactivity', cmid or 0)}#statement-{log_mark}",
         assignee=anonymous_or(render, anonymous, learner),
-        assignable=activity_iri(render, cmid, module, "mod_h5pactivity"),
+        assignable=activity_reference(render, cmid, module, "mod_h5pactivity"),
         count=record.get("attempt"),
         startedAtTime=time(record.get("timecreated")),
         endedAtTime=time(record.get("timemodified")) if record.get("completion") else None,
@@ -151,7 +160,7 @@ def workshop_submission(
     return Attempt(
         id=workshop_submission_iri(render, cmid, number),
         assignee=anonymous_or(render, anonymous, learner),
-        assignable=activity_iri(render, cmid, module, "mod_workshop"),
+        assignable=activity_reference(render, cmid, module, "mod_workshop"),
         count=1,
     )
 
@@ -176,10 +185,10 @@ def workshop_score(
     scored = score is not None and maximum is not None
     return Score(
         id=f"{render.iris.site}/mod/workshop/assessment.php?asid={objectid}",
-        attempt=workshop_submission_iri(render, cmid, number),
+        attempt=render.reference(Attempt, workshop_submission_iri(render, cmid, number)),
         maxScore=maximum if scored else None,
         scoreGiven=decimal(round((score or 0) / 100 * (maximum or 0), 5)) if scored else None,
-        scoredBy=render.iris.agent(actor),
+        scoredBy=render.agent_reference(actor),
     )
 
 
@@ -230,10 +239,10 @@ def workshop_assessing_score(
     attempt = _assessments_iri(render, cmid, relateduserid, log_mark)
     return Score(
         id=f"{attempt}-score-{log_mark}",
-        attempt=attempt,
+        attempt=render.reference(Attempt, attempt),
         maxScore=maximum if score is not None else None,
         scoreGiven=score,
-        scoredBy=render.iris.agent(actor),
+        scoredBy=render.agent_reference(actor),
     )
 
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 import pytest
 
+from caliper_dagster.caliper.shapes import Rendering, ShapeName
 from caliper_dagster.config.event_stores import (
     EventFilter,
     EventStoreDefinition,
-    caliper_versions,
     event_stores,
     events_frame,
+    mapping_revision,
+    renderings,
     require_event_stores,
 )
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.frames import CALIPER_EVENTS
+from caliper_dagster.core.revisions import MAPPING_REVISION
 from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster_tests.harness.environment import environment
 
@@ -73,7 +77,7 @@ def test_a_further_version_has_an_asset_of_its_own(tmp_path: Path) -> None:
         (given(tmp_path), ["caliper_events", "caliper_events_v1p1"]),
         (given(tmp_path, CALIPER_VERSION="v1p1"), ["caliper_events"]),
     ):
-        found = [events_frame(settings, version).name for version in caliper_versions(settings)]
+        found = [events_frame(settings, rendering).name for rendering in renderings(settings)]
         assert found == names
     assets = build_definitions(given(tmp_path)).resolve_asset_graph()
     parents = {
@@ -83,6 +87,40 @@ def test_a_further_version_has_an_asset_of_its_own(tmp_path: Path) -> None:
     assert parents["emission_results_fine"] == {"caliper_events"}
     assert parents["emission_results_old"] == {"caliper_events_v1p1"}
     assert parents["caliper_events_v1p1"] == {"expanded_log"}
+
+
+def test_a_shape_is_part_of_the_rendering(tmp_path: Path) -> None:
+    read(tmp_path, TWO + "  shape: openlrw\nnew:\n  url: https://n.example.org\n  shape: objects\n")
+    settings = given(tmp_path)
+    assert [events_frame(settings, rendering).name for rendering in renderings(settings)] == [
+        "caliper_events",
+        "caliper_events_v1p1_openlrw",
+        "caliper_events_v1p2_objects",
+    ]
+    settings = given(tmp_path, CALIPER_EVENT_STORE_SHAPE="objects")
+    assert [events_frame(settings, rendering).name for rendering in renderings(settings)] == [
+        "caliper_events",
+        "caliper_events_v1p1_openlrw",
+    ]
+
+
+def test_each_shape_has_mapping_revisions_of_its_own() -> None:
+    settings = Settings.from_environment({"MOODLE_WWWROOT": "https://moodle.example.org"})
+    moved = Settings.from_environment(
+        {
+            "MOODLE_WWWROOT": "https://moodle.example.org",
+            "CALIPER_SITE_ID": "http://moodle.example.org",
+        }
+    )
+    assert mapping_revision(settings, Rendering("v1p1")) == MAPPING_REVISION
+    assert MAPPING_REVISION < 250
+    found = {
+        mapping_revision(one, Rendering("v1p2", shape))
+        for one in (settings, moved)
+        for shape in get_args(ShapeName)
+    }
+    assert len(found) == 6
+    assert max(found) < 2**31
 
 
 def test_a_definition_holds_the_names_of_secrets_only(tmp_path: Path) -> None:
@@ -150,6 +188,7 @@ def test_a_value_of_the_file_may_stand_in_a_variable(tmp_path: Path) -> None:
         ("a: {url: 'http://x', batch_size: 0}", "event store a: batch_size: "),
         (f"a: {{url: 'http://x', timeout: {SECRET}}}", "event store a: timeout: "),
         ("a: {url: 'http://x', caliper_version: v2}", "event store a: caliper_version: "),
+        ("a: {url: 'http://x', shape: round}", "event store a: shape: "),
         ("a: {url: 'http://x', filter: {events: {}}}", "event store a: filter.events: "),
         (
             "a: {url: 'http://x', filter: {caliper_types: {exclude: [NavigatonEvent]}}}",
