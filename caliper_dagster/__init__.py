@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from caliper_dagster.dagster.component import MoodleSite as MoodleSite
     from caliper_dagster.dagster.stored_frames import frames_io_manager as frames_io_manager
     from caliper_dagster.delivery.stored_frames import load_hours as load_hours
 
@@ -20,6 +21,7 @@ except PackageNotFoundError:  # a source tree that was not installed
     __version__ = "0+unknown"
 
 _MODULES = {
+    "MoodleSite": "caliper_dagster.dagster.component",
     "frames_io_manager": "caliper_dagster.dagster.stored_frames",
     "load_hours": "caliper_dagster.delivery.stored_frames",
 }
@@ -33,4 +35,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
+    """All names, as Dagster looks for components."""
     return sorted((*globals(), *_MODULES))

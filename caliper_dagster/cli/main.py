@@ -49,7 +49,14 @@ _FAULTS_HELP = (
     "faults to inject, for tests, such as 429=0.1,drop=0.05,400=0.001,413=100000,until=500,seed=7; "
     "docs/reliability.md lists them all"
 )
-_SITE_HELP = "the site to use, one of the names in the file of CALIPER_SITES"
+_SITE_HELP = (
+    "the site to use, one of the names in the file of CALIPER_SITES; with --defs its "
+    "asset_key_prefix, with _ in place of /"
+)
+_DEFS_HELP = (
+    "take the settings from the components caliper_dagster.MoodleSite in this project of Dagster, "
+    "or in this folder or defs.yaml of it, and not from the environment"
+)
 _EVENT_STORE_HELP = "use only this event store, one of the names in CALIPER_EVENT_STORES"
 
 
@@ -87,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = command_parser().parse_args(arguments)
     raise_interruptions()
     try:
+        if options.defs and not hasattr(options, "site"):
+            raise ConfigurationError("--defs names sites, and this command uses none.")  # noqa: TRY301
         load_env_file()
         limit_new_files()
         with warnings.catch_warnings():
@@ -152,8 +161,12 @@ def demo(options: argparse.Namespace) -> None:
 def doctor(options: argparse.Namespace) -> None:
     """Check everything that a run needs, and report problems with their cures."""
     from caliper_dagster.cli import terminal
-    from caliper_dagster.config.sites import all_sites, chosen_site
-    from caliper_dagster.operations.doctor import Verdict, examine_configured, send_test_alerts
+    from caliper_dagster.operations.doctor import (
+        Verdict,
+        examine,
+        examine_configured,
+        send_test_alerts,
+    )
 
     found: Counter[Verdict] = Counter()
 
@@ -167,9 +180,12 @@ def doctor(options: argparse.Namespace) -> None:
             for line in lines:
                 terminal.results().print(line, soft_wrap=True, markup=False)
 
-    show(examine_configured(options.site, fix_modes=options.fix_modes))
+    if options.defs:
+        show(examine(_sites(options), fix_modes=options.fix_modes))
+    else:
+        show(examine_configured(options.site, fix_modes=options.fix_modes))
     if options.send_test_alert:
-        show(send_test_alerts([chosen_site(options.site)] if options.site else all_sites()))
+        show(send_test_alerts(_sites(options)))
     problems, warnings_ = found[Verdict.BROKEN], found[Verdict.WARNING]
     if problems:
         raise ConfigurationError(f"{plural(problems, 'problem')} to fix.")
@@ -230,18 +246,19 @@ def resend(options: argparse.Namespace) -> None:
 def prune(options: argparse.Namespace) -> None:
     """Delete what is older than the settings CALIPER_KEEP_… say."""
     from caliper_dagster.cli import terminal
-    from caliper_dagster.config.sites import all_sites, chosen_site
     from caliper_dagster.dagster import retention
     from caliper_dagster.dagster.instance.open import open_instance
 
-    sites = [chosen_site(options.site)] if options.site else all_sites()
+    sites = _sites(options)
     if not any(map(retention.has_limits, sites)):
         _tell(
             "No setting says how long anything is kept: set CALIPER_KEEP_PARTITIONS, "
             "CALIPER_KEEP_SUPERSEDED_BATCHES, CALIPER_KEEP_RUNS or CALIPER_KEEP_COMPUTE_LOGS."
         )
     with open_instance(_tell) as instance:
-        pruned = retention.prune(instance, sites, plan=options.plan, runs=not options.site)
+        # The records of Dagster are those of all sites, and in a host's project of other assets.
+        runs = not options.site and not options.defs
+        pruned = retention.prune(instance, sites, plan=options.plan, runs=runs)
     rows = [
         (
             f"{site} " * bool(site) + removal.what,
@@ -256,6 +273,32 @@ def prune(options: argparse.Namespace) -> None:
         )
     for reason, number in pruned.kept.items():
         _tell(f"{plural(number, 'hour')} past the time to keep stay: {reason}.")
+
+
+def metrics(options: argparse.Namespace) -> None:
+    """Write metrics for Prometheus, to a file that node_exporter's textfile collector reads."""
+    from caliper_dagster.config.sites import all_sites, chosen_site
+    from caliper_dagster.dagster.instance.open import open_instance
+    from caliper_dagster.delivery.metrics import check_name, exposition, write_file
+    from caliper_dagster.operations.metrics import collect
+
+    if options.out != "-":
+        check_name(Path(options.out))
+    sites = [chosen_site(options.site)] if options.site else all_sites()
+    with open_instance() as instance:
+        collected = collect(instance, sites, time.time())
+    text = exposition(collected.samples)
+    if options.out == "-":
+        print(text, end="")
+    else:
+        write_file(Path(options.out), text)
+    for sentence in collected.failures:
+        _tell(sentence)
+    if collected.failures:
+        raise CaliperDagsterError(
+            f"The metrics of {plural(len(collected.failures), 'site')} could not be read; "
+            "caliper_metrics_collected is 0."
+        )
 
 
 def rejected(options: argparse.Namespace) -> None:
@@ -650,9 +693,27 @@ def _print_estimate(settings: Settings, hours: HourRange) -> None:
 
 def _settings(options: argparse.Namespace) -> Settings:
     """The settings of the site that the command is for."""
-    from caliper_dagster.config.sites import chosen_site
+    from caliper_dagster.config.sites import FILE, chosen_site
 
-    return chosen_site(options.site)
+    sites = _all_sites(options)
+    if options.defs and options.site is None and len(sites) == 1:
+        return sites[0]
+    return chosen_site(options.site, sites, options.defs or FILE)
+
+
+def _sites(options: argparse.Namespace) -> Sequence[Settings]:
+    """The settings of the site that the command is for, or of all."""
+    return [_settings(options)] if options.site else _all_sites(options)
+
+
+def _all_sites(options: argparse.Namespace) -> tuple[Settings, ...]:
+    if options.defs:
+        from caliper_dagster.operations.host_project import sites_of_project
+
+        return sites_of_project(Path(options.defs))
+    from caliper_dagster.config.sites import all_sites
+
+    return all_sites()
 
 
 def _positive_integer(text: str) -> int:
@@ -721,6 +782,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=f"%(prog)s {caliper_dagster.__version__}"
     )
+    parser.add_argument("--defs", metavar="PATH", help=_DEFS_HELP)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(
@@ -801,6 +863,11 @@ def command_parser() -> argparse.ArgumentParser:
     added = add(prune, sited)
     added.add_argument(
         "--plan", action="store_true", help="only tell what would be deleted, and what stays"
+    )
+
+    added = add(metrics, sited)
+    added.add_argument(
+        "--out", metavar="FILE", required=True, help="file (*.prom) to write; - for standard output"
     )
 
     added = add(rejected, ranged)

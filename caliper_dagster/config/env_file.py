@@ -27,13 +27,16 @@ _PATHS_OF_DAGSTER = ("DAGSTER_HOME", "DAGSTER_POSTGRES_URL_FILE")
 """What Dagster's web server and daemon read, which stay in the other working directory."""
 
 
-def load_env_file() -> None:
+def load_env_file(folder: Path | None = None) -> None:
     """Add the settings of ``.env``, if there is one, to the environment.
+
+    Args:
+        folder: in which the file is; the working directory if omitted.
 
     Raises:
         ConfigurationError: the file cannot be read.
     """
-    folder = Path.cwd()
+    folder = folder or Path.cwd()
     # ${PWD} in the file is its folder, also where no shell has started this process.
     os.environ["PWD"] = str(folder)
     path = folder / _NAME

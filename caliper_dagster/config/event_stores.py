@@ -42,6 +42,7 @@ from caliper_dagster.config.store_access import (
     credential,
     further_headers,
     is_authorized,
+    refuse_credentials,
 )
 from caliper_dagster.config.yaml_file import SettingsFile
 from caliper_dagster.core.errors import (
@@ -50,10 +51,11 @@ from caliper_dagster.core.errors import (
     Sentence,
     SettingName,
 )
+from caliper_dagster.core.folder_url import is_folder
 from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, WITH_EVENT, Frame
 
 if TYPE_CHECKING:
-    from caliper_dagster.emitter import HttpDestination
+    from caliper_dagster.emitter import FileDestination, HttpDestination
 
 FILE = "CALIPER_EVENT_STORES"
 _CREDENTIALS = {declared()[name].key for name in CREDENTIALS}
@@ -142,18 +144,22 @@ class EventStoreDefinition(EventStoreSettings):
         suffix = f"_{self.name}" if self.name else ""
         return replace(EMISSION_RESULTS, name=f"{EMISSION_RESULTS.name}{suffix}")
 
-    def open(self) -> HttpDestination:
-        """Its endpoint; a context manager.
+    def open(self) -> HttpDestination | FileDestination:
+        """Its endpoint or folder; a context manager.
 
         Raises:
             ConfigurationError: a variable is not set, a file cannot be read, a value cannot be
                 used, or there are two credentials.
         """
-        from caliper_dagster.emitter import HttpDestination
+        from caliper_dagster.emitter import FileDestination, HttpDestination
 
         values = self._values()
+        url = values.text(URL)
+        if is_folder(url):
+            refuse_credentials(values)
+            return FileDestination(url, compressed=self.gzip, name=self.name)
         return HttpDestination(
-            values.text(URL),
+            url,
             credential(values),
             timeout=self.timeout,
             connect_timeout=self.connect_timeout,
@@ -169,9 +175,12 @@ class EventStoreDefinition(EventStoreSettings):
         Raises:
             ConfigurationError: the ledger knows it by its URL, which is not set or malformed.
         """
-        from caliper_dagster.emitter import HttpDestination
+        from caliper_dagster.emitter import FileDestination, HttpDestination
 
-        return self.name or HttpDestination(self._values().text(URL), None).name
+        if self.name:
+            return self.name
+        url = self._values().text(URL)
+        return FileDestination(url).name if is_folder(url) else HttpDestination(url, None).name
 
     def has_key(self) -> bool:
         """Whether requests carry anything that authorizes them."""

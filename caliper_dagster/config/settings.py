@@ -43,6 +43,7 @@ from caliper_dagster.config.declaration import (
 )
 from caliper_dagster.core import file_modes
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
+from caliper_dagster.core.folder_url import FOLDER_FORM, folder_address, is_folder
 from caliper_dagster.core.hours import HOUR_FORM, Hour, parse_hour
 from caliper_dagster.core.site_identity import SiteIdentity
 
@@ -76,9 +77,15 @@ def _without_secret(value: object) -> object:
     """The address of an event store as it may stand in a file: no part of it can be secret."""
     if value is None or isinstance(value, dict | Reference):
         return value
-    parts = split_url(value if isinstance(value, str) else "")
+    text = value if isinstance(value, str) else ""
+    if is_folder(text):
+        folder_address(text)
+        return value
+    parts = split_url(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be an http or https URL, or {env: NAME}, or {file: PATH}")
+        raise ValueError(
+            f"must be an http or https URL, {FOLDER_FORM}, {{env: NAME}} or {{file: PATH}}"
+        )
     if "@" in parts.netloc:
         raise ValueError("contains a user or a password, which belong into api_key")
     if parts.query:
@@ -155,7 +162,11 @@ class EventStoreSettings(Model):
     """The settings of one event store, by their keys in the file of event stores."""
 
     url: Annotated[Reference | str, BeforeValidator(_without_secret)] | None = setting(
-        "CALIPER_EVENT_STORE_URL", None, "URL to which envelopes are posted", secret=True
+        "CALIPER_EVENT_STORE_URL",
+        None,
+        "URL to which envelopes are posted; or a folder for files of events: an absolute path, or "
+        "a URL such as `s3://…`",
+        secret=True,
     )
     api_key: SecretReference | None = setting(
         "CALIPER_API_KEY", None, "key, sent as `Authorization: Bearer …`", secret=True
@@ -227,7 +238,9 @@ class EventStoreSettings(Model):
         "default ones",
     )
     gzip: bool = setting(
-        "CALIPER_GZIP", False, "compress envelopes with gzip; the event store must accept that"
+        "CALIPER_GZIP",
+        False,
+        "compress envelopes with gzip, which the event store must accept; or the files in a folder",
     )
     envelopes_in_flight: int = setting(
         "CALIPER_ENVELOPES_IN_FLIGHT",
@@ -257,6 +270,14 @@ class EventStoreSettings(Model):
         "CALIPER_VERSION", NEWEST.name, "Caliper version of the events: v1p2 or v1p1"
     )
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether the event store is a folder of files; False while its URL is not known."""
+        try:
+            return is_folder(self.address() or "")
+        except ConfigurationError:
+            return False
+
     def address(self) -> str | None:
         """The URL, wherever it stands; None when it is not set. It may contain a secret.
 
@@ -267,14 +288,29 @@ class EventStoreSettings(Model):
         return url.value("CALIPER_EVENT_STORE_URL") if isinstance(url, Reference) else url
 
 
+class InHostProject(Model):
+    """How a site appears in a project of Dagster that has more than this project's sites.
+
+    Attributes:
+        key_prefix: what the keys of its assets begin with.
+        group: of its assets; derived from the prefix when None.
+        tags: of its assets, in addition to our own: name and value.
+    """
+
+    key_prefix: tuple[TableName, ...] = ()
+    group: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")] | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+
+
 class Settings(Model):
     """The settings of one Moodle site.
 
     Attributes:
         event_store: the settings of the single event store; where a file names several, the
             defaults of each.
-        site: the name of the site, where a file names several.
+        site: the name of the site, where a file names several; in a host's project its prefix.
         folder: the site's folder under ``storage``; None when the storage belongs to it alone.
+        host: how it appears in the project of a host (``config.component``); None in our own.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -502,6 +538,7 @@ class Settings(Model):
 
     site: str | None = None
     folder: str | None = None
+    host: InHostProject | None = None
 
     @field_validator("start", mode="before")
     @classmethod
@@ -522,6 +559,8 @@ class Settings(Model):
     @field_validator("keep_partitions", mode="before")
     @classmethod
     def _read_days(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            value = ",".join(f"{name}={number}" for name, number in value.items())
         if not isinstance(value, str):
             return value
         entries = [entry.partition("=") for entry in value.split(",") if entry.strip()]
@@ -612,7 +651,19 @@ class Settings(Model):
     @property
     def prefix(self) -> tuple[str, ...]:
         """What the keys of its assets begin with: the site's name, if it is one of several."""
+        if self.host is not None:
+            return self.host.key_prefix
         return (self.site,) if self.site else ()
+
+    def group(self, word: str) -> str:
+        """The name of the group of its assets, or of those that belong to ``word``.
+
+        Args:
+            word: ``caliper`` for the assets that are made, otherwise what others belong to.
+        """
+        if self.host is None or self.host.group is None:
+            return self.site_name(word)
+        return self.host.group if word == "caliper" else f"{self.host.group}_{word}"
 
     def site_name(self, word: str) -> str:
         """The name of a job, sensor or resource of this site: no other site has the same."""

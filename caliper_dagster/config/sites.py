@@ -9,7 +9,7 @@ those of the environment. This module opens no site, and does not import Dagster
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 from caliper_dagster.config.declaration import Declaration, Mistake, check, nested, parse
@@ -49,22 +49,29 @@ def all_sites(environment: Mapping[str, str] | None = None) -> tuple[Settings, .
     return _SitesFile(common.sites, variables).sites() if common.sites else (common,)
 
 
-def chosen_site(name: str | None) -> Settings:
+def chosen_site(
+    name: str | None, sites: Sequence[Settings] | None = None, source: str = FILE
+) -> Settings:
     """The settings of the site with that name, or of the only one, which has none.
+
+    Args:
+        name: of the site; None if no name is given.
+        sites: all that there are; those of the environment if omitted.
+        source: what names them.
 
     Raises:
         ConfigurationError: there is no such site, or there are several and no name is given; or
             see ``all_sites``.
     """
-    sites = all_sites()
+    sites = all_sites() if sites is None else sites
     for settings in sites:
         if settings.site == name:
             return settings
     names = ", ".join(settings.site for settings in sites if settings.site)
     if not names:
-        raise ConfigurationError(f"--site {name} is not known: {FILE} names no sites.")
+        raise ConfigurationError(f"--site {name} is not known: {source} names no sites.")
     if name is None:
-        raise ConfigurationError(f"--site is needed, for {FILE} names several sites: {names}.")
+        raise ConfigurationError(f"--site is needed, for {source} names several sites: {names}.")
     raise ConfigurationError(f"--site {name} is none of {names}.")
 
 

@@ -95,6 +95,24 @@ def credential(values: StoreValues) -> Credential:
     return RenewedToken(ClientCredentials(exchange, account, second, scope, client_auth), scheme)
 
 
+def refuse_credentials(values: StoreValues) -> None:
+    """Make sure that no credential is set for an event store that takes none.
+
+    Raises:
+        ConfigurationError: one is.
+    """
+    for setting in (_API_KEY, *_OAUTH, *_LOGIN, _HEADERS):
+        if values.is_set(setting):
+            raise ConfigurationError(
+                Sentence(
+                    SettingName(setting.variable),
+                    " is set, but the event store is a folder, which takes no credential: remove "
+                    "it. Those of an object store stand in the variables that its client reads, "
+                    "such as AWS_ACCESS_KEY_ID.",
+                )
+            )
+
+
 def further_headers(values: StoreValues) -> dict[str, str]:
     """The further headers of each request, by name.
 

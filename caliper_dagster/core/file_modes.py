@@ -2,7 +2,8 @@
 
 Stored hours, the ledger, an event store's database and Dagster's own records hold personal data.
 Libraries create most of these files, so the mode is set for the whole process, as its umask. The
-command line and the code location (``definitions``) do this first of all.
+command line and the code location (``definitions``) do this first of all. In the project of
+somebody else it holds while one of our steps works.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 VARIABLE = "CALIPER_FILE_MODE"
@@ -24,6 +26,16 @@ def limit_new_files() -> None:
     A value that is not known counts as the strictest; reading the settings reports it.
     """
     os.umask(0o777 & ~_folder_mode(_file_mode()))
+
+
+@contextmanager
+def limited_new_files() -> Iterator[None]:
+    """As `limit_new_files`, until the end: the process also makes files of other projects."""
+    before = os.umask(0o777 & ~_folder_mode(_file_mode()))
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def too_open(root: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +21,7 @@ from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.parquet_digest import DigestedParquetWriter, read_rows
 from caliper_dagster.core.revisions import is_of_later_release
+from caliper_dagster.core.whole_files import NewFile
 
 FooterStats = Mapping[str, object]
 
@@ -30,22 +31,6 @@ CHUNK_ROWS = 60_000
 _STATS_KEY = b"caliper_dagster.facts"
 _HOUR_KEY = b"caliper_dagster.hour"
 _TIME = "timecreated"
-
-
-class NewFile(Protocol):
-    """A file that is being written, and that nobody sees yet.
-
-    Attributes:
-        file: where its content is written.
-    """
-
-    file: BinaryIO
-
-    def commit(self) -> None:
-        """Put the content into its place; readers see what was there before, or all of it."""
-
-    def close(self) -> None:
-        """Remove the content, unless it is in its place."""
 
 
 class PartitionWriter:

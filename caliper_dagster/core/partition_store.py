@@ -9,14 +9,12 @@ which are read without decoding rows. Every file carries a digest (``parquet_dig
 checked whenever the file is opened. A file that is damaged, or whose rows belong to another hour,
 is a `StorageError` like one that is missing.
 
-In a folder a file is written beside its place and renamed. In an object store it is put by one
-request (or by the one that completes a multipart upload), and read by one. So no reader sees a part
-of an hour.
+A file comes into its place whole (``whole_files``), and an object is read by one request. So no
+reader sees a part of an hour.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import secrets
@@ -27,12 +25,11 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
-from urllib.parse import quote, urlsplit, urlunsplit
+from typing import NamedTuple
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from fsspec import get_filesystem_class
 from upath import UPath
 
 from caliper_dagster.core.errors import (
@@ -55,17 +52,23 @@ from caliper_dagster.core.parquet_digest import (
 from caliper_dagster.core.partition_file import (
     CHUNK_ROWS,
     FooterStats,
-    NewFile,
     PartitionWriter,
     StoredHour,
     is_of_another_hour,
+)
+from caliper_dagster.core.whole_files import (
+    LOCAL_PROTOCOLS,
+    error_kind,
+    folder_at,
+    new_file,
+    system_words,
+    without_credentials,
 )
 from caliper_dagster.core.wording import plural
 
 _SETTING = SettingName("CALIPER_STORAGE")
 _RANGE = re.compile(r"(\d+)-(\d+)\.parquet")
 _PARTITION = re.compile(r"/date=\d{4}-\d\d-\d\d/\d{4}-\d\d-\d\dT\d\d\.parquet$")
-_LOCAL = {"", "file", "local"}
 _ALLOCATOR = "ARROW_DEFAULT_MEMORY_POOL"
 _READ_AHEAD = 8
 """Objects that are requested at once: an object store answers many as fast as one."""
@@ -121,10 +124,10 @@ class PartitionStore:
     def __init__(self, url: str) -> None:
         _allocate_from_system()
         raise_gc_threshold()
-        self._name = _without_credentials(url)
-        base = _base(url)
+        self._name = without_credentials(url)
+        base = folder_at(url, _SETTING)
         self._root = base
-        self._local = base.protocol in _LOCAL
+        self._local = base.protocol in LOCAL_PROTOCOLS
         self._base: UPath | Path = Path(base.path).absolute() if self._local else base
 
     def __repr__(self) -> str:
@@ -137,7 +140,7 @@ class PartitionStore:
 
     def path(self, frame: Frame, hour: Hour) -> str:
         """Where the hour's file is, or would be; for people, without credentials."""
-        return _without_credentials(str(self._path(frame, hour)))
+        return without_credentials(str(self._path(frame, hour)))
 
     def uri(self, frame: Frame, hour: Hour) -> str:
         """The URI of the hour's file, as readers of Parquet take it; without credentials."""
@@ -189,7 +192,7 @@ class PartitionStore:
             ConfigurationError: the storage cannot be written to.
         """
         with self._writing():
-            new = _new(self._path(frame, hour))
+            new = new_file(self._path(frame, hour))
         return PartitionWriter(
             frame, hour, new, self._writing, partial(self._has_written, frame, hour)
         )
@@ -412,7 +415,7 @@ class PartitionStore:
         Raises:
             ConfigurationError: the storage cannot be written to.
         """
-        with self._writing(), closing(_new(self._base / name)) as new:
+        with self._writing(), closing(new_file(self._base / name)) as new:
             new.file.write(content)
             new.commit()
 
@@ -423,7 +426,7 @@ class PartitionStore:
             ConfigurationError: the storage cannot be written to.
         """
         path = self._base / f".probe-{secrets.token_hex(4)}"
-        with self._writing(), closing(_new(path)) as new:
+        with self._writing(), closing(new_file(path)) as new:
             new.file.write(b"caliper-dagster")
             new.commit()
         path.unlink()
@@ -478,7 +481,7 @@ class PartitionStore:
             if isinstance(error, DamagedFileError):
                 reason = str(error)
             else:
-                reason = _system_words(error) if isinstance(error, OSError) else _kind(error)
+                reason = system_words(error) if isinstance(error, OSError) else error_kind(error)
             raise StorageError(
                 f"{frame.name} of {hour} cannot be read: {self.path(frame, hour)} is damaged "
                 f"({reason}). Materialize {frame.name} for that hour again."
@@ -486,7 +489,7 @@ class PartitionStore:
 
     def _unreadable(self, error: Exception) -> ConfigurationError:
         # Object stores raise exceptions of their own, whose texts may contain credentials.
-        words = _system_words(error) if isinstance(error, OSError) else _kind(error)
+        words = system_words(error) if isinstance(error, OSError) else error_kind(error)
         return ConfigurationError(Sentence(_SETTING, f" cannot be read: {self._name} ({words})."))
 
     @contextmanager
@@ -504,7 +507,7 @@ class PartitionStore:
             raise ConfigurationError(
                 Sentence(
                     _SETTING,
-                    f" cannot be written to: {self._name} ({reason or _kind(error)}).",
+                    f" cannot be written to: {self._name} ({reason or error_kind(error)}).",
                 )
             ) from None
 
@@ -539,12 +542,12 @@ class IdRangeTables:
             with _file(path) as source:
                 return read_rows(open_verified(source))
         except DamagedFileError as error:
-            place = _without_credentials(str(path))
+            place = without_credentials(str(path))
             raise StorageError(f"{place} is damaged ({error}).") from None
 
     def write(self, after: int, to: int, table: pa.Table) -> None:
         """Store the table of a range."""
-        with self._writing(), closing(_new(self._path(after, to))) as new:
+        with self._writing(), closing(new_file(self._path(after, to))) as new:
             parquet = DigestedParquetWriter(new.file, table.schema)
             parquet.write(table)
             parquet.close({})
@@ -602,41 +605,6 @@ def _allocate_from_system() -> None:
         pa.set_memory_pool(pa.system_memory_pool())
 
 
-class _NewFile(NewFile):
-    """A file that is being written beside its place."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
-        self.file: BinaryIO = self._temporary.open("wb")
-
-    def commit(self) -> None:
-        self.file.close()
-        self._temporary.replace(self._path)
-
-    def close(self) -> None:
-        # Closing writes what is still buffered, which fails on a full disk.
-        with suppress(OSError):
-            self.file.close()
-        self._temporary.unlink(missing_ok=True)
-
-
-class _NewObject(NewFile):
-    """An object whose content is in memory until `commit` puts it by one request."""
-
-    def __init__(self, path: UPath) -> None:
-        self._path = path
-        self._content = io.BytesIO()
-        self.file = self._content
-
-    def commit(self) -> None:
-        self._path.fs.pipe_file(self._path.path, self._content.getvalue())
-
-    def close(self) -> None:
-        self.file.close()
-
-
 def _delete_objects(paths: Sequence[UPath | Path]) -> None:
     """Delete objects by as few requests as the store allows; missing ones are passed over."""
     objects = [path for path in paths if isinstance(path, UPath)]
@@ -652,47 +620,8 @@ def _delete_objects(paths: Sequence[UPath | Path]) -> None:
                     files.rm_file(name)
 
 
-def _new(path: UPath | Path) -> NewFile:
-    return _NewFile(path) if isinstance(path, Path) else _NewObject(path)
-
-
 def _file(path: UPath | Path) -> pa.NativeFile:
     if isinstance(path, Path):
         return pa.OSFile(str(path))
     # The whole object, by one request; seeking in it would take several.
     return pa.BufferReader(path.fs.cat_file(path.path))
-
-
-def _base(url: str) -> UPath:
-    try:
-        base = UPath(url)
-        get_filesystem_class(base.protocol or "file")
-    except ValueError:
-        raise ConfigurationError(
-            Sentence(
-                _SETTING,
-                " must be a folder or a URL that fsspec knows, such as s3://…, not "
-                f"{urlsplit(url).scheme}://….",
-            )
-        ) from None
-    except ImportError as error:
-        # fsspec's own text says which package to install for which kind of storage.
-        raise ConfigurationError(
-            Sentence(_SETTING, f" needs a Python package that is not here: {error}.")
-        ) from None
-    return base
-
-
-def _system_words(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else _kind(error)
-
-
-def _kind(error: Exception) -> str:
-    return type(error).__name__
-
-
-def _without_credentials(url: str) -> str:
-    parts = urlsplit(url)
-    if not parts.scheme or "@" not in parts.netloc:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

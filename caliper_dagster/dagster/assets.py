@@ -66,6 +66,7 @@ from caliper_dagster.dagster.resources import (
     StorageResource,
     as_dagster_failure,
     bind_site_resources,
+    resource_key,
 )
 from caliper_dagster.dagster.step_reports import (
     HourReport,
@@ -75,9 +76,9 @@ from caliper_dagster.dagster.step_reports import (
 from caliper_dagster.dagster.tags import (
     BACKLOG_TAG,
     FRESH_TAG,
-    PII_TAGS,
     RESEND_ALL_TAG,
     SEND_TAG,
+    asset_tags,
 )
 from caliper_dagster.delivery.fan_out import DeliveryRequest, Ended, Sent, fan_out
 from caliper_dagster.delivery.gate import withheld_hours, withheld_sentence
@@ -140,7 +141,7 @@ class _Chain:
     @property
     def io_manager_key(self) -> str:
         """The key of the I/O manager by which assets of other projects read those of the site."""
-        return self.settings.site_name(FRAMES_RESOURCE)
+        return resource_key(self.settings, FRAMES_RESOURCE)
 
     def pool(self, name: str) -> str:
         return _pool(self.settings, name)
@@ -217,11 +218,13 @@ class _Chain:
         self, frame: Frame, code_version: str, kinds: set[str], function: Callable[..., Any]
     ) -> dict[str, Any]:
         return {
-            "group_name": self.settings.site_name("caliper"),
+            "group_name": self.settings.group("caliper"),
             "code_version": code_version,
             "kinds": kinds,
             "owners": self.settings.owners,
-            "tags": PII_TAGS if any(column.personal for column in frame.columns) else None,
+            "tags": asset_tags(
+                self.settings, personal=any(column.personal for column in frame.columns)
+            ),
             "metadata": {
                 "row": frame.row,
                 "dagster/column_schema": column_schema(frame),

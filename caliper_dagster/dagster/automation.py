@@ -67,7 +67,8 @@ def describe(automation: tuple[Automation, ...], settings: Settings) -> str:
     on, off = ([one for one in automation if one.is_on is state] for state in (True, False))
     if not off:
         return f"{_named(on)} on"
-    by_setting = "" if settings.automation else "set CALIPER_AUTOMATION=true, or "
+    setting = "`automation: true`" if settings.host else "CALIPER_AUTOMATION=true"
+    by_setting = "" if settings.automation else f"set {setting}, or "
     cure = f"{by_setting}switch {'it' if len(off) == 1 else 'them'} on in the web UI"
     if on:
         return f"{_named(on)} on, but {_named(off)} off: {cure}"

@@ -23,7 +23,7 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.frames import EMISSION_RESULTS
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.row_accounting import DeliveryCounts
-from caliper_dagster.dagster.tags import PII_TAGS
+from caliper_dagster.dagster.tags import asset_tags
 
 MOODLE = "moodle"
 EVENT_STORE = "event_store"
@@ -98,9 +98,9 @@ def moodle_assets(settings: Settings) -> list[dg.AssetSpec]:
     ]
     activities = dg.AssetSpec(
         moodle_key(settings, _ACTIVITIES),
-        group_name=settings.site_name(MOODLE),
+        group_name=settings.group(MOODLE),
         kinds={"table"},
-        tags=PII_TAGS,
+        tags=asset_tags(settings, personal=True),
         description="The tables of the installed activities and of other things that events are "
         "about.\n\n"
         "Each activity has a table of its name (`quiz`, `assign`, …) and others for what persons "
@@ -109,9 +109,9 @@ def moodle_assets(settings: Settings) -> list[dg.AssetSpec]:
     )
     log = dg.AssetSpec(
         log_key(settings),
-        group_name=settings.site_name(MOODLE),
+        group_name=settings.group(MOODLE),
         kinds={"table"},
-        tags=PII_TAGS,
+        tags=asset_tags(settings, personal=True),
         metadata={
             "dagster/table_name": settings.moodle_log_table
             or f"{settings.moodle_db_prefix}{LOG_TABLE}"
@@ -125,9 +125,9 @@ def moodle_assets(settings: Settings) -> list[dg.AssetSpec]:
     records = dg.AssetSpec(
         records_key(settings),
         deps=[*(table.key for table in tables), activities.key],
-        group_name=settings.site_name(MOODLE),
+        group_name=settings.group(MOODLE),
         kinds={"sql"},
-        tags=PII_TAGS,
+        tags=asset_tags(settings, personal=True),
         description="The records that log rows refer to, in all tables that are looked up.\n\n"
         "They are read in the database of `MOODLE_DB_URL`, by sets of keys, and only as far as the "
         "log rows of a run refer to them. Where the log is in another database, log rows that are "
@@ -139,9 +139,9 @@ def moodle_assets(settings: Settings) -> list[dg.AssetSpec]:
 def _table(settings: Settings, name: str, row: str, *, personal: bool) -> dg.AssetSpec:
     return dg.AssetSpec(
         moodle_key(settings, name),
-        group_name=settings.site_name(MOODLE),
+        group_name=settings.group(MOODLE),
         kinds={"table"},
-        tags=PII_TAGS if personal else None,
+        tags=asset_tags(settings, personal=personal),
         metadata={"dagster/table_name": f"{settings.moodle_db_prefix}{name}"},
         description=f"Moodle's table {name}: a row is {row}.",
     )
@@ -160,9 +160,9 @@ def event_store_assets(
         dg.AssetSpec(
             event_store_key(settings, store),
             deps=[key],
-            group_name=settings.site_name("caliper"),
-            kinds={"http"},
-            tags=PII_TAGS,
+            group_name=settings.group("caliper"),
+            kinds={"json" if store.is_folder else "http"},
+            tags=asset_tags(settings, personal=True),
             description=_event_store_description(store),
             metadata={"caliper version": store.caliper_version},
         )
@@ -177,11 +177,17 @@ def _event_store_description(store: EventStoreDefinition) -> str:
         else "Its address is the setting `CALIPER_EVENT_STORE_URL`."
     )
     return (
-        f"The {store.label}, which receives the events by HTTP.\n\n"
+        f"The {store.label}, {_way(store)}.\n\n"
         "An observation is made at the end of each run that sends to it: what it has "
         "acknowledged of the hours of the run, and how many hours it has yet to receive. "
         f"{place}"
     )
+
+
+def _way(store: EventStoreDefinition) -> str:
+    if store.is_folder:
+        return "a folder, in which a file of NDJSON holds the events of an hour"
+    return "which receives the events by HTTP"
 
 
 def observation(

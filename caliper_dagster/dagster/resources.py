@@ -36,6 +36,7 @@ from caliper_dagster.config.declaration import declarations
 from caliper_dagster.config.event_stores import FILE, EventStoreDefinition, event_stores
 from caliper_dagster.config.settings import EventStoreSettings, Settings, declared
 from caliper_dagster.core.errors import CaliperDagsterError
+from caliper_dagster.core.file_modes import limited_new_files
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.dagster.instance.storage import one_by_one
 from caliper_dagster.dagster.stored_frames import StoredFrames
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
     from caliper_dagster.emitter import Ledger
     from caliper_dagster.expander import MoodleDatabase
 
-FRAMES_RESOURCE = "caliper_frames"
-"""Name of the I/O manager by which assets of other projects read those of a site."""
+FRAMES_RESOURCE = "frames"
+"""The I/O manager by which assets of other projects read those of a site: ``caliper_frames``."""
 
 
 @dataclass(frozen=True)
@@ -235,8 +236,12 @@ def bind_site_resources(function: Callable[..., Any], settings: Settings) -> Cal
 
 @contextmanager
 def as_dagster_failure() -> Iterator[None]:
-    """Turn our errors into a failed step with the same sentence and nothing else."""
+    """Turn our errors into a failed step with the same sentence and nothing else.
+
+    Files that the step makes are closed to others (``core.file_modes``).
+    """
     try:
-        yield
+        with limited_new_files():
+            yield
     except CaliperDagsterError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from None

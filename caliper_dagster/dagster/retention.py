@@ -183,9 +183,13 @@ def retention_job(
         name: of the job.
         runs: whether Dagster's records go, too: only where all of them are of these sites.
     """
+    what = "stored hours, superseded batches of the ledger, and records of runs"
+    if not runs:
+        what = "stored hours and superseded batches of the ledger"
 
     @dg.op(
-        name="prune",
+        # Dagster allows one op of each name in a project; a host may have a job for each site.
+        name="prune" if runs else f"{name}_of_stored_hours",
         description="Deletes what is past its time. `caliper-dagster prune --plan` tells what.",
         config_schema={},
     )
@@ -196,8 +200,8 @@ def retention_job(
 
     @dg.job(
         name=name,
-        description="Deletes stored hours, superseded batches of the ledger, and records of runs "
-        "that are older than the settings CALIPER_KEEP_… say. What is acknowledged stays known.",
+        description=f"Deletes {what} that are older than the settings CALIPER_KEEP_… say. What is "
+        "acknowledged stays known.",
         executor_def=dg.in_process_executor,
     )
     def retention() -> None:

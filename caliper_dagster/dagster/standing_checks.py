@@ -99,7 +99,7 @@ def standing_checks(settings: Settings) -> dg.AssetChecksDefinition:
         storage: dg.ResourceParam[StorageResource],
         ledger: dg.ResourceParam[LedgerResource],
     ) -> Iterator[Any]:
-        look = _Look(settings, context.instance, moodle, storage, ledger, time())
+        look = Look(settings, context.instance, moodle, storage, ledger, time())
         for key in sorted(context.selected_asset_check_keys, key=str):
             try:
                 result = plans[key].evaluate(look)
@@ -118,6 +118,11 @@ def standing_checks(settings: Settings) -> dg.AssetChecksDefinition:
         can_subset=True,
     )
     return decorator(bind_site_resources(evaluate_standing_checks, settings))
+
+
+def standing_check_keys(settings: Settings) -> list[dg.AssetCheckKey]:
+    """The keys of the standing checks of a site."""
+    return [plan.key for plan in _plans(settings)]
 
 
 def standing_job(
@@ -187,8 +192,17 @@ def standing_sensor(
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What the checks of one evaluation look at; each thing is read once."""
+class Look:
+    """What the checks of one evaluation look at; each thing is read once.
+
+    Args:
+        settings: of the site.
+        instance: of Dagster.
+        moodle: the database of the site.
+        storage: its partitions.
+        ledger: its ledger.
+        now: Unix time in seconds.
+    """
 
     settings: Settings
     instance: dg.DagsterInstance
@@ -201,19 +215,23 @@ class _Look:
 
     @cached_property
     def window(self) -> HourWindow:
+        """The hours that there are now."""
         return HourWindow.at(self.now, self.settings)
 
     @cached_property
     def partitions(self) -> dg.PartitionsDefinition:
+        """The partitions of all assets of the site."""
         in_progress = self.settings.send_immediately
         return hourly_partitions(self.settings.start, in_progress=in_progress)
 
     @cached_property
     def deferred(self) -> Mapping[str, Collection[Hour]]:
+        """The hours in the backlog of each event store that has one."""
         return deferred_hours(self.settings, self.ledger.open)
 
     @cached_property
     def last_day(self) -> HourRange:
+        """The newest 24 hours that are due."""
         due = self.window.due
         return HourRange(max(self.settings.start, due + -_DAY_HOURS), due)
 
@@ -229,15 +247,18 @@ class _Look:
             return None  # Then no hour is taken either, which is told without the database.
 
     def unfinished(self, asset: dg.AssetKey) -> dict[Hour, Status]:
+        """The hours of an asset whose last run failed or has not ended."""
         if asset not in self._unfinished:
             self._unfinished[asset] = unfinished_hours(self.instance, asset, self.partitions)
         return self._unfinished[asset]
 
     def failed(self, asset: dg.AssetKey) -> set[Hour]:
+        """The hours of an asset whose last run failed."""
         statuses = self.unfinished(asset)
         return {hour for hour, status in statuses.items() if status is Status.FAILED}
 
     def newest(self, asset: dg.AssetKey) -> Hour | None:
+        """The newest hour that an asset has completely; None if it has none."""
         if asset not in self._newest:
             unfinished, end = self.unfinished(asset), Hour.of(self.now)
             self._newest[asset] = newest_complete_hour(self.instance, asset, unfinished, end)
@@ -250,7 +271,7 @@ class _Plan:
 
     key: dg.AssetCheckKey
     description: str
-    evaluate: Callable[[_Look], StandingResult]
+    evaluate: Callable[[Look], StandingResult]
 
 
 def _plans(settings: Settings) -> Iterator[_Plan]:
@@ -295,7 +316,7 @@ def _plans_of_store(settings: Settings, store: EventStoreDefinition) -> Iterator
     yield _Plan(
         dg.AssetCheckKey(results, FAILED_HOURS_RETRIED),
         "Every hour that failed is retried by a sensor.",
-        lambda look: failed_hours_retried(*_failed_and_retried(look, results, store.name or "")),
+        lambda look: failed_hours_retried(*failed_and_retried(look, results, store.name or "")),
     )
     yield _Plan(
         dg.AssetCheckKey(results, NEWEST_HOUR_RECENT),
@@ -311,7 +332,7 @@ def _plans_of_store(settings: Settings, store: EventStoreDefinition) -> Iterator
         "No hour waits for the event store: the events of each hour that has some are sent. "
         f"Waiting for up to {plural(limit, 'hour')} gives a warning.",
         lambda look: no_backlog(
-            _waiting(look, results, events, store.name or ""),
+            waiting_hours(look, results, events, store.name or ""),
             look.newest(results),
             _waiting_since(look.instance, backlog_key),
             look.now,
@@ -320,7 +341,7 @@ def _plans_of_store(settings: Settings, store: EventStoreDefinition) -> Iterator
     )
 
 
-def _waiting(look: _Look, results: dg.AssetKey, events: dg.AssetKey, store: str) -> set[Hour]:
+def waiting_hours(look: Look, results: dg.AssetKey, events: dg.AssetKey, store: str) -> set[Hour]:
     """The hours whose events are made, and which failed at or were deferred for an event store."""
     failed, deferred = look.failed(results), set(look.deferred.get(store, ()))
     if failed:
@@ -329,8 +350,8 @@ def _waiting(look: _Look, results: dg.AssetKey, events: dg.AssetKey, store: str)
     return failed | deferred
 
 
-def _failed_and_retried(
-    look: _Look, results: dg.AssetKey, store: str
+def failed_and_retried(
+    look: Look, results: dg.AssetKey, store: str
 ) -> tuple[set[Hour], Collection[Hour]]:
     """The hours that failed or were deferred, and those that a sensor retries."""
     settings, deferred = look.settings, set(look.deferred.get(store, ()))
@@ -363,7 +384,7 @@ def _waiting_since(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> float
     return since.value if isinstance(since, dg.TimestampMetadataValue) else None
 
 
-def _rows_taken_before_purge(look: _Look) -> StandingResult:
+def _rows_taken_before_purge(look: Look) -> StandingResult:
     from caliper_dagster.delivery.log_lifetime import oldest_untaken
     from caliper_dagster.expander.site_facts import read_site_facts
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from caliper_dagster.config.settings import Settings
+
 LATE_ROWS_SENSOR = "late_rows"
 """The name of the sensor that watches the log; Dagster keeps its switch and its cursor by it."""
 
@@ -42,6 +44,18 @@ does not show Dagster's own tags of the range."""
 
 PII_TAGS = {"pii": ""}
 """On an asset with personal data; Dagster shows a tag with an empty value as its key."""
+
+
+def asset_tags(settings: Settings, *, personal: bool) -> dict[str, str]:
+    """The tags of an asset of a site.
+
+    Args:
+        settings: of the site; the project of a host may add tags.
+        personal: whether the asset has personal data.
+    """
+    of_host = dict(settings.host.tags) if settings.host else {}
+    return {**of_host, **(PII_TAGS if personal else {})}
+
 
 _HIDDEN = ".dagster/"
 """The web UI does not show tags whose names begin like this."""

@@ -24,7 +24,7 @@ from caliper_dagster.core import deadlines
 from caliper_dagster.core.errors import DeliveryError, Sentence, SettingName, StorageError
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.hours import Hour
-from caliper_dagster.core.partition_file import CHUNK_ROWS
+from caliper_dagster.core.partition_file import CHUNK_ROWS, StoredHour
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.revisions import mapping_revision
 from caliper_dagster.core.row_accounting import DeliveryCounts, outstanding
@@ -131,14 +131,25 @@ class DeliveryRequest:
         outgoing: dict[Hour, OutgoingHour] = {}
         withheld: list[OutgoingHour] = []
 
+        def begin(stored: StoredHour) -> HourOfEvents | None:
+            """The events of an hour; None when it is withheld. It replaces the hour as it was."""
+            hour = OutgoingHour(stored, store.filter, self.chunk_rows, withhold=self.withhold)
+            if hour.hour in outgoing:
+                outgoing.pop(hour.hour).close()
+            if hour.is_withheld:
+                withheld.append(hour.hold())
+                return None
+            outgoing[hour.hour] = hour
+            reload = partial(reopen, hour.hour)
+            revision = mapping_revision(stored.stats())
+            return HourOfEvents(hour.hour, hour.source(), revision, reload)
+
+        def reopen(hour: Hour) -> HourOfEvents | None:
+            return begin(self.storage.open(frame, hour))
+
         def hours_of_events() -> Iterator[HourOfEvents]:
-            for stored in self.storage.each_opened(frame, self.hours):
-                hour = OutgoingHour(stored, store.filter, self.chunk_rows, withhold=self.withhold)
-                if hour.is_withheld:
-                    withheld.append(hour.hold())
-                    continue
-                outgoing[stored.hour] = hour
-                yield HourOfEvents(stored.hour, hour.source(), mapping_revision(stored.stats()))
+            begun = map(begin, self.storage.each_opened(frame, self.hours))
+            return (hour for hour in begun if hour is not None)
 
         def close_hours() -> None:
             for hour in outgoing.values():

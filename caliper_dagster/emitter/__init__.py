@@ -5,7 +5,8 @@ Moodle, of how events are made, or of Dagster. ``emission`` takes an hour's even
 ``ledger`` tells which of them are to be sent, ``envelopes`` cuts them into envelopes,
 ``http_destination`` posts each, with what ``credentials`` gives it, and decides what the answer
 means, ``retries`` posts it again where that helps, and ``delivery`` records the answer in the
-ledger. ``destination`` is the seam behind which other destinations than HTTP fit.
+ledger. ``destination`` is the seam behind which other destinations than HTTP fit:
+``file_destination`` writes a file for each hour instead.
 """
 
 from caliper_dagster.emitter.delivery import StoppedError
@@ -18,6 +19,7 @@ from caliper_dagster.emitter.emission import (
     emit,
     is_sent,
 )
+from caliper_dagster.emitter.file_destination import FileDestination
 from caliper_dagster.emitter.http_destination import HttpDestination
 from caliper_dagster.emitter.ledger import Ledger
 from caliper_dagster.emitter.retries import RetryPolicy
@@ -26,6 +28,7 @@ __all__ = [
     "Destination",
     "EmissionCounts",
     "EmittedHour",
+    "FileDestination",
     "HourOfEvents",
     "HttpDestination",
     "Ledger",

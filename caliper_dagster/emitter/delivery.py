@@ -81,10 +81,11 @@ class Batch:
     Attributes:
         progress: that of their hour.
         version: Caliper version of all of them.
-        texts: JSON of each event.
+        texts: JSON of each event. Those of a whole hour may be read while they are iterated.
         suspect: all were rejected before. When they are again, each is sent by itself.
         sibling: the other half of a rejected batch. If this half is accepted, the other one holds
             the offending event and need not be sent whole.
+        text_bytes: size of all texts, if it is known.
     """
 
     progress: HourProgress
@@ -93,13 +94,15 @@ class Batch:
     fingerprints: Fingerprints
     suspect: bool = False
     sibling: Batch | None = None
+    text_bytes: int | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def size(self) -> int:
         """Bytes of the events, with the commas between them."""
-        return sum(map(len, self.texts)) + len(self.texts) - 1
+        size = sum(map(len, self.texts)) if self.text_bytes is None else self.text_bytes
+        return size + len(self.texts) - 1
 
     def joined(self, other: Batch) -> Batch:
         """These events and then the other ones, of the same hour and version."""
@@ -305,7 +308,7 @@ class EnvelopeDelivery:
     def _send(self, batch: Batch) -> SendResult:
         return self._sender.send(
             lambda send_time: Request(
-                batch.progress.hour, self.sensor, batch.version, batch.texts, send_time
+                self.site, batch.progress.hour, self.sensor, batch.version, batch.texts, send_time
             )
         )
 
@@ -380,12 +383,20 @@ class EnvelopeDelivery:
         superseded = progress.rejected_before and progress.rejected_before.intersection(
             batch.fingerprints["id"].tolist()
         )
-        self.ledger.record(self.destination.name, record, site=self.site, superseded=superseded)
+        self.ledger.record(
+            self.destination.name,
+            record,
+            site=self.site,
+            superseded=superseded,
+            replaces_hour=self.destination.takes_whole_hours,
+        )
         progress.unanswered -= len(batch)
         progress.recorded = True
 
     def _size(self, batch: Batch) -> int:
-        """Bytes of the batch as an envelope."""
+        """Bytes of the batch as an envelope, or as the lines of a whole hour."""
+        if self.destination.takes_whole_hours:
+            return batch.size() + 1
         return batch.size() + envelope_overhead(self.sensor, context_iri(batch.version))
 
 

@@ -2,7 +2,7 @@
 
 `Destination` is the seam between the emitter and whatever receives events. The destination decides
 what an answer *means*; ``delivery`` decides what *happens* then. ``http_destination`` is a Caliper
-endpoint.
+endpoint, ``file_destination`` a folder of files.
 
 A destination has one of two shapes:
 
@@ -11,9 +11,9 @@ A destination has one of two shapes:
   delivery then divides it. Several requests may be under way at once, in any order. A Caliper
   endpoint over HTTP has this shape.
 * **Whole hours** (`takes_whole_hours`). A request holds all events of an hour, also those that were
-  acknowledged before, and the destination replaces what it had of that hour in one step. It is
-  sent when at least one event of the hour is to be sent, and never divided: an answer that would
-  ask for that ends the run. Files and objects have this shape.
+  acknowledged before, and the destination replaces what it had of that hour in one step. So does
+  the ledger. A request is sent when at least one event of the hour is to be sent, and never
+  divided: an answer that would ask for that ends the run. Files and objects have this shape.
 
 Both shapes are sent to in the same way: one request, one answer, and an accepted request stands in
 the ledger before the next one takes its place.
@@ -93,13 +93,16 @@ class Request:
     """What one request carries.
 
     Attributes:
+        site: id of the site whose events they are.
         hour: to which all the events belong.
         sensor: id of the sensor, an IRI.
         caliper_version: of all the events, such as ``v1p2``.
-        events: JSON of each event, in UTF-8.
+        events: JSON of each event, in UTF-8. Those of a whole hour that has too many for memory are
+            read while they are iterated.
         send_time: when it is sent (aware, UTC).
     """
 
+    site: str
     hour: Hour
     sensor: str
     caliper_version: str
@@ -134,7 +137,7 @@ class Destination(Protocol):
         ...
 
     def limits(self) -> DestinationLimits | None:
-        """Ask what it accepts; None when it does not say.
+        """Ask what it accepts; None when it does not say. Whether it can be used is tried.
 
         Raises:
             DeliveryError: it refused, failed, or did not answer.

@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import reduce
 from itertools import compress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -55,11 +54,14 @@ class HourOfEvents(NamedTuple):
             returns the same tables, in order, each time it is called. Memory then holds two of them
             at a time, and 24 bytes for each event.
         mapping_revision: revision under which they were made (``core.revisions``).
+        reload: reads the hour again, as it is stored now; returns None when nothing of it may be
+            sent any more. Without it, the hour cannot have changed.
     """
 
     hour: Hour
     events: pa.Table | Callable[[], Iterator[pa.Table]]
     mapping_revision: int = MAPPING_REVISION
+    reload: Callable[[], HourOfEvents | None] | None = None
 
 
 class EmittedHour(NamedTuple):
@@ -162,32 +164,60 @@ class _Events:
 
 @dataclass(frozen=True, slots=True)
 class _EventsInParts:
-    """The sendable events of an hour that has too many for memory: all columns but the texts."""
+    """The sendable events of an hour that has too many for memory: all columns but the texts.
+
+    Attributes:
+        text_bytes: size of all texts.
+    """
 
     read: Callable[[], Iterator[pa.Table]]
     versions: pa.StringArray
     fingerprints: Fingerprints
+    text_bytes: int
 
     @classmethod
     def of(
         cls, read: Callable[[], Iterator[pa.Table]], renew_lease: Callable[[], None]
     ) -> _EventsInParts:
-        versions, found = [pa.array([], pa.string())], [np.empty(0, FINGERPRINT)]
+        versions, found, size = [pa.array([], pa.string())], [np.empty(0, FINGERPRINT)], 0
         for table in read():
             part = _sendable(table)
+            size += sum(map(len, part.texts))
             versions.append(part.versions)
             found.append(part.fingerprints)
             renew_lease()
         joined = np.concatenate(found)
         check_distinct(joined)
-        return cls(read, pa.concat_arrays(versions), joined)
+        return cls(read, pa.concat_arrays(versions), joined, size)
 
     def __len__(self) -> int:
         return len(self.fingerprints)
 
+    @property
+    def texts(self) -> Sequence[memoryview]:
+        """The JSON in UTF-8, which is read each time it is iterated."""
+        return _TextsInParts(self)
+
     def parts(self) -> Iterator[_Events]:
         """The events in parts that fit into memory."""
         return map(_sendable, self.read())
+
+
+@dataclass(frozen=True, slots=True)
+class _TextsInParts(Sequence[memoryview]):
+    """The texts of an hour in parts: one part at a time is in memory."""
+
+    events: _EventsInParts
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for part in self.events.parts():
+            yield from part.texts
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - a number or a slice
+        return list(self)[index]
 
 
 @dataclass(slots=True)
@@ -254,6 +284,12 @@ class _Emitter:
                     # Another run may have sent some of the events before it released its lease.
                     self._batches |= self._read_batches(hours)
                     started = self._start(item, started.events)
+                if self.destination.takes_whole_hours and started.to_send.any() and item.reload:
+                    # The hour may have been written anew since it was read, without a lease.
+                    current = item.reload()
+                    if current is None:
+                        continue
+                    started = self._start(current, self._events(current))
                 self._submit(started)
                 self._started.append(started)
                 yield from self._completed(self.in_flight)
@@ -279,8 +315,7 @@ class _Emitter:
         """Submit an hour's events; those that were rejected as they are go last, apart."""
         if self.destination.takes_whole_hours:
             if started.to_send.any():
-                batches = (_batch(started, part) for part in started.events.parts() if len(part))
-                self.delivery.submit(reduce(Batch.joined, batches))
+                self.delivery.submit(_whole_hour(started))
             return
         suspected = started.to_send & started.state.rejected_as_is
         for mask, suspect in ((started.to_send & ~suspected, False), (suspected, True)):
@@ -329,9 +364,10 @@ def emit(
 ) -> Iterator[EmittedHour]:
     """Send what the destination has not acknowledged, hour by hour.
 
-    A request holds events of one hour and one Caliper version. An answer is committed to the ledger
-    before another request takes its place, so a crash repeats at most the requests under way. Runs
-    that send the same hours at the same time wait for each other.
+    A request holds events of one hour and one Caliper version; of a destination that takes whole
+    hours, all of them, as they are stored once the hour is leased. An answer is committed to the
+    ledger before another request takes its place, so a crash repeats at most the requests under
+    way. Runs that send the same hours at the same time wait for each other.
 
     An event that the destination refuses for its content is *rejected*: the ledger records it with
     the destination's words, and all other events are sent.
@@ -411,9 +447,20 @@ def _batches(started: _StartedHour, chosen: Mask, *, suspect: bool) -> Iterator[
             yield _batch(started, events, suspect=suspect)
 
 
-def _batch(started: _StartedHour, events: _Events, *, suspect: bool = False) -> Batch:
+def _batch(
+    started: _StartedHour, events: _Events | _EventsInParts, *, suspect: bool = False
+) -> Batch:
     version = events.versions[0].as_py()
     return Batch(started.progress, version, events.texts, events.fingerprints, suspect)
+
+
+def _whole_hour(started: _StartedHour) -> Batch:
+    """All events of an hour as one batch."""
+    events = started.events
+    batch = _batch(started, events)
+    if isinstance(events, _EventsInParts):
+        batch.text_bytes = events.text_bytes
+    return batch
 
 
 def _sendable(table: pa.Table) -> _Events:

@@ -45,7 +45,7 @@ class Estimate:
         runs: number of Dagster runs.
         rows: number of log rows, as the database counts them.
         events: number of events, extrapolated from the sample.
-        batches: largest number of envelopes, for all event stores together.
+        batches: largest number of envelopes and files, for all event stores together.
         bytes: size of the events as JSON, extrapolated from the sample.
         older_events: number of events that event stores have acknowledged as an older mapping
             revision made them. They are not sent again unless CALIPER_RESEND_CHANGED is set.
@@ -95,7 +95,7 @@ def estimate(settings: Settings, hours: HourRange) -> Estimate:
         rows=rows,
         events=round(rows * events_per_row),
         batches=sum(
-            ceil(number * events_per_row / store.batch_size)
+            bool(number) if store.is_folder else ceil(number * events_per_row / store.batch_size)
             for store in stores
             for number in counted.values()
         ),

@@ -18,7 +18,7 @@ from caliper_dagster.core.frames import CALIPER_EVENTS, Frame
 from caliper_dagster.core.hours import Hour, HourRange, groups
 from caliper_dagster.core.process_identity import process_name
 from caliper_dagster.dagster.assets import WITHHELD_HOURS, asset_key, emission_step_name
-from caliper_dagster.dagster.build import project_definitions
+from caliper_dagster.dagster.build import build_definitions, project_definitions
 from caliper_dagster.dagster.instance.run_in_process import RunResult, run_in_process
 from caliper_dagster.dagster.partitions import range_tags
 from caliper_dagster.dagster.resources import StorageResource
@@ -80,10 +80,12 @@ class JobRunner:
         self._stores = (only,) if only else event_stores(settings)
         self._storage = WatchedStorageResource(StorageResource(settings), context.on_written)
         # With several sites, Dagster loads all of them, and a job lists the resources of all.
-        definitions = project_definitions(
-            None if settings.site else settings,
-            resources={settings.site_name("storage"): self._storage},
-        )
+        resources = {settings.site_name("storage"): self._storage}
+        if settings.host is not None:
+            definitions = build_definitions(settings, resources=resources)
+        else:
+            only_site = None if settings.site else settings
+            definitions = project_definitions(only_site, resources=resources)
         self._job = definitions.resolve_job_def(settings.site_name(job))
         self._instance = context.instance
         self._run_config = {} if context.verbose else _SILENT_RUN_CONFIG

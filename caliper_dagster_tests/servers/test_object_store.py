@@ -1,9 +1,6 @@
 """Partitions in an S3-compatible store: the same hours as in a folder, never half a one."""
 
 import multiprocessing
-import socket
-import threading
-from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +13,7 @@ from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.half_way import HalfWay
 from caliper_dagster_tests.harness.sample_installation import HOURS, sample_installation
 from caliper_dagster_tests.harness.servers import free_port
 from caliper_dagster_tests.harness.services import ObjectStore
@@ -65,42 +63,6 @@ def test_the_chain_leaves_the_same_hours_as_in_a_folder(
             assert again.success
             assert arrivals(tmp_path / "event_store.sqlite") == arrived
         assert not (tmp_path / "2" / "data").exists()
-
-
-class HalfWay:
-    """A way to a server on which everything goes until one request has sent so many bytes."""
-
-    def __init__(self, endpoint: str, most: int) -> None:
-        self._server = ("127.0.0.1", int(endpoint.rpartition(":")[2]))
-        self._most = most
-        self._listener = socket.create_server(("127.0.0.1", free_port()))
-        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.stuck = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            client, _ = self._listener.accept()
-            server = socket.create_connection(self._server)
-            threading.Thread(target=self._there, args=(client, server), daemon=True).start()
-            threading.Thread(target=self._back, args=(client, server), daemon=True).start()
-
-    def _there(self, client: socket.socket, server: socket.socket) -> None:
-        sent = 0
-        while sent < self._most and (part := client.recv(4096)):
-            server.sendall(part)
-            sent += len(part)
-        if sent >= self._most:
-            self.stuck.set()
-            with suppress(ConnectionResetError):  # the writer is killed
-                while client.recv(65536):
-                    pass
-        server.close()
-
-    def _back(self, client: socket.socket, server: socket.socket) -> None:
-        with suppress(OSError):
-            while part := server.recv(65536):
-                client.sendall(part)
 
 
 def _write(settings: dict[str, str], storage: str, number: int) -> None:

@@ -132,8 +132,9 @@ class _Site:
         return {key for asset in self.assets for key in asset.keys}
 
     def jobs(self) -> set[str]:
-        own = {self.settings.site_name(job) for job in (CHAIN_JOB, RESEND_JOB, STANDING_JOB)}
-        return own | {RETENTION_JOB}
+        own = (CHAIN_JOB, RESEND_JOB, STANDING_JOB, RETENTION_JOB)
+        shared = set() if self.settings.host else {RETENTION_JOB}
+        return {*map(self.settings.site_name, own), *shared}
 
     def assets_of_steps(self) -> dict[str, list[dg.AssetKey]]:
         """The assets that each step makes."""

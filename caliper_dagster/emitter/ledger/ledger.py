@@ -5,7 +5,8 @@ envelopes of 500 are about 2.5 GB. No column holds a secret. The ledger does not
 sent.
 
 An event that the event store rejects is a row of its own, with the store's words, for as long as
-the rejection is the last answer to it; the next answer removes the row.
+the rejection is the last answer to it; the next answer removes the row. An hour that the event
+store takes whole has one row, that of the last request.
 
 A batch is committed before `Ledger.record` returns. SQLite runs in WAL mode with
 ``synchronous=FULL``: with ``NORMAL`` a power failure could undo batches that were reported as
@@ -46,6 +47,7 @@ from caliper_dagster.emitter.ledger.records import (
 from caliper_dagster.emitter.ledger.retention import LedgerRetention
 from caliper_dagster.emitter.ledger.sites import check_site, claim_site
 from caliper_dagster.emitter.ledger.tables import BACKLOG, BATCHES, LEASES, SITES, prepare
+from caliper_dagster.emitter.ledger.totals import LedgerTotals
 
 _SETTING = SettingName("CALIPER_LEDGER_URL")
 _TIMEOUT = SettingName("CALIPER_LEDGER_TIMEOUT")
@@ -129,7 +131,13 @@ class Ledger:
         self._engine.dispose()
 
     def record(
-        self, event_store: str, batch: BatchRecord, *, site: str, superseded: Collection[bytes] = ()
+        self,
+        event_store: str,
+        batch: BatchRecord,
+        *,
+        site: str,
+        superseded: Collection[bytes] = (),
+        replaces_hour: bool = False,
     ) -> None:
         """Add one answered batch. It is committed when this returns.
 
@@ -139,10 +147,12 @@ class Ledger:
             site: whose events they are.
             superseded: packed ids of events of the hour whose rejections are no longer the last
                 answer.
+            replaces_hour: whether the event store now has these events of the hour and no others.
 
         Raises:
             StorageError: the database could not be written.
         """
+        of_hour = of_hours(BATCHES, site, event_store, [batch.hour])
         row = {
             "site": site,
             "event_store": event_store,
@@ -160,12 +170,14 @@ class Ledger:
             "fingerprints": batch.fingerprints.tobytes(),
         }
         with self._transaction("could not be written") as connection:
-            if superseded:
+            if replaces_hour:
+                connection.execute(BATCHES.delete().where(*of_hour))
+            elif superseded:
                 # numpy strips the zeros at the end of packed ids.
                 ids = [packed.ljust(16, b"\0") for packed in superseded]
                 connection.execute(
                     BATCHES.delete().where(
-                        *of_hours(BATCHES, site, event_store, [batch.hour]),
+                        *of_hour,
                         BATCHES.c.outcome == REJECTED,
                         _FIRST_ID.in_(ids),
                     )
@@ -233,6 +245,10 @@ class Ledger:
     def retention(self, site: str) -> LedgerRetention:
         """What the ledger of a site need not keep, and what may not be deleted elsewhere."""
         return LedgerRetention(self._transaction, BATCHES, LEASES, site)
+
+    def totals(self, site: str) -> LedgerTotals:
+        """What the ledger says of all hours of a site together."""
+        return LedgerTotals(self._transaction, BATCHES, site)
 
     def acknowledged(
         self, event_store: str, hours: Sequence[Hour], *, site: str

@@ -33,7 +33,10 @@ def _event_store(store: EventStoreDefinition, subject: str) -> Iterator[Finding]
                 f"{'its url' if store.name else 'CALIPER_EVENT_STORE_URL'}.",
             )
         else:
-            yield fine(subject, f"{endpoint.address} answers")
+            answers = "can be written to" if endpoint.takes_whole_hours else "answers"
+            yield fine(subject, f"{endpoint.address} {answers}")
+        if store.is_folder:
+            return
         if store.has_key():
             yield fine(f"Key{suffix}", "not refused")
         else:

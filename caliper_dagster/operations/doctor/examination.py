@@ -45,14 +45,14 @@ def examine_configured(site: str | None = None, *, fix_modes: bool = False) -> I
         ConfigurationError: there is no such site.
     """
     try:
-        all_sites()
+        sites = all_sites()
     except ConfigurationError as error:
         # Without settings only they can be looked at. A file of sites says its first mistake.
         yield from environment.variables(os.environ, unknown_names(os.environ))
         for mistake in wrong_settings(os.environ) or (error,):
             yield broken("Settings", str(mistake))
         return
-    yield from examine([chosen_site(site)] if site else all_sites(), fix_modes=fix_modes)
+    yield from examine([chosen_site(site, sites)] if site else sites, fix_modes=fix_modes)
 
 
 def examine(sites: Iterable[Settings], *, fix_modes: bool = False) -> Iterator[Finding]:

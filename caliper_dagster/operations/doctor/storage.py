@@ -158,7 +158,8 @@ def file_modes(sites: Sequence[Settings], *, fix: bool) -> Iterator[Finding]:
 
 def _roots(sites: Sequence[Settings]) -> Iterator[Path]:
     """The local folders and files that hold personal data, as far as they exist."""
-    places = [os.environ.get(HOME, "")]
+    # In the project of somebody else, who may read Dagster's own records is for them to say.
+    places = [os.environ.get(HOME, "")] if any(it.host is None for it in sites) else []
     for settings in sites:
         # A place that is not known is reported with its setting.
         with suppress(CaliperDagsterError):

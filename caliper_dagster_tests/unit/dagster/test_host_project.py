@@ -48,6 +48,7 @@ def test_resources_and_executor_of_the_host_are_left_alone(
     with environment({"CALIPER_SITES": str(file)} if names_sites else {}):
         ours = [build_definitions(site) for site in all_sites()]
         merged = dg.Definitions.merge(host(), *ours)
+        dg.Definitions.validate_loadable(merged)
         job = merged.resolve_implicit_global_asset_job_def()
         assert job.executor_def is dg.multiprocess_executor
         done = job.execute_in_process(asset_selection=[dg.AssetKey("report")])

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from caliper_dagster.core.frames import FRAMES
+from caliper_dagster.delivery.metrics import METRICS
 from caliper_dagster.operations.recipes import reference
 from caliper_dagster.translator import load_recipes, read_recipes
 from caliper_dagster.translator.actors import USER_IDS
@@ -120,6 +121,14 @@ def mapping_table() -> str:
     return table(header, rows)
 
 
+def metrics_table() -> str:
+    rows = [
+        (code(metric.name), ", ".join(map(code, metric.labels)), metric.meaning)
+        for metric in METRICS
+    ]
+    return table(("Metric", "Labels", "Meaning"), rows)
+
+
 WRITTEN = {
     MAPPING: {
         "patterns": patterns_table,
@@ -130,6 +139,7 @@ WRITTEN = {
     EVENTS: {"patterns": patterns_in_short, "events": reference},
     DATA: {"columns": columns_text},
     SETTINGS: {"settings": settings_table},
+    ROOT / "docs" / "metrics.md": {"metrics": metrics_table},
 }
 """What ``make docs`` writes between the marks of each file."""
 

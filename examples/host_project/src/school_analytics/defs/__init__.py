@@ -1,0 +1,1 @@
+"""Everything that the project defines: Dagster looks for it in this folder."""
