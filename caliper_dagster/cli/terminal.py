@@ -143,6 +143,8 @@ def summary(
     yield from _indented(account.failed)
     yield from delivered(deliveries)
     yield _UNEXPLAINED, account.unexplained
+    if account.waiting:
+        yield "Log rows that wait for the replica", account.waiting
 
 
 def delivered(deliveries: Mapping[str, DeliveryCounts]) -> Iterator[tuple[str, object]]:

@@ -90,7 +90,7 @@ def account(database: MoodleDatabase) -> Finding:
     """Whether the account may write: this project never does, but a leaked password could."""
     rights = write_rights(database)
     if not rights:
-        return fine("Account", "may only read")
+        return fine("Account", f"that of {database.setting} may only read")
     return warn(
         "Account",
         f"the account of {database.setting} may write to {_written(rights)}.",
