@@ -99,7 +99,7 @@ class _Site:
     def _of_store(self, store: EventStoreDefinition, answered: StoreTotals) -> Iterator[Sample]:
         settings, look, name = self._settings, self._look, store.name or ""
         results = asset_key(settings, store.results)
-        events = asset_key(settings, events_frame(settings, store.caliper_version))
+        events = asset_key(settings, events_frame(settings, store.rendering))
         failed, retried = failed_and_retried(look, results, name)
         newest = look.newest(results)
         numbers: dict[Metric, float] = {
