@@ -14,9 +14,9 @@ import dagster as dg
 
 from caliper_dagster.config.event_stores import (
     EventStoreDefinition,
-    caliper_versions,
     event_stores,
     events_frame,
+    renderings,
 )
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError
@@ -99,7 +99,7 @@ class _Site:
     def _of_store(self, store: EventStoreDefinition, answered: StoreTotals) -> Iterator[Sample]:
         settings, look, name = self._settings, self._look, store.name or ""
         results = asset_key(settings, store.results)
-        events = asset_key(settings, events_frame(settings, store.caliper_version))
+        events = asset_key(settings, events_frame(settings, store.rendering))
         failed, retried = failed_and_retried(look, results, name)
         newest = look.newest(results)
         numbers: dict[Metric, float] = {
@@ -118,7 +118,7 @@ class _Site:
             yield self._sample(metrics.WITHHELD_EVENTS, value, event_store=name, reason=reason)
 
     def _of_rows(self) -> Iterator[Sample]:
-        frame = events_frame(self._settings, caliper_versions(self._settings)[0])
+        frame = events_frame(self._settings, renderings(self._settings)[0])
         total = Account()
         for stats in self._last_day(frame):
             total += Account.from_footer_stats(stats)
