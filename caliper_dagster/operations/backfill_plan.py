@@ -38,7 +38,16 @@ _DIGEST_NAMES = {"url": "event_store_url", "timeout": "event_store_timeout"}
 _CREDENTIALS = {declared()[name].key for name in CREDENTIALS} - {"api_key"} | {"oauth_client_auth"}
 """Settings of how an event store is authorized to; another credential makes no other backfill."""
 
-_ADDED: Mapping[str, object] = {"resend_changed": False, "site_id": None, "withhold_invalid": True}
+_ADDED: Mapping[str, object] = {
+    "host": None,
+    "moodle_log_db_url": None,
+    "moodle_log_table": None,
+    "moodle_replica_wait": 24,
+    "resend_changed": False,
+    "shape": "canonical",
+    "site_id": None,
+    "withhold_invalid": True,
+}
 """Settings of later releases with their defaults, which are not part of the digest: a backfill that
 the release before has begun goes on."""
 
@@ -129,15 +138,14 @@ def _without_secrets(settings: Settings) -> Iterator[tuple[str, object]]:
     """Name and value of all settings, except secrets that are set."""
     secrets = {setting.key: setting for setting in declared().values() if setting.secret}
     for key, value in [*settings, *settings.event_store]:
-        if key in _CREDENTIALS:
+        if key in _CREDENTIALS or isinstance(value, EventStoreSettings):
             continue
-        if key in secrets:
-            if isinstance(value, Reference):
-                value = value.value(secrets[key].variable)
-            if value is None:
-                yield _DIGEST_NAMES.get(key, key), None
-        elif not isinstance(value, EventStoreSettings) and not _is_added_default(key, value):
-            yield _DIGEST_NAMES.get(key, key), value
+        known = value
+        if key in secrets and isinstance(value, Reference):
+            known = value.value(secrets[key].variable)
+        is_hidden = key in secrets and known is not None
+        if not is_hidden and not _is_added_default(key, known):
+            yield _DIGEST_NAMES.get(key, key), known
 
 
 def _is_added_default(key: str, value: object) -> bool:

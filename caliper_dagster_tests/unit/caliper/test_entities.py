@@ -14,6 +14,7 @@ from caliper_dagster.caliper.entities import (
     Decimal,
     Duration,
     Iri,
+    Reference,
     Time,
 )
 
@@ -34,7 +35,7 @@ def annotation(kind: str) -> Any:
     name = kind.strip("[]")
     if name.startswith("@"):
         classes = tuple(ENTITY_CLASSES[part] for part in name[1:].split("|"))
-        one = Union[(*classes, Iri)]
+        one = Union[(*classes, Reference)]
     elif name.startswith("="):
         one = VALUE_CLASSES[name[1:]]
     else:
