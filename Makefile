@@ -60,7 +60,8 @@ screenshots: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.harness.servers ensure
 	@CALIPER_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q \
 		caliper_dagster_tests/end_to_end/test_web_ui.py \
-		caliper_dagster_tests/end_to_end/test_web_ui_of_commands.py
+		caliper_dagster_tests/end_to_end/test_web_ui_of_commands.py \
+		caliper_dagster_tests/end_to_end/test_web_ui_of_a_failure.py
 
 docs: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.unit.docs.test_reference

@@ -49,7 +49,7 @@ def test_runs_of_commands_are_listed_and_can_be_executed_again(
                 f"all 24 hours of {asset} among its events",
                 lambda page: keys <= set(text_of(page).split()),
             )
-        person.pictures("events", height=1500)
+        person.pictures("events", height=770)
 
         person.opens("/runs")
         person.sees(

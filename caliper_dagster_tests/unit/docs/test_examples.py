@@ -104,6 +104,15 @@ def test_every_command_is_accepted(
     assert any(accepted([*given, *more]) for more in completed), capsys.readouterr().err
 
 
+def test_every_command_is_in_the_table_of_commands() -> None:
+    (actions,) = (
+        action for action in command_parser()._actions if isinstance(action.choices, dict)
+    )
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"^\| `caliper-dagster ([a-z-]+)", text, re.M))
+    assert shown == set(actions.choices)
+
+
 def test_no_program_is_called_that_is_not_known_here() -> None:
     for name, line in lines_of_shell():
         for part in line.split("&&"):
