@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from itertools import product, starmap
 from typing import TYPE_CHECKING, get_args
 
 import pyarrow as pa
 
+from caliper_dagster.caliper.shapes import Rendering, ShapeName
 from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.config.connections import open_store
 from caliper_dagster.config.env_file import load_env_file
@@ -89,13 +91,13 @@ def load_hours(
 
 
 def frame_named(name: str) -> Frame:
-    """The frame of an asset by its name, with the suffix of a Caliper version or an event store.
+    """The frame of an asset by its name, with the suffix of a rendering or an event store.
 
     Raises:
         ConfigurationError: there is none.
     """
-    versions = {f"{CALIPER_EVENTS.name}_{version}" for version in get_args(VersionName)}
-    if name in versions:
+    renderings = starmap(Rendering, product(get_args(VersionName), get_args(ShapeName)))
+    if name in {f"{CALIPER_EVENTS.name}_{rendering}" for rendering in renderings}:
         return replace(CALIPER_EVENTS, name=name)
     if name.startswith(f"{EMISSION_RESULTS.name}_"):
         return replace(EMISSION_RESULTS, name=name)
@@ -105,8 +107,8 @@ def frame_named(name: str) -> Frame:
     names = ", ".join(frame.name for frame in FRAMES)
     raise ConfigurationError(
         f"{name} is no frame that is stored: there are {names}; {CALIPER_EVENTS.name}_VERSION "
-        f"where event stores want several versions, and {EMISSION_RESULTS.name}_NAME for each of "
-        "several event stores."
+        f"or {CALIPER_EVENTS.name}_VERSION_SHAPE where event stores want several of them, and "
+        f"{EMISSION_RESULTS.name}_NAME for each of several event stores."
     )
 
 

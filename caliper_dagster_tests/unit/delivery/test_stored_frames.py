@@ -151,6 +151,7 @@ def test_frames_with_a_suffix_are_found(tmp_path: Path) -> None:
     store = PartitionStore(str(tmp_path))
     for frame, name in (
         (CALIPER_EVENTS, "caliper_events_v1p1"),
+        (CALIPER_EVENTS, "caliper_events_v1p2_objects"),
         (EMISSION_RESULTS, "emission_results_lrw"),
     ):
         store.write(replace(frame, name=name), FIRST, frame.empty())
