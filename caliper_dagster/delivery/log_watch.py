@@ -28,6 +28,7 @@ from caliper_dagster.expander import (
     IdStats,
     MoodleDatabase,
     first_waiting_id,
+    hour_that_waits,
     id_before,
     id_stats_above,
     id_sum,
@@ -119,11 +120,14 @@ class LogWatch:
         Returns:
             The hours that have grown, and complete hours of which nothing is stored.
         """
+        # A complete hour whose last rows wait for a replica is taken once none of them does.
+        waits = hour_that_waits(self._database)
         unseen = [
             hour
             for hour, rows in log_rows.items()
             if self._window.start <= hour < self._window.end
             and self._cursor.seen.get(hour.number) != (rows.number, rows.total)
+            and not (hour == waits and hour < self._window.due)
         ]
         with ThreadPoolExecutor(_READERS) as readers:
             results = readers.map(lambda hour: self._stored_ids(hour, self._cursor.low), unseen)
@@ -307,7 +311,8 @@ class LogWatch:
             return
         near = [rows.last for rows in log_rows.values() if rows.last is not None]
         last = max(near) if near else self._end_of_gap(log_rows)
-        low, waiting = cursor.high, first_waiting_id(self._database, cursor.low, self._now)
+        due, low = self._window.due, cursor.high
+        waiting = first_waiting_id(self._database, cursor.low, self._now, before=due)
         if waiting is not None:
             # Rows that wait for a replica are to be found later, whatever the order of their ids.
             low, last = min(low, waiting - 1), min(last, waiting - 1)

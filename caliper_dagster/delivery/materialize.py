@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from caliper_dagster.core.errors import StorageError
+from caliper_dagster.core.errors import SourceError, StorageError
 from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG, Frame
 from caliper_dagster.core.hour_verdict import HourVerdict, mark_invalid
 from caliper_dagster.core.hours import Hour, HourRange
@@ -37,6 +37,7 @@ from caliper_dagster.expander import (
     count_waiting_rows,
     expand_new,
     read_log_in_parts,
+    waiting_after,
 )
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.sampling import EventFaults, SampleReport, sample_problems
@@ -113,11 +114,14 @@ def write_log(
     """Read the log rows of the hours and write ``moodle_log``.
 
     Raises:
-        SourceError: the database cannot be read.
+        SourceError: the database cannot be read, or is a replica that is older than the one with
+            which an hour was read before: rows that are stored would be taken out.
         ConfigurationError: the store cannot be written to.
     """
     written, stopwatch = [], _Stopwatch()
     counts, waiting = count_rows(database, hours), count_waiting_rows(database, hours)
+    for hour in waiting:
+        _require_as_new(database, _stored_times(store, hour))
     with _Partitions(store, MOODLE_LOG) as partitions:
         for part in read_log_in_parts(database, hours):
             partitions.write(part.hour, part.rows)
@@ -135,6 +139,25 @@ def write_log(
                     )
                 )
     return written
+
+
+def _stored_times(store: PartitionStore, hour: Hour) -> pa.ChunkedArray:
+    """``timecreated`` of the stored rows of an hour; none if there is no file that can be read."""
+    with suppress(StorageError):
+        return store.read(MOODLE_LOG, [hour], ["timecreated"])["timecreated"]
+    return pa.chunked_array([], pa.int64())
+
+
+def _require_as_new(database: MoodleDatabase, times: pa.ChunkedArray) -> None:
+    """Require that no row waits for the replica that was taken from another, newer one."""
+    until = waiting_after(database)
+    newest = pc.max(times).as_py()
+    if until is not None and newest is not None and newest > until:
+        raise SourceError(
+            "The database of MOODLE_DB_URL is older than the one with which the log of "
+            f"{Hour.of(newest)} was read: it must be one and the same replica. The hour is tried "
+            "again."
+        )
 
 
 def write_expanded(
@@ -155,7 +178,8 @@ def write_expanded(
         chunk_rows: rows that are expanded together, about.
 
     Raises:
-        SourceError: the database cannot be read.
+        SourceError: the database cannot be read, or is a replica that is older than the one with
+            which the log rows were read: what they refer to may not be there yet.
         StorageError: an hour of ``moodle_log`` is missing.
         ConfigurationError: the store cannot be written to.
     """
@@ -174,6 +198,7 @@ def write_expanded(
             del chunk
             existing, footers = before.rows_of(chunk_hours, log, begins=begins, ends=ends)
             expanded, is_new = expand_new(database, log, existing, lifecycle, earlier)
+            _require_as_new(database, expanded["timecreated"].filter(is_new))
             expanded = expanded.append_column(_EXPANDED_NOW, is_new)
             del log, existing
             seconds_per_row = stopwatch.lap() / max(1, expanded.num_rows)

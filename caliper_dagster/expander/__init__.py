@@ -27,6 +27,7 @@ from caliper_dagster.expander.log import (
     count_rows,
     count_waiting_rows,
     first_waiting_id,
+    hour_that_waits,
     id_before,
     id_stats_above,
     id_sum,
@@ -35,6 +36,7 @@ from caliper_dagster.expander.log import (
     read_log_in_parts,
 )
 from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
+from caliper_dagster.expander.replica import waiting_after
 
 __all__ = [
     "LOG",
@@ -49,10 +51,12 @@ __all__ = [
     "expand",
     "expand_new",
     "first_waiting_id",
+    "hour_that_waits",
     "id_before",
     "id_stats_above",
     "id_sum",
     "ids_above",
     "read_log",
     "read_log_in_parts",
+    "waiting_after",
 ]

@@ -135,14 +135,32 @@ def id_stats_above(database: MoodleDatabase, low: int) -> dict[Hour, IdStats]:
     }
 
 
-def first_waiting_id(database: MoodleDatabase, low: int, now: float) -> int | None:
+def hour_that_waits(database: MoodleDatabase) -> Hour | None:
+    """The hour of which only the first rows do not wait for a replica; None without one."""
+    until = waiting_after(database)
+    if until is None or Hour.of(until + 1) != Hour.of(until):
+        return None
+    return Hour.of(until)
+
+
+def first_waiting_id(
+    database: MoodleDatabase, low: int, now: float, *, before: Hour | None = None
+) -> int | None:
     """The lowest id above ``low`` of a row that waits for a replica; None without one.
 
     Rows that are dated more than a day after ``now`` do not count.
+
+    Args:
+        database: an open Moodle database.
+        low: the id.
+        now: Unix time in seconds.
+        before: an hour before this one waits as a whole when some of its rows do.
     """
-    until = waiting_after(database)
+    until, hour = waiting_after(database), hour_that_waits(database)
     if until is None:
         return None
+    if hour is not None and before is not None and hour < before:
+        until = hour.start - 1
     statement = sa.text(
         f"SELECT MIN(id) FROM {database.log.quoted(LOG)} "
         "WHERE id > :low AND timecreated > :until AND timecreated <= :latest"

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from caliper_dagster.core.errors import SourceError
 from caliper_dagster.core.frames import MOODLE_LOG
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.delivery.log_watch import LogWatch, first_cursor
+from caliper_dagster.delivery.materialize import write_expanded, write_log
 from caliper_dagster.delivery.watch_state import HourWindow, RunWanted, Status, WatchCursor
 from caliper_dagster.expander import LogPlace, MoodleDatabase, read_log
 from caliper_dagster_tests.harness.handmade_site import Site, log_rows, server_tables, write
@@ -78,6 +80,9 @@ def test_an_hour_is_taken_again_when_the_replica_has_caught_up(watched: Watched)
     assert watched.take() == [1]
     assert watched.look() == []
     watched.reach(2500)
+    # One run takes the hour when the replica has all of it, not one run after every few rows.
+    assert watched.look() == []
+    watched.reach(3700)
     (wanted,) = watched.look()
     assert list(wanted.hours) == [HOUR]
     assert watched.take() == [1, 2]
@@ -92,7 +97,7 @@ def test_no_row_is_passed_while_it_waits_whatever_the_order_of_ids(watched: Watc
     for _ in range(4):
         assert watched.look(MARGIN + 1) == []
     assert watched.cursor.low < 5
-    watched.reach(2500)
+    watched.reach(3700)
     (wanted,) = watched.look()
     assert list(wanted.hours) == [HOUR]
     assert watched.take() == [9, 5]
@@ -105,6 +110,10 @@ def test_a_row_of_a_wrong_clock_does_not_hold_the_watch_up(watched: Watched) -> 
     watched.take()
     for _ in range(3):
         assert watched.look(MARGIN + 1) == []
+    assert watched.cursor.low == 0
+    watched.reach(3700)
+    for _ in range(3):
+        assert watched.look(MARGIN + 1) == []
     assert watched.cursor.low == 1
 
 
@@ -114,3 +123,23 @@ def test_the_first_look_begins_before_rows_that_wait(watched: Watched) -> None:
     with watched.open() as database:
         cursor = first_cursor(database, HOUR, WINDOW, watched.now, since=HOUR.start)
     assert cursor.low < 7
+
+
+def test_a_replica_that_is_older_than_before_takes_no_stored_row_away(watched: Watched) -> None:
+    """Behind one name there may be two replicas."""
+    watched.log(1, 100)
+    watched.log(2, 2000)
+    watched.reach(2500)
+    hours = HourRange(HOUR, HOUR + 1)
+    with watched.open() as database:
+        write_log(database, watched.storage, hours)
+    watched.reach(500)
+    with watched.open() as database, pytest.raises(SourceError, match="one and the same replica"):
+        write_log(database, watched.storage, hours)
+    with watched.open() as database, pytest.raises(SourceError, match="one and the same replica"):
+        write_expanded(database, watched.storage, hours, fresh=False)
+    assert watched.storage.read(MOODLE_LOG, [HOUR])["id"].to_pylist() == [1, 2]
+    watched.reach(2500)
+    with watched.open() as database:
+        (written,) = write_expanded(database, watched.storage, hours, fresh=False)
+    assert written.rows == 2
