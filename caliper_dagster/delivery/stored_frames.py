@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pyarrow as pa
 
+from caliper_dagster.caliper.shapes import SHAPES, Rendering
 from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.config.connections import open_store
 from caliper_dagster.config.env_file import load_env_file
@@ -70,13 +71,7 @@ def load_hours(
         raise ConfigurationError(f"end must be later than start, {hours.start}.")
     if storage is None:
         load_env_file()
-        store = open_store(chosen_site(site))
-    elif site is None:
-        store = PartitionStore(storage)
-    else:
-        raise ConfigurationError(
-            "site and storage are both given: the storage of a site is what its settings say."
-        )
+    store = store_of(site, storage)
     try:
         return as_pandas(read_hours(store, named, list(hours), columns))
     except StorageError:
@@ -88,14 +83,37 @@ def load_hours(
         ) from None
 
 
+def store_of(site: str | None, storage: str | None) -> PartitionStore:
+    """The storage that a caller names, or that the environment says.
+
+    Args:
+        site: see `load_hours`.
+        storage: see `load_hours`.
+
+    Raises:
+        ConfigurationError: both are given, there is no such site, or the storage cannot be read.
+    """
+    if storage is None:
+        return open_store(chosen_site(site))
+    if site is None:
+        return PartitionStore(storage)
+    raise ConfigurationError(
+        "site and storage are both given: the storage of a site is what its settings say."
+    )
+
+
 def frame_named(name: str) -> Frame:
-    """The frame of an asset by its name, with the suffix of a Caliper version or an event store.
+    """The frame of an asset by its name, with the suffix of a rendering or an event store.
 
     Raises:
         ConfigurationError: there is none.
     """
-    versions = {f"{CALIPER_EVENTS.name}_{version}" for version in get_args(VersionName)}
-    if name in versions:
+    renderings = {
+        f"{CALIPER_EVENTS.name}_{Rendering(version, shape.name)}"
+        for version in get_args(VersionName)
+        for shape in SHAPES.values()
+    }
+    if name in renderings:
         return replace(CALIPER_EVENTS, name=name)
     if name.startswith(f"{EMISSION_RESULTS.name}_"):
         return replace(EMISSION_RESULTS, name=name)
@@ -104,9 +122,9 @@ def frame_named(name: str) -> Frame:
             return frame
     names = ", ".join(frame.name for frame in FRAMES)
     raise ConfigurationError(
-        f"{name} is no frame that is stored: there are {names}; {CALIPER_EVENTS.name}_VERSION "
-        f"where event stores want several versions, and {EMISSION_RESULTS.name}_NAME for each of "
-        "several event stores."
+        f"{name} is no frame that is stored: there are {names}; {CALIPER_EVENTS.name}_VERSION or "
+        f"{CALIPER_EVENTS.name}_VERSION_SHAPE where event stores want several versions or shapes, "
+        f"and {EMISSION_RESULTS.name}_NAME for each of several event stores."
     )
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import caliper_dagster
+from caliper_dagster.caliper.shapes import SHAPES, Shape
 from caliper_dagster.core.errors import ConfigurationError, StorageError
 from caliper_dagster.core.frames import (
     CALIPER_EVENTS,
@@ -26,7 +27,7 @@ from caliper_dagster.core.frames import (
 )
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore
-from caliper_dagster.core.revisions import MAPPING_REVISION
+from caliper_dagster.core.revisions import MAPPING_REVISION, revision_in_shape
 from caliper_dagster.delivery.stored_frames import as_pandas, load_hours, read_hours
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.unit.core.test_partition_store import rows
@@ -150,6 +151,7 @@ def test_frames_with_a_suffix_are_found(tmp_path: Path) -> None:
     store = PartitionStore(str(tmp_path))
     for frame, name in (
         (CALIPER_EVENTS, "caliper_events_v1p1"),
+        (CALIPER_EVENTS, "caliper_events_v1p2_objects"),
         (EMISSION_RESULTS, "emission_results_lrw"),
     ):
         store.write(replace(frame, name=name), FIRST, frame.empty())
@@ -219,6 +221,20 @@ def test_an_hour_of_a_later_release_is_an_error(storage: PartitionStore) -> None
         CALIPER_EVENTS, FIRST + 3, CALIPER_EVENTS.empty(), {"mapping_revision": MAPPING_REVISION}
     )
     assert len(load(storage)) == 4
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=lambda shape: shape.name)
+def test_an_hour_of_any_shape_is_of_this_release(storage: PartitionStore, shape: Shape) -> None:
+    for address in (0, 7_000):
+        number = revision_in_shape(address + MAPPING_REVISION, shape.number)
+        stats = {"mapping_revision": number}
+        storage.write(CALIPER_EVENTS, FIRST + 3, CALIPER_EVENTS.empty(), stats)
+        assert len(load(storage)) == 4
+
+        stats = {"mapping_revision": number + 1}
+        storage.write(CALIPER_EVENTS, FIRST + 3, CALIPER_EVENTS.empty(), stats)
+        with pytest.raises(StorageError, match="by a later release of caliper_dagster"):
+            load(storage)
 
 
 def test_an_hour_with_other_types_is_an_error(storage: PartitionStore) -> None:
