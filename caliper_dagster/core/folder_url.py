@@ -29,7 +29,10 @@ def folder_address(url: str) -> str:
     path = url.removeprefix(_FILE)
     if path.startswith("/"):
         return path.rstrip("/") or "/"
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # Its text may repeat user and password.
+        parts = urlsplit("")
     if parts.scheme not in OBJECT_STORES or not parts.netloc:
         raise ValueError(f"must be {FOLDER_FORM}")
     if parts.password is not None or parts.query:

@@ -101,5 +101,6 @@ def expansion_revisions(stats: Mapping[str, object]) -> tuple[int, ...]:
 
 def is_of_later_release(stats: Mapping[str, object]) -> bool:
     """Whether a release with later revisions wrote an hour of any asset, from its footer."""
+    # Address and shape are no releases: each has revisions of its own.
     mapping = mapping_revision(stats) % REVISIONS_OF_ADDRESS % _REVISIONS_OF_SHAPE
     return mapping > MAPPING_REVISION or max(expansion_revisions(stats)) > EXPANSION_REVISION

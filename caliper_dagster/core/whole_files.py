@@ -6,6 +6,7 @@ request (or by the one that completes a multipart upload). So no reader sees a p
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import secrets
@@ -142,9 +143,12 @@ def error_kind(error: Exception) -> str:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power failure."""
+    """Make the names in a folder survive a power failure, where folders can be flushed."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems cannot
+            raise
     finally:
         os.close(descriptor)

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from itertools import product, starmap
 from typing import TYPE_CHECKING, get_args
 
 import pyarrow as pa
 
-from caliper_dagster.caliper.shapes import SHAPES, Rendering
+from caliper_dagster.caliper.shapes import Rendering, ShapeName
 from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.config.connections import open_store
 from caliper_dagster.config.env_file import load_env_file
@@ -108,12 +109,8 @@ def frame_named(name: str) -> Frame:
     Raises:
         ConfigurationError: there is none.
     """
-    renderings = {
-        f"{CALIPER_EVENTS.name}_{Rendering(version, shape.name)}"
-        for version in get_args(VersionName)
-        for shape in SHAPES.values()
-    }
-    if name in renderings:
+    renderings = starmap(Rendering, product(get_args(VersionName), get_args(ShapeName)))
+    if name in {f"{CALIPER_EVENTS.name}_{rendering}" for rendering in renderings}:
         return replace(CALIPER_EVENTS, name=name)
     if name.startswith(f"{EMISSION_RESULTS.name}_"):
         return replace(EMISSION_RESULTS, name=name)
@@ -122,9 +119,9 @@ def frame_named(name: str) -> Frame:
             return frame
     names = ", ".join(frame.name for frame in FRAMES)
     raise ConfigurationError(
-        f"{name} is no frame that is stored: there are {names}; {CALIPER_EVENTS.name}_VERSION or "
-        f"{CALIPER_EVENTS.name}_VERSION_SHAPE where event stores want several versions or shapes, "
-        f"and {EMISSION_RESULTS.name}_NAME for each of several event stores."
+        f"{name} is no frame that is stored: there are {names}; {CALIPER_EVENTS.name}_VERSION "
+        f"or {CALIPER_EVENTS.name}_VERSION_SHAPE where event stores want several of them, and "
+        f"{EMISSION_RESULTS.name}_NAME for each of several event stores."
     )
 
 

@@ -262,6 +262,7 @@ class _Emitter:
 
     def emit(self, group: deque[HourOfEvents]) -> Iterator[EmittedHour]:
         """Send some hours, under a lease if there is anything to send."""
+        self.delivery.renew_lease = lambda: None  # that of the hours before has been released
         self._batches = self._read_batches(item.hour for item in group)
         with ExitStack() as stack:
             leased = False

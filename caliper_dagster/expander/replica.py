@@ -38,7 +38,8 @@ class Replica:
     """How far Moodle's database is.
 
     Attributes:
-        newest: Unix time of the newest change that it shows; None when it shows none.
+        newest: Unix time of the newest change that it shows; 0 when it has none, as while it is
+            restored; None when the account may read no place that tells.
         until: log rows that are newer than this Unix time wait; None when none waits.
     """
 
@@ -79,12 +80,18 @@ def waiting_after(database: MoodleDatabase) -> int | None:
 def _newest_change(database: MoodleDatabase, now: int) -> int | None:
     """The newest time, not after now, that Moodle wrote into a table that the account may read."""
     times: list[int | None] = []
-    for table, column in _TIMES:
-        if table not in database.without and column in database.columns(table):
-            statement = f"SELECT MAX({column}) FROM {database.quoted(table)} WHERE {column} <= :now"
-            times.extend(row[0] for row in database.execute(sa.text(statement), now=now))
+    readable = [
+        (table, column)
+        for table, column in _TIMES
+        if table not in database.without and column in database.columns(table)
+    ]
+    for table, column in readable:
+        statement = f"SELECT MAX({column}) FROM {database.quoted(table)} WHERE {column} <= :now"
+        times.extend(row[0] for row in database.execute(sa.text(statement), now=now))
     columns = ("plugin", "name", "value")
     of_cron = database.records("config_plugins", ("value",), None, _CRON, columns)
     texts = [str(record["value"] or "") for record in of_cron]
     times.extend(int(text) for text in texts if text.isascii() and text.isdigit())
-    return max((int(it) for it in times if it and it <= now), default=None)
+    # Every Moodle has users who were seen, so a table of users without any is not complete.
+    nothing = 0 if ("user", "lastaccess") in readable else None
+    return max((int(it) for it in times if it and it <= now), default=nothing)

@@ -73,6 +73,14 @@ def lag(database: MoodleDatabase, now: float) -> Finding:
             f"Let the account read {database.name('user')}, {database.name('task_scheduled')} and "
             f"{database.name('config_plugins')}; set MOODLE_REPLICA_WAIT=0 if it is no replica.",
         )
+    if not found.newest:
+        return warn(
+            "Replica",
+            "in the database of MOODLE_DB_URL no user was ever seen: it is empty, or is being "
+            f"restored. Log rows wait for it, at most MOODLE_REPLICA_WAIT={database.replica_wait} "
+            "hours.",
+            "Let the restore end, or correct MOODLE_DB_URL.",
+        )
     when = datetime.fromtimestamp(found.newest, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     rows = _newer_rows(database, found.until, now)
     if now - found.newest <= _LAG_SECONDS or not rows:

@@ -21,7 +21,10 @@ from caliper_dagster.config.event_stores import event_stores
 from caliper_dagster.config.settings import Settings, environment_names
 from caliper_dagster_tests.harness.paths import ROOT
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *(ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples/host_project/README.md"),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 _EXAMPLE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)
 _LANGUAGES = {"", "json", "python", "sh", "sql", "yaml"}
 _PROGRAMS = set(

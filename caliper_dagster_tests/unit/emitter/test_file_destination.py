@@ -281,6 +281,7 @@ def test_doctor_learns_whether_the_folder_can_be_written_to(folder: Path) -> Non
         ("sftp://host/events", "must be the absolute path"),
         ("s3://", "must be the absolute path"),
         ("s3://key:secret-of-mine@bucket/x", "contains a password or a query: the credentials"),
+        ("s3://key:secret-of-mine\u2100@bucket/x", "must be the absolute path"),
         ("s3://bucket/x?secret-of-mine", "contains a password or a query: the credentials"),
     ],
 )

@@ -121,6 +121,13 @@ def test_no_row_waits_if_nothing_tells_how_new_the_replica_is(replica_url, log_u
         assert sum(count_rows(it, DAY).values()) == 3
 
 
+def test_rows_wait_for_a_replica_that_is_empty_or_being_restored(replica_url, log_url):
+    with engine(replica_url) as opened, opened.begin() as connection:
+        connection.execute(sa.text("DELETE FROM mdl_user"))
+    assert seen(replica_url, LogPlace(log_url, wait=24)) == set()
+    assert seen(replica_url, LogPlace(log_url, wait=0)) == {1, 2, 3}
+
+
 def test_a_table_is_found_with_its_prefix_and_without(replica_url, log_url):
     for name in (None, "logstore_standard_log", LOG):
         with MoodleDatabase.open(replica_url, log=LogPlace(log_url, name)) as database:

@@ -99,6 +99,13 @@ def test_it_is_told_if_nothing_says_how_new_the_replica_is(places: Places) -> No
     assert found.text.startswith("it is not known how new the database of MOODLE_DB_URL is")
 
 
+def test_a_replica_without_any_time_is_empty_or_being_restored(places: Places) -> None:
+    places.names.execute("UPDATE mdl_user SET lastaccess = 0")
+    found = places.findings()["Replica"]
+    assert found.verdict is Verdict.WARNING
+    assert "it is empty, or is being restored. Log rows wait for it" in found.text
+
+
 def test_the_log_of_another_site_is_broken(places: Places) -> None:
     places.names.execute("UPDATE mdl_context SET instanceid = 4")
     found = places.findings()["Log of the site"]
