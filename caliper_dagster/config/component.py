@@ -14,9 +14,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
 
 from caliper_dagster.config.declaration import (
     Declaration,
@@ -43,6 +52,8 @@ _MUST_REFER = (
 )
 _SECRET = re.compile(r"\{\{\s*env(?:\.(\w+)|\(\s*['\"](\w+)['\"]\s*\))\s*\}\}")
 
+_NO_VALUE = "has no value: a variable in its template is not set"
+
 _PREFIX_FORM = "may have only letters, digits and _, with / between its parts"
 _PREFIX = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*")
 
@@ -63,6 +74,30 @@ _OF_PROJECT: Mapping[str, tuple[Any, str]] = {
 
 Render = Callable[[Any], Any]
 """Replaces the templates in a value."""
+
+_HIDDEN = "…"
+
+
+class _Attributes(BaseModel):
+    """Refuses what is unknown. An attribute that is misspelt may be a secret: no error shows it."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _without_values(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401 - anything
+        """Dagster makes an error of its own from this one, which shows the values that it has."""
+        try:
+            return handler(values)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_input=False)
+            lines = [
+                InitErrorDetails(
+                    type=one["type"], loc=one["loc"], input=_HIDDEN, ctx=one.get("ctx", {})
+                )
+                for one in found
+            ]
+            raise ValidationError.from_exception_data(error.title, lines, hide_input=True) from None
 
 
 @cache
@@ -89,9 +124,7 @@ def _model(name: str, settings: type[BaseModel], more: Mapping[str, Any]) -> typ
             fields[key] = (part | None, Field(None, description=_BLOCKS[key]))
         elif key in declared:
             fields |= _attribute(declared[key], field.annotation)
-    # An attribute that is misspelt may be a secret, which an error must not show.
-    config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-    return create_model(name, __config__=config, **fields)
+    return create_model(name, __base__=_Attributes, **fields)
 
 
 _BLOCKS = {
@@ -147,7 +180,7 @@ def settings_from(attributes: Mapping[str, Any], render: Render, source: str) ->
             which repeats no value.
     """
     try:
-        prefix = _prefix(render(attributes.get("asset_key_prefix")))
+        prefix = _prefix(_of_project("asset_key_prefix", attributes, render))
         host = check(InHostProject, {"key_prefix": prefix, **_appearance(attributes, render)})
         settings = check(Settings, nested(_values(attributes, render)))
     except Mistake as mistake:
@@ -200,7 +233,7 @@ def _value(path: tuple[str, ...], value: Any, render: Render) -> tuple[Declarati
         return setting, Reference(file=_absolute(path, _rendered(path, value, render)))
     if setting.by_name and isinstance(value, Mapping):
         return setting, {
-            name: _place(held) or _rendered(path, held, render) for name, held in value.items()
+            name: _place(held) or _plain(path, held, render) for name, held in value.items()
         }
     if setting.secret:
         if place := _place(value):
@@ -215,6 +248,13 @@ def _value(path: tuple[str, ...], value: Any, render: Render) -> tuple[Declarati
     return setting, held
 
 
+def _plain(path: tuple[str, ...], value: object, render: Render) -> Any:  # noqa: ANN401
+    """A value beside a secret; a template in it may have that secret as a part."""
+    if "{{" in str(value):
+        raise Mistake(path, _MUST_REFER)
+    return _rendered(path, value, render)
+
+
 def _place(value: object) -> Reference | None:
     found = _SECRET.fullmatch(value.strip()) if isinstance(value, str) else None
     return Reference(env=found[1] or found[2]) if found else None
@@ -224,7 +264,7 @@ def _rendered(path: tuple[str, ...], value: object, render: Render) -> Any:  # n
     """A value without templates; a number as the text that an environment would have."""
     held = render(value)
     if held is None:
-        raise Mistake(path, "has no value: a variable in its template is not set")
+        raise Mistake(path, _NO_VALUE)
     return str(held) if isinstance(held, int | float) and not isinstance(held, bool) else held
 
 
@@ -248,6 +288,19 @@ def _prefix(value: object) -> tuple[str, ...]:
 
 
 def _appearance(attributes: Mapping[str, Any], render: Render) -> dict[str, object]:
-    tags = render(attributes.get("tags")) or {}
+    tags = _of_project("tags", attributes, render) or {}
     texts = tuple((name, str(value)) for name, value in tags.items())
-    return {"group": render(attributes.get("group")), "tags": texts}
+    return {"group": _of_project("group", attributes, render), "tags": texts}
+
+
+def _of_project(key: str, attributes: Mapping[str, Any], render: Render) -> Any:  # noqa: ANN401
+    """An attribute of `_OF_PROJECT` without templates; None if it is not there."""
+    value = attributes.get(key)
+    if value is None:
+        return None
+    held = _rendered((key,), value, render)
+    if isinstance(held, Mapping | list):
+        parts = held.values() if isinstance(held, Mapping) else held
+        if any(part is None for part in parts):
+            raise Mistake((key,), _NO_VALUE)
+    return held

@@ -15,12 +15,10 @@ from typing import Any, ClassVar
 import dagster as dg
 import pyarrow as pa
 
-from caliper_dagster.config.connections import open_store
-from caliper_dagster.config.sites import chosen_site
 from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_store import PartitionStore
-from caliper_dagster.delivery.stored_frames import as_pandas, frame_named, read_hours
+from caliper_dagster.delivery.stored_frames import as_pandas, frame_named, read_hours, store_of
 
 COLUMNS = "columns"
 """Key in the metadata of an input: the columns to read."""
@@ -79,10 +77,9 @@ def frames_io_manager(
         site: name of the site, where ``CALIPER_SITES`` names several.
         storage: the folder or the URL of the storage; what the environment says without it.
     """
-    store = partial(PartitionStore, storage) if storage else lambda: open_store(chosen_site(site))
     # A run config cannot name another storage.
     return dg.IOManagerDefinition(
-        lambda _: StoredFrames(store),
+        lambda _: StoredFrames(partial(store_of, site, storage)),
         config_schema={},
         description="The stored hours as frames; it only reads.",
     )

@@ -72,13 +72,7 @@ def load_hours(
         raise ConfigurationError(f"end must be later than start, {hours.start}.")
     if storage is None:
         load_env_file()
-        store = open_store(chosen_site(site))
-    elif site is None:
-        store = PartitionStore(storage)
-    else:
-        raise ConfigurationError(
-            "site and storage are both given: the storage of a site is what its settings say."
-        )
+    store = store_of(site, storage)
     try:
         return as_pandas(read_hours(store, named, list(hours), columns))
     except StorageError:
@@ -88,6 +82,25 @@ def load_hours(
             f"No hour of {named.name} is stored in {store.name}: storage (or CALIPER_STORAGE) must "
             "be the folder or the URL in which the assets are kept."
         ) from None
+
+
+def store_of(site: str | None, storage: str | None) -> PartitionStore:
+    """The storage that a caller names, or that the environment says.
+
+    Args:
+        site: see `load_hours`.
+        storage: see `load_hours`.
+
+    Raises:
+        ConfigurationError: both are given, there is no such site, or the storage cannot be read.
+    """
+    if storage is None:
+        return open_store(chosen_site(site))
+    if site is None:
+        return PartitionStore(storage)
+    raise ConfigurationError(
+        "site and storage are both given: the storage of a site is what its settings say."
+    )
 
 
 def frame_named(name: str) -> Frame:

@@ -64,9 +64,11 @@ def examine(sites: Iterable[Settings], *, fix_modes: bool = False) -> Iterator[F
     """
     sites = tuple(sites)
     shared = _Examination()
-    unknown = unknown_names(os.environ)
-    yield from environment.variables(os.environ, unknown)
-    shared.not_set.update(environment.missing_by_another_name(os.environ, unknown))
+    if any(settings.host is None for settings in sites):
+        # In the project of a host the names of variables are those of its components.
+        unknown = unknown_names(os.environ)
+        yield from environment.variables(os.environ, unknown)
+        shared.not_set.update(environment.missing_by_another_name(os.environ, unknown))
     yield from shared.check(HOME, dagster_instance.home)
     yield from shared.check(DAGSTER, dagster_instance.instance, HOME)
     for settings in sites:

@@ -127,6 +127,10 @@ def test_a_site_has_a_folder_of_the_default_storage_and_its_own_storage_for_itse
         ({"event_store": {"api_key": "hush"}}, 'event_store.api_key must be "{{ env.NAME }}", or '),
         ({"event_store": {"url": "https://u:hush@x.org"}}, "event_store.url contains a user or a"),
         ({"event_store": {"headers": {"X-Key": "hush"}}}, "event_store.headers may be secret: "),
+        (
+            {"event_store": {"headers": {"X-Tenant": "Basic {{ env.HUSH }}"}}},
+            'event_store.headers must be "{{ env.NAME }}", or ',
+        ),
         ({"moodle_db_url_file": "/x"}, "moodle_db_url and moodle_db_url_file exclude each other."),
         ({"start": "yesterday"}, "start must be a full hour in UTC"),
         ({"schedule_lag": 60}, "schedule_lag must be less than 60."),
@@ -146,10 +150,23 @@ def test_what_is_wrong_is_one_sentence_with_file_and_attribute(
     assert "hush" not in str(refused.value).lower()
 
 
-def test_a_template_without_a_value_is_not_a_default() -> None:
-    with pytest.raises(ConfigurationError, match=r"free_text has no value: a variable in its"):
-        settings_from(
-            {**SITE, "free_text": "{{ env.UNSET }}"},
-            lambda value: None if value == "{{ env.UNSET }}" else value,
-            "defs.yaml",
-        )
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("free_text", "{{ env.UNSET }}"),
+        ("asset_key_prefix", "{{ env.UNSET }}"),
+        ("group", "{{ env.UNSET }}"),
+        ("tags", {"tier": "{{ env.UNSET }}"}),
+        ("asset_key_prefix", ["lms", "{{ env.UNSET }}"]),
+    ],
+)
+def test_a_template_without_a_value_is_not_a_default(name: str, value: object) -> None:
+    def render(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: render(held) for key, held in value.items()}
+        if isinstance(value, list):
+            return [render(held) for held in value]
+        return None if value == "{{ env.UNSET }}" else value
+
+    with pytest.raises(ConfigurationError, match=rf"{name} has no value: a variable in its"):
+        settings_from({**SITE, name: value}, render, "defs.yaml")

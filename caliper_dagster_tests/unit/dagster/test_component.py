@@ -1,5 +1,6 @@
 """The component as Dagster loads it: definitions, names, and what its lists find."""
 
+import traceback
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster.components.testing import create_defs_folder_sandbox
 
 import caliper_dagster
 from caliper_dagster.core.frames import FRAMES
@@ -83,6 +85,34 @@ def test_no_value_of_an_attribute_that_is_wrong_is_repeated(
     while cause is not None:
         assert "hush" not in str(cause)
         cause = cause.__cause__ or cause.__context__
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "event_store: {api_kye: hush}",
+        "event_store: {api_key: [hush]}",
+        "event_store: hush",
+        "moodle_db_ulr: mysql://u:hush@db/m",
+    ],
+)
+def test_the_error_that_dagster_makes_for_a_file_repeats_no_value(lines: str) -> None:
+    with create_defs_folder_sandbox() as sandbox:
+        folder = sandbox.defs_folder_path / "north"
+        folder.mkdir()
+        (folder / "defs.yaml").write_text(
+            "type: caliper_dagster.MoodleSite\nattributes:\n"
+            '  moodle_db_url: "{{ env.NORTH_DB }}"\n'
+            f"  moodle_wwwroot: https://north.example.org\n  {lines}\n"
+        )
+        with (
+            pytest.raises(Exception, match="Error while loading component") as refused,
+            sandbox.load_component_and_build_defs(Path("north")),
+        ):
+            pass
+    shown = "".join(traceback.format_exception(refused.value))
+    assert "defs.yaml:5" in shown
+    assert "hush" not in shown
 
 
 @pytest.mark.parametrize("append", [False, True])

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from caliper_dagster.caliper.shapes import ShapeName
 from caliper_dagster.core.frames import CALIPER_EVENTS
 from caliper_dagster.core.hours import SECONDS, Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore
@@ -71,16 +72,29 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connectio
 @pytest.fixture(scope="module")
 def storage(site: sqlite3.Connection, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder with the site's hours."""
+    return stored(site, tmp_path_factory.mktemp("storage"))
+
+
+def stored(site: sqlite3.Connection, folder: Path, shape: ShapeName = "canonical") -> str:
     ((_, _, path),) = site.execute("PRAGMA database_list")
     with MoodleDatabase.open(f"sqlite:///{Path(path)}") as database:
         log = pa.concat_tables(table for _, table in read_log(database, HOURS))
-        events = Translator(W).translate(expand(database, log.unify_dictionaries()))
-    folder = tmp_path_factory.mktemp("storage")
+        expanded = expand(database, log.unify_dictionaries())
+    events = Translator(W, shape=shape).translate(expanded)
     store = PartitionStore(folder.as_uri())
     for hour in HOURS:
         within = pc.equal(pc.divide(events["timecreated"], SECONDS), hour.number)
         store.write(CALIPER_EVENTS, hour, events.filter(within))
     return str(folder)
+
+
+@pytest.mark.parametrize("shape", ["objects", "openlrw"])
+def test_the_answers_are_the_same_in_every_shape(
+    site: sqlite3.Connection, storage: str, tmp_path: Path, shape: ShapeName
+) -> None:
+    folder = stored(site, tmp_path, shape)
+    for text in QUESTIONS:
+        assert sorted(map(repr, answers(folder, text))) == sorted(map(repr, answers(storage, text)))
 
 
 def take_back_a_grade(site: sqlite3.Connection) -> None:
