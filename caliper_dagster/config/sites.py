@@ -9,7 +9,7 @@ those of the environment. This module opens no site, and does not import Dagster
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 
 from caliper_dagster.config.declaration import Declaration, Mistake, check, nested, parse
@@ -85,12 +85,7 @@ class _SitesFile:
 
     def sites(self) -> tuple[Settings, ...]:
         sites = tuple(self._site(name, values) for name, values in self._file.read().items())
-        for one, other in combinations(sites, 2):
-            for what, value in _distinct(one).items():
-                if value == _distinct(other)[what]:
-                    raise self._file.error(
-                        f"sites {one.site} and {other.site} have the same {what}"
-                    )
+        require_distinct(sites, self._file.error)
         return sites
 
     def _site(self, name: str, values: Mapping[str, object]) -> Settings:
@@ -147,6 +142,22 @@ def _values(own: Mapping[Declaration, object]) -> dict[Declaration, object]:
         for setting, value in own.items()
         if value != "" or setting.secret or setting.may_be_empty
     }
+
+
+def require_distinct(sites: Sequence[Settings], error: Callable[[str], ConfigurationError]) -> None:
+    """Require that no two sites have in common what is a site's own.
+
+    Args:
+        sites: all sites of a file or of a project.
+        error: makes the error of a sentence about two sites.
+
+    Raises:
+        ConfigurationError: two sites have the same address, site id, database, log or storage.
+    """
+    for one, other in combinations(sites, 2):
+        for what, value in _distinct(one).items():
+            if value == _distinct(other)[what]:
+                raise error(f"sites {one.site} and {other.site} have the same {what}")
 
 
 def _distinct(settings: Settings) -> dict[str, object]:

@@ -173,7 +173,7 @@ class FileDestination:
         """Make sure that a folder is that of this site and destination.
 
         Raises:
-            _UnusableError: it is somebody else's.
+            _UnusableError: it is somebody else's, or nobody can tell whose.
         """
         path = folder / _OWNER
         owner: dict[str, object] = {
@@ -185,7 +185,16 @@ class FileDestination:
         if found is None:
             names = _names(folder)
             found = _read(path)  # Another run may have written it since the first look.
-            if found is None and _OWNER not in names and any(name[0] != "." for name in names):
+            if found is None and _OWNER in names:
+                raise _UnusableError(
+                    Sentence(
+                        f"The file {path}, which says whose the event store's folder is, is "
+                        "damaged: restore it, or remove it if the folder is that of ",
+                        _URL,
+                        ".",
+                    )
+                )
+            if found is None and any(name[0] != "." for name in names):
                 raise _UnusableError(
                     Sentence(
                         f"The event store's folder {folder} holds files that this project has not "

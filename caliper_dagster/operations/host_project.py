@@ -12,6 +12,7 @@ import dagster as dg
 
 from caliper_dagster.config.env_file import load_env_file
 from caliper_dagster.config.settings import Settings
+from caliper_dagster.config.sites import require_distinct
 from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
 from caliper_dagster.dagster.component import MoodleSite
 
@@ -29,7 +30,7 @@ def sites_of_project(path: Path) -> tuple[Settings, ...]:
 
     Raises:
         ConfigurationError: there is no such project, it cannot be loaded, or it has no such
-            component; or an attribute of one is wrong.
+            component; an attribute of one is wrong; or two of them are the same site.
     """
     place = path.absolute()
     root = _project_root(place)
@@ -50,6 +51,9 @@ def sites_of_project(path: Path) -> tuple[Settings, ...]:
             f"--defs {path} has no component caliper_dagster.MoodleSite: name the folder of the "
             "project, or a folder or defs.yaml in it."
         )
+    require_distinct(
+        sites, lambda problem: ConfigurationError(f"The project {root} is wrong: {problem}.")
+    )
     return sites
 
 

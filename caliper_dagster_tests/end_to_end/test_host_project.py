@@ -121,6 +121,25 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> Iterator[School]:
         yield School(folder, data, yesterday, settings)
 
 
+def test_two_components_that_are_the_same_site_are_refused(school: School, tmp_path: Path) -> None:
+    """Whoever copies a ``defs.yaml`` changes the prefix first."""
+    copied = shutil.copytree(school.folder, tmp_path / "copied")
+    defs = copied / "src/school_analytics/defs"
+    text = (defs / "north/defs.yaml").read_text(encoding="utf-8")
+    (defs / "south/defs.yaml").write_text(
+        text.replace("asset_key_prefix: north", "asset_key_prefix: south"), encoding="utf-8"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "caliper_dagster.cli", "--defs", str(copied), "doctor"],
+        env=school.environment() | {"PYTHONPATH": f"{copied / 'src'}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE,
+    )
+    assert done.returncode == 2
+    assert "sites north and south have the same MOODLE_WWWROOT" in done.stderr
+
+
 def test_dagsters_own_commands_accept_and_list_the_project(school: School) -> None:
     assert "loaded successfully" in school.run("dg", "check", "defs")
     assert "validated successfully" in school.run("dg", "check", "yaml")

@@ -205,9 +205,18 @@ def test_a_file_of_ours_that_is_damaged_is_written_again(folder: Path, ledger: L
     write(an_hour(5), FileDestination(str(folder)), ledger)
     good = (folder / FILE).read_bytes()
     (folder / FILE).write_bytes(good[:100])
-    (folder / FILE).parent.parent.joinpath("_caliper_dagster.json").write_bytes(b"{")
     write(an_hour(5), FileDestination(str(folder)), ledger, Send.ALL)
     assert (folder / FILE).read_bytes() == good
+
+
+def test_nobody_writes_into_a_folder_whose_owner_cannot_be_read(
+    folder: Path, ledger: Ledger
+) -> None:
+    write(an_hour(5), FileDestination(str(folder)), ledger)
+    (folder / FILE).parent.parent.joinpath("_caliper_dagster.json").write_bytes(b"{")
+    with pytest.raises(DeliveryError, match="is damaged: restore it, or remove it") as error:
+        write(an_hour(5), FileDestination(str(folder), compressed=True), ledger, Send.ALL)
+    assert not error.value.transient
 
 
 def test_nobody_else_may_read_the_files(folder: Path, ledger: Ledger) -> None:
