@@ -10,6 +10,7 @@ the other templates.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -50,7 +51,7 @@ _MUST_REFER = (
     'must be "{{ env.NAME }}", or replaced by an attribute with _file at its end: a secret must '
     "not stand in a file of settings"
 )
-_SECRET = re.compile(r"\{\{\s*env(?:\.(\w+)|\(\s*['\"](\w+)['\"]\s*\))\s*\}\}")
+_VARIABLE = re.compile(r"\{\{\s*env(?:\.(\w+)|\(\s*['\"](\w+)['\"]\s*\))\s*\}\}")
 
 _NO_VALUE = "has no value: a variable in its template is not set"
 
@@ -256,14 +257,15 @@ def _plain(path: tuple[str, ...], value: object, render: Render) -> Any:  # noqa
 
 
 def _place(value: object) -> Reference | None:
-    found = _SECRET.fullmatch(value.strip()) if isinstance(value, str) else None
+    found = _VARIABLE.fullmatch(value.strip()) if isinstance(value, str) else None
     return Reference(env=found[1] or found[2]) if found else None
 
 
 def _rendered(path: tuple[str, ...], value: object, render: Render) -> Any:  # noqa: ANN401
     """A value without templates; a number as the text that an environment would have."""
-    held = render(value)
-    if held is None:
+    names = {one or other for one, other in _VARIABLE.findall(str(value))}
+    # Within a longer text Dagster would write "None" for it.
+    if any(name not in os.environ for name in names) or (held := render(value)) is None:
         raise Mistake(path, _NO_VALUE)
     return str(held) if isinstance(held, int | float) and not isinstance(held, bool) else held
 

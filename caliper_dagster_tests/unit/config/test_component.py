@@ -154,6 +154,7 @@ def test_what_is_wrong_is_one_sentence_with_file_and_attribute(
     ("name", "value"),
     [
         ("free_text", "{{ env.UNSET }}"),
+        ("storage", "s3://{{ env.UNSET }}/moodle"),
         ("asset_key_prefix", "{{ env.UNSET }}"),
         ("group", "{{ env.UNSET }}"),
         ("tags", {"tier": "{{ env.UNSET }}"}),
