@@ -10,7 +10,10 @@ from caliper_dagster_tests.harness.servers import free_port
 
 
 class HalfWay:
-    """A way to a server on which everything goes until one request has sent so many bytes."""
+    """A way to a server on which everything goes until one request has sent so many bytes.
+
+    A context manager: it takes no further connections when it ends.
+    """
 
     def __init__(self, endpoint: str, most: int) -> None:
         self._server = ("127.0.0.1", int(endpoint.rpartition(":")[2]))
@@ -20,12 +23,30 @@ class HalfWay:
         self.stuck = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def __enter__(self) -> HalfWay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Closing alone does not wake a thread that waits for a connection.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
     def _accept(self) -> None:
-        while True:
-            client, _ = self._listener.accept()
-            server = socket.create_connection(self._server)
-            threading.Thread(target=self._there, args=(client, server), daemon=True).start()
-            threading.Thread(target=self._back, args=(client, server), daemon=True).start()
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(self._server) as server:
+            back = threading.Thread(target=self._back, args=(client, server), daemon=True)
+            back.start()
+            with suppress(OSError):  # the writer is killed
+                self._there(client, server)
+            with suppress(OSError):
+                server.shutdown(socket.SHUT_RDWR)
+            back.join()
 
     def _there(self, client: socket.socket, server: socket.socket) -> None:
         sent = 0
@@ -34,12 +55,11 @@ class HalfWay:
             sent += len(part)
         if sent >= self._most:
             self.stuck.set()
-            with suppress(ConnectionResetError):  # the writer is killed
-                while client.recv(65536):
-                    pass
-        server.close()
+            while client.recv(65536):
+                pass
 
     def _back(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
             while part := server.recv(65536):
                 client.sendall(part)
+            client.shutdown(socket.SHUT_RDWR)

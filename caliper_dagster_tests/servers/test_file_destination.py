@@ -104,12 +104,13 @@ def test_kill_9_in_the_middle_of_an_upload_leaves_the_object_as_it_was(
     ledger_url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
     with FileDestination(bucket) as destination, Ledger(ledger_url) as ledger:
         write(3, destination, ledger)
-    way = HalfWay(object_store.endpoint, 100_000)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", way.endpoint)
-    with subprocess.Popen([sys.executable, "-c", CHILD, bucket, ledger_url], cwd=ROOT) as child:
-        assert way.stuck.wait(120), child.poll()
-        child.kill()
-        assert child.wait() == -9
+    with HalfWay(object_store.endpoint, 100_000) as way:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", way.endpoint)
+        command = [sys.executable, "-c", CHILD, bucket, ledger_url]
+        with subprocess.Popen(command, cwd=ROOT) as child:
+            assert way.stuck.wait(120), child.poll()
+            child.kill()
+            assert child.wait() == -9
     monkeypatch.setenv("AWS_ENDPOINT_URL", object_store.endpoint)
     assert ids(read(f"{bucket}/{OBJECT}")) == all_ids(3)
     with FileDestination(bucket) as destination, Ledger(ledger_url) as ledger:

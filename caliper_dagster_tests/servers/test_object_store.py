@@ -75,16 +75,16 @@ def test_a_write_that_is_killed_half_way_leaves_the_hour_as_it_was(
 ) -> None:
     storage = PartitionStore(bucket)
     storage.write(MOODLE_LOG, HOUR, log_of(3))
-    way = HalfWay(object_store.endpoint, 100_000)
-    settings = {**object_store.environment, "AWS_ENDPOINT_URL": way.endpoint}
-    writer = multiprocessing.get_context("spawn").Process(
-        target=_write, args=(settings, bucket, 200_000)
-    )
-    writer.start()
-    assert way.stuck.wait(120), writer.exitcode
-    writer.kill()
-    writer.join()
-    assert writer.exitcode == -9
+    with HalfWay(object_store.endpoint, 100_000) as way:
+        settings = {**object_store.environment, "AWS_ENDPOINT_URL": way.endpoint}
+        writer = multiprocessing.get_context("spawn").Process(
+            target=_write, args=(settings, bucket, 200_000)
+        )
+        writer.start()
+        assert way.stuck.wait(120), writer.exitcode
+        writer.kill()
+        writer.join()
+        assert writer.exitcode == -9
     assert storage.read(MOODLE_LOG, [HOUR]).num_rows == 3
 
     storage.write(MOODLE_LOG, HOUR, log_of(4))
