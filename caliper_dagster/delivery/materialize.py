@@ -121,7 +121,7 @@ def write_log(
     written, stopwatch = [], _Stopwatch()
     counts, waiting = count_rows(database, hours), count_waiting_rows(database, hours)
     for hour in waiting:
-        _require_as_new(database, _stored_times(store, hour))
+        _require_as_new(waiting_after(database), _stored_times(store, hour))
     with _Partitions(store, MOODLE_LOG) as partitions:
         for part in read_log_in_parts(database, hours):
             partitions.write(part.hour, part.rows)
@@ -148,9 +148,8 @@ def _stored_times(store: PartitionStore, hour: Hour) -> pa.ChunkedArray:
     return pa.chunked_array([], pa.int64())
 
 
-def _require_as_new(database: MoodleDatabase, times: pa.ChunkedArray) -> None:
+def _require_as_new(until: int | None, times: pa.ChunkedArray) -> None:
     """Require that no row waits for the replica that was taken from another, newer one."""
-    until = waiting_after(database)
     newest = pc.max(times).as_py()
     if until is not None and newest is not None and newest > until:
         raise SourceError(
@@ -184,6 +183,7 @@ def write_expanded(
         ConfigurationError: the store cannot be written to.
     """
     written, stopwatch = [], _Stopwatch()
+    until = waiting_after(database)
     lifecycle = LogLifecycle(database, store.id_range_tables("log_lifecycle"))
     earlier: EarlierParts | None = None
     expanded_now, unresolved, seconds = 0, 0, 0.0
@@ -198,7 +198,8 @@ def write_expanded(
             del chunk
             existing, footers = before.rows_of(chunk_hours, log, begins=begins, ends=ends)
             expanded, is_new = expand_new(database, log, existing, lifecycle, earlier)
-            _require_as_new(database, expanded["timecreated"].filter(is_new))
+            if until is not None:
+                _require_as_new(until, expanded["timecreated"].filter(is_new))
             expanded = expanded.append_column(_EXPANDED_NOW, is_new)
             del log, existing
             seconds_per_row = stopwatch.lap() / max(1, expanded.num_rows)

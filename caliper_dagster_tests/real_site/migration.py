@@ -11,6 +11,7 @@ import html
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from textwrap import fill
 from typing import Any
 
 from caliper_dagster_tests.harness.paths import DATA
@@ -18,6 +19,12 @@ from caliper_dagster_tests.real_site.prescription import ANONYMOUS
 from caliper_dagster_tests.real_site.site import NAMES, Event
 
 _WIDTH = 100
+_WIDTH_OF_TEXT = 120
+_LONGEST_TEXT = 100
+_NO_ROWS = (
+    "The site has no such activity, which is a plugin of its own; its views have the recipe of all "
+    "activities and look like those of the other names."
+)
 _REASONS = {
     "swallowed Exception: Record not found.": "a record was gone",
     "swallowed dml_read_exception: Error reading from database": "it asked for a wrong table",
@@ -120,13 +127,10 @@ def _in_detail(
     for name in _names():
         yield f"### `{name}`"
         yield ""
-        yield WHY[kind(name)]
+        yield fill(WHY[kind(name)], _WIDTH_OF_TEXT, break_long_words=False)
         yield ""
         if name not in rows:
-            yield (
-                "The site has no such activity, which is a plugin of its own; its views have the "
-                "recipe of all activities and look like those of the other names."
-            )
+            yield fill(_NO_ROWS, _WIDTH_OF_TEXT)
             yield ""
             continue
         example = _example(rows[name], events)
@@ -216,7 +220,9 @@ def _details(title: str, event: Mapping[str, Any]) -> Iterable[str]:
 
 
 def pretty(value: Any, depth: int = 0) -> str:
-    """JSON whose objects stand on one line where they fit."""
+    """JSON whose objects stand on one line where they fit; long texts are cut."""
+    if isinstance(value, str) and len(value) > _LONGEST_TEXT and "://" not in value[:10]:
+        value = f"{value[:_LONGEST_TEXT]}…"
     flat = json.dumps(value, ensure_ascii=False)
     if len(flat) + depth <= _WIDTH or not isinstance(value, dict | list):
         return flat
