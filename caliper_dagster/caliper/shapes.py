@@ -1,8 +1,8 @@
 """The shapes of events: what stands where an event refers to an entity, its IRI or an object.
 
 Caliper allows both, and receivers differ. Every shape is valid Caliper in every version and has the
-same ids. A *rendering* is a version in a shape: events are made and stored once for each rendering
-that an event store wants.
+same ids. A *rendering* is a version in a shape under a privacy profile: events are made and stored
+once for each rendering that an event store wants.
 
 To add a shape, append it to :data:`SHAPES`.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from caliper_dagster.caliper.versions import VersionName
+from caliper_dagster.core.privacy import IDENTIFIED, ProfileName
 
 ShapeName = Literal["canonical", "objects", "openlrw"]
 """The name of a shape in settings and tables."""
@@ -67,11 +68,28 @@ SHAPES: Mapping[str, Shape] = {shape.name: shape for shape in (CANONICAL, OBJECT
 
 
 class Rendering(NamedTuple):
-    """What the JSON of an event looks like: the Caliper version, and the shape."""
+    """What the JSON of an event looks like, and what it tells about persons.
+
+    Attributes:
+        version: Caliper version.
+        shape: what stands where an event refers to an entity.
+        profile: privacy profile.
+        own: name of the event store whose events these are, if no other one can share them: it has
+            a key of pseudonyms, filters of rows, or privacy settings of its own.
+    """
 
     version: VersionName
     shape: ShapeName = CANONICAL.name
+    profile: ProfileName = IDENTIFIED.name
+    own: str | None = None
 
     def __str__(self) -> str:
-        """``v1p2``, or ``v1p2_objects``: its name in assets and stored files."""
-        return self.version if self.shape == CANONICAL.name else f"{self.version}_{self.shape}"
+        """``v1p2``, ``v1p2_objects``, ``v1p2_pseudonymous_lrs``: its name in assets and files."""
+        parts: list[str] = [self.version]
+        if self.shape != CANONICAL.name:
+            parts.append(self.shape)
+        if self.profile != IDENTIFIED.name:
+            parts.append(self.profile)
+        if self.own:
+            parts.append(self.own)
+        return "_".join(parts)

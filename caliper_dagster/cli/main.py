@@ -411,7 +411,8 @@ def recipes_show(options: argparse.Namespace) -> None:
 
     settings = _settings(options)
     name = options.event if options.event.startswith("\\") else f"\\{options.event}"
-    shown = recipes.show(configured_recipes(settings), name, *renderings(settings)[0])
+    version, shape, *_ = renderings(settings)[0]
+    shown = recipes.show(configured_recipes(settings), name, version, shape)
     terminal.results().print(shown.why, markup=False, soft_wrap=True)
     if shown.similar:
         _tell(f"Names of events with a recipe that are similar: {', '.join(shown.similar)}")

@@ -45,9 +45,9 @@ from caliper_dagster.translator.entities.communication import thread
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.quiz import attempt_iri, question_iri
 from caliper_dagster.translator.entities.registry import (
+    ClassOfText,
     Record,
     Render,
-    TextClass,
     below,
     decimal,
     duration,
@@ -102,7 +102,7 @@ class DerivedFunction:
 
     function: Callable[..., list[DerivedEvent]]
     columns: tuple[str, ...]
-    texts: Mapping[str, TextClass]
+    texts: Mapping[str, ClassOfText]
 
 
 DERIVED_EVENTS: dict[str, DerivedFunction] = {}
@@ -111,7 +111,7 @@ DERIVED_EVENTS: dict[str, DerivedFunction] = {}
 F = TypeVar("F", bound=Callable[..., list[DerivedEvent]])
 
 
-def derived(texts: Mapping[str, TextClass] | None = None) -> Callable[[F], F]:
+def derived(texts: Mapping[str, ClassOfText] | None = None) -> Callable[[F], F]:
     """Register a function for recipes; see :class:`DerivedFunction`."""
 
     def register(function: F) -> F:

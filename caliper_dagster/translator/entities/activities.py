@@ -25,9 +25,9 @@ from caliper_dagster.caliper.entities import (
     WebPage,
 )
 from caliper_dagster.translator.entities.registry import (
+    ClassOfText,
     Record,
     Render,
-    TextClass,
     decimal,
     for_recipes,
     for_translator,
@@ -89,7 +89,7 @@ _GRADED_BY_VALUE = 1
 _GRADED_BY_SCALE = 2
 
 
-COURSE_TEXTS: Mapping[str, TextClass] = {
+COURSE_TEXTS: Mapping[str, ClassOfText] = {
     "name": "institutional",
     "courseNumber": "institutional",
     "subOrganizationOf.name": "institutional",
@@ -207,7 +207,7 @@ def course_section_page(render: Render, courseid: int | None, other: object) -> 
     )
 
 
-ACTIVITY_TEXTS: Mapping[str, TextClass] = {
+ACTIVITY_TEXTS: Mapping[str, ClassOfText] = {
     "name": "institutional",
     "extensions.externalUrl": "institutional",
     "otherIdentifiers.identifier": "institutional",

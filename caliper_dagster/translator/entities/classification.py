@@ -6,7 +6,8 @@ that no recipe names. A name of a table that is not listed counts as personal.
 
 from __future__ import annotations
 
-from caliper_dagster.translator.entities.registry import Record, TextClass
+from caliper_dagster.core.privacy import TextClass
+from caliper_dagster.translator.entities.registry import Record
 
 _INSTITUTIONAL = frozenset(
     """

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from caliper_dagster.caliper.entities import CourseSection, Group, Membership, Organization
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.registry import (
+    ClassOfText,
     Record,
     Render,
-    TextClass,
     for_recipes,
     identifiers,
     is_course,
@@ -26,7 +26,7 @@ _COURSE_LEVEL = 50
 _CATEGORY_LEVEL = 40
 
 
-_GROUP_TEXTS: Mapping[str, TextClass] = {
+_GROUP_TEXTS: Mapping[str, ClassOfText] = {
     "organization.name": "shared",
     "organization.otherIdentifiers.identifier": "institutional",
 }

@@ -23,6 +23,7 @@ from caliper_dagster.caliper.entities import (
 )
 from caliper_dagster.caliper.shapes import CANONICAL, Shape
 from caliper_dagster.core.hours import LAST_TIME
+from caliper_dagster.core.privacy import TextClass
 from caliper_dagster.translator.identity import Iris
 from caliper_dagster.translator.rows import parameters
 
@@ -75,10 +76,8 @@ class Render:
         return self.reference(Person, self.iris.user(actor)) if actor else self.site_reference()
 
 
-TextClass = Literal["institutional", "shared", "personal", "person", "by_table"]
-"""The class of a text: the institution's (names of courses and activities), a group's (names of
-groups, concepts of glossaries, options of choices), a person's own (subjects, tags, answers), or
-what identifies a person (names, user names). ``by_table``: the table of the object decides
+ClassOfText = TextClass | Literal["by_table"]
+"""The class of a text as registered. ``by_table``: the table of the object decides
 (:func:`classification.class_of_name`)."""
 
 
@@ -102,7 +101,7 @@ class EntityFunction:
     names_related_user: bool = False
     tells_grade: bool = False
     personal_record: bool = False
-    texts: Mapping[str, TextClass] = field(default_factory=dict)
+    texts: Mapping[str, ClassOfText] = field(default_factory=dict)
 
 
 ENTITY_FUNCTIONS: dict[str, EntityFunction] = {}
@@ -119,7 +118,7 @@ def for_recipes(
     names_related_user: bool = False,
     tells_grade: bool = False,
     personal_record: bool = False,
-    texts: Mapping[str, TextClass] | None = None,
+    texts: Mapping[str, ClassOfText] | None = None,
 ) -> Callable[[F], F]:
     """Register a function for recipes; see :class:`EntityFunction` for the arguments."""
 
@@ -138,7 +137,7 @@ def for_recipes(
 
 
 def for_translator(
-    *, personal_record: bool = False, texts: Mapping[str, TextClass] | None = None
+    *, personal_record: bool = False, texts: Mapping[str, ClassOfText] | None = None
 ) -> Callable[[F], F]:
     """Register a function that only the translator calls; see :class:`EntityFunction`."""
 
@@ -154,7 +153,7 @@ def for_translator(
     return register
 
 
-def below(path: str, texts: Mapping[str, TextClass]) -> dict[str, TextClass]:
+def below(path: str, texts: Mapping[str, ClassOfText]) -> dict[str, ClassOfText]:
     """Classes of the texts of an entity that another one holds at a path."""
     return {f"{path}.{name}": kind for name, kind in texts.items()}
 
