@@ -3,11 +3,16 @@
 One IRI names one entity of one type everywhere. Ids of entities are Moodle's own addresses, so that
 users with access can open them. If Moodle has no separate page for an entity, a fragment
 distinguishes it.
+
+Under a keyed privacy profile (:class:`KeyedIris`), ids of persons, of their records and of events
+are made with the key of the event store. Nobody without the key can compute them or find from them
+what they stand for.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 import uuid
 from collections.abc import Iterable, Mapping
@@ -186,6 +191,38 @@ class Iris:
     def session(self, login: int) -> str:
         """The session that a log-in began, by the log id of the log-in."""
         return self.uuid(f"session:{login}")
+
+
+def keyed_uuid(key: bytes, site_id: str, kind: str, name: str) -> uuid.UUID:
+    """A UUID that only the key can make: HMAC-SHA-256 of site, kind and name.
+
+    It is of version 8 (RFC 9562, 5.8), which is free for such use; version 5 would say that it is
+    a SHA-1 digest. 122 of the 256 bits remain.
+
+    Args:
+        key: of the event store.
+        site_id: tells sites apart that share a key.
+        kind: tells apart things of different kinds that have the same name.
+        name: what the UUID is made of.
+    """
+    message = "\0".join((site_id, kind, name)).encode()
+    octets = bytearray(hmac.digest(key, message, "sha256")[:16])
+    octets[6] = octets[6] & 0x0F | 0x80
+    octets[8] = octets[8] & 0x3F | 0x80
+    return uuid.UUID(bytes=bytes(octets))
+
+
+def keyed_person(key: bytes, site_id: str, user: int, base: str | None) -> str:
+    """The pseudonym of a person: the same for every address of the site and in every event.
+
+    Args:
+        key: of the event store.
+        site_id: what ids of events of the site are made of (`SiteIdentity.site_id`).
+        user: the user's id in Moodle.
+        base: an IRI to put the pseudonym below; a ``urn:uuid:`` when not given.
+    """
+    pseudonym = keyed_uuid(key, site_id, "user", str(user))
+    return f"{base.rstrip('/')}/{pseudonym}" if base else pseudonym.urn
 
 
 _FORM = b"urn:uuid:00000000-0000-0000-0000-000000000000"
