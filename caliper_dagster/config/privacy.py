@@ -43,7 +43,7 @@ class EffectivePrivacy:
     identifiers: tuple[PersonIdentifier, ...]
     ip_addresses: bool
     texts: frozenset[TextClass]
-    time_precision: TimePrecision = "exact"
+    time_precision: TimePrecision = "second"
     pseudonym_base: str | None = None
 
     @classmethod

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from caliper_dagster.config.settings import PSEUDONYM_KEY
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.core.hours import HOUR_FORM, Hour, HourRange, parse_hour
 from caliper_dagster.core.key_schedule import FIRST_HOUR, KeySchedule
+
+_SETTING = SettingName("CALIPER_PSEUDONYM_KEY")
 
 _SHORTEST = 32
 """Characters of a key, at least: 128 bits, if they are hexadecimal digits."""
@@ -74,7 +75,7 @@ def no_key(profile: str) -> ConfigurationError:
     """The error about an event store without the key that its profile needs."""
     return ConfigurationError(
         Sentence(
-            SettingName(PSEUDONYM_KEY),
+            _SETTING,
             f" is not set, and the privacy profile {profile} makes pseudonyms with it: set it to a "
             f"secret of at least {_SHORTEST} characters, such as `openssl rand -hex 32` writes.",
         )
@@ -112,4 +113,4 @@ def _hour(words: list[str], *, first: bool) -> Hour:
 
 
 def _wrong(problem: str) -> ConfigurationError:
-    return ConfigurationError(Sentence(SettingName(PSEUDONYM_KEY), f" is wrong: {problem}."))
+    return ConfigurationError(Sentence(_SETTING, f" is wrong: {problem}."))

@@ -336,9 +336,9 @@ class EventStoreSettings(Model):
     )
     time_precision: TimePrecision = setting(
         "CALIPER_TIME_PRECISION",
-        "exact",
-        "precision of the times in events: `exact`, or the beginning of the `minute`, `hour` or "
-        "`day`, UTC",
+        "second",
+        "to what the times in events are cut down: `second` (Moodle's own precision), `minute`, "
+        "`hour` or `day`, UTC",
     )
     person_names: bool | None = setting(
         "CALIPER_PERSON_NAMES",

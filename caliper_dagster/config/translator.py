@@ -90,10 +90,6 @@ def translators(
     identity, privacy = settings.identity(), store.effective_privacy
     recipes = configured_recipes(settings)
     keys = store.pseudonym_keys()
-    if keys is not None:
-        raise ConfigurationError(
-            f"The privacy profile {privacy.profile.name} is not available in this release."
-        )
     spans: Iterable[tuple[HourRange, bytes | None]] = keys.spans(hours) if keys else [(hours, None)]
     for span, key in spans:
         translator = Translator(
@@ -107,5 +103,9 @@ def translators(
             free_text="personal" in privacy.texts,
             course_categories=settings.course_categories,
             recipes=recipes,
+            profile=privacy.profile.name,
+            key=key,
+            pseudonym_base=privacy.pseudonym_base,
+            time_precision=privacy.time_precision,
         )
         yield HoursToTranslate(span, translator, key_fingerprint(key) if key else None)

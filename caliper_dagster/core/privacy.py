@@ -19,9 +19,11 @@ TextClass = Literal["institutional", "shared", "personal", "person"]
 groups, concepts of glossaries, options of choices), a person's own (subjects, tags, answers), or
 what identifies a person (names, user names)."""
 
-TimePrecision = Literal["exact", "minute", "hour", "day"]
-"""The precision of the times in events; a coarser time is the beginning of its minute, hour or day,
-UTC."""
+TimePrecision = Literal["second", "minute", "hour", "day"]
+"""To what times of events and of records of persons are cut down; a day is one of UTC."""
+
+SECONDS_OF: Mapping[TimePrecision, int] = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+"""How many seconds each precision has."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -56,7 +56,7 @@ _ADDED: Mapping[str, object] = {
     "resend_changed": False,
     "shape": "canonical",
     "site_id": None,
-    "time_precision": "exact",
+    "time_precision": "second",
     "withhold_invalid": True,
 }
 """Settings of later releases with their defaults, which are not part of the digest: a backfill that

@@ -193,6 +193,39 @@ class Iris:
         return self.uuid(f"session:{login}")
 
 
+class KeyedIris(Iris):
+    """IRIs of a site whose events have keyed ids.
+
+    Ids of events and sessions are of version 5, in a namespace that only the key can make. IRIs of
+    entities are Moodle's own here; :meth:`pseudonym` gives what stands for one that leads to a
+    person.
+
+    Args:
+        wwwroot: the site's address.
+        site_id: what ids are made of; the address when not given.
+        key: of the event store.
+        base: an IRI to put pseudonyms of persons below; ``urn:uuid:`` when not given.
+    """
+
+    def __init__(self, wwwroot: str, site_id: str | None, key: bytes, base: str | None) -> None:
+        super().__init__(wwwroot, site_id)
+        self._key = key
+        self._base = base
+        self._site_id = site_id or self.site
+        self._namespace = keyed_uuid(key, self._site_id, "namespace", "")
+        self._person = re.compile(re.escape(f"{self.site}/user/profile.php?id=") + "([0-9]{1,18})")
+
+    def pseudonym(self, iri: str) -> str:
+        """The keyed id of a person, or of a thing that leads to one.
+
+        A thing has it from its whole IRI below the site, so it is the same wherever it occurs.
+        """
+        person = self._person.fullmatch(iri)
+        if person:
+            return keyed_person(self._key, self._site_id, int(person[1]), self._base)
+        return keyed_uuid(self._key, self._site_id, "iri", iri.removeprefix(self.site)).urn
+
+
 def keyed_uuid(key: bytes, site_id: str, kind: str, name: str) -> uuid.UUID:
     """A UUID that only the key can make: HMAC-SHA-256 of site, kind and name.
 

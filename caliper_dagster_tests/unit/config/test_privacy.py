@@ -49,7 +49,7 @@ def test_without_a_word_ids_leave_and_names_do_not() -> None:
     assert found.profile is PROFILES["identified"]
     assert (found.names, found.identifiers, found.ip_addresses) == (False, ("SystemId",), False)
     assert found.texts == {"institutional", "shared"}
-    assert (found.time_precision, found.pseudonym_base) == ("exact", None)
+    assert (found.time_precision, found.pseudonym_base) == ("second", None)
 
 
 def test_full_sends_all_and_a_switch_takes_something_out() -> None:
