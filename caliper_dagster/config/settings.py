@@ -524,7 +524,8 @@ class Settings(Model):
     free_text: bool = setting(
         "CALIPER_FREE_TEXT",
         False,
-        "send text that persons wrote: search terms, answers to questions",
+        "send text that persons wrote: subjects, tags, names of plans, titles of wiki pages, "
+        "search terms, answers to questions; entries of a person's own calendar are never sent",
     )
     course_categories: bool = setting(
         "CALIPER_COURSE_CATEGORIES",

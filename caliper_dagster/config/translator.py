@@ -12,6 +12,7 @@ from caliper_dagster.config.declaration import listed
 from caliper_dagster.config.event_stores import renderings
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
+from caliper_dagster.core.privacy import IDENTIFIED
 from caliper_dagster.translator import Recipes, Translator, load_recipes
 
 
@@ -63,7 +64,7 @@ def build_translator(settings: Settings, rendering: Rendering | None = None) -> 
         person_names=settings.person_names,
         person_identifiers=settings.person_identifiers,
         ip_addresses=settings.ip_addresses,
-        free_text=settings.free_text,
+        texts=IDENTIFIED.texts | ({"personal"} if settings.free_text else frozenset()),
         course_categories=settings.course_categories,
         recipes=configured_recipes(settings),
     )

@@ -13,6 +13,7 @@ from caliper_dagster.translator.actors import USER_LEVEL, Actors
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import ENTITY_FUNCTIONS, EntityFunction, Render
 from caliper_dagster.translator.entity_output import dump
+from caliper_dagster.translator.event_data import filtered_other
 from caliper_dagster.translator.fragments import Fragments, IntegerColumn, TextColumn
 from caliper_dagster.translator.recipes import EntitySource, Recipe
 from caliper_dagster.translator.renderer import Renderer
@@ -115,10 +116,12 @@ class EventExtensions:
 
     def _allowed_other(self) -> Fragments:
         fragments = Fragments.empty(self._rows.number, b',"other":')
-        allowed = list({recipe.other: None for recipe in self._recipes})
-        codes = np.array([allowed.index(recipe.other) for recipe in self._recipes])[self._recipe]
-        for code, rows in grouped(codes, len(allowed)):
-            filtered = partial(_filtered_other, allowed[code])
+        of_recipe = [(recipe.other, recipe.resolution) for recipe in self._recipes]
+        rules = list(dict.fromkeys(of_recipe))
+        codes = np.array([rules.index(rule) for rule in of_recipe])[self._recipe]
+        for code, rows in grouped(codes, len(rules)):
+            allowed, resolution = rules[code]
+            filtered = partial(filtered_other, allowed=allowed, resolution=resolution)
             self._renderer.fill_values(fragments, filtered, ("other",), rows, _SLOT)
         return fragments
 
@@ -215,10 +218,6 @@ def _owner(record: Any) -> int:  # noqa: ANN401 - a record or None
     """The learner whom an attempt or submission belongs to; of a team's the row names one."""
     owner = record.get("userid") if isinstance(record, dict) else None
     return owner if isinstance(owner, int) and 0 < owner < 2**63 else int(NOTHING)
-
-
-def _filtered_other(allowed: frozenset[str], _: Render, other: object) -> object:
-    return extensions.filtered_other(other, allowed)
 
 
 def _row_properties(_: Render, *values: object) -> bytes:
