@@ -75,6 +75,8 @@ _PERSONS_IDS = re.compile(
 """Keys of unknown plugins that end in ``id`` and are more likely the id of a person."""
 
 _MAX_TEXT_LENGTH = 200
+_LARGEST_NUMBER = 10**10
+"""Times and sizes of files are smaller; telephone numbers with their country are not."""
 _KEY = re.compile(r"[a-z_]{1,40}")
 _ID = re.compile(r"-?[0-9]{1,18}")
 _WORD = re.compile(r"[a-z_]{1,40}")
@@ -149,7 +151,7 @@ def _meaning(key: str, named: bool) -> _Meaning:
     return "word" if key in VOCABULARIES else "flag"
 
 
-def _is_known(key: str, value: object, meaning: _Meaning) -> bool:
+def _is_known(key: str, value: bool | float | str, meaning: _Meaning) -> bool:
     """Whether a value is what its key means."""
     if isinstance(value, bool):
         return meaning != "unknown"
@@ -158,7 +160,7 @@ def _is_known(key: str, value: object, meaning: _Meaning) -> bool:
     if isinstance(value, str):
         words = VOCABULARIES.get(key)
         return words is not None and len(value) <= _MAX_TEXT_LENGTH and bool(words.fullmatch(value))
-    return meaning == "number"
+    return meaning == "number" and abs(value) < _LARGEST_NUMBER
 
 
 def _is_allowed(render: Render, key: str, value: object, resolution: str) -> bool:
