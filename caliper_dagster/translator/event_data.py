@@ -76,9 +76,10 @@ _PERSONS_IDS = re.compile(
 
 _MAX_TEXT_LENGTH = 200
 _LARGEST_NUMBER = 10**10
-"""Times and sizes of files are smaller; telephone numbers with their country are not."""
+"""Ids, times and sizes of files are smaller; telephone numbers with their country are not."""
 _KEY = re.compile(r"[a-z_]{1,40}")
 _ID = re.compile(r"-?[0-9]{1,18}")
+_SMALL_ID = re.compile(r"-?[0-9]{1,10}")
 _WORD = re.compile(r"[a-z_]{1,40}")
 _SCALARS = frozenset({bool, int, float, str})
 
@@ -156,19 +157,19 @@ def _is_known(key: str, value: bool | float | str, meaning: _Meaning) -> bool:
     if isinstance(value, bool):
         return meaning != "unknown"
     if meaning == "id":
-        return not isinstance(value, float) and bool(_ID.fullmatch(str(value)))
+        return not isinstance(value, float) and bool(_SMALL_ID.fullmatch(str(value)))
     if isinstance(value, str):
         words = VOCABULARIES.get(key)
         return words is not None and len(value) <= _MAX_TEXT_LENGTH and bool(words.fullmatch(value))
     return meaning == "number" and abs(value) < _LARGEST_NUMBER
 
 
-def _is_allowed(render: Render, key: str, value: object, resolution: str) -> bool:
+def _is_allowed(render: Render, key: str, value: float | str, resolution: str) -> bool:
     """Whether a value under a key that a recipe allows may be sent."""
     if key.lower() in NAMES_OF_PERSONS and not render.person.names:
         return False
     if not isinstance(value, str):
-        return True
+        return resolution == "user" or abs(value) < _LARGEST_NUMBER
     return 0 < len(value) <= _MAX_TEXT_LENGTH and bool(
         resolution == "user" or _WORD.fullmatch(value)
     )

@@ -44,8 +44,8 @@ OF_A_PLUGIN = {
     "phone": PHONE, "matric": int(MATRICULATION), "matriculationid": MATRICULATION,
     "studentid": 11904711, "grade": 7.5, "page": 2, "Ada Lovelace": True, "4915112345678": True,
     "p4711": 1, "x" * 41: True, "cmId": "5", "name": "Ada", "enrol": "Ada L.", "list": [1],
-    "map": {"id": 1}, "textid": "five", "longid": "1" * 19, "odd": None, "empty": "",
-    "userid": "nobody", "floatid": 1.5,
+    "map": {"id": 1}, "textid": "five", "longid": "1" * 19, "callid": PHONE, "odd": None,
+    "userid": "nobody", "floatid": 1.5, "empty": "",
 }  # fmt: skip
 
 
@@ -64,6 +64,7 @@ def test_a_recipe_that_names_the_event_knows_its_numbers():
     assert filtered_other(RENDER, other, (), "exact") == numbers
     assert filtered_other(RENDER, other, (), "user") == numbers
     assert filtered_other(RENDER, other, (), "family") == {"quizid": 5}
+    assert filtered_other(RENDER, {"page": PHONE, "mode": PHONE}, {"mode"}, "exact") is None
 
 
 def test_text_leaves_only_under_a_key_that_a_recipe_allows():
