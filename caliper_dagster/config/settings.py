@@ -355,8 +355,9 @@ class EventStoreSettings(Model):
     free_text: bool | None = setting(
         "CALIPER_FREE_TEXT",
         None,
-        "send text that persons wrote: search terms, answers to questions; with the profile `full` "
-        "when not set",
+        "send text that persons wrote: subjects, tags, names of plans, titles of wiki pages, "
+        "search terms, answers to questions; with the profile `full` when not set. Entries of a "
+        "person's own calendar are never sent",
     )
     ip_addresses: bool | None = setting(
         "CALIPER_IP_ADDRESSES",

@@ -33,7 +33,9 @@ ANONYMOUS_PERSON = Person(id=f"{TERM}Person")
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
-_USER_KEYS = frozenset({"authorid", "overrideby", "submitterid", "user", "useridto", "useridfrom"})
+_USER_KEYS = frozenset(
+    {"authorid", "markerid", "overrideby", "submitterid", "user", "useridfrom", "useridto"}
+)
 
 
 def is_user_key(name: str) -> bool:
