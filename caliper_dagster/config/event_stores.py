@@ -30,6 +30,8 @@ from caliper_dagster.config.declaration import (
     nested,
     parse,
 )
+from caliper_dagster.config.patterns import Patterns
+from caliper_dagster.config.row_filter import RowFilter
 from caliper_dagster.config.settings import (
     CREDENTIALS,
     EventStoreSettings,
@@ -59,34 +61,21 @@ if TYPE_CHECKING:
     from caliper_dagster.emitter import FileDestination, HttpDestination
 
 FILE = "CALIPER_EVENT_STORES"
+FILTER_FILE = "CALIPER_EVENT_FILTER"
+FILTER_KEY = declared()[FILTER_FILE].key
 _CREDENTIALS = {declared()[name].key for name in CREDENTIALS}
 
 _KEYS = {setting.key: setting for setting in declarations(EventStoreSettings)}
 _NAMES_IN_FILE = {setting.variable: key for key, setting in _KEYS.items()}
 
 
-class Patterns(Model):
-    """Which words pass: all, or those that match ``include``; never those that match ``exclude``.
+class EventFilter(Model):
+    """Which events are sent to an event store: by Moodle event, by Caliper type, and by row.
 
-    Patterns are those of file names (``*``, ``?``, ``[…]``); they distinguish upper and lower case.
+    The rules of rows hold before events are made, and have no effect on events that are stored.
     """
 
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-
-    def rule(self, word: str) -> str | None:
-        """The rule that keeps the word back; None when it passes."""
-        for pattern in self.exclude:
-            if _matches(word, pattern):
-                return f"exclude {pattern}"
-        if self.include and not any(_matches(word, pattern) for pattern in self.include):
-            return "include"
-        return None
-
-
-class EventFilter(Model):
-    """Which events are sent to an event store: by Moodle event, and by Caliper type."""
-
+    rows: RowFilter = RowFilter()
     moodle_events: Patterns = Patterns()
     caliper_types: Patterns = Patterns()
 
@@ -106,7 +95,7 @@ class EventFilter(Model):
         Args:
             events: ``CALIPER_EVENTS`` rows; those without an event pass.
         """
-        if self == EventFilter():
+        if self.moodle_events == self.caliper_types == Patterns():
             return events, {}
         rules = [
             _rules(events[column], patterns, name)
@@ -147,8 +136,9 @@ class EventStoreDefinition(EventStoreSettings):
 
     @property
     def rendering(self) -> Rendering:
-        """What its events look like."""
-        return Rendering(self.caliper_version, self.shape)
+        """What its events look like; with rules of rows it shares them with no other one."""
+        own = self.name if self.filter.rows.digest else None
+        return Rendering(self.caliper_version, self.shape, own=own)
 
     def open(self) -> HttpDestination | FileDestination:
         """Its endpoint or folder; a context manager.
@@ -217,7 +207,7 @@ def event_stores(settings: Settings) -> tuple[EventStoreDefinition, ...]:
     """
     single = settings.event_store
     if settings.event_stores is None:
-        return (EventStoreDefinition.model_validate(dict(single)),)
+        return (EventStoreDefinition(**dict(single), filter=_common_filter(single)),)
     if single.address():
         url, names = SettingName(URL.variable), f"the file {settings.event_stores} names all"
         both = Sentence(url, " and ", SettingName(FILE), " are both set: ")
@@ -259,14 +249,27 @@ def renderings(settings: Settings) -> tuple[Rendering, ...]:
     wanted = {store.rendering for store in event_stores(settings)}
     single = settings.event_store
     first = Rendering(single.caliper_version, single.shape)
-    return tuple(sorted(wanted, key=lambda rendering: (rendering != first, rendering)))
+
+    def order(rendering: Rendering) -> tuple[bool, bool, str]:
+        return rendering != first, rendering.own is not None, str(rendering)
+
+    return tuple(sorted(wanted, key=order))
 
 
 def events_frame(settings: Settings, rendering: Rendering) -> Frame:
-    """The table of the events of a rendering: ``caliper_events``, or one named after it."""
-    if rendering == renderings(settings)[0]:
+    """The table of the events of a rendering: ``caliper_events``, or one named after it.
+
+    The events of one event store alone always have its name, so that its table is not another one's
+    when an event store comes or goes.
+    """
+    if rendering.own is None and rendering == renderings(settings)[0]:
         return CALIPER_EVENTS
     return replace(CALIPER_EVENTS, name=f"{CALIPER_EVENTS.name}_{rendering}")
+
+
+def sent_as(settings: Settings, rendering: Rendering) -> EventStoreDefinition:
+    """An event store that wants a rendering; all that do have the same filter of rows."""
+    return next(store for store in event_stores(settings) if store.rendering == rendering)
 
 
 def mapping_revision(settings: Settings, rendering: Rendering) -> int:
@@ -277,10 +280,6 @@ def mapping_revision(settings: Settings, rendering: Rendering) -> int:
     """
     number = SHAPES[rendering.shape].number
     return revision_in_shape(settings.identity().mapping_revision, number)
-
-
-def _matches(word: str, pattern: str) -> bool:
-    return fnmatchcase(word.lstrip("\\"), pattern.lstrip("\\"))
 
 
 def _rules(column: pa.ChunkedArray, patterns: Patterns, name: str) -> pa.ChunkedArray:
@@ -299,14 +298,37 @@ def _definition(
     """The definition that the file has below a name; what it leaves out is as the defaults say."""
     inherited = dict(defaults) | dict.fromkeys((URL.key, *_CREDENTIALS))
     settings = {key: value for key, value in values.items() if key != "filter"}
-    rest = {"name": name} | {key: value for key, value in values.items() if key == "filter"}
     try:
         own = nested(parse(settings, _KEYS, os.environ))
         _require_url(own)
-        return check(EventStoreDefinition, {**inherited, **own, **rest})
+        said = {**inherited, **own}
+        filter_ = _filter_said(values, own) or _common_filter(check(EventStoreSettings, said))
+        return check(EventStoreDefinition, {**said, "name": name, "filter": filter_})
     except Mistake as mistake:
         place = (".".join(mistake.path),) if mistake.path else ()
         raise file.error(mistake.problem, f"event store {name}", *place) from None
+
+
+def _filter_said(values: Mapping[str, object], own: Mapping[str, object]) -> object:
+    """The filter that the file has for an event store; None if it has none."""
+    if "filter" in values and FILTER_KEY in own:
+        raise Mistake((FILTER_KEY,), "and filter exclude each other")
+    return values.get("filter")
+
+
+def _common_filter(settings: EventStoreSettings) -> EventFilter:
+    """The filter in the file that `FILTER_FILE` names; one that keeps nothing back without it.
+
+    Raises:
+        ConfigurationError: the file cannot be read or is wrong.
+    """
+    if settings.event_filter is None:
+        return EventFilter()
+    file = SettingsFile(FILTER_FILE, settings.event_filter, subject="filter", example="rows")
+    try:
+        return check(EventFilter, file.mapping())
+    except Mistake as mistake:
+        raise file.error(mistake.problem, ".".join(mistake.path)) from None
 
 
 def _require_url(own: Mapping[str, object]) -> None:

@@ -229,7 +229,8 @@ def _number(outcomes: pa.Table, outcome: str) -> int:
 
 def _counts(outcomes: pa.Table, counted: tuple[str, ...], column: str) -> dict[str, int]:
     is_counted = pc.is_in(outcomes["outcome"].cast(pa.string()), pa.array(counted))
-    values = pc.value_counts(outcomes[column].filter(is_counted).cast(pa.string()))
+    # A row that a filter keeps back has no recipe.
+    values = pc.value_counts(outcomes[column].filter(is_counted).cast(pa.string()).drop_null())
     return _ordered({str(entry["values"]): int(entry["counts"]) for entry in values.to_pylist()})
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from caliper_dagster.config.event_stores import require_event_stores
+from caliper_dagster.config.event_stores import EventFilter, require_event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS
 from caliper_dagster.core.hour_verdict import HourVerdict, Reason, mark_invalid
@@ -188,7 +188,8 @@ def test_an_event_that_is_not_valid_is_withheld_alone(week: Week, is_judged: boo
     assert (counts.withheld, counts.is_withheld) == ({"invalid": 1}, False)
     assert (counts.events, counts.acknowledged, counts.outstanding) == (OF_EACH, OF_EACH - 1, 0)
     assert week.arrived() == [it for it in of(*WEEK) if it != number_of(BAD, INVALID)]
-    assert withheld_events(week.storage, CALIPER_EVENTS, BAD).withheld == {"invalid": 1}
+    held = withheld_events(week.storage, CALIPER_EVENTS, BAD, EventFilter()).withheld
+    assert held == {"invalid": 1}
 
 
 def test_a_site_that_upgrades_can_send_everything_as_before(week: Week) -> None:
