@@ -24,12 +24,11 @@ import pyarrow.compute as pc
 from caliper_dagster.config.event_stores import FILTER_FILE, EventStoreDefinition
 from caliper_dagster.config.patterns import Patterns
 from caliper_dagster.config.row_filter import WEB_SERVICE, Persons, RowFilter
-from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.core.errors import ConfigurationError, RowFilterError
 from caliper_dagster.core.frames import CALIPER_EVENTS
 from caliper_dagster.expander import MoodleDatabase
 from caliper_dagster.expander.audience import (
     Audience,
-    AudienceError,
     AudienceQuery,
     unreadable_tables,
 )
@@ -53,6 +52,9 @@ _USER_ID = re.compile(
 _LONGEST_FILE = 50_000_000
 """Bytes of a file of users, at most."""
 
+_ID_DIGITS = 19
+"""Digits that no user id has."""
+
 
 class RowRules:
     """The rules of rows of one event store, with what they need of Moodle.
@@ -62,7 +64,7 @@ class RowRules:
         audience: the answers to `audience_query`.
 
     Raises:
-        AudienceError: a file of users cannot be read, or names none.
+        RowFilterError: a file of users cannot be read, or names none.
     """
 
     def __init__(self, filter_: RowFilter, audience: Audience) -> None:
@@ -99,7 +101,7 @@ class RowRules:
                 with open_moodle() as database:
                     audience = Audience.read(database, query)
             return cls(filter_, audience)
-        except AudienceError as error:
+        except RowFilterError as error:
             place = f"Event store {store.name}: filter." if store.name else f"{FILTER_FILE}: "
             raise ConfigurationError(f"{place}{error}") from None
 
@@ -349,32 +351,33 @@ def _read_users(path: str, rule: str) -> Collection[int]:
     """The user ids in a file: one in each line; the rest of a line after ``#`` does not count.
 
     Raises:
-        AudienceError: it cannot be read, has no id, or a line is no id.
+        RowFilterError: it cannot be read, has no id, or a line is no id.
     """
-    where = f"rows.{rule}.users_file: the file {path}"
+
+    def wrong(problem: str) -> RowFilterError:
+        return RowFilterError(f"rows.{rule}.users_file: the file {path} {problem}.")
+
     try:
         file = Path(path)
         if file.exists() and not file.is_file():
-            raise AudienceError(f"{where} is not a regular file.")
+            raise wrong("is not a regular file")
         with file.open("rb") as opened:
             content = opened.read(_LONGEST_FILE + 1)
         lines = content.decode("utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise AudienceError(
-            f"{where} cannot be read ({reason}): write one user id into each line."
-        ) from None
+        raise wrong(f"cannot be read ({reason})") from None
     if len(content) > _LONGEST_FILE:
-        raise AudienceError(f"{where} is too long.")
+        raise wrong("is too long")
     users = []
     for number, line in enumerate(lines, 1):
         word = line.partition("#")[0].strip()
-        if word and not (word.isascii() and word.isdigit() and len(word) < 19):
-            raise AudienceError(f"{where} has no user id in line {number}.")
+        if word and not (word.isascii() and word.isdigit() and len(word) < _ID_DIGITS):
+            raise wrong(f"has no user id in line {number}")
         if word:
             users.append(int(word))
     if not users:
-        raise AudienceError(f"{where} is empty: write one user id into each line.")
+        raise wrong("is empty: write one user id into each line")
     return users
 
 

@@ -12,7 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
+from caliper_dagster.core.errors import (
+    ConfigurationError,
+    RowFilterError,
+    Sentence,
+    SettingName,
+)
 from caliper_dagster.expander.connection import MoodleDatabase
 from caliper_dagster.expander.lookups.membership_history import COURSE_LEVEL
 
@@ -20,10 +25,6 @@ _LEARNER = "student"
 """Moodle's archetype of the roles of learners."""
 
 _COUNTED = pa.schema([("course_id", pa.int64()), ("learners", pa.int64())])
-
-
-class AudienceError(ConfigurationError):
-    """A filter of rows names what is not there. The sentence begins with the path of the rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Audience:
         """Ask Moodle.
 
         Raises:
-            AudienceError: there is no such cohort or category.
+            RowFilterError: there is no such cohort or category.
             ConfigurationError: a table or a column cannot be read.
             SourceError: the database did not answer.
         """
@@ -186,9 +187,9 @@ def _require_categories(categories: Mapping[int, Category], required: Iterable[i
             raise _none("course category", "categories", name)
 
 
-def _none(subject: str, rule: str, name: int | str) -> AudienceError:
+def _none(subject: str, rule: str, name: int | str) -> RowFilterError:
     what = f"the id {name}" if isinstance(name, int) else f"the ID number {name}"
-    return AudienceError(
+    return RowFilterError(
         f"rows: Moodle has no {subject} with {what}. Correct {rule}, or create it in Moodle."
     )
 

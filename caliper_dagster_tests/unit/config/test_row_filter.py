@@ -20,7 +20,9 @@ FILTERED = RowFilter.model_validate(RULES["rows"])
 
 def written(folder: Path, name: str, content: object) -> str:
     path = folder / name
-    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    path.write_text(
+        content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False)
+    )
     return str(path)
 
 
