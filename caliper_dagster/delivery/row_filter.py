@@ -41,13 +41,21 @@ Codes: TypeAlias = npt.NDArray[np.int64]
 _FRONT_PAGE = 1
 _USER_LEVEL = 30
 _RESTORED = "restore"
-_USER_COLUMNS = ("userid", "relateduserid", "realuserid")
+_USER_COLUMNS = {"userid": "user", "relateduserid": "relateduser", "realuserid": "realuser"}
+"""Columns of ids, and those of the records, which may know a user whose id the log lacks."""
+
 _RECORDS_OF_PERSONS = ("object", "other")
 _USER_ID = re.compile(
     r'"(?:\w*userid|userid(?:to|from)|authorid|grader|overrideby|overriddenby|modifierid|contactid'
     r'|submitterid|markerid|usermodified|creatorid|teacherid|reviewerid)": ?"?(\d+)'
 )
 """Ids of users in the text of a record. (A quotation mark within a text has a backslash.)"""
+
+_USER_IDS = re.compile(r'"(?:members|participants|users?(?:ids)?|userslist)": ?\[([\d", ]+)\]')
+"""Lists of them, such as the members of the group that handed in."""
+
+_ITEM_IS_USER = re.compile(r'"itemtype": ?"user"')
+_ITEM_ID = re.compile(r'"itemid": ?"?(\d+)')
 
 _LONGEST_FILE = 50_000_000
 """Bytes of a file of users, at most."""
@@ -147,9 +155,9 @@ class RowRules:
         if not self.filter.guests:
             yield "guests", rows.of_guests()
         if not self.filter.login_as:
-            yield "login_as", rows.integers("realuserid") > 0
+            yield "login_as", np.logical_or(*(ids > 0 for ids in rows.users("realuserid")))
         if len(self._service_accounts):
-            acting = (rows.integers(name) for name in ("userid", "realuserid"))
+            acting = (ids for name in ("userid", "realuserid") for ids in rows.users(name))
             yield (
                 "service_accounts",
                 np.logical_or.reduce([np.isin(ids, self._service_accounts) for ids in acting]),
@@ -230,6 +238,15 @@ class _Rows:
         column = pc.fill_null(self._table[name], 0)
         return np.asarray(column.combine_chunks(), dtype=np.int64)
 
+    def users(self, name: str) -> tuple[Integers, Integers]:
+        """A user of each row: its id in the log, and that of its record; 0 for none.
+
+        Of the row of a log-out after a log-in-as only the record has the real user.
+        """
+        records, codes = self.texts(_USER_COLUMNS[name])
+        ids = [int(_record(record).get("id") or 0) for record in records]
+        return self.integers(name), np.array(ids, dtype=np.int64)[codes]
+
     def texts(self, name: str) -> tuple[list[str | None], Codes]:
         """The distinct values of a column of texts, null among them, and the code of each row."""
         column = self._table[name]
@@ -298,16 +315,17 @@ class _Rows:
         """
         flags = np.zeros(self._table.num_rows, dtype=bool)
         for name in _USER_COLUMNS:
-            flags |= test(self.integers(name))
+            for ids in self.users(name):
+                flags |= test(ids)
         of_users = np.isin(self._table["objecttable"].cast(pa.string()).to_numpy(), ["user"])
         flags |= of_users & test(self.integers("objectid"))
         in_user = self.integers("contextlevel") == _USER_LEVEL
         flags |= in_user & test(self.integers("contextinstanceid"))
         for name in _RECORDS_OF_PERSONS:
             records, codes = self.texts(name)
-            named = [_USER_ID.findall(record) if record else () for record in records]
+            named = [_user_ids(record) if record else () for record in records]
             owners = np.repeat(np.arange(len(named)), [len(ids) for ids in named])
-            ids = np.array([int(id_) for ids in named for id_ in ids], dtype=np.int64)
+            ids = np.array([id_ for found in named for id_ in found], dtype=np.int64)
             holds = np.zeros(len(named), dtype=bool)
             holds[owners[test(ids)]] = True
             flags |= holds[codes]
@@ -330,6 +348,16 @@ def audience_query(filter_: RowFilter) -> AudienceQuery:
 def grants_missing(filter_: RowFilter, database: MoodleDatabase) -> tuple[str, ...]:
     """The tables that the rules need and that cannot be read; names without prefix."""
     return unreadable_tables(database, audience_query(filter_))
+
+
+def _user_ids(record: str) -> list[int]:
+    """The ids of users that a record names; those that no user has are left out."""
+    found = _USER_ID.findall(record)
+    for listed in _USER_IDS.findall(record):
+        found.extend(re.findall(r"\d+", listed))
+    if _ITEM_IS_USER.search(record):
+        found.extend(_ITEM_ID.findall(record))
+    return [int(id_) for id_ in found if len(id_) < _ID_DIGITS]
 
 
 def _record(text: str | None) -> dict[str, Any]:

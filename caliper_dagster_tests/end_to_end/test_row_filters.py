@@ -213,7 +213,7 @@ def test_after_a_change_of_rules_nothing_leaves_that_was_made_under_the_former(
     assert research.delivery("research").outstanding == 0
 
 
-def test_what_a_filter_needs_and_is_not_there_stops_the_events_of_that_event_store_only(
+def test_what_a_filter_needs_and_is_not_there_stops_the_run(
     research: Research, capsys: pytest.CaptureFixture[str]
 ) -> None:
     research.execute("DROP TABLE mdl_cohort_members")
@@ -231,3 +231,31 @@ def test_what_a_filter_needs_and_is_not_there_stops_the_events_of_that_event_sto
     message = "Event store research: filter.rows: Moodle has no cohort with the ID number"
     assert message in " ".join(capsys.readouterr().err.split())
     assert research.requests() == 0
+
+
+def test_the_event_store_of_the_environment_and_what_translate_counts(
+    site: SampleInstallation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a rule that needs Moodle, its database is not opened to make events."""
+    users = site.folder / "users.txt"
+    users.write_text("\n".join(map(str, range(2, 12))))
+    file = site.folder / "filter.yaml"
+    file.write_text(yaml.safe_dump({"rows": {"opt_out": {"users_file": str(users)}}}))
+    monkeypatch.setenv("CALIPER_EVENT_FILTER", str(file))
+    out = site.folder / "events.ndjson"
+    assert main(["translate", *RANGE, "--out", str(out)]) == 0
+    (filtered,) = re.findall(r"([\d,]+) filtered by opt_out", capsys.readouterr().err)
+    assert main(["backfill", *RANGE]) == 0
+    (store,) = event_stores(site.settings)
+    frame = events_frame(site.settings, store.rendering)
+    stats = [site.storage.footer_stats(frame, hour) for hour in HOURS]
+    account = sum(map(Account.from_footer_stats, stats), Account())
+    assert account.filtered == {"opt_out": int(filtered.replace(",", ""))}
+    assert account.events + account.derived == len(out.read_text().splitlines())
+    assert site.arrived().events == account.events + account.derived > 0
+    assert "Filtered" in capsys.readouterr().out
+
+    users.unlink()
+    assert main(["backfill", *RANGE]) == 2
+    message = f"CALIPER_EVENT_FILTER: rows.opt_out.users_file: the file {users} cannot be read"
+    assert message in capsys.readouterr().err

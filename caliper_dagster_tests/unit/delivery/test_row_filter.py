@@ -60,19 +60,24 @@ def users(folder: Path, *ids: int) -> dict[str, str]:
         {"userid": 7},
         {"userid": 2, "relateduserid": 7},
         {"userid": 2, "realuserid": 7},
+        {"userid": 2, "realuser": {"id": 7}},
         {"userid": 7, "anonymous": 1},
         {"userid": 2, "objecttable": "user", "objectid": 7},
         {"userid": 2, "contextlevel": 30, "contextinstanceid": 7},
         {"userid": 2, "object": {"id": 1, "userid": 7}},
         {"userid": 2, "object": {"id": 1, "grade": {"grader": 7}}},
         {"userid": 2, "object": {"id": 1, "parentuserid": 7}},
+        {"userid": 2, "object": {"id": 1, "members": [3, 7, 12]}},
         {"userid": 2, "other": {"submitterid": "7"}},
+        {"userid": 2, "other": {"userids": ["3", "7"]}},
+        {"userid": 2, "other": {"itemid": 7, "itemtype": "user"}},
     ],
 )
 def test_a_row_that_names_a_person_who_opted_out_is_filtered(
     tmp_path: Path, row: dict[str, Any]
 ) -> None:
-    other = {"userid": 2, "object": {"id": 7, "name": '"userid":7'}, "courseid": 7}
+    item = {"itemtype": "course", "itemid": 7}
+    other = {"userid": 2, "object": {"id": 7, "name": '"userid":7'}, "other": item, "courseid": 7}
     rule = {"opt_out": users(tmp_path, 7, 8)}
     assert reasons(rule, row, other, {"userid": 0}) == ["opt_out", None, None]
 
@@ -111,6 +116,7 @@ def test_guests_log_in_as_and_service_accounts() -> None:
         {"userid": 14},
         {"userid": 6, "realuserid": 15},
         {"userid": 6, "relateduserid": 14},
+        {"userid": 6, "realuser": {"id": 2}},
     )
     found = reasons(
         {
@@ -121,7 +127,15 @@ def test_guests_log_in_as_and_service_accounts() -> None:
         *rows,
         audience=Audience(web_service_accounts=frozenset({15})),
     )
-    assert found == ["guests", "guests", "login_as", "service_accounts", "login_as", None]
+    assert found == [
+        "guests",
+        "guests",
+        "login_as",
+        "service_accounts",
+        "login_as",
+        None,
+        "login_as",
+    ]
     assert reasons({"service_accounts": {"exclude": [15]}}, *rows)[4] == "service_accounts"
 
 
