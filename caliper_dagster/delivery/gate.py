@@ -56,6 +56,7 @@ class OutgoingHour:
     Attributes:
         verdict: on the hour. Of an hour that is judged here it does not count the events that are
             withheld alone; `withheld` does.
+        filtered_rows: log rows of which no event was made, by rule.
         filtered: events that the filter keeps back, by rule; known when the events have been read.
         withheld: events that are withheld alone, by reason; known when the events have been read.
 
@@ -76,6 +77,7 @@ class OutgoingHour:
         self.verdict = _with_row_filter(verdict, filter_, stats)
         self._ids: list[pa.ChunkedArray] = []
         self._is_read = False
+        self.filtered_rows = Account.from_footer_stats(stats).filtered
         self.filtered: Mapping[str, int] = {}
         self.withheld: Mapping[str, int] = {}
 
@@ -122,6 +124,7 @@ class OutgoingHour:
             rejected=rejected,
             filtered=self.filtered,
             withheld={str(self.verdict.hour_reason): unanswered},
+            filtered_rows=self.filtered_rows,
         )
 
     def ids(self) -> pa.ChunkedArray:

@@ -136,6 +136,9 @@ def test_only_those_who_consented_reach_research(
     assert account.rows == unfiltered.rows == account.events + account.filtered["opt_in"]
     assert not account.failed
     delivery = research.delivery("research")
+    assert delivery.filtered_rows == account.filtered
+    assert research.delivery("all").filtered_rows == {}
+    assert "Log rows without an event for it" in capsys.readouterr().out
     assert delivery.events == delivery.acknowledged == account.events + account.derived == len(some)
     # Somebody leaves and somebody comes: what was sent stays sent, and what is rendered again
     # follows the cohort of now.
