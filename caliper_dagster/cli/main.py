@@ -687,8 +687,8 @@ def _print_estimate(settings: Settings, hours: HourRange) -> None:
             ("Acknowledged under an older mapping, not sent again", result.older_events),
             ("Minutes without the event store's time, about", max(1, round(result.seconds / 60))),
             *(
-                (f"Rows filtered for {label} by {rule}, about", number)
-                for label, by_rule in result.filtered.items()
+                (f"Log rows filtered{name and f' for {name}'} by {rule}, about", number)
+                for name, by_rule in result.filtered.items()
                 for rule, number in by_rule.items()
             ),
         ]

@@ -170,7 +170,7 @@ def _delivered(delivery: DeliveryCounts) -> Iterator[tuple[str, object]]:
         yield "Not for this event store", sum(delivery.filtered.values())
         yield from _indented(delivery.filtered)
     if delivery.filtered_rows:
-        yield "Log rows without an event for it", sum(delivery.filtered_rows.values())
+        yield "Log rows filtered for this event store", sum(delivery.filtered_rows.values())
         yield from _indented(delivery.filtered_rows)
     if delivery.withheld:
         yield "Withheld", sum(delivery.withheld.values())

@@ -53,7 +53,7 @@ class Estimate:
         older_events: number of events that event stores have acknowledged as an older mapping
             revision made them. They are not sent again unless CALIPER_RESEND_CHANGED is set.
         seconds: time without the time of the event stores.
-        filtered: number of log rows that the rules of an event store filter, by its label and the
+        filtered: number of log rows that the rules of an event store filter, by its name and the
             rule; extrapolated from the sample. Events are counted as if there were no rules.
     """
 
@@ -88,7 +88,7 @@ def estimate(settings: Settings, hours: HourRange) -> Estimate:
     with open_moodle(settings) as database:
         counted = count_rows(database, hours)
         rules = {
-            store.label: rules
+            store.name or "": rules
             for store in event_stores(settings)
             if (rules := RowRules.read(store, lambda: nullcontext(database)))
         }
@@ -117,13 +117,13 @@ def estimate(settings: Settings, hours: HourRange) -> Estimate:
         + len(hours) * _SECONDS_PER_HOUR
         + runs * _SECONDS_PER_RUN,
         filtered={
-            label: {
+            name: {
                 rule: round(rows * number / sampled)
                 for rule, number in sum(
-                    (sample.filtered[label] for sample in samples), Counter[str]()
+                    (sample.filtered[name] for sample in samples), Counter[str]()
                 ).items()
             }
-            for label in rules
+            for name in rules
         },
     )
 
@@ -143,8 +143,8 @@ def _samples(
         seconds = time.perf_counter() - began
         size = pc.sum(pc.binary_length(texts), min_count=0).as_py()
         filtered = {
-            label: Counter(of_store.apply(expanded).drop_null().to_pylist())
-            for label, of_store in rules.items()
+            name: Counter(of_store.apply(expanded).drop_null().to_pylist())
+            for name, of_store in rules.items()
         }
         yield _Sample(log.num_rows, len(texts), size, seconds, filtered)
 

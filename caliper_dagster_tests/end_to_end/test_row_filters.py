@@ -138,7 +138,7 @@ def test_only_those_who_consented_reach_research(
     delivery = research.delivery("research")
     assert delivery.filtered_rows == account.filtered
     assert research.delivery("all").filtered_rows == {}
-    assert "Log rows without an event for it" in capsys.readouterr().out
+    assert "Log rows filtered for this event store" in capsys.readouterr().out
     assert delivery.events == delivery.acknowledged == account.events + account.derived == len(some)
     # Somebody leaves and somebody comes: what was sent stays sent, and what is rendered again
     # follows the cohort of now.
@@ -163,7 +163,7 @@ def test_only_those_who_consented_reach_research(
     assert "filtered" not in capsys.readouterr().err
     assert main(["backfill", *RANGE, "--plan"]) == 0
     plan = capsys.readouterr().out
-    assert re.search(r"Rows filtered for event store research by opt_in, about +\d", plan), plan
+    assert re.search(r"Log rows filtered for research by opt_in, about +\d", plan), plan
     (found,) = (it for it in examine([research.site.settings]) if it.subject == "Filter")
     assert found.verdict is Verdict.FINE
     assert found.text == (

@@ -47,11 +47,13 @@ def _finding(settings: Settings, frame: Frame, counts: Mapping[Hour, DeliveryCou
     text = f"{plural(events, 'event')} {examined}"
     if whole:
         text += f", among them all of {plural(len(whole), 'hour')} ({named})"
-    cure = (
-        "Materialize these hours again with `caliper-dagster backfill`; the checks of "
-        f"{frame.name} say what is wrong."
-    )
     is_of_other_filter = any(Reason.ROW_FILTER in count.withheld for count in counts.values())
+    why = (
+        "they were made under another filter of rows"
+        if is_of_other_filter
+        else f"the checks of {frame.name} say what is wrong"
+    )
+    cure = f"Materialize these hours again with `caliper-dagster backfill`; {why}."
     if settings.withhold_invalid or is_of_other_filter:
         return warn("Withheld", f"{text}, are not sent", cure)
     return warn(
