@@ -697,6 +697,20 @@ class Settings(Model):
         """
         return ledger_url(self.ledger_url, self.storage)
 
+    def has_ledger(self) -> bool:
+        """Whether the settings name a ledger, or a storage beside which it is.
+
+        Raises:
+            ConfigurationError: the file that names it cannot be read.
+        """
+        variable = declaration_at(("ledger_url",)).variable
+        if self.ledger_url and (
+            self.ledger_url.env != variable or self.ledger_url.value(variable)
+        ):
+            return True
+        base = self.storage or os.environ.get("DAGSTER_HOME")
+        return bool(base) and ("://" not in base or base.startswith("file://"))
+
 
 def wrong_settings(environment: Mapping[str, str]) -> list[ConfigurationError]:
     """An error for each setting of an environment whose value is of the wrong form."""

@@ -24,6 +24,7 @@ from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.hours import LAST_TIME
 from caliper_dagster.expander.bulk_read import from_rows
 from caliper_dagster.expander.connection import LOG, MoodleDatabase, Record
+from caliper_dagster.expander.erasure import lifecycle_without, without_erased
 from caliper_dagster.expander.log import LAST_ID, next_id
 
 if TYPE_CHECKING:
@@ -322,7 +323,10 @@ class LogLifecycle:
             ),
             **event_names,
         )
-        return _compact(from_rows(SCHEMA, rows)) if rows else SCHEMA.empty_table()
+        if not rows:
+            return SCHEMA.empty_table()
+        lifecycle = from_rows(SCHEMA, rows)
+        return _compact(without_erased(self._database, lifecycle, lifecycle_without))
 
 
 def _compact(rows: pa.Table) -> pa.Table:
