@@ -704,9 +704,7 @@ class Settings(Model):
             ConfigurationError: the file that names it cannot be read.
         """
         variable = declaration_at(("ledger_url",)).variable
-        if self.ledger_url and (
-            self.ledger_url.env != variable or self.ledger_url.value(variable)
-        ):
+        if self.ledger_url and (self.ledger_url.env != variable or self.ledger_url.value(variable)):
             return True
         base = self.storage or os.environ.get("DAGSTER_HOME")
         return bool(base) and ("://" not in base or base.startswith("file://"))

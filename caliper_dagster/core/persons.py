@@ -1,4 +1,4 @@
-"""Persons as they are looked for in stored data: by their ids, and by what identifies them in texts.
+"""Persons who are looked for in stored data, by their ids and by what identifies them in texts.
 
 A search has two steps. A regular expression finds the distinct texts of a column that may hold
 something, in Arrow. Only these are decoded, and their values looked at one by one.
@@ -43,7 +43,8 @@ _PERSON_KEY = re.compile(r"[a-z]*(?:user|author|member|learner|person)s?")
 """Keys of a record of a person, or of a list of ids of persons."""
 
 _ACCOUNT_KEY = re.compile(r"[a-z]*(?:username|idnumber|email)")
-"""Keys of texts that identify an account; there also short ones are found."""
+"""Keys of texts that identify an account; only there an identifier that is a word is found."""
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -109,22 +110,48 @@ class Persons:
             found = pc.or_(found, pc.fill_null(matches, False))
         return found
 
+    def in_events(self, events: pa.Array) -> pa.Array:
+        """Which Caliper events mention them in clear, as a mask without nulls; JSON texts."""
+        found = pa.array([False] * len(events))
+        for expression in self._event_expressions:
+            matches = pc.match_substring_regex(events, expression, ignore_case=True)
+            found = pc.or_(found, pc.fill_null(matches, False))
+        return found
+
+    @cached_property
+    def _event_expressions(self) -> list[str]:
+        """Ids where events hold those of users; elsewhere the same number is something else."""
+        expressions = []
+        for some in in_parts([str(id_) for id_ in sorted(self.ids)], _PER_EXPRESSION):
+            number = f"(?:{'|'.join(some)})"
+            expressions.append(
+                rf'"(?:{_USER_KEYS})":"?{number}"?[,}}]|"identifier":"{number}"|"user:{number}"'
+                rf"|(?:userid=|user/[a-z_]+\.php\?id=|[#-]user-|[#-]member-|-of-){number}\b"
+            )
+        accounts = [f'"identifier":"{_re2(text)}"' for text in sorted(self._all_identifiers)]
+        parts = in_parts([*self._name_expressions, *accounts], _PER_EXPRESSION)
+        return [*expressions, *("|".join(some) for some in parts)]
+
     @cached_property
     def _expressions(self) -> list[str]:
         ids = [str(id_) for id_ in sorted(self.ids)]
-        names = [_re2(form) for text in self._texts for form in _forms(text)]
-        escaped = {json.dumps(text)[1:-1] for text in self._texts if not text.isascii()}
-        names += [_re2(text) for text in sorted(escaped)]
-        names += [f'"{_re2(text)}"' for text in sorted(self._short)]
         expressions = []
         for some in in_parts(ids, _PER_EXPRESSION):
             number = f"(?:{'|'.join(some)})"
             # Values in JSON and in PHP, and paths of Moodle that hold a user's id.
             expressions.append(
                 rf'[:\[,] ?"?{number}"?[,;}}\]]|\buser:{number}\b'
-                rf"|(?:userid=|user/[a-z_]+\.php\?id=|[#-]user-|#member-|-member-|-of-){number}\b"
+                rf"|(?:userid=|user/[a-z_]+\.php\?id=|[#-]user-|[#-]member-|-of-){number}\b"
             )
-        return [*expressions, *("|".join(some) for some in in_parts(names, _PER_EXPRESSION))]
+        accounts = [f'"{_re2(text)}"' for text in sorted(self._all_identifiers)]
+        parts = in_parts([*self._name_expressions, *accounts], _PER_EXPRESSION)
+        return [*expressions, *("|".join(some) for some in parts)]
+
+    @cached_property
+    def _name_expressions(self) -> list[str]:
+        names = [_re2(form) for text in self._texts for form in _forms(text)]
+        escaped = {json.dumps(text)[1:-1] for text in self._texts if not text.isascii()}
+        return [*names, *(_re2(text) for text in sorted(escaped))]
 
     # In values
 
@@ -202,12 +229,8 @@ class Persons:
     def _texts(self) -> list[str]:
         """Full names and identifiers that are looked for within texts, the longest first."""
         names = {name for account in self.accounts for name in account.names()}
-        names |= {text for text in self._all_identifiers if _is_distinct(text)}
+        names |= {text for text in self._all_identifiers if _is_distinct(text) and _is_code(text)}
         return sorted(names, key=lambda text: (-len(text), text))
-
-    @cached_property
-    def _short(self) -> set[str]:
-        return {text for text in self._all_identifiers if not _is_distinct(text)}
 
     @cached_property
     def _all_identifiers(self) -> set[str]:
@@ -269,6 +292,11 @@ def _is_distinct(text: str) -> bool:
     return len(letters) >= _MIN_LENGTH or (len(letters) > 1 and not letters.isascii())
 
 
+def _is_code(text: str) -> bool:
+    """Whether an identifier is no word of a language, which others may use: ``quiz``, ``admin``."""
+    return any(not character.isalpha() for character in text) or not text.isascii()
+
+
 def _forms(text: str) -> list[str]:
     """A text in the Unicode forms in which it may stand somewhere."""
     return sorted({unicodedata.normalize(form, text) for form in ("NFC", "NFD", "NFKC")})
@@ -289,4 +317,3 @@ def _python(text: str) -> str:
     # Languages without spaces between words have no boundaries either.
     is_spaced = all(ord(character) < 0x2E80 for character in text)
     return rf"(?<!\w){expression}(?!\w)" if is_spaced else expression
-

@@ -38,6 +38,7 @@ _OF_PERSONS = (
 
 _RECORDS = (*_OF_PERSONS, "course", "module", "object")
 _READ_AGAIN_SECONDS = 2
+_NO_PERSONS = Persons(frozenset())
 _KEPT_EVENTS = "course_module_"
 """Lifecycle rows of these events are about a module. All others are about a person."""
 
@@ -178,7 +179,7 @@ class ErasedPersons:
     read: ReadTombstones
     _read_at: float = -_READ_AGAIN_SECONDS
     _tombstones: Tombstones = NOBODY
-    _persons: Persons = Persons(frozenset())
+    _persons: Persons = _NO_PERSONS
 
     def of(self, database: MoodleDatabase, table: pa.Table) -> Persons:
         """The erased persons among all users of Moodle, and among those whom a table names."""
@@ -192,9 +193,7 @@ class ErasedPersons:
                 self._persons = _known(database, tombstones.among(users))
         if self._tombstones:
             named = self._tombstones.among(
-                user
-                for name in USER_IDS
-                for user in pc.unique(table[name]).drop_null().to_pylist()
+                user for name in USER_IDS for user in pc.unique(table[name]).drop_null().to_pylist()
             )
             if not named <= self._persons.ids:
                 self._persons = _known(database, self._persons.ids | named)
