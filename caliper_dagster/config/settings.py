@@ -514,6 +514,12 @@ class Settings(Model):
         ge=0,
         lt=24,
     )
+    erase_deleted_users: bool = setting(
+        "CALIPER_ERASE_DELETED_USERS",
+        False,
+        "erase users whom Moodle has deleted, or whose deletion a data request of Moodle has "
+        "completed, and export what approved data requests ask for, within an hour",
+    )
     person_names: bool = setting("CALIPER_PERSON_NAMES", False, "send the full names of persons")
     person_identifiers: tuple[PersonIdentifier, ...] = setting(
         "CALIPER_PERSON_IDENTIFIERS",

@@ -104,7 +104,7 @@ class Persons:
 
     def may_hold(self, texts: pa.Array) -> pa.Array:
         """Which texts may mention them, as a mask; JSON, PHP, or any other text."""
-        found = pa.array([False] * len(texts))
+        found = pa.array([False] * len(texts), pa.bool_())
         for expression in self._expressions:
             matches = pc.match_substring_regex(texts, expression, ignore_case=True)
             found = pc.or_(found, pc.fill_null(matches, False))
@@ -112,7 +112,7 @@ class Persons:
 
     def in_events(self, events: pa.Array) -> pa.Array:
         """Which Caliper events mention them in clear, as a mask without nulls; JSON texts."""
-        found = pa.array([False] * len(events))
+        found = pa.array([False] * len(events), pa.bool_())
         for expression in self._event_expressions:
             matches = pc.match_substring_regex(events, expression, ignore_case=True)
             found = pc.or_(found, pc.fill_null(matches, False))

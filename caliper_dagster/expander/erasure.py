@@ -39,7 +39,7 @@ _OF_PERSONS = (
 _RECORDS = (*_OF_PERSONS, "course", "module", "object")
 _READ_AGAIN_SECONDS = 2
 _NO_PERSONS = Persons(frozenset())
-_KEPT_EVENTS = "course_module_"
+_KEPT_EVENTS = "course_module_(created|updated|deleted)$"
 """Lifecycle rows of these events are about a module. All others are about a person."""
 
 
@@ -134,7 +134,7 @@ def lifecycle_without(rows: pa.Table, persons: Persons) -> pa.Table:
         persons.has_id(rows["relateduserid"]),
     )
     if pc.any(theirs).as_py():
-        of_module = pc.match_substring(rows["eventname"], _KEPT_EVENTS)
+        of_module = pc.match_substring_regex(rows["eventname"], _KEPT_EVENTS)
         kept = pc.or_(pc.invert(theirs), pc.fill_null(of_module, False))
         rows, theirs = rows.filter(kept), theirs.filter(kept)
         for name in ("userid", "realuserid", "relateduserid", "ip"):

@@ -86,7 +86,7 @@ class Erased:
         removed: of these, the ones that could not be made again without them.
         lifecycle: lifecycle tables that held rows about them.
         held: number of their events that each event store has acknowledged, by its name.
-        lists: where the lists of these events are.
+        lists: where the list of these events is, by the same name.
     """
 
     hours: int = 0
@@ -96,7 +96,7 @@ class Erased:
     removed: int = 0
     lifecycle: int = 0
     held: dict[str, int] = field(default_factory=dict)
-    lists: tuple[str, ...] = ()
+    lists: dict[str, str] = field(default_factory=dict)
 
     @property
     def changes(self) -> int:
@@ -218,7 +218,6 @@ class _Erasure:
         self._site = settings.identity().site_id
         self._translators: dict[Frame, Translator | None] = {}
         self._total = Erased()
-        self._lists: dict[str, str] = {}
         self._failures: list[str] = []
         self._renew: Callable[[], None] = lambda: None
 
@@ -255,7 +254,6 @@ class _Erasure:
         self._raise_failures()
         tombstones.finish(self._persons.ids)
         unfinished.finish()
-        self._total.lists = tuple(self._lists.values())
 
     def _raise_failures(self) -> None:
         if self._failures:
@@ -505,7 +503,7 @@ class _Erasure:
         ]
         content = json.dumps({"event_store": event_store, "events": listed}, indent=1).encode()
         self._store.write_note(name, content)
-        self._lists[event_store] = f"{self._store.name.rstrip('/')}/{name}"
+        self._total.lists[event_store] = f"{self._store.name.rstrip('/')}/{name}"
 
     # Lifecycle rows
 
