@@ -712,7 +712,7 @@ class Settings(Model):
         variable = declaration_at(("ledger_url",)).variable
         if self.ledger_url and (self.ledger_url.env != variable or self.ledger_url.value(variable)):
             return True
-        base = self.storage or os.environ.get("DAGSTER_HOME")
+        base = self.storage or os.environ.get("DAGSTER_HOME") or ""
         return bool(base) and ("://" not in base or base.startswith("file://"))
 
 

@@ -450,7 +450,7 @@ class _Erasure:
 
     # Answers of event stores
 
-    def _write_results(self, frames: SiteFrames, hour: Hour, ids: Collection[str]) -> None:
+    def _write_results(self, frames: SiteFrames, hour: Hour, ids: set[str]) -> None:
         """Take the words about rejected events that tell of the persons out of the results."""
         for frame in in_hours(frames, frames.results, hour):
             table = self._store.read(frame, [hour])

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.emitter.ledger.fingerprints import (
     ANY_CONTENT,
-    Fingerprints,
     event_ids,
     packed_ids,
     unpacked,
@@ -114,7 +114,7 @@ class LedgerErasure:
 
     def _batches_of(
         self, events: Mapping[Hour, Collection[str]]
-    ) -> Iterator[tuple[sa.Row[tuple[object, ...]], Fingerprints]]:
+    ) -> Iterator[tuple[sa.Row[Any], npt.NDArray[np.bool_]]]:
         """The batches that hold any of the events, and which of theirs these are, as a mask."""
         columns = self._batches.c
         hours = [hour.number for hour, ids in events.items() if ids]

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -142,7 +143,7 @@ class LedgerTombstones:
         insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
         return insert(self._table).on_conflict_do_nothing()
 
-    def _rows(self, connection: sa.Connection, *kinds: str) -> list[sa.Row[tuple[object, ...]]]:
+    def _rows(self, connection: sa.Connection, *kinds: str) -> list[sa.Row[Any]]:
         condition = (self._table.c.site == self._site) & self._table.c.kind.in_(kinds)
         return list(connection.execute(sa.select(self._table).where(condition)))
 
