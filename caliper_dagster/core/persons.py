@@ -10,7 +10,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -84,17 +84,19 @@ class Persons:
     Attributes:
         ids: their user ids.
         accounts: what identifies them in texts.
+        pseudonyms: their ids in the events of an event store with a key.
     """
 
     ids: frozenset[int]
     accounts: frozenset[Account] = frozenset()
+    pseudonyms: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.ids)
 
     def with_accounts(self, accounts: Iterable[Account]) -> Persons:
         """The same persons, with more that identifies them."""
-        return Persons(self.ids, self.accounts | frozenset(accounts))
+        return replace(self, accounts=self.accounts | frozenset(accounts))
 
     # In columns
 
@@ -111,7 +113,7 @@ class Persons:
         return found
 
     def in_events(self, events: pa.Array) -> pa.Array:
-        """Which Caliper events mention them in clear, as a mask without nulls; JSON texts."""
+        """Which Caliper events mention them, as a mask without nulls; JSON texts."""
         found = pa.array([False] * len(events), pa.bool_())
         for expression in self._event_expressions:
             matches = pc.match_substring_regex(events, expression, ignore_case=True)
@@ -129,7 +131,8 @@ class Persons:
                 rf"|(?:userid=|user/[a-z_]+\.php\?id=|[#-]user-|[#-]member-|-of-){number}\b"
             )
         accounts = [f'"identifier":"{_re2(text)}"' for text in sorted(self._all_identifiers)]
-        parts = in_parts([*self._name_expressions, *accounts], _PER_EXPRESSION)
+        pseudonyms = [f'"{_re2(text)}"' for text in sorted(self.pseudonyms)]
+        parts = in_parts([*self._name_expressions, *accounts, *pseudonyms], _PER_EXPRESSION)
         return [*expressions, *("|".join(some) for some in parts)]
 
     @cached_property

@@ -14,6 +14,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -280,6 +281,45 @@ def test_what_moodle_deletes_is_erased_without_a_command(
     assert main(["backfill", *RANGE, "--again", "--fresh"]) == 0
     for id_, names in ((deleted, deleted_names), (asking, asking_names)):
         assert found_in(texts(site), id_, names) == []
+
+
+@pytest.fixture
+def pseudonymous(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SampleInstallation]:
+    """An installation whose event store gets pseudonyms."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CALIPER_PRIVACY", "pseudonymous")
+    monkeypatch.setenv("CALIPER_PSEUDONYM_KEY", "0123456789abcdef" * 4)
+    with sample_installation(tmp_path, students=5) as found:
+        assert main(["backfill", *RANGE]) == 0
+        yield found
+
+
+@pytest.mark.parametrize("with_log_rows", [True, False])
+def test_an_event_store_with_pseudonyms(
+    pseudonymous: SampleInstallation, with_log_rows: bool
+) -> None:
+    site = pseudonymous
+    store = site.storage
+    (events,) = [name for name in store.asset_names() if name.startswith("caliper_events")]
+    if not with_log_rows:
+        for frame in (MOODLE_LOG, EXPANDED_LOG):
+            store.delete(frame, list(HOURS))
+    exported = export(site, "before", "student1")
+    listed = json.loads((exported / "events" / f"{events}.json").read_text())
+    (pseudonym,) = {
+        row["event"]["actor"]["id"]
+        for row in listed
+        if row["event_name"] == "\\core\\event\\dashboard_viewed"
+    }
+    frame = replace(CALIPER_EVENTS, name=events)
+    assert pseudonym in str(store.read(frame, HOURS)["json"].to_pylist())
+    assert main(["person", "erase", "student1", "--yes"]) == 0
+    stored = store.read(frame, HOURS)
+    assert pseudonym not in str(stored["json"].to_pylist())
+    reasons = set(stored["reason"].drop_null().to_pylist())
+    assert reasons == (set() if with_log_rows else {"erased"})
+    assert export(site, "after", "student1")
+    assert not (site.folder / "after" / "events").exists()
 
 
 def test_without_the_setting_nothing_is_erased_by_itself(site: SampleInstallation) -> None:

@@ -21,45 +21,36 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.config.connections import open_ledger, open_moodle, open_store
 from caliper_dagster.config.settings import Settings
-from caliper_dagster.config.translator import build_translator
 from caliper_dagster.core.errors import ConfigurationError, StorageError
-from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, Frame
-from caliper_dagster.core.hour_verdict import HourVerdict, Reason, is_invalid, mark_invalid
+from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG, Frame
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_file import CHUNK_ROWS, FooterStats
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.parts import in_parts
 from caliper_dagster.core.persons import Account, Persons
-from caliper_dagster.core.row_accounting import Account as RowAccount
-from caliper_dagster.core.row_accounting import OutcomeTally
 from caliper_dagster.core.tombstones import mark
+from caliper_dagster.delivery.persons.events import EventSplice, renewed
 from caliper_dagster.delivery.persons.stored import (
     LIFECYCLE,
+    EventTables,
     SiteFrames,
     accounts_of_hours,
     event_ids,
     event_rows,
     in_hours,
-    mentioned_in_events,
     mentions,
     tables,
 )
 from caliper_dagster.expander.erasure import accounts, lifecycle_without
-from caliper_dagster.translator.sampling import sample_problems
 
 if TYPE_CHECKING:
     from caliper_dagster.emitter import Ledger
     from caliper_dagster.emitter.ledger.erasure import Answer
-    from caliper_dagster.translator import Translator
-
-REASON = "erased"
-"""Why a row has no event: its events told of an erased person, and cannot be made without."""
 
 LISTS = "erased_events"
 """The folder in the storage for the lists of events that event stores hold."""
@@ -216,8 +207,8 @@ class _Erasure:
         self._plan, self._note = plan, note
         self._store = open_store(settings)
         self._site = settings.identity().site_id
-        self._translators: dict[Frame, Translator | None] = {}
         self._total = Erased()
+        self._events = EventTables(settings, SiteFrames((), {}, (), {}))
         self._failures: list[str] = []
         self._renew: Callable[[], None] = lambda: None
 
@@ -272,6 +263,7 @@ class _Erasure:
 
     def _pass(self, frames: SiteFrames) -> None:
         self._failures = []
+        self._events = EventTables(self._settings, frames)
         for hours in in_parts(frames.all_hours(), _GROUP):
             found: dict[Hour, _FoundHour] = {}
             for hour in hours:
@@ -305,8 +297,9 @@ class _Erasure:
         for frame in in_hours(frames, frames.events, hour):
             ids: list[str] = []
             is_found = False
+            persons = self._events.named_in(frame, hour, self._persons)
             for events in tables(self._store, frame, hour, _FINDING):
-                rows = event_rows(events, found.log_ids, self._persons)
+                rows = event_rows(events, found.log_ids, persons)
                 is_found |= bool(pc.any(rows).as_py())
                 ids += event_ids(events, rows)
             if is_found:
@@ -358,95 +351,22 @@ class _Erasure:
     # Events
 
     def _write_events(self, frame: Frame, hour: Hour, found: _FoundHour) -> None:
-        renewed = self._renewed(frame, found)
-        tally, invalid = OutcomeTally(), 0
-        primary: list[pa.Array] = []
-        placed: set[int] = set()
-
-        def change(events: pa.Table) -> pa.Table:
-            nonlocal invalid
-            events = self._without(events, found, renewed, placed)
-            tally.add(events)
-            invalid += int(pc.sum(is_invalid(events), min_count=0).as_py())
-            is_primary = pc.not_equal(events["outcome"].cast(pa.string()), "derived")
-            primary.extend(events["log_id"].filter(is_primary).chunks)
-            return events
-
-        def stats(before: FooterStats) -> FooterStats:
-            counted = RowAccount.from_footer_stats(before).counted
-            log_ids = self._log_ids(hour) or pa.chunked_array(primary, pa.int64())
-            account = tally.account(counted, log_ids)
-            verdict = HourVerdict.from_footer_stats(before)
-            after = {**before, **account.as_footer_stats()}
-            if verdict is not None:
-                counts = {**verdict.counts, Reason.INVALID.value: invalid}
-                kept = {reason: number for reason, number in counts.items() if number}
-                after |= HourVerdict(kept).as_footer_stats()
-            return after
-
-        self._rewrite(frame, hour, change, stats)
+        persons = self._events.named_in(frame, hour, self._persons)
+        expanded = pa.concat_tables([EXPANDED_LOG.empty(), *found.expanded]).unify_dictionaries()
+        splice = EventSplice(
+            persons, found.log_ids, renewed(self._events.translator(frame, hour), expanded)
+        )
+        log_ids = self._log_ids(hour)
+        self._rewrite(
+            frame, hour, splice.without_persons, lambda before: splice.stats(before, log_ids)
+        )
+        self._total.removed += splice.removed
 
     def _log_ids(self, hour: Hour) -> pa.ChunkedArray | None:
         if not self._store.exists(MOODLE_LOG, hour):
             return None
         chunks = [part["id"] for part in tables(self._store, MOODLE_LOG, hour, ["id"])]
         return pa.chunked_array([it for ids in chunks for it in ids.chunks], pa.int64())
-
-    def _renewed(self, frame: Frame, found: _FoundHour) -> pa.Table:
-        """The events of the rows that told of the persons, made from the rows without them."""
-        translator = self._translator(frame)
-        if translator is None or not found.expanded:
-            return CALIPER_EVENTS.empty()
-        events = translator.translate(pa.concat_tables(found.expanded).unify_dictionaries())
-        return mark_invalid(events, sample_problems(events).invalid_rows)
-
-    def _translator(self, frame: Frame) -> Translator | None:
-        """The translator of a table's events; None where the settings no longer make them."""
-        if frame not in self._translators:
-            rendering = SiteFrames.of(self._settings, self._store).events[frame]
-            self._translators[frame] = (
-                None if rendering is None else build_translator(self._settings, rendering)
-            )
-        return self._translators[frame]
-
-    def _without(
-        self, events: pa.Table, found: _FoundHour, renewed: pa.Table, placed: set[int]
-    ) -> pa.Table:
-        """Some rows of an hour of events, in their order, those of the persons made anew.
-
-        Args:
-            events: the rows.
-            found: what of the hour tells of the persons.
-            renewed: the events of these rows, made anew.
-            placed: ids of the log rows whose events stand in an earlier part of the hour.
-        """
-        is_placed = pc.is_in(events["log_id"], value_set=pa.array(sorted(placed), pa.int64()))
-        events = events.filter(pc.invert(is_placed))
-        rows = event_rows(events, found.log_ids, self._persons)
-        if not pc.any(rows).as_py():
-            return events
-        # A row and its derived events belong together.
-        log_ids = pc.unique(events["log_id"].filter(rows))
-        placed.update(log_ids.to_pylist())
-        rows = pc.is_in(events["log_id"], value_set=log_ids)
-        made = renewed.filter(pc.is_in(renewed["log_id"], value_set=log_ids))
-        if _versions(events) - _versions(renewed):  # the settings have changed since
-            made = made.slice(0, 0)
-        again = pc.unique(made.filter(mentioned_in_events(made, self._persons))["log_id"])
-        made = made.filter(pc.invert(pc.is_in(made["log_id"], value_set=again)))
-        gone = events.filter(
-            pc.and_(
-                pc.and_(rows, pc.not_equal(events["outcome"].cast(pa.string()), "derived")),
-                pc.invert(pc.is_in(events["log_id"], value_set=pc.unique(made["log_id"]))),
-            )
-        )
-        self._total.removed += gone.num_rows
-        kept = events.filter(pc.invert(rows))
-        parts = [kept, made, _filtered(gone)]
-        joined = pa.concat_tables([CALIPER_EVENTS.conform(part) for part in parts])
-        order = pc.index_in(joined["log_id"], value_set=pc.unique(events["log_id"]))
-        positions = np.argsort(order.to_numpy(), kind="stable")
-        return joined.unify_dictionaries().take(pa.array(positions))
 
     # Answers of event stores
 
@@ -521,25 +441,6 @@ class _Erasure:
 
 _FINDING = ("log_id", "event_id", "outcome", "json")
 """Columns of ``caliper_events`` by which events are found."""
-
-
-def _versions(events: pa.Table) -> set[str]:
-    return set(pc.unique(events["caliper_version"].cast(pa.string())).drop_null().to_pylist())
-
-
-def _filtered(events: pa.Table) -> pa.Table:
-    """Rows without an event in place of those with one."""
-    kept = {"log_id", "timecreated", "event_name"}
-    columns = {
-        field.name: events[field.name]
-        if field.name in kept
-        else pa.nulls(events.num_rows, field.type)
-        for field in CALIPER_EVENTS.schema
-    }
-    for name, text in (("outcome", "filtered"), ("reason", REASON)):
-        values = pa.array([text] * events.num_rows, pa.string())
-        columns[name] = values.dictionary_encode().cast(CALIPER_EVENTS.schema.field(name).type)
-    return pa.table(columns, CALIPER_EVENTS.schema)
 
 
 def _time(milliseconds: int) -> str:

@@ -29,6 +29,7 @@ from caliper_dagster.core.parts import in_parts
 from caliper_dagster.core.persons import Persons
 from caliper_dagster.delivery.persons.stored import (
     LIFECYCLE,
+    EventTables,
     SiteFrames,
     accounts_of_hours,
     event_ids,
@@ -97,7 +98,8 @@ def export(settings: Settings, user: int, folder: Path) -> Exported:
     persons = persons.with_accounts(accounts_of_hours(store, frames, persons))
     ledger = open_ledger(settings)
     with ExitStack() as opened:
-        work = _Export(store, frames, persons, Exported(folder), opened)
+        events = EventTables(settings, frames)
+        work = _Export(store, frames, events, persons, Exported(folder), opened)
         if ledger.exists():
             opened.enter_context(ledger)
             work.run(ledger, settings.identity().site_id)
@@ -150,11 +152,13 @@ class _Export:
         self,
         store: PartitionStore,
         frames: SiteFrames,
+        event_tables: EventTables,
         persons: Persons,
         exported: Exported,
         opened: ExitStack,
     ) -> None:
         self._store, self._frames, self._persons = store, frames, persons
+        self._event_tables = event_tables
         self.exported = exported
         self._opened = opened
         self._files: dict[str, _JsonArray] = {}
@@ -201,8 +205,9 @@ class _Export:
         return found
 
     def _events(self, frame: Frame, hour: Hour, log_ids: set[int]) -> Iterator[str]:
+        persons = self._event_tables.named_in(frame, hour, self._persons)
         for table in tables(self._store, frame, hour, _EVENT_COLUMNS):
-            rows = event_rows(table, log_ids, self._persons)
+            rows = event_rows(table, log_ids, persons)
             chosen = table.filter(rows)
             for row in chosen.filter(pc.is_valid(chosen["json"])).to_pylist():
                 self._count(self.exported.events, frame.name)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +15,8 @@ import pyarrow.compute as pc
 from caliper_dagster.caliper.shapes import Rendering
 from caliper_dagster.config.event_stores import events_frame, renderings
 from caliper_dagster.config.settings import Settings
-from caliper_dagster.core.errors import StorageError
+from caliper_dagster.config.translator import HoursToTranslate, translators
+from caliper_dagster.core.errors import ConfigurationError, StorageError
 from caliper_dagster.core.frames import (
     CALIPER_EVENTS,
     EMISSION_RESULTS,
@@ -23,12 +25,14 @@ from caliper_dagster.core.frames import (
     WITH_EVENT,
     Frame,
 )
-from caliper_dagster.core.hours import Hour
+from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_file import CHUNK_ROWS
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.persons import Account, Persons
 from caliper_dagster.expander.erasure import own_rows, without_persons
 from caliper_dagster.expander.event_data import decode
+from caliper_dagster.translator import Translator
+from caliper_dagster.translator.identity import KeyedIris
 
 LIFECYCLE = "log_lifecycle"
 """The name of the tables of lifecycle rows in the storage."""
@@ -82,22 +86,49 @@ class SiteFrames:
         return sorted({hour for hours in self.hours.values() for hour in hours})
 
 
-@dataclass
-class Mentions:
-    """Where persons are in one hour.
+class EventTables:
+    """The tables of events of a site: by which translator, and whom they name how.
 
-    Attributes:
-        own: ids of log rows that name one of them in a column of ids.
-        others: ids of log rows of others that mention one of them.
+    Args:
+        settings: of the site.
+        frames: its tables.
     """
 
-    own: set[int] = field(default_factory=set)
-    others: set[int] = field(default_factory=set)
+    def __init__(self, settings: Settings, frames: SiteFrames) -> None:
+        self._settings, self._frames = settings, frames
+        self._spans: dict[Frame, list[HoursToTranslate]] = {}
+        self._persons: dict[tuple[Persons, Translator], Persons] = {}
 
-    @property
-    def log_ids(self) -> set[int]:
-        """The ids of all these rows."""
-        return self.own | self.others
+    def translator(self, frame: Frame, hour: Hour) -> Translator | None:
+        """The translator of an hour of events; None where the settings no longer make them.
+
+        Raises:
+            ConfigurationError: the key that its privacy profile needs is not set or wrong.
+            RecipeError: a recipe of the site is wrong.
+        """
+        rendering = self._frames.events[frame]
+        if rendering is None:
+            return None
+        if frame not in self._spans:
+            hours = HourRange.covering(self._frames.hours[frame])
+            self._spans[frame] = list(translators(self._settings, rendering, hours))
+        spans = self._spans[frame]
+        return next((span.translator for span in spans if hour in span.hours), None)
+
+    def named_in(self, frame: Frame, hour: Hour, persons: Persons) -> Persons:
+        """The persons, with their pseudonyms in an hour of events, if its key is known."""
+        try:
+            translator = self.translator(frame, hour)
+        except ConfigurationError:
+            return persons
+        iris = translator.iris if translator else None
+        if translator is None or not isinstance(iris, KeyedIris):
+            return persons
+        key = persons, translator
+        if key not in self._persons:
+            pseudonyms = frozenset(iris.pseudonym(iris.user(user)) for user in persons.ids)
+            self._persons[key] = replace(persons, pseudonyms=pseudonyms)
+        return self._persons[key]
 
 
 def tables(
@@ -134,25 +165,6 @@ def mentions(log: pa.Table, persons: Persons) -> tuple[pa.Array, pa.Array, pa.Ta
     return own, others, cleaned
 
 
-def mentions_of_hour(
-    store: PartitionStore, frames: SiteFrames, hour: Hour, persons: Persons
-) -> Mentions:
-    """Where persons are in the logs of an hour.
-
-    Raises:
-        StorageError: the hour is damaged.
-    """
-    found = Mentions()
-    for frame in frames.logs:
-        if hour in frames.hours[frame]:
-            for log in tables(store, frame, hour):
-                own, others, _ = mentions(log, persons)
-                found.own.update(log["id"].filter(own).to_pylist())
-                found.others.update(log["id"].filter(others).to_pylist())
-    found.others -= found.own
-    return found
-
-
 def event_rows(events: pa.Table, log_ids: Collection[int], persons: Persons) -> pa.Array:
     """Which rows of a ``CALIPER_EVENTS`` table come from log rows, or mention persons."""
     wanted = pa.array(sorted(log_ids), pa.int64())
@@ -161,7 +173,7 @@ def event_rows(events: pa.Table, log_ids: Collection[int], persons: Persons) -> 
 
 
 def mentioned_in_events(events: pa.Table, persons: Persons) -> pa.Array:
-    """Which rows of a ``CALIPER_EVENTS`` table mention persons in what can be read in clear."""
+    """Which rows of a ``CALIPER_EVENTS`` table mention persons."""
     return persons.in_events(_combined(events["json"]))
 
 
@@ -221,12 +233,12 @@ def _combined(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     return array
 
 
-def _equal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> np.ndarray:
+def _equal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     if pa.types.is_dictionary(one.type):
         one, other = one.cast(pa.string()), other.cast(pa.string())
     same = pc.fill_null(pc.equal(one, other), False)
     both_null = pc.and_(pc.is_null(one), pc.is_null(other))
-    result: np.ndarray = np.asarray(pc.or_(same, both_null))
+    result: npt.NDArray[np.bool_] = np.asarray(pc.or_(same, both_null))
     return result
 
 
