@@ -317,6 +317,37 @@ def rejected(options: argparse.Namespace) -> None:
     print(f"{plural(number, 'rejected event')}{advice}.", file=sys.stderr)
 
 
+def person_export(options: argparse.Namespace) -> None:
+    """Write all that is stored and was sent about a person to a folder."""
+    from caliper_dagster.cli import reports
+    from caliper_dagster.delivery.persons.erase import require_person
+    from caliper_dagster.delivery.persons.export import export
+
+    settings = _settings(options)
+    exported = export(settings, require_person(settings, options.user), Path(options.output))
+    reports.show_export(exported)
+    _tell(f"Begin with {exported.folder / 'index.md'}. Whoever has the folder has these data.")
+
+
+def person_erase(options: argparse.Namespace) -> None:
+    """Remove a person from what is stored; without --yes only tell what would be changed."""
+    from caliper_dagster.cli import reports
+    from caliper_dagster.operations.persons import erase_person
+
+    settings = _settings(options)
+    erased = erase_person(settings, options.user, plan=not options.yes, tell=_tell)
+    reports.show_erasure(erased, plan=not options.yes)
+    if not options.yes:
+        _tell("Nothing was changed. --yes erases the person; that cannot be undone.")
+        return
+    for event_store, place in erased.lists.items():
+        _tell(
+            f"{event_store} still holds {plural(erased.held[event_store], 'event')} about the "
+            f"person: its owner deletes those that {place} lists, or receives them again without "
+            "the person (`resend --all`)."
+        )
+
+
 def follow(options: argparse.Namespace) -> None:
     """Send the rows of the hour in progress within seconds, until interrupted."""
     # Dagster replaces the handlers of signals while a run executes, so the numbers are noted here.
@@ -796,7 +827,7 @@ def command_parser() -> argparse.ArgumentParser:
     ) -> argparse.ArgumentParser:
         text = command.__doc__ or ""
         added = to.add_parser(
-            command.__name__.removeprefix("recipes_").replace("_", "-"),
+            command.__name__.removeprefix("recipes_").removeprefix("person_").replace("_", "-"),
             parents=[common, *parents],
             help=text[:1].lower() + text[1:].rstrip("."),
             description=text,
@@ -899,6 +930,25 @@ def command_parser() -> argparse.ArgumentParser:
     add(recipes_diff, ranged, to=group)
     add(recipes_table, to=group)
     add(recipes_schema, to=group)
+
+    group = commands.add_parser(
+        "person",
+        help="what is stored and was sent about a person",
+        description="What is stored and was sent about a person.",
+    ).add_subparsers(metavar="COMMAND", required=True)
+    person = argparse.ArgumentParser(add_help=False, parents=[sited])
+    person.add_argument("user", metavar="USER", help="user id in Moodle, or user name")
+    added = add(person_export, person, to=group)
+    added.add_argument(
+        "--output",
+        metavar="FOLDER",
+        required=True,
+        help="new or empty folder to write; only its owner may enter it",
+    )
+    added = add(person_erase, person, to=group)
+    added.add_argument(
+        "--yes", action="store_true", help="erase; without it, only tell what would be changed"
+    )
 
     added = add(validate)
     added.add_argument("file", metavar="FILE", help="JSON or NDJSON; - for standard input")

@@ -626,6 +626,12 @@ class Settings(Model):
         ge=0,
         lt=24,
     )
+    erase_deleted_users: bool = setting(
+        "CALIPER_ERASE_DELETED_USERS",
+        False,
+        "erase users whom Moodle has deleted, or whose deletion a data request of Moodle has "
+        "completed, and export what approved data requests ask for, within an hour",
+    )
     course_categories: bool = setting(
         "CALIPER_COURSE_CATEGORIES",
         False,
@@ -790,6 +796,18 @@ class Settings(Model):
                 the variable to which the site refers is not set.
         """
         return ledger_url(self.ledger_url, self.storage)
+
+    def has_ledger(self) -> bool:
+        """Whether the settings name a ledger, or a storage beside which it is.
+
+        Raises:
+            ConfigurationError: the file that names it cannot be read.
+        """
+        variable = declaration_at(("ledger_url",)).variable
+        if self.ledger_url and (self.ledger_url.env != variable or self.ledger_url.value(variable)):
+            return True
+        base = self.storage or os.environ.get("DAGSTER_HOME") or ""
+        return bool(base) and ("://" not in base or base.startswith("file://"))
 
 
 def wrong_settings(environment: Mapping[str, str]) -> list[ConfigurationError]:

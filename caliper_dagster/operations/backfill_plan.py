@@ -36,6 +36,7 @@ _IRRELEVANT = {
     *("hours_per_run", "start", "automation", "send_immediately", "attempts"),
     *("code_location", "owners", "checks", "alerts"),
     *("keep_partitions", "keep_superseded_batches", "keep_runs", "keep_compute_logs", "prune_hour"),
+    "erase_deleted_users",
 }
 """Settings that change neither events nor their destinations."""
 

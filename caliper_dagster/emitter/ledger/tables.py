@@ -16,6 +16,7 @@ from caliper_dagster.core.revisions import OLDEST_REVISION
 from caliper_dagster.emitter.ledger.backlog import backlog_table
 from caliper_dagster.emitter.ledger.leases import leases_table
 from caliper_dagster.emitter.ledger.sites import sites_table
+from caliper_dagster.emitter.ledger.tombstones import tombstones_table
 
 _MIGRATION_LOCK = 0x43414C495045
 """Key of PostgreSQL's advisory lock under which tables and columns are created."""
@@ -55,6 +56,7 @@ BATCHES = sa.Table(
 LEASES = leases_table(TABLES)
 BACKLOG = backlog_table(TABLES)
 SITES = sites_table(TABLES)
+TOMBSTONES = tombstones_table(TABLES)
 sa.Index("caliper_batch_hour", BATCHES.c.site, BATCHES.c.event_store, BATCHES.c.hour)
 
 _ADDED_COLUMNS = (BATCHES.c.mapping_revision,)

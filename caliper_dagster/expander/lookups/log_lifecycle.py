@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.hours import LAST_TIME
 from caliper_dagster.expander.connection import LOG, MoodleDatabase, Record
+from caliper_dagster.expander.erasure import lifecycle_without, without_erased
 from caliper_dagster.expander.log import LAST_ID, next_id
 
 if TYPE_CHECKING:
@@ -316,7 +317,8 @@ class LogLifecycle:
             fast=True,
             **names,
         )
-        return _compact(pa.concat_tables([SCHEMA.empty_table(), rows], promote_options="default"))
+        lifecycle = pa.concat_tables([SCHEMA.empty_table(), rows], promote_options="default")
+        return _compact(without_erased(self._database, lifecycle, lifecycle_without))
 
 
 def _compact(rows: pa.Table) -> pa.Table:
