@@ -7,7 +7,7 @@ row in Python.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,8 @@ from caliper_dagster.translator.fragments import (
     time_columns,
 )
 from caliper_dagster.translator.identity import ANONYMOUS_PERSON, Iris
+from caliper_dagster.translator.leak_search import Leak, LeakSearch, Pool
+from caliper_dagster.translator.personal_values import ForbiddenKinds, Persons
 from caliper_dagster.translator.recipes import (
     EntitySource,
     PathEntity,
@@ -106,6 +108,7 @@ class Translator:
         free_text: whether text that persons wrote (search terms, answers) may be sent.
         course_categories: whether courses are sent as part of their category.
         recipes: those of the package by default.
+        allowed_fields: paths of properties in which the leak check does not look.
     """
 
     def __init__(
@@ -121,6 +124,7 @@ class Translator:
         free_text: bool = False,
         course_categories: bool = False,
         recipes: Recipes | None = None,
+        allowed_fields: Collection[str] = (),
     ) -> None:
         self.version = versions.BY_NAME[version]
         self.iris = Iris(wwwroot, site_id)
@@ -128,6 +132,10 @@ class Translator:
         self.render = Render(self.iris, options, free_text, course_categories, SHAPES[shape])
         self.ip_addresses = ip_addresses
         self.recipes = load_recipes() if recipes is None else recipes
+        forbidden = ForbiddenKinds.of(
+            names=person_names, identifiers=person_identifiers, ip_addresses=ip_addresses
+        )
+        self._leak_search = LeakSearch(self.iris.site, forbidden, allowed_fields)
 
     def translate(self, expanded: pa.Table) -> pa.Table:
         """Make the events of ``EXPANDED_LOG`` rows.
@@ -141,6 +149,30 @@ class Translator:
             return CALIPER_EVENTS.empty()
         with gc_paused():
             return _Translation(self, expanded).table()
+
+    def translate_and_search(
+        self, expanded: pa.Table, persons: Persons | None = None
+    ) -> tuple[pa.Table, list[Leak]]:
+        """Like :meth:`translate`, and search the events for values of persons (``leak_search``).
+
+        Args:
+            expanded: ``EXPANDED_LOG`` rows.
+            persons: those of the whole hour, if the rows are a part of one.
+
+        Returns:
+            The events, and what of them must not leave.
+        """
+        if not expanded.num_rows:
+            return CALIPER_EVENTS.empty(), []
+        with gc_paused():
+            translation = _Translation(self, expanded)
+            events = translation.table()
+            if not self._leak_search.is_needed:
+                return events, []
+            leaks = self._leak_search.find(
+                expanded, translation.pools(), translation.paths(), persons
+            )
+            return events, leaks
 
 
 @dataclass(slots=True)
@@ -249,6 +281,7 @@ class _Translation:
         rows.derive("trigger", self._actors.trigger)
         self._shapes = [EventShape()]
         self._shape_codes: dict[tuple[Any, ...], int] = {}
+        self._pools: list[Pool] = []
 
     # Recipes
 
@@ -591,6 +624,8 @@ class _Translation:
             self._actors,
             ip_addresses=self._translator.ip_addresses,
         )
+        own_rows = np.arange(self._rows.number)
+        self._pools = [Pool(slot, texts, own_rows) for slot, texts in extensions.searched]
         shapes = self._primary_shapes(type_codes, type_names)
         self._check_times()
         derived = self._derived()
@@ -613,6 +648,21 @@ class _Translation:
         )
         columns = self._columns(order, derived, object_ids, type_codes, type_names, scores)
         return self._with_outcomes(order, codes, failed, ids, json, columns)
+
+    def pools(self) -> Iterator[Pool]:
+        """What the events of :meth:`table` are joined from, without rows that failed."""
+        for slot, fragments, rows in self._pools:
+            sent = self._renderer.failures[rows] == 0
+            codes = fragments.codes[sent]
+            yield Pool(slot, Fragments(codes, fragments.before, fragments.texts), rows[sent])
+
+    def paths(self) -> Iterator[str]:
+        """The paths of the recipes of these rows."""
+        for recipe in self._recipes:
+            for slot in ("object", "generated", "target"):
+                source: EntitySource | None = getattr(recipe, slot)
+                if isinstance(source, PathEntity):
+                    yield source.path
 
     def _columns(
         self,
@@ -698,6 +748,7 @@ class _Translation:
             columns["actor"].fill(by_site, texts, inverse)
             for slot in ("membership", "session"):
                 columns[slot].codes[by_site] = 0
+        self._pools += [Pool(slot, column, order.rows) for slot, column in columns.items()]
         return [
             PooledColumn(shapes, pa.array([shape.json_prefix for shape in self._shapes])),
             columns["actor"],
