@@ -60,6 +60,7 @@ _MARK = LOG_MARK.encode()
 _UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _URN = re.compile(rb"urn:uuid:.{36}")
 _DIGITS = b"0123456789"
+_NO_DIGITS = dict.fromkeys(_DIGITS)
 _LONG_NUMBER = re.compile(rb"[0-9]{%d,}" % SHORTEST_NUMBER)
 _MOST_CLOSED = 50_000
 
@@ -185,7 +186,8 @@ class _Form:
 def _texts_of(names: frozenset[str]) -> re.Pattern[bytes]:
     """Finds the texts of some properties in JSON."""
     alternatives = "|".join(sorted(names)).encode()
-    return re.compile(rb'"(?:' + alternatives + rb')":"((?:[^"\\]|\\.)*)"')
+    text = rb'"(?:[^"\\]|\\.)*"'
+    return re.compile(rb'"(?:%b)":(%b|\[(?:%b,?)*\])' % (alternatives, text, text))
 
 
 class LeakSearch:
@@ -330,6 +332,7 @@ class _PlaceReader:
         self._site = site
         self._kinds = kinds
         self._known = known
+        self._known_forms: dict[str, bool] = {}
 
     def places(self, slot: str, value: object) -> list[_Place]:
         """The places of a fragment where a text of a person can stand."""
@@ -340,7 +343,15 @@ class _PlaceReader:
 
     def is_known(self, place: _Place) -> bool:
         """Whether a place of this form never holds a text of a person, whatever its numbers."""
-        return place.is_address and all(self._is_known(part) for part in _parts(str(place.value)))
+        if not place.is_address:
+            return False
+        address = str(place.value)
+        form = address.translate(_NO_DIGITS)
+        known = self._known_forms.get(form)
+        if known is None:
+            known = all(self._is_known(part) for part in _parts(address))
+            self._known_forms[form] = known
+        return known
 
     def kinds(self, place: _Place, values: ForbiddenValues) -> frozenset[Kind]:
         """What of persons stands at a place."""
@@ -353,7 +364,7 @@ class _PlaceReader:
             kind
             for part in _parts(place.value)
             if not self._is_known(part)
-            for kind in values.kinds_in(part)
+            for kind in values.kinds_in(part, self._known)
         )
 
     def _is_known(self, part: str) -> bool:
@@ -413,10 +424,8 @@ class _PlaceReader:
                 if name != "type":
                     yield from self._walk(where, value, name)
             elif kind in _TEXT_KINDS and not self._is_permitted(entity["type"], name):
-                if isinstance(value, list):
-                    yield from (_Place(where, text) for text in value)
-                else:
-                    yield _Place(where, value, is_property=True)
+                for text in value if isinstance(value, list) else [value]:
+                    yield _Place(where, text, is_property=True)
 
     def _of_iri(self, path: str, value: str) -> Iterator[_Place]:
         if value.startswith((self._site, "urn:uuid:", _TERMS)):
@@ -431,7 +440,8 @@ class _PlaceReader:
     def _of_identifier(self, path: str, value: Mapping[str, Any]) -> Iterator[_Place]:
         kind = _IDENTIFIER_KINDS.get(value.get("identifierType", ""), "idnumber")
         if kind is not None and kind in self._kinds:
-            yield _Place(f"{path}.identifier", str(value.get("identifier", "")))
+            text = str(value.get("identifier", ""))
+            yield _Place(f"{path}.identifier", text, is_property=True)
 
 
 def _parts(address: str) -> list[str]:
@@ -466,25 +476,28 @@ def institutional_texts(expanded: pa.Table, columns: Iterable[str]) -> frozenset
 
 
 def _is_of_own_object(expanded: pa.Table, hit: _Hit) -> bool:
-    """Whether a text is the institution's in the record of the object of each of its rows."""
+    """Whether a text is the institution's in the object of each of its rows."""
     if not isinstance(hit.place.value, str) or hit.place.is_address:
         return False
-    records = distinct(expanded["object"].take(pa.array(hit.rows)))
-    return all(
-        record is not None and hit.place.value in _texts_of_object(orjson.loads(record))
-        for record in records
-    )
+    rows = expanded.select(["objecttable", "object", "other"]).take(pa.array(hit.rows))
+    return all(hit.place.value in _texts_of_object(**row) for row in rows.to_pylist())
 
 
-def _texts_of_object(record: Any) -> Iterator[str]:  # noqa: ANN401 - decoded JSON
-    """The institution's texts in a record: all of one of its own, else those that it refers to."""
-    if not isinstance(record, dict):
-        return
-    if class_of_name(record) == "institutional":
+def _texts_of_object(
+    objecttable: str | None, object: str | None, other: str | None
+) -> Iterator[str]:
+    """The institution's texts in the object of a row: all of its own things.
+
+    Of what is gone, ``other`` tells the name. Of a person's thing, they are those that it is about.
+    """
+    record = orjson.loads(object) if object else None
+    table = record if isinstance(record, dict) else {"table": objecttable}
+    if class_of_name(table) == "institutional":
         yield from _texts_in(record)
+        yield from _texts_in(orjson.loads(other) if other else None)
         return
     for key in ("item", "items", "question", "competency", "scale"):
-        parts = record.get(key)
+        parts = table.get(key)
         for part in parts if isinstance(parts, list) else [parts]:
             if isinstance(part, dict):
                 name = name_of(part)

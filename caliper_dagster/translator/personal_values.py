@@ -11,7 +11,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -151,12 +151,6 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else str(value) if type(value) is int else ""
 
 
-class Found(NamedTuple):
-    """A value of a person in a text: what it is. The value itself is not kept."""
-
-    kind: Kind
-
-
 class ForbiddenValues:
     """The values of some persons that must not leave, ready to be found in texts.
 
@@ -186,32 +180,43 @@ class ForbiddenValues:
         """Whether there is anything to find."""
         return bool(self._whole)
 
-    def kinds_in(self, text: str) -> frozenset[Kind]:
-        """What of persons stands in a text, in any escape, normalization and case."""
-        return frozenset(kind for form in forms(text) for kind in self._in(normalized(form)))
+    def kinds_in(self, text: str, known: Collection[str] = frozenset()) -> frozenset[Kind]:
+        """What of persons stands in a text, in any escape, normalization and case.
+
+        Args:
+            text: the text.
+            known: words that are no value of a person here.
+        """
+        return frozenset(
+            kind
+            for form in forms(text)
+            for tokens, kind in self._in(normalized(form))
+            if not known or not all(token in known for token in tokens)
+        )
 
     def number_kind(self, number: str) -> Kind | None:
         """What a number is of a person, if it is one's."""
         return self._whole.get(number) if len(number) >= SHORTEST_NUMBER else None
 
-    def _in(self, text: str) -> Iterator[Kind]:
+    def _in(self, text: str) -> Iterator[tuple[Sequence[str], Kind]]:
+        """The values in a normalized text: their words, and what they are."""
+        tokens = _WORD.findall(text)
         whole = self._whole.get(text.strip())
         if whole:
-            yield whole
-        tokens = _WORD.findall(text)
+            yield tokens, whole
         for position, token in enumerate(tokens):
             for sequence, kind in self._sequences.get(token, ()):
                 if tuple(tokens[position : position + len(sequence)]) == sequence:
-                    yield kind
+                    yield sequence, kind
             if self._lengths and not token.isascii() and _UNSPACED.search(token):
                 yield from self._in_unspaced(token)
 
-    def _in_unspaced(self, token: str) -> Iterator[Kind]:
+    def _in_unspaced(self, token: str) -> Iterator[tuple[Sequence[str], Kind]]:
         for length in self._lengths:
             for start in range(len(token) - length + 1):
                 kind = self._unspaced.get(token[start : start + length])
                 if kind:
-                    yield kind
+                    yield (token,), kind
 
     def _add_person(self, person: Person, allowed: Collection[Kind]) -> None:
         first, last = person.firstname.strip(), person.lastname.strip()
@@ -244,14 +249,14 @@ class ForbiddenValues:
             permitted: words of the person that may leave.
             alone: whether it counts among other words only if it is long enough.
         """
-        text = normalized(value).strip()
+        text = normalized(html.unescape(value)).strip()
         tokens = tuple(_WORD.findall(text))
         if not tokens or text in permitted or (text.isdigit() and len(text) < SHORTEST_NUMBER):
             return
         self._whole.setdefault(text, kind)
         self.has_numbers |= text.isdigit()
-        is_long = sum(map(len, tokens)) >= SHORTEST_WORD and not tokens == ("",)
-        if is_long or (not alone and len(tokens) > 1):
+        is_word = sum(map(len, tokens)) >= SHORTEST_WORD and not _has_symbols(text)
+        if is_word or (not alone and len(tokens) > 1):
             self._sequences.setdefault(tokens[0], []).append((tokens, kind))
 
     def _add_unspaced(self, value: str, kind: Kind) -> None:
@@ -274,6 +279,11 @@ def _permitted_words(person: Person, allowed: Collection[Kind]) -> frozenset[str
         values += [person.firstname, person.lastname]
     texts = [normalized(value).strip() for value in values if value]
     return frozenset(texts) | {word for text in texts for word in _WORD.findall(text)}
+
+
+def _has_symbols(text: str) -> bool:
+    """Whether a text holds pictures such as emoji: alone, its words are no name."""
+    return not text.isascii() and any(unicodedata.category(one)[0] == "S" for one in text)
 
 
 def forms(text: str) -> list[str]:
