@@ -54,6 +54,8 @@ PersonIdentifier = Literal[
 
 TableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 
+FieldPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.]+$")]
+
 AssetName = Literal["moodle_log", "expanded_log", "caliper_events", "emission_results"]
 
 
@@ -526,6 +528,12 @@ class Settings(Model):
         False,
         "send text that persons wrote: search terms, answers to questions",
     )
+    allowed_fields: tuple[FieldPath, ...] = setting(
+        "CALIPER_ALLOWED_FIELDS",
+        (),
+        "fields of events that may hold values of persons which the privacy profile forbids, "
+        "separated by commas, such as `object.name`: the leak check does not look there",
+    )
     course_categories: bool = setting(
         "CALIPER_COURSE_CATEGORIES",
         False,
@@ -555,7 +563,9 @@ class Settings(Model):
         except ConfigurationError:
             raise ValueError(f"must be {HOUR_FORM}") from None
 
-    @field_validator("person_identifiers", "moodle_db_without", "owners", mode="before")
+    @field_validator(
+        "person_identifiers", "allowed_fields", "moodle_db_without", "owners", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):

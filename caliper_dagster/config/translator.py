@@ -66,4 +66,5 @@ def build_translator(settings: Settings, rendering: Rendering | None = None) -> 
         free_text=settings.free_text,
         course_categories=settings.course_categories,
         recipes=configured_recipes(settings),
+        allowed_fields=settings.allowed_fields,
     )

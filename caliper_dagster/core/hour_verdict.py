@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from caliper_dagster.core.frames import CALIPER_EVENTS, WITH_EVENT
 
 _KEY = "verdict"
+_FIELDS_KEY = "personal_data_fields"
 
 
 class Reason(StrEnum):
@@ -26,21 +27,27 @@ class Reason(StrEnum):
 
     ``unexplained``: log rows of the hour were not read, or have not exactly one outcome.
     ``repeated_id``: several events of the hour have the same id, and the event store would keep one
-    of them. ``invalid``: the event is not valid Caliper.
+    of them. ``invalid``: the event is not valid Caliper. ``personal_data``: events hold values of
+    persons that the privacy profile forbids.
     """
 
     UNEXPLAINED = "unexplained"
     REPEATED_ID = "repeated_id"
     INVALID = "invalid"
+    PERSONAL_DATA = "personal_data"
 
 
 _OF_EVENTS = frozenset({Reason.INVALID})
 """Reasons for which single events are withheld, and the rest of their hour is sent."""
 
+_ALWAYS = frozenset({Reason.PERSONAL_DATA})
+"""Reasons for which an hour is withheld whatever ``CALIPER_WITHHOLD_INVALID`` says."""
+
 _MEANINGS: Mapping[str, str] = {
     Reason.UNEXPLAINED: "log rows without an explanation",
     Reason.REPEATED_ID: "event ids that occur again",
     Reason.INVALID: "events that are not valid Caliper",
+    Reason.PERSONAL_DATA: "values of persons that the privacy profile forbids",
 }
 
 
@@ -51,26 +58,31 @@ class HourVerdict:
     Attributes:
         counts: number of rows, ids or events, by reason; empty for an hour without a fault. A
             reason of a newer release, which this one does not know, withholds the hour.
+        fields: number of events that hold a value of a person that must not leave, by the field
+            that holds it and what it is, such as ``object.name (email)``. The value is not kept.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
+    fields: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, counts: Mapping[Reason, int]) -> Self:
+    def of(cls, counts: Mapping[Reason, int], fields: Mapping[str, int] | None = None) -> Self:
         """The verdict for the number of each reason; reasons that were not found may be 0."""
-        return cls({reason.value: number for reason, number in counts.items() if number})
+        found = {reason.value: number for reason, number in counts.items() if number}
+        return cls(found, dict(fields or {}))
 
     @classmethod
     def from_footer_stats(cls, stats: Mapping[str, object]) -> Self | None:
         """The verdict in the footer of an hour; None for hours of releases that wrote none."""
-        counts = stats.get(_KEY)
+        counts, fields = stats.get(_KEY), stats.get(_FIELDS_KEY)
         if not isinstance(counts, Mapping):
             return None
-        return cls({str(reason): int(number) for reason, number in counts.items()})
+        return cls(_numbers(counts), _numbers(fields) if isinstance(fields, Mapping) else {})
 
     def as_footer_stats(self) -> dict[str, object]:
         """The verdict for the footer of an hour."""
-        return {_KEY: dict(self.counts)}
+        fields: dict[str, object] = {_FIELDS_KEY: dict(self.fields)} if self.fields else {}
+        return {_KEY: dict(self.counts), **fields}
 
     @property
     def hour_reason(self) -> str | None:
@@ -78,9 +90,18 @@ class HourVerdict:
         return next(hour_reasons(self.counts), None)
 
     @property
+    def always(self) -> str | None:
+        """The first reason for which it is withheld whatever the settings say; or None."""
+        return next((reason for reason in self.counts if reason in _ALWAYS), None)
+
+    @property
     def invalid(self) -> int:
         """Events that are withheld alone."""
         return self.counts.get(Reason.INVALID, 0)
+
+
+def _numbers(counts: Mapping[object, object]) -> dict[str, int]:
+    return {str(name): int(str(number)) for name, number in counts.items()}
 
 
 def meaning(reason: str) -> str:

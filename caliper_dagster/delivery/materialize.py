@@ -40,6 +40,7 @@ from caliper_dagster.expander import (
     waiting_after,
 )
 from caliper_dagster.translator import Translator
+from caliper_dagster.translator.personal_values import PERSON_COLUMNS, Persons, persons_of
 from caliper_dagster.translator.sampling import EventFaults, SampleReport, sample_problems
 
 _COUNTED = "counted"
@@ -258,9 +259,12 @@ def write_events(
     """
     written, samples, stopwatch = [], [], _Stopwatch()
     tally, found, seconds = OutcomeTally(), EventFaults(), 0.0
+    persons: Persons | None = None
     with _Partitions(store, frame) as partitions:
-        for chunk_hours, expanded, _, ends in store.chunks(EXPANDED_LOG, hours, chunk_rows):
-            events = translator.translate(expanded)
+        for chunk_hours, expanded, begins, ends in store.chunks(EXPANDED_LOG, hours, chunk_rows):
+            if begins:
+                persons = None if ends else _persons_of(store, chunk_hours[0], chunk_rows)
+            events, leaks = translator.translate_and_search(expanded, persons)
             seconds_per_event = stopwatch.lap() / max(1, events.num_rows)
             del expanded
             report = sample_problems(events)
@@ -269,6 +273,7 @@ def write_events(
             for hour, rows in split_by_hour(events, chunk_hours):
                 tally.add(rows)
                 found.add(rows, report)
+                found.add_leaks(leak for leak in leaks if leak.hour == hour.number)
                 partitions.write(hour, rows)
                 seconds += seconds_per_event * rows.num_rows + stopwatch.lap()
                 if not ends:
@@ -292,6 +297,15 @@ def write_events(
             # Without this, these names would hold the chunk while the next one is read.
             del events, rows
     return written, samples
+
+
+def _persons_of(store: PartitionStore, hour: Hour, chunk_rows: int) -> Persons:
+    """The persons of an hour that is translated in parts."""
+    with closing(store.open(EXPANDED_LOG, hour)) as stored:
+        persons = Persons()
+        for rows in stored.parts(chunk_rows, PERSON_COLUMNS):
+            persons = persons.joined(persons_of(rows))
+        return persons
 
 
 def _account(store: PartitionStore, hour: Hour, tally: OutcomeTally) -> Account:

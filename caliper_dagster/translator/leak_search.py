@@ -170,15 +170,9 @@ class _Form:
             return not values.has_numbers or not _LONG_NUMBER.search(fragment)
         return self.texts is not None and self.clear.issuperset(self.texts.findall(fragment))
 
-    def add_clear(
-        self,
-        fragment: bytes,
-        reader: _PlaceReader,
-        places: Sequence[_Place],
-        values: ForbiddenValues,
-    ) -> None:
-        """Remember the texts of a fragment if nothing is found in them."""
-        if self.texts is not None and not any(reader.kinds(place, values) for place in places):
+    def add_clear(self, fragment: bytes) -> None:
+        """Remember the texts of a fragment in which nothing is found."""
+        if self.texts is not None:
             self.clear.update(self.texts.findall(fragment))
 
 
@@ -199,9 +193,7 @@ class LeakSearch:
         allowed: paths of properties that are not searched.
     """
 
-    def __init__(
-        self, site: str, forbidden: ForbiddenKinds, allowed: Collection[str] = ()
-    ) -> None:
+    def __init__(self, site: str, forbidden: ForbiddenKinds, allowed: Collection[str] = ()) -> None:
         self._site = site
         self._host = urlsplit(site).hostname or ""
         self._kinds = forbidden.kinds
@@ -253,15 +245,14 @@ class LeakSearch:
         found: dict[_Place, list[int]] = {}
         for position, places in self._open(pool, texts, reader, values):
             for place in places:
-                if place.path not in self._allowed and reader.kinds(place, values):
-                    found.setdefault(place, []).append(position)
+                found.setdefault(place, []).append(position)
         for place, positions in found.items():
             yield _Hit(place, pool.rows[np.isin(codes, numbers[positions])])
 
     def _open(
         self, pool: Pool, texts: list[bytes], reader: _PlaceReader, values: ForbiddenValues
     ) -> Iterator[tuple[int, list[_Place]]]:
-        """The positions of the fragments that have to be searched, with their places."""
+        """The positions of the fragments with values of persons, and the places of these."""
         closed = self._closed
         if len(closed) > _MOST_CLOSED:
             closed.clear()
@@ -279,8 +270,14 @@ class LeakSearch:
                 continue
             if known is None:
                 known = forms[form] = _Form.of(places)
-            known.add_clear(texts[position], reader, places, values)
-            yield position, places
+            found = [place for place in places if self._holds(place, reader, values)]
+            if found:
+                yield position, found
+            else:
+                known.add_clear(texts[position])
+
+    def _holds(self, place: _Place, reader: _PlaceReader, values: ForbiddenValues) -> bool:
+        return place.path not in self._allowed and bool(reader.kinds(place, values))
 
     def _by_hour(
         self,

@@ -75,9 +75,14 @@ class Persons(NamedTuple):
     full_names: frozenset[str] = frozenset()
     unnamed: frozenset[int] = frozenset()
 
-    def __or__(self, other: Persons) -> Persons:  # type: ignore[override]
+    def joined(self, other: Persons) -> Persons:
         """The persons of both."""
-        return Persons(*(mine | theirs for mine, theirs in zip(self, other, strict=True)))
+        return Persons(
+            self.people | other.people,
+            self.addresses | other.addresses,
+            self.full_names | other.full_names,
+            self.unnamed | other.unnamed,
+        )
 
 
 def persons_of(expanded: pa.Table) -> Persons:
@@ -127,7 +132,7 @@ def _is_about_users(names: pa.ChunkedArray) -> pa.ChunkedArray:
 def _person(record: str) -> Person | int:
     """The values of a user's record; only the id if the record holds no names."""
     user = orjson.loads(record)
-    if not isinstance(user, dict) or not _NAMED <= user.keys():
+    if not isinstance(user, dict) or not user.keys() >= _NAMED:
         return user["id"] if isinstance(user, dict) and isinstance(user.get("id"), int) else 0
     return Person(*(_text(user.get(name)) for name in Person._fields))
 
@@ -137,7 +142,8 @@ _NAMED = frozenset({"username", "firstname", "lastname"})
 
 def _told(others: Iterable[str | None]) -> tuple[set[Person], set[str]]:
     """What the decoded ``other`` of events about users tells: values, and full names."""
-    people, names = set(), set()
+    people: set[Person] = set()
+    names: set[str] = set()
     for text in others:
         other = orjson.loads(text) if text else None
         if not isinstance(other, dict):
@@ -287,9 +293,9 @@ def _has_symbols(text: str) -> bool:
 
 
 def forms(text: str) -> list[str]:
-    """A text, and what it becomes when its escapes are resolved, also twice.
+    r"""A text, and what it becomes when its escapes are resolved, also twice.
 
-    JSON's ``\\u00e9``, percent-encoding with and without ``+``, and HTML's character references.
+    JSON's ``\u00e9``, percent-encoding with and without ``+``, and HTML's character references.
     """
     found = {text: None}
     waiting = [text]

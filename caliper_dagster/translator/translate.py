@@ -133,7 +133,7 @@ class Translator:
         self.ip_addresses = ip_addresses
         self.recipes = load_recipes() if recipes is None else recipes
         forbidden = ForbiddenKinds.of(
-            names=person_names, identifiers=person_identifiers, ip_addresses=ip_addresses
+            names=options.names, identifiers=options.identifiers, ip_addresses=ip_addresses
         )
         self._leak_search = LeakSearch(self.iris.site, forbidden, allowed_fields)
 
