@@ -19,6 +19,12 @@ TextClass = Literal["institutional", "shared", "personal", "person"]
 groups, concepts of glossaries, options of choices), a person's own (subjects, tags, answers), or
 what identifies a person (names, user names)."""
 
+TimePrecision = Literal["second", "minute", "hour", "day"]
+"""To what times of events and of records of persons are cut down; a day is one of UTC."""
+
+SECONDS_OF: Mapping[TimePrecision, int] = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+"""How many seconds each precision has."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Profile:
@@ -30,15 +36,18 @@ class Profile:
         keyed: whether ids of persons, of their records and of events are made with the key of the
             event store, so that nobody without the key finds the person.
         anonymous: whether every person is Caliper's anonymous Person (1.2, Anonymous Entities).
+        number: distinguishes the mapping revisions of profiles whose events have the same ids
+            (``core.revisions``); 0 or 1.
     """
 
     name: ProfileName
     texts: frozenset[TextClass]
     keyed: bool = False
     anonymous: bool = False
+    number: int = 0
 
 
-FULL = Profile("full", frozenset({"institutional", "shared", "personal", "person"}))
+FULL = Profile("full", frozenset({"institutional", "shared", "personal", "person"}), number=1)
 """Names, identifiers, addresses and all texts."""
 
 IDENTIFIED = Profile("identified", frozenset({"institutional", "shared"}))
@@ -47,7 +56,7 @@ IDENTIFIED = Profile("identified", frozenset({"institutional", "shared"}))
 PSEUDONYMOUS = Profile("pseudonymous", frozenset({"institutional", "shared"}), keyed=True)
 """A pseudonym for each person, another one at each event store."""
 
-ANONYMOUS = Profile("anonymous", frozenset({"institutional"}), keyed=True, anonymous=True)
+ANONYMOUS = Profile("anonymous", frozenset({"institutional"}), keyed=True, anonymous=True, number=1)
 """No person at all: no session, no membership of a single person."""
 
 PROFILES: Mapping[str, Profile] = {

@@ -98,6 +98,40 @@ def _is_allowed_text(key: str, value: object, allowed: Collection[str]) -> bool:
     return key.lower().endswith("id") and bool(_ID.fullmatch(value))
 
 
+_INSTITUTIONAL_NUMBERS = frozenset(
+    """
+    assignid auto badgeid badgetype bookid categoryid chapterid choiceid cmid competencyid
+    completionstate courseid coursemoduleid coursesectionnumber dataid feedbackid forumid
+    frameworkid fromforumid glossaryid groupid groupingid h5pactivityid instanceid lessonid
+    newcategoryid newquestionid oldcategoryid oldquestionid overridden policyversionid questionid
+    quizid reportid roleid scoid scormid sectionid sectionnum slot slotid studentisonline
+    submission_editable surveyid templateid toforumid tourid wikiid workshopid
+    """.split()
+)
+_MODES = ("mode", "reportmode")
+_MODE = re.compile("[a-z_]{1,40}")
+
+
+def institutional_other(other: object) -> dict[str, Any] | None:
+    """The values of the decoded ``other`` that lead to no person, for keyed privacy profiles.
+
+    Returns:
+        Numbers, booleans and numbers as text under keys of courses, activities and what they
+        consist of; words of :data:`VOCABULARIES`; the modes of reports. None if nothing remains, or
+        if it is not a map.
+    """
+    if not isinstance(other, dict):
+        return None
+    return {key: value for key, value in other.items() if _is_institutional(key, value)} or None
+
+
+def _is_institutional(key: str, value: object) -> bool:
+    if key in _INSTITUTIONAL_NUMBERS:
+        return type(value) in _NUMBERS or (isinstance(value, str) and bool(_ID.fullmatch(value)))
+    words = _MODE if key in _MODES else VOCABULARIES.get(key)
+    return words is not None and isinstance(value, str) and bool(words.fullmatch(value))
+
+
 def related_user(
     render: Render, relateduserid: int | None, actor: int | None, assignee: int | None
 ) -> object:

@@ -57,14 +57,13 @@ from caliper_dagster.translator.personal_values import (
 from caliper_dagster.translator.rows import LOG_MARK, Indices
 
 _MARK = LOG_MARK.encode()
-_UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_URN = re.compile(rb"urn:uuid:.{36}")
 _DIGITS = b"0123456789"
 _NO_DIGITS = dict.fromkeys(_DIGITS)
 _LONG_NUMBER = re.compile(rb"[0-9]{%d,}" % SHORTEST_NUMBER)
 _MOST_CLOSED = 50_000
 
 _TEXT_KINDS = frozenset({"str", "[str]"})
+_URN = "urn:uuid:"
 _TERMS = "http://purl.imsglobal.org/"
 _SYSTEM_IDENTIFIER = "SystemIdentifier"
 _IDENTIFIER_KINDS: Mapping[str, Kind | None] = {
@@ -191,10 +190,22 @@ class LeakSearch:
         site: the site's address.
         forbidden: which values of persons must not leave.
         allowed: paths of properties that are not searched.
+        pseudonyms: IRI below which pseudonyms are, if they are no ``urn:uuid:``.
     """
 
-    def __init__(self, site: str, forbidden: ForbiddenKinds, allowed: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        site: str,
+        forbidden: ForbiddenKinds,
+        allowed: Collection[str] = (),
+        pseudonyms: str | None = None,
+    ) -> None:
         self._site = site
+        self._made_up = (_URN, _TERMS, *([f"{pseudonyms.rstrip('/')}/"] if pseudonyms else ()))
+        self._uuids = re.compile(
+            b"(?:%b).{36}"
+            % b"|".join(re.escape(start.encode()) for start in self._made_up if start != _TERMS)
+        )
         self._host = urlsplit(site).hostname or ""
         self._kinds = forbidden.kinds
         self._allowed = frozenset(allowed)
@@ -224,7 +235,7 @@ class LeakSearch:
         values = ForbiddenValues(whole, self._kinds, self._host)
         if not values:
             return []
-        reader = _PlaceReader(self._site, self._kinds, known_words(expanded, paths))
+        reader = _PlaceReader(self._site, self._made_up, self._kinds, known_words(expanded, paths))
         hits = [
             hit
             for pool in pools
@@ -257,7 +268,7 @@ class LeakSearch:
         if len(closed) > _MOST_CLOSED:
             closed.clear()
         forms: dict[bytes, _Form] = {}
-        for position, form in enumerate(_without_numbers(texts)):
+        for position, form in enumerate(_without_numbers(texts, self._uuids)):
             if form in closed:
                 continue
             known = forms.get(form)
@@ -301,13 +312,12 @@ class LeakSearch:
             yield Leak(hour_number, path, kind, len(np.unique(np.concatenate(found))))
 
 
-def _without_numbers(texts: list[bytes]) -> list[bytes]:
+def _without_numbers(texts: list[bytes], uuids: re.Pattern[bytes]) -> list[bytes]:
     """Fragments without digits and UUIDs, so that those that differ in ids are equal."""
     whole = b"\n".join(texts)  # JSON holds no line break
     if _MARK in whole:
         whole = whole.replace(_MARK, b"")
-    if b"urn:uuid:" in whole:
-        whole = _URN.sub(b"", whole)
+    whole = uuids.sub(b"", whole)
     return whole.translate(None, _DIGITS).split(b"\n")
 
 
@@ -321,12 +331,20 @@ class _PlaceReader:
 
     Args:
         site: the site's address.
+        made_up: how identifiers begin that hold no text.
         kinds: which values of persons must not leave.
         known: words that addresses hold for themselves.
     """
 
-    def __init__(self, site: str, kinds: Collection[Kind], known: Collection[str]) -> None:
+    def __init__(
+        self,
+        site: str,
+        made_up: tuple[str, ...],
+        kinds: Collection[Kind],
+        known: Collection[str],
+    ) -> None:
         self._site = site
+        self._made_up = made_up
         self._kinds = kinds
         self._known = known
         self._known_forms: dict[str, bool] = {}
@@ -390,8 +408,8 @@ class _PlaceReader:
             yield _Place(path, value)  # type: ignore[arg-type]
 
     def _of_text(self, path: str, value: str, key: str) -> Iterator[_Place]:
-        if value.startswith((self._site, "urn:uuid:", _TERMS)):
-            yield from self._of_address(path, value)
+        if value.startswith((self._site, *self._made_up)):
+            yield from self._of_iri(path, value)
         elif value[:1] in "{[" and _is_json(value):
             yield from self._walk(path, orjson.loads(value), key)
         elif not self._is_closed(value, key):
@@ -405,10 +423,6 @@ class _PlaceReader:
         if key in extensions.VOCABULARIES:
             return bool(extensions.VOCABULARIES[key].fullmatch(value))
         return key.lower().endswith("id") and value.lstrip("-").isdigit()
-
-    def _of_address(self, path: str, value: str) -> Iterator[_Place]:
-        if not value.startswith(("urn:uuid:", _TERMS)):
-            yield _Place(path, value.removeprefix(self._site), is_address=True)
 
     def _of_entity(self, path: str, entity: Mapping[str, Any]) -> Iterator[_Place]:
         properties = vocabulary.properties(entity["type"])
@@ -425,10 +439,8 @@ class _PlaceReader:
                     yield _Place(where, text, is_property=True)
 
     def _of_iri(self, path: str, value: str) -> Iterator[_Place]:
-        if value.startswith((self._site, "urn:uuid:", _TERMS)):
-            yield from self._of_address(path, value)
-        else:
-            yield _Place(path, value, is_address=True)
+        if not value.startswith(self._made_up):
+            yield _Place(path, value.removeprefix(self._site), is_address=True)
 
     def _is_permitted(self, entity_type: str, name: str) -> bool:
         """Whether the text is one that a setting allows: the full name of a person."""

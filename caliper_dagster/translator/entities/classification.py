@@ -7,6 +7,7 @@ that no recipe names. A name of a table that is not listed counts as personal.
 from __future__ import annotations
 
 from caliper_dagster.core.privacy import TextClass
+from caliper_dagster.translator.entities.activities import MODULE_TYPES
 from caliper_dagster.translator.entities.registry import Record
 
 _INSTITUTIONAL = frozenset(
@@ -42,6 +43,12 @@ _OF_ONE_PERSON = frozenset(
     workshop_aggregations workshop_assessments workshop_submissions
     """.split()
 )
+
+INSTITUTIONAL_RECORDS = (
+    (_INSTITUTIONAL | _SHARED | MODULE_TYPES.keys()) - _OF_ONE_PERSON - {"glossary_entries"}
+)
+"""Tables whose records the institution or a group has, so that no id of theirs leads to a person.
+An entry of a glossary is shared to read, but one person wrote it."""
 
 
 def class_of_name(record: Record) -> TextClass:

@@ -328,3 +328,11 @@ def test_equal_shapes_with_another_text_are_not_passed_over() -> None:
     numbered = [of(MULLER, group(f"Group {number}")) for number in range(60)]
     numbered[33] = of(MULLER, group("Group 4711123"))
     assert fields(*numbered) == {(NAME, "idnumber")}
+
+
+@pytest.mark.parametrize("base", [None, "https://pseudonyms.example/p/"])
+@pytest.mark.parametrize("profile", ["pseudonymous", "anonymous"])
+def test_events_with_keyed_ids_are_searched_too(profile: str, base: str | None) -> None:
+    keyed = {"profile": profile, "key": b"k" * 32, "pseudonym_base": base, "free_text": False}
+    assert fields(of(LOVELACE, group("S-1815-12")), **keyed) <= {(NAME, "idnumber")}
+    assert not fields(*(of(LOVELACE, {}) for _ in range(3)), **keyed)
