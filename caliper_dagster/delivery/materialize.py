@@ -264,7 +264,7 @@ def write_events(
         for chunk_hours, expanded, begins, ends in store.chunks(EXPANDED_LOG, hours, chunk_rows):
             if begins:
                 persons = None if ends else _persons_of(store, chunk_hours[0], chunk_rows)
-            events, leaks = translator.translate_and_search(expanded, persons)
+            events, leaks, is_searched = translator.translate_and_search(expanded, persons)
             seconds_per_event = stopwatch.lap() / max(1, events.num_rows)
             del expanded
             report = sample_problems(events)
@@ -273,7 +273,9 @@ def write_events(
             for hour, rows in split_by_hour(events, chunk_hours):
                 tally.add(rows)
                 found.add(rows, report)
-                found.add_leaks(leak for leak in leaks if leak.hour == hour.number)
+                found.add_leaks(
+                    (leak for leak in leaks if leak.hour == hour.number), is_searched=is_searched
+                )
                 partitions.write(hour, rows)
                 seconds += seconds_per_event * rows.num_rows + stopwatch.lap()
                 if not ends:

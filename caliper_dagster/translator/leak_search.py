@@ -216,12 +216,19 @@ class LeakSearch:
         """Whether anything must not leave."""
         return bool(self._kinds)
 
+    @property
+    def needs_names(self) -> bool:
+        """Whether the records of persons are needed for it."""
+        return bool(self._kinds - {"ip"})
+
     def find(
         self,
         expanded: pa.Table,
         pools: Iterable[Pool],
         paths: Iterable[str],
-        persons: Persons | None = None,
+        persons: Persons,
+        *,
+        are_of_hour: bool = False,
     ) -> list[Leak]:
         """The values of persons of an hour in the events of that hour.
 
@@ -229,10 +236,10 @@ class LeakSearch:
             expanded: the log rows.
             pools: what their events are joined from.
             paths: paths of the recipes that made them; their words are known.
-            persons: those of the whole hour, if the rows are a part of one.
+            persons: those of the rows.
+            are_of_hour: whether the rows are a part of an hour, and the persons those of all of it.
         """
-        whole = persons or persons_of(expanded)
-        values = ForbiddenValues(whole, self._kinds, self._host)
+        values = ForbiddenValues(persons, self._kinds, self._host)
         if not values:
             return []
         reader = _PlaceReader(self._site, self._made_up, self._kinds, known_words(expanded, paths))
@@ -247,11 +254,11 @@ class LeakSearch:
         names = institutional_texts(expanded, ("site", "course", "module"))
         hits = [hit for hit in hits if hit.place.value not in names]
         hits = [hit for hit in hits if not _is_of_own_object(expanded, hit)]
-        return list(self._by_hour(expanded, hits, reader, persons))
+        return list(self._by_hour(expanded, hits, reader, persons if are_of_hour else None))
 
     def _hits(self, pool: Pool, reader: _PlaceReader, values: ForbiddenValues) -> Iterator[_Hit]:
         codes = pool.fragments.codes
-        numbers = np.unique(codes)
+        numbers = np.flatnonzero(np.bincount(codes, minlength=1))
         texts = [pool.fragments.texts[number] for number in numbers.tolist()]
         found: dict[_Place, list[int]] = {}
         for position, places in self._open(pool, texts, reader, values):

@@ -35,6 +35,7 @@ SHORTEST_NUMBER = 5
 _RECORDS = ("user", "realuser", "relateduser")
 _USER_TABLE = "user"
 _FULL_NAMES = ("loggedinasusername", "originalusername")
+_TELLS_OF_USERS = re.compile(r'"(?:\w*username|email|idnumber)"')
 PERSON_COLUMNS = (*_RECORDS, "objecttable", "object", "eventname", "other", "ip")
 """Columns of ``EXPANDED_LOG`` that hold values of persons."""
 
@@ -75,6 +76,11 @@ class Persons(NamedTuple):
     full_names: frozenset[str] = frozenset()
     unnamed: frozenset[int] = frozenset()
 
+    @property
+    def are_named(self) -> bool:
+        """Whether the records of persons hold names; False where these are not stored."""
+        return not self.unnamed or any(person.username for person in self.people)
+
     def joined(self, other: Persons) -> Persons:
         """The persons of both."""
         return Persons(
@@ -96,7 +102,11 @@ def persons_of(expanded: pa.Table) -> Persons:
         texts.update(distinct(expanded[name]))
     texts.update(distinct(expanded.filter(_is(expanded["objecttable"], _USER_TABLE))["object"]))
     people = {_person(text) for text in texts if text}
-    told = _told(distinct(expanded.filter(_is_about_users(expanded["eventname"]))["other"]))
+    told = _told(
+        text
+        for text in distinct(expanded.filter(_is_about_users(expanded["eventname"]))["other"])
+        if text and _TELLS_OF_USERS.search(text)
+    )
     unnamed = {person for person in people if isinstance(person, int)}
     return Persons(
         frozenset({person for person in people if isinstance(person, Person)} | told[0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +61,7 @@ from caliper_dagster.translator.fragments import (
 )
 from caliper_dagster.translator.identity import ANONYMOUS_PERSON, Iris, KeyedIris
 from caliper_dagster.translator.leak_search import Leak, LeakSearch, Pool
-from caliper_dagster.translator.personal_values import ForbiddenKinds, Persons
+from caliper_dagster.translator.personal_values import ForbiddenKinds, Persons, persons_of
 from caliper_dagster.translator.privacy_forms import private_form
 from caliper_dagster.translator.recipes import (
     EntitySource,
@@ -102,6 +102,21 @@ _Scores = tuple[float, ...]
 _NO_SCORES: _Scores = (np.nan, np.nan)
 _FIRST_TIME, _LAST_TIME = 0, 253_402_300_799  # 1970 to 9999
 _NO_TIME = "the time is none between the years 1970 and 9999"
+
+
+class Searched(NamedTuple):
+    """Events, and what the leak check says of them.
+
+    Attributes:
+        events: ``CALIPER_EVENTS``.
+        leaks: values of persons in them that must not leave.
+        is_searched: whether they were searched for all of these; False where the rows hold no names
+            of persons.
+    """
+
+    events: pa.Table
+    leaks: list[Leak]
+    is_searched: bool = True
 
 
 class Translator:
@@ -183,9 +198,7 @@ class Translator:
         with gc_paused():
             return _Translation(self, expanded).table()
 
-    def translate_and_search(
-        self, expanded: pa.Table, persons: Persons | None = None
-    ) -> tuple[pa.Table, list[Leak]]:
+    def translate_and_search(self, expanded: pa.Table, persons: Persons | None = None) -> Searched:
         """Like :meth:`translate`, and search the events for values of persons (``leak_search``).
 
         Args:
@@ -196,16 +209,18 @@ class Translator:
             The events, and what of them must not leave.
         """
         if not expanded.num_rows:
-            return CALIPER_EVENTS.empty(), []
+            return Searched(CALIPER_EVENTS.empty(), [])
         with gc_paused():
             translation = _Translation(self, expanded)
             events = translation.table()
             if not self._leak_search.is_needed:
-                return events, []
+                return Searched(events, [])
+            whole = persons or persons_of(expanded)
             leaks = self._leak_search.find(
-                expanded, translation.pools(), translation.paths(), persons
+                expanded, translation.pools(), translation.paths(), whole, are_of_hour=bool(persons)
             )
-            return events, leaks
+            is_searched = whole.are_named or not self._leak_search.needs_names
+            return Searched(events, leaks, is_searched)
 
 
 @dataclass(slots=True)
