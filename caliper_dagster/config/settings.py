@@ -56,6 +56,8 @@ PersonIdentifier = Literal[
 
 TableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 
+FieldPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.]+$")]
+
 AssetName = Literal["moodle_log", "expanded_log", "caliper_events", "emission_results"]
 
 
@@ -632,6 +634,12 @@ class Settings(Model):
         "erase users whom Moodle has deleted, or whose deletion a data request of Moodle has "
         "completed, and export what approved data requests ask for, within an hour",
     )
+    allowed_fields: tuple[FieldPath, ...] = setting(
+        "CALIPER_ALLOWED_FIELDS",
+        (),
+        "fields of events that may hold values of persons which the privacy profile forbids, "
+        "separated by commas, such as `object.name`: the leak check does not look there",
+    )
     course_categories: bool = setting(
         "CALIPER_COURSE_CATEGORIES",
         False,
@@ -658,7 +666,7 @@ class Settings(Model):
         except ConfigurationError:
             raise ValueError(f"must be {HOUR_FORM}") from None
 
-    @field_validator("moodle_db_without", "owners", mode="before")
+    @field_validator("allowed_fields", "moodle_db_without", "owners", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return _names(value)

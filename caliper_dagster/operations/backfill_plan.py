@@ -47,6 +47,7 @@ _CREDENTIALS = {declared()[name].key for name in CREDENTIALS} - {"api_key"} | {"
 """Settings of how an event store is authorized to; another credential makes no other backfill."""
 
 _ADDED: Mapping[str, object] = {
+    "allowed_fields": (),
     "host": None,
     "moodle_log_db_url": None,
     "moodle_log_table": None,
