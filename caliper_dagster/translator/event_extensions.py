@@ -211,6 +211,8 @@ class EventExtensions:
             ("unresolved", unresolved, ("unresolved",), np.flatnonzero(told)),
         ]
         for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
+            if self._profile.keyed and name in extensions.TELL_GRADES:
+                continue  # an exact grade again, which is the learner's score of another event
             rows = self._of_recipes([name in recipe.extensions for recipe in self._recipes])
             if function is extensions.preview:
                 rows = np.union1d(rows, self._previews())
