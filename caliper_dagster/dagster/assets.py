@@ -436,6 +436,7 @@ def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
         A rerun translates `expanded_log` again and needs no Moodle database; events keep their
         ids.
         """
+        from caliper_dagster.config.stored_fields import needed_fields
         from caliper_dagster.config.translator import build_translator
         from caliper_dagster.delivery.materialize import write_events
 
@@ -446,7 +447,12 @@ def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
             report = HourReport(context, store, frame)
             report.begin("Making Caliper events from the log rows")
             hours, samples = write_events(
-                translator, store, frame, hours_of(context), mapping_revision(settings, rendering)
+                translator,
+                store,
+                frame,
+                hours_of(context),
+                mapping_revision(settings, rendering),
+                needed=needed_fields(settings, rendering),
             )
             for hour in hours:
                 numbers = account_metadata(hour.account) | {"bytes": hour.bytes}

@@ -46,6 +46,10 @@ _ADDED: Mapping[str, object] = {
     "resend_changed": False,
     "shape": "canonical",
     "site_id": None,
+    "storage_key": None,
+    "stored_addresses": "whole",
+    "stored_names": True,
+    "stored_texts": True,
     "withhold_invalid": True,
 }
 """Settings of later releases with their defaults, which are not part of the digest: a backfill that

@@ -19,7 +19,7 @@ OURS = re.compile(
     r"|or team:NAME, separated by commas)"
     r"|assets with a number of days each, such as [a-z_=0-9,]+; the assets are [a-z_, ]+"
     r"|a full hour in UTC such as 2026-01-31T14:00Z|(greater|less) than \d+|at (least|most) \d+"
-    r"|v1p2 or v1p1|canonical, objects or openlrw|basic or form|600 or 640|starttls, tls or none"
+    r"|v1p2 or v1p1|canonical, objects or openlrw|basic or form|600 or 640|none, truncated or whole|starttls, tls or none"
     r"|SystemId, AccountUserName, SisSourcedId, LisSourcedId, EmailAddress or LtiUserId)"
     r"|must have no user, query or fragment"
     r"|may have only letters, digits and _"
