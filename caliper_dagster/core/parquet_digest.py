@@ -167,7 +167,7 @@ def open_verified(file: pa.NativeFile, keys: StorageKeys | None = None) -> pq.Pa
         ConfigurationError: the installed pyarrow cannot decrypt.
         OSError: the file could not be read.
     """
-    read = partial(_read, file)
+    read = partial(read_at, file)
     place = _digest_place(read, file.size())
     if place is not None and _digest(file, place) != read(place.digest, _DIGEST_SIZE):
         raise DamagedFileError("its content is not what was written")
@@ -310,6 +310,7 @@ def _digest(file: pa.NativeFile, place: _DigestPlace) -> bytes:
     return found.digest()
 
 
-def _read(file: pa.NativeFile, start: int, length: int) -> bytes:
+def read_at(file: pa.NativeFile, start: int, length: int) -> bytes:
+    """Bytes of a file, by position and length."""
     file.seek(start)
     return bytes(file.read(length))

@@ -1,7 +1,8 @@
 """The file of one hour and asset: written in several tables, and read whole or in parts.
 
 The rows of an hour are in row groups of 60,000, however they were handed over, so the bytes of a
-file that is not encrypted depend on its rows alone. ``partition_store`` decides where a file is, and puts it there.
+file that is not encrypted depend on its rows alone. ``partition_store`` decides where a file is,
+and puts it there.
 """
 
 from __future__ import annotations

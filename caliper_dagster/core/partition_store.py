@@ -47,6 +47,7 @@ from caliper_dagster.core.parquet_digest import (
     DigestedParquetWriter,
     StorageKeyError,
     open_verified,
+    read_at,
     read_rows,
     scheme_of,
 )
@@ -369,6 +370,45 @@ class PartitionStore:
         except Exception as error:
             raise self._unreadable(error) from None
 
+    def asset_names(self) -> list[str]:
+        """The names of the assets of which hours are stored.
+
+        Raises:
+            ConfigurationError: the storage cannot be read.
+        """
+        try:
+            return sorted({path.rsplit("/", 3)[1] for path in self._sizes(self._root)})
+        except FileNotFoundError:
+            return []
+        except Exception as error:
+            raise self._unreadable(error) from None
+
+    def is_protected(self, frame: Frame, hour: Hour) -> bool:
+        """Whether the hour is encrypted, or not, as a file that is written now would be.
+
+        Raises:
+            StorageError: it has not been written.
+            ConfigurationError: the storage cannot be read.
+        """
+        with self._damage(frame, hour), self._source(frame, hour) as source:
+            return scheme_of(partial(read_at, source), source.size()).is_of(self.keys)
+
+    def version(self, frame: Frame, hour: Hour) -> object:
+        """Something that differs when the hour's file is replaced.
+
+        Raises:
+            StorageError: it has not been written.
+            ConfigurationError: the storage cannot be read.
+        """
+        path = self._path(frame, hour)
+        with self._damage(frame, hour):
+            if isinstance(path, Path):
+                found = path.stat()
+                return found.st_ino, found.st_mtime_ns, found.st_size
+            path.fs.invalidate_cache(path.parent.path)
+            entry = path.fs.info(path.path)
+            return str(entry.get("ETag") or entry.get("LastModified")), entry["size"]
+
     def delete(self, frame: Frame, hours: Collection[Hour]) -> None:
         """Delete stored hours of an asset; those that are not stored are passed over.
 
@@ -608,9 +648,9 @@ def _named_in_key_errors(name: str) -> Iterator[None]:
         yield
     except StorageKeyError as error:
         problem = (
-            f" is not the key of {name}: add the key that it was written with, in a line of its own."
+            f" is not the key of {name}: add the key it was written with, in a line of its own."
             if error.has_keys
-            else f" is not set, and {name} is encrypted: set it to the key that it was written with."
+            else f" is not set, and {name} is encrypted: set it to the key it was written with."
         )
         raise ConfigurationError(Sentence(_KEY_SETTING, problem)) from None
 

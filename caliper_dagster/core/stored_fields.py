@@ -96,3 +96,9 @@ def stored_fields_of(stats: Mapping[str, object]) -> StoredFields:
         said.get("texts") is True,
         frozenset(keys) if isinstance(keys, list) else frozenset(),
     )
+
+
+def with_fields(stats: Mapping[str, object], fields: StoredFields) -> dict[str, object]:
+    """Footer stats that say what an hour has, whatever they said before."""
+    others = {key: value for key, value in stats.items() if key != _KEY}
+    return others | fields.as_footer_stats()

@@ -38,6 +38,7 @@ from caliper_dagster.expander.log import (
     with_addresses,
 )
 from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
+from caliper_dagster.expander.lookups.log_lifecycle import protect as protect_lifecycle
 from caliper_dagster.expander.replica import waiting_after
 from caliper_dagster.expander.stored_rows import expanded_as_stored, log_as_stored
 
@@ -61,6 +62,7 @@ __all__ = [
     "id_sum",
     "ids_above",
     "log_as_stored",
+    "protect_lifecycle",
     "read_log",
     "read_log_in_parts",
     "waiting_after",

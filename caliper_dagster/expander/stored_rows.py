@@ -5,8 +5,8 @@ has no effect on rows that were treated before. So it is applied to all rows of 
 hour is written, whether they were read now or kept from before.
 
 Of event data (the column ``other``) texts go, numbers stay. The exceptions are in this module:
-`TEXTS` and `NUMBERS` list the keys whose texts the expander or the translator reads. A test finds
-those keys in the code, and another one compares the events.
+`WORDS`, `NAMES` and `NUMBERS` list the keys whose texts the expander or the translator reads. A
+test finds those keys in the code, and another one compares the events.
 """
 
 from __future__ import annotations
@@ -26,16 +26,20 @@ from caliper_dagster.core.stored_fields import WHOLE, StoredFields
 from caliper_dagster.expander.bulk_read import REPLACEMENT
 from caliper_dagster.expander.event_data import UNDECODABLE, decode
 
-TEXTS = frozenset(
+WORDS = frozenset(
     """
-    badgetype capability cmielement compare comparewith concept contenthash enrol fieldname
-    fullname function itemmodule itemname itemtype mode modulename name newstatus newtitle pagetype
-    publishstate reportmode reportname requestedqtype sectionname shortname status
-    submissionstatus title
+    badgetype capability cmielement compare comparewith contenthash enrol function itemmodule
+    itemtype mode modulename newstatus pagetype publishstate reportmode reportname requestedqtype
+    status submissionstatus
     """.split()
 )
-"""Keys of event data whose texts stay: names that the institution or a group gave, and Moodle's own
-words. Texts that are numbers also stay under `NUMBERS` and under keys that end in ``id``."""
+"""Keys of event data that hold words of Moodle's own."""
+
+NAMES = frozenset(
+    "concept fieldname fullname itemname name newtitle sectionname shortname title".split()
+)
+"""Keys of event data that hold names which the institution or a group gave. Texts that are numbers
+also stay under `NUMBERS` and under keys that end in ``id``."""
 
 NUMBERS = frozenset(
     """
@@ -44,8 +48,9 @@ NUMBERS = frozenset(
     """.split()
 )
 
-_OF_PERSONS = r"^\\(core\\event\\(calendar_event|tag)|mod_wiki\\event\\page)_"
-"""Events whose names and titles persons write for themselves: no text of `TEXTS` stays."""
+_NAMED = r"^\\(core|core_[a-z]+|mod_data|mod_glossary|mod_quiz)\\event\\"
+_NAMED_BY_PERSONS = r"^\\core\\event\\(calendar_event|tag)_"
+"""Events whose texts of `NAMES` stay, except those whose names persons give for themselves."""
 
 KEYS_OF_NAMES = frozenset(
     """
@@ -107,13 +112,16 @@ def log_as_stored(log: pa.Table, fields: StoredFields) -> pa.Table:
     if isinstance(other, pa.ChunkedArray):
         other = other.combine_chunks()
     names = log["eventname"].cast(pa.string())
-    of_persons = pc.match_substring_regex(names, _OF_PERSONS).fill_null(False).to_numpy()
+    named = pc.and_not(
+        pc.match_substring_regex(names, _NAMED), pc.match_substring_regex(names, _NAMED_BY_PERSONS)
+    )
     # Each distinct text is treated once, or twice: with the names that it has, and without.
-    codes = 2 * other.indices.fill_null(-1).to_numpy().astype(np.int64) + of_persons
+    codes = 2 * other.indices.fill_null(-1).to_numpy().astype(np.int64)
+    codes += named.fill_null(False).to_numpy()
     distinct, positions = np.unique(codes, return_inverse=True)
     texts = [*other.dictionary.to_pylist(), None]
     kept = [
-        _event_data(texts[code // 2], TEXTS if code % 2 == 0 else frozenset(), fields)
+        _event_data(texts[code // 2], WORDS | NAMES if code % 2 else WORDS, fields)
         for code in distinct.tolist()
     ]
     return _set(log, "other", pa.array(kept, pa.string()).take(pa.array(positions)))
@@ -180,12 +188,15 @@ def _value(
 ) -> Any:  # noqa: ANN401 - any JSON value
     """A value without the texts that go; None for a text that goes itself."""
     if isinstance(value, dict):
-        return {
-            name: kept
-            for name, item in value.items()
-            if _is_kept_key(name, fields)
-            and ((kept := _value(name, item, is_kept_text, fields)) is not None or item is None)
-        }
+        kept = {}
+        for name, item in value.items():
+            # A map by numbers below a key is a list of values of that key.
+            is_item = bool(key) and name.isdigit()
+            if is_item or _is_kept_key(name, fields):
+                held = _value(key if is_item else name, item, is_kept_text, fields)
+                if held is not None or item is None:
+                    kept[name] = held
+        return kept
     if isinstance(value, list):
         items = (_value(key, item, is_kept_text, fields) for item in value)
         return [item for item in items if item is not None]
@@ -229,7 +240,8 @@ def _records(column: pa.ChunkedArray, change: Callable[[Any], Any]) -> pa.Chunke
 
 
 def _without_names(user: Any) -> Any:  # noqa: ANN401 - JSON values
-    return {key: value for key, value in user.items() if key not in _USER_NAMES}
+    """The record of a user with null in place of names: it still shows that the user exists."""
+    return {key: None if key in _USER_NAMES else value for key, value in user.items()}
 
 
 def _object(fields: StoredFields, value: Any) -> Any:  # noqa: ANN401 - JSON values

@@ -271,7 +271,7 @@ class LogLifecycle:
             logging.getLogger(__name__).warning("%s It is read from the log again.", error)
             table = SCHEMA.empty_table()
         metadata = table.schema.metadata or {}
-        fields = stored_fields_of(json.loads(metadata.get(_FIELDS, b"{}")))
+        fields = _fields_of(metadata)
         if metadata.get(_REVISION_KEY) != _REVISION:
             now = self._read(after, to)
             # The log may have been pruned since.
@@ -347,13 +347,38 @@ class LogLifecycle:
         return _compact(from_rows(SCHEMA, rows)) if rows else SCHEMA.empty_table()
 
 
+def protect(tables: IdRangeTables) -> int:
+    """Write all stored tables again as they are protected now; returns how many there are.
+
+    Raises:
+        StorageError: a table is damaged.
+        ConfigurationError: its key is missing, or the storage cannot be written to.
+    """
+    ranges = tables.ranges()
+    for after, to in ranges:
+        table = tables.read(after, to)
+        metadata = table.schema.metadata or {}
+        revision = metadata.get(_REVISION_KEY, b"")
+        _store(tables, after, to, table, tables.fields.common(_fields_of(metadata)), revision)
+    return len(ranges)
+
+
+def _fields_of(metadata: Mapping[bytes, bytes]) -> StoredFields:
+    return stored_fields_of(json.loads(metadata.get(_FIELDS, b"{}")))
+
+
 def _store(
-    stored: IdRangeTables, after: int, to: int, table: pa.Table, fields: StoredFields
+    stored: IdRangeTables,
+    after: int,
+    to: int,
+    table: pa.Table,
+    fields: StoredFields,
+    revision: bytes = _REVISION,
 ) -> pa.Table:
     """Store a table with these personal fields; returns it as it is stored."""
     if fields != WHOLE:
         table = log_as_stored(_without_needless_data(table), fields)
-    metadata = {_REVISION_KEY: _REVISION}
+    metadata = {_REVISION_KEY: revision}
     if stats := fields.as_footer_stats():
         metadata[_FIELDS] = json.dumps(stats).encode()
     stored.write(after, to, table.replace_schema_metadata(metadata))
