@@ -81,8 +81,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
         table = "mdl_logstore_standard_log"
         connection.execute(
             sa.text(
-                f"UPDATE {table} SET other = :other WHERE id IN "
-                rf"(SELECT id FROM {table} WHERE eventname = '\mod_page\event\course_module_viewed' LIMIT 3)"
+                f"UPDATE {table} SET other = :other WHERE id IN (SELECT id FROM {table} "
+                r"WHERE eventname = '\mod_page\event\course_module_viewed' LIMIT 3)"
             ),
             {"other": json.dumps(other)},
         )
