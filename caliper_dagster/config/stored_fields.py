@@ -16,7 +16,7 @@ from caliper_dagster.caliper.shapes import Rendering
 from caliper_dagster.config.declaration import listed, not_set, secret_of
 from caliper_dagster.config.settings import Settings, declaration_at
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
-from caliper_dagster.core.privacy import PROFILES
+from caliper_dagster.core.privacy import FULL
 from caliper_dagster.core.storage_keys import LEAST_LENGTH, StorageKeys
 from caliper_dagster.core.stored_fields import NOTHING, WHOLE, StoredFields
 
@@ -48,9 +48,7 @@ def stored_fields(settings: Settings) -> StoredFields:
         return WHOLE
     from caliper_dagster.config.event_stores import renderings
 
-    for need in (
-        need for rendering in renderings(settings) for need in _needs(settings, rendering)
-    ):
+    for need in (it for rendering in renderings(settings) for it in _needs(settings, rendering)):
         if fields.missing(need.fields):
             raise _contradiction(need.setting, need.switch)
     keys = _keys_of_site(settings)
@@ -90,22 +88,22 @@ def needed_fields(settings: Settings, rendering: Rendering) -> StoredFields:
 
 def _needs(settings: Settings, rendering: Rendering) -> Iterator[_Need]:
     """What the events of a rendering tell of the fields that may be left out."""
-    profile = PROFILES[rendering.profile]
-    if profile.keyed:
-        return
+    from caliper_dagster.config.event_stores import sent_as
+
+    privacy = sent_as(settings, rendering).effective_privacy
+    profile = privacy.profile
     by_profile = f"the profile {profile.name}"
-    names, texts = "person" in profile.texts, "personal" in profile.texts
-    if names or settings.person_names:
-        switch = by_profile if names else "CALIPER_PERSON_NAMES"
+    if privacy.names:
+        switch = by_profile if "person" in profile.texts else "CALIPER_PERSON_NAMES"
         yield _Need(switch, _ONLY_NAMES, "CALIPER_STORED_NAMES")
-    if not _OF_NAMES.isdisjoint(settings.person_identifiers):
+    if not _OF_NAMES.isdisjoint(privacy.identifiers):
         yield _Need("CALIPER_PERSON_IDENTIFIERS", _ONLY_NAMES, "CALIPER_STORED_NAMES")
-    if texts or settings.free_text:
-        switch = by_profile if texts else "CALIPER_FREE_TEXT"
+    if "personal" in privacy.texts:
+        switch = by_profile if "personal" in profile.texts else "CALIPER_FREE_TEXT"
         yield _Need(switch, replace(NOTHING, texts=True), "CALIPER_STORED_TEXTS")
-    if names or settings.ip_addresses:
+    if privacy.ip_addresses:
         # What is stored truncated is sent truncated.
-        switch = by_profile if names else "CALIPER_IP_ADDRESSES"
+        switch = by_profile if profile is FULL else "CALIPER_IP_ADDRESSES"
         yield _Need(switch, replace(NOTHING, addresses="truncated"), "CALIPER_STORED_ADDRESSES")
 
 

@@ -120,11 +120,11 @@ def lesson_response(
     cmid: int | None,
     log_mark: str | None,
 ) -> Response:
-    """The answer to a question page; its text only where free text may be sent."""
+    """The answer to a question page."""
     record = object or {}
     answer = record.get("answer") or {}
     cls = _RESPONSES.get(record.get("qtype") or 0, Response)
-    written = (answer.get("response") or answer.get("useranswer")) if render.free_text else None
+    written = answer.get("response") or answer.get("useranswer")
     number = (
         f"answer-{answer['id']}" if answer.get("id") else f"page-{objectid}-response-{log_mark}"
     )
@@ -151,7 +151,7 @@ def lesson_answer(
     other: object,
     module: Record | None,
     courseid: int | None,
-    relateduserid: int | None,
+    learner: int | None,
     anonymous: int,
     cmid: int | None,
 ) -> Attempt:
@@ -159,7 +159,7 @@ def lesson_answer(
     record = object or {}
     return Attempt(
         id=_answer_iri(render, other, cmid),
-        assignee=anonymous_or(render, anonymous, record.get("userid") or relateduserid),
+        assignee=anonymous_or(render, anonymous, record.get("userid") or learner),
         assignable=activity(render, cmid, module, "mod_lesson", courseid),
         count=record["retry"] + 1 if record.get("retry") is not None else None,
     )

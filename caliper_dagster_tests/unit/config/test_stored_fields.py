@@ -8,6 +8,7 @@ import pytest
 
 from caliper_dagster.caliper.shapes import Rendering
 from caliper_dagster.config.connections import open_store
+from caliper_dagster.config.event_stores import renderings
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.stored_fields import needed_fields, storage_keys, stored_fields
 from caliper_dagster.core.errors import ConfigurationError
@@ -63,16 +64,28 @@ def test_truncated_addresses_may_be_sent() -> None:
 
 
 def test_events_need_only_what_they_tell() -> None:
-    assert needed_fields(Settings(), Rendering("v1p2")) == NOTHING
-    sent = {
-        "CALIPER_PERSON_NAMES": "true",
-        "CALIPER_FREE_TEXT": "true",
-        "CALIPER_IP_ADDRESSES": "true",
-    }
-    settings = Settings.from_environment(sent)
-    assert needed_fields(settings, Rendering("v1p2")) == WHOLE
-    assert needed_fields(Settings(), Rendering("v1p2", profile="full")) == WHOLE
-    assert needed_fields(settings, Rendering("v1p2", profile="anonymous")) == NOTHING
+    def needed(**variables: str) -> StoredFields:
+        settings = Settings.from_environment(variables)
+        return needed_fields(settings, renderings(settings)[0])
+
+    assert needed() == NOTHING
+    switches = ("CALIPER_PERSON_NAMES", "CALIPER_FREE_TEXT", "CALIPER_IP_ADDRESSES")
+    assert needed(**dict.fromkeys(switches, "true")) == WHOLE
+    assert needed(CALIPER_PRIVACY="full") == WHOLE
+    assert needed(CALIPER_PRIVACY="full", CALIPER_FREE_TEXT="false") == StoredFields(texts=False)
+    assert needed(CALIPER_PRIVACY="anonymous", CALIPER_PSEUDONYM_KEY=KEY) == NOTHING
+
+
+def test_a_profile_that_tells_names_needs_them() -> None:
+    settings = Settings.from_environment(
+        {"CALIPER_STORED_NAMES": "false", "CALIPER_PRIVACY": "full"}
+    )
+    with pytest.raises(ConfigurationError) as error:
+        stored_fields(settings)
+    assert str(error.value) == (
+        "CALIPER_STORED_NAMES leaves out of stored hours what events are to tell (the profile "
+        "full): change one of the two."
+    )
 
 
 RECIPE = r"""
