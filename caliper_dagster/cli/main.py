@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import socket
 import sys
@@ -273,6 +274,29 @@ def prune(options: argparse.Namespace) -> None:
         )
     for reason, number in pruned.kept.items():
         _tell(f"{plural(number, 'hour')} past the time to keep stay: {reason}.")
+
+
+def storage_protect(options: argparse.Namespace) -> None:
+    """Write stored hours again as CALIPER_STORAGE_KEY and CALIPER_STORED_… protect them now."""
+    from caliper_dagster.cli import terminal
+    from caliper_dagster.config.connections import open_store
+    from caliper_dagster.operations import stored_hours
+
+    for settings in _sites(options):
+        store = open_store(settings)
+        total = sum(len(store.hour_sizes(frame)) for frame in stored_hours.frames_in(store))
+        with terminal.ticking("Writing", total) as ticker:
+            number = stored_hours.protect(settings, lambda *_: ticker.advance(1))
+        site = f"{settings.site}: " if settings.site else ""
+        print(f"{site}{plural(number, 'file')} written again.", file=sys.stderr)
+
+
+def storage_export(options: argparse.Namespace) -> None:
+    """Copy stored hours into a folder, decrypted, for DuckDB and other readers of Parquet."""
+    from caliper_dagster.operations.stored_hours import export
+
+    hours = export(_settings(options), options.asset, _hours(options), Path(options.out))
+    print(f"{plural(sum(1 for _ in hours), 'hour')} copied, in the clear.", file=sys.stderr)
 
 
 def metrics(options: argparse.Namespace) -> None:
@@ -827,7 +851,7 @@ def command_parser() -> argparse.ArgumentParser:
     ) -> argparse.ArgumentParser:
         text = command.__doc__ or ""
         added = to.add_parser(
-            command.__name__.removeprefix("recipes_").removeprefix("person_").replace("_", "-"),
+            re.sub("^(recipes|person|storage)_", "", command.__name__).replace("_", "-"),
             parents=[common, *parents],
             help=text[:1].lower() + text[1:].rstrip("."),
             description=text,
@@ -899,6 +923,18 @@ def command_parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--plan", action="store_true", help="only tell what would be deleted, and what stays"
     )
+
+    group = commands.add_parser(
+        "storage",
+        help="protect and export stored hours",
+        description="Protect and export stored hours.",
+    ).add_subparsers(metavar="COMMAND", required=True)
+    add(storage_protect, sited, to=group)
+    added = add(storage_export, ranged, to=group)
+    added.add_argument(
+        "--asset", default="caliper_events", help="the asset whose hours are copied (%(default)s)"
+    )
+    added.add_argument("--out", metavar="FOLDER", required=True, help="folder of the copies")
 
     added = add(metrics, sited)
     added.add_argument(

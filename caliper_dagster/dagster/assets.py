@@ -448,6 +448,7 @@ def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
         unless a filter of rows does: cohorts, categories and numbers of learners are those of the
         time of the rerun.
         """
+        from caliper_dagster.config.stored_fields import needed_fields
         from caliper_dagster.config.translator import build_translator
         from caliper_dagster.delivery.materialize import write_events
         from caliper_dagster.delivery.row_filter import RowRules
@@ -466,6 +467,7 @@ def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
                 hours_of(context),
                 mapping_revision(settings, rendering),
                 rules=rules,
+                needed=needed_fields(settings, rendering),
             )
             for hour in hours:
                 numbers = account_metadata(hour.account) | {"bytes": hour.bytes}

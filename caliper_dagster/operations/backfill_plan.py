@@ -58,6 +58,10 @@ _ADDED: Mapping[str, object] = {
     "resend_changed": False,
     "shape": "canonical",
     "site_id": None,
+    "storage_key": None,
+    "stored_addresses": "whole",
+    "stored_names": True,
+    "stored_texts": True,
     "time_precision": "second",
     "withhold_invalid": True,
 }
