@@ -59,6 +59,11 @@ _DEFS_HELP = (
 )
 _EVENT_STORE_HELP = "use only this event store, one of the names in CALIPER_EVENT_STORES"
 
+_DESTINATION_HELP = (
+    "as for this event store, one of the names in CALIPER_EVENT_STORES; not needed where there is "
+    "only one"
+)
+
 
 class _InvalidError(Exception):
     """A file is not valid; the command has printed why."""
@@ -373,12 +378,47 @@ def translate(options: argparse.Namespace) -> None:
     settings, hours = _settings(options), _hours(options)
     outcomes: Counter[str] = Counter()
     with _output(options.out) as file, terminal.ticking("Translating", len(hours)) as ticker:
-        for chunk, events, counts in translate_hours(settings, hours):
+        for chunk, events, counts in translate_hours(settings, hours, options.destination):
             file.writelines(events)
             outcomes.update(counts)
             ticker.advance(len(chunk))
     summary = ", ".join(f"{number:,} {name}" for name, number in outcomes.items())
     print(f"{hours}: {summary}", file=sys.stderr)
+
+
+def person_pseudonym(options: argparse.Namespace) -> None:
+    """Print the pseudonym of a person at an event store; needs the key of the event store."""
+    from caliper_dagster.config.event_stores import named_destination
+    from caliper_dagster.operations import pseudonyms
+
+    settings = _settings(options)
+    store = named_destination(settings, options.destination)
+    user = pseudonyms.user_id(settings, options.user)
+    for since, pseudonym in pseudonyms.pseudonyms(settings, store, user):
+        print(f"{pseudonym}  from {since} on" if since.number else pseudonym)
+
+
+def person_replace_key(options: argparse.Namespace) -> None:
+    """Accept another key of pseudonyms, and list the events that were sent under the former one."""
+    from caliper_dagster.config.event_stores import named_destination
+    from caliper_dagster.operations import pseudonyms
+
+    settings = _settings(options)
+    store = named_destination(settings, options.destination)
+    with _output(options.out) as file:
+        replaced = pseudonyms.replace_keys(
+            settings, store, lambda event_id: file.write(f"{event_id}\n".encode())
+        )
+    if replaced is None:
+        _tell(f"The {store.label} has its keys as before: nothing changes.")
+        return
+    since, number = replaced
+    hours = f"the hours from {since} on" if since.number else "all hours"
+    _tell(
+        f"The keys of the {store.label} are accepted for {hours}. It holds "
+        f"{plural(number, 'event')} under other ids, which are listed: have them deleted there, "
+        "then run `caliper-dagster backfill` over these hours to send them again."
+    )
 
 
 def coverage(options: argparse.Namespace) -> None:
@@ -791,7 +831,7 @@ def command_parser() -> argparse.ArgumentParser:
     ) -> argparse.ArgumentParser:
         text = command.__doc__ or ""
         added = to.add_parser(
-            command.__name__.removeprefix("recipes_").replace("_", "-"),
+            command.__name__.removeprefix("recipes_").removeprefix("person_").replace("_", "-"),
             parents=[common, *parents],
             help=text[:1].lower() + text[1:].rstrip("."),
             description=text,
@@ -843,6 +883,7 @@ def command_parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--out", metavar="FILE", required=True, help="file to write; - for standard output"
     )
+    added.add_argument("--destination", metavar="NAME", help=_DESTINATION_HELP)
 
     added = add(resend, ranged)
     which = added.add_mutually_exclusive_group()
@@ -894,6 +935,24 @@ def command_parser() -> argparse.ArgumentParser:
     add(recipes_diff, ranged, to=group)
     add(recipes_table, to=group)
     add(recipes_schema, to=group)
+
+    group = commands.add_parser(
+        "person",
+        help="what concerns a single person, and the keys of pseudonyms",
+        description="What concerns a single person, and the keys of pseudonyms.",
+    ).add_subparsers(metavar="COMMAND", required=True)
+    added = add(person_pseudonym, sited, to=group)
+    added.add_argument("user", metavar="USER", help="id or user name in Moodle")
+    added.add_argument("--destination", metavar="NAME", help=_DESTINATION_HELP)
+    added = add(person_replace_key, sited, to=group)
+    added.add_argument("--destination", metavar="NAME", help=_DESTINATION_HELP)
+    added.add_argument(
+        "--out",
+        metavar="FILE",
+        required=True,
+        help="file for the ids of the events that were sent under other keys; - for standard "
+        "output",
+    )
 
     added = add(validate)
     added.add_argument("file", metavar="FILE", help="JSON or NDJSON; - for standard input")

@@ -26,12 +26,14 @@ class Reason(StrEnum):
 
     ``unexplained``: log rows of the hour were not read, or have not exactly one outcome.
     ``repeated_id``: several events of the hour have the same id, and the event store would keep one
-    of them. ``invalid``: the event is not valid Caliper.
+    of them. ``invalid``: the event is not valid Caliper. ``other_privacy``: the hour was made under
+    other privacy settings, or with another key, than those of now; never in a footer.
     """
 
     UNEXPLAINED = "unexplained"
     REPEATED_ID = "repeated_id"
     INVALID = "invalid"
+    OTHER_PRIVACY = "other_privacy"
 
 
 _OF_EVENTS = frozenset({Reason.INVALID})
@@ -41,6 +43,7 @@ _MEANINGS: Mapping[str, str] = {
     Reason.UNEXPLAINED: "log rows without an explanation",
     Reason.REPEATED_ID: "event ids that occur again",
     Reason.INVALID: "events that are not valid Caliper",
+    Reason.OTHER_PRIVACY: "made under other privacy settings or with another pseudonym key",
 }
 
 

@@ -30,7 +30,6 @@ from caliper_dagster.config.event_stores import (
     EventStoreDefinition,
     event_stores,
     events_frame,
-    mapping_revision,
     renderings,
 )
 from caliper_dagster.config.settings import Settings
@@ -427,7 +426,9 @@ def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
         check_specs=[asset_checks.every_row_explained(key), asset_checks.every_event_valid(key)],
     )
     def caliper_events(
-        context: dg.AssetExecutionContext, storage: dg.ResourceParam[StorageResource]
+        context: dg.AssetExecutionContext,
+        storage: dg.ResourceParam[StorageResource],
+        ledger: dg.ResourceParam[LedgerResource],
     ) -> Materialized:
         """Caliper events, and the reason for every log row that has none.
 
@@ -436,18 +437,15 @@ def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
         A rerun translates `expanded_log` again and needs no Moodle database; events keep their
         ids.
         """
-        from caliper_dagster.config.translator import build_translator
-        from caliper_dagster.delivery.materialize import write_events
+        from caliper_dagster.delivery.renderings import claim_keys, write_rendering
 
         with as_dagster_failure():
-            translator = build_translator(settings, rendering)
-            store, identity = storage.open(), settings.identity()
-            claim_storage(store, identity)
+            store = storage.open()
+            claim_storage(store, settings.identity())
+            claim_keys(settings, rendering, ledger.open)
             report = HourReport(context, store, frame)
             report.begin("Making Caliper events from the log rows")
-            hours, samples = write_events(
-                translator, store, frame, hours_of(context), mapping_revision(settings, rendering)
-            )
+            hours, samples = write_rendering(settings, rendering, store, hours_of(context))
             for hour in hours:
                 numbers = account_metadata(hour.account) | {"bytes": hour.bytes}
                 if hour.verdict.counts:

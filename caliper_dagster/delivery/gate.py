@@ -52,6 +52,8 @@ class OutgoingHour:
         filter_: of the event store.
         chunk_rows: rows that are in memory at the same time; an hour of more is read in parts.
         withhold: whether anything is withheld (``CALIPER_WITHHOLD_INVALID``).
+        as_settings_say: whether the hour was made under the privacy settings of now, and with the
+            key that the ledger records; otherwise it is withheld in any case.
 
     Attributes:
         verdict: on the hour. Of an hour that is judged here it does not count the events that are
@@ -64,7 +66,13 @@ class OutgoingHour:
     """
 
     def __init__(
-        self, stored: StoredHour, filter_: EventFilter, chunk_rows: int, *, withhold: bool
+        self,
+        stored: StoredHour,
+        filter_: EventFilter,
+        chunk_rows: int,
+        *,
+        withhold: bool,
+        as_settings_say: bool = True,
     ) -> None:
         self._stored, self._filter, self._chunk_rows = stored, filter_, chunk_rows
         self._withhold = withhold
@@ -73,6 +81,9 @@ class OutgoingHour:
         self._is_judged = verdict is not None or not withhold
         if verdict is None:
             verdict = _verdict_on_ids(stored, stats) if withhold else HourVerdict()
+        if not as_settings_say:
+            verdict = HourVerdict.of({Reason.OTHER_PRIVACY: max(1, stored.num_rows)})
+        self._is_refused = not as_settings_say
         self.verdict = verdict
         self._ids: list[pa.ChunkedArray] = []
         self._is_read = False
@@ -87,7 +98,7 @@ class OutgoingHour:
     @property
     def is_withheld(self) -> bool:
         """Whether nothing of the hour may be sent."""
-        return self._withhold and self.verdict.hour_reason is not None
+        return self._is_refused or (self._withhold and self.verdict.hour_reason is not None)
 
     def source(self) -> pa.Table | Callable[[], Iterator[pa.Table]]:
         """The events that may be sent, or for an hour of many rows what reads them."""
@@ -179,8 +190,9 @@ def withheld_sentence(hours: Mapping[Hour, str]) -> str | None:
         return None
     named = ", ".join(f"{hour} ({hours[hour]})" for hour in sorted(hours)[:_HOURS_NAMED])
     more = ", …" if len(hours) > _HOURS_NAMED else ""
-    # The emitter refuses an hour in which an id occurs again, whatever the setting says.
-    is_sendable = not any(meaning(Reason.REPEATED_ID) in why for why in hours.values())
+    # An hour in which an id occurs again, or of other privacy, is never sent as it is.
+    never = (meaning(Reason.REPEATED_ID), meaning(Reason.OTHER_PRIVACY))
+    is_sendable = not any(reason in why for why in hours.values() for reason in never)
     choice = ", or set CALIPER_WITHHOLD_INVALID=false to send them as they are"
     return (
         f"Not sent: {plural(len(hours), 'withheld hour')}, {named}{more}. Materialize these hours "

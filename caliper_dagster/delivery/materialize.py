@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -237,6 +238,7 @@ def write_events(
     hours: HourRange,
     revision: int = MAPPING_REVISION,
     *,
+    stats: FooterStats = MappingProxyType({}),
     chunk_rows: int = CHUNK_ROWS,
 ) -> tuple[list[WrittenEventsHour], list[SampleReport]]:
     """Translate ``expanded_log`` of the hours and write their events.
@@ -247,6 +249,7 @@ def write_events(
         frame: the table of the events of this version.
         hours: the hours.
         revision: the mapping revision of the site.
+        stats: what else the footer of each hour records.
         chunk_rows: rows that are translated together, about.
 
     Returns:
@@ -276,7 +279,10 @@ def write_events(
                 account = _account(store, hour, tally)
                 verdict = found.verdict(account)
                 number, size = partitions.finish(
-                    account.as_footer_stats() | verdict.as_footer_stats() | mapping_stats(revision)
+                    account.as_footer_stats()
+                    | verdict.as_footer_stats()
+                    | mapping_stats(revision)
+                    | dict(stats)
                 )
                 written.append(
                     WrittenEventsHour(

@@ -38,6 +38,7 @@ from caliper_dagster.core.site_identity import SiteIdentity
 from caliper_dagster.emitter.ledger.backlog import Backlog
 from caliper_dagster.emitter.ledger.fingerprints import unpacked
 from caliper_dagster.emitter.ledger.leases import Lease, of_hours
+from caliper_dagster.emitter.ledger.pseudonym_keys import LedgerKeys
 from caliper_dagster.emitter.ledger.records import (
     ACKNOWLEDGED,
     REJECTED,
@@ -46,7 +47,14 @@ from caliper_dagster.emitter.ledger.records import (
 )
 from caliper_dagster.emitter.ledger.retention import LedgerRetention
 from caliper_dagster.emitter.ledger.sites import check_site, claim_site
-from caliper_dagster.emitter.ledger.tables import BACKLOG, BATCHES, LEASES, SITES, prepare
+from caliper_dagster.emitter.ledger.tables import (
+    BACKLOG,
+    BATCHES,
+    LEASES,
+    PSEUDONYM_KEYS,
+    SITES,
+    prepare,
+)
 from caliper_dagster.emitter.ledger.totals import LedgerTotals
 
 _SETTING = SettingName("CALIPER_LEDGER_URL")
@@ -241,6 +249,10 @@ class Ledger:
     def backlog(self, site: str) -> Backlog:
         """The hours of a site that event stores have yet to receive in runs of their own."""
         return Backlog(self._transaction, BACKLOG, site)
+
+    def pseudonym_keys(self, site: str) -> LedgerKeys:
+        """The keys under which each event store of a site was sent events."""
+        return LedgerKeys(self._transaction, PSEUDONYM_KEYS, BATCHES, site)
 
     def retention(self, site: str) -> LedgerRetention:
         """What the ledger of a site need not keep, and what may not be deleted elsewhere."""
