@@ -131,7 +131,7 @@ class EventExtensions:
         return fragments
 
     def _of_recipes(self, holds: Sequence[bool]) -> Indices:
-        return np.flatnonzero(np.array(holds, dtype=bool)[self._recipe])
+        return np.flatnonzero(self._flags(holds))
 
     def _allowed_other(self) -> Fragments:
         fragments = Fragments.empty(self._rows.number, b',"other":')
@@ -216,20 +216,30 @@ class EventExtensions:
 
     def _assignees(self) -> Codes:
         """The user whom an entity of the event names, if the function of the entity says so."""
-        names_user = np.array(
+        named = [
             [
-                any(
-                    _registration(entity).names_related_user
-                    for entity in (recipe.object, recipe.generated, recipe.target)
+                registration
+                for registration in map(
+                    _registration, (recipe.object, recipe.generated, recipe.target)
                 )
-                for recipe in self._recipes
+                if registration.names_related_user
             ]
-        )[self._recipe]
+            for recipe in self._recipes
+        ]
+        names_user = self._flags([bool(registrations) for registrations in named])
+        confirmed = self._flags(
+            [all("learner" in one.columns for one in registrations) for registrations in named]
+        )
         codes, records = self._rows.column("object")
-        owners = np.array([_owner(record) for record in records], dtype=np.int64)
+        owner = np.array([_owner(record) for record in records], dtype=np.int64)[codes]
         related = np.where(self._named, self._rows.integers("relateduserid"), NOTHING)
-        owner = owners[codes]
+        related = np.where(confirmed, self._rows.integers("learner"), related)
         return np.where(names_user, np.where(owner == NOTHING, related, owner), NOTHING)
+
+    def _flags(self, holds: Sequence[bool]) -> Flags:
+        """For each row whether something holds for its recipe."""
+        flags: Flags = np.array(holds, dtype=bool)[self._recipe]
+        return flags
 
 
 def _registration(source: EntitySource | None) -> EntityFunction:

@@ -36,6 +36,7 @@ from caliper_dagster.translator.actors import (
     USER_IDS,
     USER_LEVEL,
     Actors,
+    owners,
     real_users,
 )
 from caliper_dagster.translator.anonymity import (
@@ -273,6 +274,8 @@ class _Translation:
         in_module = rows.integers("contextlevel") == _MODULE_LEVEL
         rows.derive("cmid", np.where(in_module, rows.integers("contextinstanceid"), NOTHING))
         rows.derive("realuserid", real_users(rows))
+        for name, users in owners(rows).items():
+            rows.derive(name, np.where(anonymous, NOTHING, users))
         names_of_the_time.put_into(rows, np.flatnonzero(~anonymous))
         self._renderer = Renderer(rows, translator.render, translator.version, translator.form)
         self._recipes: list[Recipe] = []
