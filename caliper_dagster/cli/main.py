@@ -725,6 +725,11 @@ def _print_estimate(settings: Settings, hours: HourRange) -> None:
             ("Batches, about", result.batches),
             ("Megabytes of events, about", ceil(result.bytes / 1e6)),
             ("Acknowledged under an older mapping, not sent again", result.older_events),
+            *(
+                [("Acknowledged under other ids, sent again, about", result.under_other_ids)]
+                if result.under_other_ids
+                else []
+            ),
             ("Minutes without the event store's time, about", max(1, round(result.seconds / 60))),
         ]
     )

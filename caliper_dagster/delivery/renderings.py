@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from caliper_dagster.caliper.shapes import Rendering
+from caliper_dagster.config.connections import open_ledger
 from caliper_dagster.config.event_stores import (
     EventStoreDefinition,
     events_frame,
@@ -91,3 +92,33 @@ def first_hour_of_other_ids(store: EventStoreDefinition, recorded: KeySchedule) 
     if keys is None:
         return FIRST_HOUR if recorded.keys else None
     return recorded.first_difference(keys.schedule())
+
+
+def events_of_other_ids(
+    settings: Settings, store: EventStoreDefinition, hours: HourRange | None = None
+) -> int:
+    """How many events an event store has, about, that would be sent again under other ids.
+
+    They would be when their hours are materialized again, as by a backfill: the event store has got
+    a profile with keys, lost it, or has another key.
+
+    Args:
+        settings: the site.
+        store: the event store.
+        hours: only these; all hours when not given.
+
+    Raises:
+        ConfigurationError: a setting that is needed is missing or wrong.
+        StorageError: the ledger could not be read.
+    """
+    ledger = open_ledger(settings)
+    if not ledger.exists():
+        return 0
+    with ledger:
+        keys, name = ledger.pseudonym_keys(settings.identity().site_id), store.ledger_name()
+        since = first_hour_of_other_ids(store, keys.recorded(name))
+        if since is None:
+            return 0
+        if hours is None:
+            return keys.acknowledged_events(name, since)
+        return keys.acknowledged_events(name, max(since, hours.start), hours.end)

@@ -80,13 +80,21 @@ class LedgerKeys:
         with self._transaction("could not be written") as connection:
             self._write(connection, event_store, keys)
 
-    def acknowledged_events(self, event_store: str, since: Hour) -> int:
+    def acknowledged_events(self, event_store: str, since: Hour, until: Hour | None = None) -> int:
         """How many events of an hour and the hours after it were acknowledged, about.
 
         An event that was sent twice counts twice.
+
+        Args:
+            event_store: name of the event store.
+            since: the first hour.
+            until: the hour before which they end; None for all.
         """
-        number = sa.func.coalesce(sa.func.sum(self._batches.c.events), 0)
+        columns = self._batches.c
+        number = sa.func.coalesce(sa.func.sum(columns.events), 0)
         query = sa.select(number).where(*self._acknowledged(event_store, since))
+        if until is not None:
+            query = query.where(columns.hour < until.number)
         with self._transaction("could not be read") as connection:
             return int(connection.execute(query).scalar_one())
 

@@ -54,7 +54,7 @@ class Chain:
             **self.variables,
         }
 
-    def render(self, hours: HourRange = HOURS, **variables: str) -> dict[Hour, list[str]]:
+    def render(self, hours: HourRange = HOURS, /, **variables: str) -> dict[Hour, list[str]]:
         """Make the events; returns their ids by hour."""
         self.variables = variables
         with environment(self.environment()):
