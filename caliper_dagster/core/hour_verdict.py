@@ -26,13 +26,16 @@ class Reason(StrEnum):
 
     ``unexplained``: log rows of the hour were not read, or have not exactly one outcome.
     ``repeated_id``: several events of the hour have the same id, and the event store would keep one
-    of them. ``invalid``: the event is not valid Caliper. ``other_privacy``: the hour was made under
-    other privacy settings, or with another key, than those of now; never in a footer.
+    of them. ``invalid``: the event is not valid Caliper. ``row_filter``: the hour was made under
+    another filter of rows than its event store has now; ``other_privacy``: under other privacy
+    settings, or with another key. These two are found when the hour is sent, whatever
+    ``CALIPER_WITHHOLD_INVALID`` says.
     """
 
     UNEXPLAINED = "unexplained"
     REPEATED_ID = "repeated_id"
     INVALID = "invalid"
+    ROW_FILTER = "row_filter"
     OTHER_PRIVACY = "other_privacy"
 
 
@@ -43,7 +46,8 @@ _MEANINGS: Mapping[str, str] = {
     Reason.UNEXPLAINED: "log rows without an explanation",
     Reason.REPEATED_ID: "event ids that occur again",
     Reason.INVALID: "events that are not valid Caliper",
-    Reason.OTHER_PRIVACY: "made under other privacy settings or with another pseudonym key",
+    Reason.ROW_FILTER: "events made under another filter of rows",
+    Reason.OTHER_PRIVACY: "events made under other privacy settings or with another pseudonym key",
 }
 
 

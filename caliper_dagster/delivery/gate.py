@@ -35,6 +35,9 @@ from caliper_dagster.core.row_accounting import Account, DeliveryCounts, outstan
 from caliper_dagster.core.wording import plural
 
 _HOURS_NAMED = 20
+_NEVER_SENT = (Reason.ROW_FILTER, Reason.OTHER_PRIVACY)
+"""Reasons for which an hour is withheld even if nothing else is."""
+
 _COLUMNS = (
     "event_id", "json", "caliper_version", "outcome", "reason", "event_name", "event_type",
 )  # fmt: skip
@@ -58,6 +61,7 @@ class OutgoingHour:
     Attributes:
         verdict: on the hour. Of an hour that is judged here it does not count the events that are
             withheld alone; `withheld` does.
+        filtered_rows: log rows of which no event was made, by rule.
         filtered: events that the filter keeps back, by rule; known when the events have been read.
         withheld: events that are withheld alone, by reason; known when the events have been read.
 
@@ -81,12 +85,12 @@ class OutgoingHour:
         self._is_judged = verdict is not None or not withhold
         if verdict is None:
             verdict = _verdict_on_ids(stored, stats) if withhold else HourVerdict()
+        self.verdict = _with_row_filter(verdict, filter_, stats)
         if not as_settings_say:
-            verdict = HourVerdict.of({Reason.OTHER_PRIVACY: max(1, stored.num_rows)})
-        self._is_refused = not as_settings_say
-        self.verdict = verdict
+            self.verdict = HourVerdict.of({Reason.OTHER_PRIVACY: max(1, stored.num_rows)})
         self._ids: list[pa.ChunkedArray] = []
         self._is_read = False
+        self.filtered_rows = Account.from_footer_stats(stats).filtered
         self.filtered: Mapping[str, int] = {}
         self.withheld: Mapping[str, int] = {}
 
@@ -98,7 +102,8 @@ class OutgoingHour:
     @property
     def is_withheld(self) -> bool:
         """Whether nothing of the hour may be sent."""
-        return self._is_refused or (self._withhold and self.verdict.hour_reason is not None)
+        is_refused = not self.verdict.counts.keys().isdisjoint(_NEVER_SENT)
+        return is_refused or (self._withhold and self.verdict.hour_reason is not None)
 
     def source(self) -> pa.Table | Callable[[], Iterator[pa.Table]]:
         """The events that may be sent, or for an hour of many rows what reads them."""
@@ -132,6 +137,7 @@ class OutgoingHour:
             rejected=rejected,
             filtered=self.filtered,
             withheld={str(self.verdict.hour_reason): unanswered},
+            filtered_rows=self.filtered_rows,
         )
 
     def ids(self) -> pa.ChunkedArray:
@@ -190,8 +196,8 @@ def withheld_sentence(hours: Mapping[Hour, str]) -> str | None:
         return None
     named = ", ".join(f"{hour} ({hours[hour]})" for hour in sorted(hours)[:_HOURS_NAMED])
     more = ", …" if len(hours) > _HOURS_NAMED else ""
-    # An hour in which an id occurs again, or of other privacy, is never sent as it is.
-    never = (meaning(Reason.REPEATED_ID), meaning(Reason.OTHER_PRIVACY))
+    # The emitter refuses an hour in which an id occurs again, whatever the setting says.
+    never = [meaning(reason) for reason in (Reason.REPEATED_ID, *_NEVER_SENT)]
     is_sendable = not any(reason in why for why in hours.values() for reason in never)
     choice = ", or set CALIPER_WITHHOLD_INVALID=false to send them as they are"
     return (
@@ -207,10 +213,18 @@ def judged(events: pa.Table) -> pa.Table:
     return mark_invalid(events, sample_problems(events).invalid_rows)
 
 
-def withheld_events(store: PartitionStore, frame: Frame, hour: Hour) -> DeliveryCounts:
+def withheld_events(
+    store: PartitionStore, frame: Frame, hour: Hour, filter_: EventFilter
+) -> DeliveryCounts:
     """What would be withheld of a stored hour if all its events were sent now.
 
     Nothing is sent. An hour of an earlier release is judged, which reads all its events.
+
+    Args:
+        store: holds the hour.
+        frame: the table of the events.
+        hour: the hour.
+        filter_: of an event store that is sent these events.
 
     Raises:
         StorageError: the hour has not been written, or is damaged.
@@ -220,6 +234,7 @@ def withheld_events(store: PartitionStore, frame: Frame, hour: Hour) -> Delivery
         verdict = HourVerdict.from_footer_stats(stats)
         if verdict is None:
             verdict = _judged_verdict(stored, stats)
+        verdict = _with_row_filter(verdict, filter_, stats)
     account = Account.from_footer_stats(stats)
     events = account.events + account.derived
     if verdict.hour_reason is not None:
@@ -238,6 +253,16 @@ def _judged_verdict(stored: StoredHour, stats: Mapping[str, object]) -> HourVerd
         for table in stored.parts(CHUNK_ROWS, _JUDGED_COLUMNS)
     )
     return HourVerdict.of({Reason.INVALID: invalid})
+
+
+def _with_row_filter(
+    verdict: HourVerdict, filter_: EventFilter, stats: Mapping[str, object]
+) -> HourVerdict:
+    """The verdict, with the reason first if the hour was made under another filter of rows."""
+    if filter_.rows.made(stats):
+        return verdict
+    rows = max(1, Account.from_footer_stats(stats).rows)
+    return HourVerdict({Reason.ROW_FILTER.value: rows, **verdict.counts})
 
 
 def _verdict_on_ids(stored: StoredHour, stats: Mapping[str, object]) -> HourVerdict:

@@ -30,6 +30,7 @@ from caliper_dagster.core.partition_file import (
 from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
 from caliper_dagster.core.revisions import MAPPING_REVISION, expansion_stats, mapping_stats
 from caliper_dagster.core.row_accounting import Account, OutcomeTally
+from caliper_dagster.delivery.row_filter import RowRules, translated
 from caliper_dagster.expander import (
     EarlierParts,
     LogLifecycle,
@@ -239,6 +240,7 @@ def write_events(
     revision: int = MAPPING_REVISION,
     *,
     stats: FooterStats = MappingProxyType({}),
+    rules: RowRules | None = None,
     chunk_rows: int = CHUNK_ROWS,
 ) -> tuple[list[WrittenEventsHour], list[SampleReport]]:
     """Translate ``expanded_log`` of the hours and write their events.
@@ -250,6 +252,7 @@ def write_events(
         hours: the hours.
         revision: the mapping revision of the site.
         stats: what else the footer of each hour records.
+        rules: those that decide which rows have no event; None without any.
         chunk_rows: rows that are translated together, about.
 
     Returns:
@@ -261,9 +264,10 @@ def write_events(
     """
     written, samples, stopwatch = [], [], _Stopwatch()
     tally, found, seconds = OutcomeTally(), EventFaults(), 0.0
+    made_under = rules.filter.footer_stats() if rules else {}
     with _Partitions(store, frame) as partitions:
         for chunk_hours, expanded, _, ends in store.chunks(EXPANDED_LOG, hours, chunk_rows):
-            events = translator.translate(expanded)
+            events = translated(translator, rules, expanded)
             seconds_per_event = stopwatch.lap() / max(1, events.num_rows)
             del expanded
             report = sample_problems(events)
@@ -282,6 +286,7 @@ def write_events(
                     account.as_footer_stats()
                     | verdict.as_footer_stats()
                     | mapping_stats(revision)
+                    | made_under
                     | dict(stats)
                 )
                 written.append(

@@ -24,6 +24,7 @@ from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.key_schedule import FIRST_HOUR, KeySchedule
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.delivery.materialize import WrittenEventsHour, write_events
+from caliper_dagster.delivery.row_filter import RowRules
 from caliper_dagster.translator.sampling import SampleReport
 
 if TYPE_CHECKING:
@@ -31,9 +32,21 @@ if TYPE_CHECKING:
 
 
 def write_rendering(
-    settings: Settings, rendering: Rendering, store: PartitionStore, hours: HourRange
+    settings: Settings,
+    rendering: Rendering,
+    store: PartitionStore,
+    hours: HourRange,
+    *,
+    rules: RowRules | None = None,
 ) -> tuple[list[WrittenEventsHour], list[SampleReport]]:
     """Translate ``expanded_log`` of the hours and write their events in a rendering.
+
+    Args:
+        settings: of the site.
+        rendering: of the events.
+        store: holds ``moodle_log`` and ``expanded_log`` of all hours.
+        hours: the hours.
+        rules: see `write_events`.
 
     Returns:
         see `write_events`.
@@ -49,7 +62,9 @@ def write_rendering(
     samples: list[SampleReport] = []
     for part in translators(settings, rendering, hours):
         stats = privacy.stats(part.key)
-        found = write_events(part.translator, store, frame, part.hours, revision, stats=stats)
+        found = write_events(
+            part.translator, store, frame, part.hours, revision, stats=stats, rules=rules
+        )
         written += found[0]
         samples += found[1]
     return written, samples

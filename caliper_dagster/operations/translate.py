@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.config.connections import open_moodle
-from caliper_dagster.config.event_stores import named_destination, renderings
+from caliper_dagster.config.event_stores import named_destination, renderings, sent_as
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.translator import HoursToTranslate, translators
 from caliper_dagster.core.frames import WITH_EVENT
 from caliper_dagster.core.hours import HourRange
+from caliper_dagster.delivery.row_filter import RowRules, translated
 from caliper_dagster.expander import (
     EarlierParts,
     LogLifecycle,
@@ -37,7 +39,8 @@ def translate_hours(
             filter keeps back. The events of ``caliper_events`` when not given.
 
     Yields:
-        The hours that end with these rows; a line of JSON per event; the number of rows by outcome.
+        The hours that end with these rows; a line of JSON per event; the number of rows by outcome,
+        and of those that are filtered by rule.
 
     Raises:
         ConfigurationError: a setting is missing or wrong, or there is no such event store.
@@ -46,9 +49,10 @@ def translate_hours(
     store = named_destination(settings, destination) if destination else None
     rendering = store.rendering if store else renderings(settings)[0]
     with open_moodle(settings) as database:
+        rules = RowRules.read(sent_as(settings, rendering), lambda: nullcontext(database))
         lifecycle = LogLifecycle(database)
         for part in translators(settings, rendering, hours):
-            for ended_hours, outcomes in _translated(part, database, lifecycle):
+            for ended_hours, outcomes in _translated(part, rules, database, lifecycle):
                 kept_back: dict[str, int] = {}
                 if store is not None:
                     outcomes, kept_back = store.filter.apply(outcomes)
@@ -59,7 +63,10 @@ def translate_hours(
 
 
 def _translated(
-    part: HoursToTranslate, database: MoodleDatabase, lifecycle: LogLifecycle
+    part: HoursToTranslate,
+    rules: RowRules | None,
+    database: MoodleDatabase,
+    lifecycle: LogLifecycle,
 ) -> Iterator[tuple[HourRange, pa.Table]]:
     """The outcomes of the log rows of some hours, and the hours that end with them."""
     earlier: EarlierParts | None = None
@@ -67,7 +74,8 @@ def _translated(
         if not chunk[-1].ends:
             earlier = earlier or EarlierParts()
         log = pa.concat_tables(read.rows for read in chunk).unify_dictionaries()
-        outcomes = part.translator.translate(expand(database, log, lifecycle, earlier=earlier))
+        expanded = expand(database, log, lifecycle, earlier=earlier)
+        outcomes = translated(part.translator, rules, expanded)
         if earlier is not None:
             earlier.add(log)
         ended = [read.hour for read in chunk if read.ends]
@@ -103,5 +111,8 @@ def _lines(outcomes: pa.Table) -> Iterator[bytes]:
 
 
 def _counts(outcomes: pa.Table) -> dict[str, int]:
-    counts = pc.value_counts(outcomes["outcome"].cast(pa.string()))
-    return {str(entry["values"]): int(entry["counts"]) for entry in counts.to_pylist()}
+    outcome = outcomes["outcome"].cast(pa.string())
+    rule = pc.binary_join_element_wise(outcome, outcomes["reason"].cast(pa.string()), " by ")
+    named = pc.if_else(pc.equal(outcome, "filtered"), rule, outcome)
+    counts = pc.value_counts(named).to_pylist()
+    return {str(entry["values"]): int(entry["counts"]) for entry in counts}

@@ -18,6 +18,7 @@ import yaml
 
 from caliper_dagster.cli.main import command_parser
 from caliper_dagster.config.event_stores import event_stores
+from caliper_dagster.config.row_filter import RowFilter
 from caliper_dagster.config.settings import Settings, environment_names
 from caliper_dagster_tests.harness.paths import ROOT
 
@@ -179,6 +180,17 @@ def test_the_files_of_event_stores_are_accepted(
             found.append([store.name for store in stores])
     assert ["warehouse", "research"] in found
     assert ["research"] in found
+
+
+def test_the_filter_of_rows_is_accepted(tmp_path: Path) -> None:
+    (example,) = (text for name, text in examples("yaml") if name == "privacy-filters.md")
+    (tmp_path / "event_stores.yaml").write_text(example, encoding="utf-8")
+    settings = {"CALIPER_EVENT_STORES": str(tmp_path / "event_stores.yaml")}
+    (store,) = event_stores(Settings.from_environment(settings))
+    assert set(store.filter.rows.rules) == set(RowFilter.model_fields)
+    text = (ROOT / "docs" / "privacy-filters.md").read_text(encoding="utf-8")
+    described = re.findall(r"^\| `(\w+)(?:: false)?` \|", text, re.M)
+    assert described == list(RowFilter.model_fields)
 
 
 def test_every_example_has_a_language_that_is_tested() -> None:
