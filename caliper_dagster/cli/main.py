@@ -60,6 +60,11 @@ _DEFS_HELP = (
 )
 _EVENT_STORE_HELP = "use only this event store, one of the names in CALIPER_EVENT_STORES"
 
+_DESTINATION_HELP = (
+    "as for this event store, one of the names in CALIPER_EVENT_STORES; not needed where there is "
+    "only one"
+)
+
 
 class _InvalidError(Exception):
     """A file is not valid; the command has printed why."""
@@ -428,12 +433,47 @@ def translate(options: argparse.Namespace) -> None:
     settings, hours = _settings(options), _hours(options)
     outcomes: Counter[str] = Counter()
     with _output(options.out) as file, terminal.ticking("Translating", len(hours)) as ticker:
-        for chunk, events, counts in translate_hours(settings, hours):
+        for chunk, events, counts in translate_hours(settings, hours, options.destination):
             file.writelines(events)
             outcomes.update(counts)
             ticker.advance(len(chunk))
     summary = ", ".join(f"{number:,} {name}" for name, number in outcomes.items())
     print(f"{hours}: {summary}", file=sys.stderr)
+
+
+def person_pseudonym(options: argparse.Namespace) -> None:
+    """Print the pseudonym of a person at an event store; needs the key of the event store."""
+    from caliper_dagster.config.event_stores import named_destination
+    from caliper_dagster.operations import pseudonyms
+
+    settings = _settings(options)
+    store = named_destination(settings, options.destination)
+    user = pseudonyms.user_id(settings, options.user)
+    for since, pseudonym in pseudonyms.pseudonyms(settings, store, user):
+        print(f"{pseudonym}  from {since} on" if since.number else pseudonym)
+
+
+def person_replace_key(options: argparse.Namespace) -> None:
+    """Accept another key of pseudonyms, and list the events that were sent under the former one."""
+    from caliper_dagster.config.event_stores import named_destination
+    from caliper_dagster.operations import pseudonyms
+
+    settings = _settings(options)
+    store = named_destination(settings, options.destination)
+    with _output(options.out) as file:
+        replaced = pseudonyms.replace_keys(
+            settings, store, lambda event_id: file.write(f"{event_id}\n".encode())
+        )
+    if replaced is None:
+        _tell(f"The {store.label} has its keys as before: nothing changes.")
+        return
+    since, number = replaced
+    hours = f"the hours from {since} on" if since.number else "all hours"
+    _tell(
+        f"The keys of the {store.label} are accepted for {hours}. It holds "
+        f"{plural(number, 'event')} under other ids, which are listed: have them deleted there, "
+        "then run `caliper-dagster backfill` over these hours to send them again."
+    )
 
 
 def coverage(options: argparse.Namespace) -> None:
@@ -740,6 +780,11 @@ def _print_estimate(settings: Settings, hours: HourRange) -> None:
             ("Batches, about", result.batches),
             ("Megabytes of events, about", ceil(result.bytes / 1e6)),
             ("Acknowledged under an older mapping, not sent again", result.older_events),
+            *(
+                [("Acknowledged under other ids, sent again, about", result.under_other_ids)]
+                if result.under_other_ids
+                else []
+            ),
             ("Minutes without the event store's time, about", max(1, round(result.seconds / 60))),
             *(
                 (f"Log rows filtered{name and f' for {name}'} by {rule}, about", number)
@@ -903,6 +948,7 @@ def command_parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--out", metavar="FILE", required=True, help="file to write; - for standard output"
     )
+    added.add_argument("--destination", metavar="NAME", help=_DESTINATION_HELP)
 
     added = add(resend, ranged)
     which = added.add_mutually_exclusive_group()
@@ -969,8 +1015,8 @@ def command_parser() -> argparse.ArgumentParser:
 
     group = commands.add_parser(
         "person",
-        help="what is stored and was sent about a person",
-        description="What is stored and was sent about a person.",
+        help="what concerns a single person, and the keys of pseudonyms",
+        description="What concerns a single person, and the keys of pseudonyms.",
     ).add_subparsers(metavar="COMMAND", required=True)
     person = argparse.ArgumentParser(add_help=False, parents=[sited])
     person.add_argument("user", metavar="USER", help="user id in Moodle, or user name")
@@ -984,6 +1030,18 @@ def command_parser() -> argparse.ArgumentParser:
     added = add(person_erase, person, to=group)
     added.add_argument(
         "--yes", action="store_true", help="erase; without it, only tell what would be changed"
+    )
+    added = add(person_pseudonym, sited, to=group)
+    added.add_argument("user", metavar="USER", help="id or user name in Moodle")
+    added.add_argument("--destination", metavar="NAME", help=_DESTINATION_HELP)
+    added = add(person_replace_key, sited, to=group)
+    added.add_argument("--destination", metavar="NAME", help=_DESTINATION_HELP)
+    added.add_argument(
+        "--out",
+        metavar="FILE",
+        required=True,
+        help="file for the ids of the events that were sent under other keys; - for standard "
+        "output",
     )
 
     added = add(validate)

@@ -13,6 +13,7 @@ import time
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -257,6 +258,7 @@ def write_events(
     hours: HourRange,
     revision: int = MAPPING_REVISION,
     *,
+    stats: FooterStats = MappingProxyType({}),
     rules: RowRules | None = None,
     chunk_rows: int = CHUNK_ROWS,
     needed: StoredFields = NOTHING,
@@ -269,6 +271,7 @@ def write_events(
         frame: the table of the events of this version.
         hours: the hours.
         revision: the mapping revision of the site.
+        stats: what else the footer of each hour records.
         rules: those that decide which rows have no event; None without any.
         chunk_rows: rows that are translated together, about.
         needed: the personal fields that the events are to tell.
@@ -316,6 +319,7 @@ def write_events(
                     | verdict.as_footer_stats()
                     | mapping_stats(revision)
                     | made_under
+                    | dict(stats)
                 )
                 written.append(
                     WrittenEventsHour(
