@@ -84,11 +84,14 @@ class Rendering(NamedTuple):
     own: str | None = None
 
     def __str__(self) -> str:
-        """``v1p2``, ``v1p2_objects``, ``v1p2_pseudonymous_lrs``: its name in assets and files."""
+        """``v1p2``, ``v1p2_objects``, ``v1p2_pseudonymous_lrs``: its name in assets and files.
+
+        Before the name of an event store the profile always stands: it may be that of a shape.
+        """
         parts: list[str] = [self.version]
         if self.shape != CANONICAL.name:
             parts.append(self.shape)
-        if self.profile != IDENTIFIED.name:
+        if self.profile != IDENTIFIED.name or self.own:
             parts.append(self.profile)
         if self.own:
             parts.append(self.own)

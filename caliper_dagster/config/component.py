@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
@@ -36,7 +36,12 @@ from caliper_dagster.config.declaration import (
     declarations,
     nested,
 )
-from caliper_dagster.config.settings import InHostProject, Settings
+from caliper_dagster.config.settings import (
+    FORMERLY_OF_SITE,
+    EventStoreSettings,
+    InHostProject,
+    Settings,
+)
 from caliper_dagster.core.errors import ConfigurationError
 
 _LEFT_OUT = {"sites", "file_mode", "keep_runs", "keep_compute_logs"}
@@ -111,7 +116,18 @@ def attributes_model() -> type[BaseModel]:
         name: (kind, Field(None, description=meaning))
         for name, (kind, meaning) in _OF_PROJECT.items()
     }
-    return _model("MoodleSiteAttributes", Settings, own)
+    former = _fields(EventStoreSettings, FORMERLY_OF_SITE)
+    return _model("MoodleSiteAttributes", Settings, own | former)
+
+
+def _fields(settings: type[BaseModel], keys: Collection[str]) -> dict[str, Any]:
+    """Some settings of a model as attributes."""
+    attributes = [
+        _attribute(declared, settings.model_fields[declared.key].annotation)
+        for declared in declarations(settings)
+        if declared.key in keys
+    ]
+    return {name: attribute for pair in attributes for name, attribute in pair.items()}
 
 
 def _model(name: str, settings: type[BaseModel], more: Mapping[str, Any]) -> type[BaseModel]:
@@ -202,6 +218,8 @@ def _values(attributes: Mapping[str, Any], render: Render) -> dict[Declaration, 
     }
     for path, value in _leaves(attributes, ()):
         setting, held = _value(path, value, render)
+        if setting in values and not setting.secret:
+            raise Mistake(setting.path, f"and {setting.key} of the site exclude each other")
         if values.get(setting) is not None:
             raise Mistake(setting.path, f"and {setting.key}{_FILE} exclude each other")
         values[setting] = held
@@ -210,7 +228,9 @@ def _values(attributes: Mapping[str, Any], render: Render) -> dict[Declaration, 
 
 @cache
 def _declared() -> Mapping[tuple[str, ...], Declaration]:
-    return {setting.path: setting for setting in declarations(Settings)}
+    all_settings = {setting.path: setting for setting in declarations(Settings)}
+    former = {(key,): all_settings["event_store", key] for key in FORMERLY_OF_SITE}
+    return all_settings | former
 
 
 def _leaves(

@@ -30,8 +30,11 @@ from caliper_dagster.config.declaration import (
     nested,
     parse,
 )
+from caliper_dagster.config.privacy import EffectivePrivacy
+from caliper_dagster.config.pseudonym_keys import PseudonymKeys, no_key
 from caliper_dagster.config.settings import (
     CREDENTIALS,
+    PSEUDONYM_KEY,
     EventStoreSettings,
     Settings,
     declared,
@@ -53,13 +56,15 @@ from caliper_dagster.core.errors import (
 )
 from caliper_dagster.core.folder_url import is_folder
 from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, WITH_EVENT, Frame
-from caliper_dagster.core.revisions import revision_in_shape
+from caliper_dagster.core.privacy import PROFILES
+from caliper_dagster.core.revisions import revision_in
 
 if TYPE_CHECKING:
     from caliper_dagster.emitter import FileDestination, HttpDestination
 
 FILE = "CALIPER_EVENT_STORES"
-_CREDENTIALS = {declared()[name].key for name in CREDENTIALS}
+_NOT_INHERITED = [declared()[name].key for name in (*CREDENTIALS, PSEUDONYM_KEY)]
+_PSEUDONYM_KEY = declared()[PSEUDONYM_KEY]
 
 _KEYS = {setting.key: setting for setting in declarations(EventStoreSettings)}
 _NAMES_IN_FILE = {setting.variable: key for key, setting in _KEYS.items()}
@@ -129,10 +134,12 @@ class EventStoreDefinition(EventStoreSettings):
         name: its name in the ledger and the assets; None for the one of the environment, which the
             ledger knows by its address.
         filter: which events it is sent.
+        shares_events: whether another event store may be sent the same events.
     """
 
     name: str | None = None
     filter: EventFilter = EventFilter()
+    shares_events: bool = True
 
     @property
     def label(self) -> str:
@@ -148,7 +155,27 @@ class EventStoreDefinition(EventStoreSettings):
     @property
     def rendering(self) -> Rendering:
         """What its events look like."""
-        return Rendering(self.caliper_version, self.shape)
+        own = None if self.shares_events else self.name
+        return Rendering(self.caliper_version, self.shape, self.privacy, own)
+
+    @property
+    def effective_privacy(self) -> EffectivePrivacy:
+        """What its events tell about persons."""
+        return EffectivePrivacy.of(self)
+
+    def pseudonym_keys(self) -> PseudonymKeys | None:
+        """The keys that its pseudonyms are made with; None if its profile needs none.
+
+        Raises:
+            ConfigurationError: its profile needs one, and it is not set, wrong, or in a file that
+                cannot be read.
+        """
+        if not PROFILES[self.privacy].keyed:
+            return None
+        values = self._values()
+        if not values.is_set(_PSEUDONYM_KEY):
+            raise no_key(self.privacy)
+        return PseudonymKeys.parse(values.text(_PSEUDONYM_KEY))
 
     def open(self) -> HttpDestination | FileDestination:
         """Its endpoint or folder; a context manager.
@@ -258,25 +285,43 @@ def renderings(settings: Settings) -> tuple[Rendering, ...]:
     """The renderings that the event stores want; that of the settings first if it is one."""
     wanted = {store.rendering for store in event_stores(settings)}
     single = settings.event_store
-    first = Rendering(single.caliper_version, single.shape)
-    return tuple(sorted(wanted, key=lambda rendering: (rendering != first, rendering)))
+    first = Rendering(single.caliper_version, single.shape, single.privacy)
+
+    def order(rendering: Rendering) -> tuple[bool, bool, str]:
+        return rendering != first, rendering.own is not None, str(rendering)
+
+    return tuple(sorted(wanted, key=order))
 
 
 def events_frame(settings: Settings, rendering: Rendering) -> Frame:
-    """The table of the events of a rendering: ``caliper_events``, or one named after it."""
-    if rendering == renderings(settings)[0]:
+    """The table of the events of a rendering: ``caliper_events``, or one named after it.
+
+    The events of one event store alone always have its name, so that its table is not another one's
+    when an event store comes or goes.
+    """
+    if rendering.own is None and rendering == renderings(settings)[0]:
         return CALIPER_EVENTS
     return replace(CALIPER_EVENTS, name=f"{CALIPER_EVENTS.name}_{rendering}")
+
+
+def first_events_frame(settings: Settings) -> Frame:
+    """The table of the events of the first rendering: every log row has its outcome there, too."""
+    return events_frame(settings, renderings(settings)[0])
+
+
+def sent_as(settings: Settings, rendering: Rendering) -> EventStoreDefinition:
+    """An event store that wants a rendering; all that do have the same privacy and the same key."""
+    return next(store for store in event_stores(settings) if store.rendering == rendering)
 
 
 def mapping_revision(settings: Settings, rendering: Rendering) -> int:
     """The mapping revision of the events that are made now in a rendering (``core.revisions``).
 
-    Every shape has revisions of its own, so an event that was acknowledged in one counts as
-    acknowledged in the others. Versions share theirs.
+    Every shape has revisions of its own, and so have two profiles that make the same ids; an event
+    that was acknowledged in one counts as acknowledged in the others. Versions share theirs.
     """
-    number = SHAPES[rendering.shape].number
-    return revision_in_shape(settings.identity().mapping_revision, number)
+    shape, profile = SHAPES[rendering.shape], PROFILES[rendering.profile]
+    return revision_in(settings.identity().mapping_revision, shape.number, profile.number)
 
 
 def _matches(word: str, pattern: str) -> bool:
@@ -297,18 +342,37 @@ def _definition(
     file: SettingsFile, name: str, values: Mapping[str, object], defaults: EventStoreSettings
 ) -> EventStoreDefinition:
     """The definition that the file has below a name; what it leaves out is as the defaults say."""
-    inherited = dict(defaults) | dict.fromkeys((URL.key, *_CREDENTIALS))
+    inherited = dict(defaults) | dict.fromkeys((URL.key, *_NOT_INHERITED))
     settings = {key: value for key, value in values.items() if key != "filter"}
     rest = {"name": name} | {key: value for key, value in values.items() if key == "filter"}
     try:
         own = nested(parse(settings, _KEYS, os.environ))
         _require_url(own)
-        return check(EventStoreDefinition, {**inherited, **own, **rest})
+        definition = check(EventStoreDefinition, {**inherited, **own, **rest})
+        _require_key(definition)
     except Mistake as mistake:
         place = (".".join(mistake.path),) if mistake.path else ()
         raise file.error(mistake.problem, f"event store {name}", *place) from None
+    return definition.model_copy(update={"shares_events": _may_share(definition, defaults)})
+
+
+def _may_share(store: EventStoreDefinition, defaults: EventStoreSettings) -> bool:
+    """Whether the events of an event store may be those of others of the same profile.
+
+    That depends on no other event store, so that none gets another table when one comes or goes.
+    """
+    if PROFILES[store.privacy].keyed:
+        return False
+    usual = defaults.model_copy(update={"privacy": store.privacy})
+    return store.effective_privacy == EffectivePrivacy.of(usual)
 
 
 def _require_url(own: Mapping[str, object]) -> None:
     if not own.get(URL.key):
         raise Mistake((URL.key,), "is missing")
+
+
+def _require_key(store: EventStoreDefinition) -> None:
+    if PROFILES[store.privacy].keyed and store.pseudonym_key is None:
+        problem = f"is missing, and the privacy profile {store.privacy} makes pseudonyms with it"
+        raise Mistake((_PSEUDONYM_KEY.key,), problem)

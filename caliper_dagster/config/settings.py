@@ -20,6 +20,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     StringConstraints,
+    ValidationInfo,
     field_validator,
 )
 
@@ -46,6 +47,7 @@ from caliper_dagster.core import file_modes
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.core.folder_url import FOLDER_FORM, folder_address, is_folder
 from caliper_dagster.core.hours import HOUR_FORM, Hour, parse_hour
+from caliper_dagster.core.privacy import IDENTIFIED, PROFILES, Profile, ProfileName, TimePrecision
 from caliper_dagster.core.site_identity import SiteIdentity
 
 PersonIdentifier = Literal[
@@ -140,9 +142,13 @@ CREDENTIALS = (
 )
 """What is sent to one event store only: a definition of another one does not inherit it."""
 
+PSEUDONYM_KEY = "CALIPER_PSEUDONYM_KEY"
+"""The key of one event store. It is not inherited either: with the same key two event stores can
+join the same person."""
+
 
 def _site_address(text: str) -> str:
-    """A site's address as Moodle has it, without a slash at its end."""
+    """A site's address as Moodle has it, or the base of IRIs, without a slash at its end."""
     parts = split_url(text)
     if any(letter.isspace() or not letter.isprintable() for letter in text):
         raise ValueError("contains a space or a control character")
@@ -151,12 +157,44 @@ def _site_address(text: str) -> str:
     return _http_url(text)
 
 
+def _names(value: object) -> object:
+    """A list of names; as a text separated by commas, or `none`."""
+    if not isinstance(value, str):
+        return value
+    names = listed(value)
+    return () if names == ("none",) else names
+
+
 def _site_id(text: str) -> str:
     if any(letter.isspace() or not letter.isprintable() for letter in text):
         raise ValueError("contains a space or a control character")
     if not text.rstrip("/"):
         raise ValueError("must be a name")
     return text.rstrip("/")
+
+
+FORMERLY_OF_SITE: Mapping[str, object] = {
+    "person_names": False,
+    "person_identifiers": ("SystemId",),
+    "free_text": False,
+    "ip_addresses": False,
+}
+"""Settings of an event store that earlier releases had for a whole site, with their defaults then.
+
+Components may still have them outside their block ``event_store``.
+"""
+
+_SENT_BY: Mapping[str, tuple[str, str]] = {
+    "person_names": ("names of persons", "false"),
+    "person_identifiers": ("identifiers of persons", "none"),
+    "free_text": ("text that a person wrote", "false"),
+    "ip_addresses": ("IP addresses", "false"),
+}
+"""What a switch of a profile sends, and the value with which it does not."""
+
+
+def _may_send(profile: Profile, switch: str) -> bool:
+    return not profile.anonymous if switch == "free_text" else not profile.keyed
 
 
 class EventStoreSettings(Model):
@@ -276,6 +314,73 @@ class EventStoreSettings(Model):
         "shape of the events: `canonical`, `objects` (an object in place of each IRI of an entity) "
         "or `openlrw` (what OpenLRW takes)",
     )
+    privacy: ProfileName = setting(
+        "CALIPER_PRIVACY",
+        IDENTIFIED.name,
+        "what the events tell about persons: `full` (everything), `identified` (Moodle's ids and "
+        "roles, no names), `pseudonymous` (a pseudonym for each person, another one at each event "
+        "store) or `anonymous` (no person at all); the last two need CALIPER_PSEUDONYM_KEY",
+    )
+    pseudonym_key: SecretReference | None = setting(
+        PSEUDONYM_KEY,
+        None,
+        "key that pseudonyms are made with: at least 32 letters and digits at random, such as "
+        "`openssl rand -hex 32` writes; another one for each event store. To change it from an "
+        "hour on, add `2027-01-01T00:00Z NEWKEY` in a second line",
+        secret=True,
+    )
+    pseudonym_base: Annotated[str, AfterValidator(_site_address)] | None = setting(
+        "CALIPER_PSEUDONYM_BASE",
+        None,
+        "URL below which the pseudonyms of persons are; they are `urn:uuid:…` when not set",
+    )
+    time_precision: TimePrecision = setting(
+        "CALIPER_TIME_PRECISION",
+        "second",
+        "to what the times in events are cut down: `second` (Moodle's own precision), `minute`, "
+        "`hour` or `day`, UTC",
+    )
+    person_names: bool | None = setting(
+        "CALIPER_PERSON_NAMES",
+        None,
+        "send the full names of persons; with the profile `full` when not set",
+    )
+    person_identifiers: tuple[PersonIdentifier, ...] | None = setting(
+        "CALIPER_PERSON_IDENTIFIERS",
+        None,
+        "which `otherIdentifiers` of persons are sent, separated by commas: SystemId, "
+        "AccountUserName, SisSourcedId, LisSourcedId, EmailAddress, LtiUserId; `none` for none. "
+        "When not set, all with the profile `full`, SystemId with `identified`",
+    )
+    free_text: bool | None = setting(
+        "CALIPER_FREE_TEXT",
+        None,
+        "send text that persons wrote: subjects, tags, names of plans, titles of wiki pages, "
+        "search terms, answers to questions; with the profile `full` when not set. Entries of a "
+        "person's own calendar are never sent",
+    )
+    ip_addresses: bool | None = setting(
+        "CALIPER_IP_ADDRESSES",
+        None,
+        "send the IP address of each log row; with the profile `full` when not set",
+    )
+
+    @field_validator("person_identifiers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _names(value)
+
+    @field_validator("person_names", "person_identifiers", "free_text", "ip_addresses")
+    @classmethod
+    def _agrees_with_profile(cls, value: object, info: ValidationInfo) -> object:
+        """A switch may not send what the profile never sends."""
+        profile = PROFILES.get(info.data.get("privacy", ""))
+        if value and profile is not None and not _may_send(profile, str(info.field_name)):
+            sent, instead = _SENT_BY[str(info.field_name)]
+            raise ValueError(
+                f"must be {instead}, for the privacy profile {profile.name} sends no {sent}"
+            )
+        return value
 
     @property
     def is_folder(self) -> bool:
@@ -384,7 +489,9 @@ class Settings(Model):
         "file (YAML) that names several Moodle sites and the settings of each",
     )
     event_store: EventStoreSettings = EventStoreSettings(
-        url=Reference(env="CALIPER_EVENT_STORE_URL"), api_key=Reference(env="CALIPER_API_KEY")
+        url=Reference(env="CALIPER_EVENT_STORE_URL"),
+        api_key=Reference(env="CALIPER_API_KEY"),
+        pseudonym_key=Reference(env=PSEUDONYM_KEY),
     )
     event_stores: str | None = setting(
         "CALIPER_EVENT_STORES",
@@ -514,19 +621,6 @@ class Settings(Model):
         ge=0,
         lt=24,
     )
-    person_names: bool = setting("CALIPER_PERSON_NAMES", False, "send the full names of persons")
-    person_identifiers: tuple[PersonIdentifier, ...] = setting(
-        "CALIPER_PERSON_IDENTIFIERS",
-        ("SystemId",),
-        "which `otherIdentifiers` of persons are sent, separated by commas: SystemId, "
-        "AccountUserName, SisSourcedId, LisSourcedId, EmailAddress, LtiUserId; `none` for none",
-    )
-    free_text: bool = setting(
-        "CALIPER_FREE_TEXT",
-        False,
-        "send text that persons wrote: subjects, tags, names of plans, titles of wiki pages, "
-        "search terms, answers to questions; entries of a person's own calendar are never sent",
-    )
     course_categories: bool = setting(
         "CALIPER_COURSE_CATEGORIES",
         False,
@@ -537,9 +631,6 @@ class Settings(Model):
         None,
         "file(s) of the site's own recipes, separated by commas; a later file overrides an earlier "
         "one",
-    )
-    ip_addresses: bool = setting(
-        "CALIPER_IP_ADDRESSES", False, "send the IP address of each log row"
     )
     checks: CheckLimits = CheckLimits()
     alerts: AlertSettings = AlertSettings()
@@ -556,13 +647,10 @@ class Settings(Model):
         except ConfigurationError:
             raise ValueError(f"must be {HOUR_FORM}") from None
 
-    @field_validator("person_identifiers", "moodle_db_without", "owners", mode="before")
+    @field_validator("moodle_db_without", "owners", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        names = listed(value)
-        return () if names == ("none",) else names
+        return _names(value)
 
     @field_validator("keep_partitions", mode="before")
     @classmethod

@@ -15,6 +15,7 @@ from itertools import combinations
 from caliper_dagster.config.declaration import Declaration, Mistake, check, nested, parse
 from caliper_dagster.config.settings import (
     CREDENTIALS,
+    PSEUDONYM_KEY,
     Settings,
     declaration_at,
     declared,
@@ -122,7 +123,7 @@ class _SitesFile:
         said = {setting.variable for setting in own}
         kept_back = {*said, FILE, *_REQUIRED, _SITE_ID}
         if said & set(_DESTINATIONS):
-            kept_back |= {*_DESTINATIONS, *CREDENTIALS}
+            kept_back |= {*_DESTINATIONS, *CREDENTIALS, PSEUDONYM_KEY}
         elif said & set(CREDENTIALS):
             kept_back |= {*CREDENTIALS}
         inherited = values_from(self._environment)

@@ -5,14 +5,17 @@ Only what translates imports this module; Dagster's web server does not load the
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from caliper_dagster.caliper.shapes import Rendering
 from caliper_dagster.config.declaration import listed
-from caliper_dagster.config.event_stores import renderings
+from caliper_dagster.config.event_stores import renderings, sent_as
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
-from caliper_dagster.core.privacy import IDENTIFIED
+from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.core.key_schedule import FIRST_HOUR, key_fingerprint
 from caliper_dagster.translator import Recipes, Translator, load_recipes
 
 
@@ -43,28 +46,66 @@ def read_file(name: str) -> str:
         raise ConfigurationError(f"{name} cannot be read ({reason}).") from None
 
 
-def build_translator(settings: Settings, rendering: Rendering | None = None) -> Translator:
+def build_translator(
+    settings: Settings, rendering: Rendering | None = None, hour: Hour = FIRST_HOUR
+) -> Translator:
     """The translator that the settings describe.
 
     Args:
         settings: of the site.
         rendering: of the events; that of ``caliper_events`` when not given.
+        hour: of the log rows; it decides the key of pseudonyms, if there are several.
 
     Raises:
-        ConfigurationError: the site's address is not set.
+        ConfigurationError: the site's address, or a key that the privacy profile needs, is not set
+            or wrong.
         RecipeError: see `configured_recipes`.
     """
-    identity = settings.identity()
-    rendering = rendering or renderings(settings)[0]
-    return Translator(
-        identity.address,
-        site_id=identity.site_id,
-        version=rendering.version,
-        shape=rendering.shape,
-        person_names=settings.person_names,
-        person_identifiers=settings.person_identifiers,
-        ip_addresses=settings.ip_addresses,
-        texts=IDENTIFIED.texts | ({"personal"} if settings.free_text else frozenset()),
-        course_categories=settings.course_categories,
-        recipes=configured_recipes(settings),
-    )
+    hours = HourRange(hour, hour + 1)
+    return next(translators(settings, rendering or renderings(settings)[0], hours)).translator
+
+
+class HoursToTranslate(NamedTuple):
+    """Hours that one translator translates.
+
+    Attributes:
+        key: the fingerprint of the key that makes their pseudonyms; None without one.
+    """
+
+    hours: HourRange
+    translator: Translator
+    key: str | None
+
+
+def translators(
+    settings: Settings, rendering: Rendering, hours: HourRange
+) -> Iterator[HoursToTranslate]:
+    """The translators of some hours, in order: one, or one for each key of pseudonyms.
+
+    Raises:
+        ConfigurationError: see `build_translator`.
+        RecipeError: see `configured_recipes`.
+    """
+    store = sent_as(settings, rendering)
+    identity, privacy = settings.identity(), store.effective_privacy
+    recipes = configured_recipes(settings)
+    keys = store.pseudonym_keys()
+    spans: Iterable[tuple[HourRange, bytes | None]] = keys.spans(hours) if keys else [(hours, None)]
+    for span, key in spans:
+        translator = Translator(
+            identity.address,
+            site_id=identity.site_id,
+            version=rendering.version,
+            shape=rendering.shape,
+            person_names=privacy.names,
+            person_identifiers=privacy.identifiers,
+            ip_addresses=privacy.ip_addresses,
+            texts=privacy.texts,
+            course_categories=settings.course_categories,
+            recipes=recipes,
+            profile=privacy.profile.name,
+            key=key,
+            pseudonym_base=privacy.pseudonym_base,
+            time_precision=privacy.time_precision,
+        )
+        yield HoursToTranslate(span, translator, key_fingerprint(key) if key else None)

@@ -26,7 +26,7 @@ MAPPING_REVISION = 3
 """The revision of the events that this release makes; of a site that moved see ``site_identity``.
 
 Raise it by one in every release in which the JSON of an event changes for the same expanded row,
-even if only the order of its properties does. It stays below 250 (`revision_in_shape`). 2: the JSON
+even if only the order of its properties does. It stays below 125 (`revision_in`). 2: the JSON
 of an entity begins with its type, and the corrections of the audit (``CHANGELOG.md``). 3: texts
 leave by their class, and of ``other`` only what its keys say to be harmless.
 """
@@ -43,22 +43,25 @@ REVISIONS_OF_ADDRESS = 1_000
 """Mapping revisions that an address of a site has room for (``site_identity``)."""
 
 _REVISIONS_OF_SHAPE = 250
+_REVISIONS_OF_PROFILE = 125
 
 _MAPPING_KEY = "mapping_revision"
 _EXPANSION_KEY = "expansion_revisions"
 
 
-def revision_in_shape(revision: int, shape: int) -> int:
-    """The mapping revision of events in a shape.
+def revision_in(revision: int, shape: int, profile: int = 0) -> int:
+    """The mapping revision of events in a shape, under a privacy profile.
 
-    The JSON of an event differs from shape to shape. If that made it a changed event, a new shape
-    in the settings would send history again.
+    The JSON of an event differs from shape to shape, and from profile to profile. If that made it a
+    changed event, a new shape or profile in the settings would send history again.
 
     Args:
-        revision: the mapping revision of the site, whatever the shape.
+        revision: the mapping revision of the site, whatever the shape and the profile.
         shape: the number of the shape, from 0 to 3; 0 is the shape of earlier releases.
+        profile: the number of the profile, 0 or 1. Two profiles have the same number if no event
+            has the same id under both.
     """
-    return revision + _REVISIONS_OF_SHAPE * shape
+    return revision + _REVISIONS_OF_SHAPE * shape + _REVISIONS_OF_PROFILE * profile
 
 
 def mapping_stats(revision: int) -> dict[str, object]:
@@ -102,6 +105,6 @@ def expansion_revisions(stats: Mapping[str, object]) -> tuple[int, ...]:
 
 def is_of_later_release(stats: Mapping[str, object]) -> bool:
     """Whether a release with later revisions wrote an hour of any asset, from its footer."""
-    # Address and shape are no releases: each has revisions of its own.
-    mapping = mapping_revision(stats) % REVISIONS_OF_ADDRESS % _REVISIONS_OF_SHAPE
+    # Address, shape and profile are no releases: each has revisions of its own.
+    mapping = mapping_revision(stats) % REVISIONS_OF_ADDRESS % _REVISIONS_OF_PROFILE
     return mapping > MAPPING_REVISION or max(expansion_revisions(stats)) > EXPANSION_REVISION

@@ -8,16 +8,16 @@ hour.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from itertools import product, starmap
 from typing import TYPE_CHECKING, get_args
 
 import pyarrow as pa
 
-from caliper_dagster.caliper.shapes import Rendering, ShapeName
+from caliper_dagster.caliper.shapes import ShapeName
 from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.config.connections import open_store
 from caliper_dagster.config.env_file import load_env_file
@@ -27,12 +27,21 @@ from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, FRAMES
 from caliper_dagster.core.hours import HOUR_FORM, SECONDS, Hour, HourRange, parse_hour
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.parts import in_parts
+from caliper_dagster.core.privacy import ProfileName
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Moment = str | date | Hour
 """An hour as callers name it; a `datetime.datetime`, and pandas' ``Timestamp``, are dates, too."""
+
+_OF_RENDERING = re.compile(
+    "{}_({})(_({}))?(_({})(_[A-Za-z0-9_]+)?)?".format(
+        CALIPER_EVENTS.name,
+        *("|".join(get_args(names)) for names in (VersionName, ShapeName, ProfileName)),
+    )
+)
+"""Names of tables of events as `Rendering` makes them."""
 
 _GROUP = 24
 """Hours that are joined at once: each hour's file has texts of its own, which repeat."""
@@ -109,8 +118,7 @@ def frame_named(name: str) -> Frame:
     Raises:
         ConfigurationError: there is none.
     """
-    renderings = starmap(Rendering, product(get_args(VersionName), get_args(ShapeName)))
-    if name in {f"{CALIPER_EVENTS.name}_{rendering}" for rendering in renderings}:
+    if _OF_RENDERING.fullmatch(name):
         return replace(CALIPER_EVENTS, name=name)
     if name.startswith(f"{EMISSION_RESULTS.name}_"):
         return replace(EMISSION_RESULTS, name=name)
@@ -120,7 +128,8 @@ def frame_named(name: str) -> Frame:
     names = ", ".join(frame.name for frame in FRAMES)
     raise ConfigurationError(
         f"{name} is no frame that is stored: there are {names}; {CALIPER_EVENTS.name}_VERSION "
-        f"or {CALIPER_EVENTS.name}_VERSION_SHAPE where event stores want several of them, and "
+        f"or {CALIPER_EVENTS.name}_VERSION_SHAPE_PROFILE where event stores want several of them, "
+        f"with _NAME at its end where the events are those of one event store; and "
         f"{EMISSION_RESULTS.name}_NAME for each of several event stores."
     )
 

@@ -16,7 +16,14 @@ from urllib.parse import urlsplit
 import dagster as dg
 
 from caliper_dagster.config.declaration import Reference, listed
-from caliper_dagster.config.settings import CREDENTIALS, EventStoreSettings, Settings, declared
+from caliper_dagster.config.event_stores import event_stores
+from caliper_dagster.config.settings import (
+    CREDENTIALS,
+    FORMERLY_OF_SITE,
+    EventStoreSettings,
+    Settings,
+    declared,
+)
 from caliper_dagster.config.translator import read_file
 from caliper_dagster.core.hours import HourRange, groups
 from caliper_dagster.dagster.partitions import range_of_tags
@@ -43,9 +50,13 @@ _ADDED: Mapping[str, object] = {
     "moodle_log_db_url": None,
     "moodle_log_table": None,
     "moodle_replica_wait": 24,
+    "privacy": "identified",
+    "pseudonym_base": None,
+    "pseudonym_key": None,
     "resend_changed": False,
     "shape": "canonical",
     "site_id": None,
+    "time_precision": "second",
     "withhold_invalid": True,
 }
 """Settings of later releases with their defaults, which are not part of the digest: a backfill that
@@ -127,9 +138,12 @@ def _name(settings: Settings, hours: HourRange, fresh: bool) -> str:
     relevant = {
         name: repr(value) for name, value in _without_secrets(settings) if name not in _IRRELEVANT
     }
-    store = urlsplit(settings.event_store.address() or "")
+    address = urlsplit(settings.event_store.address() or "")
     names = listed(f"{settings.recipes or ''},{settings.event_stores or ''}")
-    parts = [str(hours), str(fresh), str(store.hostname), store.path, *map(read_file, names)]
+    keys = (store.pseudonym_keys() for store in event_stores(settings))
+    schedules = [repr(one.schedule()) for one in keys if one is not None]
+    files = [*map(read_file, names), *schedules]
+    parts = [str(hours), str(fresh), str(address.hostname), address.path, *files]
     text = "\n".join([*parts, *(f"{name}={value}" for name, value in sorted(relevant.items()))])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -140,7 +154,7 @@ def _without_secrets(settings: Settings) -> Iterator[tuple[str, object]]:
     for key, value in [*settings, *settings.event_store]:
         if key in _CREDENTIALS or isinstance(value, EventStoreSettings):
             continue
-        known = value
+        known = FORMERLY_OF_SITE.get(key) if value is None else value
         if key in secrets and isinstance(value, Reference):
             known = value.value(secrets[key].variable)
         is_hidden = key in secrets and known is not None

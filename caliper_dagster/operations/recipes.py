@@ -20,10 +20,11 @@ import sqlalchemy as sa
 from caliper_dagster.caliper.shapes import CANONICAL, ShapeName
 from caliper_dagster.caliper.versions import V1P1, V1P2, VersionName
 from caliper_dagster.config.connections import open_moodle
+from caliper_dagster.config.event_stores import events_frame, renderings
 from caliper_dagster.config.settings import Settings
-from caliper_dagster.config.translator import build_translator
+from caliper_dagster.config.translator import translators
 from caliper_dagster.core.errors import ConfigurationError
-from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG
+from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.core.hours import HourRange
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.expander import LOG
@@ -249,14 +250,16 @@ def differences(
     Raises:
         StorageError: an hour has not been materialized.
     """
-    translate = build_translator(settings).translate
+    rendering = renderings(settings)[0]
+    frame = events_frame(settings, rendering)
     changes: dict[str, Changes] = {}
-    # An event that would be gone is found by comparing whole hours.
-    for chunk_hours, expanded, _, _ in storage.chunks(EXPANDED_LOG, hours, divide=False):
-        stored = _by_id(storage.read(CALIPER_EVENTS, chunk_hours))
-        translated = _by_id(translate(expanded))
-        for event_id in stored.keys() | translated.keys():
-            _compare(changes, stored.get(event_id), translated.get(event_id))
+    for part in translators(settings, rendering, hours):
+        # An event that would be gone is found by comparing whole hours.
+        for chunk_hours, expanded, _, _ in storage.chunks(EXPANDED_LOG, part.hours, divide=False):
+            stored = _by_id(storage.read(frame, chunk_hours))
+            translated = _by_id(part.translator.translate(expanded))
+            for event_id in stored.keys() | translated.keys():
+                _compare(changes, stored.get(event_id), translated.get(event_id))
     yield from sorted(changes.items())
 
 

@@ -93,18 +93,19 @@ def read_outcome(
     hours: HourRange,
     results: Mapping[str, Frame] = MappingProxyType({"": EMISSION_RESULTS}),
     deferred: Mapping[str, Container[Hour]] = MappingProxyType({}),
+    *,
+    events: Frame = CALIPER_EVENTS,
 ) -> RunOutcome:
     """Read the outcome of hours from their partitions.
 
     Args:
-        store: holds ``caliper_events`` of all hours, and the results of all that are not deferred.
+        store: holds the events of all hours, and the results of all that are not deferred.
         hours: the hours.
         results: the table of emission results of each event store, by its name.
         deferred: the deferred hours of each event store, by its name.
+        events: a table of events.
     """
-    accounts = (
-        Account.from_footer_stats(store.footer_stats(CALIPER_EVENTS, hour)) for hour in hours
-    )
+    accounts = (Account.from_footer_stats(store.footer_stats(events, hour)) for hour in hours)
     missing = {name: [hour for hour in hours if hour in deferred.get(name, ())] for name in results}
     deliveries = {
         name: read_deliveries(store, frame, (h for h in hours if h not in missing[name]))

@@ -11,10 +11,11 @@ from caliper_dagster.config.event_stores import (
     EventStoreDefinition,
     event_stores,
     events_frame,
+    first_events_frame,
 )
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import RunError
-from caliper_dagster.core.frames import CALIPER_EVENTS, Frame
+from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.hours import Hour, HourRange, groups
 from caliper_dagster.core.process_identity import process_name
 from caliper_dagster.dagster.assets import WITHHELD_HOURS, asset_key, emission_step_name
@@ -140,14 +141,15 @@ class JobRunner:
     def read_outcome(self, hours: HourRange) -> RunOutcome:
         """The outcome of the hours in the last run, or else as the store has it."""
         results = {store.name or "": store.results for store in self._stores}
-        return read_outcome(self._storage, hours, results, deferred_hours(self._settings))
+        deferred, events = deferred_hours(self._settings), first_events_frame(self._settings)
+        return read_outcome(self._storage, hours, results, deferred, events=events)
 
     def still_stored(self, ranges: Sequence[HourRange]) -> list[HourRange]:
         """The hours of the ranges whose outcome can be read: others were pruned meanwhile."""
         if not ranges:
             return []
         store, deferred = self._storage.open(), deferred_hours(self._settings)
-        hours = set(store.hour_sizes(CALIPER_EVENTS))
+        hours = set(store.hour_sizes(first_events_frame(self._settings)))
         for destination in self._stores:
             of_store = {*store.hour_sizes(destination.results)}
             hours &= of_store.union(deferred.get(destination.name or "", ()))

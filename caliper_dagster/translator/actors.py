@@ -110,6 +110,24 @@ def real_users(rows: Rows) -> Codes:
     return known
 
 
+def owners(rows: Rows) -> dict[str, Codes]:
+    """The users to whom the object of a row may belong, for an object that does not tell its own.
+
+    :data:`NOTHING` where a script wrote the row and the record of the object is gone: nothing
+    confirms then whose it was, and made-up rows contradict what the learner's own rows tell.
+
+    Returns:
+        ``learner``, the related user, and ``submitter``, the acting one.
+    """
+    codes, records = rows.column("object")
+    gone = np.array([record is None for record in records])[codes]
+    unconfirmed = gone & rows.holding("origin", "cli")
+    return {
+        name: np.where(unconfirmed, NOTHING, rows.integers(column))
+        for name, column in (("learner", "relateduserid"), ("submitter", "userid"))
+    }
+
+
 def _id_of(record: object) -> int:
     id_ = record.get("id") if isinstance(record, dict) else None
     return id_ if type(id_) is int and 0 < id_ < 2**63 else int(NOTHING)

@@ -37,7 +37,7 @@ from caliper_dagster.translator.identity import ANONYMOUS_PERSON
 INSTITUTIONAL_TABLES = frozenset({"course", "course_modules", "course_sections", *MODULE_TYPES})
 """Object tables whose records belong to no person; those of every other table may."""
 
-_PERSONAL = (
+PERSONAL_TYPES = (
     Annotation, Attempt, Comment, Frame, Membership, Message, Person, Rating, Response, Result,
     Score,
 )  # fmt: skip
@@ -69,7 +69,7 @@ def anonymous_form(entity: Entity) -> Entity:
 
 
 def _kept(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever a property holds
-    if isinstance(value, _PERSONAL):
+    if isinstance(value, PERSONAL_TYPES):
         return anonymous_form(value)
     if isinstance(value, str) and name in _REFERENCES:
         return _REFERENCES[name]
@@ -97,4 +97,4 @@ def anonymous_event(event: DerivedEvent) -> DerivedEvent:
 
 
 def _personal_form(entity: Entity) -> Entity:
-    return anonymous_form(entity) if isinstance(entity, _PERSONAL) else entity
+    return anonymous_form(entity) if isinstance(entity, PERSONAL_TYPES) else entity

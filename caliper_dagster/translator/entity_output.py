@@ -70,7 +70,7 @@ def narrowed(entity: Entity, shape: Shape) -> Entity:
     """
     changes: dict[str, Any] = {}
     by_iri = shape.by_iri.get(type(entity).__name__, ())
-    for name in _entity_properties(type(entity)):
+    for name in entity_properties(type(entity)):
         value = getattr(entity, name)
         if isinstance(value, Entity):
             part: object = value.id if name in by_iri else narrowed(value, shape)
@@ -85,8 +85,8 @@ def narrowed(entity: Entity, shape: Shape) -> Entity:
 
 
 @cache
-def _entity_properties(cls: type[Entity]) -> tuple[str, ...]:
-    """The properties of an entity type that may hold entities."""
+def entity_properties(cls: type[Entity]) -> tuple[str, ...]:
+    """The properties of an entity type that may hold entities, or references to them."""
     kinds = vocabulary.properties(cls.__name__)
     return tuple(name for name in cls.__struct_fields__ if "@" in kinds.get(name, ""))
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from caliper_dagster.core.privacy import Profile
 from caliper_dagster.translator import extensions
 from caliper_dagster.translator.actors import USER_LEVEL, Actors
+from caliper_dagster.translator.entities.classification import INSTITUTIONAL_RECORDS
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import ENTITY_FUNCTIONS, EntityFunction, Render
 from caliper_dagster.translator.entity_output import dump
@@ -17,11 +20,23 @@ from caliper_dagster.translator.event_data import filtered_other
 from caliper_dagster.translator.fragments import Fragments, IntegerColumn, TextColumn
 from caliper_dagster.translator.recipes import EntitySource, Recipe
 from caliper_dagster.translator.renderer import Renderer
-from caliper_dagster.translator.rows import NOTHING, Codes, Flags, Indices, grouped, parameters
+from caliper_dagster.translator.rows import (
+    NOTHING,
+    Codes,
+    Flags,
+    Indices,
+    Rows,
+    grouped,
+    parameters,
+)
 
 _SLOT = "extensions"
 _FACT = "moodle."
 _PREVIEW_STARTED = r"\mod_quiz\event\attempt_preview_started"
+
+_INSTITUTIONAL_LEVELS = (10, 40, 50, 70)
+"""Levels of contexts of the site, of categories, courses and activities. Those of users (30) and
+blocks (80), which may be on a dashboard, belong to persons."""
 
 _ROW_PROPERTIES = {
     "eventName": "eventname", "component": "component", "crud": "crud", "eduLevel": "edulevel",
@@ -37,6 +52,7 @@ class EventExtensions:
         recipes: the recipes in use.
         recipe: code of each row's recipe.
         actors: the actors of the rows.
+        profile: privacy profile of the events.
         ip_addresses: whether the address of a row may be sent.
     """
 
@@ -47,14 +63,16 @@ class EventExtensions:
         recipe: Codes,
         actors: Actors,
         *,
+        profile: Profile,
         ip_addresses: bool,
     ) -> None:
         self._renderer = renderer
+        self._profile = profile
         self._rows = renderer.rows
         self._recipes = recipes
         self._recipe = recipe
         self._named: Flags = self._rows.integers("anonymous") != 1
-        self._named_context = self._named | (self._rows.integers("contextlevel") != USER_LEVEL)
+        self._visible = _VisibleFacts.of(self._rows, self._named, profile)
         all_rows = np.arange(self._rows.number)
         self._properties = Fragments.empty(self._rows.number)
         results, inverse = renderer.evaluate(
@@ -84,10 +102,12 @@ class EventExtensions:
         return [
             ',"extensions":{"moodle":{',
             self._properties.take(rows),
-            self._integers("logId", "id", rows, self._named),
-            self._integers("contextId", "contextid", rows),
-            self._integers("contextInstanceId", "contextinstanceid", rows, self._named_context),
-            self._integers("objectId", "objectid", rows, self._named),
+            self._integers("logId", "id", rows, self._visible.log),
+            self._integers("contextId", "contextid", rows, self._visible.context),
+            self._integers(
+                "contextInstanceId", "contextinstanceid", rows, self._visible.context_instance
+            ),
+            self._integers("objectId", "objectid", rows, self._visible.object),
             self._other.take(rows),
             self._facts.take(rows),
             self._same_grading_of(rows, grading),
@@ -112,16 +132,23 @@ class EventExtensions:
         return fragments
 
     def _of_recipes(self, holds: Sequence[bool]) -> Indices:
-        return np.flatnonzero(np.array(holds, dtype=bool)[self._recipe])
+        return np.flatnonzero(self._flags(holds))
 
     def _allowed_other(self) -> Fragments:
         fragments = Fragments.empty(self._rows.number, b',"other":')
+        if self._profile.anonymous:
+            return fragments
         of_recipe = [(recipe.other, recipe.resolution) for recipe in self._recipes]
         rules = list(dict.fromkeys(of_recipe))
         codes = np.array([rules.index(rule) for rule in of_recipe])[self._recipe]
         for code, rows in grouped(codes, len(rules)):
             allowed, resolution = rules[code]
-            filtered = partial(filtered_other, allowed=allowed, resolution=resolution)
+            filtered = partial(
+                filtered_other,
+                allowed=allowed,
+                resolution=resolution,
+                institutional=self._profile.keyed,
+            )
             self._renderer.fill_values(fragments, filtered, ("other",), rows, _SLOT)
         return fragments
 
@@ -162,6 +189,8 @@ class EventExtensions:
                 for recipe in self._recipes
             ]
         )
+        told = self._named & (not self._profile.anonymous)
+        unresolved = _institutional_unresolved if self._profile.keyed else _unresolved
         reassigned = np.flatnonzero((actors.actor != actors.trigger) & (actors.actor > 0))
         extras: list[tuple[str, Callable[..., Any], Sequence[str], Indices]] = [
             ("actingAs", _person, ("acting_as",), np.flatnonzero(actors.acting_as > 0)),
@@ -174,7 +203,7 @@ class EventExtensions:
                 all_rows,
             ),
             ("asOf", lambda _, record: (record or {}).get("asof"), ("object",), graded),
-            ("unresolved", _unresolved, ("unresolved",), np.flatnonzero(self._named)),
+            ("unresolved", unresolved, ("unresolved",), np.flatnonzero(told)),
         ]
         for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
             rows = self._of_recipes([name in recipe.extensions for recipe in self._recipes])
@@ -190,20 +219,30 @@ class EventExtensions:
 
     def _assignees(self) -> Codes:
         """The user whom an entity of the event names, if the function of the entity says so."""
-        names_user = np.array(
+        named = [
             [
-                any(
-                    _registration(entity).names_related_user
-                    for entity in (recipe.object, recipe.generated, recipe.target)
+                registration
+                for registration in map(
+                    _registration, (recipe.object, recipe.generated, recipe.target)
                 )
-                for recipe in self._recipes
+                if registration.names_related_user
             ]
-        )[self._recipe]
+            for recipe in self._recipes
+        ]
+        names_user = self._flags([bool(registrations) for registrations in named])
+        confirmed = self._flags(
+            [all("learner" in one.columns for one in registrations) for registrations in named]
+        )
         codes, records = self._rows.column("object")
-        owners = np.array([_owner(record) for record in records], dtype=np.int64)
+        owner = np.array([_owner(record) for record in records], dtype=np.int64)[codes]
         related = np.where(self._named, self._rows.integers("relateduserid"), NOTHING)
-        owner = owners[codes]
+        related = np.where(confirmed, self._rows.integers("learner"), related)
         return np.where(names_user, np.where(owner == NOTHING, related, owner), NOTHING)
+
+    def _flags(self, holds: Sequence[bool]) -> Flags:
+        """For each row whether something holds for its recipe."""
+        flags: Flags = np.array(holds, dtype=bool)[self._recipe]
+        return flags
 
 
 def _registration(source: EntitySource | None) -> EntityFunction:
@@ -218,6 +257,35 @@ def _owner(record: Any) -> int:  # noqa: ANN401 - a record or None
     """The learner whom an attempt or submission belongs to; of a team's the row names one."""
     owner = record.get("userid") if isinstance(record, dict) else None
     return owner if isinstance(owner, int) and 0 < owner < 2**63 else int(NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class _VisibleFacts:
+    """The rows that may show a number of their log row; None for all rows."""
+
+    log: Flags
+    context: Flags | None
+    context_instance: Flags
+    object: Flags
+
+    @classmethod
+    def of(cls, rows: Rows, named: Flags, profile: Profile) -> _VisibleFacts:
+        """Under a profile; what is not named is anonymous in Moodle already."""
+        levels = rows.integers("contextlevel")
+        if not profile.keyed:
+            return cls(named, None, named | (levels != USER_LEVEL), named)
+        nothing = np.zeros(rows.number, dtype=bool)
+        institutional = np.isin(levels, _INSTITUTIONAL_LEVELS)
+        objects = rows.holding_any("objecttable", INSTITUTIONAL_RECORDS)
+        return cls(
+            nothing, institutional, institutional, nothing if profile.anonymous else named & objects
+        )
+
+
+def _institutional_unresolved(_: Render, names: Sequence[str] | None) -> Sequence[str] | None:
+    """References without a record, those that lead to no person."""
+    kept = [name for name in names or () if name.partition(":")[0] in INSTITUTIONAL_RECORDS]
+    return kept or None
 
 
 def _row_properties(_: Render, *values: object) -> bytes:

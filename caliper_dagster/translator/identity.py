@@ -3,11 +3,16 @@
 One IRI names one entity of one type everywhere. Ids of entities are Moodle's own addresses, so that
 users with access can open them. If Moodle has no separate page for an entity, a fragment
 distinguishes it.
+
+Under a keyed privacy profile (:class:`KeyedIris`), ids of persons, of their records and of events
+are made with the key of the event store. Nobody without the key can compute them or find from them
+what they stand for.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 import uuid
 from collections.abc import Iterable, Mapping
@@ -188,6 +193,71 @@ class Iris:
     def session(self, login: int) -> str:
         """The session that a log-in began, by the log id of the log-in."""
         return self.uuid(f"session:{login}")
+
+
+class KeyedIris(Iris):
+    """IRIs of a site whose events have keyed ids.
+
+    Ids of events and sessions are of version 5, in a namespace that only the key can make. IRIs of
+    entities are Moodle's own here; :meth:`pseudonym` gives what stands for one that leads to a
+    person.
+
+    Args:
+        wwwroot: the site's address.
+        site_id: what ids are made of; the address when not given.
+        key: of the event store.
+        base: an IRI to put pseudonyms of persons below; ``urn:uuid:`` when not given.
+    """
+
+    def __init__(self, wwwroot: str, site_id: str | None, key: bytes, base: str | None) -> None:
+        super().__init__(wwwroot, site_id)
+        self._key = key
+        self._base = base
+        self._site_id = site_id or self.site
+        self._namespace = keyed_uuid(key, self._site_id, "namespace", "")
+        self._person = re.compile(re.escape(f"{self.site}/user/profile.php?id=") + "([0-9]{1,18})")
+
+    def pseudonym(self, iri: str) -> str:
+        """The keyed id of a person, or of a thing that leads to one.
+
+        A thing has it from its whole IRI below the site, so it is the same wherever it occurs.
+        """
+        person = self._person.fullmatch(iri)
+        if person:
+            return keyed_person(self._key, self._site_id, int(person[1]), self._base)
+        return keyed_uuid(self._key, self._site_id, "iri", iri.removeprefix(self.site)).urn
+
+
+def keyed_uuid(key: bytes, site_id: str, kind: str, name: str) -> uuid.UUID:
+    """A UUID that only the key can make: HMAC-SHA-256 of site, kind and name.
+
+    It is of version 8 (RFC 9562, 5.8), which is free for such use; version 5 would say that it is
+    a SHA-1 digest. 122 of the 256 bits remain.
+
+    Args:
+        key: of the event store.
+        site_id: tells sites apart that share a key.
+        kind: tells apart things of different kinds that have the same name.
+        name: what the UUID is made of.
+    """
+    message = "\0".join((site_id, kind, name)).encode()
+    octets = bytearray(hmac.digest(key, message, "sha256")[:16])
+    octets[6] = octets[6] & 0x0F | 0x80
+    octets[8] = octets[8] & 0x3F | 0x80
+    return uuid.UUID(bytes=bytes(octets))
+
+
+def keyed_person(key: bytes, site_id: str, user: int, base: str | None) -> str:
+    """The pseudonym of a person: the same for every address of the site and in every event.
+
+    Args:
+        key: of the event store.
+        site_id: what ids of events of the site are made of (`SiteIdentity.site_id`).
+        user: the user's id in Moodle.
+        base: an IRI to put the pseudonym below; a ``urn:uuid:`` when not given.
+    """
+    pseudonym = keyed_uuid(key, site_id, "user", str(user))
+    return f"{base.rstrip('/')}/{pseudonym}" if base else pseudonym.urn
 
 
 _FORM = b"urn:uuid:00000000-0000-0000-0000-000000000000"

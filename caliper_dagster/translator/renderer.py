@@ -17,11 +17,15 @@ from caliper_dagster.caliper.versions import Version
 from caliper_dagster.translator.entities.registry import Render
 from caliper_dagster.translator.entity_output import EntityOutput, InvalidEntityError, dump, to_json
 from caliper_dagster.translator.fragments import Fragments
+from caliper_dagster.translator.privacy_forms import PrivateForm
 from caliper_dagster.translator.rows import Codes, Indices, Rows
 
 
 class Renderer:
     """Renders distinct combinations of values, and records which rows failed and why.
+
+    Everything that holds ids of entities passes :meth:`to_json` or :meth:`fill_values`, which apply
+    the form of the privacy profile.
 
     Attributes:
         rows: the rows.
@@ -29,10 +33,13 @@ class Renderer:
         reasons: why rows failed; the first one is empty and means no failure.
     """
 
-    def __init__(self, rows: Rows, render: Render, version: Version) -> None:
+    def __init__(
+        self, rows: Rows, render: Render, version: Version, form: PrivateForm | None = None
+    ) -> None:
         self.rows = rows
         self.render = render
         self.version = version
+        self._form = form
         self._shape = render.shape
         self.failures: Codes = np.zeros(rows.number, dtype=np.int64)
         self.reasons = [""]
@@ -100,7 +107,9 @@ class Renderer:
         return self.evaluate(function, names, rows, slot, partial(self.slot_json, slot))
 
     def to_json(self, entity: Entity) -> EntityOutput:
-        """An entity, checked, in the version and shape of the translator."""
+        """An entity, checked, in the version, shape and privacy profile of the translator."""
+        if self._form is not None:
+            entity = self._form.entity(entity)
         return to_json(entity, self.version, self._shape)
 
     def slot_json(self, slot: str, entity: Entity) -> bytes:
@@ -131,8 +140,13 @@ class Renderer:
     ) -> None:
         """Like :meth:`fill`, for JSON that is not an entity."""
         if len(rows):
-            texts, inverse = self.evaluate(function, names, rows, slot, dump)
+            then = dump if self._form is None else self._private_value
+            texts, inverse = self.evaluate(function, names, rows, slot, then)
             fragments.fill(rows, texts, inverse)
+
+    def _private_value(self, value: object) -> bytes | None:
+        value = self._form.value(value) if self._form is not None else value
+        return None if value is None else dump(value)
 
 
 def _reason(error: Exception) -> str:

@@ -18,18 +18,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.caliper import versions, vocabulary
-from caliper_dagster.caliper.entities import Entity, Score
+from caliper_dagster.caliper.entities import Entity, Person, Score
 from caliper_dagster.caliper.shapes import CANONICAL, SHAPES, ShapeName
 from caliper_dagster.caliper.versions import VersionName
+from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, RECORD
 from caliper_dagster.core.gc_tuning import gc_paused
-from caliper_dagster.core.privacy import IDENTIFIED, TextClass
+from caliper_dagster.core.privacy import (
+    IDENTIFIED,
+    PROFILES,
+    SECONDS_OF,
+    ProfileName,
+    TextClass,
+    TimePrecision,
+)
 from caliper_dagster.translator import conditions, names_of_the_time
 from caliper_dagster.translator.actors import (
     APPLICATION,
     USER_IDS,
     USER_LEVEL,
     Actors,
+    owners,
     real_users,
 )
 from caliper_dagster.translator.anonymity import (
@@ -52,7 +61,8 @@ from caliper_dagster.translator.fragments import (
     join_columns,
     time_columns,
 )
-from caliper_dagster.translator.identity import ANONYMOUS_PERSON, Iris
+from caliper_dagster.translator.identity import ANONYMOUS_PERSON, Iris, KeyedIris
+from caliper_dagster.translator.privacy_forms import private_form
 from caliper_dagster.translator.recipes import (
     EntitySource,
     PathEntity,
@@ -117,10 +127,18 @@ class Translator:
         person_names: whether full names may be sent.
         person_identifiers: which ``otherIdentifiers`` of persons may be sent.
         ip_addresses: whether the address of a row may be sent.
-        texts: classes of texts that may be sent; of the names and identifiers of persons, the
-            two arguments above decide.
+        texts: classes of texts that may be sent, those of the profile when not given; of the names
+            and identifiers of persons, ``person_names`` and ``person_identifiers`` decide.
         course_categories: whether courses are sent as part of their category.
         recipes: those of the package by default.
+        profile: privacy profile. Under a keyed one, no name, identifier or address is sent.
+        key: secret of the event store, which a keyed profile needs. All rows of a translator have
+            the same one.
+        pseudonym_base: an IRI to put pseudonyms of persons below; ``urn:uuid:`` when not given.
+        time_precision: what times of events, and of records of persons, are cut down to.
+
+    Raises:
+        ConfigurationError: a keyed profile has no key.
     """
 
     def __init__(
@@ -133,14 +151,30 @@ class Translator:
         person_names: bool = False,
         person_identifiers: Sequence[str] = ("SystemId",),
         ip_addresses: bool = False,
-        texts: frozenset[TextClass] = IDENTIFIED.texts,
+        texts: frozenset[TextClass] | None = None,
         course_categories: bool = False,
         recipes: Recipes | None = None,
+        profile: ProfileName = IDENTIFIED.name,
+        key: bytes | None = None,
+        pseudonym_base: str | None = None,
+        time_precision: TimePrecision = "second",
     ) -> None:
         self.version = versions.BY_NAME[version]
+        self.profile = PROFILES[profile]
+        kinds = self.profile.texts if texts is None else texts
+        self.time_precision: TimePrecision = time_precision
         self.iris = Iris(wwwroot, site_id)
         options = PersonOptions(person_names, tuple(person_identifiers))
-        self.render = Render(self.iris, options, texts, course_categories, SHAPES[shape])
+        if self.profile.keyed:
+            if not key:
+                raise ConfigurationError(
+                    f"The privacy profile {profile} needs a key of pseudonyms, and there is none."
+                )
+            self.iris = KeyedIris(wwwroot, site_id, key, pseudonym_base)
+            options = PersonOptions(identifiers=())
+            ip_addresses = False
+        self.render = Render(self.iris, options, kinds, course_categories, SHAPES[shape])
+        self.form = private_form(self.iris, self.profile, time_precision)
         self.ip_addresses = ip_addresses
         self.recipes = load_recipes() if recipes is None else recipes
 
@@ -248,12 +282,19 @@ class _Translation:
         self._anonymous = anonymous = rows.integers("anonymous") == 1
         self._owned = ~rows.holding_any("objecttable", INSTITUTIONAL_TABLES)
         rows.derive("log", np.where(anonymous, NOTHING, rows.integers("id")))
-        rows.add("log_mark", anonymous.astype(np.int64), [LOG_MARK, None])
+        self._profile = translator.profile
+        if self._profile.keyed:  # the id is part of what the key hides, not of the text
+            logs = rows.integers("log")
+            rows.derive("log_mark", logs * 0 + NOTHING if self._profile.anonymous else logs)
+        else:
+            rows.add("log_mark", anonymous.astype(np.int64), [LOG_MARK, None])
         in_module = rows.integers("contextlevel") == _MODULE_LEVEL
         rows.derive("cmid", np.where(in_module, rows.integers("contextinstanceid"), NOTHING))
         rows.derive("realuserid", real_users(rows))
+        for name, users in owners(rows).items():
+            rows.derive(name, np.where(anonymous, NOTHING, users))
         names_of_the_time.put_into(rows, np.flatnonzero(~anonymous))
-        self._renderer = Renderer(rows, translator.render, translator.version)
+        self._renderer = Renderer(rows, translator.render, translator.version, translator.form)
         self._recipes: list[Recipe] = []
         # Conditions reveal no person, so they are evaluated before anonymous rows are redacted.
         self._recipe = self._resolve()
@@ -434,6 +475,8 @@ class _Translation:
 
     def _membership(self) -> Fragments:
         fragments = self._fragments("membership")
+        if self._profile.anonymous:
+            return fragments
         for name, rows in self._actors.person_rows(self._rows):
             columns = (f"{name}_membership", "actor")
             enrolled = self._rows.having(columns[0], rows)
@@ -445,6 +488,8 @@ class _Translation:
 
     def _session(self) -> Fragments:
         fragments = self._fragments("session")
+        if self._profile.anonymous:
+            return fragments
         ends = np.array([recipe.ends_session for recipe in self._recipes])[self._recipe]
         times = np.where(ends, self._rows.integers("timecreated"), NOTHING)
         self._rows.derive("session_end", times)
@@ -605,6 +650,7 @@ class _Translation:
             self._recipes,
             self._recipe,
             self._actors,
+            profile=self._profile,
             ip_addresses=self._translator.ip_addresses,
         )
         shapes = self._primary_shapes(type_codes, type_names)
@@ -615,6 +661,7 @@ class _Translation:
         ids = self._ids(order, derived)
         codes = order.with_derived(shapes[order.rows], derived.shapes)
         seconds = order.with_derived(self._rows.integers("timecreated")[order.rows], derived.times)
+        seconds = seconds - seconds % SECONDS_OF[self._translator.time_precision]
         json = join_columns(
             [
                 f'{{"@context":"{self._translator.version.context}","id":"',
@@ -668,7 +715,9 @@ class _Translation:
     def _actor_id(self, actor: int) -> str | None:
         if actor == NOTHING:
             return ANONYMOUS_PERSON.id
-        return self._translator.iris.agent(actor)
+        iri = self._translator.iris.agent(actor)
+        form = self._translator.form
+        return iri if form is None or not iri or not actor else form.entity(Person(id=iri)).id
 
     def _ids(self, order: _Order, derived: _Derived) -> pa.StringArray:
         children = [derived.children[number] for number in order.derived_numbers]

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.core.errors import RecipeError
-from caliper_dagster.core.privacy import PROFILES
+from caliper_dagster.core.privacy import PROFILES, ProfileName
 from caliper_dagster.expander.event_data import decode_column
 from caliper_dagster.translator import Recipes, Translator, load_recipes
 from caliper_dagster.translator.event_data import NEVER, NUMBERS, VOCABULARIES
@@ -116,7 +116,9 @@ class Draw:
     def stored(self) -> str | None:
         """Event data as it is stored, at times damaged."""
         if self.often(0.02):
-            return self.one((None, "", "N;", "null", "[]", '"x"', "{", "a:1:{", "[" * 3000, "NaN"))
+            return self._random.choice(
+                (None, "", "N;", "null", "[]", '"x"', "{", "a:1:{", "[" * 3000, "NaN")
+            )
         data: Any = self.event_data()
         if self.often(0.05):
             data = self.one((self.one(SECRETS), [self.secret()], self.secret()))
@@ -238,13 +240,14 @@ class Findings:
     slowest: float = 0.0
 
 
-def translator_of(profile: str, version: VersionName, recipes: Recipes) -> Translator:
+def translator_of(profile: ProfileName, version: VersionName, recipes: Recipes) -> Translator:
     """A translator whose events tell what a profile lets leave."""
     is_full = profile == "full"
     return Translator(
         SITE,
         version=version,
-        texts=PROFILES[profile].texts,
+        profile=profile,
+        key=b"key of the event store" if PROFILES[profile].keyed else None,
         person_names=is_full,
         person_identifiers=("SystemId", "AccountUserName") if is_full else ("SystemId",),
         recipes=recipes,
@@ -264,7 +267,7 @@ def examine(
     """
     findings = Findings()
     events = sorted(load_recipes().exact)
-    turns = [(profile, version) for profile in PROFILES for version in VERSIONS]
+    turns = [(profile.name, version) for profile in PROFILES.values() for version in VERSIONS]
     for turn in range(-(-rows // batch)):
         draw = Draw(seed + turn, events)
         profile, version = turns[turn % len(turns)]

@@ -42,8 +42,6 @@ def test_every_event_is_valid_and_what_the_receiver_takes(
     problems = Counter(
         problem.sentence
         for event in events
-        # Made up by a script, with attempts of two learners each.
-        if event["extensions"]["moodle"].get("origin") != "cli"
         for problem in validate(event, strict=True, references=known)
     )
     assert problems == {}

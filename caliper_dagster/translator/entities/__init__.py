@@ -5,6 +5,8 @@ of ``EXPANDED_LOG``, and columns that the translator derives:
 
 * ``actor``: id of the acting person, 0 for the site; None for the anonymous Person;
 * ``cmid``: id of the row's course module;
+* ``learner``, ``submitter``: the related and the acting user, one of whom the object of the row
+  belongs to; None where nothing confirms it (:func:`actors.owners`);
 * ``log``: id of the log row;
 * ``log_mark``: a mark that the JSON holds in place of the id of the log row, so that entities which
   differ only by this id are made once.

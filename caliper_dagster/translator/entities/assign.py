@@ -95,7 +95,7 @@ def submission_attempt(
 
 
 def _owner(
-    record: Record | None, relateduserid: int | None, userid: int | None, module: Record | None
+    record: Record | None, learner: int | None, submitter: int | None, module: Record | None
 ) -> int | None:
     """Whose submission it is.
 
@@ -104,7 +104,7 @@ def _owner(
     """
     activity_record = (module or {}).get("activity") or {}
     may_be_of_team = not record and activity_record.get("teamsubmission") != 0
-    return relateduserid or (None if may_be_of_team else userid)
+    return learner or (None if may_be_of_team else submitter)
 
 
 def team_attempt(
@@ -149,15 +149,15 @@ def submission(
     render: Render,
     objectid: int | None,
     object: Record | None,
-    userid: int | None,
-    relateduserid: int | None,
+    learner: int | None,
+    submitter: int | None,
     anonymous: int,
     cmid: int | None,
     courseid: int | None,
     module: Record | None,
 ) -> Attempt:
     """The submission that the row's ``objectid`` names."""
-    owner = _owner(object, relateduserid, userid, module)
+    owner = _owner(object, learner, submitter, module)
     return submission_attempt(render, object or {}, objectid, owner, anonymous, cmid, courseid)
 
 
@@ -166,8 +166,8 @@ def submission_of_plugin(
     render: Render,
     other: object,
     object: Record | None,
-    userid: int | None,
-    relateduserid: int | None,
+    learner: int | None,
+    submitter: int | None,
     anonymous: int,
     cmid: int | None,
     courseid: int | None,
@@ -176,7 +176,7 @@ def submission_of_plugin(
     """The submission that a submission plugin names in ``other``."""
     record = object or {}
     number = integer(of_other(other, "submissionid")) or record.get("id")
-    owner = _owner(object, relateduserid, userid, module)
+    owner = _owner(object, learner, submitter, module)
     return submission_attempt(render, record, number, owner, anonymous, cmid, courseid)
 
 

@@ -44,6 +44,12 @@ _OF_ONE_PERSON = frozenset(
     """.split()
 )
 
+INSTITUTIONAL_RECORDS = (
+    (_INSTITUTIONAL | _SHARED | MODULE_TYPES.keys()) - _OF_ONE_PERSON - {"glossary_entries"}
+)
+"""Tables whose records the institution or a group has, so that no id of theirs leads to a person.
+An entry of a glossary is shared to read, but one person wrote it."""
+
 
 def class_of_name(record: Record) -> TextClass:
     """The class of the ``name`` of a record in the column ``object``.

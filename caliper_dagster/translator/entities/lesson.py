@@ -151,7 +151,7 @@ def lesson_answer(
     other: object,
     module: Record | None,
     courseid: int | None,
-    relateduserid: int | None,
+    learner: int | None,
     anonymous: int,
     cmid: int | None,
 ) -> Attempt:
@@ -159,7 +159,7 @@ def lesson_answer(
     record = object or {}
     return Attempt(
         id=_answer_iri(render, other, cmid),
-        assignee=anonymous_or(render, anonymous, record.get("userid") or relateduserid),
+        assignee=anonymous_or(render, anonymous, record.get("userid") or learner),
         assignable=activity(render, cmid, module, "mod_lesson", courseid),
         count=record["retry"] + 1 if record.get("retry") is not None else None,
     )

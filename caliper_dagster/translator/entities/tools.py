@@ -145,8 +145,8 @@ def workshop_submission(
     objecttable: str | None,
     object: Record | None,
     other: object,
-    userid: int | None,
-    relateduserid: int | None,
+    learner: int | None,
+    submitter: int | None,
     anonymous: int,
     cmid: int | None,
     module: Record | None,
@@ -156,10 +156,9 @@ def workshop_submission(
     number = objectid
     if objecttable == "workshop_assessments":
         number = integer(of_other(other, "submissionid")) or record.get("submissionid")
-    learner = record.get("authorid") or relateduserid or userid
     return Attempt(
         id=workshop_submission_iri(render, cmid, number),
-        assignee=anonymous_or(render, anonymous, learner),
+        assignee=anonymous_or(render, anonymous, record.get("authorid") or learner or submitter),
         assignable=activity_reference(render, cmid, module, "mod_workshop"),
         count=1,
     )

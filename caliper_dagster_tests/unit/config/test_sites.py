@@ -85,7 +85,7 @@ def test_what_a_site_does_not_say_is_as_the_environment_says(
     assert north.require("moodle_db_url") == GIVEN["NORTH_DB_URL"]
     assert north.moodle_wwwroot == "https://north.example.org"
     assert south.moodle_wwwroot == GIVEN["SOUTH_WWWROOT"]
-    assert (north.person_names, south.person_names) == (True, False)
+    assert (north.event_store.person_names, south.event_store.person_names) == (True, None)
     assert (north.event_store.batch_size, south.event_store.batch_size) == (9, 9)
     assert (north.start.key, south.start.key) == ("2026-03-01-00:00", "2025-01-01-00:00")
     # What is said to be empty is as if nobody had said it.

@@ -27,7 +27,7 @@ from caliper_dagster.core.frames import (
 )
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore
-from caliper_dagster.core.revisions import MAPPING_REVISION, revision_in_shape
+from caliper_dagster.core.revisions import MAPPING_REVISION, revision_in
 from caliper_dagster.delivery.stored_frames import as_pandas, load_hours, read_hours
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.unit.core.test_partition_store import rows
@@ -228,7 +228,7 @@ def test_an_hour_in_any_shape_is_read_and_one_of_a_later_release_is_an_error(
     storage: PartitionStore, shape: Shape
 ) -> None:
     def write(revision: int) -> None:
-        stats = {"mapping_revision": revision_in_shape(7_000 + revision, shape.number)}
+        stats = {"mapping_revision": revision_in(7_000 + revision, shape.number)}
         storage.write(CALIPER_EVENTS, FIRST + 3, CALIPER_EVENTS.empty(), stats)
 
     write(MAPPING_REVISION)

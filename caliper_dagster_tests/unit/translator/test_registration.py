@@ -79,6 +79,8 @@ def arguments() -> list[dict[str, Any]]:
             "cmid": (row.get("module") or {}).get("id"),
             "actor": row["userid"],
             "trigger": row["userid"],
+            "learner": row.get("relateduserid"),
+            "submitter": row["userid"],
             "log": row["id"],
             "log_mark": "log",
             "ended": 9,
