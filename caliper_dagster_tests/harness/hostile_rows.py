@@ -187,15 +187,19 @@ class Draw:
         answer = {"id": 3, "useranswer": self.one(PERSONAL), "correct": 1}
         return record | {"items": [item], "results": results, "answer": answer, "qtype": 1}
 
-    def recipe(self) -> str:
-        """A recipe file of a site; it may be wrong. It allows no key that holds a secret."""
+    def recipe(self, *, names: bool) -> str:
+        """A recipe file of a site; it may be wrong. It allows no key whose mark then leaves.
+
+        Args:
+            names: whether names of persons may leave.
+        """
         event = self.one((r"\local_x\event\thing_viewed", r"*_viewed", r"\mod_zoom\event\created"))
         path = self.one(("x.php?id={objectid}", "x.php?id={other.room}#{target}", "{other}#{cmid}"))
         text = (
             f"[{{events: ['{event}'], pattern: X, type: {self.one(('Event', 'ViewEvent'))},"
             f" action: {self.one(('Viewed', 'Created', 'Used'))},"
             f" object: {{type: {self.one(('WebPage', 'Entity', 'Thread'))}, path: '{path}'}},"
-            f" other: [{self.one(('slot', 'page', 'token', 'nickname'))}]}}]"
+            f" other: [{self.one(('slot', 'page', 'token', 'page' if names else 'nickname'))}]}}]"
         )
         if self.often(0.2):
             place = self._random.randrange(len(text))
@@ -273,7 +277,9 @@ def examine(
         profile, version = turns[turn % len(turns)]
         recipes = load_recipes()
         try:
-            recipes = recipes.with_user_recipes([("site.yaml", draw.recipe())])
+            recipes = recipes.with_user_recipes(
+                [("site.yaml", draw.recipe(names=profile == "full"))]
+            )
         except RecipeError:
             findings.refused += 1
         number = min(batch, rows - findings.rows)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from math import isfinite
 from typing import Any, TypeVar
 
 from caliper_dagster.caliper.entities import (
@@ -251,6 +250,7 @@ _IN_IRIS = re.compile(
     r"|[0-9a-f]{40}(?:-[0-9]{1,13})?|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 )
 _LONGEST_IN_IRIS = 100
+_LARGEST_GRADE = 10**10
 
 
 def in_iri(value: object) -> str | None:
@@ -285,12 +285,15 @@ def decimal(value: float | str | None) -> Decimal | None:
 
 
 def decimal_or_none(value: object) -> Decimal | None:
-    """Like :func:`decimal`, for values that PHP may store as text; None if not a finite number."""
+    """Like :func:`decimal`, for what a plugin or a browser wrote; None if it is no possible grade.
+
+    A number of more than ten digits may be a telephone number.
+    """
     try:
         number = decimal(str(value)) if value is not None and not isinstance(value, bool) else None
     except ValueError:
         return None
-    return number if number is not None and isfinite(number) else None
+    return number if number is not None and abs(number) < _LARGEST_GRADE else None
 
 
 def is_course(courseid: int | None) -> bool:
