@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,12 @@ def expanded(*rows: dict[str, Any]) -> pa.Table:
 
 
 def reasons(
-    rules: dict[str, object], *rows: dict[str, Any], audience: Audience | None = None
+    rules: Mapping[str, object], *rows: dict[str, Any], audience: Audience | None = None
 ) -> list[str | None]:
     filter_ = RowFilter.model_validate(rules)
-    found = RowRules(filter_, audience or Audience()).apply(expanded(*rows))
-    return found.to_pylist()
+    rule = RowRules(filter_, audience or Audience()).apply(expanded(*rows))
+    found: list[str | None] = rule.to_pylist()
+    return found
 
 
 def users(folder: Path, *ids: int) -> dict[str, str]:
