@@ -45,6 +45,9 @@ _OF_ACCOUNT = (
 )
 """What stands before an identifier of a person in events; courses have identifiers, too."""
 
+_PAGE = r"user/(?:profile|view|edit|editadvanced)\.php\?id="
+"""Pages of Moodle about one person; ``user/index.php`` is about a course."""
+
 _PERSON_KEY = re.compile(r"[a-z]*(?:user|author|member|learner|person)s?")
 """Keys of a record of a person, or of a list of ids of persons."""
 
@@ -134,7 +137,7 @@ class Persons:
             number = f"(?:{'|'.join(some)})"
             expressions.append(
                 rf'"(?:{_USER_KEYS})":"?{number}"?[,}}]|{_OF_ACCOUNT}"{number}"|"user:{number}"'
-                rf"|(?:userid=|user/(?:profile|view|edit|editadvanced)\.php\?id=|[#-]user-|[#-]member-|-of-){number}\b"
+                rf"|(?:userid=|{_PAGE}|[#-]user-|[#-]member-|-of-){number}\b"
             )
         accounts = [f'{_OF_ACCOUNT}"{_re2(text)}"' for text in sorted(self._all_identifiers)]
         pseudonyms = [f'"{_re2(text)}"' for text in sorted(self.pseudonyms)]
@@ -150,7 +153,7 @@ class Persons:
             # Values in JSON and in PHP, and paths of Moodle that hold a user's id.
             expressions.append(
                 rf'[:\[,] ?"?{number}"?[,;}}\]]|\buser:{number}\b'
-                rf"|(?:userid=|user/(?:profile|view|edit|editadvanced)\.php\?id=|[#-]user-|[#-]member-|-of-){number}\b"
+                rf"|(?:userid=|{_PAGE}|[#-]user-|[#-]member-|-of-){number}\b"
             )
         accounts = [f'"{_re2(text)}"' for text in sorted(self._all_identifiers)]
         parts = in_parts([*self._name_expressions, *accounts], _PER_EXPRESSION)
@@ -227,7 +230,7 @@ class Persons:
         """What is replaced in texts: names, identifiers, and addresses of their pages."""
         texts = [_python(form) for text in self._texts for form in _forms(text)]
         texts += [
-            rf"(?:userid=|user/(?:profile|view|edit|editadvanced)\.php\?id=)(?:{'|'.join(map(str, some))})(?!\d)"
+            rf"(?:userid=|{_PAGE})(?:{'|'.join(map(str, some))})(?!\d)"
             for some in in_parts(sorted(self.ids), _PER_EXPRESSION)
         ]
         return [
