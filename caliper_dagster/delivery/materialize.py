@@ -285,7 +285,7 @@ def write_events(
     made_under = rules.filter.footer_stats() if rules else {}
     with _Partitions(store, frame) as partitions:
         for chunk_hours, expanded, _, ends in store.chunks(
-            EXPANDED_LOG, hours, chunk_rows, opened=partial(_require_fields, needed)
+            EXPANDED_LOG, hours, chunk_rows, opened=partial(require_fields, needed)
         ):
             events = translated(translator, rules, expanded)
             seconds_per_event = stopwatch.lap() / max(1, events.num_rows)
@@ -324,8 +324,12 @@ def write_events(
     return written, samples
 
 
-def _require_fields(needed: StoredFields, expanded: StoredHour) -> None:
-    """Require that an hour was stored with what its events are to tell."""
+def require_fields(needed: StoredFields, expanded: StoredHour) -> None:
+    """Require that an hour was stored with what its events are to tell.
+
+    Raises:
+        StorageError: it was stored without.
+    """
     missing = stored_fields_of(expanded.stats()).missing(needed)
     if missing:
         raise StorageError(
