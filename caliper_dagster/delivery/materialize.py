@@ -290,7 +290,7 @@ def write_events(
     persons: Persons | None = None
     with _Partitions(store, frame) as partitions:
         for chunk_hours, expanded, begins, ends in store.chunks(
-            EXPANDED_LOG, hours, chunk_rows, opened=partial(_require_fields, needed)
+            EXPANDED_LOG, hours, chunk_rows, opened=partial(require_fields, needed)
         ):
             if begins:
                 persons = None if ends else _persons_of(store, chunk_hours[0], chunk_rows)
@@ -346,8 +346,12 @@ def _persons_of(store: PartitionStore, hour: Hour, chunk_rows: int) -> Persons:
         return persons
 
 
-def _require_fields(needed: StoredFields, expanded: StoredHour) -> None:
-    """Require that an hour was stored with what its events are to tell."""
+def require_fields(needed: StoredFields, expanded: StoredHour) -> None:
+    """Require that an hour was stored with what its events are to tell.
+
+    Raises:
+        StorageError: it was stored without.
+    """
     missing = stored_fields_of(expanded.stats()).missing(needed)
     if missing:
         raise StorageError(

@@ -6,7 +6,6 @@ import csv
 import json
 import uuid
 from functools import cache
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -183,7 +182,8 @@ INSTITUTIONAL = (
     "/grade/edit/tree/item.php?courseid=2&id=5", "/admin/tool/lp/editcompetency.php?id=7#page",
     "/mod/assign/view.php?id=3#submission-form", "/badges/criteria.php?id=3#4",
     "/question/bank/previewquestion/preview.php?id=3", "/group/index.php?id=2&group=3",
-    "/#customfield_field-7", "/webservice#core_user_get_users", "/grade/report/grader/index.php?id=2",
+    "/#customfield_field-7", "/webservice#core_user_get_users",
+    "/grade/report/grader/index.php?id=2",
 )  # fmt: skip
 PERSONAL = (
     "/user/profile.php?id=3", "/user/view.php?id=3&course=2", "/course/view.php?id=2#member-3",
