@@ -158,6 +158,14 @@ def demo(options: argparse.Namespace) -> None:
     out.print("To see these hours in the web UI, run `make dev` (or `caliper-dagster dev`).")
 
 
+def privacy_report(options: argparse.Namespace) -> None:
+    """Write the record of processing: what data of whom goes where, and how long it is kept."""
+    from caliper_dagster.operations.privacy_report import write_report
+
+    for path in write_report(_sites(options), Path(options.output)):
+        print(path)
+
+
 def doctor(options: argparse.Namespace) -> None:
     """Check everything that a run needs, and report problems with their cures."""
     from caliper_dagster.cli import terminal
@@ -791,7 +799,7 @@ def command_parser() -> argparse.ArgumentParser:
     ) -> argparse.ArgumentParser:
         text = command.__doc__ or ""
         added = to.add_parser(
-            command.__name__.removeprefix("recipes_").replace("_", "-"),
+            command.__name__.removeprefix("recipes_").removeprefix("privacy_").replace("_", "-"),
             parents=[common, *parents],
             help=text[:1].lower() + text[1:].rstrip("."),
             description=text,
@@ -894,6 +902,16 @@ def command_parser() -> argparse.ArgumentParser:
     add(recipes_diff, ranged, to=group)
     add(recipes_table, to=group)
     add(recipes_schema, to=group)
+
+    group = commands.add_parser(
+        "privacy",
+        help="what is done with personal data",
+        description="What is done with personal data.",
+    ).add_subparsers(metavar="COMMAND", required=True)
+    added = add(privacy_report, sited, to=group)
+    added.add_argument(
+        "--output", metavar="FOLDER", default="privacy-report", help="folder to write (%(default)s)"
+    )
 
     added = add(validate)
     added.add_argument("file", metavar="FILE", help="JSON or NDJSON; - for standard input")
