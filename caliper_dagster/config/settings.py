@@ -316,6 +316,11 @@ class EventStoreSettings(Model):
         "shape of the events: `canonical`, `objects` (an object in place of each IRI of an entity) "
         "or `openlrw` (what OpenLRW takes)",
     )
+    event_filter: str | None = setting(
+        "CALIPER_EVENT_FILTER",
+        None,
+        "file (YAML) with the filter of the event store: of which log rows it is sent events",
+    )
     privacy: ProfileName = setting(
         "CALIPER_PRIVACY",
         IDENTIFIED.name,
@@ -357,8 +362,9 @@ class EventStoreSettings(Model):
     free_text: bool | None = setting(
         "CALIPER_FREE_TEXT",
         None,
-        "send text that persons wrote: search terms, answers to questions; with the profile `full` "
-        "when not set",
+        "send text that persons wrote: subjects, tags, names of plans, titles of wiki pages, "
+        "search terms, answers to questions; with the profile `full` when not set. Entries of a "
+        "person's own calendar are never sent",
     )
     ip_addresses: bool | None = setting(
         "CALIPER_IP_ADDRESSES",

@@ -100,7 +100,7 @@ def translators(
             person_names=privacy.names,
             person_identifiers=privacy.identifiers,
             ip_addresses=privacy.ip_addresses,
-            free_text="personal" in privacy.texts,
+            texts=privacy.texts,
             course_categories=settings.course_categories,
             recipes=recipes,
             allowed_fields=settings.allowed_fields,

@@ -29,19 +29,21 @@ class Reason(StrEnum):
     ``unexplained``: log rows of the hour were not read, or have not exactly one outcome.
     ``repeated_id``: several events of the hour have the same id, and the event store would keep one
     of them. ``invalid``: the event is not valid Caliper. ``personal_data``: events hold values of
-    persons that the privacy profile forbids.
+    persons that the privacy profile forbids. ``row_filter``: the hour was made under another filter
+    of rows than its event store has now (found when it is sent).
     """
 
     UNEXPLAINED = "unexplained"
     REPEATED_ID = "repeated_id"
     INVALID = "invalid"
     PERSONAL_DATA = "personal_data"
+    ROW_FILTER = "row_filter"
 
 
 _OF_EVENTS = frozenset({Reason.INVALID})
 """Reasons for which single events are withheld, and the rest of their hour is sent."""
 
-_ALWAYS = frozenset({Reason.PERSONAL_DATA})
+_ALWAYS = frozenset({Reason.PERSONAL_DATA, Reason.ROW_FILTER})
 """Reasons for which an hour is withheld whatever ``CALIPER_WITHHOLD_INVALID`` says."""
 
 _MEANINGS: Mapping[str, str] = {
@@ -49,6 +51,7 @@ _MEANINGS: Mapping[str, str] = {
     Reason.REPEATED_ID: "event ids that occur again",
     Reason.INVALID: "events that are not valid Caliper",
     Reason.PERSONAL_DATA: "values of persons that the privacy profile forbids",
+    Reason.ROW_FILTER: "events made under another filter of rows",
 }
 
 

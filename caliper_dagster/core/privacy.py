@@ -14,10 +14,11 @@ from typing import Literal
 ProfileName = Literal["full", "identified", "pseudonymous", "anonymous"]
 """The name of a profile in settings and tables."""
 
-TextClass = Literal["institutional", "shared", "personal", "person"]
+TextClass = Literal["institutional", "shared", "personal", "person", "private"]
 """The class of a text: the institution's (names of courses and activities), a group's (names of
-groups, concepts of glossaries, options of choices), a person's own (subjects, tags, answers), or
-what identifies a person (names, user names)."""
+groups, concepts of glossaries, options of choices), a person's own (subjects, tags, answers),
+what identifies a person (names, user names), or an entry of a person's own calendar, which leaves
+under no profile."""
 
 TimePrecision = Literal["second", "minute", "hour", "day"]
 """To what times of events and of records of persons are cut down; a day is one of UTC."""

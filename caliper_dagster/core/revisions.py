@@ -22,12 +22,13 @@ Nobody can make their content again: names, roles and grades of that time are go
 counts as acknowledged by its id, with whatever content it is made again.
 """
 
-MAPPING_REVISION = 2
+MAPPING_REVISION = 3
 """The revision of the events that this release makes; of a site that moved see ``site_identity``.
 
 Raise it by one in every release in which the JSON of an event changes for the same expanded row,
 even if only the order of its properties does. It stays below 125 (`revision_in`). 2: the JSON
-of an entity begins with its type, and the corrections of the audit (``CHANGELOG.md``).
+of an entity begins with its type, and the corrections of the audit (``CHANGELOG.md``). 3: texts
+leave by their class, and of ``other`` only what its keys say to be harmless.
 """
 
 EXPANSION_REVISION = 2

@@ -203,7 +203,7 @@ def _not_searched(result: dg.AssetCheckResult, hours: Sequence[Hour]) -> dg.Asse
         "are not searched for names of persons, because the stored log rows hold none. They are "
         "sent. To have them searched, store names (CALIPER_STORED_NAMES) and materialize the hours "
         "again.",
-        metadata={**result.metadata, "hours not searched": len(hours)},
+        metadata={**result.metadata, "hours not searched": dg.IntMetadataValue(len(hours))},
     )
 
 

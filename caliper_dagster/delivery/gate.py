@@ -41,7 +41,7 @@ _COLUMNS = (
 """Columns of ``caliper_events`` that are read: those that are sent, and those that decide."""
 
 _JUDGED_COLUMNS = (*_COLUMNS, "log_id", "recipe", "action", "profile")
-_NOT_BY_CHOICE = (Reason.REPEATED_ID, Reason.PERSONAL_DATA)
+_NOT_BY_CHOICE = (Reason.REPEATED_ID, Reason.PERSONAL_DATA, Reason.ROW_FILTER)
 """Reasons of hours that no setting sends as they are."""
 
 _CURE_OF_PERSONAL_DATA = (
@@ -63,6 +63,7 @@ class OutgoingHour:
     Attributes:
         verdict: on the hour. Of an hour that is judged here it does not count the events that are
             withheld alone; `withheld` does.
+        filtered_rows: log rows of which no event was made, by rule.
         filtered: events that the filter keeps back, by rule; known when the events have been read.
         withheld: events that are withheld alone, by reason; known when the events have been read.
 
@@ -80,9 +81,10 @@ class OutgoingHour:
         self._is_judged = verdict is not None or not withhold
         if verdict is None:
             verdict = _verdict_on_ids(stored, stats) if withhold else HourVerdict()
-        self.verdict = verdict
+        self.verdict = _with_row_filter(verdict, filter_, stats)
         self._ids: list[pa.ChunkedArray] = []
         self._is_read = False
+        self.filtered_rows = Account.from_footer_stats(stats).filtered
         self.filtered: Mapping[str, int] = {}
         self.withheld: Mapping[str, int] = {}
 
@@ -133,6 +135,7 @@ class OutgoingHour:
             rejected=rejected,
             filtered=self.filtered,
             withheld={str(self.reason): unanswered},
+            filtered_rows=self.filtered_rows,
         )
 
     def ids(self) -> pa.ChunkedArray:
@@ -211,10 +214,18 @@ def judged(events: pa.Table) -> pa.Table:
     return mark_invalid(events, sample_problems(events).invalid_rows)
 
 
-def withheld_events(store: PartitionStore, frame: Frame, hour: Hour) -> DeliveryCounts:
+def withheld_events(
+    store: PartitionStore, frame: Frame, hour: Hour, filter_: EventFilter
+) -> DeliveryCounts:
     """What would be withheld of a stored hour if all its events were sent now.
 
     Nothing is sent. An hour of an earlier release is judged, which reads all its events.
+
+    Args:
+        store: holds the hour.
+        frame: the table of the events.
+        hour: the hour.
+        filter_: of an event store that is sent these events.
 
     Raises:
         StorageError: the hour has not been written, or is damaged.
@@ -224,6 +235,7 @@ def withheld_events(store: PartitionStore, frame: Frame, hour: Hour) -> Delivery
         verdict = HourVerdict.from_footer_stats(stats)
         if verdict is None:
             verdict = _judged_verdict(stored, stats)
+        verdict = _with_row_filter(verdict, filter_, stats)
     account = Account.from_footer_stats(stats)
     events = account.events + account.derived
     if verdict.hour_reason is not None:
@@ -242,6 +254,16 @@ def _judged_verdict(stored: StoredHour, stats: Mapping[str, object]) -> HourVerd
         for table in stored.parts(CHUNK_ROWS, _JUDGED_COLUMNS)
     )
     return HourVerdict.of({Reason.INVALID: invalid})
+
+
+def _with_row_filter(
+    verdict: HourVerdict, filter_: EventFilter, stats: Mapping[str, object]
+) -> HourVerdict:
+    """The verdict, with the reason first if the hour was made under another filter of rows."""
+    if filter_.rows.made(stats):
+        return verdict
+    rows = max(1, Account.from_footer_stats(stats).rows)
+    return HourVerdict({Reason.ROW_FILTER.value: rows, **verdict.counts})
 
 
 def _verdict_on_ids(stored: StoredHour, stats: Mapping[str, object]) -> HourVerdict:

@@ -7,6 +7,8 @@ unless the site is the actor.
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -45,17 +47,23 @@ from caliper_dagster.translator.entities.communication import thread
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.quiz import attempt_iri, question_iri
 from caliper_dagster.translator.entities.registry import (
-    ClassOfText,
     Record,
     Render,
     below,
     decimal,
     duration,
+    in_iri,
     name_of,
     plain,
     text,
 )
 from caliper_dagster.translator.entities.surveys import feedback_attempt, survey_attempt
+from caliper_dagster.translator.entities.texts import (
+    ClassOfText,
+    Path,
+    withholding_of_slots,
+    without_texts,
+)
 from caliper_dagster.translator.entities.tools import (
     h5p_attempt,
     lti_tool,
@@ -89,13 +97,27 @@ class DerivedEvent:
     time: int | None = None
     by_site: bool = False
 
+    def without_texts(self, paths: tuple[Path, ...]) -> DerivedEvent:
+        """The event without the texts at some paths, which begin with the name of the slot."""
+        return dataclasses.replace(
+            self,
+            object=without_texts(self.object, _below("object", paths)),
+            generated=self.generated and without_texts(self.generated, _below("generated", paths)),
+            target=self.target and without_texts(self.target, _below("target", paths)),
+        )
+
+
+def _below(slot: str, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    return tuple(path[1:] for path in paths if path[0] == slot)
+
 
 @dataclass(frozen=True, slots=True)
 class DerivedFunction:
     """A function that makes derived events, and the properties that all its events share.
 
     Attributes:
-        function: takes :class:`Render` and the columns.
+        function: takes :class:`Render` and the columns. Its events hold no text of a class that
+            does not leave.
         columns: the columns that its parameters name.
         texts: class of each text that they can hold, as of an entity function, by slot and path.
     """
@@ -115,10 +137,11 @@ def derived(texts: Mapping[str, ClassOfText] | None = None) -> Callable[[F], F]:
     """Register a function for recipes; see :class:`DerivedFunction`."""
 
     def register(function: F) -> F:
+        made = withholding_of_slots(function, texts or {})
         DERIVED_EVENTS[function.__name__] = DerivedFunction(
-            function, parameters(function)[1:], texts or {}
+            made, parameters(function)[1:], texts or {}
         )
-        return function
+        return made
 
     return register
 
@@ -219,7 +242,7 @@ def _quiz_response(render: Render, item: Record, attempt: Attempt) -> Response:
             "maxScore": float(item["maxmark"]),
         }
     cls = _RESPONSES.get(item.get("qtype") or "", Response)
-    answer = text(item, "responsesummary") if render.free_text else None
+    answer = text(item, "responsesummary")
     if answer and issubclass(cls, FillinBlankResponse | MultipleResponseResponse):
         return cls(id=iri, attempt=attempt, values=[answer], extensions=extensions)
     if answer and issubclass(cls, MultipleChoiceResponse | TrueFalseResponse):
@@ -236,6 +259,9 @@ _FEEDBACK_RESPONSES: Mapping[str, type[Response]] = {
     "textfield": OpenEndedResponse,
     "numeric": OpenEndedResponse,
 }
+_OF_OPTIONS = frozenset({"multichoice", "multichoicerated"})
+_OPTION = re.compile(r"[0-9]{1,3}")
+_POINTS = re.compile(r"[0-9]{1,2}")
 
 
 @derived(
@@ -265,10 +291,22 @@ def feedback_items(
             number=item["id"],
             name=item.get("name"),
             response=_FEEDBACK_RESPONSES.get(item.get("typ") or "", Response),
-            values=_chosen(item) or [str(item.get("value") or "")],
+            values=_answers(item),
         )
         for item in (object or {}).get("items") or ()
     ]
+
+
+def _answers(item: Record) -> list[str]:
+    """What was answered: the chosen options, or what was written.
+
+    An option that is gone is told by its number. Nothing else counts as an option, so that no text
+    of a learner becomes one.
+    """
+    value = str(item.get("value") or "")
+    if item.get("typ") in _OF_OPTIONS:
+        return _chosen(item) or [number for number in value.split("|") if _OPTION.fullmatch(number)]
+    return [value]
 
 
 def _chosen(item: Record) -> list[str]:
@@ -321,9 +359,9 @@ def survey_items(
 
 
 def _survey_answer(item: Record) -> dict[str, Any]:
-    """Points on a scale are stored as numbers; all other answers are text that the person wrote."""
+    """Points on a scale are small numbers; all other answers are text that the person wrote."""
     answers = [str(item[key]) for key in ("answer1", "answer2") if item.get(key)]
-    rated = all(value.isdecimal() for value in answers)
+    rated = all(_POINTS.fullmatch(value) for value in answers)
     return {"response": RatingScaleResponse if rated else OpenEndedResponse, "values": answers}
 
 
@@ -343,7 +381,7 @@ def _questionnaire_item(
         selections = [text for value in values if (text := plain(value))] or None
         answer = response(id=iri, attempt=attempt, selections=selections)
     elif issubclass(response, OpenEndedResponse):
-        value = values[0] or None if render.free_text else None
+        value = values[0] or None
         # Without its value, 1EdTech's caliper-python refuses an OpenEndedResponse.
         answer = response(id=iri, attempt=attempt, value=value) if value else answer
     return DerivedEvent(
@@ -410,7 +448,7 @@ def h5p_items(
 
 
 def _h5p_item(render: Render, result: Record, attempt: Attempt, thing: str) -> DerivedEvent:
-    part = result.get("subcontent") or result["id"]
+    part = in_iri(result.get("subcontent")) or result["id"]  # what the learner's browser sent
     extensions = None
     if result.get("rawscore") is not None and result.get("maxscore"):
         extensions = {

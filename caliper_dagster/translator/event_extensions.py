@@ -16,6 +16,7 @@ from caliper_dagster.translator.entities.classification import INSTITUTIONAL_REC
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import ENTITY_FUNCTIONS, EntityFunction, Render
 from caliper_dagster.translator.entity_output import dump
+from caliper_dagster.translator.event_data import filtered_other, institutional_other
 from caliper_dagster.translator.fragments import Fragments, IntegerColumn, TextColumn
 from caliper_dagster.translator.recipes import EntitySource, Recipe
 from caliper_dagster.translator.renderer import Renderer
@@ -147,10 +148,12 @@ class EventExtensions:
                 fragments, _institutional_other, ("other",), np.arange(self._rows.number), _SLOT
             )
             return fragments
-        allowed = list({recipe.other: None for recipe in self._recipes})
-        codes = np.array([allowed.index(recipe.other) for recipe in self._recipes])[self._recipe]
-        for code, rows in grouped(codes, len(allowed)):
-            filtered = partial(_filtered_other, allowed[code])
+        of_recipe = [(recipe.other, recipe.resolution) for recipe in self._recipes]
+        rules = list(dict.fromkeys(of_recipe))
+        codes = np.array([rules.index(rule) for rule in of_recipe])[self._recipe]
+        for code, rows in grouped(codes, len(rules)):
+            allowed, resolution = rules[code]
+            filtered = partial(filtered_other, allowed=allowed, resolution=resolution)
             self._renderer.fill_values(fragments, filtered, ("other",), rows, _SLOT)
         return fragments
 
@@ -287,17 +290,13 @@ class _VisibleFacts:
 
 
 def _institutional_other(_: Render, other: object) -> object:
-    return extensions.institutional_other(other)
+    return institutional_other(other)
 
 
 def _institutional_unresolved(_: Render, names: Sequence[str] | None) -> Sequence[str] | None:
     """References without a record, those that lead to no person."""
     kept = [name for name in names or () if name.partition(":")[0] in INSTITUTIONAL_RECORDS]
     return kept or None
-
-
-def _filtered_other(allowed: frozenset[str], _: Render, other: object) -> object:
-    return extensions.filtered_other(other, allowed)
 
 
 def _row_properties(_: Render, *values: object) -> bytes:

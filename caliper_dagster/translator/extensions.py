@@ -1,14 +1,12 @@
-"""``extensions`` of an event: facts of its log row (R6), and what Caliper has no property for.
+"""``extensions`` of an event that recipes name: what Caliper has no property for.
 
-This module decides which values of ``other`` are sent: numbers and ids, and text only under keys
-that the recipe allows. Values under keys that can hold secrets or persons are never sent.
+They hold no text: a word of theirs is one of Moodle's own, or the name of a plugin.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from caliper_dagster.caliper.entities import SoftwareApplication
@@ -25,111 +23,8 @@ from caliper_dagster.translator.entities.registry import (
     time,
 )
 
-NEVER = frozenset(
-    """
-    address auth badgehash content debug email extrauserinfo idnumber ip key mfa oldvalue password
-    privatetoken receivedconfigkey replace search secret sessionid sid sesskey token useragent
-    username value
-    """.split()
-)
-"""Keys of ``other`` that can hold secrets or persons: never sent, whatever a recipe allows."""
-
-_PLUGIN = r"[a-z][a-z0-9_]*"
-_SUBMISSION_STATES = "new|reopened|draft|submitted"
-_SCORM_STATES = "passed|completed|failed|incomplete|browsed|not attempted|notattempted|unknown"
-
-VOCABULARIES: Mapping[str, re.Pattern[str]] = {
-    key: re.compile(values)
-    for key, values in {
-        "capability": r"[a-z]+/[a-z0-9_]+:[a-z0-9_]+",
-        "cmivalue": _SCORM_STATES,
-        "enrol": _PLUGIN,
-        "itemmodule": _PLUGIN,
-        "modulename": _PLUGIN,
-        "newstatus": _SUBMISSION_STATES,
-        "publishstate": "draft|site|public",
-        "status": f"{_SUBMISSION_STATES}|{_SCORM_STATES}|locked|unlocked|open|closed",
-        "submissionstatus": _SUBMISSION_STATES,
-    }.items()
-}
-"""Keys of ``other`` that hold a word of Moodle's own enumerations, with its words: no free text.
-What is no such word does not leave."""
-
-_NUMBERS = frozenset({bool, int, float})
-_MAX_TEXT_LENGTH = 255
 _ID = re.compile(r"-?\d{1,18}")
-_METHOD = re.compile(r"[a-z][a-z0-9_]{0,49}")
-
-
-def filtered_other(other: object, allowed: Collection[str]) -> dict[str, Any] | None:
-    """The values of the decoded ``other`` that may be sent.
-
-    Args:
-        other: a decoded JSON value.
-        allowed: keys whose text may be sent.
-
-    Returns:
-        Numbers and booleans, and numbers written as text under keys that end in ``id``; text under
-        the allowed keys, and words of :data:`VOCABULARIES`. None if nothing remains, or if it is
-        not a map.
-    """
-    if not isinstance(other, dict):
-        return None
-    filtered = {
-        key: value
-        for key, value in other.items()
-        if (type(value) in _NUMBERS or _is_allowed_text(key, value, allowed)) and not _is_never(key)
-    }
-    return filtered or None
-
-
-@lru_cache(maxsize=10_000)
-def _is_never(key: str) -> bool:
-    return key.lower() in NEVER
-
-
-def _is_allowed_text(key: str, value: object, allowed: Collection[str]) -> bool:
-    if not isinstance(value, str) or not value:
-        return False
-    if key in allowed:
-        return len(value) <= _MAX_TEXT_LENGTH
-    if key in VOCABULARIES:
-        return len(value) <= _MAX_TEXT_LENGTH and bool(VOCABULARIES[key].fullmatch(value))
-    return key.lower().endswith("id") and bool(_ID.fullmatch(value))
-
-
-_INSTITUTIONAL_NUMBERS = frozenset(
-    """
-    assignid auto badgeid badgetype bookid categoryid chapterid choiceid cmid competencyid
-    completionstate courseid coursemoduleid coursesectionnumber dataid feedbackid forumid
-    frameworkid fromforumid glossaryid groupid groupingid h5pactivityid instanceid lessonid
-    newcategoryid newquestionid oldcategoryid oldquestionid overridden policyversionid questionid
-    quizid reportid roleid scoid scormid sectionid sectionnum slot slotid studentisonline
-    submission_editable surveyid templateid toforumid tourid wikiid workshopid
-    """.split()
-)
-_MODES = ("mode", "reportmode")
-_MODE = re.compile("[a-z_]{1,40}")
-
-
-def institutional_other(other: object) -> dict[str, Any] | None:
-    """The values of the decoded ``other`` that lead to no person, for keyed privacy profiles.
-
-    Returns:
-        Numbers, booleans and numbers as text under keys of courses, activities and what they
-        consist of; words of :data:`VOCABULARIES`; the modes of reports. None if nothing remains, or
-        if it is not a map.
-    """
-    if not isinstance(other, dict):
-        return None
-    return {key: value for key, value in other.items() if _is_institutional(key, value)} or None
-
-
-def _is_institutional(key: str, value: object) -> bool:
-    if key in _INSTITUTIONAL_NUMBERS:
-        return type(value) in _NUMBERS or (isinstance(value, str) and bool(_ID.fullmatch(value)))
-    words = _MODE if key in _MODES else VOCABULARIES.get(key)
-    return words is not None and isinstance(value, str) and bool(words.fullmatch(value))
+_METHOD = re.compile(r"[a-z_]{1,40}")
 
 
 def related_user(

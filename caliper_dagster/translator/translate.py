@@ -7,6 +7,7 @@ row in Python.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from caliper_dagster.core.privacy import (
     PROFILES,
     SECONDS_OF,
     ProfileName,
+    TextClass,
     TimePrecision,
 )
 from caliper_dagster.translator import conditions, names_of_the_time
@@ -90,6 +92,18 @@ _RECORDS = frozenset(
     if column.type == RECORD and column.name not in MOODLE_LOG.schema.names
 ) | {"other"}
 
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,99}")
+_NAMES_OF_CODE = {
+    "eventname": re.compile(r"(?=.{1,255}\Z)\\[A-Za-z][A-Za-z0-9_]*(?:\\[A-Za-z0-9_]+)+"),
+    "component": _WORD,
+    "action": _WORD,
+    "target": _WORD,
+    "objecttable": _WORD,
+    "crud": re.compile(r"[crud]"),
+    "origin": re.compile(r"[a-z_]{1,20}"),
+}
+"""Columns that Moodle fills with names of its code. They go into IRIs and raw facts."""
+
 _MODULE_LEVEL = 70
 _ENTITY_SLOTS = ("object", "generated", "target", "federatedSession")
 _OPTIONAL_SLOTS = (
@@ -130,7 +144,8 @@ class Translator:
         person_names: whether full names may be sent.
         person_identifiers: which ``otherIdentifiers`` of persons may be sent.
         ip_addresses: whether the address of a row may be sent.
-        free_text: whether text that persons wrote (search terms, answers) may be sent.
+        texts: classes of texts that may be sent; of the names and identifiers of persons, the
+            two arguments above decide.
         course_categories: whether courses are sent as part of their category.
         recipes: those of the package by default.
         profile: privacy profile. Under a keyed one, nothing of the four above is sent of a person.
@@ -154,7 +169,7 @@ class Translator:
         person_names: bool = False,
         person_identifiers: Sequence[str] = ("SystemId",),
         ip_addresses: bool = False,
-        free_text: bool = False,
+        texts: frozenset[TextClass] = IDENTIFIED.texts,
         course_categories: bool = False,
         recipes: Recipes | None = None,
         profile: ProfileName = IDENTIFIED.name,
@@ -175,8 +190,8 @@ class Translator:
                 )
             self.iris = KeyedIris(wwwroot, site_id, key, pseudonym_base)
             options = PersonOptions(identifiers=())
-            free_text = ip_addresses = False
-        self.render = Render(self.iris, options, free_text, course_categories, SHAPES[shape])
+            texts, ip_addresses = texts & self.profile.texts, False
+        self.render = Render(self.iris, options, texts, course_categories, SHAPES[shape])
         self.form = private_form(self.iris, self.profile, time_precision)
         self.ip_addresses = ip_addresses
         self.recipes = load_recipes() if recipes is None else recipes
@@ -198,12 +213,18 @@ class Translator:
         with gc_paused():
             return _Translation(self, expanded).table()
 
-    def translate_and_search(self, expanded: pa.Table, persons: Persons | None = None) -> Searched:
+    def translate_and_search(
+        self,
+        expanded: pa.Table,
+        persons: Persons | None = None,
+        around: pa.Table | None = None,
+    ) -> Searched:
         """Like :meth:`translate`, and search the events for values of persons (``leak_search``).
 
         Args:
             expanded: ``EXPANDED_LOG`` rows.
             persons: those of the whole hour, if the rows are a part of one.
+            around: all rows of their hours, if others become no event; they name persons, too.
 
         Returns:
             The events, and what of them must not leave.
@@ -215,9 +236,14 @@ class Translator:
             events = translation.table()
             if not self._leak_search.is_needed:
                 return Searched(events, [])
-            whole = persons or persons_of(expanded)
+            around = expanded if around is None else around
+            whole = persons or persons_of(around)
             leaks = self._leak_search.find(
-                expanded, translation.pools(), translation.paths(), whole, are_of_hour=bool(persons)
+                expanded,
+                translation.pools(),
+                translation.paths(),
+                whole,
+                around=None if persons else around,
             )
             is_searched = whole.are_named or not self._leak_search.needs_names
             return Searched(events, leaks, is_searched)
@@ -309,6 +335,7 @@ class _Translation:
         self._translator = translator
         self._expanded = expanded
         self._rows = rows = Rows(expanded, _RECORDS)
+        _keep_names_of_code(rows)
         self._anonymous = anonymous = rows.integers("anonymous") == 1
         self._owned = ~rows.holding_any("objecttable", INSTITUTIONAL_TABLES)
         rows.derive("log", np.where(anonymous, NOTHING, rows.integers("id")))
@@ -860,6 +887,15 @@ class _Translation:
             "json": json,
         }
         return CALIPER_EVENTS.conform(pa.table(columns))
+
+
+def _keep_names_of_code(rows: Rows) -> None:
+    """Make the columns null in which a row holds something else than a name of Moodle's code."""
+    for name, form in _NAMES_OF_CODE.items():
+        codes, values = rows.column(name)
+        kept = [value if value is None or form.fullmatch(value) else None for value in values]
+        if kept != values:
+            rows.add(name, codes, kept)
 
 
 def _scores(entity: Entity | None) -> _Scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from caliper_dagster.caliper.entities import (
@@ -25,13 +26,13 @@ from caliper_dagster.caliper.entities import (
     WebPage,
 )
 from caliper_dagster.translator.entities.registry import (
-    ClassOfText,
     Record,
     Render,
     decimal,
     for_recipes,
     for_translator,
     identifiers,
+    in_iri,
     integer,
     is_course,
     name_of,
@@ -39,6 +40,7 @@ from caliper_dagster.translator.entities.registry import (
     text,
     time,
 )
+from caliper_dagster.translator.entities.texts import ClassOfText
 
 MODULE_TYPES: Mapping[str, type[DigitalResource]] = {
     "assign": AssignableDigitalResource,
@@ -229,7 +231,7 @@ def activity(
     iri = activity_iri(render, cmid, module, component)
     name = name_of(record, "name") or name_of(module, "name")
     course = course_reference(render, courseid)
-    address = text(record, "externalurl")
+    address = _public_address(text(record, "externalurl"))
     extensions = {"externalUrl": address} if address else None
     numbers = identifiers(render, Other=(module or {}).get("idnumber"))
     objectives = learning_objectives(render, module)
@@ -258,6 +260,27 @@ def activity(
     )
 
 
+_SECRET = re.compile(
+    r"auth|code|jwt|key|pass|pwd|secret|sess|sid|sig|ticket|token|user|mail", re.IGNORECASE
+)
+
+
+def _public_address(address: str | None) -> str | None:
+    """The address that an activity leads to, without log-in data and what may be a secret."""
+    if not address or not ("@" in address or "?" in address or "#" in address):
+        return address
+    before, hash_, fragment = address.partition("#")
+    base, _, query = before.partition("?")
+    start, slashes, rest = base.partition("//")
+    host, slash, path = rest.partition("/")
+    base = f"{start}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+    kept = "&".join(
+        part for part in query.split("&") if part and not _SECRET.search(part.partition("=")[0])
+    )
+    anchor = "" if _SECRET.search(fragment.partition("=")[0]) else hash_ + fragment
+    return f"{base}?{kept}{anchor}" if kept else base + anchor
+
+
 @for_recipes(texts=ACTIVITY_TEXTS)
 def named_activity(
     render: Render,
@@ -267,7 +290,7 @@ def named_activity(
     courseid: int | None,
 ) -> DigitalResource:
     """The activity that was created, changed or deleted; ``other`` names a deleted one."""
-    modname = module_name(module, None) or of_other(other, "modulename") or ""
+    modname = module_name(module, None) or in_iri(of_other(other, "modulename")) or ""
     record_values = {**(module or {}), "id": objectid, "modname": str(modname)}
     record_values["name"] = of_other(other, "name")
     return activity(render, objectid, record_values, None, courseid)

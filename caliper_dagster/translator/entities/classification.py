@@ -52,16 +52,24 @@ An entry of a glossary is shared to read, but one person wrote it."""
 
 
 def class_of_name(record: Record) -> TextClass:
-    """The class of the ``name`` of a record in the column ``object``."""
+    """The class of the ``name`` of a record in the column ``object``.
+
+    A calendar entry is private unless the record says that it is not: of a deleted one, nothing but
+    its name may be known.
+    """
     table = record.get("table")
-    if table in _INSTITUTIONAL:
+    if table in _CALENDAR:
+        return _class_of_entry(record)
+    if table in _INSTITUTIONAL or table in MODULE_TYPES:
         return "institutional"
-    if table in _SHARED:
-        return "shared"
+    return "shared" if table in _SHARED else "personal"
+
+
+def _class_of_entry(record: Record) -> TextClass:
     kind = record.get("eventtype")
-    if table in _CALENDAR and kind and kind != _OWN_EVENT:
-        return "shared" if kind == _GROUP_EVENT else "institutional"
-    return "personal"
+    if not kind or kind == _OWN_EVENT:
+        return "private"
+    return "shared" if kind == _GROUP_EVENT or record.get("groupid") else "institutional"
 
 
 def is_of_one_person(table: str | None) -> bool:

@@ -1,6 +1,6 @@
 """Forums, messages, comments, ratings, tags, searches.
 
-What persons wrote to each other is never sent; of search terms see :attr:`Render.free_text`.
+What persons wrote to each other is never sent.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from caliper_dagster.translator.entities.registry import (
     Record,
     Render,
     for_recipes,
+    in_iri,
     integer,
     is_course,
     name_of,
@@ -299,7 +300,7 @@ def tagged_item(
         return Chapter(
             id=f"{render.iris.activity('book', cmid)}&chapterid={item}",
         )
-    path, cls = _TAGGED.get(str(kind), (f"#{kind}-{{}}", DigitalResource))
+    path, cls = _TAGGED.get(str(kind), (f"#{in_iri(kind) or 'item'}-{{}}", DigitalResource))
     return cls(id=f"{render.iris.site}/{path.format(item)}")
 
 
@@ -326,7 +327,7 @@ _TERMS = ("query", "q", "searchterm")
 def search_response(
     render: Render, other: object, actor: int | None, log: int | None, timecreated: int
 ) -> SearchResponse:
-    """A search; its terms only where free text may be sent."""
+    """A search, with its terms."""
     terms = next((of_other(other, key) for key in _TERMS if of_other(other, key)), None)
     name = f"search:{log or timecreated}"
     return SearchResponse(
@@ -335,6 +336,6 @@ def search_response(
         query=Query(
             id=render.iris.uuid(f"{name}:query"),
             creator=person_reference(render, actor) if actor else None,
-            searchTerms=str(terms) if terms and render.free_text else None,
+            searchTerms=str(terms) if terms else None,
         ),
     )

@@ -2,7 +2,8 @@
 
 A path may name ``{objectid}``, ``{relateduserid}``, ``{userid}``, ``{courseid}``, ``{cmid}``,
 ``{contextid}``, ``{component}``, ``{target}``, ``{other}`` and ``{other.key}``. A key that
-``other`` does not have is read from the row's record. A parameter without a value is omitted.
+``other`` does not have is read from the row's record. A parameter without a value is omitted, and
+so is one whose value is neither an id nor a word of Moodle's (:func:`registry.in_iri`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from caliper_dagster.caliper.entities import (
     SystemIdentifier,
     WebPage,
 )
+from caliper_dagster.core.privacy import TextClass
 from caliper_dagster.translator.entities.activities import (
     ACTIVITY_TEXTS,
     activity,
@@ -32,6 +34,7 @@ from caliper_dagster.translator.entities.activities import (
     course_page_reference,
     module_name,
 )
+from caliper_dagster.translator.entities.classification import class_of_name
 from caliper_dagster.translator.entities.organisation import course_group
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import (
@@ -40,9 +43,11 @@ from caliper_dagster.translator.entities.registry import (
     Render,
     for_recipes,
     identifiers,
+    in_iri,
     is_course,
     name_of,
 )
+from caliper_dagster.translator.entities.texts import ClassOf, ClassOfText, withholding
 from caliper_dagster.translator.identity import Iris, is_user_key
 
 PATH_COLUMNS = (
@@ -64,6 +69,7 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
     """
     names = Iris.placeholders(path)
     ids = {name for name in names if name == "other" or name.endswith("id")}
+    ids.update(Iris.placeholders(path.partition("#")[2]))
     columns = dict.fromkeys(name.partition(".")[0] for name in names)
     if "objectid" in columns:
         columns["object"] = None
@@ -89,12 +95,24 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
             id=iri, name=name, otherIdentifiers=numbers, isPartOf=_whole(render, iri, row)
         )
 
+    texts: Mapping[str, ClassOfText] = {
+        "name": "by_table",
+        "otherIdentifiers.identifier": "institutional",
+    }
     return EntityFunction(
-        from_path,
+        withholding(from_path, texts, _class_by_table(tuple(columns))),
         tuple(columns),
         personal_record=any(is_user_key(name.rpartition(".")[2]) for name in names),
-        texts={"name": "by_table", "otherIdentifiers.identifier": "institutional"},
+        texts=texts,
     )
+
+
+def _class_by_table(columns: Sequence[str]) -> ClassOf:
+    """The class of the name of the object of a row, from the values of some columns."""
+    if "object" not in columns:
+        return lambda *_: "personal"
+    place = columns.index("object")
+    return lambda *values: class_of_name(values[place] or {})
 
 
 _OF_SIS = frozenset({"cohort", "course_categories", "groupings", "groups"})
@@ -116,12 +134,11 @@ def _with_other(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     other, record = row["other"], row.get("object") or {}
     event_data = other if isinstance(other, dict) else {}
     own = record if record.get("id") == row.get("objectid") else {}
-    values = {**row, "other": None} if event_data else dict(row)
+    values = {**row, "other": in_iri(other)}
     for name in names:
         if name.startswith("other."):
             key = name.removeprefix("other.")
-            value = event_data.get(key, own.get(key))
-            values[name] = None if isinstance(value, dict | list) else value
+            values[name] = in_iri(event_data.get(key, own.get(key)))
     return values
 
 
@@ -192,7 +209,25 @@ def is_resource(objecttable: str | None) -> bool:
     )
 
 
-@for_recipes(texts={**ACTIVITY_TEXTS, "name": "by_table"})
+def _class_of_fallback(
+    objecttable: str | None,
+    objectid: int | None,
+    _target: str | None,
+    _contextlevel: int | None,
+    _contextinstanceid: int | None,
+    cmid: int | None,
+    module: Record | None,
+    component: str | None,
+    _courseid: int | None,
+    object: Record | None,
+) -> TextClass:
+    """The class of the name of :func:`fallback_object`: an activity's, or by the table."""
+    if _is_activity(objecttable, objectid, cmid, module, component):
+        return "institutional"
+    return class_of_name(object or {})
+
+
+@for_recipes(texts={**ACTIVITY_TEXTS, "name": "by_table"}, class_of=_class_of_fallback)
 def fallback_object(
     render: Render,
     objecttable: str | None,

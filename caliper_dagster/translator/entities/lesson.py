@@ -120,11 +120,11 @@ def lesson_response(
     cmid: int | None,
     log_mark: str | None,
 ) -> Response:
-    """The answer to a question page; its text only where free text may be sent."""
+    """The answer to a question page."""
     record = object or {}
     answer = record.get("answer") or {}
     cls = _RESPONSES.get(record.get("qtype") or 0, Response)
-    written = (answer.get("response") or answer.get("useranswer")) if render.free_text else None
+    written = answer.get("response") or answer.get("useranswer")
     number = (
         f"answer-{answer['id']}" if answer.get("id") else f"page-{objectid}-response-{log_mark}"
     )

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from caliper_dagster.caliper.entities import CourseSection, Group, Membership, Organization
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.registry import (
-    ClassOfText,
     Record,
     Render,
     for_recipes,
@@ -18,6 +17,7 @@ from caliper_dagster.translator.entities.registry import (
     name_of,
     time,
 )
+from caliper_dagster.translator.entities.texts import ClassOfText
 from caliper_dagster.translator.roles import caliper_roles
 
 _SAME_REQUEST = 10

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import isfinite
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from caliper_dagster.caliper.entities import (
     Decimal,
@@ -23,7 +23,8 @@ from caliper_dagster.caliper.entities import (
 )
 from caliper_dagster.caliper.shapes import CANONICAL, Shape
 from caliper_dagster.core.hours import LAST_TIME
-from caliper_dagster.core.privacy import TextClass
+from caliper_dagster.core.privacy import IDENTIFIED, TextClass
+from caliper_dagster.translator.entities.texts import ClassOf, ClassOfText, withholding
 from caliper_dagster.translator.identity import Iris
 from caliper_dagster.translator.rows import parameters
 
@@ -50,14 +51,15 @@ class Render:
     Attributes:
         iris: makes ids.
         person: data of persons that may be sent.
-        free_text: whether text that persons wrote may be sent: search terms, answers.
+        texts: classes of texts that may be sent. Of the names and identifiers of persons,
+            ``person`` decides.
         course_categories: whether courses are sent as part of their category.
         shape: of the events.
     """
 
     iris: Iris
     person: PersonOptions = PersonOptions()
-    free_text: bool = False
+    texts: frozenset[TextClass] = IDENTIFIED.texts
     course_categories: bool = False
     shape: Shape = CANONICAL
 
@@ -76,17 +78,13 @@ class Render:
         return self.reference(Person, self.iris.user(actor)) if actor else self.site_reference()
 
 
-ClassOfText = TextClass | Literal["by_table"]
-"""The class of a text as registered. ``by_table``: the table of the object decides
-(:func:`classification.class_of_name`)."""
-
-
 @dataclass(frozen=True, slots=True)
 class EntityFunction:
     """A function that makes an entity, and the properties that all its entities share.
 
     Attributes:
-        function: takes :class:`Render` and the columns; returns an entity, or None.
+        function: takes :class:`Render` and the columns; returns an entity, or None. The entity
+            holds no text of a class that does not leave (:mod:`.texts`).
         columns: the columns that its parameters name.
         names_related_user: whether the entity names the related user of the row.
         tells_grade: whether it holds a grade, which may have changed since the event.
@@ -119,19 +117,32 @@ def for_recipes(
     tells_grade: bool = False,
     personal_record: bool = False,
     texts: Mapping[str, ClassOfText] | None = None,
+    class_of: ClassOf | None = None,
 ) -> Callable[[F], F]:
-    """Register a function for recipes; see :class:`EntityFunction` for the arguments."""
+    """Register a function for recipes; see :class:`EntityFunction` for the arguments.
+
+    Args:
+        names_related_user: see there.
+        tells_grade: see there.
+        personal_record: see there.
+        texts: see there.
+        class_of: decides about the texts that are ``by_table``.
+
+    Returns:
+        A decorator; the function that it returns withholds texts.
+    """
 
     def register(function: F) -> F:
+        made = withholding(function, texts or {}, class_of)
         ENTITY_FUNCTIONS[function.__name__] = EntityFunction(
-            function,
+            made,
             parameters(function)[1:],
             names_related_user,
             tells_grade,
             personal_record,
             texts or {},
         )
-        return function
+        return made
 
     return register
 
@@ -142,13 +153,14 @@ def for_translator(
     """Register a function that only the translator calls; see :class:`EntityFunction`."""
 
     def register(function: F) -> F:
+        made = withholding(function, texts or {})
         TRANSLATOR_FUNCTIONS[function.__name__] = EntityFunction(
-            function,
+            made,
             parameters(function)[1:],
             personal_record=personal_record,
             texts=texts or {},
         )
-        return function
+        return made
 
     return register
 
@@ -232,6 +244,25 @@ def identifiers(render: Render, **values: object) -> list[SystemIdentifier] | No
 def of_other(other: object, key: str) -> Any:  # noqa: ANN401 - decoded JSON
     """A value of the decoded ``other``; None if it has no such key, or is not a map."""
     return other.get(key) if isinstance(other, dict) else None
+
+
+_IN_IRIS = re.compile(
+    r"-?[0-9]{1,18}|[a-z_]{1,100}|[a-z][a-z0-9]*(?:_[a-z0-9]+){1,20}"
+    r"|[0-9a-f]{40}(?:-[0-9]{1,13})?|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)
+_LONGEST_IN_IRIS = 100
+
+
+def in_iri(value: object) -> str | int | None:
+    """A value of the event data as part of an IRI; None if text of a person may stand in it.
+
+    That is an id, a word or a name of Moodle's such as ``mod_quiz``, a hash or a UUID.
+    """
+    if type(value) is int:
+        return value
+    if not isinstance(value, str) or len(value) > _LONGEST_IN_IRIS:
+        return None
+    return value if _IN_IRIS.fullmatch(value) else None
 
 
 def integer(value: object) -> int | None:

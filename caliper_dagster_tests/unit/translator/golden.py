@@ -118,7 +118,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "component": "mod_forum",
         "relateduserid": 5,
         "relateduser": {"id": 5, "deleted": 1},
-        "other": {"reportmode": "discussions & posts"},
+        "other": {"reportmode": "discussions"},
     },
     "url": {
         "eventname": r"\mod_url\event\course_module_viewed",
@@ -531,7 +531,7 @@ EVENTS_1_2: dict[str, dict[str, Any]] = {
         "actor": ADA_ACTS,
         "action": "Viewed",
         "object": {
-            "id": f"{W}/mod/forum/user.php?id=5&mode=discussions%20%26%20posts&course=2",
+            "id": f"{W}/mod/forum/user.php?id=5&mode=discussions&course=2",
             "type": "WebPage",
             "isPartOf": f"{W}/course/view.php?id=2#page",
         },
@@ -551,7 +551,7 @@ EVENTS_1_2: dict[str, dict[str, Any]] = {
                 "contextId": 30,
                 "contextInstanceId": 2,
                 "other": {
-                    "reportmode": "discussions & posts",
+                    "reportmode": "discussions",
                 },
             },
             "relatedUser": {

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG, RECORD
+from caliper_dagster.core.privacy import FULL, TextClass
 from caliper_dagster.translator import Translator, load_recipes
 
 RECIPES = load_recipes()
@@ -63,6 +64,8 @@ ROW: dict[str, Any] = {
     "user_membership": member(3, STUDENT),
     "course": MATHS,
 }
+
+ALL_TEXTS: frozenset[TextClass] = FULL.texts
 
 _texts = {column.name: column for column in EXPANDED_LOG.columns if column.type == RECORD}
 

@@ -25,6 +25,7 @@ from caliper_dagster_tests.harness.handmade_site import LOG_ROW, expand_at_once
 from caliper_dagster_tests.unit.translator.golden import ROWS
 from caliper_dagster_tests.unit.translator.support import (
     ADA,
+    ALL_TEXTS,
     RECIPES,
     RECORDS,
     ROW,
@@ -41,7 +42,7 @@ OPTIONS = {
     "person_names": True,
     "person_identifiers": ("SystemId", "AccountUserName", "SisSourcedId", "EmailAddress"),
     "ip_addresses": True,
-    "free_text": True,
+    "texts": ALL_TEXTS,
     "recipes": RECIPES,
 }
 

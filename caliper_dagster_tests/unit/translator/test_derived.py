@@ -10,10 +10,12 @@ import pytest
 from caliper_dagster.caliper import vocabulary
 from caliper_dagster.caliper.document_rules import validate
 from caliper_dagster.caliper.versions import V1P1
+from caliper_dagster.core.privacy import IDENTIFIED
 from caliper_dagster.translator.derived import DERIVED_EVENTS
 from caliper_dagster_tests.unit.translator.golden import LOGIN, ROWS
 from caliper_dagster_tests.unit.translator.support import (
     ADA,
+    ALL_TEXTS,
     RECIPES,
     STUDENT,
     TIME,
@@ -23,6 +25,7 @@ from caliper_dagster_tests.unit.translator.support import (
     translate,
 )
 
+SUBCONTENT = "0b3ecd5e-2f14-4a6e-9a51-0123456789ab"
 ADA_ID = f"{W}/user/profile.php?id=3"
 NOBODY = {"id": "http://purl.imsglobal.org/caliper/Person", "type": "Person"}
 
@@ -93,7 +96,7 @@ H5P = in_module(
         "duration": 55, "rawscore": 3, "maxscore": 4,
         "results": [
             {"id": 71, "subcontent": None, "rawscore": 1, "maxscore": 2, "duration": 12},
-            {"id": 72, "subcontent": "a b", "rawscore": None, "maxscore": None, "duration": None},
+            {"id": 72, "subcontent": SUBCONTENT, "rawscore": None, "maxscore": None},
         ],
     },
 )  # fmt: skip
@@ -121,10 +124,10 @@ def test_every_kind_of_derived_event_is_tried_here():
 
 
 @pytest.mark.parametrize("version", ["v1p2", "v1p1"])
-@pytest.mark.parametrize("free_text", [False, True])
+@pytest.mark.parametrize("texts", [frozenset(), IDENTIFIED.texts, ALL_TEXTS])
 @pytest.mark.parametrize("name", EVERY)
-def test_derived_events_are_valid_and_say_what_they_come_from(name, version, free_text):
-    own, *others = translate(EVERY[name], version=version, free_text=free_text)
+def test_derived_events_are_valid_and_say_what_they_come_from(name, version, texts):
+    own, *others = translate(EVERY[name], version=version, texts=texts)
     assert own["outcome"] == "event"
     assert "derivedFrom" not in own["json"]["extensions"]
     assert len({outcome["event_id"] for outcome in (own, *others)}) == len(others) + 1
@@ -240,7 +243,9 @@ def test_a_response_is_of_its_questions_type_and_holds_text_only_when_asked_for(
     qtype, expected, value
 ):
     row = submitted(question(1, "complete", qtype=qtype, responsesummary="a b"))
-    bare, full = (derived(row, free_text=text)[0]["generated"] for text in (False, True))
+    bare, full = (
+        derived(row, texts=texts)[0]["generated"] for texts in (IDENTIFIED.texts, ALL_TEXTS)
+    )
     assert (bare["type"], full["type"]) == (expected, expected)
     assert not {"value", "values"} & bare.keys()
     assert {key: full[key] for key in ("value", "values") if key in full} == value
@@ -293,10 +298,10 @@ def test_what_persons_wrote_leaves_only_when_asked_for():
     for row in (FEEDBACK, SURVEY):
         assert "words" not in str(translate(row))
         assert "'77'" not in str(translate(row))
-    assert derived(FEEDBACK, free_text=True)[2]["generated"]["value"] == "my own words"
-    assert derived(FEEDBACK, free_text=True)[3]["generated"]["value"] == "77"
-    assert "captcha words" not in str(translate(FEEDBACK, free_text=True))
-    assert derived(SURVEY, free_text=True)[1]["generated"]["value"] == "my own words"
+    assert derived(FEEDBACK, texts=ALL_TEXTS)[2]["generated"]["value"] == "my own words"
+    assert derived(FEEDBACK, texts=ALL_TEXTS)[3]["generated"]["value"] == "77"
+    assert "captcha words" not in str(translate(FEEDBACK, texts=ALL_TEXTS))
+    assert derived(SURVEY, texts=ALL_TEXTS)[1]["generated"]["value"] == "my own words"
 
 
 def test_search_terms_leave_only_when_asked_for():
@@ -305,7 +310,7 @@ def test_search_terms_leave_only_when_asked_for():
         "other": {"searchterm": "my own words"},
     }
     assert "words" not in str(translate(row))
-    (found,) = translate(row, free_text=True)
+    (found,) = translate(row, texts=ALL_TEXTS)
     assert found["json"]["generated"]["query"]["searchTerms"] == "my own words"
 
 
@@ -353,7 +358,7 @@ def test_a_statement_of_h5p_gives_a_grade_of_the_site_and_an_event_for_each_resu
     assert [first["id"], second["id"]] == [derived_id("item:71"), derived_id("item:72")]
     assert (first["type"], first["action"]) == ("AssessmentItemEvent", "Completed")
     assert first["object"]["id"] == f"{W}/mod/h5pactivity/view.php?id=16#content-71"
-    assert second["object"]["id"] == f"{W}/mod/h5pactivity/view.php?id=16#content-a%20b"
+    assert second["object"]["id"] == f"{W}/mod/h5pactivity/view.php?id=16#content-{SUBCONTENT}"
     assert first["generated"]["duration"] == "PT12S"
     assert first["generated"]["extensions"] == {"scoreGiven": 1.0, "maxScore": 2.0}
     assert not {"duration", "extensions"} & second["generated"].keys()
@@ -371,7 +376,8 @@ def test_a_statement_without_a_score_gives_no_grade(record):
 
 
 def test_a_new_discussion_is_a_thread_beside_its_first_post():
-    (found,) = derived(FORUM)
+    assert "name" not in derived(FORUM)[0]["object"]
+    (found,) = derived(FORUM, texts=ALL_TEXTS)
     assert (found["id"], found["type"], found["action"]) == (
         derived_id("thread"), "ResourceManagementEvent", "Created"
     )  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 
 from caliper_dagster_tests.unit.translator.support import (
     ADA,
+    ALL_TEXTS,
     STUDENT,
     TEACHER,
     TIME,
@@ -26,7 +27,6 @@ ADA_IRI, TEACHER_IRI = (f"{W}/user/profile.php?id={id_}" for id_ in (3, 4))
     ("name", "table", "other", "expected"),
     [
         (r"\mod_glossary\event\entry_deleted", "glossary_entries", {"concept": "Then"}, "Then"),
-        (r"\core\event\calendar_event_updated", "event", {"name": "Then"}, "Then"),
         (r"\core\event\course_category_deleted", "course_categories", {"name": "Then"}, "Then"),
         (r"\core\event\tag_updated", "tag", {"name": "then", "rawname": "Then"}, "then"),
         (r"\core_customfield\event\field_deleted", "customfield_field", {"name": "Then"}, "Then"),
@@ -41,10 +41,21 @@ def test_a_thing_has_the_name_of_the_time(
 ) -> None:
     record = None if deleted else {"table": table, "id": 7, "name": "Today"}
     found = event(
-        {"eventname": name, "objecttable": table, "objectid": 7, "object": record, "other": other}
+        {"eventname": name, "objecttable": table, "objectid": 7, "object": record, "other": other},
+        texts=ALL_TEXTS,
     )
 
     assert found["object"].get("name") == (None if deleted and expected == "Today" else expected)
+
+
+def test_an_entry_of_the_calendar_has_the_name_of_the_time_where_it_is_known_whose_it_is() -> None:
+    row = {
+        "eventname": r"\core\event\calendar_event_updated", "objecttable": "event",
+        "objectid": 7, "other": {"name": "Then"},
+    }  # fmt: skip
+    record = {"table": "event", "id": 7, "name": "Today", "eventtype": "course"}
+    assert event({**row, "object": record})["object"]["name"] == "Then"
+    assert "name" not in event({**row, "object": None})["object"]
 
 
 def test_a_deleted_course_has_the_name_of_the_time() -> None:

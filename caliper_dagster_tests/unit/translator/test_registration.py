@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -11,6 +12,8 @@ import pytest
 
 from caliper_dagster.caliper import vocabulary
 from caliper_dagster.caliper.entities import Entity
+from caliper_dagster.caliper.versions import NEWEST
+from caliper_dagster.core.privacy import TextClass
 from caliper_dagster.translator.derived import DERIVED_EVENTS
 from caliper_dagster.translator.entities.classification import class_of_name, is_of_one_person
 from caliper_dagster.translator.entities.generic import path_function
@@ -20,15 +23,16 @@ from caliper_dagster.translator.entities.registry import (
     PersonOptions,
     Render,
 )
+from caliper_dagster.translator.entity_output import to_json
 from caliper_dagster.translator.identity import Iris
-from caliper_dagster_tests.unit.translator.support import ADA, W, member
+from caliper_dagster_tests.unit.translator.support import ADA, ALL_TEXTS, W, event, member
 from caliper_dagster_tests.unit.translator.test_derived import EVERY
 from caliper_dagster_tests.unit.translator.variations import rows
 
 EVERYTHING = Render(
     Iris(W),
     PersonOptions(names=True, identifiers=("SystemId", "EmailAddress")),
-    free_text=True,
+    texts=ALL_TEXTS,
     course_categories=True,
 )
 
@@ -40,6 +44,14 @@ WORDS = {
 """Properties that hold words; what else is text is an id, a term, a time or a duration."""
 
 CLASSES = {"institutional", "shared", "personal", "person", "by_table"}
+LEAVING: tuple[frozenset[TextClass], ...] = (
+    frozenset(),
+    frozenset({"institutional"}),
+    frozenset({"shared"}),
+    frozenset({"personal"}),
+    frozenset({"institutional", "shared"}),
+    frozenset({"institutional", "shared", "personal"}),
+)
 FUNCTIONS = {**ENTITY_FUNCTIONS, **TRANSLATOR_FUNCTIONS}
 
 
@@ -79,15 +91,28 @@ def arguments() -> list[dict[str, Any]]:
     ]
 
 
-def made(function: Any, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> Iterator[Any]:
+def made(
+    function: Any,
+    columns: tuple[str, ...],
+    rows: list[dict[str, Any]],
+    render: Render = EVERYTHING,
+) -> Iterator[Any]:
     """What a function makes of rows; rows that it is not for are left out."""
     for row in rows:
         try:
-            result = function(EVERYTHING, *(row.get(name) for name in columns))
+            result = function(render, *(row.get(name) for name in columns))
         except Exception:
             continue
         if result is not None:
             yield result
+
+
+def is_valid(entity: Entity | None) -> bool:
+    """Whether an entity can be sent; some rows hold values that no entity may have."""
+    try:
+        return entity is None or bool(to_json(entity, NEWEST))
+    except Exception:
+        return False
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -116,6 +141,96 @@ def test_every_text_of_a_derived_event_has_a_class(name, arguments):
     assert found <= registered.texts.keys()
     assert found >= {path for path in registered.texts if not path.endswith("externalUrl")}
     assert set(registered.texts.values()) <= CLASSES
+
+
+@pytest.mark.parametrize("leaving", LEAVING, ids=" ".join)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_an_entity_holds_no_text_of_a_class_that_does_not_leave(name, leaving, arguments):
+    registered = FUNCTIONS[name]
+    render = replace(EVERYTHING, texts=leaving)
+    for row in arguments:
+        for full in made(registered.function, registered.columns, [row]):
+            (entity,) = made(registered.function, registered.columns, [row], render)
+            classes = {registered.texts[path] for path in texts(entity)}
+            assert classes <= leaving | {"person", "by_table"}
+            assert entity.id == full.id
+            assert is_valid(entity) or not is_valid(full)
+
+
+@pytest.mark.parametrize("leaving", LEAVING, ids=" ".join)
+@pytest.mark.parametrize("name", DERIVED_EVENTS)
+def test_a_derived_event_holds_no_text_of_a_class_that_does_not_leave(name, leaving, arguments):
+    registered = DERIVED_EVENTS[name]
+    render = replace(EVERYTHING, texts=leaving)
+    for row in arguments:
+        for full in made(registered.function, registered.columns, [row]):
+            (events,) = made(registered.function, registered.columns, [row], render)
+            for one, whole in zip(events, full, strict=True):
+                for slot in ("object", "generated", "target", "federated_session"):
+                    entity = getattr(one, slot)
+                    found = {registered.texts[f"{slot}.{path}"] for path in texts(entity)}
+                    assert found <= leaving
+                    assert is_valid(entity) or not is_valid(getattr(whole, slot))
+
+
+@pytest.mark.parametrize(
+    ("record", "leaves_with"),
+    [
+        ({"table": "badge"}, {"institutional"}),
+        ({"table": "quiz"}, {"institutional"}),
+        ({"table": "groups"}, {"shared"}),
+        ({"table": "wiki_pages"}, {"personal"}),
+        ({"table": "event", "eventtype": "course"}, {"institutional"}),
+        ({"table": "event", "eventtype": "user"}, set()),
+        ({"table": "event"}, set()),
+        ({"table": "event_subscriptions", "eventtype": "user"}, set()),
+    ],
+)
+def test_a_name_leaves_by_the_table_of_its_record(record, leaves_with):
+    path = path_function("WebPage", "x.php?id={objectid}")
+    fallback = ENTITY_FUNCTIONS["fallback_object"]
+    row = {
+        "objectid": 7, "objecttable": "local_x", "contextlevel": 50, "courseid": 2,
+        "object": {"id": 7, "name": "a name", **record},
+    }  # fmt: skip
+    for leaving in (*LEAVING, ALL_TEXTS):
+        render = replace(EVERYTHING, texts=leaving)
+        for function in (path, fallback):
+            (entity,) = made(function.function, function.columns, [row], render)
+            assert (entity.name == "a name") is bool(leaves_with & leaving)
+            assert entity.name in ("a name", None)
+
+
+def test_an_activity_of_an_unknown_plugin_keeps_its_name():
+    module = {"id": 11, "modname": "zoom", "instance": 4, "activity": {"id": 4, "name": "Room"}}
+    row = {
+        "eventname": r"\mod_zoom\event\thing_viewed", "component": "mod_zoom",
+        "objecttable": "zoom", "objectid": 4, "object": None, "module": module,
+        "contextlevel": 70, "contextinstanceid": 11,
+    }  # fmt: skip
+    assert event(row)["object"]["name"] == "Room"
+    assert "name" not in event(row, texts=frozenset())["object"]
+
+
+def test_names_of_persons_leave_by_the_setting_for_names():
+    assert "name" not in event({}, texts=ALL_TEXTS)["actor"]
+    named = event({}, texts=frozenset(), person_names=True)["actor"]
+    assert named["name"] == "Ada Lovelace"
+    assert named["otherIdentifiers"]
+
+
+def test_an_entry_of_ones_own_calendar_leaves_never():
+    row = {
+        "eventname": r"\core\event\calendar_event_created", "objecttable": "event",
+        "objectid": 7, "contextlevel": 30, "contextinstanceid": 3, "courseid": 0,
+        "object": {"id": 7, "table": "event", "name": "Doctor", "eventtype": "user"},
+        "other": {"name": "Doctor", "timestart": 5},
+    }  # fmt: skip
+    deleted = {**row, "eventname": r"\core\event\calendar_event_deleted", "object": None}
+    of_course = {**row, "object": {**row["object"], "eventtype": "course"}}
+    assert "Doctor" not in str(event(row, texts=ALL_TEXTS))
+    assert "Doctor" not in str(event(deleted, texts=ALL_TEXTS))
+    assert event(of_course)["object"]["name"] == "Doctor"
 
 
 def test_all_words_are_properties_of_caliper_or_extensions():
@@ -169,8 +284,11 @@ def test_an_entity_at_a_path_goes_by_the_table_of_its_record():
         ({"table": "groups"}, "shared"),
         ({"table": "event", "eventtype": "course"}, "institutional"),
         ({"table": "event", "eventtype": "group"}, "shared"),
-        ({"table": "event", "eventtype": "user"}, "personal"),
-        ({"table": "event"}, "personal"),
+        ({"table": "event", "eventtype": "open", "groupid": 3}, "shared"),
+        ({"table": "event", "eventtype": "user"}, "private"),
+        ({"table": "event"}, "private"),
+        ({"table": "event_subscriptions", "eventtype": "site"}, "institutional"),
+        ({"table": "quiz"}, "institutional"),
         ({"table": "competency_plan"}, "personal"),
         ({"table": "local_unknown"}, "personal"),
         ({}, "personal"),

@@ -28,7 +28,7 @@ from caliper_dagster.expander import MoodleDatabase, expand, read_log
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.entity_output import narrowed, to_json
 from caliper_dagster_tests.harness.receivers import bare_references, refused_by_openlrw
-from caliper_dagster_tests.unit.translator.support import ADA, MATHS, ROW, W, event
+from caliper_dagster_tests.unit.translator.support import ADA, ALL_TEXTS, MATHS, ROW, W, event
 
 Event = dict[str, Any]
 
@@ -52,7 +52,7 @@ def events(expanded: pa.Table, version: VersionName, shape: ShapeName) -> list[E
         shape=shape,
         person_names=True,
         person_identifiers=("SystemId", "EmailAddress"),
-        free_text=True,
+        texts=ALL_TEXTS,
         course_categories=True,
     )
     result = translator.translate(expanded)

@@ -104,21 +104,22 @@ def test_the_address_of_the_client_leaves_only_when_asked_for():
 def test_a_recipe_of_ones_own_is_used():
     text = (
         r"[{events: [\mod_x\event\y_viewed], pattern: X, type: ViewEvent, action: Viewed,"
-        " object: {type: WebPage, path: 'x.php?id={objectid}&t={other.tab}'}, other: [tab]}]"
+        " object: {type: WebPage, path: 'x.php?id={objectid}&t={other.tab}&u={other.x}'},"
+        " other: [tab]}]"
     )
     row = {
         "eventname": r"\mod_x\event\y_viewed",
         "objectid": 9,
-        "other": {"tab": "a/b", "x": "no"},
+        "other": {"tab": "other", "x": "my/own"},
     }
     (found,) = translate(row, recipes=RECIPES.with_user_recipes([("mine.yaml", text)]))
     assert (found["recipe"], found["resolution"]) == ("X", "user")
     assert found["json"]["object"] == {
-        "id": f"{W}/x.php?id=9&t=a%2Fb",
+        "id": f"{W}/x.php?id=9&t=other",
         "type": "WebPage",
         "isPartOf": f"{W}/course/view.php?id=2#page",
     }
-    assert found["json"]["extensions"]["moodle"]["other"] == {"tab": "a/b"}
+    assert found["json"]["extensions"]["moodle"]["other"] == {"tab": "other"}
 
 
 # Shapes that depend on the row

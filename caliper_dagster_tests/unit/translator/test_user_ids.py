@@ -14,7 +14,7 @@ import pytest
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.example import example_table
 from caliper_dagster.translator.identity import Iris
-from caliper_dagster_tests.unit.translator.support import W
+from caliper_dagster_tests.unit.translator.support import ALL_TEXTS, W
 from caliper_dagster_tests.unit.translator.test_derived import EVERY
 from caliper_dagster_tests.unit.translator.variations import UNKNOWN, rows
 
@@ -26,12 +26,7 @@ USERS = {"userid", "relateduserid", "realuserid", "authorid", "overrideby", "sub
          "useridto", "grader", "parentuserid"}  # fmt: skip
 PERSONS = {"user", "realuser", "relateduser"}
 
-ALLOWED = {
-    "extensions.moodle.objectId", "extensions.moodle.contextInstanceId",
-    "extensions.moodle.other.relateduserid", "extensions.moodle.other.userid",
-    "extensions.moodle.other.submitterid", "extensions.moodle.other.useridto",
-    "extensions.moodle.other.itemid",
-}  # fmt: skip
+ALLOWED = {"extensions.moodle.objectId", "extensions.moodle.contextInstanceId"}
 """Raw facts of the log row, which are numbers and no ids of the event's."""
 
 
@@ -90,8 +85,9 @@ def tainted() -> list[dict[str, Any]]:
             row["contextinstanceid"] += RAISED
         other = row.get("other")
         tag = row["eventname"] in {r"\core\event\tag_added", r"\core\event\tag_removed"}
-        if tag and isinstance(other, dict) and other.get("itemtype") == "user":
-            row["other"] = {**other, "itemid": other["itemid"] + RAISED}
+        if isinstance(other, dict) and other.get("itemtype") == "user":
+            of_item = {"itemid": other["itemid"] + RAISED} if tag else {"itemtype": "post"}
+            row["other"] = {**other, **of_item}
         found.append(row)
     return found
 
@@ -113,7 +109,7 @@ def test_no_users_id_leaves_but_through_the_one_method(version):
         version=version,
         person_identifiers=("SystemId", "LtiUserId"),
         ip_addresses=True,
-        free_text=True,
+        texts=ALL_TEXTS,
     )
     table = example_table(tainted())
     plain = translator.translate(table)
