@@ -405,7 +405,9 @@ def _wait_until_ready(server: Server, process: subprocess.Popen[bytes] | None, h
             return
 
 
-def _start_mariadb(home: Path) -> tuple[subprocess.Popen[bytes], sa.URL]:
+def _start_mariadb(
+    home: Path, tls: Certificate | None = None
+) -> tuple[subprocess.Popen[bytes], sa.URL]:
     programs = find_mariadb()
     if not programs:
         raise ServerError(
@@ -436,7 +438,7 @@ def _start_mariadb(home: Path) -> tuple[subprocess.Popen[bytes], sa.URL]:
             "--bind-address=127.0.0.1",
             "--skip-name-resolve",
             # Since 11.4 a server makes itself a certificate; the tests look into what is sent.
-            "--skip-ssl",
+            *(tls.mariadb_options() if tls else ["--skip-ssl"]),
             "--character-set-server=utf8mb4",
             "--collation-server=utf8mb4_unicode_ci",
             "--innodb-buffer-pool-size=256M",
@@ -452,7 +454,9 @@ def _start_mariadb(home: Path) -> tuple[subprocess.Popen[bytes], sa.URL]:
     ), url
 
 
-def _start_postgres(home: Path) -> tuple[subprocess.Popen[bytes], sa.URL]:
+def _start_postgres(
+    home: Path, tls: Certificate | None = None
+) -> tuple[subprocess.Popen[bytes], sa.URL]:
     programs = find_postgres()
     if not programs:
         raise ServerError(
@@ -492,12 +496,72 @@ def _start_postgres(home: Path) -> tuple[subprocess.Popen[bytes], sa.URL]:
         "fsync": "off",
         "synchronous_commit": "off",
         "full_page_writes": "off",
+        **(tls.postgres_settings(data) if tls else {}),
     }
     settings = [part for item in options.items() for part in ("-c", "=".join(item))]
     return _spawn([postgres, "-D", data, *settings], home, signal.SIGQUIT), url
 
 
 _START = {"mariadb": _start_mariadb, "postgres": _start_postgres}
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate of a server on loopback, which is its own certificate authority.
+
+    Attributes:
+        file: the certificate (PEM).
+        key: its key (PEM), which the account of a server may read.
+    """
+
+    file: Path
+    key: Path
+
+    @classmethod
+    def create(cls, folder: Path) -> Certificate:
+        """Make a certificate in a folder."""
+        made = cls(folder / "certificate.pem", folder / "key.pem")
+        command = (
+            "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1 "
+            f"-addext subjectAltName=IP:127.0.0.1 -keyout {made.key} -out {made.file}"
+        )
+        subprocess.run(command.split(), check=True, capture_output=True)
+        made.key.chmod(0o600)
+        if os.geteuid() == 0:
+            shutil.chown(made.key, UNPRIVILEGED_USER)
+        return made
+
+    def mariadb_options(self) -> list[str]:
+        """Options of a server that accepts nothing but TLS."""
+        return [
+            f"--ssl-cert={self.file}",
+            f"--ssl-key={self.key}",
+            "--require-secure-transport=ON",
+        ]
+
+    def postgres_settings(self, data: Path) -> dict[str, str]:
+        """The same for PostgreSQL, whose data folder says so, too."""
+        (data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 scram-sha-256\n")
+        return {"ssl": "on", "ssl_cert_file": str(self.file), "ssl_key_file": str(self.key)}
+
+
+@contextlib.contextmanager
+def tls_server(kind: str, home: Path) -> Iterator[tuple[Server, Certificate]]:
+    """A server of its own that accepts nothing but TLS, and its certificate.
+
+    Args:
+        kind: of the server.
+        home: an empty folder that its account may enter.
+    """
+    certificate = Certificate.create(home)
+    process, url = _START[kind](home, certificate)
+    server = SERVERS[kind](url, f"tls_{secrets.token_hex(3)}_")
+    try:
+        _wait_until_ready(server, process, home)
+        yield server, certificate
+    finally:
+        process.kill() if kind == "mariadb" else process.send_signal(signal.SIGQUIT)
+        process.wait(STOP_SECONDS)
 
 
 def _data_folder(home: Path) -> Path:
