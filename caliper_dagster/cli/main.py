@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import socket
 import sys
@@ -163,6 +164,14 @@ def demo(options: argparse.Namespace) -> None:
     out.print("To see these hours in the web UI, run `make dev` (or `caliper-dagster dev`).")
 
 
+def privacy_report(options: argparse.Namespace) -> None:
+    """Write the record of processing: what data of whom goes where, and how long it is kept."""
+    from caliper_dagster.operations.privacy_report import write_report
+
+    for path in write_report(_sites(options), Path(options.output)):
+        print(path)
+
+
 def doctor(options: argparse.Namespace) -> None:
     """Check everything that a run needs, and report problems with their cures."""
     from caliper_dagster.cli import terminal
@@ -280,6 +289,29 @@ def prune(options: argparse.Namespace) -> None:
         _tell(f"{plural(number, 'hour')} past the time to keep stay: {reason}.")
 
 
+def storage_protect(options: argparse.Namespace) -> None:
+    """Write stored hours again as CALIPER_STORAGE_KEY and CALIPER_STORED_… protect them now."""
+    from caliper_dagster.cli import terminal
+    from caliper_dagster.config.connections import open_store
+    from caliper_dagster.operations import stored_hours
+
+    for settings in _sites(options):
+        store = open_store(settings)
+        total = sum(len(store.hour_sizes(frame)) for frame in stored_hours.frames_in(store))
+        with terminal.ticking("Writing", total) as ticker:
+            number = stored_hours.protect(settings, lambda *_: ticker.advance(1))
+        site = f"{settings.site}: " if settings.site else ""
+        print(f"{site}{plural(number, 'file')} written again.", file=sys.stderr)
+
+
+def storage_export(options: argparse.Namespace) -> None:
+    """Copy stored hours into a folder, decrypted, for DuckDB and other readers of Parquet."""
+    from caliper_dagster.operations.stored_hours import export
+
+    hours = export(_settings(options), options.asset, _hours(options), Path(options.out))
+    print(f"{plural(sum(1 for _ in hours), 'hour')} copied, in the clear.", file=sys.stderr)
+
+
 def metrics(options: argparse.Namespace) -> None:
     """Write metrics for Prometheus, to a file that node_exporter's textfile collector reads."""
     from caliper_dagster.dagster.instance.open import open_instance
@@ -320,6 +352,37 @@ def rejected(options: argparse.Namespace) -> None:
     )
     advice = "; once the cause is fixed, `resend --rejected` sends them again" if number else ""
     print(f"{plural(number, 'rejected event')}{advice}.", file=sys.stderr)
+
+
+def person_export(options: argparse.Namespace) -> None:
+    """Write all that is stored and was sent about a person to a folder."""
+    from caliper_dagster.cli import reports
+    from caliper_dagster.delivery.persons.erase import require_person
+    from caliper_dagster.delivery.persons.export import export
+
+    settings = _settings(options)
+    exported = export(settings, require_person(settings, options.user), Path(options.output))
+    reports.show_export(exported)
+    _tell(f"Begin with {exported.folder / 'index.md'}. Whoever has the folder has these data.")
+
+
+def person_erase(options: argparse.Namespace) -> None:
+    """Remove a person from what is stored; without --yes only tell what would be changed."""
+    from caliper_dagster.cli import reports
+    from caliper_dagster.operations.persons import erase_person
+
+    settings = _settings(options)
+    erased = erase_person(settings, options.user, plan=not options.yes, tell=_tell)
+    reports.show_erasure(erased, plan=not options.yes)
+    if not options.yes:
+        _tell("Nothing was changed. --yes erases the person; that cannot be undone.")
+        return
+    for event_store, place in erased.lists.items():
+        _tell(
+            f"{event_store} still holds {plural(erased.held[event_store], 'event')} about the "
+            f"person: its owner deletes those that {place} lists, or receives them again without "
+            "the person (`resend --all`)."
+        )
 
 
 def follow(options: argparse.Namespace) -> None:
@@ -841,7 +904,7 @@ def command_parser() -> argparse.ArgumentParser:
     ) -> argparse.ArgumentParser:
         text = command.__doc__ or ""
         added = to.add_parser(
-            command.__name__.removeprefix("recipes_").removeprefix("person_").replace("_", "-"),
+            re.sub("^(recipes|person|privacy|storage)_", "", command.__name__).replace("_", "-"),
             parents=[common, *parents],
             help=text[:1].lower() + text[1:].rstrip("."),
             description=text,
@@ -915,6 +978,18 @@ def command_parser() -> argparse.ArgumentParser:
         "--plan", action="store_true", help="only tell what would be deleted, and what stays"
     )
 
+    group = commands.add_parser(
+        "storage",
+        help="protect and export stored hours",
+        description="Protect and export stored hours.",
+    ).add_subparsers(metavar="COMMAND", required=True)
+    add(storage_protect, sited, to=group)
+    added = add(storage_export, ranged, to=group)
+    added.add_argument(
+        "--asset", default="caliper_events", help="the asset whose hours are copied (%(default)s)"
+    )
+    added.add_argument("--out", metavar="FOLDER", required=True, help="folder of the copies")
+
     added = add(metrics, sited)
     added.add_argument(
         "--out", metavar="FILE", required=True, help="file (*.prom) to write; - for standard output"
@@ -951,6 +1026,19 @@ def command_parser() -> argparse.ArgumentParser:
         help="what concerns a single person, and the keys of pseudonyms",
         description="What concerns a single person, and the keys of pseudonyms.",
     ).add_subparsers(metavar="COMMAND", required=True)
+    person = argparse.ArgumentParser(add_help=False, parents=[sited])
+    person.add_argument("user", metavar="USER", help="user id in Moodle, or user name")
+    added = add(person_export, person, to=group)
+    added.add_argument(
+        "--output",
+        metavar="FOLDER",
+        required=True,
+        help="new or empty folder to write; only its owner may enter it",
+    )
+    added = add(person_erase, person, to=group)
+    added.add_argument(
+        "--yes", action="store_true", help="erase; without it, only tell what would be changed"
+    )
     added = add(person_pseudonym, sited, to=group)
     added.add_argument("user", metavar="USER", help="id or user name in Moodle")
     added.add_argument("--destination", metavar="NAME", help=_DESTINATION_HELP)
@@ -962,6 +1050,16 @@ def command_parser() -> argparse.ArgumentParser:
         required=True,
         help="file for the ids of the events that were sent under other keys; - for standard "
         "output",
+    )
+
+    group = commands.add_parser(
+        "privacy",
+        help="what is done with personal data",
+        description="What is done with personal data.",
+    ).add_subparsers(metavar="COMMAND", required=True)
+    added = add(privacy_report, sited, to=group)
+    added.add_argument(
+        "--output", metavar="FOLDER", default="privacy-report", help="folder to write (%(default)s)"
     )
 
     added = add(validate)

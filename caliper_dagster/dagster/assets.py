@@ -428,7 +428,11 @@ def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
         # It also reads the ids of moodle_log, which exists whenever expanded_log does.
         deps=[chain.key(EXPANDED_LOG), *([records_key(settings)] if reads_moodle else [])],
         pool=chain.pool(MOODLE_POOL) if reads_moodle else None,
-        check_specs=[asset_checks.every_row_explained(key), asset_checks.every_event_valid(key)],
+        check_specs=[
+            asset_checks.every_row_explained(key),
+            asset_checks.every_event_valid(key),
+            asset_checks.no_personal_data(key),
+        ],
     )
     def caliper_events(
         context: dg.AssetExecutionContext,
@@ -468,6 +472,9 @@ def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
             check_results=[
                 asset_checks.explained(key, accounts, time.time()),
                 asset_checks.valid(key, samples),
+                asset_checks.without_personal_data(
+                    key, {hour.hour: hour.verdict for hour in hours}
+                ),
             ]
         )
 

@@ -35,15 +35,21 @@ from caliper_dagster.core.row_accounting import Account, DeliveryCounts, outstan
 from caliper_dagster.core.wording import plural
 
 _HOURS_NAMED = 20
-_NEVER_SENT = (Reason.ROW_FILTER, Reason.OTHER_PRIVACY)
-"""Reasons for which an hour is withheld even if nothing else is."""
-
 _COLUMNS = (
     "event_id", "json", "caliper_version", "outcome", "reason", "event_name", "event_type",
 )  # fmt: skip
 """Columns of ``caliper_events`` that are read: those that are sent, and those that decide."""
 
 _JUDGED_COLUMNS = (*_COLUMNS, "log_id", "recipe", "action", "profile")
+_NOT_BY_CHOICE = (
+    Reason.REPEATED_ID, Reason.PERSONAL_DATA, Reason.ROW_FILTER, Reason.OTHER_PRIVACY,
+)  # fmt: skip
+"""Reasons of hours that no setting sends as they are."""
+
+_CURE_OF_PERSONAL_DATA = (
+    "The check no_personal_data of the events names the fields: correct the recipe or the text in "
+    "Moodle, or name a field that is in order in CALIPER_ALLOWED_FIELDS. "
+)
 _ID_COLUMNS = ("event_id", "outcome", "reason", "event_name", "event_type")
 
 
@@ -102,8 +108,12 @@ class OutgoingHour:
     @property
     def is_withheld(self) -> bool:
         """Whether nothing of the hour may be sent."""
-        is_refused = not self.verdict.counts.keys().isdisjoint(_NEVER_SENT)
-        return is_refused or (self._withhold and self.verdict.hour_reason is not None)
+        return self.reason is not None
+
+    @property
+    def reason(self) -> str | None:
+        """Why nothing of the hour may be sent; None when it may."""
+        return self.verdict.hour_reason if self._withhold else self.verdict.always
 
     def source(self) -> pa.Table | Callable[[], Iterator[pa.Table]]:
         """The events that may be sent, or for an hour of many rows what reads them."""
@@ -136,7 +146,7 @@ class OutgoingHour:
             already_acknowledged=len(ids) - unanswered - rejected,
             rejected=rejected,
             filtered=self.filtered,
-            withheld={str(self.verdict.hour_reason): unanswered},
+            withheld={str(self.reason): unanswered},
             filtered_rows=self.filtered_rows,
         )
 
@@ -197,11 +207,14 @@ def withheld_sentence(hours: Mapping[Hour, str]) -> str | None:
     named = ", ".join(f"{hour} ({hours[hour]})" for hour in sorted(hours)[:_HOURS_NAMED])
     more = ", …" if len(hours) > _HOURS_NAMED else ""
     # The emitter refuses an hour in which an id occurs again, whatever the setting says.
-    never = [meaning(reason) for reason in (Reason.REPEATED_ID, *_NEVER_SENT)]
-    is_sendable = not any(reason in why for why in hours.values() for reason in never)
+    is_sendable = not any(
+        meaning(reason) in why for reason in _NOT_BY_CHOICE for why in hours.values()
+    )
     choice = ", or set CALIPER_WITHHOLD_INVALID=false to send them as they are"
+    is_personal = any(meaning(Reason.PERSONAL_DATA) in why for why in hours.values())
     return (
-        f"Not sent: {plural(len(hours), 'withheld hour')}, {named}{more}. Materialize these hours "
+        f"Not sent: {plural(len(hours), 'withheld hour')}, {named}{more}. "
+        f"{_CURE_OF_PERSONAL_DATA if is_personal else ''}Materialize these hours "
         f"again{choice if is_sendable else ''}."
     )
 

@@ -18,6 +18,7 @@ from caliper_dagster.config.event_stores import (
     sent_as,
 )
 from caliper_dagster.config.settings import Settings
+from caliper_dagster.config.stored_fields import needed_fields
 from caliper_dagster.config.translator import translators
 from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.hours import Hour, HourRange
@@ -58,12 +59,20 @@ def write_rendering(
     """
     frame, revision = events_frame(settings, rendering), mapping_revision(settings, rendering)
     privacy = sent_as(settings, rendering).effective_privacy
+    needed = needed_fields(settings, rendering)
     written: list[WrittenEventsHour] = []
     samples: list[SampleReport] = []
     for part in translators(settings, rendering, hours):
         stats = privacy.stats(part.key)
         found = write_events(
-            part.translator, store, frame, part.hours, revision, stats=stats, rules=rules
+            part.translator,
+            store,
+            frame,
+            part.hours,
+            revision,
+            stats=stats,
+            rules=rules,
+            needed=needed,
         )
         written += found[0]
         samples += found[1]

@@ -17,6 +17,7 @@ from caliper_dagster.emitter.ledger.backlog import backlog_table
 from caliper_dagster.emitter.ledger.leases import leases_table
 from caliper_dagster.emitter.ledger.pseudonym_keys import pseudonym_keys_table
 from caliper_dagster.emitter.ledger.sites import sites_table
+from caliper_dagster.emitter.ledger.tombstones import tombstones_table
 
 _MIGRATION_LOCK = 0x43414C495045
 """Key of PostgreSQL's advisory lock under which tables and columns are created."""
@@ -56,6 +57,7 @@ BATCHES = sa.Table(
 LEASES = leases_table(TABLES)
 BACKLOG = backlog_table(TABLES)
 SITES = sites_table(TABLES)
+TOMBSTONES = tombstones_table(TABLES)
 PSEUDONYM_KEYS = pseudonym_keys_table(TABLES)
 sa.Index("caliper_batch_hour", BATCHES.c.site, BATCHES.c.event_store, BATCHES.c.hour)
 
