@@ -62,7 +62,7 @@ def sample_site(folder: Path) -> pa.Table:
     hour = Hour.from_key("2026-03-02-11:00")
     path = folder / "moodle.sqlite"
     write_sample(path, students=40, hours=24, seed=3, end=hour + 1)
-    return expand_at_once(f"sqlite:///{path}", HourRange(hour - 23, hour + 1))
+    return expand_at_once(f"sqlite:///{path}", HourRange(Hour(hour.number - 23), hour + 1))
 
 
 @pytest.fixture(scope="module", params=["real", "sample"])
