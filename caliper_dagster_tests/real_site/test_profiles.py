@@ -86,7 +86,8 @@ def events(
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def version(request: pytest.FixtureRequest) -> VersionName:
-    return request.param
+    chosen: VersionName = request.param
+    return chosen
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,8 @@ def identified(rows: pa.Table, version: VersionName) -> pa.Table:
 
 @pytest.fixture(scope="module", params=KEYED)
 def profile(request: pytest.FixtureRequest) -> ProfileName:
-    return request.param
+    chosen: ProfileName = request.param
+    return chosen
 
 
 @pytest.fixture(scope="module")
