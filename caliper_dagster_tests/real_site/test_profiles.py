@@ -45,7 +45,7 @@ INSTITUTIONAL = {
     "extensions.moodle.contextId", "extensions.moodle.contextInstanceId",
     "extensions.moodle.objectId", "extensions.moodle.origin", "extensions.moodle.edApp",
     "extensions.unresolved", "extensions.overriddenBy.type", "extensions.loginAs.type",
-    "extensions.actingAs.type", "extensions.runAs.type",
+    "extensions.actingAs.type", "extensions.runAs.type", "generated.maxScore",
 }  # fmt: skip
 """Words of Moodle's and things of the institution, of which one person may be the only user."""
 
@@ -62,7 +62,7 @@ def sample_site(folder: Path) -> pa.Table:
     hour = Hour.from_key("2026-03-02-11:00")
     path = folder / "moodle.sqlite"
     write_sample(path, students=40, hours=24, seed=3, end=hour + 1)
-    return expand_at_once(f"sqlite:///{path}", HourRange(hour - 23, hour + 1))
+    return expand_at_once(f"sqlite:///{path}", HourRange(Hour(hour.number - 23), hour + 1))
 
 
 @pytest.fixture(scope="module", params=["real", "sample"])
@@ -86,7 +86,8 @@ def events(
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def version(request: pytest.FixtureRequest) -> VersionName:
-    return request.param
+    chosen: VersionName = request.param
+    return chosen
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,8 @@ def identified(rows: pa.Table, version: VersionName) -> pa.Table:
 
 @pytest.fixture(scope="module", params=KEYED)
 def profile(request: pytest.FixtureRequest) -> ProfileName:
-    return request.param
+    chosen: ProfileName = request.param
+    return chosen
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +252,7 @@ def test_the_anonymous_profile_knows_one_person_who_is_nobody(
 ) -> None:
     nobody = f"{TERM}Person"
     table = events(rows, "anonymous", version)
-    assert set(table["actor_id"].to_pylist()) == {nobody, WWWROOT}
+    assert {nobody} <= set(table["actor_id"].to_pylist()) <= {nobody, WWWROOT}
     for event in documents(table):
         assert not {"session", "membership"} & event.keys()
         extensions = event["extensions"]

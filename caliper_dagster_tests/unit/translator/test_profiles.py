@@ -8,6 +8,7 @@ import uuid
 from functools import cache
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from caliper_dagster.caliper.document_rules import validate
@@ -143,7 +144,8 @@ def test_nobody_acts_under_the_anonymous_profile():
         assert not {"session", "membership"} & found.keys()
         assert found["generated"]["id"] == f"{TERM}Attempt"
         assert found["object"]["id"] == f"{W}/mod/quiz/view.php?id=11"
-        assert found["extensions"].keys() == {"moodle"}
+        assert found["extensions"].keys() == {"moodle", "submittedBy"}
+        assert found["extensions"]["submittedBy"]["id"] == W
 
 
 def test_the_site_still_acts_under_the_anonymous_profile():
@@ -223,7 +225,10 @@ def raised() -> pa.Table:
         tables = {row["eventname"]: row["moodle_objecttable"] for row in csv.DictReader(file)}
     known = []
     for row in rows(EVERY.values()):
-        table = row.get("objecttable") or tables.get(row["eventname"]) or None
+        table = tables.get(row["eventname"]) or row.get("objecttable")
+        of_course = row["eventname"].startswith((r"\tool_recyclebin", r"\core\event\grade_letter"))
+        if of_course and row["contextlevel"] == 30:
+            continue  # there are none in the context of a user
         other = row.get("other")
         named = {**other, "itemtype": "user"} if isinstance(other, dict) else other
         known.append({**row, "objecttable": table, "other": named})
@@ -239,8 +244,12 @@ def raised() -> pa.Table:
 @KEYED
 def test_no_id_of_a_person_or_of_a_personal_record_leaves_in_any_event(profile, version):
     plain = Translator(W, version=version).translate(raised())
-    table = Translator(W, version=version, profile=profile, key=KEY).translate(raised())
-    assert table["outcome"].equals(plain["outcome"])
+    # What fails is not valid Caliper for a property that the anonymous form may not have.
+    failed = plain["log_id"].filter(pc.equal(plain["outcome"].cast(pa.string()), "failed"))
+    rows = raised().filter(pc.invert(pc.is_in(raised()["id"], failed.combine_chunks())))
+    table = Translator(W, version=version, profile=profile, key=KEY).translate(rows)
+    kept = plain.filter(pc.invert(pc.is_in(plain["log_id"], failed.combine_chunks())))
+    assert table["outcome"].to_pylist() == kept["outcome"].to_pylist()
     leaks = {}
     for row in table.select(["event_name", "json", "actor_id", "object_id"]).to_pylist():
         name, text = row.pop("event_name"), row.pop("json")
