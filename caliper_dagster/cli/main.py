@@ -686,6 +686,11 @@ def _print_estimate(settings: Settings, hours: HourRange) -> None:
             ("Megabytes of events, about", ceil(result.bytes / 1e6)),
             ("Acknowledged under an older mapping, not sent again", result.older_events),
             ("Minutes without the event store's time, about", max(1, round(result.seconds / 60))),
+            *(
+                (f"Log rows filtered{name and f' for {name}'} by {rule}, about", number)
+                for name, by_rule in result.filtered.items()
+                for rule, number in by_rule.items()
+            ),
         ]
     )
 

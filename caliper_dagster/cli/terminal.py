@@ -169,6 +169,9 @@ def _delivered(delivery: DeliveryCounts) -> Iterator[tuple[str, object]]:
     if delivery.filtered:
         yield "Not for this event store", sum(delivery.filtered.values())
         yield from _indented(delivery.filtered)
+    if delivery.filtered_rows:
+        yield "Log rows filtered for this event store", sum(delivery.filtered_rows.values())
+        yield from _indented(delivery.filtered_rows)
     if delivery.withheld:
         yield "Withheld", sum(delivery.withheld.values())
         yield from _indented(delivery.withheld)

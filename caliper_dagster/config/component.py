@@ -49,7 +49,7 @@ _LEFT_OUT = {"sites", "file_mode", "keep_runs", "keep_compute_logs"}
 """
 
 _REQUIRED = {"moodle_db_url", "moodle_wwwroot"}
-_PATHS = {"storage", "event_stores", "recipes", "ca_file"}
+_PATHS = {"storage", "event_stores", "recipes", "ca_file", "event_filter"}
 _FILE = "_file"
 
 _MUST_REFER = (

@@ -30,8 +30,10 @@ from caliper_dagster.config.declaration import (
     nested,
     parse,
 )
+from caliper_dagster.config.patterns import Patterns
 from caliper_dagster.config.privacy import EffectivePrivacy
 from caliper_dagster.config.pseudonym_keys import PseudonymKeys, no_key
+from caliper_dagster.config.row_filter import RowFilter
 from caliper_dagster.config.settings import (
     CREDENTIALS,
     PSEUDONYM_KEY,
@@ -63,6 +65,8 @@ if TYPE_CHECKING:
     from caliper_dagster.emitter import FileDestination, HttpDestination
 
 FILE = "CALIPER_EVENT_STORES"
+FILTER_FILE = "CALIPER_EVENT_FILTER"
+FILTER_KEY = declared()[FILTER_FILE].key
 _NOT_INHERITED = [declared()[name].key for name in (*CREDENTIALS, PSEUDONYM_KEY)]
 _PSEUDONYM_KEY = declared()[PSEUDONYM_KEY]
 
@@ -70,28 +74,13 @@ _KEYS = {setting.key: setting for setting in declarations(EventStoreSettings)}
 _NAMES_IN_FILE = {setting.variable: key for key, setting in _KEYS.items()}
 
 
-class Patterns(Model):
-    """Which words pass: all, or those that match ``include``; never those that match ``exclude``.
+class EventFilter(Model):
+    """Which events are sent to an event store: by Moodle event, by Caliper type, and by row.
 
-    Patterns are those of file names (``*``, ``?``, ``[…]``); they distinguish upper and lower case.
+    The rules of rows hold before events are made, and have no effect on events that are stored.
     """
 
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-
-    def rule(self, word: str) -> str | None:
-        """The rule that keeps the word back; None when it passes."""
-        for pattern in self.exclude:
-            if _matches(word, pattern):
-                return f"exclude {pattern}"
-        if self.include and not any(_matches(word, pattern) for pattern in self.include):
-            return "include"
-        return None
-
-
-class EventFilter(Model):
-    """Which events are sent to an event store: by Moodle event, and by Caliper type."""
-
+    rows: RowFilter = RowFilter()
     moodle_events: Patterns = Patterns()
     caliper_types: Patterns = Patterns()
 
@@ -111,7 +100,7 @@ class EventFilter(Model):
         Args:
             events: ``CALIPER_EVENTS`` rows; those without an event pass.
         """
-        if self == EventFilter():
+        if self.moodle_events == self.caliper_types == Patterns():
             return events, {}
         rules = [
             _rules(events[column], patterns, name)
@@ -154,8 +143,9 @@ class EventStoreDefinition(EventStoreSettings):
 
     @property
     def rendering(self) -> Rendering:
-        """What its events look like."""
-        own = None if self.shares_events else self.name
+        """What its events look like; with rules of rows it shares them with no other one."""
+        is_shared = self.shares_events and self.filter.rows.digest is None
+        own = None if is_shared else self.name
         return Rendering(self.caliper_version, self.shape, self.privacy, own)
 
     @property
@@ -244,7 +234,7 @@ def event_stores(settings: Settings) -> tuple[EventStoreDefinition, ...]:
     """
     single = settings.event_store
     if settings.event_stores is None:
-        return (EventStoreDefinition.model_validate(dict(single)),)
+        return (EventStoreDefinition(**dict(single), filter=_common_filter(single)),)
     if single.address():
         url, names = SettingName(URL.variable), f"the file {settings.event_stores} names all"
         both = Sentence(url, " and ", SettingName(FILE), " are both set: ")
@@ -324,10 +314,6 @@ def mapping_revision(settings: Settings, rendering: Rendering) -> int:
     return revision_in(settings.identity().mapping_revision, shape.number, profile.number)
 
 
-def _matches(word: str, pattern: str) -> bool:
-    return fnmatchcase(word.lstrip("\\"), pattern.lstrip("\\"))
-
-
 def _rules(column: pa.ChunkedArray, patterns: Patterns, name: str) -> pa.ChunkedArray:
     """For each row the rule that keeps it back, or null; each distinct word is matched once."""
     words = column.cast(pa.string())
@@ -344,11 +330,12 @@ def _definition(
     """The definition that the file has below a name; what it leaves out is as the defaults say."""
     inherited = dict(defaults) | dict.fromkeys((URL.key, *_NOT_INHERITED))
     settings = {key: value for key, value in values.items() if key != "filter"}
-    rest = {"name": name} | {key: value for key, value in values.items() if key == "filter"}
     try:
         own = nested(parse(settings, _KEYS, os.environ))
         _require_url(own)
-        definition = check(EventStoreDefinition, {**inherited, **own, **rest})
+        said = {**inherited, **own}
+        filter_ = _filter_said(values, own) or _common_filter(check(EventStoreSettings, said))
+        definition = check(EventStoreDefinition, {**said, "name": name, "filter": filter_})
         _require_key(definition)
     except Mistake as mistake:
         place = (".".join(mistake.path),) if mistake.path else ()
@@ -365,6 +352,28 @@ def _may_share(store: EventStoreDefinition, defaults: EventStoreSettings) -> boo
         return False
     usual = defaults.model_copy(update={"privacy": store.privacy})
     return store.effective_privacy == EffectivePrivacy.of(usual)
+
+
+def _filter_said(values: Mapping[str, object], own: Mapping[str, object]) -> object:
+    """The filter that the file has for an event store; None if it has none."""
+    if "filter" in values and FILTER_KEY in own:
+        raise Mistake((FILTER_KEY,), "and filter exclude each other")
+    return values.get("filter")
+
+
+def _common_filter(settings: EventStoreSettings) -> EventFilter:
+    """The filter in the file that `FILTER_FILE` names; one that keeps nothing back without it.
+
+    Raises:
+        ConfigurationError: the file cannot be read or is wrong.
+    """
+    if settings.event_filter is None:
+        return EventFilter()
+    file = SettingsFile(FILTER_FILE, settings.event_filter, subject="filter", example="rows")
+    try:
+        return check(EventFilter, file.mapping())
+    except Mistake as mistake:
+        raise file.error(mistake.problem, ".".join(mistake.path)) from None
 
 
 def _require_url(own: Mapping[str, object]) -> None:

@@ -314,6 +314,11 @@ class EventStoreSettings(Model):
         "shape of the events: `canonical`, `objects` (an object in place of each IRI of an entity) "
         "or `openlrw` (what OpenLRW takes)",
     )
+    event_filter: str | None = setting(
+        "CALIPER_EVENT_FILTER",
+        None,
+        "file (YAML) with the filter of the event store: of which log rows it is sent events",
+    )
     privacy: ProfileName = setting(
         "CALIPER_PRIVACY",
         IDENTIFIED.name,

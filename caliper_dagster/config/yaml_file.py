@@ -58,6 +58,17 @@ class SettingsFile:
                 raise self.error(f"{name} must have settings below it, such as {self._example}")
         return content
 
+    def mapping(self) -> dict[str, object]:
+        """The settings in a file that names no several sites or event stores.
+
+        Raises:
+            ConfigurationError: it cannot be read, or has no settings.
+        """
+        content = self._load()
+        if not isinstance(content, dict) or not content:
+            raise self.error(f"it must have settings, such as {self._example}")
+        return content
+
     def error(self, problem: str, *place: str) -> ConfigurationError:
         """The error about something that is wrong in the file.
 

@@ -74,6 +74,10 @@ class ConfigurationError(CaliperDagsterError):
     place: str | None = None
 
 
+class RowFilterError(ConfigurationError):
+    """A filter of rows names what is not there. The sentence begins with the path of the rule."""
+
+
 class SourceError(CaliperDagsterError):
     """The Moodle database answered, but what was requested could not be read."""
 

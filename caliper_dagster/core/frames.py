@@ -13,7 +13,7 @@ it, that the record was not found.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -43,16 +43,20 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The contract of one asset's table."""
+    """The contract of one asset's table.
+
+    Attributes:
+        schema: the Arrow schema, the same for every hour.
+    """
 
     name: str
     row: str
     columns: tuple[Column, ...]
+    schema: pa.Schema = field(init=False, repr=False, compare=False)
 
-    @property
-    def schema(self) -> pa.Schema:
-        """The Arrow schema, the same for every hour."""
-        return pa.schema([pa.field(column.name, column.type) for column in self.columns])
+    def __post_init__(self) -> None:
+        fields = [pa.field(column.name, column.type) for column in self.columns]
+        object.__setattr__(self, "schema", pa.schema(fields))
 
     def empty(self) -> pa.Table:
         """A table without rows."""
@@ -65,8 +69,9 @@ class Frame:
             table: some columns of the contract.
             names: the columns that it should have; others are not added.
         """
+        present = {*table.column_names}
         for column in self.columns:
-            if column.added and column.name in names and column.name not in table.column_names:
+            if column.added and column.name in names and column.name not in present:
                 values = pa.nulls(table.num_rows, column.type)
                 table = table.append_column(pa.field(column.name, column.type), values)
         return table
@@ -77,11 +82,13 @@ class Frame:
         Raises:
             StorageError: a column is missing or cannot be cast; the sentence names it.
         """
+        if table.schema.equals(self.schema):
+            return table
         table = self.with_later_columns(table, self.schema.names)
-        missing = [column.name for column in self.columns if column.name not in table.column_names]
-        if missing:
+        present = {*table.column_names}
+        if missing := [name for name in self.schema.names if name not in present]:
             raise StorageError(f"{self.name} lacks columns: {', '.join(missing)}.")
-        selected = table.select([column.name for column in self.columns])
+        selected = table.select(self.schema.names)
         if selected.schema.equals(self.schema):
             return selected
         return selected.cast(self.schema)

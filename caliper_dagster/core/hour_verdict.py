@@ -26,12 +26,15 @@ class Reason(StrEnum):
 
     ``unexplained``: log rows of the hour were not read, or have not exactly one outcome.
     ``repeated_id``: several events of the hour have the same id, and the event store would keep one
-    of them. ``invalid``: the event is not valid Caliper.
+    of them. ``invalid``: the event is not valid Caliper. ``row_filter``: the hour was made under
+    another filter of rows than its event store has now (found when it is sent, whatever
+    ``CALIPER_WITHHOLD_INVALID`` says).
     """
 
     UNEXPLAINED = "unexplained"
     REPEATED_ID = "repeated_id"
     INVALID = "invalid"
+    ROW_FILTER = "row_filter"
 
 
 _OF_EVENTS = frozenset({Reason.INVALID})
@@ -41,6 +44,7 @@ _MEANINGS: Mapping[str, str] = {
     Reason.UNEXPLAINED: "log rows without an explanation",
     Reason.REPEATED_ID: "event ids that occur again",
     Reason.INVALID: "events that are not valid Caliper",
+    Reason.ROW_FILTER: "events made under another filter of rows",
 }
 
 

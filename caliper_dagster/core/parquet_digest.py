@@ -34,6 +34,7 @@ _TRAILER_SIZE = 8
 """Size of what follows the footer: its length, and ``PAR1``."""
 
 _BLOCK = 1 << 20
+_BUFFER = 1 << 18
 # A record's text is written once per row group, not once per page: dictionaries are large.
 _DICTIONARY_BYTES = 64 * 1024 * 1024
 
@@ -52,8 +53,10 @@ class DigestedParquetWriter:
 
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
         self._sink = _HashingSink(file)
+        # Parquet writes some bytes at a time, several times for each column.
+        self._buffered = pa.BufferedOutputStream(pa.PythonFile(self._sink, "w"), _BUFFER)
         self._writer = pq.ParquetWriter(
-            pa.PythonFile(self._sink, "w"),
+            self._buffered,
             schema,
             compression="zstd",
             # Other texts hardly repeat, and minimum and maximum of a text help no query.
@@ -76,13 +79,18 @@ class DigestedParquetWriter:
             The size of the file in bytes.
         """
         self._writer.add_key_value_metadata({**metadata, _SCHEME_KEY: b"BLAKE2b-256"})
-        return self._sink.finish(self._writer.close)
+        self._buffered.flush()
+        return self._sink.finish(self._write_footer)
 
     def abort(self) -> None:
         """Write nothing more; has no effect after `close`."""
         self._sink.discard()
         with suppress(OSError, pa.ArrowException):
-            self._writer.close()
+            self._write_footer()
+
+    def _write_footer(self) -> None:
+        self._writer.close()
+        self._buffered.flush()
 
 
 class _HashingSink(io.RawIOBase):

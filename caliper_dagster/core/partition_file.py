@@ -103,7 +103,7 @@ class PartitionWriter:
                 self._write_group()
 
     def _write_group(self) -> None:
-        table = _with_own_dictionaries(_joined([self._frame.empty(), *self._pending]))
+        table = _with_own_dictionaries(_joined(self._pending or [self._frame.empty()]))
         self._pending, self._pending_rows, self._is_empty = [], 0, False
         with self._writing():
             self._parquet.write(table)
@@ -241,8 +241,8 @@ class StoredHour:
             read = [name for name in names if name in stored] or stored[:1]
             table = read_rows(self._file, read, groups).replace_schema_metadata(None)
         table = self._frame.with_later_columns(table, names)
-        missing = [name for name in names if name not in table.column_names]
-        if missing:
+        present = {*table.column_names}
+        if missing := [name for name in names if name not in present]:
             raise StorageError(
                 f"{self._frame.name} of {self.hour} was written by another version and lacks "
                 f"{', '.join(missing)}: materialize {self._frame.name} again."
@@ -276,6 +276,9 @@ def _times(metadata: pq.FileMetaData) -> Iterator[tuple[int, int] | None]:
 
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of the tables; each dictionary holds its values once."""
+    if len(tables) == 1:
+        return tables[0]
     return pa.concat_tables(tables).unify_dictionaries()
 
 
@@ -286,15 +289,18 @@ def _with_own_dictionaries(table: pa.Table) -> pa.Table:
     For a value that a dictionary holds twice pyarrow (26) reserves space in the file, and fills it
     with whatever is in the memory of the process.
     """
-    for index, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(index, field, _compact(table.column(index)))
-    return table
+    columns = [
+        _compact(column) if pa.types.is_dictionary(column.type) else column
+        for column in table.itercolumns()
+    ]
+    return pa.Table.from_arrays(columns, schema=table.schema)
 
 
-def _compact(column: pa.ChunkedArray) -> pa.Array:
+def _compact(column: pa.ChunkedArray) -> pa.DictionaryArray:
     array = column.combine_chunks()
-    used = pc.unique(array.indices).drop_null()
-    values = array.dictionary.take(used).dictionary_encode()
-    indices = values.indices.take(pc.index_in(array.indices, used))
-    return pa.DictionaryArray.from_arrays(indices, values.dictionary)
+    used = array.indices.dictionary_encode()
+    taken = array.dictionary.take(used.dictionary)
+    values = taken.dictionary_encode()
+    if len(values.dictionary) == len(taken):
+        return pa.DictionaryArray.from_arrays(used.indices, taken)
+    return pa.DictionaryArray.from_arrays(values.indices.take(used.indices), values.dictionary)

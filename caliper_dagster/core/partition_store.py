@@ -73,6 +73,10 @@ _ALLOCATOR = "ARROW_DEFAULT_MEMORY_POOL"
 _READ_AHEAD = 8
 """Objects that are requested at once: an object store answers many as fast as one."""
 
+_READ_WHOLE_BYTES = 1 << 20
+"""A local file of at most so many bytes is read at once: its footer and columns would take a
+hundred calls of the system."""
+
 _MAX_OBJECTS_COUNTED = 1_000
 """Objects that `PartitionStore.digest_counts` looks into; each costs two requests."""
 
@@ -435,8 +439,8 @@ class PartitionStore:
         """Called when an hour has been written; for subclasses that want to know."""
 
     def _path(self, frame: Frame, hour: Hour) -> UPath | Path:
-        moment = hour.datetime
-        return self._base / frame.name / f"date={moment:%Y-%m-%d}" / f"{moment:%Y-%m-%dT%H}.parquet"
+        moment = hour.datetime.isoformat()
+        return self._base.joinpath(frame.name, f"date={moment[:10]}", f"{moment[:13]}.parquet")
 
     def each_opened(self, frame: Frame, hours: Iterable[Hour]) -> Iterator[StoredHour]:
         """The hours as `open` opens them, in the order given; each is to be closed.
@@ -621,7 +625,11 @@ def _delete_objects(paths: Sequence[UPath | Path]) -> None:
 
 
 def _file(path: UPath | Path) -> pa.NativeFile:
-    if isinstance(path, Path):
-        return pa.OSFile(str(path))
-    # The whole object, by one request; seeking in it would take several.
-    return pa.BufferReader(path.fs.cat_file(path.path))
+    if not isinstance(path, Path):
+        # The whole object, by one request; seeking in it would take several.
+        return pa.BufferReader(path.fs.cat_file(path.path))
+    file = pa.OSFile(str(path))
+    if file.size() > _READ_WHOLE_BYTES:
+        return file
+    with file:
+        return pa.BufferReader(file.read_buffer())

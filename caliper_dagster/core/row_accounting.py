@@ -154,6 +154,8 @@ class DeliveryCounts:
             does.
         withheld: of the events, those that no event store is sent, by reason (`Reason`). A reason
             that withholds the hour is here even if all its events were answered before.
+        filtered_rows: log rows of which no event was made for this event store, by the rule that
+            filtered them.
     """
 
     events: int = 0
@@ -166,6 +168,7 @@ class DeliveryCounts:
     rejected: int = 0
     filtered: Mapping[str, int] = field(default_factory=dict)
     withheld: Mapping[str, int] = field(default_factory=dict)
+    filtered_rows: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def acknowledged(self) -> int:
@@ -179,10 +182,11 @@ class DeliveryCounts:
         return any(hour_reasons(self.withheld))
 
     def __add__(self, other: DeliveryCounts) -> DeliveryCounts:
-        own, others = self.as_footer_stats(), other.as_footer_stats()
-        del own["filtered"], own["withheld"]
+        own, others = asdict(self), asdict(other)
+        del own["filtered"], own["withheld"], own["filtered_rows"]
         return DeliveryCounts(
             **{name: own[name] + others[name] for name in own},
+            filtered_rows=summed(self.filtered_rows, other.filtered_rows),
             filtered=summed(self.filtered, other.filtered),
             withheld=summed(self.withheld, other.withheld),
         )
@@ -194,7 +198,10 @@ class DeliveryCounts:
 
     def as_footer_stats(self) -> dict[str, Any]:
         """The counts for the footer of an hour: numbers, and numbers by name."""
-        return asdict(self)
+        stats = asdict(self)
+        if not self.filtered_rows:
+            del stats["filtered_rows"]
+        return stats
 
 
 def summed(some: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]:
@@ -229,7 +236,8 @@ def _number(outcomes: pa.Table, outcome: str) -> int:
 
 def _counts(outcomes: pa.Table, counted: tuple[str, ...], column: str) -> dict[str, int]:
     is_counted = pc.is_in(outcomes["outcome"].cast(pa.string()), pa.array(counted))
-    values = pc.value_counts(outcomes[column].filter(is_counted).cast(pa.string()))
+    # A row that a filter keeps back has no recipe.
+    values = pc.value_counts(outcomes[column].filter(is_counted).cast(pa.string()).drop_null())
     return _ordered({str(entry["values"]): int(entry["counts"]) for entry in values.to_pylist()})
 
 

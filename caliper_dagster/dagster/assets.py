@@ -32,6 +32,7 @@ from caliper_dagster.config.event_stores import (
     events_frame,
     mapping_revision,
     renderings,
+    sent_as,
 )
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
@@ -417,36 +418,50 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
 def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
     frame = events_frame(chain.settings, rendering)
     settings, key = chain.settings, chain.key(frame)
+    sent_to = sent_as(settings, rendering)
+    filter_ = sent_to.filter.rows
+    reads_moodle = filter_.reads_moodle
 
     @chain.asset(
         frame,
-        code_version=f"1-{rendering}",
+        code_version="-".join(filter(None, ("1", str(rendering), filter_.digest))),
         kinds={"json", "parquet"},
         # It also reads the ids of moodle_log, which exists whenever expanded_log does.
-        deps=[chain.key(EXPANDED_LOG)],
+        deps=[chain.key(EXPANDED_LOG), *([records_key(settings)] if reads_moodle else [])],
+        pool=chain.pool(MOODLE_POOL) if reads_moodle else None,
         check_specs=[asset_checks.every_row_explained(key), asset_checks.every_event_valid(key)],
     )
     def caliper_events(
-        context: dg.AssetExecutionContext, storage: dg.ResourceParam[StorageResource]
+        context: dg.AssetExecutionContext,
+        moodle: dg.ResourceParam[MoodleResource],
+        storage: dg.ResourceParam[StorageResource],
     ) -> Materialized:
         """Caliper events, and the reason for every log row that has none.
 
         A row is the outcome of one log row: its event, the rule that filtered it, or the reason
         why it failed. Every derived event is one more row. Its hour is the hour of the log row.
-        A rerun translates `expanded_log` again and needs no Moodle database; events keep their
-        ids.
+        A rerun translates `expanded_log` again; events keep their ids. It needs no Moodle database,
+        unless a filter of rows does: cohorts, categories and numbers of learners are those of the
+        time of the rerun.
         """
         from caliper_dagster.config.translator import build_translator
         from caliper_dagster.delivery.materialize import write_events
+        from caliper_dagster.delivery.row_filter import RowRules
 
         with as_dagster_failure():
             translator = build_translator(settings, rendering)
+            rules = RowRules.read(sent_to, moodle.open)
             store, identity = storage.open(), settings.identity()
             claim_storage(store, identity)
             report = HourReport(context, store, frame)
             report.begin("Making Caliper events from the log rows")
             hours, samples = write_events(
-                translator, store, frame, hours_of(context), mapping_revision(settings, rendering)
+                translator,
+                store,
+                frame,
+                hours_of(context),
+                mapping_revision(settings, rendering),
+                rules=rules,
             )
             for hour in hours:
                 numbers = account_metadata(hour.account) | {"bytes": hour.bytes}

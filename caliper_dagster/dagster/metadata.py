@@ -110,6 +110,9 @@ def delivery_metadata(hour: Hour, delivery: DeliveryCounts, backlog: int | None)
     if delivery.filtered:
         numbers["filtered"] = sum(delivery.filtered.values())
         numbers["filtered by rule"] = _shortened(delivery.filtered)
+    if delivery.filtered_rows:
+        numbers["log rows filtered"] = sum(delivery.filtered_rows.values())
+        numbers["log rows filtered by rule"] = _shortened(delivery.filtered_rows)
     if delivery.withheld:
         numbers["withheld"] = sum(delivery.withheld.values())
         numbers["withheld by reason"] = _shortened(delivery.withheld)

@@ -295,6 +295,7 @@ def _delivery_counts(
         rejected=counts.rejected,
         filtered=hour.filtered,
         withheld=hour.withheld,
+        filtered_rows=hour.filtered_rows,
         outstanding=outstanding(hour.ids(), results),
         envelopes=counts.envelopes,
         bytes=counts.bytes,

@@ -56,6 +56,7 @@ class OutgoingHour:
     Attributes:
         verdict: on the hour. Of an hour that is judged here it does not count the events that are
             withheld alone; `withheld` does.
+        filtered_rows: log rows of which no event was made, by rule.
         filtered: events that the filter keeps back, by rule; known when the events have been read.
         withheld: events that are withheld alone, by reason; known when the events have been read.
 
@@ -73,9 +74,10 @@ class OutgoingHour:
         self._is_judged = verdict is not None or not withhold
         if verdict is None:
             verdict = _verdict_on_ids(stored, stats) if withhold else HourVerdict()
-        self.verdict = verdict
+        self.verdict = _with_row_filter(verdict, filter_, stats)
         self._ids: list[pa.ChunkedArray] = []
         self._is_read = False
+        self.filtered_rows = Account.from_footer_stats(stats).filtered
         self.filtered: Mapping[str, int] = {}
         self.withheld: Mapping[str, int] = {}
 
@@ -87,7 +89,8 @@ class OutgoingHour:
     @property
     def is_withheld(self) -> bool:
         """Whether nothing of the hour may be sent."""
-        return self._withhold and self.verdict.hour_reason is not None
+        is_of_other_filter = Reason.ROW_FILTER in self.verdict.counts
+        return is_of_other_filter or (self._withhold and self.verdict.hour_reason is not None)
 
     def source(self) -> pa.Table | Callable[[], Iterator[pa.Table]]:
         """The events that may be sent, or for an hour of many rows what reads them."""
@@ -121,6 +124,7 @@ class OutgoingHour:
             rejected=rejected,
             filtered=self.filtered,
             withheld={str(self.verdict.hour_reason): unanswered},
+            filtered_rows=self.filtered_rows,
         )
 
     def ids(self) -> pa.ChunkedArray:
@@ -180,7 +184,9 @@ def withheld_sentence(hours: Mapping[Hour, str]) -> str | None:
     named = ", ".join(f"{hour} ({hours[hour]})" for hour in sorted(hours)[:_HOURS_NAMED])
     more = ", …" if len(hours) > _HOURS_NAMED else ""
     # The emitter refuses an hour in which an id occurs again, whatever the setting says.
-    is_sendable = not any(meaning(Reason.REPEATED_ID) in why for why in hours.values())
+    # One that was made under another filter of rows is not sent either.
+    never = (meaning(Reason.REPEATED_ID), meaning(Reason.ROW_FILTER))
+    is_sendable = not any(why_never in why for why in hours.values() for why_never in never)
     choice = ", or set CALIPER_WITHHOLD_INVALID=false to send them as they are"
     return (
         f"Not sent: {plural(len(hours), 'withheld hour')}, {named}{more}. Materialize these hours "
@@ -195,10 +201,18 @@ def judged(events: pa.Table) -> pa.Table:
     return mark_invalid(events, sample_problems(events).invalid_rows)
 
 
-def withheld_events(store: PartitionStore, frame: Frame, hour: Hour) -> DeliveryCounts:
+def withheld_events(
+    store: PartitionStore, frame: Frame, hour: Hour, filter_: EventFilter
+) -> DeliveryCounts:
     """What would be withheld of a stored hour if all its events were sent now.
 
     Nothing is sent. An hour of an earlier release is judged, which reads all its events.
+
+    Args:
+        store: holds the hour.
+        frame: the table of the events.
+        hour: the hour.
+        filter_: of an event store that is sent these events.
 
     Raises:
         StorageError: the hour has not been written, or is damaged.
@@ -208,6 +222,7 @@ def withheld_events(store: PartitionStore, frame: Frame, hour: Hour) -> Delivery
         verdict = HourVerdict.from_footer_stats(stats)
         if verdict is None:
             verdict = _judged_verdict(stored, stats)
+        verdict = _with_row_filter(verdict, filter_, stats)
     account = Account.from_footer_stats(stats)
     events = account.events + account.derived
     if verdict.hour_reason is not None:
@@ -226,6 +241,16 @@ def _judged_verdict(stored: StoredHour, stats: Mapping[str, object]) -> HourVerd
         for table in stored.parts(CHUNK_ROWS, _JUDGED_COLUMNS)
     )
     return HourVerdict.of({Reason.INVALID: invalid})
+
+
+def _with_row_filter(
+    verdict: HourVerdict, filter_: EventFilter, stats: Mapping[str, object]
+) -> HourVerdict:
+    """The verdict, with the reason first if the hour was made under another filter of rows."""
+    if filter_.rows.made(stats):
+        return verdict
+    rows = max(1, Account.from_footer_stats(stats).rows)
+    return HourVerdict({Reason.ROW_FILTER.value: rows, **verdict.counts})
 
 
 def _verdict_on_ids(stored: StoredHour, stats: Mapping[str, object]) -> HourVerdict:

@@ -29,6 +29,7 @@ from caliper_dagster.core.partition_file import (
 from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
 from caliper_dagster.core.revisions import MAPPING_REVISION, expansion_stats, mapping_stats
 from caliper_dagster.core.row_accounting import Account, OutcomeTally
+from caliper_dagster.delivery.row_filter import RowRules, translated
 from caliper_dagster.expander import (
     EarlierParts,
     LogLifecycle,
@@ -237,6 +238,7 @@ def write_events(
     hours: HourRange,
     revision: int = MAPPING_REVISION,
     *,
+    rules: RowRules | None = None,
     chunk_rows: int = CHUNK_ROWS,
 ) -> tuple[list[WrittenEventsHour], list[SampleReport]]:
     """Translate ``expanded_log`` of the hours and write their events.
@@ -247,6 +249,7 @@ def write_events(
         frame: the table of the events of this version.
         hours: the hours.
         revision: the mapping revision of the site.
+        rules: those that decide which rows have no event; None without any.
         chunk_rows: rows that are translated together, about.
 
     Returns:
@@ -258,9 +261,10 @@ def write_events(
     """
     written, samples, stopwatch = [], [], _Stopwatch()
     tally, found, seconds = OutcomeTally(), EventFaults(), 0.0
+    made_under = rules.filter.footer_stats() if rules else {}
     with _Partitions(store, frame) as partitions:
         for chunk_hours, expanded, _, ends in store.chunks(EXPANDED_LOG, hours, chunk_rows):
-            events = translator.translate(expanded)
+            events = translated(translator, rules, expanded)
             seconds_per_event = stopwatch.lap() / max(1, events.num_rows)
             del expanded
             report = sample_problems(events)
@@ -276,7 +280,10 @@ def write_events(
                 account = _account(store, hour, tally)
                 verdict = found.verdict(account)
                 number, size = partitions.finish(
-                    account.as_footer_stats() | verdict.as_footer_stats() | mapping_stats(revision)
+                    account.as_footer_stats()
+                    | verdict.as_footer_stats()
+                    | mapping_stats(revision)
+                    | made_under
                 )
                 written.append(
                     WrittenEventsHour(

@@ -265,6 +265,7 @@ class MoodleDatabase:
             raise ConfigurationError(_unknown_option(setting)) from None
         database = cls(engine, connection, prefix, timeout, setting)
         try:
+            database._begin_snapshot()
             if log is None:
                 database._require_tables()
             else:
@@ -278,6 +279,11 @@ class MoodleDatabase:
             database.close()
             raise
         return database
+
+    def _begin_snapshot(self) -> None:
+        """Begin the transaction here: SQLAlchemy begins none for what is read in bulk."""
+        with self._answer():
+            self._connection.begin()
 
     def _find_log(self, log: LogPlace) -> None:
         """Find the log in this database, with the table prefix or without it.
@@ -337,7 +343,7 @@ class MoodleDatabase:
     def _readable(self) -> dict[str, frozenset[str]]:
         """The columns that the account may read, by the whole name of their table."""
         tables: dict[str, set[str]] = {}
-        for table, column in self.execute(sa.text(_CATALOGUE[self.dialect])):
+        for table, column in self._rows(_CATALOGUE[self.dialect], {}):
             tables.setdefault(table, set()).add(column)
         return {table: frozenset(columns) for table, columns in tables.items()}
 
@@ -466,8 +472,7 @@ class MoodleDatabase:
                 raise SourceError(_statement_failure(self.setting, cause)) from None
 
     def _decoded_leniently(self, statement: TextClause) -> list[list[Any]]:
-        options = {"literal_binds": True}
-        sql = str(statement.compile(self._engine, compile_kwargs=options))
+        sql = self._with_literals(statement)
         with self._driver.cursor() as cursor:
             psycopg2.extensions.register_type(psycopg2.extensions.BYTES, cursor)
             cursor.execute(sql)
@@ -483,19 +488,23 @@ class MoodleDatabase:
         low_cardinality: Collection[str] = (),
         *,
         fast: bool = True,
+        **values: str,
     ) -> pa.Table:
         """Run one ``SELECT`` of many rows and return them as a table, by bulk read where possible.
 
         Args:
             schema: the columns by name: ``int64``, ``string`` or dictionaries of strings.
-            from_clause: the statement from ``FROM`` on, without parameters.
+            from_clause: the statement from ``FROM`` on, with ``:name`` for each of ``values``.
             low_cardinality: columns with few distinct values; naming them makes reading faster.
             fast: False reads through the driver only; the result is the same.
+            values: constants of this package.
 
         Raises:
             SourceError: the database did not answer the statement.
         """
         self.statements += 1
+        if values:
+            from_clause = self._with_literals(sa.text(from_clause).bindparams(**values))
         try:
             with self._answer():
                 if fast and self.dialect == "mysql":
@@ -616,13 +625,15 @@ class MoodleDatabase:
         statement = sa.text(sql).bindparams(**values)
         if self.dialect == "mysql":
             if values:
-                # The values are constants of this package: quoting them is enough.
-                options = {"literal_binds": True}
-                sql = str(statement.compile(self._engine, compile_kwargs=options))
+                sql = self._with_literals(statement)
             self.statements += 1
             with suppress(bulk_read.UnsupportedResult), self._answer():
                 return bulk_read.read_mysql_rows(self._driver, self._limited(sql))
         return [tuple(map(_plain, row)) for row in self.execute(statement)]
+
+    def _with_literals(self, statement: TextClause) -> str:
+        """The statement with its values, which are constants of this package: quoting is enough."""
+        return str(statement.compile(self._engine, compile_kwargs={"literal_binds": True}))
 
     def _limited(self, statement: str) -> str:
         return limited(self._engine, statement, self._timeout)

@@ -8,8 +8,10 @@ row and the time per row. Nothing is sent, so the time of the event store is not
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from math import ceil
 
 import pyarrow as pa
@@ -21,6 +23,7 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.translator import build_translator
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.delivery.revisions import older_events
+from caliper_dagster.delivery.row_filter import RowRules
 from caliper_dagster.expander import LogLifecycle, MoodleDatabase, count_rows, expand, read_log
 
 _SAMPLES = 3
@@ -50,6 +53,8 @@ class Estimate:
         older_events: number of events that event stores have acknowledged as an older mapping
             revision made them. They are not sent again unless CALIPER_RESEND_CHANGED is set.
         seconds: time without the time of the event stores.
+        filtered: number of log rows that the rules of an event store filter, by its name and the
+            rule; extrapolated from the sample. Events are counted as if there were no rules.
     """
 
     hours: int
@@ -61,6 +66,7 @@ class Estimate:
     bytes: int
     older_events: int
     seconds: float
+    filtered: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ class _Sample:
     events: int
     bytes: int
     seconds: float
+    filtered: Mapping[str, Counter[str]]
 
 
 def estimate(settings: Settings, hours: HourRange) -> Estimate:
@@ -80,7 +87,12 @@ def estimate(settings: Settings, hours: HourRange) -> Estimate:
     """
     with open_moodle(settings) as database:
         counted = count_rows(database, hours)
-        samples = list(_samples(database, settings, counted))
+        rules = {
+            store.name or "": rules
+            for store in event_stores(settings)
+            if (rules := RowRules.read(store, lambda: nullcontext(database)))
+        }
+        samples = list(_samples(database, settings, counted, rules))
     rows, runs = sum(counted.values()), ceil(len(hours) / settings.hours_per_run)
     sampled = max(1, sum(sample.rows for sample in samples))
     events_per_row = sum(sample.events for sample in samples) / sampled
@@ -104,20 +116,37 @@ def estimate(settings: Settings, hours: HourRange) -> Estimate:
         seconds=rows * (seconds + events_per_row * len(stores) / _EVENTS_PER_SECOND)
         + len(hours) * _SECONDS_PER_HOUR
         + runs * _SECONDS_PER_RUN,
+        filtered={
+            name: {
+                rule: round(rows * number / sampled)
+                for rule, number in sum(
+                    (sample.filtered[name] for sample in samples), Counter[str]()
+                ).items()
+            }
+            for name in rules
+        },
     )
 
 
 def _samples(
-    database: MoodleDatabase, settings: Settings, counted: Mapping[Hour, int]
+    database: MoodleDatabase,
+    settings: Settings,
+    counted: Mapping[Hour, int],
+    rules: Mapping[str, RowRules],
 ) -> Iterator[_Sample]:
     translate, lifecycle = build_translator(settings).translate, LogLifecycle(database)
     for hours in _sample_ranges(counted):
         began = time.perf_counter()
         log = pa.concat_tables(rows for _, rows in read_log(database, hours)).unify_dictionaries()
-        texts = translate(expand(database, log, lifecycle))["json"].drop_null()
+        expanded = expand(database, log, lifecycle)
+        texts = translate(expanded)["json"].drop_null()
         seconds = time.perf_counter() - began
         size = pc.sum(pc.binary_length(texts), min_count=0).as_py()
-        yield _Sample(log.num_rows, len(texts), size, seconds)
+        filtered = {
+            name: Counter(of_store.apply(expanded).drop_null().to_pylist())
+            for name, of_store in rules.items()
+        }
+        yield _Sample(log.num_rows, len(texts), size, seconds, filtered)
 
 
 def _sample_ranges(counted: Mapping[Hour, int]) -> Iterator[HourRange]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.config.connections import open_moodle
+from caliper_dagster.config.event_stores import renderings, sent_as
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.translator import build_translator
 from caliper_dagster.core.frames import WITH_EVENT
 from caliper_dagster.core.hours import HourRange
+from caliper_dagster.delivery.row_filter import RowRules, translated
 from caliper_dagster.expander import (
     EarlierParts,
     LogLifecycle,
@@ -29,21 +32,24 @@ def translate_hours(
     """Translate the hours, about 50,000 rows at a time.
 
     Yields:
-        The hours that end with these rows; a line of JSON per event; the number of rows by outcome.
+        The hours that end with these rows; a line of JSON per event; the number of rows by outcome,
+        and of those that are filtered by rule.
 
     Raises:
         ConfigurationError: a setting is missing or wrong.
         SourceError: the database cannot be read.
     """
-    translate = build_translator(settings).translate
+    translator, sent_to = build_translator(settings), sent_as(settings, renderings(settings)[0])
     with open_moodle(settings) as database:
+        rules = RowRules.read(sent_to, lambda: nullcontext(database))
         lifecycle = LogLifecycle(database)
         earlier: EarlierParts | None = None
         for chunk in _chunks(read_log_in_parts(database, hours)):
             if not chunk[-1].ends:
                 earlier = earlier or EarlierParts()
             log = pa.concat_tables(part.rows for part in chunk).unify_dictionaries()
-            outcomes = translate(expand(database, log, lifecycle, earlier=earlier))
+            expanded = expand(database, log, lifecycle, earlier=earlier)
+            outcomes = translated(translator, rules, expanded)
             if earlier is not None:
                 earlier.add(log)
             ended = [part.hour for part in chunk if part.ends]
@@ -80,5 +86,8 @@ def _lines(outcomes: pa.Table) -> Iterator[bytes]:
 
 
 def _counts(outcomes: pa.Table) -> dict[str, int]:
-    counts = pc.value_counts(outcomes["outcome"].cast(pa.string()))
-    return {str(entry["values"]): int(entry["counts"]) for entry in counts.to_pylist()}
+    outcome = outcomes["outcome"].cast(pa.string())
+    rule = pc.binary_join_element_wise(outcome, outcomes["reason"].cast(pa.string()), " by ")
+    named = pc.if_else(pc.equal(outcome, "filtered"), rule, outcome)
+    counts = pc.value_counts(named).to_pylist()
+    return {str(entry["values"]): int(entry["counts"]) for entry in counts}

@@ -162,7 +162,12 @@ class Iris:
 
     def uuid(self, name: str) -> str:
         """A ``urn:uuid:`` of version 5 in the namespace of the site's id."""
-        return uuid.uuid5(self._namespace, name).urn
+        name_in_namespace = self._namespace.bytes + name.encode()
+        digits = hashlib.sha1(name_in_namespace, usedforsecurity=False).hexdigest()
+        return (
+            f"urn:uuid:{digits[:8]}-{digits[8:12]}-5{digits[13:16]}"
+            f"-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:32]}"
+        )
 
     def events(
         self, logs: Codes, times: Codes, children: Iterable[tuple[int, str]] = ()
@@ -263,6 +268,9 @@ def keyed_person(key: bytes, site_id: str, user: int, base: str | None) -> str:
 _FORM = b"urn:uuid:00000000-0000-0000-0000-000000000000"
 _FIELDS = ((9, 0, 4), (18, 4, 6), (23, 6, 8), (28, 8, 10), (33, 10, 16))
 """For each field of a UUID: its position in the form, and its first and last byte."""
+
+_VARIANT = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
+"""For each hexadecimal digit the one that has the variant of RFC 9562 (4.1)."""
 
 _HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16)
 

@@ -22,7 +22,6 @@ import sqlalchemy as sa
 
 from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.hours import LAST_TIME
-from caliper_dagster.expander.bulk_read import from_rows
 from caliper_dagster.expander.connection import LOG, MoodleDatabase, Record
 from caliper_dagster.expander.log import LAST_ID, next_id
 
@@ -76,7 +75,8 @@ has this module as its context. Of rows that tell the completion of a module, wh
 _COMPLETION = ("id", "timecreated", "contextinstanceid", "relateduserid", "completionstate")
 _COMPLETION_STATE = r'completionstate"(?:;[is]:(?:1:)?|: ?)"?(?P<state>[0-4])'
 """In event data, as PHP or as JSON."""
-_COLUMNS = [name for name in SCHEMA.names if name != "completionstate"]
+_READ_SCHEMA = SCHEMA.remove(SCHEMA.get_field_index("completionstate"))
+_CONTEXT_SCHEMA = pa.schema([SCHEMA.field(name) for name in ("contextinstanceid", "component")])
 
 _REVISION = {b"revision": b"2"}
 """Metadata of stored tables, to be changed when more rows or columns are read."""
@@ -296,33 +296,27 @@ class LogLifecycle:
     def _read(self, after: int, to: int) -> pa.Table:
         """The lifecycle rows with ids above ``after`` and up to ``to``."""
         log = self._log.quoted(LOG)
-        contexts = self._log.execute(
-            sa.text(
-                f"SELECT contextinstanceid, component FROM {log} "
-                f"WHERE id > {after} AND id <= {to} "
-                f"AND contextlevel = {_MODULE_LEVEL} AND component LIKE 'mod%' "
-                "GROUP BY contextinstanceid, component"
-            )
+        contexts = self._log.table(
+            _CONTEXT_SCHEMA,
+            f"FROM {log} WHERE id > {after} AND id <= {to} "
+            f"AND contextlevel = {_MODULE_LEVEL} AND component LIKE 'mod%' "
+            "GROUP BY contextinstanceid, component",
         )
-        tables = [self._events(f"id > {after} AND id <= {to}")]
-        if contexts:
-            columns = ("contextinstanceid", "component")
-            tables.append(from_rows(pa.schema([SCHEMA.field(name) for name in columns]), contexts))
-        return pa.concat_tables(tables, promote_options="default")
+        events = self._events(f"id > {after} AND id <= {to}")
+        return pa.concat_tables([events, contexts], promote_options="default")
 
     def _events(self, condition: str) -> pa.Table:
         """The lifecycle rows of events for which the condition holds."""
-        log = self._log.quoted(LOG)
-        event_names = {f"name{index}": name for index, name in enumerate(EVENTS)}
-        rows = self._log.execute(
-            sa.text(
-                f"SELECT {', '.join(_COLUMNS)}, NULL FROM {log} "
-                f"WHERE {condition} AND anonymous = 0 AND (realuserid > 0 "
-                f"OR eventname IN ({', '.join(f':{name}' for name in event_names)}))"
-            ),
-            **event_names,
+        names = {f"name{index}": name for index, name in enumerate(EVENTS)}
+        rows = self._log.table(
+            _READ_SCHEMA,
+            f"FROM {self._log.quoted(LOG)} "
+            f"WHERE {condition} AND anonymous = 0 AND (realuserid > 0 "
+            f"OR eventname IN ({', '.join(f':{name}' for name in names)}))",
+            fast=True,
+            **names,
         )
-        return _compact(from_rows(SCHEMA, rows)) if rows else SCHEMA.empty_table()
+        return _compact(pa.concat_tables([SCHEMA.empty_table(), rows], promote_options="default"))
 
 
 def _compact(rows: pa.Table) -> pa.Table:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from caliper_dagster.config.connections import open_store
-from caliper_dagster.config.event_stores import events_frame, renderings
+from caliper_dagster.config.event_stores import events_frame, renderings, sent_as
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.frames import Frame
+from caliper_dagster.core.hour_verdict import Reason
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.row_accounting import DeliveryCounts
 from caliper_dagster.core.wording import plural
@@ -27,10 +28,11 @@ def withheld(settings: Settings) -> Iterator[Finding]:
     store = open_store(settings)
     for rendering in renderings(settings):
         frame = events_frame(settings, rendering)
+        filter_ = sent_as(settings, rendering).filter
         counts = {}
         for hour in sorted(store.hour_sizes(frame))[-_HOURS_EXAMINED:]:
             with suppress(StorageError):  # A damaged hour stops its run, which names it.
-                counts[hour] = withheld_events(store, frame, hour)
+                counts[hour] = withheld_events(store, frame, hour, filter_)
         if counts:
             yield _finding(settings, frame, counts)
 
@@ -45,11 +47,14 @@ def _finding(settings: Settings, frame: Frame, counts: Mapping[Hour, DeliveryCou
     text = f"{plural(events, 'event')} {examined}"
     if whole:
         text += f", among them all of {plural(len(whole), 'hour')} ({named})"
-    cure = (
-        "Materialize these hours again with `caliper-dagster backfill`; the checks of "
-        f"{frame.name} say what is wrong."
+    is_of_other_filter = any(Reason.ROW_FILTER in count.withheld for count in counts.values())
+    why = (
+        "they were made under another filter of rows"
+        if is_of_other_filter
+        else f"the checks of {frame.name} say what is wrong"
     )
-    if settings.withhold_invalid:
+    cure = f"Materialize these hours again with `caliper-dagster backfill`; {why}."
+    if settings.withhold_invalid or is_of_other_filter:
         return warn("Withheld", f"{text}, are not sent", cure)
     return warn(
         "Withheld",

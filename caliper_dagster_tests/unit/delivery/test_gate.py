@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from caliper_dagster.config.event_stores import require_event_stores
+from caliper_dagster.config.event_stores import EventFilter, require_event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS
 from caliper_dagster.core.hour_verdict import HourVerdict, Reason, mark_invalid
@@ -188,7 +188,8 @@ def test_an_event_that_is_not_valid_is_withheld_alone(week: Week, is_judged: boo
     assert (counts.withheld, counts.is_withheld) == ({"invalid": 1}, False)
     assert (counts.events, counts.acknowledged, counts.outstanding) == (OF_EACH, OF_EACH - 1, 0)
     assert week.arrived() == [it for it in of(*WEEK) if it != number_of(BAD, INVALID)]
-    assert withheld_events(week.storage, CALIPER_EVENTS, BAD).withheld == {"invalid": 1}
+    held = withheld_events(week.storage, CALIPER_EVENTS, BAD, EventFilter()).withheld
+    assert held == {"invalid": 1}
 
 
 def test_a_site_that_upgrades_can_send_everything_as_before(week: Week) -> None:
@@ -229,3 +230,35 @@ def test_no_setting_is_named_that_would_not_send_the_hour() -> None:
         f"Not sent: 1 withheld hour, {BAD} (event ids that occur again). Materialize these hours "
         "again."
     )
+
+
+@pytest.mark.parametrize("withhold", [True, False])
+@pytest.mark.parametrize("send", [Send.UNACKNOWLEDGED, Send.ALL, Send.CHANGED])
+def test_an_hour_that_was_made_under_another_filter_of_rows_is_not_sent(
+    week: Week, monkeypatch: pytest.MonkeyPatch, send: Send, withhold: bool
+) -> None:
+    path = week.folder / "filter.yaml"
+    path.write_text("rows: {guests: false}")
+    monkeypatch.setenv("CALIPER_EVENT_FILTER", str(path))
+    (store,) = require_event_stores(Settings.from_environment())
+    made_now = GOOD | store.filter.rows.footer_stats()
+    for hour in WEEK:
+        week.write(hour, stats=made_now)
+    week.write(WEEK[1], stats=GOOD)
+    week.write(BAD, stats=GOOD | {"row_filter": "0123456789abcdef"})
+
+    sent = week.deliver(send, withhold=withhold)
+
+    held = withheld_hours(sent)
+    assert list(held) == [WEEK[1], BAD]
+    assert sent[BAD].withheld == {"row_filter": OF_EACH}
+    assert week.arrived() == of(*(hour for hour in WEEK if hour not in held))
+    sentence = withheld_sentence(held)
+    assert sentence
+    assert "(events made under another filter of rows)" in sentence
+    assert sentence.endswith("Materialize these hours again.")
+    assert withheld_events(week.storage, CALIPER_EVENTS, BAD, store.filter).is_withheld
+
+    # Without rules, an hour that lacks the filtered rows is not sent either.
+    monkeypatch.delenv("CALIPER_EVENT_FILTER")
+    assert WEEK[2] in withheld_hours(week.deliver(send, withhold=withhold))

@@ -18,6 +18,7 @@ import yaml
 
 from caliper_dagster.cli.main import command_parser
 from caliper_dagster.config.event_stores import event_stores
+from caliper_dagster.config.row_filter import RowFilter
 from caliper_dagster.config.settings import Settings, environment_names
 from caliper_dagster_tests.harness.paths import ROOT
 
@@ -175,6 +176,17 @@ def test_the_file_of_event_stores_is_accepted(
     settings = {"CALIPER_EVENT_STORES": str(tmp_path / "event_stores.yaml")}
     stores = event_stores(Settings.from_environment(settings))
     assert [store.name for store in stores] == ["warehouse", "research"]
+
+
+def test_the_filter_of_rows_is_accepted(tmp_path: Path) -> None:
+    (example,) = (text for name, text in examples("yaml") if name == "privacy-filters.md")
+    (tmp_path / "event_stores.yaml").write_text(example, encoding="utf-8")
+    settings = {"CALIPER_EVENT_STORES": str(tmp_path / "event_stores.yaml")}
+    (store,) = event_stores(Settings.from_environment(settings))
+    assert set(store.filter.rows.rules) == set(RowFilter.model_fields)
+    text = (ROOT / "docs" / "privacy-filters.md").read_text(encoding="utf-8")
+    described = re.findall(r"^\| `(\w+)(?:: false)?` \|", text, re.M)
+    assert described == list(RowFilter.model_fields)
 
 
 def test_every_example_has_a_language_that_is_tested() -> None:
