@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pyarrow as pa
@@ -116,9 +116,8 @@ class Draw:
     def stored(self) -> str | None:
         """Event data as it is stored, at times damaged."""
         if self.often(0.02):
-            return self._random.choice(
-                (None, "", "N;", "null", "[]", '"x"', "{", "a:1:{", "[" * 3000, "NaN")
-            )
+            damaged = (None, "", "N;", "null", "[]", '"x"', "{", "a:1:{", "[" * 3000, "NaN")
+            return cast("str | None", self.one(damaged))
         data: Any = self.event_data()
         if self.often(0.05):
             data = self.one((self.one(SECRETS), [self.secret()], self.secret()))
