@@ -57,6 +57,18 @@ NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
 each; the first key with a text counts. Names of activities are in the column ``module``."""
 
 
+_OWN_TABLES = {
+    r"\core\event\calendar_event_": "event",
+    r"\core\event\tag_added": "tag_instance",
+    r"\core\event\tag_removed": "tag_instance",
+    r"\core\event\tag_": "tag",
+    r"\mod_glossary\event\entry_": "glossary_entries",
+    r"\mod_wiki\event\page_": "wiki_pages",
+}
+"""By the start of an event: the table of a name that is not the institution's, whatever the row
+says. The class of the name goes by it."""
+
+
 def put_into(rows: Rows, chosen: Indices) -> None:
     """Give the objects of some rows the names that they had at the time of the row.
 
@@ -86,4 +98,6 @@ def _named(event: str, table: str | None, id_: int | None, other: Any, record: A
             names[name] = texts[0]
     if not names or (record is None and not id_):
         return record
-    return {**(record or {"table": table, "id": id_}), **names}
+    whole = {**(record or {"table": table, "id": id_}), **names}
+    own = next((own for start, own in _OWN_TABLES.items() if event.startswith(start)), None)
+    return whole | {"table": own} if own else whole

@@ -254,3 +254,26 @@ def test_the_address_that_an_activity_leads_to_holds_no_secret(stored, sent):
         "contextlevel": 70, "contextinstanceid": 11, "module": module,
     }  # fmt: skip
     assert event(row)["object"]["extensions"]["externalUrl"] == sent
+
+
+def test_under_a_keyed_profile_only_what_leads_to_no_person_remains():
+    other = {"quizid": 5, "slot": 1, "relateduserid": 7, "attemptid": 3, "enrol": "manual"}
+    assert filtered_other(RENDER, other, (), "exact", institutional=True) == {
+        "quizid": 5,
+        "slot": 1,
+        "enrol": "manual",
+    }
+    unknown = filtered_other(
+        RENDER, {"slot": PHONE, "mode": "ada", "quizid": 5}, institutional=True
+    )
+    assert unknown == {"quizid": 5}
+
+
+@pytest.mark.parametrize("score", [str(PHONE), PHONE, f"-{PHONE}", "nan", "inf"])
+def test_no_long_number_of_a_browser_is_a_score(score):
+    row = {
+        "eventname": r"\mod_scorm\event\scoreraw_submitted", "component": "mod_scorm",
+        "contextlevel": 70, "contextinstanceid": 11,
+        "other": {"attemptid": 1, "cmivalue": score},
+    }  # fmt: skip
+    assert "scoreGiven" not in event(row)["generated"]
