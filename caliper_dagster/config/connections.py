@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from caliper_dagster.config.settings import Settings
+from caliper_dagster.config.stored_fields import storage_keys, stored_fields
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.site_identity import SiteIdentity
 from caliper_dagster.core.site_record import check_storage
@@ -77,10 +78,11 @@ def open_store(settings: Settings) -> PartitionStore:
 
     Raises:
         ConfigurationError: neither ``CALIPER_STORAGE`` nor ``DAGSTER_HOME`` is set, no such kind of
-            storage is known, it cannot be read, or it was made for another site.
+            storage is known, it cannot be read, it was made for another site, its key is wrong, or
+            an event store is to get what is not stored.
     """
     url = settings.storage_url()
-    store = PartitionStore(url)
+    store = PartitionStore(url, storage_keys(settings), stored_fields(settings))
     identity = settings.identity() if settings.moodle_wwwroot else None
     if identity is not None and (url, identity) not in _CHECKED and check_storage(store, identity):
         _CHECKED.add((url, identity))

@@ -49,12 +49,15 @@ from caliper_dagster.core.folder_url import FOLDER_FORM, folder_address, is_fold
 from caliper_dagster.core.hours import HOUR_FORM, Hour, parse_hour
 from caliper_dagster.core.privacy import IDENTIFIED, PROFILES, Profile, ProfileName, TimePrecision
 from caliper_dagster.core.site_identity import SiteIdentity
+from caliper_dagster.core.stored_fields import Addresses
 
 PersonIdentifier = Literal[
     "SystemId", "AccountUserName", "SisSourcedId", "LisSourcedId", "EmailAddress", "LtiUserId"
 ]
 
 TableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
+
+FieldPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.]+$")]
 
 AssetName = Literal["moodle_log", "expanded_log", "caliper_events", "emission_results"]
 
@@ -532,6 +535,31 @@ class Settings(Model):
         "mode of new files with personal data: 600 (their owner only) or 640 (their group may "
         "read, for analysts); folders accordingly. The same for all sites",
     )
+    storage_key: SecretReference | None = setting(
+        "CALIPER_STORAGE_KEY",
+        Reference(env="CALIPER_STORAGE_KEY"),
+        "key with which stored hours are encrypted, at least 32 characters; a former key, for "
+        "hours that it has encrypted, goes into a line of its own below",
+        secret=True,
+    )
+    stored_addresses: Addresses = setting(
+        "CALIPER_STORED_ADDRESSES",
+        "whole",
+        "what stored hours have of the IP addresses in the log: whole, truncated (IPv4 to 24, IPv6 "
+        "to 48 bits) or none",
+    )
+    stored_names: bool = setting(
+        "CALIPER_STORED_NAMES",
+        True,
+        "store names, user names, id numbers and e-mail addresses of persons in stored hours; "
+        "false where no event store gets them",
+    )
+    stored_texts: bool = setting(
+        "CALIPER_STORED_TEXTS",
+        True,
+        "store texts that persons wrote in stored hours, such as posts, search terms and answers; "
+        "false where no event store gets them",
+    )
     ledger_url: SecretReference | None = setting(
         "CALIPER_LEDGER_URL",
         Reference(env="CALIPER_LEDGER_URL"),
@@ -632,6 +660,12 @@ class Settings(Model):
         "erase users whom Moodle has deleted, or whose deletion a data request of Moodle has "
         "completed, and export what approved data requests ask for, within an hour",
     )
+    allowed_fields: tuple[FieldPath, ...] = setting(
+        "CALIPER_ALLOWED_FIELDS",
+        (),
+        "fields of events that may hold values of persons which the privacy profile forbids, "
+        "separated by commas, such as `object.name`: the leak check does not look there",
+    )
     course_categories: bool = setting(
         "CALIPER_COURSE_CATEGORIES",
         False,
@@ -658,7 +692,7 @@ class Settings(Model):
         except ConfigurationError:
             raise ValueError(f"must be {HOUR_FORM}") from None
 
-    @field_validator("moodle_db_without", "owners", mode="before")
+    @field_validator("allowed_fields", "moodle_db_without", "owners", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return _names(value)

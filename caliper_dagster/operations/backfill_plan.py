@@ -47,6 +47,7 @@ _CREDENTIALS = {declared()[name].key for name in CREDENTIALS} - {"api_key"} | {"
 """Settings of how an event store is authorized to; another credential makes no other backfill."""
 
 _ADDED: Mapping[str, object] = {
+    "allowed_fields": (),
     "host": None,
     "moodle_log_db_url": None,
     "moodle_log_table": None,
@@ -57,6 +58,10 @@ _ADDED: Mapping[str, object] = {
     "resend_changed": False,
     "shape": "canonical",
     "site_id": None,
+    "storage_key": None,
+    "stored_addresses": "whole",
+    "stored_names": True,
+    "stored_texts": True,
     "time_precision": "second",
     "withhold_invalid": True,
 }

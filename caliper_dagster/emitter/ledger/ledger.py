@@ -39,6 +39,7 @@ from caliper_dagster.emitter.ledger.backlog import Backlog
 from caliper_dagster.emitter.ledger.erasure import LedgerErasure
 from caliper_dagster.emitter.ledger.fingerprints import unpacked
 from caliper_dagster.emitter.ledger.leases import Lease, of_hours
+from caliper_dagster.emitter.ledger.pseudonym_keys import LedgerKeys
 from caliper_dagster.emitter.ledger.records import (
     ACKNOWLEDGED,
     REJECTED,
@@ -51,6 +52,7 @@ from caliper_dagster.emitter.ledger.tables import (
     BACKLOG,
     BATCHES,
     LEASES,
+    PSEUDONYM_KEYS,
     SITES,
     TOMBSTONES,
     prepare,
@@ -250,6 +252,10 @@ class Ledger:
     def backlog(self, site: str) -> Backlog:
         """The hours of a site that event stores have yet to receive in runs of their own."""
         return Backlog(self._transaction, BACKLOG, site)
+
+    def pseudonym_keys(self, site: str) -> LedgerKeys:
+        """The keys under which each event store of a site was sent events."""
+        return LedgerKeys(self._transaction, PSEUDONYM_KEYS, BATCHES, site)
 
     def retention(self, site: str) -> LedgerRetention:
         """What the ledger of a site need not keep, and what may not be deleted elsewhere."""
