@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -36,6 +37,10 @@ _OF_PERSONS = (
 )  # fmt: skip
 """Columns of ``expanded_log`` that rows of anonymous persons do not have."""
 
+_PERSON_RECORDS = {"user": "id", "realuser": "id", "relateduser": "id", "session": "user"}
+"""Columns of ``expanded_log`` with the key of the person's id. Moodle leaves ``realuserid`` of the
+log-out empty; only the record tells who was logged in as another."""
+
 _RECORDS = (*_OF_PERSONS, "course", "module", "object")
 _READ_AGAIN_SECONDS = 2
 _NO_PERSONS = Persons(frozenset())
@@ -56,7 +61,21 @@ def own_rows(log: pa.Table, persons: Persons) -> pa.ChunkedArray:
     of_context = pc.fill_null(pc.equal(log["contextlevel"], _USER_LEVEL), False)
     found = pc.or_(found, pc.and_(of_context, persons.has_id(log["contextinstanceid"])))
     of_user = pc.fill_null(pc.equal(log["objecttable"].cast(pa.string()), "user"), False)
-    return pc.or_(found, pc.and_(of_user, persons.has_id(log["objectid"])))
+    found = pc.or_(found, pc.and_(of_user, persons.has_id(log["objectid"])))
+    for name, key in _PERSON_RECORDS.items():
+        if name in log.column_names:
+            found = pc.or_(found, _has_record(log[name], key, persons))
+    return found
+
+
+def _has_record(column: pa.ChunkedArray, key: str, persons: Persons) -> pa.ChunkedArray:
+    """Which records have the id of one of these persons under a key."""
+    texts = column.cast(pa.string())
+    distinct = pc.unique(texts).drop_null()
+    suspected = distinct.filter(persons.may_hold(distinct)).to_pylist()
+    records = {text: orjson.loads(text) for text in suspected}
+    theirs = [text for text, it in records.items() if it and it.get(key) in persons.ids]
+    return pc.is_in(texts, value_set=pa.array(theirs, pa.string()))
 
 
 def without_persons(log: pa.Table, persons: Persons) -> pa.Table:

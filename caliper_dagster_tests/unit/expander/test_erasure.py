@@ -135,6 +135,12 @@ def test_an_expanded_row_of_another_loses_the_record_that_belongs_to_the_person(
     assert (found["user"], found["object"], found["anonymous"]) == (user, None, 0)
 
 
+def test_a_person_who_was_logged_in_as_another_is_found_by_the_record() -> None:
+    found = row(EXPANDED_LOG, realuser={"id": 5}, user={"id": 6}, session={"id": 1, "user": 5})
+    assert (found["anonymous"], found["userid"], found["user"]) == (1, 6, None)
+    assert (found["realuser"], found["session"]) == (None, None)
+
+
 def test_rows_of_the_person_are_found() -> None:
     rows = [_ROW, {**_ROW, "userid": 5}, {**_ROW, "realuserid": 5}, {**_ROW, "userid": 55}]
     table = pa.Table.from_pylist(rows, MOODLE_LOG.schema)
