@@ -83,13 +83,17 @@ def _tests(cls: type[Entity], rules: Ruleset) -> Sequence[Holds]:
     if kinds is None or _required(name, rules):
         return (_never,) * len(cls.__struct_fields__)
     return [
-        _is_named_iri if field == "id" else _test(kinds[field], rules) if field in kinds else _never
+        _is_named_id if field == "id" else _test(kinds[field], rules) if field in kinds else _never
         for field in cls.__struct_fields__
     ]
 
 
 def _never(_: object) -> bool:
     return False
+
+
+def _is_named_id(value: object) -> bool:
+    return type(value) is str and _is_named_iri(value)
 
 
 @lru_cache(maxsize=50_000)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import socket
 import sys
@@ -58,6 +59,11 @@ _DEFS_HELP = (
     "or in this folder or defs.yaml of it, and not from the environment"
 )
 _EVENT_STORE_HELP = "use only this event store, one of the names in CALIPER_EVENT_STORES"
+
+_DESTINATION_HELP = (
+    "as for this event store, one of the names in CALIPER_EVENT_STORES; not needed where there is "
+    "only one"
+)
 
 
 class _InvalidError(Exception):
@@ -340,6 +346,37 @@ def rejected(options: argparse.Namespace) -> None:
     print(f"{plural(number, 'rejected event')}{advice}.", file=sys.stderr)
 
 
+def person_export(options: argparse.Namespace) -> None:
+    """Write all that is stored and was sent about a person to a folder."""
+    from caliper_dagster.cli import reports
+    from caliper_dagster.delivery.persons.erase import require_person
+    from caliper_dagster.delivery.persons.export import export
+
+    settings = _settings(options)
+    exported = export(settings, require_person(settings, options.user), Path(options.output))
+    reports.show_export(exported)
+    _tell(f"Begin with {exported.folder / 'index.md'}. Whoever has the folder has these data.")
+
+
+def person_erase(options: argparse.Namespace) -> None:
+    """Remove a person from what is stored; without --yes only tell what would be changed."""
+    from caliper_dagster.cli import reports
+    from caliper_dagster.operations.persons import erase_person
+
+    settings = _settings(options)
+    erased = erase_person(settings, options.user, plan=not options.yes, tell=_tell)
+    reports.show_erasure(erased, plan=not options.yes)
+    if not options.yes:
+        _tell("Nothing was changed. --yes erases the person; that cannot be undone.")
+        return
+    for event_store, place in erased.lists.items():
+        _tell(
+            f"{event_store} still holds {plural(erased.held[event_store], 'event')} about the "
+            f"person: its owner deletes those that {place} lists, or receives them again without "
+            "the person (`resend --all`)."
+        )
+
+
 def follow(options: argparse.Namespace) -> None:
     """Send the rows of the hour in progress within seconds, until interrupted."""
     # Dagster replaces the handlers of signals while a run executes, so the numbers are noted here.
@@ -396,12 +433,47 @@ def translate(options: argparse.Namespace) -> None:
     settings, hours = _settings(options), _hours(options)
     outcomes: Counter[str] = Counter()
     with _output(options.out) as file, terminal.ticking("Translating", len(hours)) as ticker:
-        for chunk, events, counts in translate_hours(settings, hours):
+        for chunk, events, counts in translate_hours(settings, hours, options.destination):
             file.writelines(events)
             outcomes.update(counts)
             ticker.advance(len(chunk))
     summary = ", ".join(f"{number:,} {name}" for name, number in outcomes.items())
     print(f"{hours}: {summary}", file=sys.stderr)
+
+
+def person_pseudonym(options: argparse.Namespace) -> None:
+    """Print the pseudonym of a person at an event store; needs the key of the event store."""
+    from caliper_dagster.config.event_stores import named_destination
+    from caliper_dagster.operations import pseudonyms
+
+    settings = _settings(options)
+    store = named_destination(settings, options.destination)
+    user = pseudonyms.user_id(settings, options.user)
+    for since, pseudonym in pseudonyms.pseudonyms(settings, store, user):
+        print(f"{pseudonym}  from {since} on" if since.number else pseudonym)
+
+
+def person_replace_key(options: argparse.Namespace) -> None:
+    """Accept another key of pseudonyms, and list the events that were sent under the former one."""
+    from caliper_dagster.config.event_stores import named_destination
+    from caliper_dagster.operations import pseudonyms
+
+    settings = _settings(options)
+    store = named_destination(settings, options.destination)
+    with _output(options.out) as file:
+        replaced = pseudonyms.replace_keys(
+            settings, store, lambda event_id: file.write(f"{event_id}\n".encode())
+        )
+    if replaced is None:
+        _tell(f"The {store.label} has its keys as before: nothing changes.")
+        return
+    since, number = replaced
+    hours = f"the hours from {since} on" if since.number else "all hours"
+    _tell(
+        f"The keys of the {store.label} are accepted for {hours}. It holds "
+        f"{plural(number, 'event')} under other ids, which are listed: have them deleted there, "
+        "then run `caliper-dagster backfill` over these hours to send them again."
+    )
 
 
 def coverage(options: argparse.Namespace) -> None:
@@ -708,6 +780,11 @@ def _print_estimate(settings: Settings, hours: HourRange) -> None:
             ("Batches, about", result.batches),
             ("Megabytes of events, about", ceil(result.bytes / 1e6)),
             ("Acknowledged under an older mapping, not sent again", result.older_events),
+            *(
+                [("Acknowledged under other ids, sent again, about", result.under_other_ids)]
+                if result.under_other_ids
+                else []
+            ),
             ("Minutes without the event store's time, about", max(1, round(result.seconds / 60))),
             *(
                 (f"Log rows filtered{name and f' for {name}'} by {rule}, about", number)
@@ -819,7 +896,7 @@ def command_parser() -> argparse.ArgumentParser:
     ) -> argparse.ArgumentParser:
         text = command.__doc__ or ""
         added = to.add_parser(
-            command.__name__.removeprefix("recipes_").removeprefix("storage_").replace("_", "-"),
+            re.sub("^(recipes|person|storage)_", "", command.__name__).replace("_", "-"),
             parents=[common, *parents],
             help=text[:1].lower() + text[1:].rstrip("."),
             description=text,
@@ -871,6 +948,7 @@ def command_parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--out", metavar="FILE", required=True, help="file to write; - for standard output"
     )
+    added.add_argument("--destination", metavar="NAME", help=_DESTINATION_HELP)
 
     added = add(resend, ranged)
     which = added.add_mutually_exclusive_group()
@@ -934,6 +1012,37 @@ def command_parser() -> argparse.ArgumentParser:
     add(recipes_diff, ranged, to=group)
     add(recipes_table, to=group)
     add(recipes_schema, to=group)
+
+    group = commands.add_parser(
+        "person",
+        help="what concerns a single person, and the keys of pseudonyms",
+        description="What concerns a single person, and the keys of pseudonyms.",
+    ).add_subparsers(metavar="COMMAND", required=True)
+    person = argparse.ArgumentParser(add_help=False, parents=[sited])
+    person.add_argument("user", metavar="USER", help="user id in Moodle, or user name")
+    added = add(person_export, person, to=group)
+    added.add_argument(
+        "--output",
+        metavar="FOLDER",
+        required=True,
+        help="new or empty folder to write; only its owner may enter it",
+    )
+    added = add(person_erase, person, to=group)
+    added.add_argument(
+        "--yes", action="store_true", help="erase; without it, only tell what would be changed"
+    )
+    added = add(person_pseudonym, sited, to=group)
+    added.add_argument("user", metavar="USER", help="id or user name in Moodle")
+    added.add_argument("--destination", metavar="NAME", help=_DESTINATION_HELP)
+    added = add(person_replace_key, sited, to=group)
+    added.add_argument("--destination", metavar="NAME", help=_DESTINATION_HELP)
+    added.add_argument(
+        "--out",
+        metavar="FILE",
+        required=True,
+        help="file for the ids of the events that were sent under other keys; - for standard "
+        "output",
+    )
 
     added = add(validate)
     added.add_argument("file", metavar="FILE", help="JSON or NDJSON; - for standard input")

@@ -57,6 +57,8 @@ PersonIdentifier = Literal[
 
 TableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 
+FieldPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.]+$")]
+
 AssetName = Literal["moodle_log", "expanded_log", "caliper_events", "emission_results"]
 
 
@@ -652,6 +654,18 @@ class Settings(Model):
         ge=0,
         lt=24,
     )
+    erase_deleted_users: bool = setting(
+        "CALIPER_ERASE_DELETED_USERS",
+        False,
+        "erase users whom Moodle has deleted, or whose deletion a data request of Moodle has "
+        "completed, and export what approved data requests ask for, within an hour",
+    )
+    allowed_fields: tuple[FieldPath, ...] = setting(
+        "CALIPER_ALLOWED_FIELDS",
+        (),
+        "fields of events that may hold values of persons which the privacy profile forbids, "
+        "separated by commas, such as `object.name`: the leak check does not look there",
+    )
     course_categories: bool = setting(
         "CALIPER_COURSE_CATEGORIES",
         False,
@@ -678,7 +692,7 @@ class Settings(Model):
         except ConfigurationError:
             raise ValueError(f"must be {HOUR_FORM}") from None
 
-    @field_validator("moodle_db_without", "owners", mode="before")
+    @field_validator("allowed_fields", "moodle_db_without", "owners", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return _names(value)
@@ -816,6 +830,18 @@ class Settings(Model):
                 the variable to which the site refers is not set.
         """
         return ledger_url(self.ledger_url, self.storage)
+
+    def has_ledger(self) -> bool:
+        """Whether the settings name a ledger, or a storage beside which it is.
+
+        Raises:
+            ConfigurationError: the file that names it cannot be read.
+        """
+        variable = declaration_at(("ledger_url",)).variable
+        if self.ledger_url and (self.ledger_url.env != variable or self.ledger_url.value(variable)):
+            return True
+        base = self.storage or os.environ.get("DAGSTER_HOME") or ""
+        return bool(base) and ("://" not in base or base.startswith("file://"))
 
 
 def wrong_settings(environment: Mapping[str, str]) -> list[ConfigurationError]:

@@ -103,6 +103,7 @@ def translators(
             texts=privacy.texts,
             course_categories=settings.course_categories,
             recipes=recipes,
+            allowed_fields=settings.allowed_fields,
             profile=privacy.profile.name,
             key=key,
             pseudonym_base=privacy.pseudonym_base,

@@ -19,6 +19,8 @@ import pyarrow.compute as pc
 from caliper_dagster.core.frames import CALIPER_EVENTS, WITH_EVENT
 
 _KEY = "verdict"
+_FIELDS_KEY = "personal_data_fields"
+_SEARCHED_KEY = "personal_data_searched"
 
 
 class Reason(StrEnum):
@@ -26,25 +28,33 @@ class Reason(StrEnum):
 
     ``unexplained``: log rows of the hour were not read, or have not exactly one outcome.
     ``repeated_id``: several events of the hour have the same id, and the event store would keep one
-    of them. ``invalid``: the event is not valid Caliper. ``row_filter``: the hour was made under
-    another filter of rows than its event store has now (found when it is sent, whatever
-    ``CALIPER_WITHHOLD_INVALID`` says).
+    of them. ``invalid``: the event is not valid Caliper. ``personal_data``: events hold values of
+    persons that the privacy profile forbids. ``row_filter``: the hour was made under another filter
+    of rows than its event store has now; ``other_privacy``: under other privacy settings, or with
+    another key. These two are found when the hour is sent.
     """
 
     UNEXPLAINED = "unexplained"
     REPEATED_ID = "repeated_id"
     INVALID = "invalid"
     ROW_FILTER = "row_filter"
+    PERSONAL_DATA = "personal_data"
+    OTHER_PRIVACY = "other_privacy"
 
 
 _OF_EVENTS = frozenset({Reason.INVALID})
 """Reasons for which single events are withheld, and the rest of their hour is sent."""
+
+_ALWAYS = frozenset({Reason.PERSONAL_DATA, Reason.ROW_FILTER, Reason.OTHER_PRIVACY})
+"""Reasons for which an hour is withheld whatever ``CALIPER_WITHHOLD_INVALID`` says."""
 
 _MEANINGS: Mapping[str, str] = {
     Reason.UNEXPLAINED: "log rows without an explanation",
     Reason.REPEATED_ID: "event ids that occur again",
     Reason.INVALID: "events that are not valid Caliper",
     Reason.ROW_FILTER: "events made under another filter of rows",
+    Reason.PERSONAL_DATA: "values of persons that the privacy profile forbids",
+    Reason.OTHER_PRIVACY: "events made under other privacy settings or with another pseudonym key",
 }
 
 
@@ -55,26 +65,46 @@ class HourVerdict:
     Attributes:
         counts: number of rows, ids or events, by reason; empty for an hour without a fault. A
             reason of a newer release, which this one does not know, withholds the hour.
+        fields: number of events that hold a value of a person that must not leave, by the field
+            that holds it and what it is, such as ``object.name (email)``. The value is not kept.
+        is_searched: whether the events were searched for all that must not leave. They cannot be
+            where the names of persons are not stored.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
+    fields: Mapping[str, int] = field(default_factory=dict)
+    is_searched: bool = True
 
     @classmethod
-    def of(cls, counts: Mapping[Reason, int]) -> Self:
+    def of(
+        cls,
+        counts: Mapping[Reason, int],
+        fields: Mapping[str, int] | None = None,
+        *,
+        is_searched: bool = True,
+    ) -> Self:
         """The verdict for the number of each reason; reasons that were not found may be 0."""
-        return cls({reason.value: number for reason, number in counts.items() if number})
+        found = {reason.value: number for reason, number in counts.items() if number}
+        return cls(found, dict(fields or {}), is_searched)
 
     @classmethod
     def from_footer_stats(cls, stats: Mapping[str, object]) -> Self | None:
         """The verdict in the footer of an hour; None for hours of releases that wrote none."""
-        counts = stats.get(_KEY)
+        counts, fields = stats.get(_KEY), stats.get(_FIELDS_KEY)
         if not isinstance(counts, Mapping):
             return None
-        return cls({str(reason): int(number) for reason, number in counts.items()})
+        return cls(
+            _numbers(counts),
+            _numbers(fields) if isinstance(fields, Mapping) else {},
+            stats.get(_SEARCHED_KEY) is not False,
+        )
 
     def as_footer_stats(self) -> dict[str, object]:
         """The verdict for the footer of an hour."""
-        return {_KEY: dict(self.counts)}
+        fields: dict[str, object] = {_FIELDS_KEY: dict(self.fields)} if self.fields else {}
+        if not self.is_searched:
+            fields[_SEARCHED_KEY] = False
+        return {_KEY: dict(self.counts), **fields}
 
     @property
     def hour_reason(self) -> str | None:
@@ -82,9 +112,18 @@ class HourVerdict:
         return next(hour_reasons(self.counts), None)
 
     @property
+    def always(self) -> str | None:
+        """The first reason for which it is withheld whatever the settings say; or None."""
+        return next((reason for reason in self.counts if reason in _ALWAYS), None)
+
+    @property
     def invalid(self) -> int:
         """Events that are withheld alone."""
         return self.counts.get(Reason.INVALID, 0)
+
+
+def _numbers(counts: Mapping[object, object]) -> dict[str, int]:
+    return {str(name): int(str(number)) for name, number in counts.items()}
 
 
 def meaning(reason: str) -> str:

@@ -374,19 +374,6 @@ class PartitionStore:
         except Exception as error:
             raise self._unreadable(error) from None
 
-    def asset_names(self) -> list[str]:
-        """The names of the assets of which hours are stored.
-
-        Raises:
-            ConfigurationError: the storage cannot be read.
-        """
-        try:
-            return sorted({path.rsplit("/", 3)[1] for path in self._sizes(self._root)})
-        except FileNotFoundError:
-            return []
-        except Exception as error:
-            raise self._unreadable(error) from None
-
     def is_protected(self, frame: Frame, hour: Hour) -> bool:
         """Whether the hour is encrypted, or not, as a file that is written now would be.
 
@@ -497,6 +484,34 @@ class PartitionStore:
         with self._writing(), closing(new_file(self._base / name)) as new:
             new.file.write(content)
             new.commit()
+
+    def delete_note(self, name: str) -> None:
+        """Delete a small file beside the assets, if there is one.
+
+        Raises:
+            ConfigurationError: the storage cannot be written to.
+        """
+        path = self._base / name
+        with self._writing():
+            if isinstance(path, Path):
+                path.unlink(missing_ok=True)
+            else:
+                _delete_objects([path])
+
+    def asset_names(self) -> list[str]:
+        """The names of the assets of which hours are stored.
+
+        Raises:
+            ConfigurationError: the storage cannot be read.
+        """
+        try:
+            root = len(self._root.path.rstrip("/")) + 1
+            paths = self._sizes(self._root)
+            return sorted({path[root:].split("/")[0] for path in paths})
+        except FileNotFoundError:
+            return []
+        except Exception as error:
+            raise self._unreadable(error) from None
 
     def probe(self) -> None:
         """Write and remove a file of a few bytes.

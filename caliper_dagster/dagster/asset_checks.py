@@ -8,12 +8,14 @@ https://docs.dagster.io/guides/test/asset-checks
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from caliper_dagster.core.hour_verdict import HourVerdict
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.row_accounting import Account, DeliveryCounts
 from caliper_dagster.core.wording import plural
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 MOST_REFERENCES_FOUND = "most_references_found"
 EVERY_ROW_EXPLAINED = "every_row_explained"
 EVERY_EVENT_VALID = "every_event_valid"
+NO_PERSONAL_DATA = "no_personal_data"
 EVERY_EVENT_ACKNOWLEDGED = "every_event_acknowledged"
 
 _HOURS_NAMED = 20
@@ -64,6 +67,18 @@ def every_event_valid(asset: dg.AssetKey) -> dg.AssetCheckSpec:
     )
 
 
+def no_personal_data(asset: dg.AssetKey) -> dg.AssetCheckSpec:
+    """The check that nothing of persons leaves that must not, for ``caliper_events``."""
+    return dg.AssetCheckSpec(
+        NO_PERSONAL_DATA,
+        asset=asset,
+        description="No text of an event holds a name, user name, e-mail address, idnumber or IP "
+        "address of a person of its hour, unless the privacy profile lets it leave. Otherwise "
+        "nothing of the hour is sent. Texts that the institution wrote, such as names of courses "
+        "and activities, are not searched.",
+    )
+
+
 def every_event_acknowledged(asset: dg.AssetKey) -> dg.AssetCheckSpec:
     """The check that every event was acknowledged, for ``emission_results``."""
     return dg.AssetCheckSpec(
@@ -72,7 +87,8 @@ def every_event_acknowledged(asset: dg.AssetKey) -> dg.AssetCheckSpec:
         description="The event store has acknowledged every event of every hour, in this run or "
         "an earlier one. Events that it rejected for their content, and events that are withheld "
         "because they are not valid Caliper, give a warning. Hours that are withheld because log "
-        "rows are not explained or event ids occur again give an error.",
+        "rows are not explained, event ids occur again, or values of persons would leave that must "
+        "not, give an error.",
     )
 
 
@@ -155,6 +171,39 @@ def valid(asset: dg.AssetKey, reports: Sequence[SampleReport]) -> dg.AssetCheckR
             "not valid": sum(report.invalid for report in reports),
             "problems": named,
         },
+    )
+
+
+def without_personal_data(
+    asset: dg.AssetKey, verdicts: Mapping[Hour, HourVerdict]
+) -> dg.AssetCheckResult:
+    """The result of ``no_personal_data`` for the hours of a run; it names fields, never a value."""
+    fields: Counter[str] = Counter()
+    for verdict in verdicts.values():
+        fields.update(verdict.fields)
+    failing = {hour: sum(it.fields.values()) for hour, it in verdicts.items() if it.fields}
+    what = "values of persons that must not leave"
+    result = _result(asset, NO_PERSONAL_DATA, what, len(verdicts), failing)
+    if not failing:
+        unsearched = [hour for hour, verdict in verdicts.items() if not verdict.is_searched]
+        return _not_searched(result, unsearched) if unsearched else result
+    named = [f"{name}: {number:,}" for name, number in fields.most_common(_HOURS_NAMED)]
+    return result._replace(
+        description=f"{result.description}. Fields: {', '.join(named)}",
+        metadata={**result.metadata, "fields": dg.JsonMetadataValue(dict(fields))},
+    )
+
+
+def _not_searched(result: dg.AssetCheckResult, hours: Sequence[Hour]) -> dg.AssetCheckResult:
+    """The warning that no names of persons are stored, so that none can be searched for."""
+    return result._replace(
+        passed=False,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"The events of {plural(len(hours), 'hour')}, the first of them {min(hours)}, "
+        "are not searched for names of persons, because the stored log rows hold none. They are "
+        "sent. To have them searched, store names (CALIPER_STORED_NAMES) and materialize the hours "
+        "again.",
+        metadata={**result.metadata, "hours not searched": dg.IntMetadataValue(len(hours))},
     )
 
 

@@ -30,7 +30,6 @@ from caliper_dagster.config.event_stores import (
     EventStoreDefinition,
     event_stores,
     events_frame,
-    mapping_revision,
     renderings,
     sent_as,
 )
@@ -429,12 +428,17 @@ def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
         # It also reads the ids of moodle_log, which exists whenever expanded_log does.
         deps=[chain.key(EXPANDED_LOG), *([records_key(settings)] if reads_moodle else [])],
         pool=chain.pool(MOODLE_POOL) if reads_moodle else None,
-        check_specs=[asset_checks.every_row_explained(key), asset_checks.every_event_valid(key)],
+        check_specs=[
+            asset_checks.every_row_explained(key),
+            asset_checks.every_event_valid(key),
+            asset_checks.no_personal_data(key),
+        ],
     )
     def caliper_events(
         context: dg.AssetExecutionContext,
         moodle: dg.ResourceParam[MoodleResource],
         storage: dg.ResourceParam[StorageResource],
+        ledger: dg.ResourceParam[LedgerResource],
     ) -> Materialized:
         """Caliper events, and the reason for every log row that has none.
 
@@ -444,26 +448,18 @@ def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
         unless a filter of rows does: cohorts, categories and numbers of learners are those of the
         time of the rerun.
         """
-        from caliper_dagster.config.stored_fields import needed_fields
-        from caliper_dagster.config.translator import build_translator
-        from caliper_dagster.delivery.materialize import write_events
+        from caliper_dagster.delivery.renderings import claim_keys, write_rendering
         from caliper_dagster.delivery.row_filter import RowRules
 
         with as_dagster_failure():
-            translator = build_translator(settings, rendering)
+            store = storage.open()
+            claim_storage(store, settings.identity())
+            claim_keys(settings, rendering, ledger.open)
             rules = RowRules.read(sent_to, moodle.open)
-            store, identity = storage.open(), settings.identity()
-            claim_storage(store, identity)
             report = HourReport(context, store, frame)
             report.begin("Making Caliper events from the log rows")
-            hours, samples = write_events(
-                translator,
-                store,
-                frame,
-                hours_of(context),
-                mapping_revision(settings, rendering),
-                rules=rules,
-                needed=needed_fields(settings, rendering),
+            hours, samples = write_rendering(
+                settings, rendering, store, hours_of(context), rules=rules
             )
             for hour in hours:
                 numbers = account_metadata(hour.account) | {"bytes": hour.bytes}
@@ -476,6 +472,9 @@ def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
             check_results=[
                 asset_checks.explained(key, accounts, time.time()),
                 asset_checks.valid(key, samples),
+                asset_checks.without_personal_data(
+                    key, {hour.hour: hour.verdict for hour in hours}
+                ),
             ]
         )
 

@@ -41,6 +41,15 @@ _COLUMNS = (
 """Columns of ``caliper_events`` that are read: those that are sent, and those that decide."""
 
 _JUDGED_COLUMNS = (*_COLUMNS, "log_id", "recipe", "action", "profile")
+_NOT_BY_CHOICE = (
+    Reason.REPEATED_ID, Reason.PERSONAL_DATA, Reason.ROW_FILTER, Reason.OTHER_PRIVACY,
+)  # fmt: skip
+"""Reasons of hours that no setting sends as they are."""
+
+_CURE_OF_PERSONAL_DATA = (
+    "The check no_personal_data of the events names the fields: correct the recipe or the text in "
+    "Moodle, or name a field that is in order in CALIPER_ALLOWED_FIELDS. "
+)
 _ID_COLUMNS = ("event_id", "outcome", "reason", "event_name", "event_type")
 
 
@@ -52,6 +61,8 @@ class OutgoingHour:
         filter_: of the event store.
         chunk_rows: rows that are in memory at the same time; an hour of more is read in parts.
         withhold: whether anything is withheld (``CALIPER_WITHHOLD_INVALID``).
+        as_settings_say: whether the hour was made under the privacy settings of now, and with the
+            key that the ledger records; otherwise it is withheld in any case.
 
     Attributes:
         verdict: on the hour. Of an hour that is judged here it does not count the events that are
@@ -65,7 +76,13 @@ class OutgoingHour:
     """
 
     def __init__(
-        self, stored: StoredHour, filter_: EventFilter, chunk_rows: int, *, withhold: bool
+        self,
+        stored: StoredHour,
+        filter_: EventFilter,
+        chunk_rows: int,
+        *,
+        withhold: bool,
+        as_settings_say: bool = True,
     ) -> None:
         self._stored, self._filter, self._chunk_rows = stored, filter_, chunk_rows
         self._withhold = withhold
@@ -75,6 +92,8 @@ class OutgoingHour:
         if verdict is None:
             verdict = _verdict_on_ids(stored, stats) if withhold else HourVerdict()
         self.verdict = _with_row_filter(verdict, filter_, stats)
+        if not as_settings_say:
+            self.verdict = HourVerdict.of({Reason.OTHER_PRIVACY: max(1, stored.num_rows)})
         self._ids: list[pa.ChunkedArray] = []
         self._is_read = False
         self.filtered_rows = Account.from_footer_stats(stats).filtered
@@ -89,8 +108,12 @@ class OutgoingHour:
     @property
     def is_withheld(self) -> bool:
         """Whether nothing of the hour may be sent."""
-        is_of_other_filter = Reason.ROW_FILTER in self.verdict.counts
-        return is_of_other_filter or (self._withhold and self.verdict.hour_reason is not None)
+        return self.reason is not None
+
+    @property
+    def reason(self) -> str | None:
+        """Why nothing of the hour may be sent; None when it may."""
+        return self.verdict.hour_reason if self._withhold else self.verdict.always
 
     def source(self) -> pa.Table | Callable[[], Iterator[pa.Table]]:
         """The events that may be sent, or for an hour of many rows what reads them."""
@@ -123,7 +146,7 @@ class OutgoingHour:
             already_acknowledged=len(ids) - unanswered - rejected,
             rejected=rejected,
             filtered=self.filtered,
-            withheld={str(self.verdict.hour_reason): unanswered},
+            withheld={str(self.reason): unanswered},
             filtered_rows=self.filtered_rows,
         )
 
@@ -184,12 +207,14 @@ def withheld_sentence(hours: Mapping[Hour, str]) -> str | None:
     named = ", ".join(f"{hour} ({hours[hour]})" for hour in sorted(hours)[:_HOURS_NAMED])
     more = ", …" if len(hours) > _HOURS_NAMED else ""
     # The emitter refuses an hour in which an id occurs again, whatever the setting says.
-    # One that was made under another filter of rows is not sent either.
-    never = (meaning(Reason.REPEATED_ID), meaning(Reason.ROW_FILTER))
-    is_sendable = not any(why_never in why for why in hours.values() for why_never in never)
+    is_sendable = not any(
+        meaning(reason) in why for reason in _NOT_BY_CHOICE for why in hours.values()
+    )
     choice = ", or set CALIPER_WITHHOLD_INVALID=false to send them as they are"
+    is_personal = any(meaning(Reason.PERSONAL_DATA) in why for why in hours.values())
     return (
-        f"Not sent: {plural(len(hours), 'withheld hour')}, {named}{more}. Materialize these hours "
+        f"Not sent: {plural(len(hours), 'withheld hour')}, {named}{more}. "
+        f"{_CURE_OF_PERSONAL_DATA if is_personal else ''}Materialize these hours "
         f"again{choice if is_sendable else ''}."
     )
 

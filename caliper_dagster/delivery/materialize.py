@@ -13,6 +13,7 @@ import time
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,7 +32,7 @@ from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
 from caliper_dagster.core.revisions import MAPPING_REVISION, expansion_stats, mapping_stats
 from caliper_dagster.core.row_accounting import Account, OutcomeTally
 from caliper_dagster.core.stored_fields import NOTHING, StoredFields, stored_fields_of
-from caliper_dagster.delivery.row_filter import RowRules, translated
+from caliper_dagster.delivery.row_filter import RowRules, translated_and_searched
 from caliper_dagster.expander import (
     EarlierParts,
     LogLifecycle,
@@ -46,6 +47,7 @@ from caliper_dagster.expander import (
     with_addresses,
 )
 from caliper_dagster.translator import Translator
+from caliper_dagster.translator.personal_values import PERSON_COLUMNS, Persons, persons_of
 from caliper_dagster.translator.sampling import EventFaults, SampleReport, sample_problems
 
 _COUNTED = "counted"
@@ -256,6 +258,7 @@ def write_events(
     hours: HourRange,
     revision: int = MAPPING_REVISION,
     *,
+    stats: FooterStats = MappingProxyType({}),
     rules: RowRules | None = None,
     chunk_rows: int = CHUNK_ROWS,
     needed: StoredFields = NOTHING,
@@ -268,6 +271,7 @@ def write_events(
         frame: the table of the events of this version.
         hours: the hours.
         revision: the mapping revision of the site.
+        stats: what else the footer of each hour records.
         rules: those that decide which rows have no event; None without any.
         chunk_rows: rows that are translated together, about.
         needed: the personal fields that the events are to tell.
@@ -283,11 +287,16 @@ def write_events(
     written, samples, stopwatch = [], [], _Stopwatch()
     tally, found, seconds = OutcomeTally(), EventFaults(), 0.0
     made_under = rules.filter.footer_stats() if rules else {}
+    persons: Persons | None = None
     with _Partitions(store, frame) as partitions:
-        for chunk_hours, expanded, _, ends in store.chunks(
+        for chunk_hours, expanded, begins, ends in store.chunks(
             EXPANDED_LOG, hours, chunk_rows, opened=partial(require_fields, needed)
         ):
-            events = translated(translator, rules, expanded)
+            if begins:
+                persons = None if ends else _persons_of(store, chunk_hours[0], chunk_rows)
+            events, leaks, is_searched = translated_and_searched(
+                translator, rules, expanded, persons
+            )
             seconds_per_event = stopwatch.lap() / max(1, events.num_rows)
             del expanded
             report = sample_problems(events)
@@ -296,6 +305,9 @@ def write_events(
             for hour, rows in split_by_hour(events, chunk_hours):
                 tally.add(rows)
                 found.add(rows, report)
+                found.add_leaks(
+                    (leak for leak in leaks if leak.hour == hour.number), is_searched=is_searched
+                )
                 partitions.write(hour, rows)
                 seconds += seconds_per_event * rows.num_rows + stopwatch.lap()
                 if not ends:
@@ -307,6 +319,7 @@ def write_events(
                     | verdict.as_footer_stats()
                     | mapping_stats(revision)
                     | made_under
+                    | dict(stats)
                 )
                 written.append(
                     WrittenEventsHour(
@@ -322,6 +335,15 @@ def write_events(
             # Without this, these names would hold the chunk while the next one is read.
             del events, rows
     return written, samples
+
+
+def _persons_of(store: PartitionStore, hour: Hour, chunk_rows: int) -> Persons:
+    """The persons of an hour that is translated in parts."""
+    with closing(store.open(EXPANDED_LOG, hour)) as stored:
+        persons = Persons()
+        for rows in stored.parts(chunk_rows, PERSON_COLUMNS):
+            persons = persons.joined(persons_of(rows))
+        return persons
 
 
 def require_fields(needed: StoredFields, expanded: StoredHour) -> None:

@@ -33,6 +33,8 @@ from caliper_dagster.expander.audience import (
     unreadable_tables,
 )
 from caliper_dagster.translator import Translator
+from caliper_dagster.translator.personal_values import Persons as PersonsOfRows
+from caliper_dagster.translator.translate import Searched
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
 Integers: TypeAlias = npt.NDArray[np.int64]
@@ -128,7 +130,17 @@ class RowRules:
         return pa.DictionaryArray.from_arrays(indices, pa.array(reasons, pa.string()))
 
     def translate(self, translator: Translator, expanded: pa.Table) -> pa.Table:
+        """Translate the rows that pass; see `translate_by`."""
+        return self.translate_by(translator.translate, expanded)
+
+    def translate_by(
+        self, translate: Callable[[pa.Table], pa.Table], expanded: pa.Table
+    ) -> pa.Table:
         """Translate the rows that pass.
+
+        Args:
+            translate: makes ``CALIPER_EVENTS`` of ``EXPANDED_LOG`` rows.
+            expanded: ``EXPANDED_LOG`` rows.
 
         Returns:
             ``CALIPER_EVENTS`` in the order of the rows; of a row that is filtered the only outcome
@@ -137,8 +149,8 @@ class RowRules:
         reasons = self.apply(expanded)
         passes = np.asarray(reasons.is_null())
         if passes.all():
-            return translator.translate(expanded)
-        events = translator.translate(expanded.filter(pa.array(passes)))
+            return translate(expanded)
+        events = translate(expanded.filter(pa.array(passes)))
         filtered = _filtered(expanded.filter(pa.array(~passes)), reasons.drop_null())
         # A row's derived events follow its own outcome.
         is_own = pc.not_equal(events["outcome"].cast(pa.string()), "derived").to_numpy()
@@ -225,6 +237,30 @@ class RowRules:
 def translated(translator: Translator, rules: RowRules | None, expanded: pa.Table) -> pa.Table:
     """The ``CALIPER_EVENTS`` of some expanded rows, under the rules if there are any."""
     return rules.translate(translator, expanded) if rules else translator.translate(expanded)
+
+
+def translated_and_searched(
+    translator: Translator,
+    rules: RowRules | None,
+    expanded: pa.Table,
+    persons: PersonsOfRows | None = None,
+) -> Searched:
+    """The same, and what of the events must not leave.
+
+    Args:
+        translator: makes the events and searches them.
+        rules: those that decide which rows have no event; None without any.
+        expanded: ``EXPANDED_LOG`` rows.
+        persons: those of the whole hour, if the rows are a part of one.
+    """
+    found: list[Searched] = []
+
+    def translate(rows: pa.Table) -> pa.Table:
+        found.append(translator.translate_and_search(rows, persons))
+        return found[-1].events
+
+    events = rules.translate_by(translate, expanded) if rules else translate(expanded)
+    return found[-1]._replace(events=events)
 
 
 class _Rows:

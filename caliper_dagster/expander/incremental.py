@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.expander.connection import MoodleDatabase
 from caliper_dagster.expander.earlier_parts import EarlierParts
+from caliper_dagster.expander.erasure import without_erased
 from caliper_dagster.expander.expand import expand
 from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
 
@@ -49,6 +50,7 @@ def expand_new(
     Returns:
         The table that ``expand`` returns, and for each of its rows whether it was expanded now.
     """
+    log, existing = without_erased(database, log), without_erased(database, existing)
     positions = _positions(log, existing)
     is_new = positions < 0
     new = pa.array(is_new)

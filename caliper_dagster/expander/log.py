@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from caliper_dagster.core.frames import MOODLE_LOG
 from caliper_dagster.core.hours import LAST_TIME, SECONDS, Hour, HourRange
 from caliper_dagster.expander.connection import LOG, MoodleDatabase
+from caliper_dagster.expander.erasure import without_erased
 from caliper_dagster.expander.replica import waiting_after
 
 # The start of the row's hour. Integer division differs between dialects; this form does not.
@@ -277,7 +278,7 @@ def _pages(database: MoodleDatabase, hours: HourRange, *, fast: bool) -> Iterato
             fast=fast,
         )
         if page.num_rows:
-            yield page
+            yield without_erased(database, page)
         if page.num_rows < ROWS_PER_STATEMENT:
             return
         start, last = (page[name][-1].as_py() for name in ("timecreated", "id"))

@@ -36,6 +36,7 @@ _IRRELEVANT = {
     *("hours_per_run", "start", "automation", "send_immediately", "attempts"),
     *("code_location", "owners", "checks", "alerts"),
     *("keep_partitions", "keep_superseded_batches", "keep_runs", "keep_compute_logs", "prune_hour"),
+    "erase_deleted_users",
 }
 """Settings that change neither events nor their destinations."""
 
@@ -46,6 +47,7 @@ _CREDENTIALS = {declared()[name].key for name in CREDENTIALS} - {"api_key"} | {"
 """Settings of how an event store is authorized to; another credential makes no other backfill."""
 
 _ADDED: Mapping[str, object] = {
+    "allowed_fields": (),
     "host": None,
     "moodle_log_db_url": None,
     "moodle_log_table": None,

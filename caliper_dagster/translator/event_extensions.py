@@ -16,7 +16,7 @@ from caliper_dagster.translator.entities.classification import INSTITUTIONAL_REC
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import ENTITY_FUNCTIONS, EntityFunction, Render
 from caliper_dagster.translator.entity_output import dump
-from caliper_dagster.translator.event_data import filtered_other, institutional_other
+from caliper_dagster.translator.event_data import filtered_other
 from caliper_dagster.translator.fragments import Fragments, IntegerColumn, TextColumn
 from caliper_dagster.translator.recipes import EntitySource, Recipe
 from caliper_dagster.translator.renderer import Renderer
@@ -54,6 +54,10 @@ class EventExtensions:
         actors: the actors of the rows.
         profile: privacy profile of the events.
         ip_addresses: whether the address of a row may be sent.
+
+    Attributes:
+        searched: fragments in which a text of a person can stand, each with the path of its
+            property in the event.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class EventExtensions:
         )
         self._properties.fill(all_rows, results, inverse)
         self._other = self._allowed_other()
+        self.searched: list[tuple[str, Fragments]] = [("extensions.moodle.other", self._other)]
         visible = np.flatnonzero(self._named) if ip_addresses else all_rows[:0]
         self._ip = self._values("ip", lambda _, ip: ip or None, ("ip",), visible)
         facts, extras = self._all_extras(actors, all_rows)
@@ -138,17 +143,17 @@ class EventExtensions:
         fragments = Fragments.empty(self._rows.number, b',"other":')
         if self._profile.anonymous:
             return fragments
-        if self._profile.keyed:
-            self._renderer.fill_values(
-                fragments, _institutional_other, ("other",), np.arange(self._rows.number), _SLOT
-            )
-            return fragments
         of_recipe = [(recipe.other, recipe.resolution) for recipe in self._recipes]
         rules = list(dict.fromkeys(of_recipe))
         codes = np.array([rules.index(rule) for rule in of_recipe])[self._recipe]
         for code, rows in grouped(codes, len(rules)):
             allowed, resolution = rules[code]
-            filtered = partial(filtered_other, allowed=allowed, resolution=resolution)
+            filtered = partial(
+                filtered_other,
+                allowed=allowed,
+                resolution=resolution,
+                institutional=self._profile.keyed,
+            )
             self._renderer.fill_values(fragments, filtered, ("other",), rows, _SLOT)
         return fragments
 
@@ -206,6 +211,8 @@ class EventExtensions:
             ("unresolved", unresolved, ("unresolved",), np.flatnonzero(told)),
         ]
         for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
+            if self._profile.keyed and name in extensions.TELL_GRADES:
+                continue  # an exact grade again, which is the learner's score of another event
             rows = self._of_recipes([name in recipe.extensions for recipe in self._recipes])
             if function is extensions.preview:
                 rows = np.union1d(rows, self._previews())
@@ -214,7 +221,9 @@ class EventExtensions:
         others: list[Fragments] = []
         for key, function, names, rows in extras:
             place = facts if key.startswith(_FACT) else others
-            place.append(self._values(key.removeprefix(_FACT), function, names, rows))
+            values = self._values(key.removeprefix(_FACT), function, names, rows)
+            self.searched.append((f"{_SLOT}.{key}", values))
+            place.append(values)
         return facts, others
 
     def _assignees(self) -> Codes:
@@ -280,10 +289,6 @@ class _VisibleFacts:
         return cls(
             nothing, institutional, institutional, nothing if profile.anonymous else named & objects
         )
-
-
-def _institutional_other(_: Render, other: object) -> object:
-    return institutional_other(other)
 
 
 def _institutional_unresolved(_: Render, names: Sequence[str] | None) -> Sequence[str] | None:

@@ -12,7 +12,7 @@ validated. So events that are not valid are found one by one, and valid ones cos
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from caliper_dagster.caliper.vocabulary import TERM
 from caliper_dagster.core.frames import WITH_EVENT
 from caliper_dagster.core.hour_verdict import HourVerdict, Reason, is_invalid
 from caliper_dagster.core.row_accounting import Account
+from caliper_dagster.translator.leak_search import Leak
 from caliper_dagster.translator.rows import Indices, Rows
 
 _COMBINATION = (
@@ -118,6 +119,8 @@ class EventFaults:
 
     def __init__(self) -> None:
         self._invalid = self._repeated = 0
+        self._fields: Counter[str] = Counter()
+        self._is_searched = True
 
     def add(self, rows: pa.Table, report: SampleReport) -> None:
         """Count some rows of the hour, marked by `core.hour_verdict.mark_invalid`.
@@ -132,6 +135,17 @@ class EventFaults:
             counts = pc.value_counts(rows["event_id"].drop_null()).field("counts")
             self._repeated += _true(pc.greater(counts, 1))
 
+    def add_leaks(self, leaks: Iterable[Leak], *, is_searched: bool = True) -> None:
+        """Count values of persons that must not leave.
+
+        Args:
+            leaks: those of the hour, in some of its rows.
+            is_searched: whether these were searched for all that must not leave.
+        """
+        self._is_searched &= is_searched
+        for leak in leaks:
+            self._fields[f"{leak.field} ({leak.kind})"] += leak.events
+
     def verdict(self, account: Account) -> HourVerdict:
         """The verdict on the hour.
 
@@ -143,7 +157,10 @@ class EventFaults:
                 Reason.UNEXPLAINED: account.unexplained,
                 Reason.REPEATED_ID: self._repeated,
                 Reason.INVALID: self._invalid,
-            }
+                Reason.PERSONAL_DATA: self._fields.total(),
+            },
+            self._fields,
+            is_searched=self._is_searched,
         )
 
 

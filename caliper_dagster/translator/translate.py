@@ -8,9 +8,9 @@ row in Python.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,8 @@ from caliper_dagster.translator.fragments import (
     time_columns,
 )
 from caliper_dagster.translator.identity import ANONYMOUS_PERSON, Iris, KeyedIris
+from caliper_dagster.translator.leak_search import Leak, LeakSearch, Pool
+from caliper_dagster.translator.personal_values import ForbiddenKinds, Persons, persons_of
 from caliper_dagster.translator.privacy_forms import private_form
 from caliper_dagster.translator.recipes import (
     EntitySource,
@@ -116,6 +118,21 @@ _FIRST_TIME, _LAST_TIME = 0, 253_402_300_799  # 1970 to 9999
 _NO_TIME = "the time is none between the years 1970 and 9999"
 
 
+class Searched(NamedTuple):
+    """Events, and what the leak check says of them.
+
+    Attributes:
+        events: ``CALIPER_EVENTS``.
+        leaks: values of persons in them that must not leave.
+        is_searched: whether they were searched for all of these; False where the rows hold no names
+            of persons.
+    """
+
+    events: pa.Table
+    leaks: list[Leak]
+    is_searched: bool = True
+
+
 class Translator:
     """Makes Caliper events of one version and shape for one site.
 
@@ -127,15 +144,16 @@ class Translator:
         person_names: whether full names may be sent.
         person_identifiers: which ``otherIdentifiers`` of persons may be sent.
         ip_addresses: whether the address of a row may be sent.
-        texts: classes of texts that may be sent; of the names and identifiers of persons, the
-            two arguments above decide.
+        texts: classes of texts that may be sent, those of the profile when not given; of the names
+            and identifiers of persons, ``person_names`` and ``person_identifiers`` decide.
         course_categories: whether courses are sent as part of their category.
         recipes: those of the package by default.
-        profile: privacy profile. Under a keyed one, nothing of the four above is sent of a person.
+        profile: privacy profile. Under a keyed one, no name, identifier or address is sent.
         key: secret of the event store, which a keyed profile needs. All rows of a translator have
             the same one.
         pseudonym_base: an IRI to put pseudonyms of persons below; ``urn:uuid:`` when not given.
         time_precision: what times of events, and of records of persons, are cut down to.
+        allowed_fields: paths of properties in which the leak check does not look.
 
     Raises:
         ConfigurationError: a keyed profile has no key.
@@ -151,16 +169,18 @@ class Translator:
         person_names: bool = False,
         person_identifiers: Sequence[str] = ("SystemId",),
         ip_addresses: bool = False,
-        texts: frozenset[TextClass] = IDENTIFIED.texts,
+        texts: frozenset[TextClass] | None = None,
         course_categories: bool = False,
         recipes: Recipes | None = None,
         profile: ProfileName = IDENTIFIED.name,
         key: bytes | None = None,
         pseudonym_base: str | None = None,
         time_precision: TimePrecision = "second",
+        allowed_fields: Collection[str] = (),
     ) -> None:
         self.version = versions.BY_NAME[version]
         self.profile = PROFILES[profile]
+        kinds = self.profile.texts if texts is None else texts
         self.time_precision: TimePrecision = time_precision
         self.iris = Iris(wwwroot, site_id)
         options = PersonOptions(person_names, tuple(person_identifiers))
@@ -171,11 +191,15 @@ class Translator:
                 )
             self.iris = KeyedIris(wwwroot, site_id, key, pseudonym_base)
             options = PersonOptions(identifiers=())
-            texts, ip_addresses = texts & self.profile.texts, False
-        self.render = Render(self.iris, options, texts, course_categories, SHAPES[shape])
+            ip_addresses = False
+        self.render = Render(self.iris, options, kinds, course_categories, SHAPES[shape])
         self.form = private_form(self.iris, self.profile, time_precision)
         self.ip_addresses = ip_addresses
         self.recipes = load_recipes() if recipes is None else recipes
+        forbidden = ForbiddenKinds.of(
+            names=options.names, identifiers=options.identifiers, ip_addresses=ip_addresses
+        )
+        self._leak_search = LeakSearch(self.iris.site, forbidden, allowed_fields, pseudonym_base)
 
     def translate(self, expanded: pa.Table) -> pa.Table:
         """Make the events of ``EXPANDED_LOG`` rows.
@@ -189,6 +213,30 @@ class Translator:
             return CALIPER_EVENTS.empty()
         with gc_paused():
             return _Translation(self, expanded).table()
+
+    def translate_and_search(self, expanded: pa.Table, persons: Persons | None = None) -> Searched:
+        """Like :meth:`translate`, and search the events for values of persons (``leak_search``).
+
+        Args:
+            expanded: ``EXPANDED_LOG`` rows.
+            persons: those of the whole hour, if the rows are a part of one.
+
+        Returns:
+            The events, and what of them must not leave.
+        """
+        if not expanded.num_rows:
+            return Searched(CALIPER_EVENTS.empty(), [])
+        with gc_paused():
+            translation = _Translation(self, expanded)
+            events = translation.table()
+            if not self._leak_search.is_needed:
+                return Searched(events, [])
+            whole = persons or persons_of(expanded)
+            leaks = self._leak_search.find(
+                expanded, translation.pools(), translation.paths(), whole, are_of_hour=bool(persons)
+            )
+            is_searched = whole.are_named or not self._leak_search.needs_names
+            return Searched(events, leaks, is_searched)
 
 
 @dataclass(slots=True)
@@ -305,6 +353,7 @@ class _Translation:
         rows.derive("trigger", self._actors.trigger)
         self._shapes = [EventShape()]
         self._shape_codes: dict[tuple[Any, ...], int] = {}
+        self._pools: list[Pool] = []
 
     # Recipes
 
@@ -652,6 +701,8 @@ class _Translation:
             profile=self._profile,
             ip_addresses=self._translator.ip_addresses,
         )
+        own_rows = np.arange(self._rows.number)
+        self._pools = [Pool(slot, texts, own_rows) for slot, texts in extensions.searched]
         shapes = self._primary_shapes(type_codes, type_names)
         self._check_times()
         derived = self._derived()
@@ -675,6 +726,21 @@ class _Translation:
         )
         columns = self._columns(order, derived, object_ids, type_codes, type_names, scores)
         return self._with_outcomes(order, codes, failed, ids, json, columns)
+
+    def pools(self) -> Iterator[Pool]:
+        """What the events of :meth:`table` are joined from, without rows that failed."""
+        for slot, fragments, rows in self._pools:
+            sent = self._renderer.failures[rows] == 0
+            codes = fragments.codes[sent]
+            yield Pool(slot, Fragments(codes, fragments.before, fragments.texts), rows[sent])
+
+    def paths(self) -> Iterator[str]:
+        """The paths of the recipes of these rows."""
+        for recipe in self._recipes:
+            for slot in ("object", "generated", "target"):
+                source: EntitySource | None = getattr(recipe, slot)
+                if isinstance(source, PathEntity):
+                    yield source.path
 
     def _columns(
         self,
@@ -762,6 +828,7 @@ class _Translation:
             columns["actor"].fill(by_site, texts, inverse)
             for slot in ("membership", "session"):
                 columns[slot].codes[by_site] = 0
+        self._pools += [Pool(slot, column, order.rows) for slot, column in columns.items()]
         return [
             PooledColumn(shapes, pa.array([shape.json_prefix for shape in self._shapes])),
             columns["actor"],

@@ -25,6 +25,7 @@ from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.hours import LAST_TIME
 from caliper_dagster.core.stored_fields import WHOLE, StoredFields, stored_fields_of
 from caliper_dagster.expander.connection import LOG, MoodleDatabase, Record
+from caliper_dagster.expander.erasure import lifecycle_without, without_erased
 from caliper_dagster.expander.log import LAST_ID, next_id
 from caliper_dagster.expander.stored_rows import log_as_stored
 
@@ -338,7 +339,8 @@ class LogLifecycle:
             fast=True,
             **names,
         )
-        return _compact(pa.concat_tables([SCHEMA.empty_table(), rows], promote_options="default"))
+        lifecycle = pa.concat_tables([SCHEMA.empty_table(), rows], promote_options="default")
+        return _compact(without_erased(self._database, lifecycle, lifecycle_without))
 
 
 def protect(tables: IdRangeTables) -> int:

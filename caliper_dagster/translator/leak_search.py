@@ -1,0 +1,593 @@
+"""The leak check: values of persons that must not leave, in events before they are sent.
+
+The texts of an event are joined from *fragments*: an actor, an object, a group. Each is made once
+for all rows that share it, and searched once. What is searched is every place where a text of a
+person can stand; that is every place that is not known to hold something else. Known are ids and
+times, words of Caliper's and Moodle's vocabularies, the site's address with the paths of its
+scripts, and texts that are names of the institution's own things.
+
+Most fragments differ from others in numbers only, and have no such place. They are recognised
+without being parsed: their JSON without digits is that of a fragment that was parsed before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, NamedTuple
+from urllib.parse import unquote_plus, urlsplit
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from caliper_dagster.caliper import vocabulary
+from caliper_dagster.core.hours import SECONDS
+from caliper_dagster.translator import event_data, identity
+from caliper_dagster.translator.entities import (
+    activities,
+    assign,
+    communication,
+    generic,
+    grades,
+    lesson,
+    organisation,
+    people,
+    quiz,
+    surveys,
+    tools,
+)
+from caliper_dagster.translator.entities.classification import class_of_name
+from caliper_dagster.translator.entities.registry import name_of, plain
+from caliper_dagster.translator.fragments import Fragments
+from caliper_dagster.translator.personal_values import (
+    SHORTEST_NUMBER,
+    ForbiddenKinds,
+    ForbiddenValues,
+    Kind,
+    Persons,
+    distinct,
+    normalized,
+    persons_of,
+    words,
+)
+from caliper_dagster.translator.rows import LOG_MARK, Indices
+
+_MARK = LOG_MARK.encode()
+_DIGITS = b"0123456789"
+_NO_DIGITS = dict.fromkeys(_DIGITS)
+_LONG_NUMBER = re.compile(rb"[0-9]{%d,}" % SHORTEST_NUMBER)
+_MOST_CLOSED = 50_000
+
+_TEXT_KINDS = frozenset({"str", "[str]"})
+_URN = "urn:uuid:"
+_TERMS = "http://purl.imsglobal.org/"
+_SYSTEM_IDENTIFIER = "SystemIdentifier"
+_IDENTIFIER_KINDS: Mapping[str, Kind | None] = {
+    "SystemId": None,
+    "LtiUserId": None,
+    "AccountUserName": "username",
+    "EmailAddress": "email",
+    "SisSourcedId": "idnumber",
+    "LisSourcedId": "idnumber",
+}
+"""Types of a person's identifiers, and what they are of a person; None: Moodle's id."""
+
+_CLOSED_EXTENSIONS = frozenset(
+    {"asOf", "change", "completionState", "dueDate", "enrolmentMethod", "itemType", "newStatus"}
+)
+"""Extensions that hold words of closed vocabularies, or times."""
+
+_UNRESOLVED = re.compile(r"[a-z0-9_]+:-?[0-9]*")
+_LETTERS_AND_NUMBER = re.compile(r"[a-z]{1,2}[0-9]+")
+_ADDRESS_PARTS = re.compile(r"[/?&=#]")
+_WORDS_OF_AN_ADDRESS = re.compile(r"[#/?=]|^-|-$")
+
+
+class Leak(NamedTuple):
+    """Values of persons in one field of the events of an hour.
+
+    Attributes:
+        hour: number of the hour: its start in hours since 1970.
+        field: path of the property, such as ``object.name``.
+        kind: what they are of a person.
+        events: log rows whose events hold them.
+    """
+
+    hour: int
+    field: str
+    kind: Kind
+    events: int
+
+
+class Pool(NamedTuple):
+    """Fragments of one property of some events.
+
+    Attributes:
+        slot: path of the property in the event.
+        fragments: its JSON texts.
+        rows: log row of each event.
+    """
+
+    slot: str
+    fragments: Fragments
+    rows: Indices
+
+
+class _Place(NamedTuple):
+    """A place of a fragment where a text of a person can stand.
+
+    Attributes:
+        path: of the property.
+        value: the text, or the number.
+        is_address: whether it is an address, of which known words are no text of a person.
+        is_property: whether it is a text that is the value of a property of a Caliper entity.
+    """
+
+    path: str
+    value: str | int | float
+    is_address: bool = False
+    is_property: bool = False
+
+
+@dataclass(slots=True)
+class _Hit:
+    """A text with a value of a person of the table."""
+
+    place: _Place
+    rows: Indices = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+
+
+@dataclass(slots=True)
+class _Form:
+    """Fragments that differ in numbers only, of which some have been searched.
+
+    Attributes:
+        texts: finds the texts of the fragments, if these are properties of Caliper entities.
+        is_numeric: whether the only places are numbers.
+        clear: texts, as they stand in JSON, in which nothing was found.
+    """
+
+    texts: re.Pattern[bytes] | None
+    is_numeric: bool
+    clear: set[bytes] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, places: Sequence[_Place]) -> _Form:
+        """The form of a fragment with these places."""
+        names = {place.path.rpartition(".")[2] for place in places}
+        has_properties_only = all(place.is_property for place in places)
+        is_numeric = not any(isinstance(place.value, str) for place in places)
+        return cls(_texts_of(frozenset(names)) if has_properties_only else None, is_numeric)
+
+    def is_clear(self, fragment: bytes, values: ForbiddenValues) -> bool:
+        """Whether nothing can be found in a fragment of this form."""
+        if self.is_numeric:
+            return not values.has_numbers or not _LONG_NUMBER.search(fragment)
+        return self.texts is not None and self.clear.issuperset(self.texts.findall(fragment))
+
+    def add_clear(self, fragment: bytes) -> None:
+        """Remember the texts of a fragment in which nothing is found."""
+        if self.texts is not None:
+            self.clear.update(self.texts.findall(fragment))
+
+
+@cache
+def _texts_of(names: frozenset[str]) -> re.Pattern[bytes]:
+    """Finds the texts of some properties in JSON."""
+    alternatives = "|".join(sorted(names)).encode()
+    text = rb'"(?:[^"\\]|\\.)*"'
+    return re.compile(rb'"(?:%b)":(%b|\[(?:%b,?)*\])' % (alternatives, text, text))
+
+
+class LeakSearch:
+    """Searches events of one site and rendering; see `find`.
+
+    Args:
+        site: the site's address.
+        forbidden: which values of persons must not leave.
+        allowed: paths of properties that are not searched.
+        pseudonyms: IRI below which pseudonyms are, if they are no ``urn:uuid:``.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        forbidden: ForbiddenKinds,
+        allowed: Collection[str] = (),
+        pseudonyms: str | None = None,
+    ) -> None:
+        self._site = site
+        self._made_up = (_URN, _TERMS, *([f"{pseudonyms.rstrip('/')}/"] if pseudonyms else ()))
+        self._uuids = re.compile(
+            b"(?:%b).{36}"
+            % b"|".join(re.escape(start.encode()) for start in self._made_up if start != _TERMS)
+        )
+        self._host = urlsplit(site).hostname or ""
+        self._kinds = forbidden.kinds
+        self._allowed = frozenset(allowed)
+        self._closed: set[bytes] = set()
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether anything must not leave."""
+        return bool(self._kinds)
+
+    @property
+    def needs_names(self) -> bool:
+        """Whether the records of persons are needed for it."""
+        return bool(self._kinds - {"ip"})
+
+    def find(
+        self,
+        expanded: pa.Table,
+        pools: Iterable[Pool],
+        paths: Iterable[str],
+        persons: Persons,
+        *,
+        are_of_hour: bool = False,
+    ) -> list[Leak]:
+        """The values of persons of an hour in the events of that hour.
+
+        Args:
+            expanded: the log rows.
+            pools: what their events are joined from.
+            paths: paths of the recipes that made them; their words are known.
+            persons: those of the rows.
+            are_of_hour: whether the rows are a part of an hour, and the persons those of all of it.
+        """
+        values = ForbiddenValues(persons, self._kinds, self._host)
+        if not values:
+            return []
+        reader = _PlaceReader(self._site, self._made_up, self._kinds, known_words(expanded, paths))
+        hits = [
+            hit
+            for pool in pools
+            if pool.slot not in self._allowed
+            for hit in self._hits(pool, reader, values)
+        ]
+        if not hits:
+            return []
+        names = institutional_texts(expanded, ("site", "course", "module"))
+        hits = [hit for hit in hits if hit.place.value not in names]
+        hits = [hit for hit in hits if not _is_of_own_object(expanded, hit)]
+        return list(self._by_hour(expanded, hits, reader, persons if are_of_hour else None))
+
+    def _hits(self, pool: Pool, reader: _PlaceReader, values: ForbiddenValues) -> Iterator[_Hit]:
+        codes = pool.fragments.codes
+        numbers = np.flatnonzero(np.bincount(codes, minlength=1))
+        texts = [pool.fragments.texts[number] for number in numbers.tolist()]
+        found: dict[_Place, list[int]] = {}
+        for position, places in self._open(pool, texts, reader, values):
+            for place in places:
+                found.setdefault(place, []).append(position)
+        for place, positions in found.items():
+            yield _Hit(place, pool.rows[np.isin(codes, numbers[positions])])
+
+    def _open(
+        self, pool: Pool, texts: list[bytes], reader: _PlaceReader, values: ForbiddenValues
+    ) -> Iterator[tuple[int, list[_Place]]]:
+        """The positions of the fragments with values of persons, and the places of these."""
+        closed = self._closed
+        if len(closed) > _MOST_CLOSED:
+            closed.clear()
+        forms: dict[bytes, _Form] = {}
+        for position, form in enumerate(_without_numbers(texts, self._uuids)):
+            if form in closed:
+                continue
+            known = forms.get(form)
+            if known is not None and known.is_clear(texts[position], values):
+                continue
+            places = reader.places(pool.slot, _parsed(texts[position], pool.fragments.before))
+            places = [place for place in places if not reader.is_known(place)]
+            if known is None and not places:
+                closed.add(form)
+                continue
+            if known is None:
+                known = forms[form] = _Form.of(places)
+            found = [place for place in places if self._holds(place, reader, values)]
+            if found:
+                yield position, found
+            else:
+                known.add_clear(texts[position])
+
+    def _holds(self, place: _Place, reader: _PlaceReader, values: ForbiddenValues) -> bool:
+        return place.path not in self._allowed and bool(reader.kinds(place, values))
+
+    def _by_hour(
+        self,
+        expanded: pa.Table,
+        hits: Sequence[_Hit],
+        reader: _PlaceReader,
+        persons: Persons | None,
+    ) -> Iterator[Leak]:
+        """The leaks of each hour: of a text only what is a value of a person of its own hour."""
+        hours = expanded["timecreated"].to_numpy() // SECONDS
+        rows_of: dict[tuple[int, str, Kind], list[Indices]] = {}
+        for hour in np.unique(np.concatenate([hours[hit.rows] for hit in hits] or [hours[:0]])):
+            own = persons or persons_of(expanded.filter(pa.array(hours == hour)))
+            values = ForbiddenValues(own, self._kinds, self._host)
+            for hit in hits:
+                rows = hit.rows[hours[hit.rows] == hour]
+                if len(rows):
+                    for kind in reader.kinds(hit.place, values):
+                        rows_of.setdefault((int(hour), hit.place.path, kind), []).append(rows)
+        for (hour_number, path, kind), found in sorted(rows_of.items()):
+            yield Leak(hour_number, path, kind, len(np.unique(np.concatenate(found))))
+
+
+def _without_numbers(texts: list[bytes], uuids: re.Pattern[bytes]) -> list[bytes]:
+    """Fragments without digits and UUIDs, so that those that differ in ids are equal."""
+    whole = b"\n".join(texts)  # JSON holds no line break
+    if _MARK in whole:
+        whole = whole.replace(_MARK, b"")
+    whole = uuids.sub(b"", whole)
+    return whole.translate(None, _DIGITS).split(b"\n")
+
+
+def _parsed(text: bytes, before: bytes) -> object:
+    json = text[len(before) :].replace(_MARK, b"")
+    return orjson.loads(json) if json else None
+
+
+class _PlaceReader:
+    """Lists the places of a fragment, and tells what stands there.
+
+    Args:
+        site: the site's address.
+        made_up: how identifiers begin that hold no text.
+        kinds: which values of persons must not leave.
+        known: words that addresses hold for themselves.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        made_up: tuple[str, ...],
+        kinds: Collection[Kind],
+        known: Collection[str],
+    ) -> None:
+        self._site = site
+        self._made_up = made_up
+        self._kinds = kinds
+        self._known = known
+        self._known_forms: dict[str, bool] = {}
+
+    def places(self, slot: str, value: object) -> list[_Place]:
+        """The places of a fragment where a text of a person can stand."""
+        key = slot.rpartition(".")[2]
+        if key in _CLOSED_EXTENSIONS:
+            return []
+        return [place for place in self._walk(slot, value, key) if place.value != ""]
+
+    def is_known(self, place: _Place) -> bool:
+        """Whether a place of this form never holds a text of a person, whatever its numbers."""
+        if not place.is_address:
+            return False
+        address = str(place.value)
+        form = address.translate(_NO_DIGITS)
+        known = self._known_forms.get(form)
+        if known is None:
+            known = all(self._is_known(part) for part in _parts(address))
+            self._known_forms[form] = known
+        return known
+
+    def kinds(self, place: _Place, values: ForbiddenValues) -> frozenset[Kind]:
+        """What of persons stands at a place."""
+        if not isinstance(place.value, str):
+            kind = values.number_kind(str(place.value))
+            return frozenset({kind} if kind else ())
+        if not place.is_address:
+            return values.kinds_in(place.value.replace(self._site, ""))
+        return frozenset(
+            kind
+            for part in _parts(place.value)
+            if not self._is_known(part)
+            for kind in values.kinds_in(part, self._known)
+        )
+
+    def _is_known(self, part: str) -> bool:
+        return all(
+            word in self._known or word.isdigit() or _LETTERS_AND_NUMBER.fullmatch(word)
+            for word in words(normalized(part))
+        )
+
+    def _walk(self, path: str, value: object, key: str) -> Iterator[_Place]:
+        """The places of a value of which nothing is known: one of ``extensions``, or a slot."""
+        if isinstance(value, dict):
+            if "type" in value and value["type"] in vocabulary.ENTITY_TYPES:
+                yield from self._of_entity(path, value)
+            elif value.get("type") == _SYSTEM_IDENTIFIER:
+                yield from self._of_identifier(path, value)
+            else:
+                for name, part in value.items():
+                    if name not in _CLOSED_EXTENSIONS:
+                        yield from self._walk(f"{path}.{name}", part, name)
+        elif isinstance(value, list):
+            for part in value:
+                yield from self._walk(path, part, key)
+        elif isinstance(value, str):
+            yield from self._of_text(path, value, key)
+        elif type(value) in (int, float) and not key.lower().endswith("id"):
+            yield _Place(path, value)  # type: ignore[arg-type]
+
+    def _of_text(self, path: str, value: str, key: str) -> Iterator[_Place]:
+        if value.startswith((self._site, *self._made_up)):
+            yield from self._of_iri(path, value)
+        elif value[:1] in "{[" and _is_json(value):
+            yield from self._walk(path, orjson.loads(value), key)
+        elif not self._is_closed(value, key):
+            yield _Place(path, value)
+
+    @staticmethod
+    def _is_closed(value: str, key: str) -> bool:
+        """Whether a text is an id, or a word of a closed vocabulary."""
+        if key == "unresolved":
+            return bool(_UNRESOLVED.fullmatch(value))
+        if key in event_data.VOCABULARIES:
+            return bool(event_data.VOCABULARIES[key].fullmatch(value))
+        return key.lower().endswith("id") and value.lstrip("-").isdigit()
+
+    def _of_entity(self, path: str, entity: Mapping[str, Any]) -> Iterator[_Place]:
+        properties = vocabulary.properties(entity["type"])
+        for name, value in entity.items():
+            kind = properties.get(name)
+            where = f"{path}.{name}"
+            if name == "id" or (kind and "@" in kind and isinstance(value, str)):
+                yield from self._of_iri(where, value)
+            elif kind is None or kind == "map" or "@" in kind or "=" in kind:
+                if name != "type":
+                    yield from self._walk(where, value, name)
+            elif kind in _TEXT_KINDS and not self._is_permitted(entity["type"], name):
+                for text in value if isinstance(value, list) else [value]:
+                    yield _Place(where, text, is_property=True)
+
+    def _of_iri(self, path: str, value: str) -> Iterator[_Place]:
+        if not value.startswith(self._made_up):
+            yield _Place(path, value.removeprefix(self._site), is_address=True)
+
+    def _is_permitted(self, entity_type: str, name: str) -> bool:
+        """Whether the text is one that a setting allows: the full name of a person."""
+        return entity_type == "Person" and name == "name" and "name" not in self._kinds
+
+    def _of_identifier(self, path: str, value: Mapping[str, Any]) -> Iterator[_Place]:
+        kind = _IDENTIFIER_KINDS.get(value.get("identifierType", ""), "idnumber")
+        if kind is not None and kind in self._kinds:
+            text = str(value.get("identifier", ""))
+            yield _Place(f"{path}.identifier", text, is_property=True)
+
+
+def _parts(address: str) -> list[str]:
+    """The segments, parameters and fragment of an address, decoded."""
+    return [unquote_plus(part) for part in _ADDRESS_PARTS.split(address) if part]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(orjson.loads(text), dict | list)
+    except orjson.JSONDecodeError:
+        return False
+
+
+# What the institution itself says
+
+
+def institutional_texts(expanded: pa.Table, columns: Iterable[str]) -> frozenset[str]:
+    """Names of the institution's own things in the records of some rows, as events have them.
+
+    Args:
+        expanded: ``EXPANDED_LOG`` rows.
+        columns: columns whose records are the institution's.
+    """
+    return frozenset(
+        text
+        for name in columns
+        for record in distinct(expanded[name])
+        if record
+        for text in _texts_in(orjson.loads(record))
+    )
+
+
+def _is_of_own_object(expanded: pa.Table, hit: _Hit) -> bool:
+    """Whether a text is the institution's in the object of each of its rows."""
+    if not isinstance(hit.place.value, str) or hit.place.is_address:
+        return False
+    rows = expanded.select(["objecttable", "object", "other"]).take(pa.array(hit.rows))
+    return all(hit.place.value in _texts_of_object(**row) for row in rows.to_pylist())
+
+
+def _texts_of_object(
+    objecttable: str | None, object: str | None, other: str | None
+) -> Iterator[str]:
+    """The institution's texts in the object of a row: all of its own things.
+
+    Of what is gone, ``other`` tells the name. Of a person's thing, they are those that it is about.
+    """
+    record = orjson.loads(object) if object else None
+    table = record if isinstance(record, dict) else {"table": objecttable}
+    if class_of_name(table) == "institutional":
+        yield from _texts_in(record)
+        yield from _texts_in(orjson.loads(other) if other else None)
+        return
+    for key in ("item", "items", "question", "competency", "scale"):
+        parts = table.get(key)
+        for part in parts if isinstance(parts, list) else [parts]:
+            if isinstance(part, dict):
+                name = name_of(part)
+                if name:
+                    yield name
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for part in value.values():
+            yield from _texts_in(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts_in(part)
+    elif isinstance(value, str) and value:
+        yield value
+        text = plain(value)
+        if text and text != value:
+            yield text
+
+
+_CLOSED_COLUMNS = ("eventname", "component", "target", "objecttable", "action")
+
+
+def known_words(expanded: pa.Table, paths: Iterable[str]) -> frozenset[str]:
+    """Words that addresses of entities hold for themselves, and not from a text of a person.
+
+    Args:
+        expanded: log rows; the names of their plugins and tables are words.
+        paths: paths of recipes.
+    """
+    found = set(_words_of_code())
+    for path in paths:
+        found.update(words(normalized(re.sub(r"\{[^{}]*\}", " ", path))))
+    for column in _CLOSED_COLUMNS:
+        for text in distinct(expanded[column]):
+            found.update(words(normalized(text or "")))
+    return frozenset(found)
+
+
+@cache
+def _words_of_code() -> frozenset[str]:
+    """Words of the addresses that entity functions put together, from their own constants."""
+    modules = (
+        activities, assign, communication, generic, grades, identity, lesson, organisation, people,
+        quiz, surveys, tools,
+    )  # fmt: skip
+    return frozenset(
+        word
+        for module in modules
+        for text in _constants(module)
+        if " " not in text and _WORDS_OF_AN_ADDRESS.search(text)
+        for word in words(normalized(text))
+    )
+
+
+def _constants(module: ModuleType) -> Iterator[str]:
+    for name, value in vars(module).items():
+        if name.startswith("__"):
+            continue
+        if isinstance(value, FunctionType):
+            yield from _strings(value.__code__)
+        elif isinstance(value, type):
+            for method in vars(value).values():
+                function = getattr(method, "fget", method)
+                if isinstance(function, FunctionType):
+                    yield from _strings(function.__code__)
+        elif isinstance(value, str):
+            yield value
+
+
+def _strings(code: CodeType) -> Iterator[str]:
+    for constant in code.co_consts:
+        if isinstance(constant, str):
+            yield constant
+        elif isinstance(constant, CodeType):
+            yield from _strings(constant)

@@ -1,0 +1,382 @@
+"""Values that identify persons, and where they stand in a text.
+
+A name, user name, e-mail address, idnumber or IP address is looked for as a whole value and as
+whole words of a text, in whatever case, Unicode normalization or escape. A name or number alone
+counts among other words from four characters; a shorter one only where it is the whole value, or
+where first and last name stand together.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, NamedTuple
+from urllib.parse import unquote, unquote_plus
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Kind = Literal["name", "username", "email", "idnumber", "ip"]
+"""What a value is of a person."""
+
+KINDS: tuple[Kind, ...] = ("name", "username", "email", "idnumber", "ip")
+
+SHORTEST_WORD = 4
+"""Characters from which a value counts alone among other words."""
+
+SHORTEST_NUMBER = 5
+"""Digits from which a number counts; shorter ones are ids, years, counts."""
+
+_RECORDS = ("user", "realuser", "relateduser")
+_USER_TABLE = "user"
+_FULL_NAMES = ("loggedinasusername", "originalusername")
+_TELLS_OF_USERS = re.compile(r'"(?:\w*username|email|idnumber)"')
+PERSON_COLUMNS = (*_RECORDS, "objecttable", "object", "eventname", "other", "ip")
+"""Columns of ``EXPANDED_LOG`` that hold values of persons."""
+
+_WORD = re.compile(r"[^\W_]+")
+_UNSPACED = re.compile(
+    "[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""Thai, Chinese, Japanese and Korean, where names stand beside other words without a space."""
+
+_JSON_ESCAPES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\[/\"\\]")
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
+_MAPPED_ADDRESS = re.compile(r"::ffff:([0-9.]+)", re.IGNORECASE)
+_MOST_FORMS = 16
+
+
+class Person(NamedTuple):
+    """The values of a person; empty where there is none."""
+
+    firstname: str = ""
+    lastname: str = ""
+    username: str = ""
+    email: str = ""
+    idnumber: str = ""
+
+
+class Persons(NamedTuple):
+    """The persons that some log rows name.
+
+    Attributes:
+        people: their values.
+        addresses: IP addresses of the rows.
+        full_names: names of which first and last name are not told apart.
+        unnamed: records of persons that hold no name, because it is not stored.
+    """
+
+    people: frozenset[Person] = frozenset()
+    addresses: frozenset[str] = frozenset()
+    full_names: frozenset[str] = frozenset()
+    unnamed: frozenset[int] = frozenset()
+
+    @property
+    def are_named(self) -> bool:
+        """Whether the records of persons hold names; False where these are not stored."""
+        return not self.unnamed or any(person.username for person in self.people)
+
+    def joined(self, other: Persons) -> Persons:
+        """The persons of both."""
+        return Persons(
+            self.people | other.people,
+            self.addresses | other.addresses,
+            self.full_names | other.full_names,
+            self.unnamed | other.unnamed,
+        )
+
+
+def persons_of(expanded: pa.Table) -> Persons:
+    """The persons whom the rows name: who acted, who is affected, and who stands in a record.
+
+    Args:
+        expanded: ``EXPANDED_LOG`` rows, with `PERSON_COLUMNS` at least.
+    """
+    texts: set[str | None] = set()
+    for name in _RECORDS:
+        texts.update(distinct(expanded[name]))
+    texts.update(distinct(expanded.filter(_is(expanded["objecttable"], _USER_TABLE))["object"]))
+    people = {_person(text) for text in texts if text}
+    told = _told(
+        text
+        for text in distinct(expanded.filter(_is_about_users(expanded["eventname"]))["other"])
+        if text and _TELLS_OF_USERS.search(text)
+    )
+    unnamed = {person for person in people if isinstance(person, int)}
+    return Persons(
+        frozenset({person for person in people if isinstance(person, Person)} | told[0])
+        - {Person()},
+        frozenset(address for address in distinct(expanded["ip"]) if address),
+        frozenset(told[1]),
+        frozenset(unnamed),
+    )
+
+
+def distinct(column: pa.ChunkedArray) -> list[str | None]:
+    """The distinct texts of a column."""
+    if pa.types.is_dictionary(column.type):
+        column = column.unify_dictionaries()
+    values = column.unique()
+    if isinstance(values, pa.DictionaryArray):
+        values = values.dictionary.take(values.indices)
+    texts: list[str | None] = values.to_pylist()
+    return texts
+
+
+def _is(column: pa.ChunkedArray, value: str) -> pa.ChunkedArray:
+    return pc.fill_null(pc.equal(column.cast(pa.string()), value), False)
+
+
+def _is_about_users(names: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Rows whose ``other`` can hold user names and addresses: those of events about users."""
+    about = [name for name in distinct(names) if name and ("user" in name or "login" in name)]
+    return pc.is_in(names.cast(pa.string()), pa.array(about, pa.string()))
+
+
+@lru_cache(maxsize=100_000)
+def _person(record: str) -> Person | int:
+    """The values of a user's record; only the id if the record holds no names."""
+    user = orjson.loads(record)
+    if not isinstance(user, dict) or not user.keys() >= _NAMED:
+        return user["id"] if isinstance(user, dict) and isinstance(user.get("id"), int) else 0
+    return Person(*(_text(user.get(name)) for name in Person._fields))
+
+
+_NAMED = frozenset({"username", "firstname", "lastname"})
+
+
+def _told(others: Iterable[str | None]) -> tuple[set[Person], set[str]]:
+    """What the decoded ``other`` of events about users tells: values, and full names."""
+    people: set[Person] = set()
+    names: set[str] = set()
+    for text in others:
+        other = orjson.loads(text) if text else None
+        if not isinstance(other, dict):
+            continue
+        people.add(Person("", "", *(_text(other.get(key)) for key in Person._fields[2:])))
+        names.update(filter(None, (_text(other.get(key)) for key in _FULL_NAMES)))
+    return people, names
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else str(value) if type(value) is int else ""
+
+
+class ForbiddenValues:
+    """The values of some persons that must not leave, ready to be found in texts.
+
+    Args:
+        persons: whose values.
+        kinds: which of their values must not leave; the others may, wherever they stand.
+        host: host of the site, whose address is no person's.
+    """
+
+    def __init__(self, persons: Persons, kinds: Collection[Kind], host: str = "") -> None:
+        self._whole: dict[str, Kind] = {}
+        self._sequences: dict[str, list[tuple[tuple[str, ...], Kind]]] = {}
+        self._unspaced: dict[str, Kind] = {}
+        self._lengths: set[int] = set()
+        self.has_numbers = False
+        allowed = frozenset(KINDS) - frozenset(kinds)
+        for person in persons.people:
+            self._add_person(person, allowed)
+        if "name" in kinds:
+            for name in persons.full_names:
+                self._add(name, "name", alone=False)
+        if "ip" in kinds:
+            for address in persons.addresses - {host}:
+                self._add_address(address)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to find."""
+        return bool(self._whole)
+
+    def kinds_in(self, text: str, known: Collection[str] = frozenset()) -> frozenset[Kind]:
+        """What of persons stands in a text, in any escape, normalization and case.
+
+        Args:
+            text: the text.
+            known: words that are no value of a person here.
+        """
+        return frozenset(
+            kind
+            for form in forms(text)
+            for tokens, kind in self._in(normalized(form))
+            if not known or not all(token in known for token in tokens)
+        )
+
+    def number_kind(self, number: str) -> Kind | None:
+        """What a number is of a person, if it is one's."""
+        return self._whole.get(number) if len(number) >= SHORTEST_NUMBER else None
+
+    def _in(self, text: str) -> Iterator[tuple[Sequence[str], Kind]]:
+        """The values in a normalized text: their words, and what they are."""
+        tokens = _WORD.findall(text)
+        whole = self._whole.get(text.strip())
+        if whole:
+            yield tokens, whole
+        for position, token in enumerate(tokens):
+            for sequence, kind in self._sequences.get(token, ()):
+                if tuple(tokens[position : position + len(sequence)]) == sequence:
+                    yield sequence, kind
+            if self._lengths and not token.isascii() and _UNSPACED.search(token):
+                yield from self._in_unspaced(token)
+
+    def _in_unspaced(self, token: str) -> Iterator[tuple[Sequence[str], Kind]]:
+        for length in self._lengths:
+            for start in range(len(token) - length + 1):
+                kind = self._unspaced.get(token[start : start + length])
+                if kind:
+                    yield (token,), kind
+
+    def _add_person(self, person: Person, allowed: Collection[Kind]) -> None:
+        first, last = person.firstname.strip(), person.lastname.strip()
+        permitted = _permitted_words(person, allowed)
+        if "name" not in allowed:
+            for name in (first, last):
+                self._add(name, "name", permitted)
+            if first and last:
+                for one, other in ((first, last), (last, first)):
+                    self._add(f"{one} {other}", "name", permitted, alone=False)
+                    self._add(f"{one}{other}", "name", permitted)
+                    self._add_unspaced(f"{one}{other}", "name")
+        for kind in ("username", "email", "idnumber"):
+            if kind not in allowed:
+                self._add(getattr(person, kind), kind, permitted)
+
+    def _add(
+        self,
+        value: str,
+        kind: Kind,
+        permitted: Collection[str] = frozenset(),
+        *,
+        alone: bool = True,
+    ) -> None:
+        """Look for a value.
+
+        Args:
+            value: the value.
+            kind: what it is.
+            permitted: words of the person that may leave.
+            alone: whether it counts among other words only if it is long enough.
+        """
+        text = normalized(html.unescape(value)).strip()
+        tokens = tuple(_WORD.findall(text))
+        if not tokens or text in permitted or (text.isdigit() and len(text) < SHORTEST_NUMBER):
+            return
+        self._whole.setdefault(text, kind)
+        self.has_numbers |= text.isdigit()
+        is_word = sum(map(len, tokens)) >= SHORTEST_WORD and not _has_symbols(text)
+        if is_word or (not alone and len(tokens) > 1):
+            self._sequences.setdefault(tokens[0], []).append((tokens, kind))
+
+    def _add_unspaced(self, value: str, kind: Kind) -> None:
+        text = normalized(value)
+        if _UNSPACED.match(text) and " " not in text:
+            self._unspaced.setdefault(text, kind)
+            self._lengths.add(len(text))
+
+    def _add_address(self, address: str) -> None:
+        self._add(address, "ip", alone=False)
+        mapped = _MAPPED_ADDRESS.fullmatch(address)
+        if mapped:
+            self._add(mapped[1], "ip", alone=False)
+
+
+def _permitted_words(person: Person, allowed: Collection[Kind]) -> frozenset[str]:
+    """Values and words of a person that may leave: they are no leak where they stand."""
+    values = [getattr(person, kind) for kind in allowed if kind in Person._fields]
+    if "name" in allowed:
+        values += [person.firstname, person.lastname]
+    texts = [normalized(value).strip() for value in values if value]
+    return frozenset(texts) | {word for text in texts for word in _WORD.findall(text)}
+
+
+def _has_symbols(text: str) -> bool:
+    """Whether a text holds pictures such as emoji: alone, its words are no name."""
+    return not text.isascii() and any(unicodedata.category(one)[0] == "S" for one in text)
+
+
+def forms(text: str) -> list[str]:
+    r"""A text, and what it becomes when its escapes are resolved, also twice.
+
+    JSON's ``\u00e9``, percent-encoding with and without ``+``, and HTML's character references.
+    """
+    found = {text: None}
+    waiting = [text]
+    while waiting and len(found) < _MOST_FORMS:
+        one = waiting.pop()
+        for mark, decode in _DECODERS:
+            if mark in one:
+                resolved = decode(one)
+                if resolved not in found:
+                    found[resolved] = None
+                    waiting.append(resolved)
+    return list(found)
+
+
+def _unescaped(text: str) -> str:
+    return _JSON_ESCAPES.sub(_resolved, text)
+
+
+def _resolved(found: re.Match[str]) -> str:
+    escape = found[0]
+    if escape[1] != "u":
+        return escape[1]
+    return bytes.fromhex(escape.replace("\\u", "")).decode("utf-16-be", "replace")
+
+
+_DECODERS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("\\", _unescaped),
+    ("&", html.unescape),
+    ("%", unquote),
+    ("+", unquote_plus),
+)
+
+
+@lru_cache(maxsize=50_000)
+def normalized(text: str) -> str:
+    """A text without differences of case, normalization and invisible characters."""
+    if text.isascii():
+        return text.lower()
+    folded = unicodedata.normalize("NFKC", text.translate(_INVISIBLE)).casefold()
+    return unicodedata.normalize("NFKC", folded).replace("i\u0307", "i").replace("\u0131", "i")
+
+
+def words(text: str) -> list[str]:
+    """The words of a normalized text."""
+    return _WORD.findall(text)
+
+
+@dataclass(frozen=True, slots=True)
+class ForbiddenKinds:
+    """Which values of persons must not leave, by what may be sent about them.
+
+    Attributes:
+        kinds: those that must not.
+    """
+
+    kinds: frozenset[Kind]
+
+    @classmethod
+    def of(cls, *, names: bool, identifiers: Collection[str], ip_addresses: bool) -> ForbiddenKinds:
+        """What must not leave when these may.
+
+        Args:
+            names: full names.
+            identifiers: types of ``otherIdentifiers``.
+            ip_addresses: addresses of log rows.
+        """
+        sent: Mapping[Kind, bool] = {
+            "name": names,
+            "username": "AccountUserName" in identifiers,
+            "email": "EmailAddress" in identifiers,
+            "idnumber": not {"SisSourcedId", "LisSourcedId"}.isdisjoint(identifiers),
+            "ip": ip_addresses,
+        }
+        return cls(frozenset(kind for kind, is_sent in sent.items() if not is_sent))
