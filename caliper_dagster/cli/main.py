@@ -164,6 +164,14 @@ def demo(options: argparse.Namespace) -> None:
     out.print("To see these hours in the web UI, run `make dev` (or `caliper-dagster dev`).")
 
 
+def privacy_report(options: argparse.Namespace) -> None:
+    """Write the record of processing: what data of whom goes where, and how long it is kept."""
+    from caliper_dagster.operations.privacy_report import write_report
+
+    for path in write_report(_sites(options), Path(options.output)):
+        print(path)
+
+
 def doctor(options: argparse.Namespace) -> None:
     """Check everything that a run needs, and report problems with their cures."""
     from caliper_dagster.cli import terminal
@@ -896,7 +904,7 @@ def command_parser() -> argparse.ArgumentParser:
     ) -> argparse.ArgumentParser:
         text = command.__doc__ or ""
         added = to.add_parser(
-            re.sub("^(recipes|person|storage)_", "", command.__name__).replace("_", "-"),
+            re.sub("^(recipes|person|privacy|storage)_", "", command.__name__).replace("_", "-"),
             parents=[common, *parents],
             help=text[:1].lower() + text[1:].rstrip("."),
             description=text,
@@ -1042,6 +1050,16 @@ def command_parser() -> argparse.ArgumentParser:
         required=True,
         help="file for the ids of the events that were sent under other keys; - for standard "
         "output",
+    )
+
+    group = commands.add_parser(
+        "privacy",
+        help="what is done with personal data",
+        description="What is done with personal data.",
+    ).add_subparsers(metavar="COMMAND", required=True)
+    added = add(privacy_report, sited, to=group)
+    added.add_argument(
+        "--output", metavar="FOLDER", default="privacy-report", help="folder to write (%(default)s)"
     )
 
     added = add(validate)

@@ -32,7 +32,7 @@ from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
 from caliper_dagster.core.revisions import MAPPING_REVISION, expansion_stats, mapping_stats
 from caliper_dagster.core.row_accounting import Account, OutcomeTally
 from caliper_dagster.core.stored_fields import NOTHING, StoredFields, stored_fields_of
-from caliper_dagster.delivery.row_filter import RowRules, translated_and_searched
+from caliper_dagster.delivery.row_filter import RowRules, searched
 from caliper_dagster.expander import (
     EarlierParts,
     LogLifecycle,
@@ -294,9 +294,7 @@ def write_events(
         ):
             if begins:
                 persons = None if ends else _persons_of(store, chunk_hours[0], chunk_rows)
-            events, leaks, is_searched = translated_and_searched(
-                translator, rules, expanded, persons
-            )
+            events, leaks, is_searched = searched(translator, rules, expanded, persons)
             seconds_per_event = stopwatch.lap() / max(1, events.num_rows)
             del expanded
             report = sample_problems(events)

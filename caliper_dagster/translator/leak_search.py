@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from caliper_dagster.caliper import vocabulary
 from caliper_dagster.core.hours import SECONDS
-from caliper_dagster.translator import event_data, identity
+from caliper_dagster.translator import identity
 from caliper_dagster.translator.entities import (
     activities,
     assign,
@@ -42,6 +42,7 @@ from caliper_dagster.translator.entities import (
 )
 from caliper_dagster.translator.entities.classification import class_of_name
 from caliper_dagster.translator.entities.registry import name_of, plain
+from caliper_dagster.translator.event_data import VOCABULARIES
 from caliper_dagster.translator.fragments import Fragments
 from caliper_dagster.translator.personal_values import (
     SHORTEST_NUMBER,
@@ -228,7 +229,7 @@ class LeakSearch:
         paths: Iterable[str],
         persons: Persons,
         *,
-        are_of_hour: bool = False,
+        around: pa.Table | None,
     ) -> list[Leak]:
         """The values of persons of an hour in the events of that hour.
 
@@ -237,7 +238,8 @@ class LeakSearch:
             pools: what their events are joined from.
             paths: paths of the recipes that made them; their words are known.
             persons: those of the rows.
-            are_of_hour: whether the rows are a part of an hour, and the persons those of all of it.
+            around: all rows of their hours, which name the persons of each; None if the rows are a
+                part of one hour, and the persons those of all of it.
         """
         values = ForbiddenValues(persons, self._kinds, self._host)
         if not values:
@@ -254,7 +256,7 @@ class LeakSearch:
         names = institutional_texts(expanded, ("site", "course", "module"))
         hits = [hit for hit in hits if hit.place.value not in names]
         hits = [hit for hit in hits if not _is_of_own_object(expanded, hit)]
-        return list(self._by_hour(expanded, hits, reader, persons if are_of_hour else None))
+        return list(self._by_hour(expanded, hits, reader, persons, around))
 
     def _hits(self, pool: Pool, reader: _PlaceReader, values: ForbiddenValues) -> Iterator[_Hit]:
         codes = pool.fragments.codes
@@ -302,13 +304,17 @@ class LeakSearch:
         expanded: pa.Table,
         hits: Sequence[_Hit],
         reader: _PlaceReader,
-        persons: Persons | None,
+        persons: Persons,
+        around: pa.Table | None,
     ) -> Iterator[Leak]:
         """The leaks of each hour: of a text only what is a value of a person of its own hour."""
         hours = expanded["timecreated"].to_numpy() // SECONDS
         rows_of: dict[tuple[int, str, Kind], list[Indices]] = {}
         for hour in np.unique(np.concatenate([hours[hit.rows] for hit in hits] or [hours[:0]])):
-            own = persons or persons_of(expanded.filter(pa.array(hours == hour)))
+            own = persons
+            if around is not None:
+                is_of_hour = around["timecreated"].to_numpy() // SECONDS == hour
+                own = persons_of(around.filter(pa.array(is_of_hour)))
             values = ForbiddenValues(own, self._kinds, self._host)
             for hit in hits:
                 rows = hit.rows[hours[hit.rows] == hour]
@@ -427,8 +433,8 @@ class _PlaceReader:
         """Whether a text is an id, or a word of a closed vocabulary."""
         if key == "unresolved":
             return bool(_UNRESOLVED.fullmatch(value))
-        if key in event_data.VOCABULARIES:
-            return bool(event_data.VOCABULARIES[key].fullmatch(value))
+        if key in VOCABULARIES:
+            return bool(VOCABULARIES[key].fullmatch(value))
         return key.lower().endswith("id") and value.lstrip("-").isdigit()
 
     def _of_entity(self, path: str, entity: Mapping[str, Any]) -> Iterator[_Place]:

@@ -214,12 +214,18 @@ class Translator:
         with gc_paused():
             return _Translation(self, expanded).table()
 
-    def translate_and_search(self, expanded: pa.Table, persons: Persons | None = None) -> Searched:
+    def translate_and_search(
+        self,
+        expanded: pa.Table,
+        persons: Persons | None = None,
+        around: pa.Table | None = None,
+    ) -> Searched:
         """Like :meth:`translate`, and search the events for values of persons (``leak_search``).
 
         Args:
             expanded: ``EXPANDED_LOG`` rows.
             persons: those of the whole hour, if the rows are a part of one.
+            around: all rows of their hours, if others become no event; they name persons, too.
 
         Returns:
             The events, and what of them must not leave.
@@ -231,9 +237,14 @@ class Translator:
             events = translation.table()
             if not self._leak_search.is_needed:
                 return Searched(events, [])
-            whole = persons or persons_of(expanded)
+            around = expanded if around is None else around
+            whole = persons or persons_of(around)
             leaks = self._leak_search.find(
-                expanded, translation.pools(), translation.paths(), whole, are_of_hour=bool(persons)
+                expanded,
+                translation.pools(),
+                translation.paths(),
+                whole,
+                around=None if persons else around,
             )
             is_searched = whole.are_named or not self._leak_search.needs_names
             return Searched(events, leaks, is_searched)

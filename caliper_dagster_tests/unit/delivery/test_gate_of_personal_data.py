@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from caliper_dagster.config.event_stores import EventFilter
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG
 from caliper_dagster.core.hour_verdict import HourVerdict
 from caliper_dagster.core.hours import Hour, HourRange
@@ -57,7 +58,7 @@ def test_the_message_says_what_to_do(week: Week) -> None:
         "in Moodle, or name a field that is in order in CALIPER_ALLOWED_FIELDS. Materialize these "
         "hours again."
     )
-    assert withheld_events(week.storage, CALIPER_EVENTS, BAD).is_withheld
+    assert withheld_events(week.storage, CALIPER_EVENTS, BAD, EventFilter()).is_withheld
 
 
 def stored(folder: Path, *, group_name: str) -> PartitionStore:

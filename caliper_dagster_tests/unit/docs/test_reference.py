@@ -13,7 +13,10 @@ import jsonschema
 import pytest
 import yaml
 
+from caliper_dagster.config.event_stores import EventStoreDefinition
+from caliper_dagster.config.personal_data import INVENTORY
 from caliper_dagster.core.frames import FRAMES
+from caliper_dagster.core.privacy import PROFILES
 from caliper_dagster.delivery.metrics import METRICS
 from caliper_dagster.operations.recipes import reference
 from caliper_dagster.translator import load_recipes, read_recipes
@@ -129,6 +132,36 @@ def metrics_table() -> str:
     return table(("Metric", "Labels", "Meaning"), rows)
 
 
+def profiles_table() -> str:
+    """What leaves under each profile, without any other setting."""
+    stores = [EventStoreDefinition(privacy=name) for name in PROFILES]
+    forms = [store.effective_privacy for store in stores]
+    rows = [
+        (item.name, *(item.form(privacy) or "not sent" for privacy in forms))
+        for item in INVENTORY
+        if item.events
+    ]
+    return table(("Data", *map(code, PROFILES)), rows)
+
+
+def inventory_table() -> str:
+    """Where personal data comes from, where it ends up, and which setting decides."""
+    rows = [
+        (
+            item.name,
+            item.whose,
+            item.moodle,
+            ", ".join(map(code, item.events)) or "not sent",
+            ", ".join(map(code, item.stored)),
+            item.text or "",
+            ", ".join(map(code, item.switches)) or "none",
+        )
+        for item in INVENTORY
+    ]
+    header = ("Data", "Of whom", "From", "In events", "Stored in", "Class of text", "Switch")
+    return table(header, rows)
+
+
 WRITTEN = {
     MAPPING: {
         "patterns": patterns_table,
@@ -140,6 +173,7 @@ WRITTEN = {
     DATA: {"columns": columns_text},
     SETTINGS: {"settings": settings_table},
     ROOT / "docs" / "metrics.md": {"metrics": metrics_table},
+    ROOT / "docs" / "privacy.md": {"profiles": profiles_table, "inventory": inventory_table},
 }
 """What ``make docs`` writes between the marks of each file."""
 

@@ -1,0 +1,283 @@
+"""The record of processing: what data of whom goes where, from the settings of all sites.
+
+It has what Article 30 of the GDPR asks of a record and the settings can tell. What only the
+institution knows (its name, the purpose, the legal basis) is left to be filled in. It holds no
+secret: addresses without user information, path and query, and no key.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from caliper_dagster.config.declaration import declarations
+from caliper_dagster.config.event_stores import EventStoreDefinition, event_stores
+from caliper_dagster.config.personal_data import INVENTORY, PersonalData
+from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.core.folder_url import is_folder
+from caliper_dagster.core.frames import CALIPER_EVENTS, FRAMES
+from caliper_dagster.core.wording import plural
+
+NAME = "record-of-processing"
+
+_STANDING_SETTINGS = re.compile(r"CALIPER_(STORED_|.*ENCRYPT|FILE_MODE|ALLOWED_FIELDS)")
+"""Settings that say how data is kept, beside those of retention."""
+
+_FOR_EVER = "for ever: no setting limits it"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A part of the document.
+
+    Attributes:
+        kind: ``h1`` to ``h3`` for headings, ``p`` for a paragraph, ``list`` or ``table``.
+        lines: its text, items or rows; the first row of a table is its header.
+    """
+
+    kind: Literal["h1", "h2", "h3", "p", "list", "table"]
+    lines: Sequence[Sequence[str]]
+
+
+def write_report(sites: Sequence[Settings], folder: Path) -> list[Path]:
+    """Write the record of processing in Markdown and HTML; files of the same name are replaced.
+
+    Args:
+        sites: the settings of all sites.
+        folder: made if it does not exist.
+
+    Returns:
+        The files.
+
+    Raises:
+        ConfigurationError: the folder cannot be written to, or the file of event stores is wrong.
+    """
+    blocks = list(record(sites))
+    texts = {f"{NAME}.md": markdown(blocks), f"{NAME}.html": html_page(blocks)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"--output cannot be written to ({error.strerror}).") from None
+    return [folder / name for name in texts]
+
+
+def record(sites: Sequence[Settings]) -> Iterator[Block]:
+    """The parts of the record of processing."""
+    yield _heading(1, "Record of processing: learning events of Moodle")
+    yield _paragraph(
+        "Made by `caliper-dagster privacy report` from the settings in force. It describes what "
+        "this installation of caliper_dagster reads from Moodle, stores, and sends. The first "
+        "table is the institution's to fill in (Article 30 (1) GDPR)."
+    )
+    yield _table(
+        ("Item", "Entry"),
+        [
+            ("Controller, representative, data protection officer", "…"),
+            ("Purposes of the processing", "…"),
+            ("Legal basis", "…"),
+            ("Transfers to third countries, and their safeguards", "…"),
+        ],
+    )
+    for settings in sites:
+        yield from _site(settings)
+    yield _heading(2, "Rights of persons")
+    yield _list(
+        [
+            "Access and portability (Articles 15 and 20): `caliper-dagster person export USER`.",
+            "Erasure (Article 17): `caliper-dagster person erase USER`; it lists the events that "
+            "the owner of each event store is to delete.",
+            "Finding a person behind a pseudonym, for those who may: `caliper-dagster person "
+            "pseudonym USER --destination NAME`; it needs the key of the event store.",
+            "Objection and consent (Articles 7 and 21): filters of rows of each event store.",
+        ]
+    )
+
+
+def _site(settings: Settings) -> Iterator[Block]:
+    yield _heading(2, f"Site {settings.moodle_wwwroot or '(MOODLE_WWWROOT is not set)'}")
+    yield _paragraph(
+        "Data subjects: learners, teachers and staff with an account in this Moodle site. Source: "
+        "Moodle's database, read only. Special categories of data (Article 9) are not intended; "
+        "texts that persons write may hold them."
+    )
+    stores = event_stores(settings)
+    if not stores:
+        yield _paragraph("No event store is set: nothing is sent.")
+    for store in stores:
+        yield from _destination(store)
+    yield _heading(3, "Stored by this installation")
+    yield _stored(settings, stores)
+    yield _paragraph(
+        "Who can see it: whoever can read the storage, and whoever may enter Dagster's web UI, "
+        "which shows numbers, names of Moodle events and messages, and no contents of events. The "
+        "ledger holds ids of events and hashes of contents, no contents."
+    )
+    yield _heading(3, "Settings that decide how data is kept")
+    yield _table(("Setting", "Value"), list(_values(settings)))
+
+
+def _destination(store: EventStoreDefinition) -> Iterator[Block]:
+    privacy = store.effective_privacy
+    yield _heading(3, f"Recipient: {store.label}")
+    yield _list(
+        [
+            f"Address: {_address(store)}",
+            f"Privacy profile: {privacy.profile.name}",
+            f"Caliper version: {store.caliper_version}",
+            f"Times of events: {_precision(privacy.time_precision)}",
+            "Before an hour is sent, its events are searched for values of persons that the "
+            "profile forbids; with one, the hour is not sent.",
+        ]
+    )
+    rows = [
+        (
+            item.name,
+            item.whose,
+            item.form(privacy) or "not sent",
+            ", ".join(f"`{name}`" for name in item.switches) or "no setting",
+        )
+        for item in INVENTORY
+        if item.events
+    ]
+    yield _table(("Data", "Of whom", "Sent", "Decided by"), rows)
+
+
+def _precision(precision: str) -> str:
+    if precision == "second":
+        return "exact to the second, which nearly always tells one person's events apart"
+    return f"cut to the {precision}"
+
+
+def _address(store: EventStoreDefinition) -> str:
+    address = store.address()
+    if not address:
+        return "not set"
+    if is_folder(address):
+        parts = urlsplit(address)
+        return f"folder {parts.scheme}://{parts.hostname or ''}" if parts.scheme else address
+    return urlsplit(address).hostname or "not a URL"
+
+
+def _stored(settings: Settings, stores: Sequence[EventStoreDefinition]) -> Block:
+    days = dict(settings.keep_partitions or ())
+    rows = []
+    for frame in FRAMES:
+        names = [
+            item.name
+            for item in INVENTORY
+            if _is_in(item.stored, frame.name)
+            and (frame is not CALIPER_EVENTS or _leaves(item, stores))
+        ]
+        kept = days.get(frame.name)  # type: ignore[call-overload]
+        rows.append(
+            (f"`{frame.name}`", "; ".join(names), plural(kept, "day") if kept else _FOR_EVER)
+        )
+    batches, runs = settings.keep_superseded_batches, settings.keep_runs
+    rows.append(("ledger", "ids of events", _days(batches, "superseded batches")))
+    rows.append(("Dagster's records of runs", "none intended", _days(runs, "runs")))
+    logs = settings.keep_compute_logs
+    rows.append(("output of steps", "none intended", _days(logs, "compute logs")))
+    return _table(("Where", "Personal data", "Kept"), rows)
+
+
+def _leaves(item: PersonalData, stores: Sequence[EventStoreDefinition]) -> bool:
+    """Whether the events of one of the stores, which are stored as they are sent, hold it."""
+    return any(item.form(store.effective_privacy) for store in stores)
+
+
+def _days(days: int | None, what: str) -> str:
+    return f"{what}: {plural(days, 'day')}" if days else _FOR_EVER
+
+
+def _is_in(stored: Iterable[str], frame: str) -> bool:
+    return any(name.partition(".")[0] == frame for name in stored)
+
+
+def _values(settings: Settings) -> Iterator[tuple[str, str]]:
+    for setting in declarations(Settings):
+        if _STANDING_SETTINGS.match(setting.variable):
+            if setting.secret:
+                shown = "a secret"
+            else:
+                value = getattr(settings, setting.key, None)
+                shown = ", ".join(value) if isinstance(value, tuple) else str(value)
+            yield f"`{setting.variable}`", shown or "none"
+
+
+# Writing
+
+
+def _heading(level: Literal[1, 2, 3], text: str) -> Block:
+    kinds: dict[int, Literal["h1", "h2", "h3"]] = {1: "h1", 2: "h2", 3: "h3"}
+    return Block(kinds[level], [[text]])
+
+
+def _paragraph(text: str) -> Block:
+    return Block("p", [[text]])
+
+
+def _list(items: Iterable[str]) -> Block:
+    return Block("list", [[item] for item in items])
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Block:
+    return Block("table", [header, *rows])
+
+
+def markdown(blocks: Iterable[Block]) -> str:
+    """The document in Markdown."""
+    return "\n".join(_in_markdown(block) for block in blocks)
+
+
+def _in_markdown(block: Block) -> str:
+    if block.kind == "table":
+        header, *rows = ([cell.replace("|", "\\|") for cell in line] for line in block.lines)
+        lines = [header, ["---"] * len(header), *rows]
+        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    start = {"h1": "# ", "h2": "## ", "h3": "### ", "list": "* "}.get(block.kind, "")
+    return "".join(f"{start}{line[0]}\n" for line in block.lines)
+
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
+    "table{border-collapse:collapse;width:100%;margin:1em 0}"
+    "th,td{border:1px solid #999;padding:.3em .6em;text-align:left;vertical-align:top}"
+    "h2{margin-top:2em}code{font-size:.9em}"
+)
+
+
+def html_page(blocks: Sequence[Block]) -> str:
+    """The document as a page of HTML that needs nothing else."""
+    title = html.escape(blocks[0].lines[0][0])
+    body = "\n".join(_in_html(block) for block in blocks)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def _in_html(block: Block) -> str:
+    if block.kind == "table":
+        header, *rows = block.lines
+        lines = [_row("th", header), *(_row("td", row) for row in rows)]
+        return "<table>\n" + "\n".join(lines) + "\n</table>"
+    if block.kind == "list":
+        items = "\n".join(f"<li>{_inline(line[0])}</li>" for line in block.lines)
+        return f"<ul>\n{items}\n</ul>"
+    return f"<{block.kind}>{_inline(block.lines[0][0])}</{block.kind}>"
+
+
+def _row(tag: str, cells: Sequence[str]) -> str:
+    return "<tr>" + "".join(f"<{tag}>{_inline(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+
+def _inline(text: str) -> str:
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text))
