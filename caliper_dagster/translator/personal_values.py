@@ -142,7 +142,8 @@ def _is_about_users(names: pa.ChunkedArray) -> pa.ChunkedArray:
 def _person(record: str) -> Person | int:
     """The values of a user's record; only the id if the record holds no names."""
     user = orjson.loads(record)
-    if not isinstance(user, dict) or not user.keys() >= _NAMED:
+    # Names that are not stored are null (``CALIPER_STORED_NAMES``).
+    if not isinstance(user, dict) or any(user.get(name) is None for name in _NAMED):
         return user["id"] if isinstance(user, dict) and isinstance(user.get("id"), int) else 0
     return Person(*(_text(user.get(name)) for name in Person._fields))
 
