@@ -2,7 +2,12 @@
 
 from caliper_dagster.config.env_file import enter_folder
 from caliper_dagster.core.file_modes import limit_new_files
-from caliper_dagster.dagster.build import project_definitions
+from caliper_dagster.core.gc_tuning import raise_gc_threshold
+
+# Before the imports that follow, of which it saves a sixth: each run of the daemon is a process.
+raise_gc_threshold()
+
+from caliper_dagster.dagster.build import project_definitions  # noqa: E402
 
 enter_folder()
 limit_new_files()

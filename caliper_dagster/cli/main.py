@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import socket
 import sys
@@ -58,6 +59,11 @@ _DEFS_HELP = (
     "or in this folder or defs.yaml of it, and not from the environment"
 )
 _EVENT_STORE_HELP = "use only this event store, one of the names in CALIPER_EVENT_STORES"
+
+_DESTINATION_HELP = (
+    "as for this event store, one of the names in CALIPER_EVENT_STORES; not needed where there is "
+    "only one"
+)
 
 
 class _InvalidError(Exception):
@@ -283,6 +289,29 @@ def prune(options: argparse.Namespace) -> None:
         _tell(f"{plural(number, 'hour')} past the time to keep stay: {reason}.")
 
 
+def storage_protect(options: argparse.Namespace) -> None:
+    """Write stored hours again as CALIPER_STORAGE_KEY and CALIPER_STORED_… protect them now."""
+    from caliper_dagster.cli import terminal
+    from caliper_dagster.config.connections import open_store
+    from caliper_dagster.operations import stored_hours
+
+    for settings in _sites(options):
+        store = open_store(settings)
+        total = sum(len(store.hour_sizes(frame)) for frame in stored_hours.frames_in(store))
+        with terminal.ticking("Writing", total) as ticker:
+            number = stored_hours.protect(settings, lambda *_: ticker.advance(1))
+        site = f"{settings.site}: " if settings.site else ""
+        print(f"{site}{plural(number, 'file')} written again.", file=sys.stderr)
+
+
+def storage_export(options: argparse.Namespace) -> None:
+    """Copy stored hours into a folder, decrypted, for DuckDB and other readers of Parquet."""
+    from caliper_dagster.operations.stored_hours import export
+
+    hours = export(_settings(options), options.asset, _hours(options), Path(options.out))
+    print(f"{plural(sum(1 for _ in hours), 'hour')} copied, in the clear.", file=sys.stderr)
+
+
 def metrics(options: argparse.Namespace) -> None:
     """Write metrics for Prometheus, to a file that node_exporter's textfile collector reads."""
     from caliper_dagster.dagster.instance.open import open_instance
@@ -323,6 +352,37 @@ def rejected(options: argparse.Namespace) -> None:
     )
     advice = "; once the cause is fixed, `resend --rejected` sends them again" if number else ""
     print(f"{plural(number, 'rejected event')}{advice}.", file=sys.stderr)
+
+
+def person_export(options: argparse.Namespace) -> None:
+    """Write all that is stored and was sent about a person to a folder."""
+    from caliper_dagster.cli import reports
+    from caliper_dagster.delivery.persons.erase import require_person
+    from caliper_dagster.delivery.persons.export import export
+
+    settings = _settings(options)
+    exported = export(settings, require_person(settings, options.user), Path(options.output))
+    reports.show_export(exported)
+    _tell(f"Begin with {exported.folder / 'index.md'}. Whoever has the folder has these data.")
+
+
+def person_erase(options: argparse.Namespace) -> None:
+    """Remove a person from what is stored; without --yes only tell what would be changed."""
+    from caliper_dagster.cli import reports
+    from caliper_dagster.operations.persons import erase_person
+
+    settings = _settings(options)
+    erased = erase_person(settings, options.user, plan=not options.yes, tell=_tell)
+    reports.show_erasure(erased, plan=not options.yes)
+    if not options.yes:
+        _tell("Nothing was changed. --yes erases the person; that cannot be undone.")
+        return
+    for event_store, place in erased.lists.items():
+        _tell(
+            f"{event_store} still holds {plural(erased.held[event_store], 'event')} about the "
+            f"person: its owner deletes those that {place} lists, or receives them again without "
+            "the person (`resend --all`)."
+        )
 
 
 def follow(options: argparse.Namespace) -> None:
@@ -381,12 +441,47 @@ def translate(options: argparse.Namespace) -> None:
     settings, hours = _settings(options), _hours(options)
     outcomes: Counter[str] = Counter()
     with _output(options.out) as file, terminal.ticking("Translating", len(hours)) as ticker:
-        for chunk, events, counts in translate_hours(settings, hours):
+        for chunk, events, counts in translate_hours(settings, hours, options.destination):
             file.writelines(events)
             outcomes.update(counts)
             ticker.advance(len(chunk))
     summary = ", ".join(f"{number:,} {name}" for name, number in outcomes.items())
     print(f"{hours}: {summary}", file=sys.stderr)
+
+
+def person_pseudonym(options: argparse.Namespace) -> None:
+    """Print the pseudonym of a person at an event store; needs the key of the event store."""
+    from caliper_dagster.config.event_stores import named_destination
+    from caliper_dagster.operations import pseudonyms
+
+    settings = _settings(options)
+    store = named_destination(settings, options.destination)
+    user = pseudonyms.user_id(settings, options.user)
+    for since, pseudonym in pseudonyms.pseudonyms(settings, store, user):
+        print(f"{pseudonym}  from {since} on" if since.number else pseudonym)
+
+
+def person_replace_key(options: argparse.Namespace) -> None:
+    """Accept another key of pseudonyms, and list the events that were sent under the former one."""
+    from caliper_dagster.config.event_stores import named_destination
+    from caliper_dagster.operations import pseudonyms
+
+    settings = _settings(options)
+    store = named_destination(settings, options.destination)
+    with _output(options.out) as file:
+        replaced = pseudonyms.replace_keys(
+            settings, store, lambda event_id: file.write(f"{event_id}\n".encode())
+        )
+    if replaced is None:
+        _tell(f"The {store.label} has its keys as before: nothing changes.")
+        return
+    since, number = replaced
+    hours = f"the hours from {since} on" if since.number else "all hours"
+    _tell(
+        f"The keys of the {store.label} are accepted for {hours}. It holds "
+        f"{plural(number, 'event')} under other ids, which are listed: have them deleted there, "
+        "then run `caliper-dagster backfill` over these hours to send them again."
+    )
 
 
 def coverage(options: argparse.Namespace) -> None:
@@ -693,6 +788,11 @@ def _print_estimate(settings: Settings, hours: HourRange) -> None:
             ("Batches, about", result.batches),
             ("Megabytes of events, about", ceil(result.bytes / 1e6)),
             ("Acknowledged under an older mapping, not sent again", result.older_events),
+            *(
+                [("Acknowledged under other ids, sent again, about", result.under_other_ids)]
+                if result.under_other_ids
+                else []
+            ),
             ("Minutes without the event store's time, about", max(1, round(result.seconds / 60))),
             *(
                 (f"Log rows filtered{name and f' for {name}'} by {rule}, about", number)
@@ -804,7 +904,7 @@ def command_parser() -> argparse.ArgumentParser:
     ) -> argparse.ArgumentParser:
         text = command.__doc__ or ""
         added = to.add_parser(
-            command.__name__.removeprefix("recipes_").removeprefix("privacy_").replace("_", "-"),
+            re.sub("^(recipes|person|storage|privacy)_", "", command.__name__).replace("_", "-"),
             parents=[common, *parents],
             help=text[:1].lower() + text[1:].rstrip("."),
             description=text,
@@ -856,6 +956,7 @@ def command_parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--out", metavar="FILE", required=True, help="file to write; - for standard output"
     )
+    added.add_argument("--destination", metavar="NAME", help=_DESTINATION_HELP)
 
     added = add(resend, ranged)
     which = added.add_mutually_exclusive_group()
@@ -876,6 +977,18 @@ def command_parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--plan", action="store_true", help="only tell what would be deleted, and what stays"
     )
+
+    group = commands.add_parser(
+        "storage",
+        help="protect and export stored hours",
+        description="Protect and export stored hours.",
+    ).add_subparsers(metavar="COMMAND", required=True)
+    add(storage_protect, sited, to=group)
+    added = add(storage_export, ranged, to=group)
+    added.add_argument(
+        "--asset", default="caliper_events", help="the asset whose hours are copied (%(default)s)"
+    )
+    added.add_argument("--out", metavar="FOLDER", required=True, help="folder of the copies")
 
     added = add(metrics, sited)
     added.add_argument(
@@ -916,6 +1029,37 @@ def command_parser() -> argparse.ArgumentParser:
     added = add(privacy_report, sited, to=group)
     added.add_argument(
         "--output", metavar="FOLDER", default="privacy-report", help="folder to write (%(default)s)"
+    )
+
+    group = commands.add_parser(
+        "person",
+        help="what concerns a single person, and the keys of pseudonyms",
+        description="What concerns a single person, and the keys of pseudonyms.",
+    ).add_subparsers(metavar="COMMAND", required=True)
+    person = argparse.ArgumentParser(add_help=False, parents=[sited])
+    person.add_argument("user", metavar="USER", help="user id in Moodle, or user name")
+    added = add(person_export, person, to=group)
+    added.add_argument(
+        "--output",
+        metavar="FOLDER",
+        required=True,
+        help="new or empty folder to write; only its owner may enter it",
+    )
+    added = add(person_erase, person, to=group)
+    added.add_argument(
+        "--yes", action="store_true", help="erase; without it, only tell what would be changed"
+    )
+    added = add(person_pseudonym, sited, to=group)
+    added.add_argument("user", metavar="USER", help="id or user name in Moodle")
+    added.add_argument("--destination", metavar="NAME", help=_DESTINATION_HELP)
+    added = add(person_replace_key, sited, to=group)
+    added.add_argument("--destination", metavar="NAME", help=_DESTINATION_HELP)
+    added.add_argument(
+        "--out",
+        metavar="FILE",
+        required=True,
+        help="file for the ids of the events that were sent under other keys; - for standard "
+        "output",
     )
 
     added = add(validate)

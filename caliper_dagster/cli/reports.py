@@ -1,4 +1,4 @@
-"""What `coverage`, `rejected` and `resend --rejected` print.
+"""What `coverage`, `rejected`, `resend --rejected` and `person` print.
 
 On a terminal that is a table with colours (``NO_COLOR`` turns them off), elsewhere text without
 colours.
@@ -15,6 +15,8 @@ from rich.text import Text
 from caliper_dagster.cli import terminal
 from caliper_dagster.core.row_accounting import DeliveryCounts
 from caliper_dagster.core.wording import plural
+from caliper_dagster.delivery.persons.erase import Erased
+from caliper_dagster.delivery.persons.export import Exported
 from caliper_dagster.delivery.rejected import RejectedEvent
 from caliper_dagster.operations.recipes import Covered, by_component
 
@@ -130,3 +132,40 @@ def _warning(rows: int) -> Text:
 
 def _share(rows: int, total: int) -> str:
     return f"{rows / total:.2%}"
+
+
+def show_export(exported: Exported) -> None:
+    """Print what an export holds.
+
+    Args:
+        exported: what was written.
+    """
+    terminal.show_numbers(
+        [
+            ("Log rows that name the person", exported.rows),
+            ("Log rows of others that mention the person", exported.other_rows),
+            *((f"Events in {name}", number) for name, number in exported.events.items()),
+            *((f"Answers of {name}", number) for name, number in exported.sent.items()),
+            ("Lifecycle rows", exported.lifecycle),
+        ]
+    )
+
+
+def show_erasure(erased: Erased, *, plan: bool) -> None:
+    """Print what was erased.
+
+    Args:
+        erased: what was erased, or would be.
+        plan: whether nothing was changed.
+    """
+    done = "to be made" if plan else "made"
+    terminal.show_numbers(
+        [
+            (f"Log rows {done} anonymous", erased.rows),
+            ("Log rows of others that mention the person", erased.other_rows),
+            (f"Events {done} without the person", erased.events - erased.removed),
+            *([] if plan else [("Events that could not be made again", erased.removed)]),
+            ("Stored hours", erased.hours),
+            *((f"Events held by {name}", number) for name, number in erased.held.items()),
+        ]
+    )

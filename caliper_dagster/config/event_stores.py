@@ -254,7 +254,9 @@ def require_event_stores(settings: Settings) -> tuple[EventStoreDefinition, ...]
     return event_stores(settings)
 
 
-def event_store_named(stores: Sequence[EventStoreDefinition], name: str) -> EventStoreDefinition:
+def event_store_named(
+    stores: Sequence[EventStoreDefinition], name: str, option: str = "--event-store"
+) -> EventStoreDefinition:
     """The event store of that name.
 
     Raises:
@@ -265,10 +267,27 @@ def event_store_named(stores: Sequence[EventStoreDefinition], name: str) -> Even
             return store
     names = ", ".join(store.name for store in stores if store.name)
     raise ConfigurationError(
-        f"--event-store {name} is none of {names}."
+        f"{option} {name} is none of {names}."
         if names
-        else f"--event-store {name} is unknown: {FILE} names no event stores."
+        else f"{option} {name} is unknown: {FILE} names no event stores."
     )
+
+
+def named_destination(settings: Settings, name: str | None) -> EventStoreDefinition:
+    """The event store that ``--destination`` names; without a name, the only one.
+
+    Raises:
+        ConfigurationError: there is none of that name, or there are several and no name is given.
+    """
+    stores = event_stores(settings)
+    if name is not None:
+        return event_store_named(stores, name, "--destination")
+    if len(stores) > 1:
+        names = ", ".join(str(store.name) for store in stores)
+        raise ConfigurationError(
+            f"--destination is needed, for {FILE} names several event stores: {names}."
+        )
+    return stores[0]
 
 
 def renderings(settings: Settings) -> tuple[Rendering, ...]:

@@ -49,6 +49,7 @@ from caliper_dagster.core.folder_url import FOLDER_FORM, folder_address, is_fold
 from caliper_dagster.core.hours import HOUR_FORM, Hour, parse_hour
 from caliper_dagster.core.privacy import IDENTIFIED, PROFILES, Profile, ProfileName, TimePrecision
 from caliper_dagster.core.site_identity import SiteIdentity
+from caliper_dagster.core.stored_fields import Addresses
 
 PersonIdentifier = Literal[
     "SystemId", "AccountUserName", "SisSourcedId", "LisSourcedId", "EmailAddress", "LtiUserId"
@@ -534,6 +535,31 @@ class Settings(Model):
         "mode of new files with personal data: 600 (their owner only) or 640 (their group may "
         "read, for analysts); folders accordingly. The same for all sites",
     )
+    storage_key: SecretReference | None = setting(
+        "CALIPER_STORAGE_KEY",
+        Reference(env="CALIPER_STORAGE_KEY"),
+        "key with which stored hours are encrypted, at least 32 characters; a former key, for "
+        "hours that it has encrypted, goes into a line of its own below",
+        secret=True,
+    )
+    stored_addresses: Addresses = setting(
+        "CALIPER_STORED_ADDRESSES",
+        "whole",
+        "what stored hours have of the IP addresses in the log: whole, truncated (IPv4 to 24, IPv6 "
+        "to 48 bits) or none",
+    )
+    stored_names: bool = setting(
+        "CALIPER_STORED_NAMES",
+        True,
+        "store names, user names, id numbers and e-mail addresses of persons in stored hours; "
+        "false where no event store gets them",
+    )
+    stored_texts: bool = setting(
+        "CALIPER_STORED_TEXTS",
+        True,
+        "store texts that persons wrote in stored hours, such as posts, search terms and answers; "
+        "false where no event store gets them",
+    )
     ledger_url: SecretReference | None = setting(
         "CALIPER_LEDGER_URL",
         Reference(env="CALIPER_LEDGER_URL"),
@@ -627,6 +653,12 @@ class Settings(Model):
         "settings say; without it only `caliper-dagster prune` does",
         ge=0,
         lt=24,
+    )
+    erase_deleted_users: bool = setting(
+        "CALIPER_ERASE_DELETED_USERS",
+        False,
+        "erase users whom Moodle has deleted, or whose deletion a data request of Moodle has "
+        "completed, and export what approved data requests ask for, within an hour",
     )
     allowed_fields: tuple[FieldPath, ...] = setting(
         "CALIPER_ALLOWED_FIELDS",
@@ -798,6 +830,18 @@ class Settings(Model):
                 the variable to which the site refers is not set.
         """
         return ledger_url(self.ledger_url, self.storage)
+
+    def has_ledger(self) -> bool:
+        """Whether the settings name a ledger, or a storage beside which it is.
+
+        Raises:
+            ConfigurationError: the file that names it cannot be read.
+        """
+        variable = declaration_at(("ledger_url",)).variable
+        if self.ledger_url and (self.ledger_url.env != variable or self.ledger_url.value(variable)):
+            return True
+        base = self.storage or os.environ.get("DAGSTER_HOME") or ""
+        return bool(base) and ("://" not in base or base.startswith("file://"))
 
 
 def wrong_settings(environment: Mapping[str, str]) -> list[ConfigurationError]:

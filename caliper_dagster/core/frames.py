@@ -31,7 +31,11 @@ WITH_EVENT = ("event", "derived")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its Arrow type, what it means, and whether it can identify a person."""
+    """One column: its Arrow type, what it means, and whether it can identify a person.
+
+    Ids of what belongs to one person (a log row, an event, a record) can: one look at Moodle's
+    tables gives the person. Times are not marked, although few things happen in the same second.
+    """
 
     name: str
     type: pa.DataType
@@ -95,7 +99,7 @@ class Frame:
 
 
 _LOG_COLUMNS = (
-    Column("id", INTEGER, "id of the log row"),
+    Column("id", INTEGER, "id of the log row", True),
     Column("eventname", REPEATED, "class name of the Moodle event, with its leading backslash"),
     Column("component", REPEATED, "plugin that raised it, such as mod_quiz"),
     Column("action", REPEATED, "what was done: the last word of the class name"),
@@ -103,10 +107,10 @@ _LOG_COLUMNS = (
     Column(
         "objecttable", REPEATED, "table of objectid, as the event declares it (sometimes wrong)"
     ),
-    Column("objectid", INTEGER, "id of the object in objecttable"),
+    Column("objectid", INTEGER, "id of the object in objecttable", True),
     Column("crud", REPEATED, "c, r, u or d, as the event declares it (sometimes wrong)"),
     Column("edulevel", INTEGER, "0 other, 1 teaching, 2 participating"),
-    Column("contextid", INTEGER, "id of the context"),
+    Column("contextid", INTEGER, "id of the context", True),
     Column(
         "contextlevel", INTEGER, "10 system, 30 user, 40 category, 50 course, 70 module, 80 block"
     ),
@@ -114,6 +118,7 @@ _LOG_COLUMNS = (
         "contextinstanceid",
         INTEGER,
         "id of what the context belongs to, by level: user, category, course, course module, block",
+        True,
     ),
     Column("userid", INTEGER, "user who acted; 0 for nobody, below 0 for the system", True),
     Column("courseid", INTEGER, "id of the course; 0 for none, 1 for the front page"),
@@ -127,7 +132,7 @@ _LOG_COLUMNS = (
 
 MOODLE_LOG = Frame(
     "moodle_log",
-    "one row of logstore_standard_log, unchanged",
+    "one row of logstore_standard_log, with the fields that the settings store",
     (*_LOG_COLUMNS, Column("other", TEXT, "event data as stored: PHP serialize or JSON", True)),
 )
 
@@ -139,16 +144,25 @@ EXPANDED_LOG = Frame(
         Column("other", RECORD, "event data, decoded; null when there is none", True),
         Column("site", RECORD, "the site: its Moodle release"),
         Column("user", RECORD, "user of userid; null in anonymous rows", True),
-        Column("user_membership", RECORD, "roles and status of userid in the course"),
+        Column("user_membership", RECORD, "roles and status of userid in the course", True),
         Column("realuser", RECORD, "user of realuserid", True),
-        Column("realuser_membership", RECORD, "roles and status of realuserid in the course"),
+        Column("realuser_membership", RECORD, "roles and status of realuserid in the course", True),
         Column("relateduser", RECORD, "user of relateduserid; null in anonymous rows", True),
-        Column("relateduser_membership", RECORD, "roles and status of relateduserid in the course"),
+        Column(
+            "relateduser_membership",
+            RECORD,
+            "roles and status of relateduserid in the course",
+            True,
+        ),
         Column("course", RECORD, "course of courseid"),
-        Column("module", RECORD, "course module with its activity, dates and grade item"),
+        Column("module", RECORD, "course module with its activity, dates and grade item", True),
         Column("object", RECORD, "record of the object, such as a quiz attempt", True),
-        Column("session", RECORD, "log-in that began the session: id and time of its log row"),
-        Column("unresolved", RECORD, "JSON list of references without a record, as `table:id`"),
+        Column(
+            "session", RECORD, "log-in that began the session: id, time, user of its log row", True
+        ),
+        Column(
+            "unresolved", RECORD, "JSON list of references without a record, as `table:id`", True
+        ),
     ),
 )
 
@@ -156,7 +170,7 @@ CALIPER_EVENTS = Frame(
     "caliper_events",
     "the outcome of one log row: its event, or why there is none; a derived event is a row more",
     (
-        Column("log_id", INTEGER, "id of the log row"),
+        Column("log_id", INTEGER, "id of the log row", True),
         Column("timecreated", INTEGER, "Unix time of the log row, which decides its hour"),
         Column("event_name", REPEATED, "class name of the Moodle event"),
         Column("outcome", REPEATED, "event, derived, filtered or failed"),
@@ -168,7 +182,7 @@ CALIPER_EVENTS = Frame(
         ),
         Column("recipe", REPEATED, "pattern of the recipe that made the event, such as P13"),
         Column("resolution", REPEATED, "how the recipe was found: exact, family, fallback, user"),
-        Column("event_id", TEXT, "id of the event, a urn:uuid; null if there is none"),
+        Column("event_id", TEXT, "id of the event, a urn:uuid; null if there is none", True),
         Column("event_type", REPEATED, "Caliper type of the event"),
         Column("action", REPEATED, "Caliper action"),
         Column("profile", REPEATED, "Caliper profile (1.2)"),
@@ -197,7 +211,7 @@ EMISSION_RESULTS = Frame(
         Column("sent_at", pa.timestamp("ms", "UTC"), "time of the last request"),
         Column("answered_at", pa.timestamp("ms", "UTC"), "time of the answer"),
         Column("error", TEXT, "message of the event store if it rejected the event", True),
-        Column("event_ids", pa.list_(pa.string()), "events in the envelope, in their order"),
+        Column("event_ids", pa.list_(pa.string()), "events in the envelope, in their order", True),
     ),
 )
 

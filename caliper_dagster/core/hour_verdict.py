@@ -30,28 +30,31 @@ class Reason(StrEnum):
     ``repeated_id``: several events of the hour have the same id, and the event store would keep one
     of them. ``invalid``: the event is not valid Caliper. ``personal_data``: events hold values of
     persons that the privacy profile forbids. ``row_filter``: the hour was made under another filter
-    of rows than its event store has now (found when it is sent).
+    of rows than its event store has now; ``other_privacy``: under other privacy settings, or with
+    another key. These two are found when the hour is sent.
     """
 
     UNEXPLAINED = "unexplained"
     REPEATED_ID = "repeated_id"
     INVALID = "invalid"
-    PERSONAL_DATA = "personal_data"
     ROW_FILTER = "row_filter"
+    PERSONAL_DATA = "personal_data"
+    OTHER_PRIVACY = "other_privacy"
 
 
 _OF_EVENTS = frozenset({Reason.INVALID})
 """Reasons for which single events are withheld, and the rest of their hour is sent."""
 
-_ALWAYS = frozenset({Reason.PERSONAL_DATA, Reason.ROW_FILTER})
+_ALWAYS = frozenset({Reason.PERSONAL_DATA, Reason.ROW_FILTER, Reason.OTHER_PRIVACY})
 """Reasons for which an hour is withheld whatever ``CALIPER_WITHHOLD_INVALID`` says."""
 
 _MEANINGS: Mapping[str, str] = {
     Reason.UNEXPLAINED: "log rows without an explanation",
     Reason.REPEATED_ID: "event ids that occur again",
     Reason.INVALID: "events that are not valid Caliper",
-    Reason.PERSONAL_DATA: "values of persons that the privacy profile forbids",
     Reason.ROW_FILTER: "events made under another filter of rows",
+    Reason.PERSONAL_DATA: "values of persons that the privacy profile forbids",
+    Reason.OTHER_PRIVACY: "events made under other privacy settings or with another pseudonym key",
 }
 
 

@@ -8,9 +8,12 @@ Every file therefore ends with a digest of all its other bytes::
 The offsets in a Parquet footer are absolute, and no offset leads to the tag and the digest. So any
 Parquet reader reads the file, and nothing beside it has to be kept in step with it.
 
-The tag names the scheme. One with a key (a keyed digest, encryption) gets a tag of its own, and its
-key is an argument of `DigestedParquetWriter` and `open_verified`. Files of releases before there
-were digests have no tag; they are read without a check.
+The tag names the scheme. An encrypted file (Parquet's modular encryption, with its footer) has
+another tag, and before it what its key is found by (``storage_keys``)::
+
+    PARE | encrypted pages | salt (16) | check (16) | tag (16) | BLAKE2b-256 (32) | … | PARE
+
+Files of releases before there were digests have no tag; they are read without a check.
 """
 
 from __future__ import annotations
@@ -20,12 +23,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
+from caliper_dagster.core.storage_keys import CHECK_SIZE, SALT_SIZE, FileKey, StorageKeys
+
 _TAG = b"caliper.digest.1"
+_ENCRYPTED_TAG = b"caliper.digest.2"
 _DIGEST_SIZE = 32
 _SCHEME_KEY = b"caliper_dagster.digest"
 """Footer key of files with a digest. It tells a file whose tag is damaged from one without."""
@@ -43,15 +50,33 @@ class DamagedFileError(Exception):
     """The content of a file is not what was written; the text says how that shows."""
 
 
+class StorageKeyError(Exception):
+    """A file is encrypted, and none of the given keys is its key.
+
+    Attributes:
+        has_keys: whether any key was given.
+    """
+
+    def __init__(self, *, has_keys: bool) -> None:
+        super().__init__("the file is encrypted with another key")
+        self.has_keys = has_keys
+
+
 class DigestedParquetWriter:
     """Writes tables of one schema as the row groups of one file, and its digest at the end.
 
     Args:
         file: where the file is written, from its present position on; it is not closed.
         schema: the columns of all tables.
+        keys: the file is encrypted with a key of these; without them it is not encrypted.
+
+    Raises:
+        ConfigurationError: the installed pyarrow cannot encrypt.
     """
 
-    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
+    def __init__(self, file: BinaryIO, schema: pa.Schema, keys: StorageKeys | None = None) -> None:
+        key = keys.new() if keys else None
+        self._mark = key.salt + key.check + _ENCRYPTED_TAG if key else _TAG
         self._sink = _HashingSink(file)
         # Parquet writes some bytes at a time, several times for each column.
         self._buffered = pa.BufferedOutputStream(pa.PythonFile(self._sink, "w"), _BUFFER)
@@ -63,6 +88,9 @@ class DigestedParquetWriter:
             use_dictionary=_names(schema, pa.types.is_dictionary),
             write_statistics=_names(schema, pa.types.is_primitive),
             dictionary_pagesize_limit=_DICTIONARY_BYTES,
+            encryption_properties=_encryption().create_encryption_properties(key.key)
+            if key
+            else None,
         )
 
     def write(self, table: pa.Table) -> None:
@@ -80,7 +108,7 @@ class DigestedParquetWriter:
         """
         self._writer.add_key_value_metadata({**metadata, _SCHEME_KEY: b"BLAKE2b-256"})
         self._buffered.flush()
-        return self._sink.finish(self._write_footer)
+        return self._sink.finish(self._write_footer, self._mark)
 
     def abort(self) -> None:
         """Write nothing more; has no effect after `close`."""
@@ -115,13 +143,13 @@ class _HashingSink(io.RawIOBase):
         """Ignore what is written from now on."""
         self._discards = True
 
-    def finish(self, write_footer: Callable[[], None]) -> int:
-        """Let the footer be written, and put the digest before it; returns the size of all."""
+    def finish(self, write_footer: Callable[[], None], mark: bytes) -> int:
+        """Let the footer be written, and put mark and digest before it; returns the whole size."""
         self._held = []
         write_footer()
         end, self._held = b"".join(self._held), None
         footer_size = int.from_bytes(end[-_TRAILER_SIZE:-4], "little") + _TRAILER_SIZE
-        self._put(end[:-footer_size] + _TAG)
+        self._put(end[:-footer_size] + mark)
         self._hash.update(end[-footer_size:])
         self._file.write(self._hash.digest() + end[-footer_size:])
         return self._size + _DIGEST_SIZE + footer_size
@@ -132,28 +160,63 @@ class _HashingSink(io.RawIOBase):
         self._size += len(data)
 
 
-def open_verified(file: pa.NativeFile) -> pq.ParquetFile:
+def open_verified(file: pa.NativeFile, keys: StorageKeys | None = None) -> pq.ParquetFile:
     """Open a Parquet file whose digest, if it has one, is that of its content.
 
     The whole file is read before Parquet parses any of it.
 
+    Args:
+        file: the file.
+        keys: for a file that is encrypted; others are read, too.
+
     Raises:
         DamagedFileError: the digest is that of other content, or is gone, or this is no Parquet.
+        StorageKeyError: the file is encrypted, and none of the keys is its key.
+        ConfigurationError: the installed pyarrow cannot decrypt.
         OSError: the file could not be read.
     """
-    read = partial(_read, file)
+    read = partial(read_at, file)
     place = _digest_place(read, file.size())
-    if place is not None and _digest(file, place) != read(place, _DIGEST_SIZE):
+    if place is not None and _digest(file, place) != read(place.digest, _DIGEST_SIZE):
         raise DamagedFileError("its content is not what was written")
+    key = _key(place, keys)
+    decryption = _encryption().create_decryption_properties(key.key) if key else None
     file.seek(0)
     try:
-        parquet = pq.ParquetFile(file)
+        parquet = pq.ParquetFile(file, decryption_properties=decryption)
     except Exception as error:
         # Which errors pyarrow raises on damaged bytes depends on where they are.
         raise DamagedFileError(f"it is no Parquet file: {type(error).__name__}") from None
     if place is None and _SCHEME_KEY in (parquet.metadata.metadata or {}):
         raise DamagedFileError("its digest is gone")
     return parquet
+
+
+def _key(place: _DigestPlace | None, keys: StorageKeys | None) -> FileKey | None:
+    """The key of a file; None if it is not encrypted."""
+    if place is None or place.key_mark is None:
+        return None
+    if keys is None:
+        raise StorageKeyError(has_keys=False)
+    key = keys.find(place.key_mark[:SALT_SIZE], place.key_mark[SALT_SIZE:])
+    if key is None:
+        raise StorageKeyError(has_keys=True)
+    return key
+
+
+def _encryption() -> Any:  # noqa: ANN401 - a module of pyarrow
+    try:
+        import pyarrow.parquet.encryption as encryption
+    except ImportError:
+        encryption = None
+    if not hasattr(encryption, "create_encryption_properties"):
+        raise ConfigurationError(
+            Sentence(
+                SettingName("CALIPER_STORAGE_KEY"),
+                f" needs pyarrow 25 or later with encryption; installed is {pa.__version__}.",
+            )
+        )
+    return encryption
 
 
 def read_rows(
@@ -183,35 +246,68 @@ def read_rows(
     return table.replace_schema_metadata(metadata or None)
 
 
-def has_digest(read: Callable[[int, int], bytes], size: int) -> bool:
-    """Whether a file carries a digest; reads a few bytes of it and verifies nothing.
+class Scheme(NamedTuple):
+    """How a file is protected, as far as its bytes say so without a key.
+
+    Attributes:
+        has_digest: whether damage is noticed.
+        key_mark: what the key of an encrypted file is found by; None of a file in the clear.
+    """
+
+    has_digest: bool
+    key_mark: bytes | None
+
+    def is_of(self, keys: StorageKeys | None) -> bool:
+        """Whether a new file would be protected in the same way, by the same secret."""
+        if keys is None or self.key_mark is None:
+            return keys is None and self.key_mark is None
+        key = keys.find(self.key_mark[:SALT_SIZE], self.key_mark[SALT_SIZE:])
+        return key is not None and keys.is_newest(key)
+
+
+def scheme_of(read: Callable[[int, int], bytes], size: int) -> Scheme:
+    """How a file is protected; reads a few bytes of it and verifies nothing.
 
     Args:
         read: returns bytes of the file, by position and length.
         size: size of the file.
     """
-    return _digest_place(read, size) is not None
+    place = _digest_place(read, size)
+    return Scheme(place is not None, place.key_mark if place else None)
 
 
 def _names(schema: pa.Schema, is_kind: Callable[[pa.DataType], bool]) -> list[str]:
     return [field.name for field in schema if is_kind(field.type)]
 
 
-def _digest_place(read: Callable[[int, int], bytes], size: int) -> int | None:
-    """Where the digest begins; None in a file without one."""
+class _DigestPlace(NamedTuple):
+    """Where the digest begins, and what is before the tag of an encrypted file."""
+
+    digest: int
+    key_mark: bytes | None
+
+
+def _digest_place(read: Callable[[int, int], bytes], size: int) -> _DigestPlace | None:
+    """Where the digest of a file is; None in a file without one."""
     if size < _TRAILER_SIZE:
         return None
     footer_size = int.from_bytes(read(size - _TRAILER_SIZE, 4), "little") + _TRAILER_SIZE
     place = size - footer_size - _DIGEST_SIZE
-    if place < len(_TAG) or read(place - len(_TAG), len(_TAG)) != _TAG:
+    if place < len(_TAG):
         return None
-    return place
+    begin = max(0, place - len(_TAG) - SALT_SIZE - CHECK_SIZE)
+    before = read(begin, place - begin)
+    if before.endswith(_TAG):
+        return _DigestPlace(place, None)
+    if before.endswith(_ENCRYPTED_TAG):
+        return _DigestPlace(place, before[: -len(_ENCRYPTED_TAG)])
+    return None
 
 
-def _digest(file: pa.NativeFile, place: int) -> bytes:
-    """The digest of all bytes except those of the digest itself, which begins at ``place``."""
+def _digest(file: pa.NativeFile, place: _DigestPlace) -> bytes:
+    """The digest of all bytes except those of the digest itself."""
     found = blake2b(digest_size=_DIGEST_SIZE)
-    for start, end in ((0, place), (place + _DIGEST_SIZE, file.size())):
+    for start, end in ((0, place.digest), (place.digest + _DIGEST_SIZE, file.size())):
         file.seek(start)
         while start < end:
             block = file.read_buffer(min(_BLOCK, end - start))
@@ -222,6 +318,7 @@ def _digest(file: pa.NativeFile, place: int) -> bytes:
     return found.digest()
 
 
-def _read(file: pa.NativeFile, start: int, length: int) -> bytes:
+def read_at(file: pa.NativeFile, start: int, length: int) -> bytes:
+    """Bytes of a file, by position and length."""
     file.seek(start)
     return bytes(file.read(length))

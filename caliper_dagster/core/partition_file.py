@@ -1,7 +1,8 @@
 """The file of one hour and asset: written in several tables, and read whole or in parts.
 
 The rows of an hour are in row groups of 60,000, however they were handed over, so the bytes of a
-file depend on its rows alone. ``partition_store`` decides where a file is, and puts it there.
+file that is not encrypted depend on its rows alone. ``partition_store`` decides where a file is,
+and puts it there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.parquet_digest import DigestedParquetWriter, read_rows
 from caliper_dagster.core.revisions import is_of_later_release
+from caliper_dagster.core.storage_keys import StorageKeys
 from caliper_dagster.core.whole_files import NewFile
 
 FooterStats = Mapping[str, object]
@@ -44,6 +46,7 @@ class PartitionWriter:
         new: the file.
         writing: turns errors of the storage into errors that name the setting.
         written: called with the footer stats when the file is in its place.
+        keys: the file is encrypted with a key of these.
 
     Attributes:
         stats: the footer stats; to be set before the end.
@@ -57,12 +60,13 @@ class PartitionWriter:
         new: NewFile,
         writing: Callable[[], AbstractContextManager[None]],
         written: Callable[[FooterStats], None],
+        keys: StorageKeys | None = None,
     ) -> None:
         self.stats: FooterStats = {}
         self.size = 0
         self._frame, self._hour, self._new = frame, hour, new
         self._writing, self._written = writing, written
-        self._parquet = DigestedParquetWriter(new.file, frame.schema)
+        self._parquet = DigestedParquetWriter(new.file, frame.schema, keys)
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
         self._is_empty = True

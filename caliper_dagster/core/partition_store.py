@@ -45,9 +45,11 @@ from caliper_dagster.core.hours import SECONDS, Hour
 from caliper_dagster.core.parquet_digest import (
     DamagedFileError,
     DigestedParquetWriter,
-    has_digest,
+    StorageKeyError,
     open_verified,
+    read_at,
     read_rows,
+    scheme_of,
 )
 from caliper_dagster.core.partition_file import (
     CHUNK_ROWS,
@@ -56,6 +58,8 @@ from caliper_dagster.core.partition_file import (
     StoredHour,
     is_of_another_hour,
 )
+from caliper_dagster.core.storage_keys import StorageKeys
+from caliper_dagster.core.stored_fields import WHOLE, StoredFields
 from caliper_dagster.core.whole_files import (
     LOCAL_PROTOCOLS,
     error_kind,
@@ -67,6 +71,7 @@ from caliper_dagster.core.whole_files import (
 from caliper_dagster.core.wording import plural
 
 _SETTING = SettingName("CALIPER_STORAGE")
+_KEY_SETTING = SettingName("CALIPER_STORAGE_KEY")
 _RANGE = re.compile(r"(\d+)-(\d+)\.parquet")
 _PARTITION = re.compile(r"/date=\d{4}-\d\d-\d\d/\d{4}-\d\d-\d\dT\d\d\.parquet$")
 _ALLOCATOR = "ARROW_DEFAULT_MEMORY_POOL"
@@ -108,11 +113,14 @@ class DigestCounts(NamedTuple):
         files: files of all assets.
         examined: of these, the newest ones that were looked into.
         without: of the latter, those of a release that wrote no digests.
+        otherwise_encrypted: of the latter, those that a run would encrypt in another way: they are
+            in the clear where there is a key, or encrypted with a former key, or without need.
     """
 
     files: int
     examined: int
     without: int
+    otherwise_encrypted: int = 0
 
 
 class PartitionStore:
@@ -120,12 +128,17 @@ class PartitionStore:
 
     Args:
         url: a folder, or the URL of a folder in an object store that fsspec knows (``s3://…``).
+        keys: new files are encrypted with keys of these, and files that are encrypted are read.
+        fields: the personal fields that are stored; who writes rows leaves out the others.
 
     Raises:
         ConfigurationError: no such kind of storage is known here.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, keys: StorageKeys | None = None, fields: StoredFields = WHOLE
+    ) -> None:
+        self.keys, self.fields = keys, fields
         _allocate_from_system()
         raise_gc_threshold()
         self._name = without_credentials(url)
@@ -197,9 +210,8 @@ class PartitionStore:
         """
         with self._writing():
             new = new_file(self._path(frame, hour))
-        return PartitionWriter(
-            frame, hour, new, self._writing, partial(self._has_written, frame, hour)
-        )
+        written = partial(self._has_written, frame, hour)
+        return PartitionWriter(frame, hour, new, self._writing, written, self.keys)
 
     def read(
         self, frame: Frame, hours: Iterable[Hour], columns: Sequence[str] | None = None
@@ -217,25 +229,33 @@ class PartitionStore:
         return pa.concat_tables(tables).unify_dictionaries()
 
     def existing(
-        self, frame: Frame, hours: Iterable[Hour]
+        self,
+        frame: Frame,
+        hours: Iterable[Hour],
+        suits: Callable[[StoredHour], bool] = lambda _: True,
     ) -> tuple[pa.Table, dict[Hour, FooterStats]]:
         """The rows and footer stats of those hours that have been written and can be read.
 
-        An hour whose file is damaged or of another version counts as not written.
+        An hour whose file is damaged, of another version or does not suit counts as not written.
         """
         tables, stats = [frame.empty()], dict[Hour, FooterStats]()
         for hour in hours:
-            with suppress(StorageError):
-                for _, table, of_hour in self.each_with_stats(frame, [hour]):
-                    tables.append(table)
-                    stats[hour] = of_hour
+            with suppress(StorageError), closing(self.open(frame, hour)) as stored:
+                if suits(stored):
+                    tables.append(stored.read())
+                    stats[hour] = stored.stats()
         return pa.concat_tables(tables).unify_dictionaries(), stats
 
-    def open_existing(self, frame: Frame, hour: Hour) -> StoredHour | None:
+    def open_existing(
+        self,
+        frame: Frame,
+        hour: Hour,
+        suits: Callable[[StoredHour], bool] = lambda _: True,
+    ) -> StoredHour | None:
         """Open one hour, to be closed; None under the conditions of `existing`."""
         with suppress(StorageError):
             stored = self.open(frame, hour)
-            if stored.has_all_columns():
+            if stored.has_all_columns() and suits(stored):
                 return stored
             stored.close()
         return None
@@ -263,13 +283,20 @@ class PartitionStore:
                 yield stored.hour, stored.read(columns), stored.stats()
 
     def chunks(
-        self, frame: Frame, hours: Iterable[Hour], rows: int = CHUNK_ROWS, *, divide: bool = True
+        self,
+        frame: Frame,
+        hours: Iterable[Hour],
+        rows: int = CHUNK_ROWS,
+        *,
+        divide: bool = True,
+        opened: Callable[[StoredHour], None] = lambda _: None,
     ) -> Iterator[Chunk]:
         """Tables of about ``rows`` rows, in order; they bound the memory.
 
         Hours of at most ``rows`` rows stay whole: a chunk of them ends with the hour that reaches
         ``rows``. An hour of more is divided, and each of its chunks holds rows of it alone; without
-        ``divide`` it stays whole, too.
+        ``divide`` it stays whole, too. ``opened`` is called with each hour before its rows are
+        read.
 
         Raises:
             StorageError: see `read`.
@@ -278,6 +305,7 @@ class PartitionStore:
         tables: list[pa.Table] = []
         for stored in self.each_opened(frame, hours):
             with closing(stored):
+                opened(stored)
                 if divide and stored.num_rows > rows:
                     if group:
                         yield _take_all(group, tables)
@@ -295,10 +323,12 @@ class PartitionStore:
 
         Raises:
             StorageError: the hour has not been written, is damaged or holds rows of another hour.
+            ConfigurationError: it is encrypted, and its key is not among those of the settings.
         """
         damage = partial(self._damage, frame, hour)
         with damage():
-            file = open_verified(self._source(frame, hour))
+            with _named_in_key_errors(f"{frame.name} of {hour}"):
+                file = open_verified(self._source(frame, hour), self.keys)
             if is_of_another_hour(file.metadata, hour):
                 raise DamagedFileError("its rows belong to another hour")
         return StoredHour(frame, hour, file, damage)
@@ -325,18 +355,50 @@ class PartitionStore:
             newest = sorted(sizes, key=lambda path: path.rpartition("/")[2], reverse=True)
             examined = newest if self._local else newest[:_MAX_OBJECTS_COUNTED]
             with ThreadPoolExecutor(_READ_AHEAD, "caliper-read") as threads:
-                digested = threads.map(
-                    lambda path: has_digest(
+                found = threads.map(
+                    lambda path: scheme_of(
                         lambda start, length: files.cat_file(path, start, start + length),
                         sizes[path],
                     ),
                     examined,
                 )
-                return DigestCounts(len(sizes), len(examined), list(digested).count(False))
+                schemes = list(found)
+            return DigestCounts(
+                len(sizes),
+                len(examined),
+                sum(not scheme.has_digest for scheme in schemes),
+                sum(not scheme.is_of(self.keys) for scheme in schemes),
+            )
         except FileNotFoundError:
             return DigestCounts(0, 0, 0)
         except Exception as error:
             raise self._unreadable(error) from None
+
+    def is_protected(self, frame: Frame, hour: Hour) -> bool:
+        """Whether the hour is encrypted, or not, as a file that is written now would be.
+
+        Raises:
+            StorageError: it has not been written.
+            ConfigurationError: the storage cannot be read.
+        """
+        with self._damage(frame, hour), self._source(frame, hour) as source:
+            return scheme_of(partial(read_at, source), source.size()).is_of(self.keys)
+
+    def version(self, frame: Frame, hour: Hour) -> object:
+        """Something that differs when the hour's file is replaced.
+
+        Raises:
+            StorageError: it has not been written.
+            ConfigurationError: the storage cannot be read.
+        """
+        path = self._path(frame, hour)
+        with self._damage(frame, hour):
+            if isinstance(path, Path):
+                found = path.stat()
+                return found.st_ino, found.st_mtime_ns, found.st_size
+            path.fs.invalidate_cache(path.parent.path)
+            entry = path.fs.info(path.path)
+            return str(entry.get("ETag") or entry.get("LastModified")), entry["size"]
 
     def delete(self, frame: Frame, hours: Collection[Hour]) -> None:
         """Delete stored hours of an asset; those that are not stored are passed over.
@@ -395,7 +457,7 @@ class PartitionStore:
 
     def id_range_tables(self, name: str) -> IdRangeTables:
         """Tables by ranges of log ids, in the folder ``name`` next to those of the assets."""
-        return IdRangeTables(self._base / name, self._writing)
+        return IdRangeTables(self._base / name, self._writing, self.keys, self.fields)
 
     def read_note(self, name: str) -> bytes | None:
         """The content of a small file beside the assets; None when there is none.
@@ -422,6 +484,34 @@ class PartitionStore:
         with self._writing(), closing(new_file(self._base / name)) as new:
             new.file.write(content)
             new.commit()
+
+    def delete_note(self, name: str) -> None:
+        """Delete a small file beside the assets, if there is one.
+
+        Raises:
+            ConfigurationError: the storage cannot be written to.
+        """
+        path = self._base / name
+        with self._writing():
+            if isinstance(path, Path):
+                path.unlink(missing_ok=True)
+            else:
+                _delete_objects([path])
+
+    def asset_names(self) -> list[str]:
+        """The names of the assets of which hours are stored.
+
+        Raises:
+            ConfigurationError: the storage cannot be read.
+        """
+        try:
+            root = len(self._root.path.rstrip("/")) + 1
+            paths = self._sizes(self._root)
+            return sorted({path[root:].split("/")[0] for path in paths})
+        except FileNotFoundError:
+            return []
+        except Exception as error:
+            raise self._unreadable(error) from None
 
     def probe(self) -> None:
         """Write and remove a file of a few bytes.
@@ -521,12 +611,20 @@ class IdRangeTables:
 
     Each table is a file ``<after>-<to>.parquet`` that is written once. Processes that write the
     same range write the same content, so they need no lock.
+
+    Attributes:
+        fields: the personal fields that are stored; who writes rows leaves out the others.
     """
 
     def __init__(
-        self, folder: UPath | Path, writing: Callable[[], AbstractContextManager[None]]
+        self,
+        folder: UPath | Path,
+        writing: Callable[[], AbstractContextManager[None]],
+        keys: StorageKeys | None = None,
+        fields: StoredFields = WHOLE,
     ) -> None:
         self._folder, self._writing = folder, writing
+        self._keys, self.fields = keys, fields
 
     def ranges(self) -> list[tuple[int, int]]:
         """The stored ranges ``(after, to)``, in order."""
@@ -540,25 +638,40 @@ class IdRangeTables:
 
         Raises:
             StorageError: its file is damaged.
+            ConfigurationError: see `PartitionStore.open`.
         """
         path = self._path(after, to)
+        place = without_credentials(str(path))
         try:
-            with _file(path) as source:
-                return read_rows(open_verified(source))
+            with _named_in_key_errors(place), _file(path) as source:
+                return read_rows(open_verified(source, self._keys))
         except DamagedFileError as error:
-            place = without_credentials(str(path))
             raise StorageError(f"{place} is damaged ({error}).") from None
 
     def write(self, after: int, to: int, table: pa.Table) -> None:
         """Store the table of a range."""
         with self._writing(), closing(new_file(self._path(after, to))) as new:
-            parquet = DigestedParquetWriter(new.file, table.schema)
+            parquet = DigestedParquetWriter(new.file, table.schema, self._keys)
             parquet.write(table)
             parquet.close({})
             new.commit()
 
     def _path(self, after: int, to: int) -> UPath | Path:
         return self._folder / f"{after}-{to}.parquet"
+
+
+@contextmanager
+def _named_in_key_errors(name: str) -> Iterator[None]:
+    """Turn an error about the key of a file into one that names the setting and the file."""
+    try:
+        yield
+    except StorageKeyError as error:
+        problem = (
+            f" is not the key of {name}: add the key it was written with, in a line of its own."
+            if error.has_keys
+            else f" is not set, and {name} is encrypted: set it to the key it was written with."
+        )
+        raise ConfigurationError(Sentence(_KEY_SETTING, problem)) from None
 
 
 def split_by_hour(table: pa.Table, hours: Iterable[Hour]) -> Iterator[tuple[Hour, pa.Table]]:

@@ -22,6 +22,9 @@ from caliper_dagster.core.hour_verdict import hour_reasons
 
 _OWN = ("event", "filtered", "failed")
 """Every log row has exactly one of these outcomes."""
+_COUNTED = (
+    "outcome", "log_id", "event_name", "reason", "resolution", "event_type", "profile",
+)  # fmt: skip
 _FINAL = pa.array(["acknowledged", "rejected"])
 
 
@@ -111,7 +114,9 @@ class OutcomeTally:
 
     def add(self, outcomes: pa.Table) -> None:
         """Count some ``CALIPER_EVENTS`` rows of the hour."""
-        primary = outcomes.filter(pc.not_equal(outcomes["outcome"].cast(pa.string()), "derived"))
+        outcomes = outcomes.select(_COUNTED)
+        outcomes = outcomes.set_column(0, "outcome", outcomes["outcome"].cast(pa.string()))
+        primary = outcomes.filter(pc.not_equal(outcomes["outcome"], "derived"))
         self._primary_ids.append(primary["log_id"].to_numpy())
         self._counts += Account(
             events=_number(outcomes, "event"),
@@ -231,11 +236,11 @@ def _unmatched(log_ids: npt.NDArray[np.int64], outcome_ids: npt.NDArray[np.int64
 
 
 def _number(outcomes: pa.Table, outcome: str) -> int:
-    return int(pc.sum(pc.equal(outcomes["outcome"].cast(pa.string()), outcome)).as_py() or 0)
+    return int(pc.sum(pc.equal(outcomes["outcome"], outcome)).as_py() or 0)
 
 
 def _counts(outcomes: pa.Table, counted: tuple[str, ...], column: str) -> dict[str, int]:
-    is_counted = pc.is_in(outcomes["outcome"].cast(pa.string()), pa.array(counted))
+    is_counted = pc.is_in(outcomes["outcome"], pa.array(counted))
     # A row that a filter keeps back has no recipe.
     values = pc.value_counts(outcomes[column].filter(is_counted).cast(pa.string()).drop_null())
     return _ordered({str(entry["values"]): int(entry["counts"]) for entry in values.to_pylist()})

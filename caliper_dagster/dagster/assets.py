@@ -30,7 +30,6 @@ from caliper_dagster.config.event_stores import (
     EventStoreDefinition,
     event_stores,
     events_frame,
-    mapping_revision,
     renderings,
     sent_as,
 )
@@ -439,6 +438,7 @@ def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         moodle: dg.ResourceParam[MoodleResource],
         storage: dg.ResourceParam[StorageResource],
+        ledger: dg.ResourceParam[LedgerResource],
     ) -> Materialized:
         """Caliper events, and the reason for every log row that has none.
 
@@ -448,24 +448,18 @@ def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
         unless a filter of rows does: cohorts, categories and numbers of learners are those of the
         time of the rerun.
         """
-        from caliper_dagster.config.translator import build_translator
-        from caliper_dagster.delivery.materialize import write_events
+        from caliper_dagster.delivery.renderings import claim_keys, write_rendering
         from caliper_dagster.delivery.row_filter import RowRules
 
         with as_dagster_failure():
-            translator = build_translator(settings, rendering)
+            store = storage.open()
+            claim_storage(store, settings.identity())
+            claim_keys(settings, rendering, ledger.open)
             rules = RowRules.read(sent_to, moodle.open)
-            store, identity = storage.open(), settings.identity()
-            claim_storage(store, identity)
             report = HourReport(context, store, frame)
             report.begin("Making Caliper events from the log rows")
-            hours, samples = write_events(
-                translator,
-                store,
-                frame,
-                hours_of(context),
-                mapping_revision(settings, rendering),
-                rules=rules,
+            hours, samples = write_rendering(
+                settings, rendering, store, hours_of(context), rules=rules
             )
             for hour in hours:
                 numbers = account_metadata(hour.account) | {"bytes": hour.bytes}

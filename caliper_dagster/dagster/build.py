@@ -18,6 +18,7 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.sites import all_sites
 from caliper_dagster.dagster.assets import build_assets, build_external_assets
 from caliper_dagster.dagster.jobs import chain_job, hourly_schedule, resend_job
+from caliper_dagster.dagster.persons import persons_definitions
 from caliper_dagster.dagster.resources import IO_MANAGER, closed, resource_key, warn_if_slow
 from caliper_dagster.dagster.resources import resources as default_resources
 from caliper_dagster.dagster.retention import RETENTION_JOB, retention_job, retention_schedules
@@ -54,6 +55,7 @@ def build_definitions(
     """
     sites = (settings,) if settings else all_sites()
     of_sites = [_site_definitions(site, resources or {}) for site in sites]
+    of_sites += map(persons_definitions, sites)
     return dg.Definitions.merge(*of_sites, _retention(settings, sites))
 
 

@@ -89,7 +89,14 @@ class StorageResource:
     """Where partitions are kept: a folder or an object store, with a folder for each site."""
 
     settings: Settings
-    reads: ClassVar = ("CALIPER_STORAGE", "CALIPER_FILE_MODE")
+    reads: ClassVar = (
+        "CALIPER_STORAGE",
+        "CALIPER_FILE_MODE",
+        "CALIPER_STORAGE_KEY",
+        "CALIPER_STORED_ADDRESSES",
+        "CALIPER_STORED_NAMES",
+        "CALIPER_STORED_TEXTS",
+    )
 
     def location(self) -> str:
         """The URL; ``data`` under ``DAGSTER_HOME`` when none is set.

@@ -127,13 +127,19 @@ class DeliveryRequest:
         """
         from caliper_dagster.emitter import HourOfEvents, RetryPolicy, emit
 
-        frame = self.events(store)
+        frame, privacy = self.events(store), store.effective_privacy
         outgoing: dict[Hour, OutgoingHour] = {}
         withheld: list[OutgoingHour] = []
 
         def begin(stored: StoredHour) -> HourOfEvents | None:
             """The events of an hour; None when it is withheld. It replaces the hour as it was."""
-            hour = OutgoingHour(stored, store.filter, self.chunk_rows, withhold=self.withhold)
+            hour = OutgoingHour(
+                stored,
+                store.filter,
+                self.chunk_rows,
+                withhold=self.withhold,
+                as_settings_say=privacy.has_made(stored.stats(), keys.at(stored.hour)),
+            )
             if hour.hour in outgoing:
                 outgoing.pop(hour.hour).close()
             if hour.is_withheld:
@@ -158,6 +164,7 @@ class DeliveryRequest:
         with ExitStack() as stack, store.open() as destination, self.open_ledger() as ledger:
             stack.callback(close_hours)
             self._require_answers(store, ledger)
+            keys = ledger.pseudonym_keys(self.site).recorded(destination.name)
             record = partial(self._record, store, destination.name, ledger)
             for hour, results, counts in emit(
                 hours_of_events(),

@@ -41,7 +41,9 @@ _COLUMNS = (
 """Columns of ``caliper_events`` that are read: those that are sent, and those that decide."""
 
 _JUDGED_COLUMNS = (*_COLUMNS, "log_id", "recipe", "action", "profile")
-_NOT_BY_CHOICE = (Reason.REPEATED_ID, Reason.PERSONAL_DATA, Reason.ROW_FILTER)
+_NOT_BY_CHOICE = (
+    Reason.REPEATED_ID, Reason.PERSONAL_DATA, Reason.ROW_FILTER, Reason.OTHER_PRIVACY,
+)  # fmt: skip
 """Reasons of hours that no setting sends as they are."""
 
 _CURE_OF_PERSONAL_DATA = (
@@ -59,6 +61,8 @@ class OutgoingHour:
         filter_: of the event store.
         chunk_rows: rows that are in memory at the same time; an hour of more is read in parts.
         withhold: whether anything is withheld (``CALIPER_WITHHOLD_INVALID``).
+        as_settings_say: whether the hour was made under the privacy settings of now, and with the
+            key that the ledger records; otherwise it is withheld in any case.
 
     Attributes:
         verdict: on the hour. Of an hour that is judged here it does not count the events that are
@@ -72,7 +76,13 @@ class OutgoingHour:
     """
 
     def __init__(
-        self, stored: StoredHour, filter_: EventFilter, chunk_rows: int, *, withhold: bool
+        self,
+        stored: StoredHour,
+        filter_: EventFilter,
+        chunk_rows: int,
+        *,
+        withhold: bool,
+        as_settings_say: bool = True,
     ) -> None:
         self._stored, self._filter, self._chunk_rows = stored, filter_, chunk_rows
         self._withhold = withhold
@@ -82,6 +92,8 @@ class OutgoingHour:
         if verdict is None:
             verdict = _verdict_on_ids(stored, stats) if withhold else HourVerdict()
         self.verdict = _with_row_filter(verdict, filter_, stats)
+        if not as_settings_say:
+            self.verdict = HourVerdict.of({Reason.OTHER_PRIVACY: max(1, stored.num_rows)})
         self._ids: list[pa.ChunkedArray] = []
         self._is_read = False
         self.filtered_rows = Account.from_footer_stats(stats).filtered

@@ -12,6 +12,8 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,7 +31,8 @@ from caliper_dagster.core.partition_file import (
 from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
 from caliper_dagster.core.revisions import MAPPING_REVISION, expansion_stats, mapping_stats
 from caliper_dagster.core.row_accounting import Account, OutcomeTally
-from caliper_dagster.delivery.row_filter import RowRules, searched
+from caliper_dagster.core.stored_fields import NOTHING, StoredFields, stored_fields_of
+from caliper_dagster.delivery.row_filter import RowRules, translated_and_searched
 from caliper_dagster.expander import (
     EarlierParts,
     LogLifecycle,
@@ -37,8 +40,11 @@ from caliper_dagster.expander import (
     count_rows,
     count_waiting_rows,
     expand_new,
+    expanded_as_stored,
+    log_as_stored,
     read_log_in_parts,
     waiting_after,
+    with_addresses,
 )
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.personal_values import PERSON_COLUMNS, Persons, persons_of
@@ -113,7 +119,7 @@ class WrittenEventsHour(WrittenHour):
 def write_log(
     database: MoodleDatabase, store: PartitionStore, hours: HourRange
 ) -> list[WrittenLogHour]:
-    """Read the log rows of the hours and write ``moodle_log``.
+    """Read the log rows of the hours and write ``moodle_log``, with the fields of the store.
 
     Raises:
         SourceError: the database cannot be read, or is a replica that is older than the one with
@@ -126,10 +132,11 @@ def write_log(
         _require_as_new(waiting_after(database), _stored_times(store, hour))
     with _Partitions(store, MOODLE_LOG) as partitions:
         for part in read_log_in_parts(database, hours):
-            partitions.write(part.hour, part.rows)
+            partitions.write(part.hour, log_as_stored(part.rows, store.fields))
             if part.ends:
                 late = {_WAITING: waiting[part.hour]} if part.hour in waiting else {}
-                rows, size = partitions.finish({_COUNTED: counts[part.hour], **late})
+                stats = {_COUNTED: counts[part.hour], **late, **store.fields.as_footer_stats()}
+                rows, size = partitions.finish(stats)
                 written.append(
                     WrittenLogHour(
                         hour=part.hour,
@@ -169,7 +176,10 @@ def write_expanded(
     fresh: bool,
     chunk_rows: int = CHUNK_ROWS,
 ) -> list[WrittenExpandedHour]:
-    """Expand ``moodle_log`` of the hours and write ``expanded_log``.
+    """Expand ``moodle_log`` of the hours and write ``expanded_log``, with the fields of the store.
+
+    Addresses decide to which session a row belongs. If they are not stored whole, those of the log
+    are read again.
 
     Args:
         database: an open Moodle database.
@@ -189,19 +199,27 @@ def write_expanded(
     lifecycle = LogLifecycle(database, store.id_range_tables("log_lifecycle"))
     earlier: EarlierParts | None = None
     expanded_now, unresolved, seconds = 0, 0, 0.0
+    fields: dict[Hour, StoredFields] = {}
+
+    def note(log_hour: StoredHour) -> None:
+        fields[log_hour.hour] = stored_fields_of(log_hour.stats())
+
     with (
         closing(_ExpandedBefore(store, fresh=fresh)) as before,
         _Partitions(store, EXPANDED_LOG) as partitions,
     ):
-        for chunk in store.chunks(MOODLE_LOG, hours, chunk_rows):
+        for chunk in store.chunks(MOODLE_LOG, hours, chunk_rows, opened=note):
             chunk_hours, log, begins, ends = chunk
             if begins:
                 earlier = EarlierParts() if chunk.is_divided else None
             del chunk
             existing, footers = before.rows_of(chunk_hours, log, begins=begins, ends=ends)
+            if any(fields[hour].addresses != "whole" for hour in chunk_hours):
+                log = with_addresses(database, log)
             expanded, is_new = expand_new(database, log, existing, lifecycle, earlier)
             if until is not None:
                 _require_as_new(until, expanded["timecreated"].filter(is_new))
+            expanded = expanded_as_stored(expanded, store.fields)
             expanded = expanded.append_column(_EXPANDED_NOW, is_new)
             del log, existing
             seconds_per_row = stopwatch.lap() / max(1, expanded.num_rows)
@@ -215,7 +233,8 @@ def write_expanded(
                 stats = expansion_stats(
                     footers.get(hour), kept=partitions.rows - expanded_now, expanded=expanded_now
                 )
-                number, size = partitions.finish(stats)
+                stored = store.fields.common(fields.pop(hour)).as_footer_stats()
+                number, size = partitions.finish(stats | stored)
                 written.append(
                     WrittenExpandedHour(
                         hour=hour,
@@ -239,8 +258,10 @@ def write_events(
     hours: HourRange,
     revision: int = MAPPING_REVISION,
     *,
+    stats: FooterStats = MappingProxyType({}),
     rules: RowRules | None = None,
     chunk_rows: int = CHUNK_ROWS,
+    needed: StoredFields = NOTHING,
 ) -> tuple[list[WrittenEventsHour], list[SampleReport]]:
     """Translate ``expanded_log`` of the hours and write their events.
 
@@ -250,25 +271,32 @@ def write_events(
         frame: the table of the events of this version.
         hours: the hours.
         revision: the mapping revision of the site.
+        stats: what else the footer of each hour records.
         rules: those that decide which rows have no event; None without any.
         chunk_rows: rows that are translated together, about.
+        needed: the personal fields that the events are to tell.
 
     Returns:
         The partitions that were written, and the validity of a sample of each chunk.
 
     Raises:
-        StorageError: an hour of ``moodle_log`` or ``expanded_log`` is missing.
+        StorageError: an hour of ``moodle_log`` or ``expanded_log`` is missing, or was stored
+            without a field that is needed.
         ConfigurationError: the store cannot be written to.
     """
     written, samples, stopwatch = [], [], _Stopwatch()
     tally, found, seconds = OutcomeTally(), EventFaults(), 0.0
-    persons: Persons | None = None
     made_under = rules.filter.footer_stats() if rules else {}
+    persons: Persons | None = None
     with _Partitions(store, frame) as partitions:
-        for chunk_hours, expanded, begins, ends in store.chunks(EXPANDED_LOG, hours, chunk_rows):
+        for chunk_hours, expanded, begins, ends in store.chunks(
+            EXPANDED_LOG, hours, chunk_rows, opened=partial(_require_fields, needed)
+        ):
             if begins:
                 persons = None if ends else _persons_of(store, chunk_hours[0], chunk_rows)
-            events, leaks, is_searched = searched(translator, rules, expanded, persons)
+            events, leaks, is_searched = translated_and_searched(
+                translator, rules, expanded, persons
+            )
             seconds_per_event = stopwatch.lap() / max(1, events.num_rows)
             del expanded
             report = sample_problems(events)
@@ -291,6 +319,7 @@ def write_events(
                     | verdict.as_footer_stats()
                     | mapping_stats(revision)
                     | made_under
+                    | dict(stats)
                 )
                 written.append(
                     WrittenEventsHour(
@@ -315,6 +344,17 @@ def _persons_of(store: PartitionStore, hour: Hour, chunk_rows: int) -> Persons:
         for rows in stored.parts(chunk_rows, PERSON_COLUMNS):
             persons = persons.joined(persons_of(rows))
         return persons
+
+
+def _require_fields(needed: StoredFields, expanded: StoredHour) -> None:
+    """Require that an hour was stored with what its events are to tell."""
+    missing = stored_fields_of(expanded.stats()).missing(needed)
+    if missing:
+        raise StorageError(
+            f"{EXPANDED_LOG.name} of {expanded.hour} was stored without {' and '.join(missing)}, "
+            f"which events are to tell now: materialize {MOODLE_LOG.name} and {EXPANDED_LOG.name} "
+            "for that hour again."
+        )
 
 
 def _account(store: PartitionStore, hour: Hour, tally: OutcomeTally) -> Account:
@@ -367,19 +407,25 @@ class _ExpandedBefore:
     ) -> tuple[pa.Table, dict[Hour, FooterStats]]:
         """The existing rows and the footer stats for a chunk of ``moodle_log``.
 
-        An hour that is damaged or of another version counts as not expanded.
+        An hour that is damaged, of another version, or lacks fields that are stored now counts as
+        not expanded.
         """
         if self._fresh or (begins and ends):
-            return self._store.existing(EXPANDED_LOG, [] if self._fresh else hours)
+            return self._store.existing(
+                EXPANDED_LOG, [] if self._fresh else hours, self._has_fields
+            )
         if begins:
             self.close()
-            self._hour = self._store.open_existing(EXPANDED_LOG, hours[0])
+            self._hour = self._store.open_existing(EXPANDED_LOG, hours[0], self._has_fields)
         if self._hour is not None:
             with suppress(StorageError):
                 limits = pc.min_max(log["timecreated"]).as_py()
                 rows = self._hour.between(limits["min"], limits["max"])
                 return rows, {self._hour.hour: self._hour.stats()}
         return EXPANDED_LOG.empty(), {}
+
+    def _has_fields(self, stored: StoredHour) -> bool:
+        return not stored_fields_of(stored.stats()).missing(self._store.fields)
 
     def close(self) -> None:
         """Close the hour that is open."""

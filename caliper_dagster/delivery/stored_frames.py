@@ -22,6 +22,7 @@ from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.config.connections import open_store
 from caliper_dagster.config.env_file import load_env_file
 from caliper_dagster.config.sites import chosen_site
+from caliper_dagster.config.stored_fields import keys_of_environment
 from caliper_dagster.core.errors import ConfigurationError, StorageError
 from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, FRAMES, Frame
 from caliper_dagster.core.hours import HOUR_FORM, SECONDS, Hour, HourRange, parse_hour
@@ -68,7 +69,8 @@ def load_hours(
         columns: the columns to read, in this order; all by default. ``docs/data.md`` lists them.
         site: name of the site, where ``CALIPER_SITES`` names several.
         storage: the folder or the URL of the storage, the value of ``CALIPER_STORAGE``. Without it
-            it is what the environment, and ``.env`` in the working directory, say.
+            it is what the environment, and ``.env`` in the working directory, say. Hours that are
+            encrypted are read with the key in ``CALIPER_STORAGE_KEY``.
 
     Raises:
         ConfigurationError: there is no such frame or column, the range is wrong, or the storage
@@ -106,7 +108,7 @@ def store_of(site: str | None, storage: str | None) -> PartitionStore:
     if storage is None:
         return open_store(chosen_site(site))
     if site is None:
-        return PartitionStore(storage)
+        return PartitionStore(storage, keys_of_environment())
     raise ConfigurationError(
         "site and storage are both given: the storage of a site is what its settings say."
     )

@@ -9,7 +9,8 @@ Plain functions on Arrow tables. This part knows Moodle, not Caliper. Reading or
 3. ``expand``: what is joined to each log row. ``log_rows`` holds the rows meanwhile,
    ``record_columns`` the columns that it fills, ``event_data`` decodes the column ``other``.
 4. ``incremental``: rows that were expanded before stay as they are. ``earlier_parts``: an hour of
-   many rows is expanded in parts, with the same result.
+   many rows is expanded in parts, with the same result. ``stored_rows``: what the settings leave
+   out of rows before they are stored.
 5. ``lookups``: people and roles, courses and activities, sessions, and what only the log still
    tells (``log_lifecycle``, ``membership_history``).
 6. ``objects``: what each row was done to. ``objects.loader`` defines the types and
@@ -34,9 +35,12 @@ from caliper_dagster.expander.log import (
     ids_above,
     read_log,
     read_log_in_parts,
+    with_addresses,
 )
 from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
+from caliper_dagster.expander.lookups.log_lifecycle import protect as protect_lifecycle
 from caliper_dagster.expander.replica import waiting_after
+from caliper_dagster.expander.stored_rows import expanded_as_stored, log_as_stored
 
 __all__ = [
     "LOG",
@@ -50,13 +54,17 @@ __all__ = [
     "count_waiting_rows",
     "expand",
     "expand_new",
+    "expanded_as_stored",
     "first_waiting_id",
     "hour_that_waits",
     "id_before",
     "id_stats_above",
     "id_sum",
     "ids_above",
+    "log_as_stored",
+    "protect_lifecycle",
     "read_log",
     "read_log_in_parts",
     "waiting_after",
+    "with_addresses",
 ]

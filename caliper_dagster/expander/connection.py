@@ -43,6 +43,7 @@ from caliper_dagster.expander import bulk_read
 from caliper_dagster.expander.snapshot import CONNECT_ARGUMENTS, begin_snapshots, limited
 
 if TYPE_CHECKING:
+    from caliper_dagster.expander.erasure import ErasedPersons
     from caliper_dagster.expander.replica import Replica
 
 Record = dict[str, Any]
@@ -168,6 +169,8 @@ class MoodleDatabase:
         log: the connection by which the log is read: this one, or one to another database.
         replica_wait: hours that a log row waits, at most, for this database; 0: none waits.
         replica: how far this database is, once it was looked at.
+        erased: the persons who were erased, without whom its log is read; None where nobody can
+            have been.
         statements: number of statements sent so far.
     """
 
@@ -187,6 +190,7 @@ class MoodleDatabase:
         self.log: MoodleDatabase = self
         self.replica_wait = 0
         self.replica: Replica | None = None
+        self.erased: ErasedPersons | None = None
         self._log_name = prefix + LOG
         self._timeout = timeout
         self.statements = 0

@@ -17,6 +17,7 @@ from caliper_dagster.core.gc_tuning import gc_paused
 from caliper_dagster.expander import objects, required_tables, unreadable
 from caliper_dagster.expander.connection import MoodleDatabase
 from caliper_dagster.expander.earlier_parts import EarlierParts
+from caliper_dagster.expander.erasure import without_erased
 from caliper_dagster.expander.event_data import decode_column
 from caliper_dagster.expander.log_rows import LogRows
 from caliper_dagster.expander.lookups import (
@@ -62,7 +63,7 @@ def expand(
 
     Returns:
         ``EXPANDED_LOG``: the same rows in the same order. Nothing is joined to the users of an
-        anonymous row (rule R1).
+        anonymous row (rule R1), and nothing tells of a person who was erased.
 
     Raises:
         ConfigurationError: the account cannot read a table that this Moodle must have.
@@ -99,7 +100,7 @@ def expand(
             if name in log.column_names
             else log.append_column(name, column)
         )
-    return EXPANDED_LOG.conform(log)
+    return without_erased(database, EXPANDED_LOG.conform(log))
 
 
 def _constant(record: object, rows: int) -> pa.DictionaryArray:

@@ -14,13 +14,17 @@ import pyarrow.compute as pc
 from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.expander.connection import MoodleDatabase
 from caliper_dagster.expander.earlier_parts import EarlierParts
+from caliper_dagster.expander.erasure import without_erased
 from caliper_dagster.expander.expand import expand
 from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
 
 _UNCHANGED_COLUMNS = [
-    column.name for column in EXPANDED_LOG.columns[: EXPANDED_LOG.schema.get_field_index("other")]
+    column.name
+    for column in EXPANDED_LOG.columns[: EXPANDED_LOG.schema.get_field_index("other")]
+    if column.name != "ip"
 ]
-"""Columns that expansion copies from the log. ``other``, which it decodes, is the first after."""
+"""Columns that expansion copies from the log. ``other``, which it decodes, is the first after.
+Addresses may have been truncated, or left out, when the rows were stored."""
 
 
 def expand_new(
@@ -32,9 +36,9 @@ def expand_new(
 ) -> tuple[pa.Table, pa.Array]:
     """Expand the log rows that are new, and keep the rows that were expanded before.
 
-    A log row counts as expanded before when its id and its other columns are those of an existing
-    row. A row that has changed in the log, or whose id belongs to another row now, is expanded
-    again. Existing rows that the log no longer has are dropped.
+    A log row counts as expanded before when its id and its other columns, except the address, are
+    those of an existing row. A row that has changed in the log, or whose id belongs to another row
+    now, is expanded again. Existing rows that the log no longer has are dropped.
 
     Args:
         database: an open Moodle database; nothing is read from it when no row is new.
@@ -46,6 +50,7 @@ def expand_new(
     Returns:
         The table that ``expand`` returns, and for each of its rows whether it was expanded now.
     """
+    log, existing = without_erased(database, log), without_erased(database, existing)
     positions = _positions(log, existing)
     is_new = positions < 0
     new = pa.array(is_new)

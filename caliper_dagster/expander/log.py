@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from caliper_dagster.core.frames import MOODLE_LOG
 from caliper_dagster.core.hours import LAST_TIME, SECONDS, Hour, HourRange
 from caliper_dagster.expander.connection import LOG, MoodleDatabase
+from caliper_dagster.expander.erasure import without_erased
 from caliper_dagster.expander.replica import waiting_after
 
 # The start of the row's hour. Integer division differs between dialects; this form does not.
@@ -276,11 +278,35 @@ def _pages(database: MoodleDatabase, hours: HourRange, *, fast: bool) -> Iterato
             fast=fast,
         )
         if page.num_rows:
-            yield page
+            yield without_erased(database, page)
         if page.num_rows < ROWS_PER_STATEMENT:
             return
         start, last = (page[name][-1].as_py() for name in ("timecreated", "id"))
         after = f" AND (timecreated > {start} OR id > {last})"
+
+
+def with_addresses(database: MoodleDatabase, log: pa.Table) -> pa.Table:
+    """Log rows with the whole addresses of their clients, by one statement.
+
+    Stored rows may be without them. Rows that the log no longer has keep what they have.
+
+    Args:
+        database: an open Moodle database.
+        log: ``MOODLE_LOG`` rows.
+    """
+    if not log.num_rows:
+        return log
+    limits = pc.min_max(log["timecreated"]).as_py()
+    schema = pa.schema([MOODLE_LOG.schema.field(name) for name in ("id", "ip")])
+    known = database.log.table(
+        schema,
+        f"FROM {database.log.quoted(LOG)} "
+        f"WHERE timecreated >= {limits['min']} AND timecreated <= {limits['max']}",
+    )
+    positions = pc.index_in(log["id"].combine_chunks(), known["id"].combine_chunks())
+    found = known["ip"].combine_chunks().take(positions)
+    index = log.schema.get_field_index("ip")
+    return log.set_column(index, log.field(index), pc.coalesce(found, log["ip"].combine_chunks()))
 
 
 def _concatenated(tables: list[pa.Table]) -> pa.Table:

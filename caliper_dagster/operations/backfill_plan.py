@@ -36,6 +36,7 @@ _IRRELEVANT = {
     *("hours_per_run", "start", "automation", "send_immediately", "attempts"),
     *("code_location", "owners", "checks", "alerts"),
     *("keep_partitions", "keep_superseded_batches", "keep_runs", "keep_compute_logs", "prune_hour"),
+    "erase_deleted_users",
 }
 """Settings that change neither events nor their destinations."""
 
@@ -57,6 +58,10 @@ _ADDED: Mapping[str, object] = {
     "resend_changed": False,
     "shape": "canonical",
     "site_id": None,
+    "storage_key": None,
+    "stored_addresses": "whole",
+    "stored_names": True,
+    "stored_texts": True,
     "time_precision": "second",
     "withhold_invalid": True,
 }

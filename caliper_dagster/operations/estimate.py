@@ -22,6 +22,7 @@ from caliper_dagster.config.event_stores import event_stores
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.translator import build_translator
 from caliper_dagster.core.hours import Hour, HourRange
+from caliper_dagster.delivery.renderings import events_of_other_ids
 from caliper_dagster.delivery.revisions import older_events
 from caliper_dagster.delivery.row_filter import RowRules
 from caliper_dagster.expander import LogLifecycle, MoodleDatabase, count_rows, expand, read_log
@@ -52,6 +53,8 @@ class Estimate:
         bytes: size of the events as JSON, extrapolated from the sample.
         older_events: number of events that event stores have acknowledged as an older mapping
             revision made them. They are not sent again unless CALIPER_RESEND_CHANGED is set.
+        under_other_ids: number of events, about, that event stores have under other ids: those of
+            another key, or of a profile with or without keys. They are sent again.
         seconds: time without the time of the event stores.
         filtered: number of log rows that the rules of an event store filter, by its name and the
             rule; extrapolated from the sample. Events are counted as if there were no rules.
@@ -65,6 +68,7 @@ class Estimate:
     batches: int
     bytes: int
     older_events: int
+    under_other_ids: int
     seconds: float
     filtered: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
@@ -113,6 +117,7 @@ def estimate(settings: Settings, hours: HourRange) -> Estimate:
         ),
         bytes=round(rows * sum(sample.bytes for sample in samples) / sampled),
         older_events=sum(older_events(settings, store, hours).total for store in stores),
+        under_other_ids=sum(events_of_other_ids(settings, store, hours) for store in stores),
         seconds=rows * (seconds + events_per_row * len(stores) / _EVENTS_PER_SECOND)
         + len(hours) * _SECONDS_PER_HOUR
         + runs * _SECONDS_PER_RUN,

@@ -149,8 +149,8 @@ class WatchedStorageResource:
         Raises:
             ConfigurationError: see `StorageResource.open`.
         """
-        self._resource.open()  # It checks that the storage is the site's.
-        return _WatchedPartitionStore(self._resource.location(), self._note)
+        opened = self._resource.open()  # It checks that the storage is the site's.
+        return _WatchedPartitionStore(self._resource.location(), opened, self._note)
 
     def footer_stats(self, frame: Frame, hour: Hour) -> FooterStats:
         """The footer stats of an hour, as the last run wrote them; else those in the store."""
@@ -167,8 +167,13 @@ class WatchedStorageResource:
 
 
 class _WatchedPartitionStore(PartitionStore):
-    def __init__(self, url: str, note: Callable[[Frame, Hour, FooterStats], None]) -> None:
-        super().__init__(url)
+    def __init__(
+        self,
+        url: str,
+        opened: PartitionStore,
+        note: Callable[[Frame, Hour, FooterStats], None],
+    ) -> None:
+        super().__init__(url, opened.keys, opened.fields)
         self._note = note
 
     def _has_written(self, frame: Frame, hour: Hour, stats: FooterStats) -> None:

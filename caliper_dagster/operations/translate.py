@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.config.connections import open_moodle
-from caliper_dagster.config.event_stores import renderings, sent_as
+from caliper_dagster.config.event_stores import named_destination, renderings, sent_as
 from caliper_dagster.config.settings import Settings
-from caliper_dagster.config.translator import build_translator
+from caliper_dagster.config.translator import HoursToTranslate, translators
 from caliper_dagster.core.frames import WITH_EVENT
 from caliper_dagster.core.hours import HourRange
 from caliper_dagster.delivery.row_filter import RowRules, translated
@@ -19,6 +19,7 @@ from caliper_dagster.expander import (
     EarlierParts,
     LogLifecycle,
     LogPart,
+    MoodleDatabase,
     expand,
     read_log_in_parts,
 )
@@ -27,37 +28,61 @@ _ROWS_PER_CHUNK = 50_000
 
 
 def translate_hours(
-    settings: Settings, hours: HourRange
+    settings: Settings, hours: HourRange, destination: str | None = None
 ) -> Iterator[tuple[HourRange, Iterator[bytes], dict[str, int]]]:
     """Translate the hours, about 50,000 rows at a time.
+
+    Args:
+        settings: of the site.
+        hours: the hours.
+        destination: name of an event store: its events as it is sent them, without those that its
+            filter keeps back. The events of ``caliper_events`` when not given.
 
     Yields:
         The hours that end with these rows; a line of JSON per event; the number of rows by outcome,
         and of those that are filtered by rule.
 
     Raises:
-        ConfigurationError: a setting is missing or wrong.
+        ConfigurationError: a setting is missing or wrong, or there is no such event store.
         SourceError: the database cannot be read.
     """
-    translator, sent_to = build_translator(settings), sent_as(settings, renderings(settings)[0])
+    store = named_destination(settings, destination) if destination else None
+    rendering = store.rendering if store else renderings(settings)[0]
     with open_moodle(settings) as database:
-        rules = RowRules.read(sent_to, lambda: nullcontext(database))
+        rules = RowRules.read(sent_as(settings, rendering), lambda: nullcontext(database))
         lifecycle = LogLifecycle(database)
-        earlier: EarlierParts | None = None
-        for chunk in _chunks(read_log_in_parts(database, hours)):
-            if not chunk[-1].ends:
-                earlier = earlier or EarlierParts()
-            log = pa.concat_tables(part.rows for part in chunk).unify_dictionaries()
-            expanded = expand(database, log, lifecycle, earlier=earlier)
-            outcomes = translated(translator, rules, expanded)
-            if earlier is not None:
-                earlier.add(log)
-            ended = [part.hour for part in chunk if part.ends]
-            if ended:
-                earlier = None
-            first = chunk[0].hour
-            ended_hours = HourRange(first, ended[-1] + 1) if ended else HourRange(first, first)
-            yield ended_hours, _lines(outcomes), _counts(outcomes)
+        for part in translators(settings, rendering, hours):
+            for ended_hours, outcomes in _translated(part, rules, database, lifecycle):
+                kept_back: dict[str, int] = {}
+                if store is not None:
+                    outcomes, kept_back = store.filter.apply(outcomes)
+                counts = _counts(outcomes)
+                if kept_back:
+                    counts["kept back"] = sum(kept_back.values())
+                yield ended_hours, _lines(outcomes), counts
+
+
+def _translated(
+    part: HoursToTranslate,
+    rules: RowRules | None,
+    database: MoodleDatabase,
+    lifecycle: LogLifecycle,
+) -> Iterator[tuple[HourRange, pa.Table]]:
+    """The outcomes of the log rows of some hours, and the hours that end with them."""
+    earlier: EarlierParts | None = None
+    for chunk in _chunks(read_log_in_parts(database, part.hours)):
+        if not chunk[-1].ends:
+            earlier = earlier or EarlierParts()
+        log = pa.concat_tables(read.rows for read in chunk).unify_dictionaries()
+        expanded = expand(database, log, lifecycle, earlier=earlier)
+        outcomes = translated(part.translator, rules, expanded)
+        if earlier is not None:
+            earlier.add(log)
+        ended = [read.hour for read in chunk if read.ends]
+        if ended:
+            earlier = None
+        first = chunk[0].hour
+        yield HourRange(first, ended[-1] + 1) if ended else HourRange(first, first), outcomes
 
 
 def _chunks(parts: Iterable[LogPart]) -> Iterator[list[LogPart]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from caliper_dagster.caliper.entities import (
@@ -58,14 +59,23 @@ def anonymous_form(entity: Entity) -> Entity:
         return ANONYMOUS_PERSON
     if isinstance(entity, Organization | SoftwareApplication):
         return entity
-    kept = {name: _kept(name, getattr(entity, name, None)) for name in _KEPT}
+    cls = type(entity)
+    kept: dict[str, Any] = {}
+    for name in _kept_of(cls):
+        value = getattr(entity, name)
+        if value is not None:
+            kept[name] = _kept(name, value)
     whole = getattr(entity, "isPartOf", None)
     address = whole.id if isinstance(whole, Entity) and whole == type(whole)(id=whole.id) else whole
     if isinstance(address, str) and _PAGE.fullmatch(address):
         kept["isPartOf"] = whole
-    cls = type(entity)
-    fields = {name: value for name, value in kept.items() if value is not None}
-    return cls(id=f"{TERM}{cls.__name__}", **fields)
+    return cls(id=f"{TERM}{cls.__name__}", **kept)
+
+
+@cache
+def _kept_of(cls: type[Entity]) -> tuple[str, ...]:
+    """The properties of an entity type that its anonymous form keeps."""
+    return tuple(name for name in cls.__struct_fields__ if name in _KEPT)
 
 
 def _kept(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever a property holds

@@ -66,6 +66,18 @@ NUMBERS = frozenset(
 """Keys under which the events of Moodle's core have numbers: grades, states, positions, times,
 sizes. Under any other key a number may be a telephone number."""
 
+INSTITUTIONAL = VOCABULARIES.keys() | frozenset(
+    """
+    assignid auto badgeid badgetype bookid categoryid chapterid choiceid cmid competencyid
+    completionstate courseid coursemoduleid coursesectionnumber dataid feedbackid forumid
+    frameworkid fromforumid glossaryid groupid groupingid h5pactivityid instanceid lessonid mode
+    newcategoryid newquestionid oldcategoryid oldquestionid overridden policyversionid questionid
+    quizid reportid reportmode roleid scoid scormid sectionid sectionnum slot slotid studentisonline
+    submission_editable surveyid templateid toforumid tourid wikiid workshopid
+    """.split()
+)
+"""Keys under which nothing leads to a person: courses, activities and what they consist of."""
+
 _PERSONS_IDS = re.compile(
     r".*(?:account|author|card|contact|creator|employee|external|grader|holder|learner|leader"
     r"|manager|matriculation|member|mentor|national|number|owner|parent|participant|passport|person"
@@ -83,20 +95,6 @@ _SMALL_ID = re.compile(r"-?[0-9]{1,10}")
 _WORD = re.compile(r"[a-z_]{1,40}")
 _SCALARS = frozenset({bool, int, float, str})
 
-_INSTITUTIONAL_NUMBERS = frozenset(
-    """
-    assignid auto badgeid badgetype bookid categoryid chapterid choiceid cmid competencyid
-    completionstate courseid coursemoduleid coursesectionnumber dataid feedbackid forumid
-    frameworkid fromforumid glossaryid groupid groupingid h5pactivityid instanceid lessonid
-    newcategoryid newquestionid oldcategoryid oldquestionid overridden policyversionid questionid
-    quizid reportid roleid scoid scormid sectionid sectionnum slot slotid studentisonline
-    submission_editable surveyid templateid toforumid tourid wikiid workshopid
-    """.split()
-)
-"""Keys of numbers that lead to no person: of courses, activities and what they consist of."""
-
-_MODES = ("mode", "reportmode")
-
 _Meaning = Literal["never", "user", "id", "word", "number", "flag", "unknown"]
 
 
@@ -105,6 +103,8 @@ def filtered_other(
     other: object,
     allowed: Collection[str] = (),
     resolution: str = "fallback",
+    *,
+    institutional: bool = False,
 ) -> dict[str, Any] | None:
     """The values of the decoded ``other`` that may be sent.
 
@@ -115,6 +115,8 @@ def filtered_other(
         resolution: how the recipe was found (``recipes.Resolution``). A recipe that names the event
             knows its numbers. Under a key that a site's recipe allows, any text is sent; under one
             that ours allow, only a word.
+        institutional: only what leads to no person, for keyed privacy profiles: values under
+            :data:`INSTITUTIONAL`.
 
     Returns:
         Ids, booleans and words of :data:`VOCABULARIES`, each under a key that is an identifier;
@@ -127,6 +129,8 @@ def filtered_other(
     filtered = {}
     for key, value in other.items():
         if type(value) not in _SCALARS or len(key) > _MAX_TEXT_LENGTH:
+            continue
+        if institutional and key not in INSTITUTIONAL:
             continue
         meaning = _meaning(key, named)
         if meaning == "user" or (key == "itemid" and other.get("itemtype") == "user"):
@@ -187,25 +191,3 @@ def _is_allowed(render: Render, key: str, value: float | str, resolution: str) -
     return 0 < len(value) <= _MAX_TEXT_LENGTH and bool(
         resolution == "user" or _WORD.fullmatch(value)
     )
-
-
-def institutional_other(other: object) -> dict[str, Any] | None:
-    """The values of the decoded ``other`` that lead to no person, for keyed privacy profiles.
-
-    Returns:
-        Numbers, booleans and numbers as text under keys of courses, activities and what they
-        consist of; words of :data:`VOCABULARIES`; the modes of reports. None if nothing remains, or
-        if it is not a map.
-    """
-    if not isinstance(other, dict):
-        return None
-    return {key: value for key, value in other.items() if _is_institutional(key, value)} or None
-
-
-def _is_institutional(key: str, value: object) -> bool:
-    if key in _INSTITUTIONAL_NUMBERS:
-        return type(value) in (bool, int, float) or (
-            isinstance(value, str) and bool(_ID.fullmatch(value))
-        )
-    words = _WORD if key in _MODES else VOCABULARIES.get(key)
-    return words is not None and isinstance(value, str) and bool(words.fullmatch(value))

@@ -16,7 +16,7 @@ from caliper_dagster.translator.entities.classification import INSTITUTIONAL_REC
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import ENTITY_FUNCTIONS, EntityFunction, Render
 from caliper_dagster.translator.entity_output import dump
-from caliper_dagster.translator.event_data import filtered_other, institutional_other
+from caliper_dagster.translator.event_data import filtered_other
 from caliper_dagster.translator.fragments import Fragments, IntegerColumn, TextColumn
 from caliper_dagster.translator.recipes import EntitySource, Recipe
 from caliper_dagster.translator.renderer import Renderer
@@ -143,17 +143,17 @@ class EventExtensions:
         fragments = Fragments.empty(self._rows.number, b',"other":')
         if self._profile.anonymous:
             return fragments
-        if self._profile.keyed:
-            self._renderer.fill_values(
-                fragments, _institutional_other, ("other",), np.arange(self._rows.number), _SLOT
-            )
-            return fragments
         of_recipe = [(recipe.other, recipe.resolution) for recipe in self._recipes]
         rules = list(dict.fromkeys(of_recipe))
         codes = np.array([rules.index(rule) for rule in of_recipe])[self._recipe]
         for code, rows in grouped(codes, len(rules)):
             allowed, resolution = rules[code]
-            filtered = partial(filtered_other, allowed=allowed, resolution=resolution)
+            filtered = partial(
+                filtered_other,
+                allowed=allowed,
+                resolution=resolution,
+                institutional=self._profile.keyed,
+            )
             self._renderer.fill_values(fragments, filtered, ("other",), rows, _SLOT)
         return fragments
 
@@ -211,6 +211,8 @@ class EventExtensions:
             ("unresolved", unresolved, ("unresolved",), np.flatnonzero(told)),
         ]
         for name, (key, function) in extensions.EXTENSION_FUNCTIONS.items():
+            if self._profile.keyed and name in extensions.TELL_GRADES:
+                continue  # an exact grade again, which is the learner's score of another event
             rows = self._of_recipes([name in recipe.extensions for recipe in self._recipes])
             if function is extensions.preview:
                 rows = np.union1d(rows, self._previews())
@@ -287,10 +289,6 @@ class _VisibleFacts:
         return cls(
             nothing, institutional, institutional, nothing if profile.anonymous else named & objects
         )
-
-
-def _institutional_other(_: Render, other: object) -> object:
-    return institutional_other(other)
 
 
 def _institutional_unresolved(_: Render, names: Sequence[str] | None) -> Sequence[str] | None:

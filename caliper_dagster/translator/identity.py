@@ -219,7 +219,7 @@ class KeyedIris(Iris):
         self._key = key
         self._base = base
         self._site_id = site_id or self.site
-        self._namespace = keyed_uuid(key, self._site_id, "namespace", "")
+        self._namespace = uuid.UUID(keyed_uuid(key, self._site_id, "namespace", ""))
         self._person = re.compile(re.escape(f"{self.site}/user/profile.php?id=") + "([0-9]{1,18})")
 
     def pseudonym(self, iri: str) -> str:
@@ -230,10 +230,11 @@ class KeyedIris(Iris):
         person = self._person.fullmatch(iri)
         if person:
             return keyed_person(self._key, self._site_id, int(person[1]), self._base)
-        return keyed_uuid(self._key, self._site_id, "iri", iri.removeprefix(self.site)).urn
+        name = iri.removeprefix(self.site)
+        return f"urn:uuid:{keyed_uuid(self._key, self._site_id, 'iri', name)}"
 
 
-def keyed_uuid(key: bytes, site_id: str, kind: str, name: str) -> uuid.UUID:
+def keyed_uuid(key: bytes, site_id: str, kind: str, name: str) -> str:
     """A UUID that only the key can make: HMAC-SHA-256 of site, kind and name.
 
     It is of version 8 (RFC 9562, 5.8), which is free for such use; version 5 would say that it is
@@ -245,11 +246,12 @@ def keyed_uuid(key: bytes, site_id: str, kind: str, name: str) -> uuid.UUID:
         kind: tells apart things of different kinds that have the same name.
         name: what the UUID is made of.
     """
-    message = "\0".join((site_id, kind, name)).encode()
-    octets = bytearray(hmac.digest(key, message, "sha256")[:16])
-    octets[6] = octets[6] & 0x0F | 0x80
-    octets[8] = octets[8] & 0x3F | 0x80
-    return uuid.UUID(bytes=bytes(octets))
+    digits = hmac.digest(key, f"{site_id}\0{kind}\0{name}".encode(), "sha256").hex()
+    variant = _VARIANT[digits[16]]
+    return f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+
+
+_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
 
 def keyed_person(key: bytes, site_id: str, user: int, base: str | None) -> str:
@@ -262,7 +264,7 @@ def keyed_person(key: bytes, site_id: str, user: int, base: str | None) -> str:
         base: an IRI to put the pseudonym below; a ``urn:uuid:`` when not given.
     """
     pseudonym = keyed_uuid(key, site_id, "user", str(user))
-    return f"{base.rstrip('/')}/{pseudonym}" if base else pseudonym.urn
+    return f"{base.rstrip('/')}/{pseudonym}" if base else f"urn:uuid:{pseudonym}"
 
 
 _FORM = b"urn:uuid:00000000-0000-0000-0000-000000000000"

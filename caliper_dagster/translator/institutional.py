@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from caliper_dagster.caliper.vocabulary import TERM
+from caliper_dagster.translator.entities.activities import MODULE_TYPES
 from caliper_dagster.translator.entities.classification import INSTITUTIONAL_RECORDS
 
 
@@ -108,14 +109,14 @@ _NUMBERED = "|".join(
             "audience", "badge", "category", "chapter", "enrol", "field", "gradeitem", "item",
             "schedule", "section", "slot", "step",
         }
-        | INSTITUTIONAL_RECORDS
+        | (INSTITUTIONAL_RECORDS - MODULE_TYPES.keys())  # #feedback-5 is that on an assignment
     )
 )  # fmt: skip
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _FRAGMENT = re.compile(
-    rf"|[a-z_/-]{{1,80}}|page-[a-z][a-z0-9_]*(?:-[a-z_]+)?|(?:{_NUMBERED})-[0-9]+|content-{_UUID}"
+    rf"[a-z_/-]{{1,80}}|page-[a-z][a-z0-9_]*(?:-[a-z_]+)?|(?:{_NUMBERED})-[0-9]+|content-{_UUID}"
 )
-"""No fragment, words, a numbered part, or a part of H5P content."""
+"""Words, a numbered part, or a part of H5P content."""
 
 _WHOLE_FRAGMENTS: Mapping[str, re.Pattern[str]] = {
     **dict.fromkeys(
@@ -126,7 +127,7 @@ _WHOLE_FRAGMENTS: Mapping[str, re.Pattern[str]] = {
             "h5p/embed.php",
             "mod/quiz/accessrule/seb/template.php",
         ),
-        re.compile("[0-9]*"),
+        re.compile("[0-9]+"),
     ),
     "webservice": re.compile("[a-z][a-z0-9_]{0,100}"),
 }
@@ -151,12 +152,17 @@ def is_institutional(iri: str, site: str) -> bool:
     if script not in _SCRIPTS:
         script = _OF_PLUGINS.sub(r"\1/*/\2.php", script)
     names = _SCRIPTS.get(script)
-    if names is None or not all(_is_known(part, names) for part in query.split("&") if part):
+    if names is None or (query and not _are_known(query, names)):
         return False
+    if not fragment or _FRAGMENT.fullmatch(fragment):
+        return True
     whole = _WHOLE_FRAGMENTS.get(script)
-    return bool(_FRAGMENT.fullmatch(fragment) or (whole and whole.fullmatch(fragment)))
+    return whole is not None and whole.fullmatch(fragment) is not None
 
 
-def _is_known(parameter: str, names: frozenset[str]) -> bool:
-    name, _, value = parameter.partition("=")
-    return name in names and _VALUE.fullmatch(value) is not None
+def _are_known(query: str, names: frozenset[str]) -> bool:
+    for parameter in query.split("&"):
+        name, _, value = parameter.partition("=")
+        if name not in names or not _VALUE.fullmatch(value):
+            return False
+    return True

@@ -30,8 +30,9 @@ from caliper_dagster.translator.institutional import is_institutional
 
 _OF_PERSONS = (*PERSONAL_TYPES, Session)
 _REFERENCES = {"attempt": f"{TERM}Attempt", "assignee": f"{TERM}Person"}
+_NESTED = (Entity, Mapping, list)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
-_KEPT_OF_TIME = {"minute": 17, "hour": 14, "day": 11}
+_KEPT_OF_TIME: Mapping[TimePrecision, int] = {"second": 24, "minute": 17, "hour": 14, "day": 11}
 _MIDNIGHT = "0000-00-00T00:00:00.000Z"
 _LARGEST_CACHE = 200_000
 
@@ -57,12 +58,14 @@ class PrivateForm:
 
     def value(self, value: Any) -> Any:  # noqa: ANN401 - JSON values and entities
         """A value of an event's extensions; None if it must not be sent."""
-        return self._value(value, cut_times=True)
+        return self._value(value, cut_times=self._precision != "second")
 
     def _value(self, value: Any, *, cut_times: bool) -> Any:  # noqa: ANN401
         if isinstance(value, Entity):
             return self.entity(value)
         if isinstance(value, Mapping):
+            if not cut_times and not any(isinstance(part, _NESTED) for part in value.values()):
+                return value
             parts = {key: self._value(part, cut_times=cut_times) for key, part in value.items()}
             return {key: part for key, part in parts.items() if part is not None}
         if type(value) is list:
@@ -73,8 +76,6 @@ class PrivateForm:
 
     def _cut(self, time: str) -> str:
         """A time in Caliper's form, cut down."""
-        if self._precision == "second":
-            return time
         kept = _KEPT_OF_TIME[self._precision]
         return time[:kept] + _MIDNIGHT[kept:]
 
@@ -102,12 +103,13 @@ class PrivateForm:
     def _with_parts(self, entity: Entity, changes: dict[str, Any]) -> Entity:
         for name in entity_properties(type(entity)):
             value = getattr(entity, name)
-            if value is not None:
-                part = self._part(name, value)
-                if part is not value:
-                    changes[name] = part
+            if value is None:
+                continue
+            part = self._part(name, value)
+            if part is not value:
+                changes[name] = part
         if entity.extensions and "extensions" not in changes:
-            cut_times = self._is_of_person(entity)
+            cut_times = self._precision != "second" and self._is_of_person(entity)
             changes["extensions"] = self._value(entity.extensions, cut_times=cut_times) or None
         return replace(entity, **changes) if changes else entity
 

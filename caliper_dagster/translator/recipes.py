@@ -295,6 +295,20 @@ class Recipes:
                     exact[known] = _for_name(recipe, known)
         return Recipes(exact, (*user_families, *families))
 
+    def event_data_keys(self) -> frozenset[str]:
+        """The keys of ``other`` that paths name, or whose text may be sent."""
+        found: set[str] = set()
+        recipes = [*self.exact.values(), *(recipe for _, recipe in self.families)]
+        while recipes:
+            recipe = recipes.pop()
+            recipes.extend(variant for _, variant in recipe.when)
+            found |= recipe.other
+            for entity in (recipe.object, recipe.target, recipe.generated):
+                if isinstance(entity, PathEntity):
+                    names = Iris.placeholders(entity.path)
+                    found.update(name[6:] for name in names if name.startswith("other."))
+        return frozenset(found)
+
 
 def _applies(recipe: Recipe, contextlevel: int | None) -> bool:
     """Whether a family applies to a row: one about activities needs the context of a module."""

@@ -144,11 +144,11 @@ class Translator:
         person_names: whether full names may be sent.
         person_identifiers: which ``otherIdentifiers`` of persons may be sent.
         ip_addresses: whether the address of a row may be sent.
-        texts: classes of texts that may be sent; of the names and identifiers of persons, the
-            two arguments above decide.
+        texts: classes of texts that may be sent, those of the profile when not given; of the names
+            and identifiers of persons, ``person_names`` and ``person_identifiers`` decide.
         course_categories: whether courses are sent as part of their category.
         recipes: those of the package by default.
-        profile: privacy profile. Under a keyed one, nothing of the four above is sent of a person.
+        profile: privacy profile. Under a keyed one, no name, identifier or address is sent.
         key: secret of the event store, which a keyed profile needs. All rows of a translator have
             the same one.
         pseudonym_base: an IRI to put pseudonyms of persons below; ``urn:uuid:`` when not given.
@@ -169,7 +169,7 @@ class Translator:
         person_names: bool = False,
         person_identifiers: Sequence[str] = ("SystemId",),
         ip_addresses: bool = False,
-        texts: frozenset[TextClass] = IDENTIFIED.texts,
+        texts: frozenset[TextClass] | None = None,
         course_categories: bool = False,
         recipes: Recipes | None = None,
         profile: ProfileName = IDENTIFIED.name,
@@ -180,6 +180,7 @@ class Translator:
     ) -> None:
         self.version = versions.BY_NAME[version]
         self.profile = PROFILES[profile]
+        kinds = self.profile.texts if texts is None else texts
         self.time_precision: TimePrecision = time_precision
         self.iris = Iris(wwwroot, site_id)
         options = PersonOptions(person_names, tuple(person_identifiers))
@@ -190,8 +191,8 @@ class Translator:
                 )
             self.iris = KeyedIris(wwwroot, site_id, key, pseudonym_base)
             options = PersonOptions(identifiers=())
-            texts, ip_addresses = texts & self.profile.texts, False
-        self.render = Render(self.iris, options, texts, course_categories, SHAPES[shape])
+            ip_addresses = False
+        self.render = Render(self.iris, options, kinds, course_categories, SHAPES[shape])
         self.form = private_form(self.iris, self.profile, time_precision)
         self.ip_addresses = ip_addresses
         self.recipes = load_recipes() if recipes is None else recipes

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.core.errors import RecipeError
-from caliper_dagster.core.privacy import PROFILES
+from caliper_dagster.core.privacy import PROFILES, ProfileName
 from caliper_dagster.expander.event_data import decode_column
 from caliper_dagster.translator import Recipes, Translator, load_recipes
 from caliper_dagster.translator.event_data import NEVER, NUMBERS, VOCABULARIES
@@ -186,15 +186,19 @@ class Draw:
         answer = {"id": 3, "useranswer": self.one(PERSONAL), "correct": 1}
         return record | {"items": [item], "results": results, "answer": answer, "qtype": 1}
 
-    def recipe(self) -> str:
-        """A recipe file of a site; it may be wrong. It allows no key that holds a secret."""
+    def recipe(self, *, names: bool) -> str:
+        """A recipe file of a site; it may be wrong. It allows no key whose mark then leaves.
+
+        Args:
+            names: whether names of persons may leave.
+        """
         event = self.one((r"\local_x\event\thing_viewed", r"*_viewed", r"\mod_zoom\event\created"))
         path = self.one(("x.php?id={objectid}", "x.php?id={other.room}#{target}", "{other}#{cmid}"))
         text = (
             f"[{{events: ['{event}'], pattern: X, type: {self.one(('Event', 'ViewEvent'))},"
             f" action: {self.one(('Viewed', 'Created', 'Used'))},"
             f" object: {{type: {self.one(('WebPage', 'Entity', 'Thread'))}, path: '{path}'}},"
-            f" other: [{self.one(('slot', 'page', 'token', 'nickname'))}]}}]"
+            f" other: [{self.one(('slot', 'page', 'token', 'page' if names else 'nickname'))}]}}]"
         )
         if self.often(0.2):
             place = self._random.randrange(len(text))
@@ -239,13 +243,14 @@ class Findings:
     slowest: float = 0.0
 
 
-def translator_of(profile: str, version: VersionName, recipes: Recipes) -> Translator:
+def translator_of(profile: ProfileName, version: VersionName, recipes: Recipes) -> Translator:
     """A translator whose events tell what a profile lets leave."""
     is_full = profile == "full"
     return Translator(
         SITE,
         version=version,
-        texts=PROFILES[profile].texts,
+        profile=profile,
+        key=b"key of the event store" if PROFILES[profile].keyed else None,
         person_names=is_full,
         person_identifiers=("SystemId", "AccountUserName") if is_full else ("SystemId",),
         recipes=recipes,
@@ -265,13 +270,15 @@ def examine(
     """
     findings = Findings()
     events = sorted(load_recipes().exact)
-    turns = [(profile, version) for profile in PROFILES for version in VERSIONS]
+    turns = [(profile.name, version) for profile in PROFILES.values() for version in VERSIONS]
     for turn in range(-(-rows // batch)):
         draw = Draw(seed + turn, events)
         profile, version = turns[turn % len(turns)]
         recipes = load_recipes()
         try:
-            recipes = recipes.with_user_recipes([("site.yaml", draw.recipe())])
+            recipes = recipes.with_user_recipes(
+                [("site.yaml", draw.recipe(names=profile == "full"))]
+            )
         except RecipeError:
             findings.refused += 1
         number = min(batch, rows - findings.rows)

@@ -10,12 +10,14 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from typing import cast
 
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from caliper_dagster.core.privacy import FULL, PROFILES, TextClass
+from caliper_dagster.caliper.versions import VersionName
+from caliper_dagster.core.privacy import PROFILES, ProfileName
 from caliper_dagster.expander.event_data import decode
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.event_data import VOCABULARIES
@@ -151,12 +153,13 @@ def _plant_in_log(site: sqlite3.Connection) -> None:
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def version(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def version(request: pytest.FixtureRequest) -> VersionName:
+    return cast("VersionName", request.param)
 
 
-def _events(marked: pa.Table, version: str, texts: frozenset[TextClass]) -> Iterator[str]:
-    table = Translator(WWWROOT, version=version, texts=texts).translate(marked)
+def _events(marked: pa.Table, version: VersionName, profile: ProfileName) -> Iterator[str]:
+    key = b"key of the event store" if PROFILES[profile].keyed else None
+    table = Translator(WWWROOT, version=version, profile=profile, key=key).translate(marked)
     assert "failed" not in table["outcome"].unique().to_pylist()
     return (text for text in table["json"].to_pylist() if text)
 
@@ -168,8 +171,10 @@ def _marks(events: Iterator[str], mark: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["identified", "pseudonymous", "anonymous"])
-def test_no_text_that_a_learner_wrote_leaves(marked: pa.Table, version: str, name: str) -> None:
-    events = list(_events(marked, version, PROFILES[name].texts))
+def test_no_text_that_a_learner_wrote_leaves(
+    marked: pa.Table, version: VersionName, name: ProfileName
+) -> None:
+    events = list(_events(marked, version, name))
     assert len(events) > 32_000
     assert _marks(iter(events), MARK) == set()
     assert _marks(iter(events), PRIVATE) == set()
@@ -177,9 +182,9 @@ def test_no_text_that_a_learner_wrote_leaves(marked: pa.Table, version: str, nam
 
 
 def test_personal_texts_leave_where_they_may_but_no_private_entry(
-    marked: pa.Table, version: str
+    marked: pa.Table, version: VersionName
 ) -> None:
-    events = list(_events(marked, version, FULL.texts))
+    events = list(_events(marked, version, "full"))
     assert _marks(iter(events), PRIVATE) == set()
     assert not [text for text in events if str(PHONE) in text]
     assert _marks(iter(events), MARK) >= {

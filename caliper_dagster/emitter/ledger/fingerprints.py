@@ -6,7 +6,7 @@ those that a destination already has. Everything here works on whole columns; no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import blake2b
 from itertools import pairwise
 
@@ -23,6 +23,10 @@ FINGERPRINT = np.dtype([("id", "S16"), ("content", "<u8")])
 """
 
 Fingerprints = npt.NDArray[np.void]
+
+ANY_CONTENT = 0
+"""In the place of the hash of a content that was erased: the event counts as acknowledged by its
+id, with whatever content it is made again (``erasure``)."""
 
 _INCOMPLETE = "caliper_events holds an event without id or JSON."
 _PREFIX = b"urn:uuid:"
@@ -75,6 +79,11 @@ def event_ids(packed: Fingerprints) -> pa.StringArray:
     return pa.StringArray.from_buffers(
         len(packed), pa.py_buffer(offsets), pa.py_buffer(text.tobytes())
     )
+
+
+def packed_ids(ids: Collection[str]) -> npt.NDArray[np.bytes_]:
+    """The 16 bytes of each ``urn:uuid:…``."""
+    return _packed_ids(pa.array(ids, pa.large_string()))
 
 
 def unpacked(packed: bytes) -> Fingerprints:

@@ -36,8 +36,10 @@ from caliper_dagster.core.postgres_deadlines import connect_arguments, is_silenc
 from caliper_dagster.core.revisions import PRUNED_REVISION
 from caliper_dagster.core.site_identity import SiteIdentity
 from caliper_dagster.emitter.ledger.backlog import Backlog
+from caliper_dagster.emitter.ledger.erasure import LedgerErasure
 from caliper_dagster.emitter.ledger.fingerprints import unpacked
 from caliper_dagster.emitter.ledger.leases import Lease, of_hours
+from caliper_dagster.emitter.ledger.pseudonym_keys import LedgerKeys
 from caliper_dagster.emitter.ledger.records import (
     ACKNOWLEDGED,
     REJECTED,
@@ -46,7 +48,16 @@ from caliper_dagster.emitter.ledger.records import (
 )
 from caliper_dagster.emitter.ledger.retention import LedgerRetention
 from caliper_dagster.emitter.ledger.sites import check_site, claim_site
-from caliper_dagster.emitter.ledger.tables import BACKLOG, BATCHES, LEASES, SITES, prepare
+from caliper_dagster.emitter.ledger.tables import (
+    BACKLOG,
+    BATCHES,
+    LEASES,
+    PSEUDONYM_KEYS,
+    SITES,
+    TOMBSTONES,
+    prepare,
+)
+from caliper_dagster.emitter.ledger.tombstones import LedgerTombstones
 from caliper_dagster.emitter.ledger.totals import LedgerTotals
 
 _SETTING = SettingName("CALIPER_LEDGER_URL")
@@ -242,9 +253,21 @@ class Ledger:
         """The hours of a site that event stores have yet to receive in runs of their own."""
         return Backlog(self._transaction, BACKLOG, site)
 
+    def pseudonym_keys(self, site: str) -> LedgerKeys:
+        """The keys under which each event store of a site was sent events."""
+        return LedgerKeys(self._transaction, PSEUDONYM_KEYS, BATCHES, site)
+
     def retention(self, site: str) -> LedgerRetention:
         """What the ledger of a site need not keep, and what may not be deleted elsewhere."""
         return LedgerRetention(self._transaction, BATCHES, LEASES, site)
+
+    def tombstones(self, site: str) -> LedgerTombstones:
+        """Which persons of a site were erased, and which requests of its Moodle were answered."""
+        return LedgerTombstones(self._transaction, TOMBSTONES, site)
+
+    def erasure(self, site: str) -> LedgerErasure:
+        """What the ledger of a site says of events about a person."""
+        return LedgerErasure(self._transaction, BATCHES, site)
 
     def totals(self, site: str) -> LedgerTotals:
         """What the ledger says of all hours of a site together."""

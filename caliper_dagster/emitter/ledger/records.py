@@ -17,6 +17,7 @@ from caliper_dagster.core.frames import EMISSION_RESULTS
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.revisions import PRUNED_REVISION
 from caliper_dagster.emitter.ledger.fingerprints import (
+    ANY_CONTENT,
     FINGERPRINT,
     Fingerprints,
     event_ids,
@@ -104,6 +105,7 @@ class LastAnswers:
         positions, answered = positions_of_ids(self.fingerprints, events)
         same_content = answered & (
             (self.fingerprints["content"][positions] == events["content"])
+            | (self.fingerprints["content"][positions] == ANY_CONTENT)
             | (self.revisions[positions] == PRUNED_REVISION)
         )
         other_revision = answered & (self.revisions[positions] != revision)
@@ -117,7 +119,7 @@ class Comparison:
     Attributes:
         answered: the event has such an answer, whatever its content was.
         same_content: the answer was to the present content, or to one that can no longer be made
-            (``core.revisions.PRUNED_REVISION``).
+            (``core.revisions.PRUNED_REVISION``), or that was erased.
         other_revision: the answer was to the content that another mapping revision made.
     """
 

@@ -15,7 +15,9 @@ from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingNam
 from caliper_dagster.core.revisions import OLDEST_REVISION
 from caliper_dagster.emitter.ledger.backlog import backlog_table
 from caliper_dagster.emitter.ledger.leases import leases_table
+from caliper_dagster.emitter.ledger.pseudonym_keys import pseudonym_keys_table
 from caliper_dagster.emitter.ledger.sites import sites_table
+from caliper_dagster.emitter.ledger.tombstones import tombstones_table
 
 _MIGRATION_LOCK = 0x43414C495045
 """Key of PostgreSQL's advisory lock under which tables and columns are created."""
@@ -55,6 +57,8 @@ BATCHES = sa.Table(
 LEASES = leases_table(TABLES)
 BACKLOG = backlog_table(TABLES)
 SITES = sites_table(TABLES)
+TOMBSTONES = tombstones_table(TABLES)
+PSEUDONYM_KEYS = pseudonym_keys_table(TABLES)
 sa.Index("caliper_batch_hour", BATCHES.c.site, BATCHES.c.event_store, BATCHES.c.hour)
 
 _ADDED_COLUMNS = (BATCHES.c.mapping_revision,)
@@ -120,6 +124,6 @@ def _upgrade(connection: sa.Connection, missing: Iterable[sa.Table]) -> None:
                 SettingName("CALIPER_LEDGER_URL"),
                 " is that of an earlier release, and its account may not create or alter tables: "
                 f"have the owner of {BATCHES.name} run `{'; '.join(statements)}`, and grant the "
-                "account SELECT, INSERT and UPDATE on new tables.",
+                "account SELECT, INSERT, UPDATE and DELETE on new tables.",
             )
         ) from None

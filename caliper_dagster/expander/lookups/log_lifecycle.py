@@ -8,6 +8,7 @@ nothing, and a single row far away costs what a row costs.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -22,8 +23,11 @@ import sqlalchemy as sa
 
 from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.hours import LAST_TIME
+from caliper_dagster.core.stored_fields import WHOLE, StoredFields, stored_fields_of
 from caliper_dagster.expander.connection import LOG, MoodleDatabase, Record
+from caliper_dagster.expander.erasure import lifecycle_without, without_erased
 from caliper_dagster.expander.log import LAST_ID, next_id
+from caliper_dagster.expander.stored_rows import log_as_stored
 
 if TYPE_CHECKING:
     from caliper_dagster.core.partition_store import IdRangeTables
@@ -48,6 +52,9 @@ EVENTS = (
     *(ATTEMPT_SUBMITTED, ATTEMPT_DELETED),
     *(LOGGED_IN_AS, COMPLETION_UPDATED),
 )
+
+_DESCRIBED = tuple(name for name in EVENTS if name not in (LOGGED_IN_AS, COMPLETION_UPDATED))
+"""Events whose event data is read."""
 
 SCHEMA = pa.schema(
     [
@@ -78,8 +85,10 @@ _COMPLETION_STATE = r'completionstate"(?:;[is]:(?:1:)?|: ?)"?(?P<state>[0-4])'
 _READ_SCHEMA = SCHEMA.remove(SCHEMA.get_field_index("completionstate"))
 _CONTEXT_SCHEMA = pa.schema([SCHEMA.field(name) for name in ("contextinstanceid", "component")])
 
-_REVISION = {b"revision": b"2"}
+_REVISION_KEY, _REVISION = b"revision", b"2"
 """Metadata of stored tables, to be changed when more rows or columns are read."""
+_FIELDS = b"stored_fields"
+"""Metadata of stored tables from which personal fields were left out: see `StoredFields`."""
 _MODULE_LEVEL = 70
 _IDS_PER_TABLE = 250_000
 _DAY = 86_400
@@ -100,6 +109,7 @@ class LogLifecycle:
     def __init__(self, database: MoodleDatabase, tables: IdRangeTables | None = None) -> None:
         self._database, self._log, self._stored = database, database.log, tables
         self._newest: tuple[int, pa.Table] | None = None
+        self._lacks_addresses = False
 
     def rows(
         self,
@@ -124,12 +134,14 @@ class LogLifecycle:
         records: list[Record] = self._matching(of_events, where).sort_by("id").to_pylist()
         return records
 
-    def logged_in_as(self, since: int) -> list[Record]:
-        """Rows of a Unix time or later that somebody made who was logged in as another user.
+    def logged_in_as(self, since: int, until: int = LAST_TIME) -> list[Record]:
+        """Rows from one Unix time up to another that somebody made who was logged in as another.
 
         Records: ``id``, ``timecreated``, ``ip``, ``userid`` (the other user), ``realuserid``.
+        Addresses that are not stored are those that the log has today.
         """
         rows = self._rows_since(since)
+        rows = rows.filter(pc.less_equal(rows["timecreated"], until))
         begin = pc.equal(rows["eventname"], LOGGED_IN_AS)
         columns = {
             "id": rows["id"],
@@ -138,9 +150,13 @@ class LogLifecycle:
             "userid": pc.if_else(begin, rows["relateduserid"], rows["userid"]),
             "realuserid": pc.if_else(begin, rows["userid"], rows["realuserid"]),
         }
-        records: list[Record] = (
-            pa.table(columns).filter(pc.greater(columns["realuserid"], 0)).sort_by("id").to_pylist()
-        )
+        table = pa.table(columns).filter(pc.greater(columns["realuserid"], 0)).sort_by("id")
+        records: list[Record] = table.to_pylist()
+        if self._lacks_addresses and records:
+            ids = [record["id"] for record in records]
+            known = self._database.log.records(LOG, ("id", "ip"), {"id": ids})
+            addresses = {int(row["id"]): row["ip"] for row in known}
+            records = [{**record, "ip": addresses.get(record["id"])} for record in records]
         return records
 
     def completions(self, modules: Iterable[int], learners: Iterable[int]) -> pa.Table:
@@ -247,19 +263,27 @@ class LogLifecycle:
     def _of_revision(self, stored: IdRangeTables, after: int, to: int) -> pa.Table:
         """A stored table. One of an earlier revision gets what the log has beyond it.
 
-        One whose file is damaged is made anew, without rows that the log no longer has.
+        One whose file is damaged is made anew, without rows that the log no longer has. One that
+        has more personal fields than are stored now is written again without them.
         """
         try:
             table = stored.read(after, to)
         except StorageError as error:
             logging.getLogger(__name__).warning("%s It is read from the log again.", error)
             table = SCHEMA.empty_table()
-        if table.schema.metadata != _REVISION:
+        metadata = table.schema.metadata or {}
+        fields = _fields_of(metadata)
+        if metadata.get(_REVISION_KEY) != _REVISION:
             now = self._read(after, to)
             # The log may have been pruned since.
             is_gone = pc.invert(pc.is_in(table["id"], now["id"].combine_chunks().drop_null()))
             table = pa.concat_tables([now, table.filter(is_gone)], promote_options="default")
-            stored.write(after, to, table.replace_schema_metadata(_REVISION))
+            fields = stored.fields.common(fields)
+            table = _store(stored, after, to, table, fields)
+        elif stored.fields.common(fields) != fields:
+            fields = stored.fields.common(fields)
+            table = _store(stored, after, to, table, fields)
+        self._lacks_addresses |= fields.addresses != "whole"
         return table.replace_schema_metadata(None)
 
     def _store_settled(self, stored: IdRangeTables, unstored: list[tuple[int, int]]) -> None:
@@ -280,8 +304,7 @@ class LogLifecycle:
         SystemRandom().shuffle(settled)
         for after, to in settled:
             if (after, to) not in stored.ranges():
-                table = self._read(after, to)
-                stored.write(after, to, table.replace_schema_metadata(_REVISION))
+                _store(stored, after, to, self._read(after, to), stored.fields)
 
     def _first_recent_id(self) -> int:
         """The lowest id of a row of the last day, a row dated in the future aside."""
@@ -316,7 +339,53 @@ class LogLifecycle:
             fast=True,
             **names,
         )
-        return _compact(pa.concat_tables([SCHEMA.empty_table(), rows], promote_options="default"))
+        lifecycle = pa.concat_tables([SCHEMA.empty_table(), rows], promote_options="default")
+        return _compact(without_erased(self._database, lifecycle, lifecycle_without))
+
+
+def protect(tables: IdRangeTables) -> int:
+    """Write all stored tables again as they are protected now; returns how many there are.
+
+    Raises:
+        StorageError: a table is damaged.
+        ConfigurationError: its key is missing, or the storage cannot be written to.
+    """
+    ranges = tables.ranges()
+    for after, to in ranges:
+        table = tables.read(after, to)
+        metadata = table.schema.metadata or {}
+        revision = metadata.get(_REVISION_KEY, b"")
+        _store(tables, after, to, table, tables.fields.common(_fields_of(metadata)), revision)
+    return len(ranges)
+
+
+def _fields_of(metadata: Mapping[bytes, bytes]) -> StoredFields:
+    return stored_fields_of(json.loads(metadata.get(_FIELDS, b"{}")))
+
+
+def _store(
+    stored: IdRangeTables,
+    after: int,
+    to: int,
+    table: pa.Table,
+    fields: StoredFields,
+    revision: bytes = _REVISION,
+) -> pa.Table:
+    """Store a table with these personal fields; returns it as it is stored."""
+    if fields != WHOLE:
+        table = log_as_stored(_without_needless_data(table), fields)
+    metadata = {_REVISION_KEY: revision}
+    if stats := fields.as_footer_stats():
+        metadata[_FIELDS] = json.dumps(stats).encode()
+    stored.write(after, to, table.replace_schema_metadata(metadata))
+    return table
+
+
+def _without_needless_data(rows: pa.Table) -> pa.Table:
+    """The rows; event data is only in those that describe the lifecycle of something."""
+    described = pc.is_in(rows["eventname"], pa.array(_DESCRIBED, pa.string()))
+    other = pc.if_else(described, rows["other"], pa.scalar(None, pa.string()))
+    return rows.set_column(SCHEMA.get_field_index("other"), SCHEMA.field("other"), other)
 
 
 def _compact(rows: pa.Table) -> pa.Table:
@@ -324,6 +393,7 @@ def _compact(rows: pa.Table) -> pa.Table:
     is_completion = pc.equal(rows["eventname"], COMPLETION_UPDATED)
     # Who is logged in as another is known by any row.
     others = rows.filter(pc.or_kleene(pc.invert(is_completion), pc.greater(rows["realuserid"], 0)))
+    others = _without_needless_data(others)
     told = rows.filter(is_completion)
     found = pc.extract_regex(told["other"], _COMPLETION_STATE)
     state = pc.struct_field(found, "state").cast(pa.int64())

@@ -102,7 +102,11 @@ class Sessions:
         starts = [int(frame["timecreated"].min()) for frame in (rows, others) if not frame.empty]
         start = min(starts if since is None else [*starts, since])
         as_others = [
-            row for row in lifecycle.logged_in_as(start - MAX_SESSION_SECONDS) if row["ip"]
+            row
+            for row in lifecycle.logged_in_as(
+                start - MAX_SESSION_SECONDS, int(rows["timecreated"].max())
+            )
+            if row["ip"]
         ]
         users = {*rows["userid"].unique(), *rows["realuserid"].unique()} - {0}
         users |= {row["realuserid"] for row in as_others if row["userid"] in users}

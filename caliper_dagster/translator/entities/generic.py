@@ -44,6 +44,7 @@ from caliper_dagster.translator.entities.registry import (
     for_recipes,
     identifiers,
     in_iri,
+    integer,
     is_course,
     name_of,
 )
@@ -138,7 +139,8 @@ def _with_other(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     for name in names:
         if name.startswith("other."):
             key = name.removeprefix("other.")
-            values[name] = in_iri(event_data.get(key, own.get(key)))
+            value = event_data.get(key, own.get(key))
+            values[name] = integer(value) if is_user_key(key) else in_iri(value)
     return values
 
 

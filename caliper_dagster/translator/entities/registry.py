@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from math import isfinite
 from typing import Any, TypeVar
 
 from caliper_dagster.caliper.entities import (
@@ -247,22 +246,23 @@ def of_other(other: object, key: str) -> Any:  # noqa: ANN401 - decoded JSON
 
 
 _IN_IRIS = re.compile(
-    r"-?[0-9]{1,18}|[a-z_]{1,100}|[a-z][a-z0-9]*(?:_[a-z0-9]+){1,20}"
+    r"-?[0-9]{1,10}|[a-z_]{1,100}|[a-z][a-z0-9]*(?:_[a-z0-9]+){1,20}"
     r"|[0-9a-f]{40}(?:-[0-9]{1,13})?|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 )
 _LONGEST_IN_IRIS = 100
+_LARGEST_GRADE = 10**10
 
 
-def in_iri(value: object) -> str | int | None:
+def in_iri(value: object) -> str | None:
     """A value of the event data as part of an IRI; None if text of a person may stand in it.
 
-    That is an id, a word or a name of Moodle's such as ``mod_quiz``, a hash or a UUID.
+    That is an id, a word or a name of Moodle's such as ``mod_quiz``, a hash or a UUID. A longer
+    number may be a telephone number.
     """
-    if type(value) is int:
-        return value
-    if not isinstance(value, str) or len(value) > _LONGEST_IN_IRIS:
+    text = str(value) if type(value) is int else value
+    if not isinstance(text, str) or len(text) > _LONGEST_IN_IRIS or not _IN_IRIS.fullmatch(text):
         return None
-    return value if _IN_IRIS.fullmatch(value) else None
+    return text
 
 
 def integer(value: object) -> int | None:
@@ -285,12 +285,15 @@ def decimal(value: float | str | None) -> Decimal | None:
 
 
 def decimal_or_none(value: object) -> Decimal | None:
-    """Like :func:`decimal`, for values that PHP may store as text; None if not a finite number."""
+    """Like :func:`decimal`, for what a plugin or a browser wrote; None if it is no possible grade.
+
+    A number of more than ten digits may be a telephone number.
+    """
     try:
         number = decimal(str(value)) if value is not None and not isinstance(value, bool) else None
     except ValueError:
         return None
-    return number if number is not None and isfinite(number) else None
+    return number if number is not None and abs(number) < _LARGEST_GRADE else None
 
 
 def is_course(courseid: int | None) -> bool:

@@ -21,7 +21,7 @@ OURS = re.compile(
     r"|a full hour in UTC such as 2026-01-31T14:00Z|(greater|less) than \d+|at (least|most) \d+"
     r"|v1p2 or v1p1|canonical, objects or openlrw|basic or form"
     r"|full, identified, pseudonymous or anonymous|second, minute, hour or day|600 or 640"
-    r"|starttls, tls or none"
+    r"|none, truncated or whole|starttls, tls or none"
     r"|SystemId, AccountUserName, SisSourcedId, LisSourcedId, EmailAddress or LtiUserId)"
     r"|must have no user, query or fragment"
     r"|may have only letters, digits and _"

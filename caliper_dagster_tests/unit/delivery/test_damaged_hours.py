@@ -212,13 +212,13 @@ def test_files_of_an_earlier_release_are_read_and_get_a_digest_when_rewritten(si
     storage = site.storage
     before = storage.read(EXPANDED_LOG, [HOUR]), storage.footer_stats(EXPANDED_LOG, HOUR)
     files = len(FRAMES) * len(HOURS)
-    assert storage.digest_counts() == (files, files, 0)
+    assert storage.digest_counts() == (files, files, 0, 0)
     as_an_earlier_release_wrote(site.path(EXPANDED_LOG))
-    assert storage.digest_counts() == (files, files, 1)
+    assert storage.digest_counts() == (files, files, 1, 0)
     assert storage.read(EXPANDED_LOG, [HOUR]).equals(before[0])
     assert storage.footer_stats(EXPANDED_LOG, HOUR) == before[1]
     site.write(EXPANDED_LOG)
-    assert storage.digest_counts() == (files, files, 0)
+    assert storage.digest_counts() == (files, files, 0, 0)
 
 
 @pytest.mark.parametrize("frame", FRAMES, ids=lambda frame: frame.name)

@@ -167,15 +167,19 @@ def test_json_yaml_and_python_can_be_read() -> None:
         assert ast.parse(text).body
 
 
-def test_the_file_of_event_stores_is_accepted(
+def test_the_files_of_event_stores_are_accepted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (example,) = (text for name, text in examples("yaml") if name == "connect-event-store.md")
-    (tmp_path / "event_stores.yaml").write_text(example, encoding="utf-8")
     monkeypatch.setenv("RESEARCH_URL", "https://research.example.org/caliper")
     settings = {"CALIPER_EVENT_STORES": str(tmp_path / "event_stores.yaml")}
-    stores = event_stores(Settings.from_environment(settings))
-    assert [store.name for store in stores] == ["warehouse", "research"]
+    found = []
+    for name, text in examples("yaml"):
+        if name == "connect-event-store.md":
+            (tmp_path / "event_stores.yaml").write_text(text, encoding="utf-8")
+            stores = event_stores(Settings.from_environment(settings))
+            found.append([store.name for store in stores])
+    assert ["warehouse", "research"] in found
+    assert ["research"] in found
 
 
 def test_the_filter_of_rows_is_accepted(tmp_path: Path) -> None:

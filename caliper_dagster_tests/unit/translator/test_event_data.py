@@ -175,7 +175,17 @@ def test_the_php_session_is_nowhere_in_the_event_of_a_log_out():
 
 # In addresses
 
-TEXTS = ["Ada Lovelace", "ada@example.org", "Näme", "x" * 101, "a/b", "+49 151 1", "Ada", "a.b"]
+TEXTS = [
+    "4915112345678",
+    "Ada Lovelace",
+    "ada@example.org",
+    "Näme",
+    "x" * 101,
+    "a/b",
+    "+49 151 1",
+    "Ada",
+    "a.b",
+]
 
 
 @pytest.mark.parametrize("text", TEXTS)
