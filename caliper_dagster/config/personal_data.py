@@ -139,7 +139,11 @@ INVENTORY: tuple[PersonalData, ...] = (
     PersonalData(
         "ids of log rows and of their records", ACTING, "`logstore_standard_log.id`, `.objectid`",
         ("extensions.moodle.logId", "extensions.moodle.objectId", "extensions.moodle.other"),
-        _number, (_PRIVACY,), (*_OTHER, _JSON),
+        _number, (_PRIVACY,),
+        (*(f"{frame}.{name}" for frame in (_LOG, _EXPANDED)
+           for name in ("id", "objectid", "contextid", "contextinstanceid")),
+         f"{_EXPANDED}.module", f"{_EXPANDED}.unresolved", f"{_EVENTS}.log_id",
+         f"{_EVENTS}.event_id", "emission_results.event_ids", *_OTHER, _JSON),
     ),
     PersonalData(
         "grades, scores, completion", ACTING, "`grade_grades`, tables of activities",
