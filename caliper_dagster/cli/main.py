@@ -904,7 +904,7 @@ def command_parser() -> argparse.ArgumentParser:
     ) -> argparse.ArgumentParser:
         text = command.__doc__ or ""
         added = to.add_parser(
-            re.sub("^(recipes|person|storage|privacy)_", "", command.__name__).replace("_", "-"),
+            re.sub("^(recipes|person|privacy|storage)_", "", command.__name__).replace("_", "-"),
             parents=[common, *parents],
             help=text[:1].lower() + text[1:].rstrip("."),
             description=text,
@@ -1022,16 +1022,6 @@ def command_parser() -> argparse.ArgumentParser:
     add(recipes_schema, to=group)
 
     group = commands.add_parser(
-        "privacy",
-        help="what is done with personal data",
-        description="What is done with personal data.",
-    ).add_subparsers(metavar="COMMAND", required=True)
-    added = add(privacy_report, sited, to=group)
-    added.add_argument(
-        "--output", metavar="FOLDER", default="privacy-report", help="folder to write (%(default)s)"
-    )
-
-    group = commands.add_parser(
         "person",
         help="what concerns a single person, and the keys of pseudonyms",
         description="What concerns a single person, and the keys of pseudonyms.",
@@ -1060,6 +1050,16 @@ def command_parser() -> argparse.ArgumentParser:
         required=True,
         help="file for the ids of the events that were sent under other keys; - for standard "
         "output",
+    )
+
+    group = commands.add_parser(
+        "privacy",
+        help="what is done with personal data",
+        description="What is done with personal data.",
+    ).add_subparsers(metavar="COMMAND", required=True)
+    added = add(privacy_report, sited, to=group)
+    added.add_argument(
+        "--output", metavar="FOLDER", default="privacy-report", help="folder to write (%(default)s)"
     )
 
     added = add(validate)

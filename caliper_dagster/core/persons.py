@@ -39,6 +39,15 @@ _USER_KEY = re.compile(_USER_KEYS)
 _OWNER_KEYS = ("userid", "authorid")
 """Keys that say whose record it is."""
 
+_OF_ACCOUNT = (
+    '"identifierType":"(?:SystemId|LtiUserId|AccountUserName|SisSourcedId|LisSourcedId'
+    '|EmailAddress)","identifier":'
+)
+"""What stands before an identifier of a person in events; courses have identifiers, too."""
+
+_PAGE = r"user/(?:profile|view|edit|editadvanced)\.php\?id="
+"""Pages of Moodle about one person; ``user/index.php`` is about a course."""
+
 _PERSON_KEY = re.compile(r"[a-z]*(?:user|author|member|learner|person)s?")
 """Keys of a record of a person, or of a list of ids of persons."""
 
@@ -127,10 +136,10 @@ class Persons:
         for some in in_parts([str(id_) for id_ in sorted(self.ids)], _PER_EXPRESSION):
             number = f"(?:{'|'.join(some)})"
             expressions.append(
-                rf'"(?:{_USER_KEYS})":"?{number}"?[,}}]|"identifier":"{number}"|"user:{number}"'
-                rf"|(?:userid=|user/[a-z_]+\.php\?id=|[#-]user-|[#-]member-|-of-){number}\b"
+                rf'"(?:{_USER_KEYS})":"?{number}"?[,}}]|{_OF_ACCOUNT}"{number}"|"user:{number}"'
+                rf"|(?:userid=|{_PAGE}|[#-]user-|[#-]member-|-of-){number}\b"
             )
-        accounts = [f'"identifier":"{_re2(text)}"' for text in sorted(self._all_identifiers)]
+        accounts = [f'{_OF_ACCOUNT}"{_re2(text)}"' for text in sorted(self._all_identifiers)]
         pseudonyms = [f'"{_re2(text)}"' for text in sorted(self.pseudonyms)]
         parts = in_parts([*self._name_expressions, *accounts, *pseudonyms], _PER_EXPRESSION)
         return [*expressions, *("|".join(some) for some in parts)]
@@ -144,7 +153,7 @@ class Persons:
             # Values in JSON and in PHP, and paths of Moodle that hold a user's id.
             expressions.append(
                 rf'[:\[,] ?"?{number}"?[,;}}\]]|\buser:{number}\b'
-                rf"|(?:userid=|user/[a-z_]+\.php\?id=|[#-]user-|[#-]member-|-of-){number}\b"
+                rf"|(?:userid=|{_PAGE}|[#-]user-|[#-]member-|-of-){number}\b"
             )
         accounts = [f'"{_re2(text)}"' for text in sorted(self._all_identifiers)]
         parts = in_parts([*self._name_expressions, *accounts], _PER_EXPRESSION)
@@ -221,7 +230,7 @@ class Persons:
         """What is replaced in texts: names, identifiers, and addresses of their pages."""
         texts = [_python(form) for text in self._texts for form in _forms(text)]
         texts += [
-            rf"(?:userid=|user/[a-z_]+\.php\?id=)(?:{'|'.join(map(str, some))})(?!\d)"
+            rf"(?:userid=|{_PAGE})(?:{'|'.join(map(str, some))})(?!\d)"
             for some in in_parts(sorted(self.ids), _PER_EXPRESSION)
         ]
         return [

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 Addresses = Literal["none", "truncated", "whole"]
 """What is stored of IP addresses, from the least to the most."""
 
-_ORDER = get_args(Addresses)
+_ORDER: tuple[Addresses, ...] = get_args(Addresses)
 _KEY = "stored_fields"
 
 
@@ -88,10 +88,10 @@ def stored_fields_of(stats: Mapping[str, object]) -> StoredFields:
     said = stats.get(_KEY)
     if not isinstance(said, Mapping):
         return WHOLE
-    addresses: Any = said.get("addresses")
+    known: Iterator[Addresses] = (name for name in _ORDER if name == said.get("addresses"))
     keys = said.get("keys")
     return StoredFields(
-        addresses if addresses in _ORDER else "none",
+        next(known, "none"),
         said.get("names") is True,
         said.get("texts") is True,
         frozenset(keys) if isinstance(keys, list) else frozenset(),

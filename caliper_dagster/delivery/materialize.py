@@ -32,7 +32,7 @@ from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
 from caliper_dagster.core.revisions import MAPPING_REVISION, expansion_stats, mapping_stats
 from caliper_dagster.core.row_accounting import Account, OutcomeTally
 from caliper_dagster.core.stored_fields import NOTHING, StoredFields, stored_fields_of
-from caliper_dagster.delivery.row_filter import RowRules, translated_and_searched
+from caliper_dagster.delivery.row_filter import RowRules, searched
 from caliper_dagster.expander import (
     EarlierParts,
     LogLifecycle,
@@ -290,13 +290,11 @@ def write_events(
     persons: Persons | None = None
     with _Partitions(store, frame) as partitions:
         for chunk_hours, expanded, begins, ends in store.chunks(
-            EXPANDED_LOG, hours, chunk_rows, opened=partial(_require_fields, needed)
+            EXPANDED_LOG, hours, chunk_rows, opened=partial(require_fields, needed)
         ):
             if begins:
                 persons = None if ends else _persons_of(store, chunk_hours[0], chunk_rows)
-            events, leaks, is_searched = translated_and_searched(
-                translator, rules, expanded, persons
-            )
+            events, leaks, is_searched = searched(translator, rules, expanded, persons)
             seconds_per_event = stopwatch.lap() / max(1, events.num_rows)
             del expanded
             report = sample_problems(events)
@@ -346,8 +344,12 @@ def _persons_of(store: PartitionStore, hour: Hour, chunk_rows: int) -> Persons:
         return persons
 
 
-def _require_fields(needed: StoredFields, expanded: StoredHour) -> None:
-    """Require that an hour was stored with what its events are to tell."""
+def require_fields(needed: StoredFields, expanded: StoredHour) -> None:
+    """Require that an hour was stored with what its events are to tell.
+
+    Raises:
+        StorageError: it was stored without.
+    """
     missing = stored_fields_of(expanded.stats()).missing(needed)
     if missing:
         raise StorageError(

@@ -139,8 +139,8 @@ class RowRules:
         """Translate the rows that pass.
 
         Args:
-            translate: makes ``CALIPER_EVENTS`` of ``EXPANDED_LOG`` rows.
-            expanded: ``EXPANDED_LOG`` rows.
+            translate: makes ``CALIPER_EVENTS`` of rows.
+            expanded: the rows.
 
         Returns:
             ``CALIPER_EVENTS`` in the order of the rows; of a row that is filtered the only outcome
@@ -239,28 +239,29 @@ def translated(translator: Translator, rules: RowRules | None, expanded: pa.Tabl
     return rules.translate(translator, expanded) if rules else translator.translate(expanded)
 
 
-def translated_and_searched(
+def searched(
     translator: Translator,
     rules: RowRules | None,
     expanded: pa.Table,
     persons: PersonsOfRows | None = None,
 ) -> Searched:
-    """The same, and what of the events must not leave.
+    """Like `translated`, and the events are searched for values of persons.
 
     Args:
-        translator: makes the events and searches them.
-        rules: those that decide which rows have no event; None without any.
-        expanded: ``EXPANDED_LOG`` rows.
+        translator: makes the events.
+        rules: which rows become events; None for all of them.
+        expanded: the rows. Also one that is filtered names a person who may stand in another's
+            text.
         persons: those of the whole hour, if the rows are a part of one.
     """
     found: list[Searched] = []
 
     def translate(rows: pa.Table) -> pa.Table:
         found.append(translator.translate_and_search(rows, persons, around=expanded))
-        return found[-1].events
+        return found[0].events
 
     events = rules.translate_by(translate, expanded) if rules else translate(expanded)
-    return found[-1]._replace(events=events)
+    return found[0]._replace(events=events)
 
 
 class _Rows:

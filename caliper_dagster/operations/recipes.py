@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 import orjson
@@ -22,11 +23,13 @@ from caliper_dagster.caliper.versions import V1P1, V1P2, VersionName
 from caliper_dagster.config.connections import open_moodle
 from caliper_dagster.config.event_stores import events_frame, renderings
 from caliper_dagster.config.settings import Settings
+from caliper_dagster.config.stored_fields import needed_fields
 from caliper_dagster.config.translator import translators
 from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.frames import EXPANDED_LOG
 from caliper_dagster.core.hours import HourRange
 from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.delivery.materialize import require_fields
 from caliper_dagster.expander import LOG
 from caliper_dagster.translator import Recipe, Recipes, Translator, load_recipes
 from caliper_dagster.translator.example import example_row, example_table
@@ -248,14 +251,18 @@ def differences(
     Reads ``expanded_log`` and ``caliper_events`` of the hours; does not query Moodle.
 
     Raises:
-        StorageError: an hour has not been materialized.
+        StorageError: an hour has not been materialized, or was stored without a field that events
+            tell.
     """
     rendering = renderings(settings)[0]
     frame = events_frame(settings, rendering)
     changes: dict[str, Changes] = {}
+    needed = needed_fields(settings, rendering)
     for part in translators(settings, rendering, hours):
         # An event that would be gone is found by comparing whole hours.
-        for chunk_hours, expanded, _, _ in storage.chunks(EXPANDED_LOG, part.hours, divide=False):
+        for chunk_hours, expanded, _, _ in storage.chunks(
+            EXPANDED_LOG, part.hours, divide=False, opened=partial(require_fields, needed)
+        ):
             stored = _by_id(storage.read(frame, chunk_hours))
             translated = _by_id(part.translator.translate(expanded))
             for event_id in stored.keys() | translated.keys():

@@ -30,7 +30,7 @@ INSTITUTIONAL_TABLES = frozenset(
     resource role scale scorm scorm_scoes subsection survey tag_coll tool_monitor_rules
     tool_policy_versions tool_recyclebin_category tool_recyclebin_course tool_usertours_steps
     tool_usertours_tours url user_info_category user_info_field wiki workshop adminpresets
-    badge_criteria reportbuilder_schedule reportbuilder_audience external_services
+    badge_criteria reportbuilder_schedule reportbuilder_audience external_services role_capabilities
     """.split()
 )
 """Tables of the real site that hold nothing of one person, written down apart from the product."""

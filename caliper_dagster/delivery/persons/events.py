@@ -68,7 +68,11 @@ class EventSplice:
         # The derived events of a row may stand in another part than its own event.
         placed = pa.array(sorted(self._placed), pa.int64())
         events = events.filter(pc.invert(pc.is_in(events["log_id"], value_set=placed)))
-        rows = event_rows(events, self.log_ids, self.persons)
+        # A row that a rule has filtered has no event, and is not to get one.
+        rows = pc.and_(
+            event_rows(events, self.log_ids, self.persons),
+            pc.not_equal(events["outcome"].cast(pa.string()), "filtered"),
+        )
         if pc.any(rows).as_py():
             events = self._replaced(events, pc.unique(events["log_id"].filter(rows)))
         self._count(events)

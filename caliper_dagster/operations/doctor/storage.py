@@ -38,7 +38,10 @@ def partitions(settings: Settings) -> Iterator[Finding]:
     storage = open_store(settings)
     storage.probe()
     yield fine("Storage", "can be written to")
-    yield _digests(storage.digest_counts())
+    counts = storage.digest_counts()
+    yield _digests(counts)
+    if storage.keys or counts.otherwise_encrypted:
+        yield _encryption(counts, encrypts=storage.keys is not None)
 
 
 def _digests(counts: DigestCounts) -> Finding:
@@ -54,6 +57,25 @@ def _digests(counts: DigestCounts) -> Finding:
         "Digests",
         f"{counts.without:,} of {of_files} have none, because an earlier release wrote them; "
         "damage to those can go unnoticed. A file gets one when its hour is materialized again",
+    )
+
+
+def _encryption(counts: DigestCounts, *, encrypts: bool) -> Finding:
+    """Whether stored hours are encrypted as the settings say."""
+    of_files = plural(counts.examined, "file")
+    if not counts.otherwise_encrypted:
+        return fine("Encryption", f"every one of {of_files} is encrypted with the present key")
+    number = f"{counts.otherwise_encrypted:,} of {of_files}"
+    if encrypts:
+        return warn(
+            "Encryption",
+            f"{number} are in the clear, or encrypted with a former key.",
+            "`caliper-dagster storage protect` writes them again.",
+        )
+    return broken(
+        "Encryption",
+        f"{number} are encrypted, and CALIPER_STORAGE_KEY is not set: they cannot be read.",
+        "Set CALIPER_STORAGE_KEY to the key that they were written with.",
     )
 
 

@@ -81,12 +81,13 @@ def test_events_name_a_person_by_ids_in_addresses() -> None:
         f'{{"actor":{{"id":"{site}/user/profile.php?id=5"}}}}',
         f'{{"id":"{site}/grade/report/user/index.php?id=2&userid=5#grade-1"}}',
         f'{{"id":"{site}/mod/lesson/view.php?id=3#user-5"}}',
-        '{"otherIdentifiers":[{"identifier":"5"}]}',
+        '{"type":"SystemIdentifier","identifierType":"SystemId","identifier":"5"}',
         '{"name":"Ana Müller"}',
         f'{{"actor":{{"id":"{site}/user/profile.php?id=55"}}}}',
         '{"scoreGiven":5,"value":"5"}',
+        '{"type":"SystemIdentifier","identifierType":"LtiContextId","identifier":"5"}',
     ]
-    assert ANA.in_events(pa.array(events)).to_pylist() == [True] * 5 + [False] * 2
+    assert ANA.in_events(pa.array(events)).to_pylist() == [True] * 5 + [False] * 3
 
 
 def test_many_persons_are_found() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from caliper_dagster.config.row_filter import RowFilter
 from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.frames import EXPANDED_LOG, RECORD
 from caliper_dagster.core.row_accounting import Account
-from caliper_dagster.delivery.row_filter import RowRules
+from caliper_dagster.delivery.row_filter import RowRules, audience_query
 from caliper_dagster.expander import MoodleDatabase
 from caliper_dagster.expander.audience import Audience, Category
 from caliper_dagster.translator import Translator
@@ -41,11 +42,12 @@ def expanded(*rows: dict[str, Any]) -> pa.Table:
 
 
 def reasons(
-    rules: dict[str, object], *rows: dict[str, Any], audience: Audience | None = None
+    rules: Mapping[str, object], *rows: dict[str, Any], audience: Audience | None = None
 ) -> list[str | None]:
     filter_ = RowFilter.model_validate(rules)
-    found = RowRules(filter_, audience or Audience()).apply(expanded(*rows))
-    return found.to_pylist()
+    rule = RowRules(filter_, audience or Audience()).apply(expanded(*rows))
+    found: list[str | None] = rule.to_pylist()
+    return found
 
 
 def users(folder: Path, *ids: int) -> dict[str, str]:
@@ -290,3 +292,24 @@ def test_without_rules_nothing_is_opened() -> None:
         raise AssertionError("there is no rule")
 
     assert RowRules.read(EventStoreDefinition(), open_moodle) is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "needs_moodle"),
+    [
+        ({"guests": False, "login_as": False, "roles": {"include": ["student"]}}, False),
+        ({"courses": {"exclude": ["ART-*"]}, "origins": {"exclude": ["cli"]}}, False),
+        ({"opt_out": {"users_file": "/users.txt"}, "service_accounts": {"exclude": [4]}}, False),
+        ({"opt_out": {"cohorts": [3]}}, True),
+        ({"opt_in": {"cohorts": ["consent"]}}, True),
+        ({"categories": {"exclude": ["archive*"]}}, True),
+        ({"service_accounts": {"exclude": ["webservice"]}}, True),
+        ({"minimum_learners": 5}, True),
+    ],
+)
+def test_moodle_is_asked_only_if_a_rule_needs_it(
+    rules: dict[str, object], needs_moodle: bool
+) -> None:
+    filter_ = RowFilter.model_validate(rules)
+    assert filter_.reads_moodle is needs_moodle
+    assert bool(audience_query(filter_)) is needs_moodle
