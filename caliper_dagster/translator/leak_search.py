@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from caliper_dagster.caliper import vocabulary
 from caliper_dagster.core.hours import SECONDS
-from caliper_dagster.translator import event_data, identity
+from caliper_dagster.translator import identity
 from caliper_dagster.translator.entities import (
     activities,
     assign,
@@ -42,6 +42,7 @@ from caliper_dagster.translator.entities import (
 )
 from caliper_dagster.translator.entities.classification import class_of_name
 from caliper_dagster.translator.entities.registry import name_of, plain
+from caliper_dagster.translator.event_data import VOCABULARIES
 from caliper_dagster.translator.fragments import Fragments
 from caliper_dagster.translator.personal_values import (
     SHORTEST_NUMBER,
@@ -432,8 +433,8 @@ class _PlaceReader:
         """Whether a text is an id, or a word of a closed vocabulary."""
         if key == "unresolved":
             return bool(_UNRESOLVED.fullmatch(value))
-        if key in event_data.VOCABULARIES:
-            return bool(event_data.VOCABULARIES[key].fullmatch(value))
+        if key in VOCABULARIES:
+            return bool(VOCABULARIES[key].fullmatch(value))
         return key.lower().endswith("id") and value.lstrip("-").isdigit()
 
     def _of_entity(self, path: str, entity: Mapping[str, Any]) -> Iterator[_Place]:
