@@ -48,6 +48,7 @@ _CREDENTIALS = {declared()[name].key for name in CREDENTIALS} - {"api_key"} | {"
 
 _ADDED: Mapping[str, object] = {
     "allowed_fields": (),
+    "event_filter": None,
     "host": None,
     "moodle_log_db_url": None,
     "moodle_log_table": None,
@@ -145,7 +146,8 @@ def _name(settings: Settings, hours: HourRange, fresh: bool) -> str:
         name: repr(value) for name, value in _without_secrets(settings) if name not in _IRRELEVANT
     }
     address = urlsplit(settings.event_store.address() or "")
-    names = listed(f"{settings.recipes or ''},{settings.event_stores or ''}")
+    files_named = (settings.recipes, settings.event_stores, settings.event_store.event_filter)
+    names = listed(",".join(name for name in files_named if name))
     keys = (store.pseudonym_keys() for store in event_stores(settings))
     schedules = [repr(one.schedule()) for one in keys if one is not None]
     files = [*map(read_file, names), *schedules]
