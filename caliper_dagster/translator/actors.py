@@ -113,18 +113,21 @@ def real_users(rows: Rows) -> Codes:
 def owners(rows: Rows) -> dict[str, Codes]:
     """The users to whom the object of a row may belong, for an object that does not tell its own.
 
-    :data:`NOTHING` where a script wrote the row and the record of the object is gone: nothing
-    confirms then whose it was, and made-up rows contradict what the learner's own rows tell.
+    :data:`NOTHING` where a script wrote the row under the account of somebody else than the related
+    user, and the record of the object is gone: nothing confirms then whose it was, and made-up rows
+    contradict what the learner's own rows tell.
 
     Returns:
         ``learner``, the related user, and ``submitter``, the acting one.
     """
     codes, records = rows.column("object")
     gone = np.array([record is None for record in records])[codes]
-    unconfirmed = gone & rows.holding("origin", "cli")
+    users, related = rows.integers("userid"), rows.integers("relateduserid")
+    of_others = (related != NOTHING) & (related != users)
+    unconfirmed = gone & of_others & rows.holding("origin", "cli")
     return {
-        name: np.where(unconfirmed, NOTHING, rows.integers(column))
-        for name, column in (("learner", "relateduserid"), ("submitter", "userid"))
+        name: np.where(unconfirmed, NOTHING, ids)
+        for name, ids in (("learner", related), ("submitter", users))
     }
 
 

@@ -53,6 +53,12 @@ def test_a_script_confirms_no_owner(row):
     assert found["extensions"]["relatedUser"] == person(7)
 
 
+@pytest.mark.parametrize("row", [AUTOSAVED, ASSESSED, SUBMITTED])
+def test_a_script_that_acts_as_the_learner_confirms_the_learner(row):
+    found = event({**row, "origin": "cli", "userid": 7})
+    assert [attempt["assignee"] for attempt in attempts(found)] == [person(7)]
+
+
 def test_the_record_tells_the_owner_whoever_wrote_the_row():
     found = event({**AUTOSAVED, "object": {"id": 12, "userid": 8}, "origin": "cli"})
     assert found["object"]["assignee"] == person(8)
