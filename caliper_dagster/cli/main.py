@@ -17,7 +17,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from errno import EADDRNOTAVAIL
@@ -30,7 +30,7 @@ import caliper_dagster
 from caliper_dagster.config.declaration import secret_of
 from caliper_dagster.config.env_file import load_env_file
 from caliper_dagster.config.settings import Settings
-from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError
+from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError, RunError
 from caliper_dagster.core.file_modes import limit_new_files
 from caliper_dagster.core.gc_tuning import raise_gc_threshold
 from caliper_dagster.core.hours import Hour, HourRange, last_complete_hour, parse_hour
@@ -436,17 +436,21 @@ def _warn(what: object) -> None:
 def translate(options: argparse.Namespace) -> None:
     """Write the events of the hours to a file as NDJSON; send nothing."""
     from caliper_dagster.cli import terminal
-    from caliper_dagster.operations.translate import translate_hours
+    from caliper_dagster.operations.translate import translate_hours, withheld_sentence
 
     settings, hours = _settings(options), _hours(options)
     outcomes: Counter[str] = Counter()
+    withheld: dict[Hour, Collection[str]] = {}
     with _output(options.out) as file, terminal.ticking("Translating", len(hours)) as ticker:
-        for chunk, events, counts in translate_hours(settings, hours, options.destination):
-            file.writelines(events)
-            outcomes.update(counts)
-            ticker.advance(len(chunk))
+        for translated in translate_hours(settings, hours, options.destination):
+            file.writelines(translated.lines)
+            outcomes.update(translated.counts)
+            withheld.update(translated.withheld)
+            ticker.advance(len(translated.hours))
     summary = ", ".join(f"{number:,} {name}" for name, number in outcomes.items())
     print(f"{hours}: {summary}", file=sys.stderr)
+    if withheld:
+        raise RunError(withheld_sentence(withheld))
 
 
 def person_pseudonym(options: argparse.Namespace) -> None:

@@ -234,18 +234,13 @@ class RowRules:
         return np.array(small, dtype=bool)[codes]
 
 
-def translated(translator: Translator, rules: RowRules | None, expanded: pa.Table) -> pa.Table:
-    """The ``CALIPER_EVENTS`` of some expanded rows, under the rules if there are any."""
-    return rules.translate(translator, expanded) if rules else translator.translate(expanded)
-
-
 def searched(
     translator: Translator,
     rules: RowRules | None,
     expanded: pa.Table,
     persons: PersonsOfRows | None = None,
 ) -> Searched:
-    """Like `translated`, and the events are searched for values of persons.
+    """The ``CALIPER_EVENTS`` of some expanded rows, searched for values of persons.
 
     Args:
         translator: makes the events.

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
+from caliper_dagster.translator.entities.classification import INSTITUTIONAL_KEYS
 from caliper_dagster.translator.entities.registry import Render
 from caliper_dagster.translator.identity import is_user_key
 
@@ -66,17 +67,8 @@ NUMBERS = frozenset(
 """Keys under which the events of Moodle's core have numbers: grades, states, positions, times,
 sizes. Under any other key a number may be a telephone number."""
 
-INSTITUTIONAL = VOCABULARIES.keys() | frozenset(
-    """
-    assignid auto badgeid badgetype bookid categoryid chapterid choiceid cmid competencyid
-    completionstate courseid coursemoduleid coursesectionnumber dataid feedbackid forumid
-    frameworkid fromforumid glossaryid groupid groupingid h5pactivityid instanceid lessonid mode
-    newcategoryid newquestionid oldcategoryid oldquestionid overridden policyversionid questionid
-    quizid reportid reportmode roleid scoid scormid sectionid sectionnum slot slotid studentisonline
-    submission_editable surveyid templateid toforumid tourid wikiid workshopid
-    """.split()
-)
-"""Keys under which nothing leads to a person: courses, activities and what they consist of."""
+INSTITUTIONAL = VOCABULARIES.keys() | INSTITUTIONAL_KEYS
+"""Keys under which nothing leads to a person."""
 
 _PERSONS_IDS = re.compile(
     r".*(?:account|author|card|contact|creator|employee|external|grader|holder|learner|leader"
@@ -116,7 +108,7 @@ def filtered_other(
             knows its numbers. Under a key that a site's recipe allows, any text is sent; under one
             that ours allow, only a word.
         institutional: only what leads to no person, for keyed privacy profiles: values under
-            :data:`INSTITUTIONAL`.
+            :data:`INSTITUTIONAL`, and of texts only words, whatever a recipe allows.
 
     Returns:
         Ids, booleans and words of :data:`VOCABULARIES`, each under a key that is an identifier;
@@ -126,6 +118,7 @@ def filtered_other(
     if not isinstance(other, dict):
         return None
     named = resolution in ("exact", "user")
+    any_text = resolution == "user" and not institutional
     filtered = {}
     for key, value in other.items():
         if type(value) not in _SCALARS or len(key) > _MAX_TEXT_LENGTH:
@@ -139,7 +132,7 @@ def filtered_other(
                 filtered[key] = user
         elif meaning != "never" and (
             _is_known(key, value, meaning)
-            or (key in allowed and _is_allowed(render, key, value, resolution))
+            or (key in allowed and _is_allowed(render, key, value, any_text=any_text))
         ):
             filtered[key] = value
     return filtered or None
@@ -182,12 +175,10 @@ def _is_known(key: str, value: bool | float | str, meaning: _Meaning) -> bool:
     return meaning == "number" and abs(value) < _LARGEST_NUMBER
 
 
-def _is_allowed(render: Render, key: str, value: float | str, resolution: str) -> bool:
+def _is_allowed(render: Render, key: str, value: float | str, *, any_text: bool) -> bool:
     """Whether a value under a key that a recipe allows may be sent."""
     if key.lower() in NAMES_OF_PERSONS and not render.person.names:
         return False
     if not isinstance(value, str):
-        return resolution == "user" or abs(value) < _LARGEST_NUMBER
-    return 0 < len(value) <= _MAX_TEXT_LENGTH and bool(
-        resolution == "user" or _WORD.fullmatch(value)
-    )
+        return any_text or abs(value) < _LARGEST_NUMBER
+    return 0 < len(value) <= _MAX_TEXT_LENGTH and bool(any_text or _WORD.fullmatch(value))

@@ -12,7 +12,10 @@ import numpy as np
 from caliper_dagster.core.privacy import Profile
 from caliper_dagster.translator import extensions
 from caliper_dagster.translator.actors import USER_LEVEL, Actors
-from caliper_dagster.translator.entities.classification import INSTITUTIONAL_RECORDS
+from caliper_dagster.translator.entities.classification import (
+    INSTITUTIONAL_LEVELS,
+    INSTITUTIONAL_RECORDS,
+)
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import ENTITY_FUNCTIONS, EntityFunction, Render
 from caliper_dagster.translator.entity_output import dump
@@ -33,10 +36,6 @@ from caliper_dagster.translator.rows import (
 _SLOT = "extensions"
 _FACT = "moodle."
 _PREVIEW_STARTED = r"\mod_quiz\event\attempt_preview_started"
-
-_INSTITUTIONAL_LEVELS = (10, 40, 50, 70)
-"""Levels of contexts of the site, of categories, courses and activities. Those of users (30) and
-blocks (80), which may be on a dashboard, belong to persons."""
 
 _ROW_PROPERTIES = {
     "eventName": "eventname", "component": "component", "crud": "crud", "eduLevel": "edulevel",
@@ -284,7 +283,7 @@ class _VisibleFacts:
         if not profile.keyed:
             return cls(named, None, named | (levels != USER_LEVEL), named)
         nothing = np.zeros(rows.number, dtype=bool)
-        institutional = np.isin(levels, _INSTITUTIONAL_LEVELS)
+        institutional = np.isin(levels, INSTITUTIONAL_LEVELS)
         objects = rows.holding_any("objecttable", INSTITUTIONAL_RECORDS)
         return cls(
             nothing, institutional, institutional, nothing if profile.anonymous else named & objects

@@ -31,6 +31,9 @@ from caliper_dagster.translator.rows import Codes
 
 ANONYMOUS_PERSON = Person(id=f"{TERM}Person")
 
+OF_PERSON = "\0"
+"""Stands at the end of an IRI that leads to a person by a value in it (:meth:`Iris.of_person`)."""
+
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 _USER_KEYS = frozenset(
@@ -76,6 +79,14 @@ class Iris:
     def user(self, user: int) -> str:
         """A person, by the profile page."""
         return self.of_user(user, f"{self.site}/user/profile.php?id=")
+
+    def of_person(self, iri: str) -> str:
+        """An IRI that leads to a person by a value in it, whatever page it seems to be.
+
+        Args:
+            iri: an address below the site.
+        """
+        return iri
 
     def membership(self, user: int, course: int) -> str:
         """A person in a course: the course's page about the user."""
@@ -222,11 +233,16 @@ class KeyedIris(Iris):
         self._namespace = uuid.UUID(keyed_uuid(key, self._site_id, "namespace", ""))
         self._person = re.compile(re.escape(f"{self.site}/user/profile.php?id=") + "([0-9]{1,18})")
 
+    def of_person(self, iri: str) -> str:
+        """The IRI with a mark, by which the form of entities knows it; it is not sent."""
+        return iri + OF_PERSON
+
     def pseudonym(self, iri: str) -> str:
         """The keyed id of a person, or of a thing that leads to one.
 
         A thing has it from its whole IRI below the site, so it is the same wherever it occurs.
         """
+        iri = iri.removesuffix(OF_PERSON)
         person = self._person.fullmatch(iri)
         if person:
             return keyed_person(self._key, self._site_id, int(person[1]), self._base)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from caliper_dagster.caliper.vocabulary import TERM
 from caliper_dagster.translator.entities.activities import MODULE_TYPES
 from caliper_dagster.translator.entities.classification import INSTITUTIONAL_RECORDS
+from caliper_dagster.translator.identity import OF_PERSON
 
 
 def _scripts(text: str) -> Iterator[tuple[str, frozenset[str]]]:
@@ -143,6 +144,8 @@ def is_institutional(iri: str, site: str) -> bool:
         iri: an IRI of an entity.
         site: address of the site, without a slash at its end.
     """
+    if iri.endswith(OF_PERSON):
+        return False
     if iri == site or iri.startswith(TERM):
         return True
     if not iri.startswith(f"{site}/"):

@@ -50,6 +50,23 @@ INSTITUTIONAL_RECORDS = (
 """Tables whose records the institution or a group has, so that no id of theirs leads to a person.
 An entry of a glossary is shared to read, but one person wrote it."""
 
+INSTITUTIONAL_LEVELS = (10, 40, 50, 70)
+"""Levels of contexts of the site, of categories, courses and activities. Those of users (30) and
+blocks (80), which may be on a dashboard, belong to persons."""
+
+INSTITUTIONAL_KEYS = frozenset(
+    """
+    assignid auto badgeid badgetype bookid categoryid chapterid choiceid cmid competencyid
+    completionstate courseid coursemoduleid coursesectionnumber dataid feedbackid forumid
+    frameworkid fromforumid glossaryid groupid groupingid h5pactivityid instanceid lessonid mode
+    newcategoryid newquestionid oldcategoryid oldquestionid overridden policyversionid questionid
+    quizid reportid reportmode roleid scoid scormid sectionid sectionnum slot slotid studentisonline
+    submission_editable surveyid templateid toforumid tourid wikiid workshopid
+    """.split()
+)
+"""Keys of ``other`` that hold ids, numbers and words of courses, activities and what they consist
+of, so that no value of theirs leads to a person."""
+
 
 def class_of_name(record: Record) -> TextClass:
     """The class of the ``name`` of a record in the column ``object``.

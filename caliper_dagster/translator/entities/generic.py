@@ -34,7 +34,12 @@ from caliper_dagster.translator.entities.activities import (
     course_page_reference,
     module_name,
 )
-from caliper_dagster.translator.entities.classification import class_of_name
+from caliper_dagster.translator.entities.classification import (
+    INSTITUTIONAL_KEYS,
+    INSTITUTIONAL_LEVELS,
+    INSTITUTIONAL_RECORDS,
+    class_of_name,
+)
 from caliper_dagster.translator.entities.organisation import course_group
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import (
@@ -73,9 +78,12 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
     ids.update(Iris.placeholders(path.partition("#")[2]))
     columns = dict.fromkeys(name.partition(".")[0] for name in names)
     if "objectid" in columns:
-        columns["object"] = None
+        columns |= dict.fromkeys(["object", "objecttable"])
+    if "contextid" in columns:
+        columns["contextlevel"] = None
     if ids:
         columns["target"] = None
+    of_persons = {name for name in names if _leads_to_person(name, path)}
     cls = ENTITY_CLASSES[entity_type]
     resource = cls if issubclass(cls, DigitalResource) else None
     if resource is not None:
@@ -87,6 +95,8 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
         # Without its id an object would share the address of its page.
         if missing and not ids.isdisjoint(missing):
             iri += f"{'-' if '#' in iri else '#'}{row['target'] or 'unknown'}"
+        if not of_persons.issubset(missing) or _is_of_person(row):
+            iri = render.iris.of_person(iri)
         record = row.get("object") or {}
         own = record if record and record.get("id") == row["objectid"] else None
         name, numbers = name_of(own, "name"), _numbers(render, own)
@@ -106,6 +116,33 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
         personal_record=any(is_user_key(name.rpartition(".")[2]) for name in names),
         texts=texts,
     )
+
+
+_INSTITUTIONAL_TABLES = INSTITUTIONAL_RECORDS | {
+    "badge_criteria", "h5p", "quiz_slots", "reportbuilder_audience", "role_capabilities",
+    "scorm_scoes",
+}  # fmt: skip
+"""Tables whose records lead to no person in a path, with parts of what the institution has."""
+
+_OF_CODE = ("function", "modelid", "newquestionid", "reportname", "requestedqtype")
+"""Keys of ``other`` in paths that hold names of code, or ids of models and questions."""
+
+
+def _leads_to_person(name: str, path: str) -> bool:
+    """Whether a value in a path may lead to a person, whatever the row is about."""
+    column, _, key = name.partition(".")
+    if column != "other":
+        return is_user_key(column)
+    if key == "itemid":  # of a comment; in the question bank it is on a question
+        return not path.startswith("question/")
+    return key not in INSTITUTIONAL_KEYS and key not in _OF_CODE
+
+
+def _is_of_person(row: Mapping[str, Any]) -> bool:
+    """Whether the record or the context in a path belongs to a person, or nobody knows of it."""
+    if "contextlevel" in row and row["contextlevel"] not in INSTITUTIONAL_LEVELS:
+        return True
+    return "objecttable" in row and row["objecttable"] not in _INSTITUTIONAL_TABLES
 
 
 def _class_by_table(columns: Sequence[str]) -> ClassOf:

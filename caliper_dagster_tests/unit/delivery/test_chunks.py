@@ -116,6 +116,6 @@ def test_translate_without_storing_gives_the_same_events(
         monkeypatch.setattr(log, "ROWS_PER_STATEMENT", rows)
         with environment({"MOODLE_DB_URL": url, "MOODLE_WWWROOT": "https://moodle.example.org"}):
             translated = list(translate_hours(Settings.from_environment(), HOURS))
-        assert sum(len(ended) for ended, _, _ in translated) == len(HOURS)
-        found.append(b"".join(line for _, lines, _ in translated for line in lines))
+        assert sum(len(part.hours) for part in translated) == len(HOURS)
+        found.append(b"".join(line for part in translated for line in part.lines))
     assert found[0] == found[1] != b""
