@@ -26,6 +26,7 @@ from caliper_dagster.config.patterns import Patterns
 from caliper_dagster.config.row_filter import WEB_SERVICE, Persons, RowFilter
 from caliper_dagster.core.errors import ConfigurationError, RowFilterError
 from caliper_dagster.core.frames import CALIPER_EVENTS
+from caliper_dagster.core.user_keys import USER_ID_KEYS
 from caliper_dagster.expander import MoodleDatabase
 from caliper_dagster.expander.audience import (
     Audience,
@@ -47,10 +48,7 @@ _USER_COLUMNS = {"userid": "user", "relateduserid": "relateduser", "realuserid":
 """Columns of ids, and those of the records, which may know a user whose id the log lacks."""
 
 _RECORDS_OF_PERSONS = ("object", "other")
-_USER_ID = re.compile(
-    r'"(?:\w*userid|userid(?:to|from)|authorid|grader|overrideby|overriddenby|modifierid|contactid'
-    r'|submitterid|markerid|usermodified|creatorid|teacherid|reviewerid)": ?"?(\d+)'
-)
+_USER_ID = re.compile(rf'"(?:{USER_ID_KEYS})": ?"?(\d+)')
 """Ids of users in the text of a record. (A quotation mark within a text has a backslash.)"""
 
 _USER_IDS = re.compile(r'"(?:members|participants|users?(?:ids)?|userslist)": ?\[([\d", ]+)\]')

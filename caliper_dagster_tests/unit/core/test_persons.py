@@ -59,6 +59,12 @@ def test_a_word_as_user_name_is_found_in_accounts_only() -> None:
 def test_ids_go_where_ids_of_users_stand() -> None:
     value = {"userid": 5, "relateduserid": "5", "grader": 5, "slot": 5, "usercompetencyid": 5}
     assert cleaned(value) == {"slot": 5, "usercompetencyid": 5}
+    written = {"user": 5, "creatorid": 5, "old_userid": 5, "overriddenby": "5", "id": 5}
+    assert cleaned(written) == {"id": 5}
+    tagged = {"itemtype": "user", "itemid": 5}
+    assert cleaned([tagged, {**tagged, "itemtype": "course"}]) == [
+        {"itemtype": "user"}, {"itemtype": "course", "itemid": 5}
+    ]  # fmt: skip
     assert cleaned({"userid": 55, "authors": [5, 6]}) == {"userid": 55, "authors": [6]}
     assert cleaned(["user:5", "user:55", "quiz:5"]) == ["user:55", "quiz:5"]
 
