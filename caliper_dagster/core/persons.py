@@ -51,7 +51,7 @@ _ACCOUNT_KEY = re.compile(r"[a-z]*(?:username|idnumber|email)")
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class UserAccount:
     """What identifies a person, as one record of the person's account says it.
 
     Attributes:
@@ -65,7 +65,7 @@ class Account:
     identifiers: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Account:
+    def of(cls, record: Mapping[str, Any]) -> UserAccount:
         """From a record of Moodle's table ``user``, or from event data with the same keys."""
         first, last, *others = (
             str(record.get(key) or "").strip()
@@ -92,13 +92,13 @@ class Persons:
     """
 
     ids: frozenset[int]
-    accounts: frozenset[Account] = frozenset()
+    accounts: frozenset[UserAccount] = frozenset()
     pseudonyms: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.ids)
 
-    def with_accounts(self, accounts: Iterable[Account]) -> Persons:
+    def with_accounts(self, accounts: Iterable[UserAccount]) -> Persons:
         """The same persons, with more that identifies them."""
         return replace(self, accounts=self.accounts | frozenset(accounts))
 

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from caliper_dagster.config.event_stores import FILTER_FILE, EventStoreDefinition
 from caliper_dagster.config.patterns import Patterns
-from caliper_dagster.config.row_filter import WEB_SERVICE, Persons, RowFilter
+from caliper_dagster.config.row_filter import WEB_SERVICE, PersonSet, RowFilter
 from caliper_dagster.core.errors import ConfigurationError, RowFilterError
 from caliper_dagster.core.frames import CALIPER_EVENTS
 from caliper_dagster.core.user_keys import USER_ID_KEYS
@@ -34,7 +34,7 @@ from caliper_dagster.expander.audience import (
     unreadable_tables,
 )
 from caliper_dagster.translator import Translator
-from caliper_dagster.translator.personal_values import Persons as PersonsOfRows
+from caliper_dagster.translator.personal_values import PersonalValues
 from caliper_dagster.translator.translate import Searched
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -241,7 +241,7 @@ def searched(
     translator: Translator,
     rules: RowRules | None,
     expanded: pa.Table,
-    persons: PersonsOfRows | None = None,
+    persons: PersonalValues | None = None,
 ) -> Searched:
     """Like `translated`, and the events are searched for values of persons.
 
@@ -400,7 +400,7 @@ def _record(text: str | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _users(persons: Persons | None, audience: Audience, rule: str) -> Integers | None:
+def _users(persons: PersonSet | None, audience: Audience, rule: str) -> Integers | None:
     """The ids of some persons, sorted; None without a rule about them."""
     if persons is None:
         return None

@@ -8,11 +8,11 @@ import unicodedata
 import pyarrow as pa
 import pytest
 
-from caliper_dagster.core.persons import Account, Persons, clean_text
+from caliper_dagster.core.persons import Persons, UserAccount, clean_text
 
 ANA = Persons(
     frozenset({5}),
-    frozenset({Account("Ana", "Müller", ("ana5", "ana@example.org", "2023-17"))}),
+    frozenset({UserAccount("Ana", "Müller", ("ana5", "ana@example.org", "2023-17"))}),
 )
 
 
@@ -51,7 +51,7 @@ def test_other_words_stay(text: str) -> None:
 
 
 def test_a_word_as_user_name_is_found_in_accounts_only() -> None:
-    quiz = Persons(frozenset({5}), frozenset({Account("", "", ("quiz",))}))
+    quiz = Persons(frozenset({5}), frozenset({UserAccount("", "", ("quiz",))}))
     value = {"username": "quiz", "modulename": "quiz", "name": "Week 3 quiz"}
     assert cleaned(value, quiz) == {"modulename": "quiz", "name": "Week 3 quiz"}
 
@@ -77,7 +77,7 @@ def test_a_record_of_the_person_goes_as_a_whole() -> None:
 
 
 def test_names_without_spaces_between_words_are_found_in_sentences() -> None:
-    kim = Persons(frozenset({5}), frozenset({Account("민수", "김", ())}))
+    kim = Persons(frozenset({5}), frozenset({UserAccount("민수", "김", ())}))
     assert cleaned({"name": "김 민수는 여기"}, kim) == {"name": "[erased]는 여기"}
 
 
