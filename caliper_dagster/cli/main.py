@@ -297,7 +297,7 @@ def storage_protect(options: argparse.Namespace) -> None:
 
     for settings in _sites(options):
         store = open_store(settings)
-        total = sum(len(store.hour_sizes(frame)) for frame in stored_hours.frames_in(store))
+        total = sum(len(store.hour_sizes(frame)) for frame in store.frames())
         with terminal.ticking("Writing", total) as ticker:
             number = stored_hours.protect(settings, lambda *_: ticker.advance(1))
         site = f"{settings.site}: " if settings.site else ""
@@ -357,8 +357,8 @@ def rejected(options: argparse.Namespace) -> None:
 def person_export(options: argparse.Namespace) -> None:
     """Write all that is stored and was sent about a person to a folder."""
     from caliper_dagster.cli import reports
-    from caliper_dagster.delivery.persons.erase import require_person
     from caliper_dagster.delivery.persons.export import export
+    from caliper_dagster.delivery.persons.users import require_person
 
     settings = _settings(options)
     exported = export(settings, require_person(settings, options.user), Path(options.output))
@@ -456,11 +456,12 @@ def translate(options: argparse.Namespace) -> None:
 def person_pseudonym(options: argparse.Namespace) -> None:
     """Print the pseudonym of a person at an event store; needs the key of the event store."""
     from caliper_dagster.config.event_stores import named_destination
+    from caliper_dagster.delivery.persons.users import user_id
     from caliper_dagster.operations import pseudonyms
 
     settings = _settings(options)
     store = named_destination(settings, options.destination)
-    user = pseudonyms.user_id(settings, options.user)
+    user = user_id(settings, options.user)
     for since, pseudonym in pseudonyms.pseudonyms(settings, store, user):
         print(f"{pseudonym}  from {since} on" if since.number else pseudonym)
 

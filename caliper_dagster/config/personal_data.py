@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from caliper_dagster.config.privacy import EffectivePrivacy
 from caliper_dagster.core.privacy import TextClass
+from caliper_dagster.core.stored_fields import StoredFields
 
 Form = Callable[[EffectivePrivacy], str | None]
 """How something leaves under the privacy of an event store; None when it does not."""
@@ -19,6 +20,9 @@ Form = Callable[[EffectivePrivacy], str | None]
 ACTING = "persons who act in Moodle or are affected by an action"
 ANYBODY = "persons who write texts, and those whom texts mention"
 _PRIVACY = "CALIPER_PRIVACY"
+_STORED_ADDRESSES = "CALIPER_STORED_ADDRESSES"
+_STORED_NAMES = "CALIPER_STORED_NAMES"
+_STORED_TEXTS = "CALIPER_STORED_TEXTS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class PersonalData:
         switches: settings that decide whether and how it leaves.
         stored: columns of the stored tables that hold it, as ``frame.column``.
         text: its class, if it is a text.
+        at_rest: the setting that leaves it out of stored log rows.
     """
 
     name: str
@@ -44,6 +49,15 @@ class PersonalData:
     switches: tuple[str, ...]
     stored: tuple[str, ...]
     text: TextClass | None = None
+    at_rest: str | None = None
+
+    def stored_as(self, fields: StoredFields) -> str | None:
+        """Its name where log rows are stored with these fields; None if they are without it."""
+        if self.at_rest == _STORED_ADDRESSES:
+            forms = {"none": None, "truncated": f"{self.name}, truncated", "whole": self.name}
+            return forms[fields.addresses]
+        is_stored = {_STORED_NAMES: fields.names, _STORED_TEXTS: fields.texts}
+        return self.name if is_stored.get(str(self.at_rest), True) else None
 
 
 def _identifier(*kinds: str) -> Form:
@@ -99,27 +113,32 @@ INVENTORY: tuple[PersonalData, ...] = (
     PersonalData(
         "first and last name", ACTING, "`user.firstname`, `user.lastname`", ("actor.name",),
         _text("person"), (_PRIVACY, "CALIPER_PERSON_NAMES"), (*_USERS, *_OTHER, _JSON), "person",
+        _STORED_NAMES,
     ),
     PersonalData(
         "user name", ACTING, "`user.username`", ("actor.otherIdentifiers.identifier",),
         _identifier("AccountUserName"), (_PRIVACY, "CALIPER_PERSON_IDENTIFIERS"),
         (*_USERS, *_OTHER, _JSON), "person",
+        _STORED_NAMES,
     ),
     PersonalData(
         "e-mail address", ACTING, "`user.email`", ("actor.otherIdentifiers.identifier",),
         _identifier("EmailAddress"), (_PRIVACY, "CALIPER_PERSON_IDENTIFIERS"),
         (*_USERS, *_OTHER, _JSON), "person",
+        _STORED_NAMES,
     ),
     PersonalData(
         "idnumber (such as a matriculation number)", ACTING, "`user.idnumber`",
         ("actor.otherIdentifiers.identifier",), _identifier("SisSourcedId", "LisSourcedId"),
         (_PRIVACY, "CALIPER_PERSON_IDENTIFIERS"), (*_USERS, *_OTHER, _JSON), "person",
+        _STORED_NAMES,
     ),
     PersonalData(
         "IP address", "persons who act in Moodle", "`logstore_standard_log.ip`",
         ("extensions.moodle.ip",),
         lambda it: "as in Moodle" if it.ip_addresses else None,
         (_PRIVACY, "CALIPER_IP_ADDRESSES"), (f"{_LOG}.ip", f"{_EXPANDED}.ip", _JSON),
+        at_rest=_STORED_ADDRESSES,
     ),
     PersonalData(
         "roles and enrolment in a course", ACTING, "`role_assignments`, `user_enrolments`",
@@ -159,7 +178,7 @@ INVENTORY: tuple[PersonalData, ...] = (
         "`forum_posts`, `forum_discussions`, `tag`, `question_attempts`, `competency_plan`, …",
         ("….name", "….tags", "….searchTerms", "….value", "….values", "….selections"),
         _text("personal"), (_PRIVACY, "CALIPER_FREE_TEXT"),
-        (f"{_EXPANDED}.object", *_OTHER, _JSON), "personal",
+        (f"{_EXPANDED}.object", *_OTHER, _JSON), "personal", _STORED_TEXTS,
     ),
     PersonalData(
         "texts of a group: names of groups, concepts of glossaries, options of choices", ANYBODY,

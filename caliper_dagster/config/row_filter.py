@@ -36,7 +36,7 @@ def _absolute(path: str) -> str:
     return path
 
 
-class Persons(Model):
+class PersonSet(Model):
     """Some persons: the members of cohorts, and the users in a file.
 
     Attributes:
@@ -92,8 +92,8 @@ class RowFilter(Model):
         minimum_learners: learners that a course must have.
     """
 
-    opt_out: Persons | None = None
-    opt_in: Persons | None = None
+    opt_out: PersonSet | None = None
+    opt_in: PersonSet | None = None
     guests: bool = True
     login_as: bool = True
     service_accounts: ServiceAccounts = ServiceAccounts()

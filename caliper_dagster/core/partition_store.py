@@ -22,6 +22,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -39,7 +40,7 @@ from caliper_dagster.core.errors import (
     SettingName,
     StorageError,
 )
-from caliper_dagster.core.frames import Frame
+from caliper_dagster.core.frames import FRAMES, Frame
 from caliper_dagster.core.gc_tuning import raise_gc_threshold
 from caliper_dagster.core.hours import SECONDS, Hour
 from caliper_dagster.core.parquet_digest import (
@@ -497,6 +498,19 @@ class PartitionStore:
                 path.unlink(missing_ok=True)
             else:
                 _delete_objects([path])
+
+    def frames(self) -> list[Frame]:
+        """The frames of all assets of which hours are stored, by name; also of past event stores.
+
+        Raises:
+            ConfigurationError: the storage cannot be read.
+        """
+        return [
+            replace(frame, name=name)
+            for name in self.asset_names()
+            for frame in FRAMES
+            if name == frame.name or name.startswith(f"{frame.name}_")
+        ]
 
     def asset_names(self) -> list[str]:
         """The names of the assets of which hours are stored.

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.core.parts import in_parts
+from caliper_dagster.core.user_keys import USER_ID_KEYS
 
 ERASED = "[erased]"
 """Stands in a text where a name stood."""
@@ -29,13 +30,7 @@ _MIN_LENGTH = 4
 _PER_EXPRESSION = 100
 """Alternatives of one regular expression: many more would need much memory."""
 
-_USER_KEYS = (
-    "[a-z]*userid(?:to|from)?|usermodified|usermodifiedby|userfrom|userto|authorid|overrideby"
-    "|grader|graderid|contactid|submitterid|markerid|modifierid|reviewerid|raterid|createdby"
-)
-"""Keys of records and of event data that hold the id of a user."""
-
-_USER_KEY = re.compile(_USER_KEYS)
+_USER_KEY = re.compile(USER_ID_KEYS, re.ASCII)
 _OWNER_KEYS = ("userid", "authorid")
 """Keys that say whose record it is."""
 
@@ -56,7 +51,7 @@ _ACCOUNT_KEY = re.compile(r"[a-z]*(?:username|idnumber|email)")
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class UserAccount:
     """What identifies a person, as one record of the person's account says it.
 
     Attributes:
@@ -70,7 +65,7 @@ class Account:
     identifiers: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Account:
+    def of(cls, record: Mapping[str, Any]) -> UserAccount:
         """From a record of Moodle's table ``user``, or from event data with the same keys."""
         first, last, *others = (
             str(record.get(key) or "").strip()
@@ -97,13 +92,13 @@ class Persons:
     """
 
     ids: frozenset[int]
-    accounts: frozenset[Account] = frozenset()
+    accounts: frozenset[UserAccount] = frozenset()
     pseudonyms: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.ids)
 
-    def with_accounts(self, accounts: Iterable[Account]) -> Persons:
+    def with_accounts(self, accounts: Iterable[UserAccount]) -> Persons:
         """The same persons, with more that identifies them."""
         return replace(self, accounts=self.accounts | frozenset(accounts))
 
@@ -136,7 +131,7 @@ class Persons:
         for some in in_parts([str(id_) for id_ in sorted(self.ids)], _PER_EXPRESSION):
             number = f"(?:{'|'.join(some)})"
             expressions.append(
-                rf'"(?:{_USER_KEYS})":"?{number}"?[,}}]|{_OF_ACCOUNT}"{number}"|"user:{number}"'
+                rf'"(?:{USER_ID_KEYS})":"?{number}"?[,}}]|{_OF_ACCOUNT}"{number}"|"user:{number}"'
                 rf"|(?:userid=|{_PAGE}|[#-]user-|[#-]member-|-of-){number}\b"
             )
         accounts = [f'{_OF_ACCOUNT}"{_re2(text)}"' for text in sorted(self._all_identifiers)]
@@ -188,7 +183,10 @@ class Persons:
         if drop_owned and any(self._is_theirs(record.get(key)) for key in _OWNER_KEYS):
             return None
         kept = {}
+        is_tagged = record.get("itemtype") == "user"
         for key, value in record.items():
+            if is_tagged and key == "itemid" and self._is_theirs(value):
+                continue
             new = self._member(key, value, drop_owned)
             if new is not None or value is None:
                 kept[key] = new

@@ -34,6 +34,7 @@ from caliper_dagster.core.row_accounting import Account, OutcomeTally
 from caliper_dagster.core.stored_fields import NOTHING, StoredFields, stored_fields_of
 from caliper_dagster.delivery.row_filter import RowRules, searched
 from caliper_dagster.expander import (
+    LIFECYCLE,
     EarlierParts,
     LogLifecycle,
     MoodleDatabase,
@@ -47,7 +48,7 @@ from caliper_dagster.expander import (
     with_addresses,
 )
 from caliper_dagster.translator import Translator
-from caliper_dagster.translator.personal_values import PERSON_COLUMNS, Persons, persons_of
+from caliper_dagster.translator.personal_values import PERSON_COLUMNS, PersonalValues, persons_of
 from caliper_dagster.translator.sampling import EventFaults, SampleReport, sample_problems
 
 _COUNTED = "counted"
@@ -196,7 +197,7 @@ def write_expanded(
     """
     written, stopwatch = [], _Stopwatch()
     until = waiting_after(database)
-    lifecycle = LogLifecycle(database, store.id_range_tables("log_lifecycle"))
+    lifecycle = LogLifecycle(database, store.id_range_tables(LIFECYCLE))
     earlier: EarlierParts | None = None
     expanded_now, unresolved, seconds = 0, 0, 0.0
     fields: dict[Hour, StoredFields] = {}
@@ -287,7 +288,7 @@ def write_events(
     written, samples, stopwatch = [], [], _Stopwatch()
     tally, found, seconds = OutcomeTally(), EventFaults(), 0.0
     made_under = rules.filter.footer_stats() if rules else {}
-    persons: Persons | None = None
+    persons: PersonalValues | None = None
     with _Partitions(store, frame) as partitions:
         for chunk_hours, expanded, begins, ends in store.chunks(
             EXPANDED_LOG, hours, chunk_rows, opened=partial(require_fields, needed)
@@ -335,10 +336,10 @@ def write_events(
     return written, samples
 
 
-def _persons_of(store: PartitionStore, hour: Hour, chunk_rows: int) -> Persons:
+def _persons_of(store: PartitionStore, hour: Hour, chunk_rows: int) -> PersonalValues:
     """The persons of an hour that is translated in parts."""
     with closing(store.open(EXPANDED_LOG, hour)) as stored:
-        persons = Persons()
+        persons = PersonalValues()
         for rows in stored.parts(chunk_rows, PERSON_COLUMNS):
             persons = persons.joined(persons_of(rows))
         return persons

@@ -23,9 +23,10 @@ import pyarrow.compute as pc
 
 from caliper_dagster.config.event_stores import FILTER_FILE, EventStoreDefinition
 from caliper_dagster.config.patterns import Patterns
-from caliper_dagster.config.row_filter import WEB_SERVICE, Persons, RowFilter
+from caliper_dagster.config.row_filter import WEB_SERVICE, PersonSet, RowFilter
 from caliper_dagster.core.errors import ConfigurationError, RowFilterError
 from caliper_dagster.core.frames import CALIPER_EVENTS
+from caliper_dagster.core.user_keys import USER_ID_KEYS
 from caliper_dagster.expander import MoodleDatabase
 from caliper_dagster.expander.audience import (
     Audience,
@@ -33,7 +34,7 @@ from caliper_dagster.expander.audience import (
     unreadable_tables,
 )
 from caliper_dagster.translator import Translator
-from caliper_dagster.translator.personal_values import Persons as PersonsOfRows
+from caliper_dagster.translator.personal_values import PersonalValues
 from caliper_dagster.translator.translate import Searched
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -47,10 +48,7 @@ _USER_COLUMNS = {"userid": "user", "relateduserid": "relateduser", "realuserid":
 """Columns of ids, and those of the records, which may know a user whose id the log lacks."""
 
 _RECORDS_OF_PERSONS = ("object", "other")
-_USER_ID = re.compile(
-    r'"(?:\w*userid|userid(?:to|from)|authorid|grader|overrideby|overriddenby|modifierid|contactid'
-    r'|submitterid|markerid|usermodified|creatorid|teacherid|reviewerid)": ?"?(\d+)'
-)
+_USER_ID = re.compile(rf'"(?:{USER_ID_KEYS})": ?"?(\d+)')
 """Ids of users in the text of a record. (A quotation mark within a text has a backslash.)"""
 
 _USER_IDS = re.compile(r'"(?:members|participants|users?(?:ids)?|userslist)": ?\[([\d", ]+)\]')
@@ -238,7 +236,7 @@ def searched(
     translator: Translator,
     rules: RowRules | None,
     expanded: pa.Table,
-    persons: PersonsOfRows | None = None,
+    persons: PersonalValues | None = None,
 ) -> Searched:
     """The ``CALIPER_EVENTS`` of some expanded rows, searched for values of persons.
 
@@ -397,7 +395,7 @@ def _record(text: str | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _users(persons: Persons | None, audience: Audience, rule: str) -> Integers | None:
+def _users(persons: PersonSet | None, audience: Audience, rule: str) -> Integers | None:
     """The ids of some persons, sorted; None without a rule about them."""
     if persons is None:
         return None

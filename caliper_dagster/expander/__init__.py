@@ -37,12 +37,13 @@ from caliper_dagster.expander.log import (
     read_log_in_parts,
     with_addresses,
 )
-from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
+from caliper_dagster.expander.lookups.log_lifecycle import LIFECYCLE, LogLifecycle
 from caliper_dagster.expander.lookups.log_lifecycle import protect as protect_lifecycle
 from caliper_dagster.expander.replica import waiting_after
 from caliper_dagster.expander.stored_rows import expanded_as_stored, log_as_stored
 
 __all__ = [
+    "LIFECYCLE",
     "LOG",
     "EarlierParts",
     "IdStats",

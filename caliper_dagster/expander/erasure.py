@@ -19,7 +19,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from caliper_dagster.core.persons import Account, Persons, clean_text, cleaned
+from caliper_dagster.core.persons import Persons, UserAccount, clean_text, cleaned
 from caliper_dagster.core.tombstones import NOBODY, ReadTombstones, Tombstones
 from caliper_dagster.expander.connection import MoodleDatabase
 from caliper_dagster.expander.event_data import decode_column
@@ -180,10 +180,10 @@ def _replaced(table: pa.Table, name: str, column: pa.ChunkedArray) -> pa.Table:
     return table.set_column(index, table.schema.field(name), column)
 
 
-def accounts(database: MoodleDatabase, users: Collection[int]) -> frozenset[Account]:
+def accounts(database: MoodleDatabase, users: Collection[int]) -> frozenset[UserAccount]:
     """What Moodle's user table says of some users now, also of those that it has deleted."""
     records = database.records("user", _ACCOUNT_FIELDS, {"id": users})
-    return frozenset(Account.of(record) for record in records)
+    return frozenset(UserAccount.of(record) for record in records)
 
 
 @dataclass

@@ -8,8 +8,9 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.persons import RunsUnderWayError, after_runs_under_way
-from caliper_dagster.delivery.persons.erase import Erased, erase, require_person
+from caliper_dagster.delivery.persons.erase import Erased, erase
 from caliper_dagster.delivery.persons.requests import delete_exports
+from caliper_dagster.delivery.persons.users import require_person
 
 
 def erase_person(

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from caliper_dagster.config.declaration import declarations
 from caliper_dagster.config.event_stores import EventStoreDefinition, event_stores
 from caliper_dagster.config.personal_data import INVENTORY, PersonalData
-from caliper_dagster.config.settings import Settings
+from caliper_dagster.config.settings import Settings, declared
+from caliper_dagster.config.stored_fields import storage_keys, stored_fields
 from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.folder_url import is_folder
 from caliper_dagster.core.frames import CALIPER_EVENTS, FRAMES
@@ -26,8 +26,15 @@ from caliper_dagster.core.wording import plural
 
 NAME = "record-of-processing"
 
-_STANDING_SETTINGS = re.compile(r"CALIPER_(STORED_|.*ENCRYPT|FILE_MODE|ALLOWED_FIELDS)")
-"""Settings that say how data is kept, beside those of retention."""
+_SETTINGS_AT_REST = (
+    "CALIPER_FILE_MODE",
+    "CALIPER_STORED_ADDRESSES",
+    "CALIPER_STORED_NAMES",
+    "CALIPER_STORED_TEXTS",
+    "CALIPER_ERASE_DELETED_USERS",
+    "CALIPER_ALLOWED_FIELDS",
+)
+"""Settings that say how data is kept, beside those of retention and the key of the storage."""
 
 _FOR_EVER = "for ever: no setting limits it"
 
@@ -56,7 +63,9 @@ def write_report(sites: Sequence[Settings], folder: Path) -> list[Path]:
         The files.
 
     Raises:
-        ConfigurationError: the folder cannot be written to, or the file of event stores is wrong.
+        ConfigurationError: the folder cannot be written to, the file of event stores is wrong, or
+            an event store is to get what is not stored.
+        RecipeError: a recipe of the site is wrong.
     """
     blocks = list(record(sites))
     texts = {f"{NAME}.md": markdown(blocks), f"{NAME}.html": html_page(blocks)}
@@ -169,13 +178,13 @@ def _address(store: EventStoreDefinition) -> str:
 def _stored(settings: Settings, stores: Sequence[EventStoreDefinition]) -> Block:
     days = dict(settings.keep_partitions or ())
     rows = []
+    fields = stored_fields(settings)
     for frame in FRAMES:
-        names = [
-            item.name
-            for item in INVENTORY
-            if _is_in(item.stored, frame.name)
-            and (frame is not CALIPER_EVENTS or _leaves(item, stores))
-        ]
+        held = [item for item in INVENTORY if _is_in(item.stored, frame.name)]
+        if frame is CALIPER_EVENTS:
+            names = [item.name for item in held if _leaves(item, stores)]
+        else:
+            names = [name for item in held if (name := item.stored_as(fields))]
         kept = days.get(frame.name)  # type: ignore[call-overload]
         rows.append(
             (f"`{frame.name}`", "; ".join(names), plural(kept, "day") if kept else _FOR_EVER)
@@ -202,14 +211,13 @@ def _is_in(stored: Iterable[str], frame: str) -> bool:
 
 
 def _values(settings: Settings) -> Iterator[tuple[str, str]]:
-    for setting in declarations(Settings):
-        if _STANDING_SETTINGS.match(setting.variable):
-            if setting.secret:
-                shown = "a secret"
-            else:
-                value = getattr(settings, setting.key, None)
-                shown = ", ".join(value) if isinstance(value, tuple) else str(value)
-            yield f"`{setting.variable}`", shown or "none"
+    is_encrypted = storage_keys(settings) is not None
+    yield "`CALIPER_STORAGE_KEY`", "set: stored hours are encrypted" if is_encrypted else "not set"
+    known = declared()
+    for name in _SETTINGS_AT_REST:
+        value = getattr(settings, known[name].key)
+        shown = ", ".join(value) if isinstance(value, tuple) else str(value).lower()
+        yield f"`{name}`", shown or "none"
 
 
 # Writing

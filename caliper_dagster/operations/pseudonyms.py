@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import sqlalchemy as sa
-
-from caliper_dagster.config.connections import open_ledger, open_moodle
+from caliper_dagster.config.connections import open_ledger
 from caliper_dagster.config.event_stores import EventStoreDefinition
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import ConfigurationError
@@ -15,29 +13,6 @@ from caliper_dagster.core.key_schedule import KeySchedule
 from caliper_dagster.core.privacy import PROFILES
 from caliper_dagster.delivery.renderings import first_hour_of_other_ids
 from caliper_dagster.translator.identity import keyed_person
-
-
-def user_id(settings: Settings, user: str) -> int:
-    """The id of a user that is named by id or by user name.
-
-    Args:
-        settings: of the site.
-        user: digits are an id; everything else is looked up as a user name.
-
-    Raises:
-        ConfigurationError: Moodle has no such user.
-        SourceError: the database cannot be read.
-    """
-    if user.isascii() and user.isdigit():
-        return int(user)
-    with open_moodle(settings) as database:
-        table = database.quoted("user")
-        statement = sa.text(f"SELECT id FROM {table} WHERE username = :name")
-        found = [row[0] for row in database.execute(statement, name=user.lower())]
-    if len(found) != 1:
-        number = "no user" if not found else "several users"
-        raise ConfigurationError(f"Moodle has {number} of this user name: give the id of the user.")
-    return int(found[0])
 
 
 def pseudonyms(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,26 +15,14 @@ import pyarrow as pa
 from caliper_dagster.config.connections import open_store
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import ConfigurationError
-from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, FRAMES, MOODLE_LOG, Frame
+from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, Frame
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_file import CHUNK_ROWS, StoredHour
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.stored_fields import StoredFields, stored_fields_of, with_fields
-from caliper_dagster.expander import expanded_as_stored, log_as_stored, protect_lifecycle
+from caliper_dagster.expander import LIFECYCLE, expanded_as_stored, log_as_stored, protect_lifecycle
 
 _ATTEMPTS = 3
-
-
-def frames_in(store: PartitionStore) -> list[Frame]:
-    """The frames of all assets of which the storage has hours."""
-    found = []
-    for name in store.asset_names():
-        frame = next(
-            (it for it in FRAMES if name == it.name or name.startswith(f"{it.name}_")), None
-        )
-        if frame is not None:
-            found.append(replace(frame, name=name))
-    return found
 
 
 def protect(settings: Settings, written: Callable[[Frame, Hour], None]) -> int:
@@ -56,11 +43,11 @@ def protect(settings: Settings, written: Callable[[Frame, Hour], None]) -> int:
         StorageError: an hour is damaged, or was written by a later release.
     """
     store, number = open_store(settings), 0
-    for frame in frames_in(store):
+    for frame in store.frames():
         for hour in store.hour_sizes(frame):
             number += _protect(store, frame, hour)
             written(frame, hour)
-    return number + protect_lifecycle(store.id_range_tables("log_lifecycle"))
+    return number + protect_lifecycle(store.id_range_tables(LIFECYCLE))
 
 
 def _protect(store: PartitionStore, frame: Frame, hour: Hour) -> bool:
@@ -123,7 +110,7 @@ def export(settings: Settings, asset: str, hours: HourRange, folder: Path) -> It
     local = store.local_folder()
     if local is not None and local.resolve() == folder.resolve():
         raise ConfigurationError("--out is the folder of the storage: choose another one.")
-    frames = {frame.name: frame for frame in frames_in(store)}
+    frames = {frame.name: frame for frame in store.frames()}
     frame = frames.get(asset)
     if frame is None:
         known = ", ".join(frames) or CALIPER_EVENTS.name

@@ -19,7 +19,7 @@ from caliper_dagster.translator.entities.classification import (
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import ENTITY_FUNCTIONS, EntityFunction, Render
 from caliper_dagster.translator.entity_output import dump
-from caliper_dagster.translator.event_data import filtered_other
+from caliper_dagster.translator.event_data_filter import filtered_other
 from caliper_dagster.translator.fragments import Fragments, IntegerColumn, TextColumn
 from caliper_dagster.translator.recipes import EntitySource, Recipe
 from caliper_dagster.translator.renderer import Renderer

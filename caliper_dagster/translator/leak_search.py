@@ -42,14 +42,14 @@ from caliper_dagster.translator.entities import (
 )
 from caliper_dagster.translator.entities.classification import class_of_name
 from caliper_dagster.translator.entities.registry import name_of, plain
-from caliper_dagster.translator.event_data import VOCABULARIES
+from caliper_dagster.translator.event_data_filter import VOCABULARIES
 from caliper_dagster.translator.fragments import Fragments
 from caliper_dagster.translator.personal_values import (
     SHORTEST_NUMBER,
     ForbiddenKinds,
     ForbiddenValues,
     Kind,
-    Persons,
+    PersonalValues,
     distinct,
     normalized,
     persons_of,
@@ -227,7 +227,7 @@ class LeakSearch:
         expanded: pa.Table,
         pools: Iterable[Pool],
         paths: Iterable[str],
-        persons: Persons,
+        persons: PersonalValues,
         *,
         around: pa.Table | None,
     ) -> list[Leak]:
@@ -304,7 +304,7 @@ class LeakSearch:
         expanded: pa.Table,
         hits: Sequence[_Hit],
         reader: _PlaceReader,
-        persons: Persons,
+        persons: PersonalValues,
         around: pa.Table | None,
     ) -> Iterator[Leak]:
         """The leaks of each hour: of a text only what is a value of a person of its own hour."""

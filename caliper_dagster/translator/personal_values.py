@@ -51,7 +51,7 @@ _MAPPED_ADDRESS = re.compile(r"::ffff:([0-9.]+)", re.IGNORECASE)
 _MOST_FORMS = 16
 
 
-class Person(NamedTuple):
+class PersonValues(NamedTuple):
     """The values of a person; empty where there is none."""
 
     firstname: str = ""
@@ -61,7 +61,7 @@ class Person(NamedTuple):
     idnumber: str = ""
 
 
-class Persons(NamedTuple):
+class PersonalValues(NamedTuple):
     """The persons that some log rows name.
 
     Attributes:
@@ -71,7 +71,7 @@ class Persons(NamedTuple):
         unnamed: records of persons that hold no name, because it is not stored.
     """
 
-    people: frozenset[Person] = frozenset()
+    people: frozenset[PersonValues] = frozenset()
     addresses: frozenset[str] = frozenset()
     full_names: frozenset[str] = frozenset()
     unnamed: frozenset[int] = frozenset()
@@ -81,9 +81,9 @@ class Persons(NamedTuple):
         """Whether the records of persons hold names; False where these are not stored."""
         return not self.unnamed or any(person.username for person in self.people)
 
-    def joined(self, other: Persons) -> Persons:
+    def joined(self, other: PersonalValues) -> PersonalValues:
         """The persons of both."""
-        return Persons(
+        return PersonalValues(
             self.people | other.people,
             self.addresses | other.addresses,
             self.full_names | other.full_names,
@@ -91,7 +91,7 @@ class Persons(NamedTuple):
         )
 
 
-def persons_of(expanded: pa.Table) -> Persons:
+def persons_of(expanded: pa.Table) -> PersonalValues:
     """The persons whom the rows name: who acted, who is affected, and who stands in a record.
 
     Args:
@@ -108,9 +108,9 @@ def persons_of(expanded: pa.Table) -> Persons:
         if text and _TELLS_OF_USERS.search(text)
     )
     unnamed = {person for person in people if isinstance(person, int)}
-    return Persons(
-        frozenset({person for person in people if isinstance(person, Person)} | told[0])
-        - {Person()},
+    return PersonalValues(
+        frozenset({person for person in people if isinstance(person, PersonValues)} | told[0])
+        - {PersonValues()},
         frozenset(address for address in distinct(expanded["ip"]) if address),
         frozenset(told[1]),
         frozenset(unnamed),
@@ -139,27 +139,29 @@ def _is_about_users(names: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 @lru_cache(maxsize=100_000)
-def _person(record: str) -> Person | int:
+def _person(record: str) -> PersonValues | int:
     """The values of a user's record; only the id if the record holds no names."""
     user = orjson.loads(record)
     # Names that are not stored are null (``CALIPER_STORED_NAMES``).
     if not isinstance(user, dict) or any(user.get(name) is None for name in _NAMED):
         return user["id"] if isinstance(user, dict) and isinstance(user.get("id"), int) else 0
-    return Person(*(_text(user.get(name)) for name in Person._fields))
+    return PersonValues(*(_text(user.get(name)) for name in PersonValues._fields))
 
 
 _NAMED = frozenset({"username", "firstname", "lastname"})
 
 
-def _told(others: Iterable[str | None]) -> tuple[set[Person], set[str]]:
+def _told(others: Iterable[str | None]) -> tuple[set[PersonValues], set[str]]:
     """What the decoded ``other`` of events about users tells: values, and full names."""
-    people: set[Person] = set()
+    people: set[PersonValues] = set()
     names: set[str] = set()
     for text in others:
         other = orjson.loads(text) if text else None
         if not isinstance(other, dict):
             continue
-        people.add(Person("", "", *(_text(other.get(key)) for key in Person._fields[2:])))
+        people.add(
+            PersonValues("", "", *(_text(other.get(key)) for key in PersonValues._fields[2:]))
+        )
         names.update(filter(None, (_text(other.get(key)) for key in _FULL_NAMES)))
     return people, names
 
@@ -177,7 +179,7 @@ class ForbiddenValues:
         host: host of the site, whose address is no person's.
     """
 
-    def __init__(self, persons: Persons, kinds: Collection[Kind], host: str = "") -> None:
+    def __init__(self, persons: PersonalValues, kinds: Collection[Kind], host: str = "") -> None:
         self._whole: dict[str, Kind] = {}
         self._sequences: dict[str, list[tuple[tuple[str, ...], Kind]]] = {}
         self._unspaced: dict[str, Kind] = {}
@@ -235,7 +237,7 @@ class ForbiddenValues:
                 if kind:
                     yield (token,), kind
 
-    def _add_person(self, person: Person, allowed: Collection[Kind]) -> None:
+    def _add_person(self, person: PersonValues, allowed: Collection[Kind]) -> None:
         first, last = person.firstname.strip(), person.lastname.strip()
         permitted = _permitted_words(person, allowed)
         if "name" not in allowed:
@@ -289,9 +291,9 @@ class ForbiddenValues:
             self._add(mapped[1], "ip", alone=False)
 
 
-def _permitted_words(person: Person, allowed: Collection[Kind]) -> frozenset[str]:
+def _permitted_words(person: PersonValues, allowed: Collection[Kind]) -> frozenset[str]:
     """Values and words of a person that may leave: they are no leak where they stand."""
-    values = [getattr(person, kind) for kind in allowed if kind in Person._fields]
+    values = [getattr(person, kind) for kind in allowed if kind in PersonValues._fields]
     if "name" in allowed:
         values += [person.firstname, person.lastname]
     texts = [normalized(value).strip() for value in values if value]

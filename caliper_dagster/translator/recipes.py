@@ -35,7 +35,7 @@ from caliper_dagster.translator.conditions import CONDITIONS
 from caliper_dagster.translator.derived import DERIVED_EVENTS
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS
 from caliper_dagster.translator.entities.generic import PATH_COLUMNS, is_resource
-from caliper_dagster.translator.event_data import NEVER
+from caliper_dagster.translator.event_data_filter import NEVER
 from caliper_dagster.translator.extensions import EXTENSION_FUNCTIONS
 from caliper_dagster.translator.identity import Iris
 

@@ -63,7 +63,7 @@ from caliper_dagster.translator.fragments import (
 )
 from caliper_dagster.translator.identity import ANONYMOUS_PERSON, Iris, KeyedIris
 from caliper_dagster.translator.leak_search import Leak, LeakSearch, Pool
-from caliper_dagster.translator.personal_values import ForbiddenKinds, Persons, persons_of
+from caliper_dagster.translator.personal_values import ForbiddenKinds, PersonalValues, persons_of
 from caliper_dagster.translator.privacy_forms import private_form
 from caliper_dagster.translator.recipes import (
     EntitySource,
@@ -217,7 +217,7 @@ class Translator:
     def translate_and_search(
         self,
         expanded: pa.Table,
-        persons: Persons | None = None,
+        persons: PersonalValues | None = None,
         around: pa.Table | None = None,
     ) -> Searched:
         """Like :meth:`translate`, and search the events for values of persons (``leak_search``).

@@ -27,8 +27,8 @@ from caliper_dagster.core.row_accounting import Account
 from caliper_dagster.dagster.build import project_definitions
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.persons import PERSONS_JOB
-from caliper_dagster.delivery.persons.stored import LIFECYCLE
 from caliper_dagster.embedded.event_store import running
+from caliper_dagster.expander import LIFECYCLE
 from caliper_dagster_tests.harness import commands
 from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
@@ -150,7 +150,7 @@ def test_after_an_erasure_nothing_tells_of_the_person(
     first = len(bodies(sent))
 
     kept = texts(site)
-    assert main(["person", "erase", "student1"]) == 0
+    assert main(["person", "erase", "STUDENT1"]) == 0
     assert "Nothing was changed" in capsys.readouterr().err
     assert {name: text for name, text in texts(site).items() if name in kept} == kept
 

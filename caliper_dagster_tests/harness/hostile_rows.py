@@ -24,7 +24,7 @@ from caliper_dagster.core.errors import RecipeError
 from caliper_dagster.core.privacy import PROFILES, ProfileName
 from caliper_dagster.expander.event_data import decode_column
 from caliper_dagster.translator import Recipes, Translator, load_recipes
-from caliper_dagster.translator.event_data import NEVER, NUMBERS, VOCABULARIES
+from caliper_dagster.translator.event_data_filter import NEVER, NUMBERS, VOCABULARIES
 from caliper_dagster.translator.example import example_row, example_table
 from caliper_dagster.translator.recipes import PathEntity
 

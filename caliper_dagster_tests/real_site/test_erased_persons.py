@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from caliper_dagster.core.persons import Account, Persons
+from caliper_dagster.core.persons import Persons, UserAccount
 from caliper_dagster.expander.erasure import own_rows, without_persons
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.sampling import sample_problems
@@ -22,7 +22,7 @@ def persons_of(expanded: pa.Table, users: list[int]) -> Persons:
         for name in ("user", "realuser", "relateduser")
         for text in pc.unique(expanded[name].cast(pa.string())).drop_null().to_pylist()
     ]
-    accounts = {Account.of(record) for record in records if record["id"] in users}
+    accounts = {UserAccount.of(record) for record in records if record["id"] in users}
     return Persons(frozenset(users), frozenset(accounts))
 
 

@@ -20,7 +20,7 @@ from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.core.privacy import PROFILES, ProfileName
 from caliper_dagster.expander.event_data import decode
 from caliper_dagster.translator import Translator
-from caliper_dagster.translator.event_data import VOCABULARIES
+from caliper_dagster.translator.event_data_filter import VOCABULARIES
 from caliper_dagster_tests.harness.moodle_dump import expand_dump
 from caliper_dagster_tests.real_site import moodle_copy
 from caliper_dagster_tests.real_site.site import VERSIONS, WWWROOT

@@ -26,17 +26,16 @@ import pyarrow.compute as pc
 
 from caliper_dagster.config.connections import open_ledger, open_moodle, open_store
 from caliper_dagster.config.settings import Settings
-from caliper_dagster.core.errors import ConfigurationError, StorageError
+from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG, Frame
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_file import CHUNK_ROWS, FooterStats
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.parts import in_parts
-from caliper_dagster.core.persons import Account, Persons
+from caliper_dagster.core.persons import Persons, UserAccount
 from caliper_dagster.core.tombstones import mark
 from caliper_dagster.delivery.persons.events import EventSplice, renewed
 from caliper_dagster.delivery.persons.stored import (
-    LIFECYCLE,
     EventTables,
     SiteFrames,
     accounts_of_hours,
@@ -46,6 +45,7 @@ from caliper_dagster.delivery.persons.stored import (
     mentions,
     tables,
 )
+from caliper_dagster.expander import LIFECYCLE
 from caliper_dagster.expander.erasure import accounts, lifecycle_without
 
 if TYPE_CHECKING:
@@ -164,12 +164,12 @@ class _Unfinished:
     def __init__(self, store: PartitionStore, marks: set[str]) -> None:
         self._store, self._marks = store, marks
 
-    def accounts(self) -> Iterator[Account]:
+    def accounts(self) -> Iterator[UserAccount]:
         """What earlier erasures have left."""
         for first, last, identifiers in self._read()["accounts"]:
-            yield Account(first, last, tuple(identifiers))
+            yield UserAccount(first, last, tuple(identifiers))
 
-    def write(self, accounts: Collection[Account]) -> None:
+    def write(self, accounts: Collection[UserAccount]) -> None:
         """Keep what identified the persons."""
         listed = [[one.firstname, one.lastname, one.identifiers] for one in accounts]
         self._write(set(self._read()["marks"]) | self._marks, listed)
@@ -445,34 +445,3 @@ _FINDING = ("log_id", "event_id", "outcome", "json")
 
 def _time(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
-
-
-def require_person(settings: Settings, user: str) -> int:
-    """The id of a person, by user id or user name.
-
-    Raises:
-        ConfigurationError: there is no such user name, or it is the site's guest account, which
-            is no person.
-    """
-    import sqlalchemy as sa
-
-    from caliper_dagster.expander.lookups.people import Site
-
-    with open_moodle(settings) as database:
-        guest = Site.read(database).guest
-        if user.isascii() and user.isdigit():
-            found = int(user)
-        else:
-            table = database.quoted("user")
-            rows = database.execute(
-                sa.text(f"SELECT id FROM {table} WHERE username = :name"), name=user
-            )
-            if len(rows) != 1:
-                raise ConfigurationError(
-                    "USER is unknown: Moodle has no account of this user name. Of a deleted "
-                    "account give the user id."
-                )
-            found = int(rows[0][0])
-    if found < 1 or found == guest:
-        raise ConfigurationError("USER must be a person: the guest account is none.")
-    return found

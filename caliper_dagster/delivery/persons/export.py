@@ -28,7 +28,6 @@ from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.core.parts import in_parts
 from caliper_dagster.core.persons import Persons
 from caliper_dagster.delivery.persons.stored import (
-    LIFECYCLE,
     EventTables,
     SiteFrames,
     accounts_of_hours,
@@ -38,6 +37,7 @@ from caliper_dagster.delivery.persons.stored import (
     mentions,
     tables,
 )
+from caliper_dagster.expander import LIFECYCLE
 from caliper_dagster.expander.erasure import USER_IDS, accounts
 
 if TYPE_CHECKING:

@@ -143,8 +143,8 @@ def exports_folder(settings: Settings) -> Path:
         home = os.environ.get("DAGSTER_HOME")
         if not home:
             raise ConfigurationError(
-                "DAGSTER_HOME is not set, in which exports are kept where CALIPER_STORAGE is an "
-                "object store."
+                "DAGSTER_HOME is not set, and CALIPER_STORAGE is an object store: set DAGSTER_HOME "
+                "to a folder that stays, in which exports for data requests are kept."
             )
         folder = Path(home)
     return folder / FOLDER

@@ -28,14 +28,11 @@ from caliper_dagster.core.frames import (
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_file import CHUNK_ROWS
 from caliper_dagster.core.partition_store import PartitionStore
-from caliper_dagster.core.persons import Account, Persons
+from caliper_dagster.core.persons import Persons, UserAccount
 from caliper_dagster.expander.erasure import own_rows, without_persons
 from caliper_dagster.expander.event_data import decode
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.identity import KeyedIris
-
-LIFECYCLE = "log_lifecycle"
-"""The name of the tables of lifecycle rows in the storage."""
 
 _USER_RECORDS = ("user", "realuser", "relateduser")
 
@@ -63,21 +60,17 @@ class SiteFrames:
         Raises:
             ConfigurationError: the storage cannot be read.
         """
-        names = store.asset_names()
         wanted = {
             events_frame(settings, rendering).name: rendering for rendering in renderings(settings)
         }
-        logs = tuple(frame for frame in (MOODLE_LOG, EXPANDED_LOG) if frame.name in names)
+        frames = store.frames()
+        logs = tuple(frame for frame in (MOODLE_LOG, EXPANDED_LOG) if frame in frames)
         events = {
-            replace(CALIPER_EVENTS, name=name): wanted.get(name)
-            for name in names
-            if name.startswith(CALIPER_EVENTS.name)
+            frame: wanted.get(frame.name)
+            for frame in frames
+            if frame.columns == CALIPER_EVENTS.columns
         }
-        results = tuple(
-            replace(EMISSION_RESULTS, name=name)
-            for name in names
-            if name.startswith(EMISSION_RESULTS.name)
-        )
+        results = tuple(frame for frame in frames if frame.columns == EMISSION_RESULTS.columns)
         hours = {frame: frozenset(store.hour_sizes(frame)) for frame in (*logs, *events, *results)}
         return cls(logs, events, results, hours)
 
@@ -186,12 +179,12 @@ def event_ids(events: pa.Table, rows: pa.Array) -> list[str]:
 
 def accounts_of_hours(
     store: PartitionStore, frames: SiteFrames, persons: Persons
-) -> frozenset[Account]:
+) -> frozenset[UserAccount]:
     """What identified persons at the times of the stored rows: names, user names, addresses.
 
     Hours that cannot be read are passed over; whoever searches them comes upon that again.
     """
-    found: set[Account] = set()
+    found: set[UserAccount] = set()
     for frame in frames.logs:
         for hour in sorted(frames.hours[frame]):
             try:
@@ -208,7 +201,7 @@ def _account_columns(store: PartitionStore, frame: Frame, hour: Hour) -> Iterato
     return tables(store, frame, hour, ("objecttable", "objectid", "other"))
 
 
-def _accounts(log: pa.Table, persons: Persons) -> Iterator[Account]:
+def _accounts(log: pa.Table, persons: Persons) -> Iterator[UserAccount]:
     if "other" not in log.column_names:
         for name in _USER_RECORDS:
             # Dictionaries hold each record once; a part of an hour may hold those of others, too.
@@ -216,14 +209,14 @@ def _accounts(log: pa.Table, persons: Persons) -> Iterator[Account]:
                 orjson.loads, pc.unique(log[name].cast(pa.string())).drop_null().to_pylist()
             ):
                 if isinstance(record, dict) and record.get("id") in persons.ids:
-                    yield Account.of(record)
+                    yield UserAccount.of(record)
         return
     of_user = pc.fill_null(pc.equal(log["objecttable"].cast(pa.string()), "user"), False)
     rows = log.filter(pc.and_(of_user, persons.has_id(log["objectid"])))
     for text in pc.unique(rows["other"]).drop_null().to_pylist():
         value = decode(text)
         if isinstance(value, dict):
-            yield Account.of(value)
+            yield UserAccount.of(value)
 
 
 def _combined(column: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -85,6 +85,9 @@ _COMPLETION_STATE = r'completionstate"(?:;[is]:(?:1:)?|: ?)"?(?P<state>[0-4])'
 _READ_SCHEMA = SCHEMA.remove(SCHEMA.get_field_index("completionstate"))
 _CONTEXT_SCHEMA = pa.schema([SCHEMA.field(name) for name in ("contextinstanceid", "component")])
 
+LIFECYCLE = "log_lifecycle"
+"""The name of the tables of lifecycle rows in the storage."""
+
 _REVISION_KEY, _REVISION = b"revision", b"2"
 """Metadata of stored tables, to be changed when more rows or columns are read."""
 _FIELDS = b"stored_fields"

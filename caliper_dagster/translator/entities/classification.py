@@ -1,4 +1,4 @@
-"""By table: the class of a record's name, and whether the record belongs to one person.
+"""By table: the class of a record's name, and whether its id leads to a person.
 
 For entities that no function of their own describes: those at a recipe's path, and those of events
 that no recipe names. A name of a table that is not listed counts as personal.
@@ -87,8 +87,3 @@ def _class_of_entry(record: Record) -> TextClass:
     if not kind or kind == _OWN_EVENT:
         return "private"
     return "shared" if kind == _GROUP_EVENT or record.get("groupid") else "institutional"
-
-
-def is_of_one_person(table: str | None) -> bool:
-    """Whether each record of a table belongs to one person, so that its id leads to that person."""
-    return table in _OF_ONE_PERSON

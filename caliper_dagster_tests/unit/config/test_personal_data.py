@@ -29,7 +29,8 @@ def test_every_personal_column_is_in_the_inventory_and_every_column_of_it_exists
 
 
 def test_every_switch_is_a_setting() -> None:
-    assert {name for item in INVENTORY for name in item.switches} <= declared().keys()
+    names = {name for item in INVENTORY for name in (*item.switches, item.at_rest) if name}
+    assert names <= declared().keys()
 
 
 def test_every_text_of_an_entity_function_is_in_the_inventory_with_its_class() -> None:

@@ -8,11 +8,11 @@ import unicodedata
 import pyarrow as pa
 import pytest
 
-from caliper_dagster.core.persons import Account, Persons, clean_text
+from caliper_dagster.core.persons import Persons, UserAccount, clean_text
 
 ANA = Persons(
     frozenset({5}),
-    frozenset({Account("Ana", "Müller", ("ana5", "ana@example.org", "2023-17"))}),
+    frozenset({UserAccount("Ana", "Müller", ("ana5", "ana@example.org", "2023-17"))}),
 )
 
 
@@ -51,7 +51,7 @@ def test_other_words_stay(text: str) -> None:
 
 
 def test_a_word_as_user_name_is_found_in_accounts_only() -> None:
-    quiz = Persons(frozenset({5}), frozenset({Account("", "", ("quiz",))}))
+    quiz = Persons(frozenset({5}), frozenset({UserAccount("", "", ("quiz",))}))
     value = {"username": "quiz", "modulename": "quiz", "name": "Week 3 quiz"}
     assert cleaned(value, quiz) == {"modulename": "quiz", "name": "Week 3 quiz"}
 
@@ -59,6 +59,12 @@ def test_a_word_as_user_name_is_found_in_accounts_only() -> None:
 def test_ids_go_where_ids_of_users_stand() -> None:
     value = {"userid": 5, "relateduserid": "5", "grader": 5, "slot": 5, "usercompetencyid": 5}
     assert cleaned(value) == {"slot": 5, "usercompetencyid": 5}
+    written = {"user": 5, "creatorid": 5, "old_userid": 5, "overriddenby": "5", "id": 5}
+    assert cleaned(written) == {"id": 5}
+    tagged = {"itemtype": "user", "itemid": 5}
+    assert cleaned([tagged, {**tagged, "itemtype": "course"}]) == [
+        {"itemtype": "user"}, {"itemtype": "course", "itemid": 5}
+    ]  # fmt: skip
     assert cleaned({"userid": 55, "authors": [5, 6]}) == {"userid": 55, "authors": [6]}
     assert cleaned(["user:5", "user:55", "quiz:5"]) == ["user:55", "quiz:5"]
 
@@ -71,7 +77,7 @@ def test_a_record_of_the_person_goes_as_a_whole() -> None:
 
 
 def test_names_without_spaces_between_words_are_found_in_sentences() -> None:
-    kim = Persons(frozenset({5}), frozenset({Account("민수", "김", ())}))
+    kim = Persons(frozenset({5}), frozenset({UserAccount("민수", "김", ())}))
     assert cleaned({"name": "김 민수는 여기"}, kim) == {"name": "[erased]는 여기"}
 
 

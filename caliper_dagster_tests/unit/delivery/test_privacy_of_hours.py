@@ -220,7 +220,7 @@ def test_only_a_profile_with_pseudonyms_tells_them(
     chain.variables = {**PSEUDONYMOUS, "CALIPER_PSEUDONYM_KEY": KEY}
     with environment(chain.environment()):
         assert main(["person", "pseudonym", "nobody"]) == 2
-        assert "no user of this user name" in capsys.readouterr().err
+        assert "Moodle has no account of this user name" in capsys.readouterr().err
         assert main(["person", "pseudonym", "admin"]) == 0
         by_name = capsys.readouterr().out
         assert main(["person", "pseudonym", "2"]) == 0

@@ -69,6 +69,8 @@ def users(folder: Path, *ids: int) -> dict[str, str]:
         {"userid": 2, "object": {"id": 1, "userid": 7}},
         {"userid": 2, "object": {"id": 1, "grade": {"grader": 7}}},
         {"userid": 2, "object": {"id": 1, "parentuserid": 7}},
+        {"userid": 2, "object": {"id": 1, "raterid": 7}},
+        {"userid": 2, "other": {"createdby": "7"}},
         {"userid": 2, "object": {"id": 1, "members": [3, 7, 12]}},
         {"userid": 2, "other": {"submitterid": "7"}},
         {"userid": 2, "other": {"userids": ["3", "7"]}},

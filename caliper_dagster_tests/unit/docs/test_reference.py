@@ -154,7 +154,7 @@ def inventory_table() -> str:
             ", ".join(map(code, item.events)) or "not sent",
             ", ".join(map(code, item.stored)),
             item.text or "",
-            ", ".join(map(code, item.switches)) or "none",
+            ", ".join(map(code, filter(None, (*item.switches, item.at_rest)))) or "none",
         )
         for item in INVENTORY
     ]

@@ -22,7 +22,7 @@ def settings_table() -> str:
 
 
 def _default(value: object) -> str:
-    if value is None:
+    if value in (None, ()):
         return "not set"
     if isinstance(value, bool):
         value = str(value).lower()

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG, Frame
-from caliper_dagster.core.persons import Account, Persons
+from caliper_dagster.core.persons import Persons, UserAccount
 from caliper_dagster.expander.erasure import lifecycle_without, own_rows, without_persons
 from caliper_dagster.expander.lookups.log_lifecycle import SCHEMA
 
-ANA = Persons(frozenset({5}), frozenset({Account("Ana", "Müller", ("ana5",))}))
+ANA = Persons(frozenset({5}), frozenset({UserAccount("Ana", "Müller", ("ana5",))}))
 _ROW = {
     "id": 1,
     "eventname": r"\mod_quiz\event\attempt_submitted",

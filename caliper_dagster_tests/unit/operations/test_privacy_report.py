@@ -97,3 +97,27 @@ def test_the_page_says_the_same(report: tuple[str, str]) -> None:
         line.startswith("|") and not line.startswith("| ---") for line in text.splitlines()
     )
     assert "Recipient: event store research" in parser.texts
+
+
+def test_it_tells_what_is_not_stored_and_that_hours_are_encrypted(tmp_path: Path) -> None:
+    values = {
+        "MOODLE_WWWROOT": "https://moodle.example.org",
+        "CALIPER_STORED_ADDRESSES": "truncated",
+        "CALIPER_STORED_NAMES": "false",
+        "CALIPER_STORED_TEXTS": "false",
+        "CALIPER_STORAGE_KEY": KEY,
+    }
+    with environment(values):
+        assert main(["privacy", "report", "--output", str(tmp_path)]) == 0
+    text = (tmp_path / "record-of-processing.md").read_text(encoding="utf-8")
+    stored = text.split("### Stored by this installation")[1]
+    rows = dict(line.strip("| ").split(" | ")[:2] for line in stored.splitlines() if " | " in line)
+    for frame in ("`moodle_log`", "`expanded_log`"):
+        held = rows[frame].split("; ")
+        assert "user id" in held
+        assert "IP address, truncated" in held
+        assert "e-mail address" not in held
+        assert not [name for name in held if name.startswith("texts that a person wrote")]
+    assert rows["`CALIPER_STORAGE_KEY`"] == "set: stored hours are encrypted"
+    assert rows["`CALIPER_STORED_NAMES`"] == "false"
+    assert KEY not in text

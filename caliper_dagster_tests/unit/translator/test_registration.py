@@ -15,7 +15,7 @@ from caliper_dagster.caliper.entities import Entity
 from caliper_dagster.caliper.versions import NEWEST
 from caliper_dagster.core.privacy import TextClass
 from caliper_dagster.translator.derived import DERIVED_EVENTS
-from caliper_dagster.translator.entities.classification import class_of_name, is_of_one_person
+from caliper_dagster.translator.entities.classification import INSTITUTIONAL_RECORDS, class_of_name
 from caliper_dagster.translator.entities.generic import path_function
 from caliper_dagster.translator.entities.registry import (
     ENTITY_FUNCTIONS,
@@ -299,7 +299,5 @@ def test_a_name_that_no_table_is_known_of_is_a_persons_own(record, expected):
 
 
 def test_records_of_persons_are_known_by_their_table():
-    assert is_of_one_person("quiz_attempts")
-    assert is_of_one_person("post")
-    assert not is_of_one_person("course")
-    assert not is_of_one_person(None)
+    assert INSTITUTIONAL_RECORDS.isdisjoint({"quiz_attempts", "post", "glossary_entries"})
+    assert {"course", "groups", "quiz"} <= INSTITUTIONAL_RECORDS

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caliper_dagster.translator.entities.registry import PersonOptions, Render
-from caliper_dagster.translator.event_data import (
+from caliper_dagster.translator.event_data_filter import (
     NAMES_OF_PERSONS,
     NEVER,
     NUMBERS,

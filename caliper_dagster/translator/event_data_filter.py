@@ -1,7 +1,8 @@
 """What of ``other``, the event data of a log row, may be sent.
 
 ``other`` is whatever a plugin writes. So nothing leaves because it looks harmless: a value leaves
-because its key says what it is. The rules are in ``docs/events.md``.
+because its key says what it is. The rules are in ``docs/privacy-texts.md``. ``expander.event_data``
+decodes it.
 """
 
 from __future__ import annotations
