@@ -24,7 +24,7 @@ def test_the_sample_site(profile: ProfileName, two_days: tuple[SampleSummary, pa
     sample, expanded = two_days
     key = b"k" * 32 if PROFILES[profile].keyed else None
     searched = Translator(sample.wwwroot, profile=profile, key=key).translate_and_search(expanded)
-    assert len(sample.hours) == 48
+    assert len(sample.hours) >= 48
     assert searched.events.num_rows >= expanded.num_rows > 5_000
     assert searched.is_searched
     assert searched.leaks == []
