@@ -25,7 +25,8 @@ import pyarrow as pa
 from benchmarks import sink
 from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, EXPANDED_LOG, MOODLE_LOG
 from caliper_dagster.core.hours import Hour, HourRange, parse_hour
-from caliper_dagster.core.partition_store import CHUNK_ROWS, PartitionStore, split_by_hour
+from caliper_dagster.core.partition_file import CHUNK_ROWS
+from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
 from caliper_dagster.core.row_accounting import Account, outstanding
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.emitter import HourOfEvents, HttpDestination, Ledger, emit

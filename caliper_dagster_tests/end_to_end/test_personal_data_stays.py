@@ -28,7 +28,6 @@ from caliper_dagster.operations.follow import Follower
 from caliper_dagster.operations.runner import RunContext
 from caliper_dagster_tests.end_to_end.test_bad_hour import (
     BAD,
-    HOURS,
     LOG,
     RANGE,
     assert_only_the_others_arrived,
@@ -40,6 +39,7 @@ from caliper_dagster_tests.end_to_end.test_bad_hour import (
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.resources import named_resources
 from caliper_dagster_tests.harness.sample_installation import (
+    HOURS,
     SampleInstallation,
     sample_installation,
 )
