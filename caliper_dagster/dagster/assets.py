@@ -356,6 +356,7 @@ def _moodle_log(chain: _Chain) -> dg.AssetsDefinition:
 
 def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
     key = chain.key(EXPANDED_LOG)
+    events = [events_frame(chain.settings, rendering) for rendering in renderings(chain.settings)]
 
     @chain.asset(
         EXPANDED_LOG,
@@ -377,11 +378,12 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
         it, so that the following steps need no database. Its hour is the hour of the log row.
         A rerun expands only the rows that are new in `moodle_log`; rows that were expanded
         before keep the names, roles and grades of that time, and rows that `moodle_log` no longer
-        has are removed. To expand every row again with the present records, use
-        `backfill --fresh`, the run config `fresh`, or the tag `caliper_dagster/fresh: true` on a
-        run. Events whose content then differs are sent again if they were acknowledged under the
-        present mapping revision. Those of another revision are sent with `resend --changed` or
-        `CALIPER_RESEND_CHANGED=true` only.
+        has are removed. An hour whose events the leak check withholds is expanded afresh, for its
+        texts may have been corrected in Moodle. To expand every row again with the present
+        records, use `backfill --fresh`, the run config `fresh`, or the tag
+        `caliper_dagster/fresh: true` on a run. Events whose content then differs are sent again
+        if they were acknowledged under the present mapping revision. Those of another revision are
+        sent with `resend --changed` or `CALIPER_RESEND_CHANGED=true` only.
         """
         from caliper_dagster.delivery.materialize import write_expanded
 
@@ -390,7 +392,7 @@ def _expanded_log(chain: _Chain) -> dg.AssetsDefinition:
             store = storage.open()
             report = HourReport(context, store, EXPANDED_LOG)
             report.begin("Looking up the records of the log rows")
-            hours = write_expanded(database, store, hours_of(context), fresh=fresh)
+            hours = write_expanded(database, store, hours_of(context), fresh=fresh, events=events)
             for hour in hours:
                 numbers = {
                     "rows expanded now": hour.expanded_now,

@@ -10,6 +10,7 @@ the numbers to their materializations; nothing here imports Dagster.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -175,6 +176,7 @@ def write_expanded(
     hours: HourRange,
     *,
     fresh: bool,
+    events: Sequence[Frame] = (),
     chunk_rows: int = CHUNK_ROWS,
 ) -> list[WrittenExpandedHour]:
     """Expand ``moodle_log`` of the hours and write ``expanded_log``, with the fields of the store.
@@ -187,6 +189,8 @@ def write_expanded(
         store: holds ``moodle_log`` of all hours.
         hours: the hours.
         fresh: expand every row; otherwise rows that ``expanded_log`` already holds are copied.
+        events: the tables of events. An hour in which the leak check found values of persons in one
+            of them is expanded afresh, for the texts may have been corrected in Moodle.
         chunk_rows: rows that are expanded together, about.
 
     Raises:
@@ -206,7 +210,7 @@ def write_expanded(
         fields[log_hour.hour] = stored_fields_of(log_hour.stats())
 
     with (
-        closing(_ExpandedBefore(store, fresh=fresh)) as before,
+        closing(_ExpandedBefore(store, events, fresh=fresh)) as before,
         _Partitions(store, EXPANDED_LOG) as partitions,
     ):
         for chunk in store.chunks(MOODLE_LOG, hours, chunk_rows, opened=note):
@@ -401,8 +405,8 @@ class _Partitions(ExitStack):
 class _ExpandedBefore:
     """The rows of ``expanded_log`` that the rows of a chunk may have already."""
 
-    def __init__(self, store: PartitionStore, *, fresh: bool) -> None:
-        self._store, self._fresh = store, fresh
+    def __init__(self, store: PartitionStore, events: Sequence[Frame], *, fresh: bool) -> None:
+        self._store, self._events, self._fresh = store, events, fresh
         self._hour: StoredHour | None = None
 
     def rows_of(
@@ -410,16 +414,14 @@ class _ExpandedBefore:
     ) -> tuple[pa.Table, dict[Hour, FooterStats]]:
         """The existing rows and the footer stats for a chunk of ``moodle_log``.
 
-        An hour that is damaged, of another version, or lacks fields that are stored now counts as
-        not expanded.
+        An hour that is damaged, of another version, lacks fields that are stored now, or has events
+        with values of persons that must not leave counts as not expanded.
         """
         if self._fresh or (begins and ends):
-            return self._store.existing(
-                EXPANDED_LOG, [] if self._fresh else hours, self._has_fields
-            )
+            return self._store.existing(EXPANDED_LOG, [] if self._fresh else hours, self._is_kept)
         if begins:
             self.close()
-            self._hour = self._store.open_existing(EXPANDED_LOG, hours[0], self._has_fields)
+            self._hour = self._store.open_existing(EXPANDED_LOG, hours[0], self._is_kept)
         if self._hour is not None:
             with suppress(StorageError):
                 limits = pc.min_max(log["timecreated"]).as_py()
@@ -427,8 +429,16 @@ class _ExpandedBefore:
                 return rows, {self._hour.hour: self._hour.stats()}
         return EXPANDED_LOG.empty(), {}
 
-    def _has_fields(self, stored: StoredHour) -> bool:
-        return not stored_fields_of(stored.stats()).missing(self._store.fields)
+    def _is_kept(self, stored: StoredHour) -> bool:
+        if stored_fields_of(stored.stats()).missing(self._store.fields):
+            return False
+        return not any(self._has_personal_data(frame, stored.hour) for frame in self._events)
+
+    def _has_personal_data(self, frame: Frame, hour: Hour) -> bool:
+        with suppress(StorageError):
+            verdict = HourVerdict.from_footer_stats(self._store.footer_stats(frame, hour))
+            return verdict is not None and bool(verdict.fields)
+        return False
 
     def close(self) -> None:
         """Close the hour that is open."""

@@ -302,7 +302,12 @@ def _permitted_words(person: PersonValues, allowed: Collection[Kind]) -> frozens
 
 def _has_symbols(text: str) -> bool:
     """Whether a text holds pictures such as emoji: alone, its words are no name."""
-    return not text.isascii() and any(unicodedata.category(one)[0] == "S" for one in text)
+    return not text.isascii() and any(map(_is_symbol, text))
+
+
+@lru_cache(maxsize=10_000)
+def _is_symbol(character: str) -> bool:
+    return unicodedata.category(character)[0] == "S"
 
 
 def forms(text: str) -> list[str]:
