@@ -127,13 +127,7 @@ class RowRules:
         indices = pa.array(codes.astype(np.int32), mask=codes == 0)
         return pa.DictionaryArray.from_arrays(indices, pa.array(reasons, pa.string()))
 
-    def translate(self, translator: Translator, expanded: pa.Table) -> pa.Table:
-        """Translate the rows that pass; see `translate_by`."""
-        return self.translate_by(translator.translate, expanded)
-
-    def translate_by(
-        self, translate: Callable[[pa.Table], pa.Table], expanded: pa.Table
-    ) -> pa.Table:
+    def translate(self, translate: Callable[[pa.Table], pa.Table], expanded: pa.Table) -> pa.Table:
         """Translate the rows that pass.
 
         Args:
@@ -253,7 +247,7 @@ def searched(
         found.append(translator.translate_and_search(rows, persons, around=expanded))
         return found[0].events
 
-    events = rules.translate_by(translate, expanded) if rules else translate(expanded)
+    events = rules.translate(translate, expanded) if rules else translate(expanded)
     return found[0]._replace(events=events)
 
 

@@ -38,7 +38,7 @@ def test_no_event_names_a_person_who_did_not_opt_in(
         rules = RowRules(
             RowFilter.model_validate({"opt_in": {"cohorts": [5]}}), Audience(members=members)
         )
-        events = rules.translate(translator, expanded)
+        events = rules.translate(translator.translate, expanded)
         named = [persons(json) for json in events["json"].to_pylist()]
         others = set(users) - set(opted_in)
         leaks = {

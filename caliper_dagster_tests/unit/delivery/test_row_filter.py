@@ -236,7 +236,7 @@ def test_filtered_rows_are_outcomes_in_their_places_and_the_account_closes(
 ) -> None:
     rows = expanded(*({"userid": id_, "timecreated": NOW + id_} for id_ in (7, 8, 7, 9)))
     rules = RowRules(RowFilter.model_validate({"opt_out": users(tmp_path, 7)}), Audience())
-    events = rules.translate(Translator("https://moodle.example.org"), rows)
+    events = rules.translate(Translator("https://moodle.example.org").translate, rows)
     assert events["log_id"].to_pylist() == [1, 2, 3, 4]
     assert events["outcome"].to_pylist() == ["filtered", "event", "filtered", "event"]
     assert events["reason"].to_pylist() == ["opt_out", None, "opt_out", None]
@@ -252,11 +252,11 @@ def test_filtered_rows_are_outcomes_in_their_places_and_the_account_closes(
 def test_all_rows_or_none_may_be_filtered(tmp_path: Path) -> None:
     rules = RowRules(RowFilter.model_validate({"opt_out": users(tmp_path, 7)}), Audience())
     translator = Translator("https://moodle.example.org")
-    all_of_them = rules.translate(translator, expanded({"userid": 7}, {"userid": 7}))
+    all_of_them = rules.translate(translator.translate, expanded({"userid": 7}, {"userid": 7}))
     assert all_of_them["outcome"].to_pylist() == ["filtered", "filtered"]
     rows = expanded({"userid": 8})
-    assert rules.translate(translator, rows).equals(translator.translate(rows))
-    assert not rules.translate(translator, rows.slice(0, 0)).num_rows
+    assert rules.translate(translator.translate, rows).equals(translator.translate(rows))
+    assert not rules.translate(translator.translate, rows.slice(0, 0)).num_rows
 
 
 @pytest.mark.parametrize(
