@@ -185,15 +185,22 @@ class ForbiddenValues:
         self._unspaced: dict[str, Kind] = {}
         self._lengths: set[int] = set()
         self.has_numbers = False
-        allowed = frozenset(KINDS) - frozenset(kinds)
+        allowed: frozenset[Kind] = frozenset(KINDS) - frozenset(kinds)
         for person in persons.people:
-            self._add_person(person, allowed)
+            values, unspaced = _values_of(person, allowed)
+            for value in values:
+                self._add(value)
+            for name in unspaced:
+                self._add_unspaced(name, "name")
         if "name" in kinds:
             for name in persons.full_names:
-                self._add(name, "name", alone=False)
+                full_name = _value(name, "name", alone=False)
+                if full_name:
+                    self._add(full_name)
         if "ip" in kinds:
             for address in persons.addresses - {host}:
-                self._add_address(address)
+                for value in _values_of_address(address):
+                    self._add(value)
 
     def __bool__(self) -> bool:
         """Whether there is anything to find."""
@@ -237,58 +244,82 @@ class ForbiddenValues:
                 if kind:
                     yield (token,), kind
 
-    def _add_person(self, person: PersonValues, allowed: Collection[Kind]) -> None:
-        first, last = person.firstname.strip(), person.lastname.strip()
-        permitted = _permitted_words(person, allowed)
-        if "name" not in allowed:
-            for name in (first, last):
-                self._add(name, "name", permitted)
-            if first and last:
-                for one, other in ((first, last), (last, first)):
-                    self._add(f"{one} {other}", "name", permitted, alone=False)
-                    self._add(f"{one}{other}", "name", permitted)
-                    self._add_unspaced(f"{one}{other}", "name")
-        for kind in ("username", "email", "idnumber"):
-            if kind not in allowed:
-                self._add(getattr(person, kind), kind, permitted)
+    def _add(self, value: _Value) -> None:
+        self._whole.setdefault(value.text, value.kind)
+        self.has_numbers |= value.text.isdigit()
+        if value.is_found_beside:
+            self._sequences.setdefault(value.tokens[0], []).append((value.tokens, value.kind))
 
-    def _add(
-        self,
-        value: str,
-        kind: Kind,
-        permitted: Collection[str] = frozenset(),
-        *,
-        alone: bool = True,
-    ) -> None:
-        """Look for a value.
+    def _add_unspaced(self, text: str, kind: Kind) -> None:
+        self._unspaced.setdefault(text, kind)
+        self._lengths.add(len(text))
 
-        Args:
-            value: the value.
-            kind: what it is.
-            permitted: words of the person that may leave.
-            alone: whether it counts among other words only if it is long enough.
-        """
-        text = normalized(html.unescape(value)).strip()
-        tokens = tuple(_WORD.findall(text))
-        if not tokens or text in permitted or (text.isdigit() and len(text) < SHORTEST_NUMBER):
-            return
-        self._whole.setdefault(text, kind)
-        self.has_numbers |= text.isdigit()
-        is_word = sum(map(len, tokens)) >= SHORTEST_WORD and not _has_symbols(text)
-        if is_word or (not alone and len(tokens) > 1):
-            self._sequences.setdefault(tokens[0], []).append((tokens, kind))
 
-    def _add_unspaced(self, value: str, kind: Kind) -> None:
-        text = normalized(value)
-        if _UNSPACED.match(text) and " " not in text:
-            self._unspaced.setdefault(text, kind)
-            self._lengths.add(len(text))
+class _Value(NamedTuple):
+    """A value to look for.
 
-    def _add_address(self, address: str) -> None:
-        self._add(address, "ip", alone=False)
-        mapped = _MAPPED_ADDRESS.fullmatch(address)
-        if mapped:
-            self._add(mapped[1], "ip", alone=False)
+    Attributes:
+        text: the value, normalized.
+        tokens: its words.
+        kind: what it is.
+        is_found_beside: whether it counts beside other words, and not as the whole text only.
+    """
+
+    text: str
+    tokens: tuple[str, ...]
+    kind: Kind
+    is_found_beside: bool
+
+
+@lru_cache(maxsize=100_000)
+def _values_of(
+    person: PersonValues, allowed: frozenset[Kind]
+) -> tuple[tuple[_Value, ...], tuple[str, ...]]:
+    """What to look for of a person, and names that are looked for within words without spaces."""
+    first, last = person.firstname.strip(), person.lastname.strip()
+    permitted = _permitted_words(person, allowed)
+    found: list[_Value | None] = []
+    unspaced: list[str] = []
+    if "name" not in allowed:
+        found += [_value(name, "name", permitted) for name in (first, last)]
+        if first and last:
+            for one, other in ((first, last), (last, first)):
+                found.append(_value(f"{one} {other}", "name", permitted, alone=False))
+                found.append(_value(f"{one}{other}", "name", permitted))
+                text = normalized(f"{one}{other}")
+                if _UNSPACED.match(text) and " " not in text:
+                    unspaced.append(text)
+    for kind in ("username", "email", "idnumber"):
+        if kind not in allowed:
+            found.append(_value(getattr(person, kind), kind, permitted))
+    return tuple(value for value in found if value), tuple(unspaced)
+
+
+def _value(
+    value: str, kind: Kind, permitted: Collection[str] = frozenset(), *, alone: bool = True
+) -> _Value | None:
+    """What to look for; None for a value that is none, or may leave.
+
+    Args:
+        value: the value.
+        kind: what it is.
+        permitted: words of the person that may leave.
+        alone: whether it counts among other words only if it is long enough.
+    """
+    text = normalized(html.unescape(value)).strip()
+    tokens = tuple(_WORD.findall(text))
+    if not tokens or text in permitted or (text.isdigit() and len(text) < SHORTEST_NUMBER):
+        return None
+    is_word = sum(map(len, tokens)) >= SHORTEST_WORD and not _has_symbols(text)
+    return _Value(text, tokens, kind, is_word or (not alone and len(tokens) > 1))
+
+
+def _values_of_address(address: str) -> Iterator[_Value]:
+    mapped = _MAPPED_ADDRESS.fullmatch(address)
+    for text in (address, *([mapped[1]] if mapped else [])):
+        value = _value(text, "ip", alone=False)
+        if value:
+            yield value
 
 
 def _permitted_words(person: PersonValues, allowed: Collection[Kind]) -> frozenset[str]:
