@@ -181,7 +181,8 @@ class ForbiddenValues:
 
     def __init__(self, persons: PersonalValues, kinds: Collection[Kind], host: str = "") -> None:
         self._whole: dict[str, Kind] = {}
-        self._sequences: dict[str, list[tuple[tuple[str, ...], Kind]]] = {}
+        self._sequences: dict[tuple[str, ...], Kind] = {}
+        self._sequence_lengths: dict[str, set[int]] = {}  # by the first word
         self._unspaced: dict[str, Kind] = {}
         self._lengths: set[int] = set()
         self.has_numbers = False
@@ -231,8 +232,10 @@ class ForbiddenValues:
         if whole:
             yield tokens, whole
         for position, token in enumerate(tokens):
-            for sequence, kind in self._sequences.get(token, ()):
-                if tuple(tokens[position : position + len(sequence)]) == sequence:
+            for length in self._sequence_lengths.get(token, ()):
+                sequence = tuple(tokens[position : position + length])
+                kind = self._sequences.get(sequence)
+                if kind:
                     yield sequence, kind
             if self._lengths and not token.isascii() and _UNSPACED.search(token):
                 yield from self._in_unspaced(token)
@@ -248,7 +251,8 @@ class ForbiddenValues:
         self._whole.setdefault(value.text, value.kind)
         self.has_numbers |= value.text.isdigit()
         if value.is_found_beside:
-            self._sequences.setdefault(value.tokens[0], []).append((value.tokens, value.kind))
+            self._sequences.setdefault(value.tokens, value.kind)
+            self._sequence_lengths.setdefault(value.tokens[0], set()).add(len(value.tokens))
 
     def _add_unspaced(self, text: str, kind: Kind) -> None:
         self._unspaced.setdefault(text, kind)
