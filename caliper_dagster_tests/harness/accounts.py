@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 
 import sqlalchemy as sa
 
 from caliper_dagster_tests.harness.servers import Server
 
 LOG = "logstore_standard_log"
+_ATTEMPTS = 5
 
 
 class PartlyReadable:
@@ -50,7 +52,16 @@ class PartlyReadable:
             if self.server.kind == "mariadb":
                 self.run(f"DROP USER '{name}'@'%%'")
             else:
-                self.run(f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+                self._drop_role(name)
+
+    def _drop_role(self, name: str) -> None:
+        """Remove a role; the tests of another process may change the same row of a catalog."""
+        statements = f"DROP OWNED BY {name}", f"DROP ROLE {name}"
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(sa.exc.InternalError):
+                self.run(*statements)
+                return
+        self.run(*statements)
 
 
 def grants_in(text: str) -> list[str]:
