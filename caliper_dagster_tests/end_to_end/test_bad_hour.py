@@ -20,17 +20,13 @@ from caliper_dagster.config.event_stores import event_stores
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.row_accounting import DeliveryCounts
 from caliper_dagster.dagster.assets import build_assets, emission_assets
-from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
-from caliper_dagster.dagster.tags import BACKLOG_SENSOR
 from caliper_dagster.delivery.backlog import deferred_hours
-from caliper_dagster.emitter import Ledger
 from caliper_dagster.operations.doctor import Verdict, examine
 from caliper_dagster.operations.follow import Follower
 from caliper_dagster.operations.runner import RunContext
 from caliper_dagster_tests.harness.environment import environment
-from caliper_dagster_tests.harness.resources import named_resources
 from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
     SampleInstallation,
@@ -150,7 +146,7 @@ def test_the_commands_and_the_repair(
     assert arrived.events == arrived.received == sum(counts(site, it).events for it in HOURS)
 
 
-def test_follow(site: SampleInstallation) -> None:
+def assert_follow_sends_only_the_others(site: SampleInstallation, told: str) -> None:
     with (
         environment({**site.environment, "CALIPER_SEND_IMMEDIATELY": "true"}),
         pytest.MonkeyPatch.context() as patch,
@@ -160,46 +156,38 @@ def test_follow(site: SampleInstallation) -> None:
         follower = Follower(RunContext(instance, site.settings))
         (run,) = follower.look()
         assert run.failure is not None
-        assert run.failure.startswith(TOLD)
+        assert run.failure.startswith(told)
         assert site.arrived().events == 0
         patch.setattr("caliper_dagster.operations.follow.time.time", lambda: float(BAD.end + 3599))
         assert sum(run.delivery.sent for run in follower.look()) == site.arrived().events > 0
 
 
-def test_the_sensor_of_a_backlog(site: SampleInstallation) -> None:
-    """The hour leaves the backlog, so that the others behind it and later ones are sent."""
-    site.run(CHAIN_JOB, HOURS)
+def assert_the_sensor_sends_only_the_others(site: SampleInstallation, told: str) -> None:
+    """A second event store has all hours in its backlog; the bad one leaves it, too."""
     url = site.environment["CALIPER_EVENT_STORE_URL"]
     file = site.folder / "stores.yaml"
     store = {"url": {"env": "URL"}, "api_key": {"env": "CALIPER_API_KEY"}}
     file.write_text(yaml.safe_dump({"one": store, "two": store}))
     given = {**site.environment, "CALIPER_EVENT_STORES": str(file), "URL": url}
     del given["CALIPER_EVENT_STORE_URL"]
-    with environment(given), open_instance() as instance:
-        settings = site.settings
-        with Ledger(settings.ledger()) as ledger:
-            ledger.backlog(settings.identity().site_id).add("two", HOURS)
-        definitions = build_definitions()
-        (sensor,) = (it for it in definitions.sensors or [] if it.name == BACKLOG_SENSOR)
-        with dg.build_sensor_context(
-            instance=instance,
-            definitions=definitions,
-            resources=named_resources(settings),
-        ) as context:
-            (request,) = sensor.evaluate_tick(context).run_requests or []
-        result = definitions.resolve_job_def(CHAIN_JOB).execute_in_process(
-            instance=instance,
-            raise_on_error=False,
-            tags=request.tags,
-            asset_selection=list(request.asset_selection or []),
-        )
-        assert failure(result).startswith(TOLD)
-        assert deferred_hours(settings) == {}
-        stored = event_stores(settings)[1].results
+    with environment(given):
+        assert failure(site.send_backlog("two", HOURS)).startswith(told)
+        assert deferred_hours(site.settings) == {}
+        stored = event_stores(site.settings)[1].results
         for hour in HOURS:
             of_hour = DeliveryCounts.from_footer_stats(site.storage.footer_stats(stored, hour))
             assert of_hour.is_withheld == (hour == BAD)
             assert of_hour.acknowledged == (0 if hour == BAD else of_hour.events)
+
+
+def test_follow(site: SampleInstallation) -> None:
+    assert_follow_sends_only_the_others(site, TOLD)
+
+
+def test_the_sensor_of_a_backlog(site: SampleInstallation) -> None:
+    """The hour leaves the backlog, so that the others behind it and later ones are sent."""
+    site.run(CHAIN_JOB, HOURS)
+    assert_the_sensor_sends_only_the_others(site, TOLD)
 
 
 def test_a_site_that_upgrades_learns_from_doctor_what_would_be_withheld(

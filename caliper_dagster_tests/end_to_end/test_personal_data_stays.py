@@ -13,31 +13,22 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-import yaml
 
 from caliper_dagster.cli.main import main
-from caliper_dagster.config.event_stores import event_stores
-from caliper_dagster.core.row_accounting import DeliveryCounts
-from caliper_dagster.dagster.build import build_definitions
-from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
-from caliper_dagster.dagster.tags import BACKLOG_SENSOR
-from caliper_dagster.delivery.backlog import deferred_hours
-from caliper_dagster.emitter import Ledger
-from caliper_dagster.operations.follow import Follower
-from caliper_dagster.operations.runner import RunContext
 from caliper_dagster_tests.end_to_end.test_bad_hour import (
     BAD,
     LOG,
     RANGE,
+    assert_follow_sends_only_the_others,
     assert_only_the_others_arrived,
+    assert_the_sensor_sends_only_the_others,
     counts,
     execute,
     failure,
     statuses,
 )
 from caliper_dagster_tests.harness.environment import environment
-from caliper_dagster_tests.harness.resources import named_resources
 from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
     SampleInstallation,
@@ -113,36 +104,7 @@ def test_the_sensor_of_a_backlog_and_a_field_that_is_allowed(
 ) -> None:
     site, _ = planted
     assert failure(site.run(CHAIN_JOB, HOURS)).startswith(TOLD)
-    url = site.environment["CALIPER_EVENT_STORE_URL"]
-    store = {"url": {"env": "URL"}, "api_key": {"env": "CALIPER_API_KEY"}}
-    file = site.folder / "stores.yaml"
-    file.write_text(yaml.safe_dump({"one": store, "two": store}))
-    given = {**site.environment, "CALIPER_EVENT_STORES": str(file), "URL": url}
-    del given["CALIPER_EVENT_STORE_URL"]
-    with environment(given), open_instance() as instance:
-        settings = site.settings
-        with Ledger(settings.ledger()) as ledger:
-            ledger.backlog(settings.identity().site_id).add("two", HOURS)
-        definitions = build_definitions()
-        (sensor,) = (it for it in definitions.sensors or [] if it.name == BACKLOG_SENSOR)
-        with dg.build_sensor_context(
-            instance=instance, definitions=definitions, resources=named_resources(settings)
-        ) as context:
-            (request,) = sensor.evaluate_tick(context).run_requests or []
-        result = definitions.resolve_job_def(CHAIN_JOB).execute_in_process(
-            instance=instance,
-            raise_on_error=False,
-            tags=request.tags,
-            asset_selection=list(request.asset_selection or []),
-        )
-        assert failure(result).startswith(TOLD)
-        assert deferred_hours(settings) == {}
-        stored = event_stores(settings)[1].results
-        for hour in HOURS:
-            of_hour = DeliveryCounts.from_footer_stats(site.storage.footer_stats(stored, hour))
-            assert of_hour.is_withheld == (hour == BAD)
-            assert of_hour.acknowledged == (0 if hour == BAD else of_hour.events)
-
+    assert_the_sensor_sends_only_the_others(site, TOLD)
     with environment({**site.environment, "CALIPER_ALLOWED_FIELDS": "object.name"}):
         result = site.run(CHAIN_JOB, HOURS)
         assert result.success
@@ -152,15 +114,4 @@ def test_the_sensor_of_a_backlog_and_a_field_that_is_allowed(
 
 def test_follow(planted: tuple[SampleInstallation, str]) -> None:
     site, _ = planted
-    with (
-        environment({**site.environment, "CALIPER_SEND_IMMEDIATELY": "true"}),
-        pytest.MonkeyPatch.context() as patch,
-        open_instance() as instance,
-    ):
-        patch.setattr("caliper_dagster.operations.follow.time.time", lambda: float(BAD.end - 1))
-        follower = Follower(RunContext(instance, site.settings))
-        (run,) = follower.look()
-        assert str(run.failure).startswith(TOLD)
-        assert site.arrived().events == 0
-        patch.setattr("caliper_dagster.operations.follow.time.time", lambda: float(BAD.end + 3599))
-        assert sum(run.delivery.sent for run in follower.look()) == site.arrived().events > 0
+    assert_follow_sends_only_the_others(site, TOLD)

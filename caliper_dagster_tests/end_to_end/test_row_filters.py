@@ -10,7 +10,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import dagster as dg
 import pytest
 import yaml
 
@@ -18,15 +17,10 @@ from caliper_dagster.cli.main import main
 from caliper_dagster.config.event_stores import event_store_named, event_stores, events_frame
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.row_accounting import Account, DeliveryCounts
-from caliper_dagster.dagster.build import build_definitions
-from caliper_dagster.dagster.instance.open import open_instance
-from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
-from caliper_dagster.dagster.tags import BACKLOG_SENSOR
+from caliper_dagster.dagster.jobs import RESEND_JOB
 from caliper_dagster.embedded.event_store import running
-from caliper_dagster.emitter import Ledger
 from caliper_dagster.operations.doctor import Verdict, examine
 from caliper_dagster_tests.harness.environment import environment
-from caliper_dagster_tests.harness.resources import named_resources
 from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
     KEY,
@@ -185,22 +179,7 @@ def test_after_a_change_of_rules_nothing_leaves_that_was_made_under_the_former(
     assert not research.site.run(RESEND_JOB, HOURS).success
     # By the sensor of a backlog.
     settings = research.site.settings
-    with open_instance() as instance:
-        with Ledger(settings.ledger()) as ledger:
-            ledger.backlog(settings.identity().site_id).add("research", HOURS)
-        definitions = build_definitions()
-        (sensor,) = (it for it in definitions.sensors or [] if it.name == BACKLOG_SENSOR)
-        with dg.build_sensor_context(
-            instance=instance, definitions=definitions, resources=named_resources(settings)
-        ) as context:
-            (request,) = sensor.evaluate_tick(context).run_requests or []
-        result = definitions.resolve_job_def(CHAIN_JOB).execute_in_process(
-            instance=instance,
-            raise_on_error=False,
-            tags=request.tags,
-            asset_selection=list(request.asset_selection or []),
-        )
-    assert not result.success
+    assert not research.site.send_backlog("research", HOURS).success
     assert research.requests() == requests
     (found,) = (
         it for it in examine([settings]) if it.subject == "Withheld" and "research" in it.text

@@ -13,13 +13,17 @@ import sqlalchemy as sa
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_store import PartitionStore
-from caliper_dagster.dagster.build import project_definitions
+from caliper_dagster.dagster.build import build_definitions, project_definitions
 from caliper_dagster.dagster.instance.open import open_instance
+from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.partitions import range_tags
+from caliper_dagster.dagster.tags import BACKLOG_SENSOR
 from caliper_dagster.embedded.arrivals import Arrivals, arrivals
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.sample import write_sample
+from caliper_dagster.emitter import Ledger
 from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.resources import named_resources
 
 END = Hour.from_key("2026-03-02-12:00")
 HOURS = HourRange(END + -4, END)
@@ -58,6 +62,29 @@ class SampleInstallation:
                     run_config=run_config,
                     tags=range_tags(hours),
                 )
+            )
+
+    def send_backlog(self, event_store: str, hours: HourRange) -> dg.ExecuteInProcessResult:
+        """The run that the sensor of a backlog asks for when these hours wait for an event store.
+
+        Args:
+            event_store: its name in the ledger.
+            hours: the hours, which are stored.
+        """
+        settings, definitions = self.settings, build_definitions()
+        with Ledger(settings.ledger()) as ledger:
+            ledger.backlog(settings.identity().site_id).add(event_store, hours)
+        (sensor,) = (it for it in definitions.sensors or [] if it.name == BACKLOG_SENSOR)
+        with open_instance() as instance:
+            with dg.build_sensor_context(
+                instance=instance, definitions=definitions, resources=named_resources(settings)
+            ) as context:
+                (request,) = sensor.evaluate_tick(context).run_requests or []
+            return definitions.resolve_job_def(CHAIN_JOB).execute_in_process(
+                instance=instance,
+                raise_on_error=False,
+                tags=request.tags,
+                asset_selection=list(request.asset_selection or []),
             )
 
 

@@ -18,7 +18,6 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -31,7 +30,6 @@ from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG, Frame
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_file import CHUNK_ROWS, FooterStats
 from caliper_dagster.core.partition_store import PartitionStore
-from caliper_dagster.core.parts import in_parts
 from caliper_dagster.core.persons import Persons, UserAccount
 from caliper_dagster.core.tombstones import mark
 from caliper_dagster.delivery.persons.events import EventSplice, renewed
@@ -58,9 +56,6 @@ LISTS = "erased_events"
 _UNFINISHED = "unfinished_erasures.json"
 _LEASE = "erasure of persons"
 """Under this name an erasure has a lease in the ledger, so that two do not run at once."""
-
-_GROUP = 168
-"""Hours whose answers are read from the ledger at once."""
 
 _MAX_PASSES = 5
 
@@ -264,7 +259,7 @@ class _Erasure:
     def _pass(self, frames: SiteFrames) -> None:
         self._failures = []
         self._events = EventTables(self._settings, frames)
-        for hours in in_parts(frames.all_hours(), _GROUP):
+        for hours in frames.hours_in_parts():
             found: dict[Hour, _FoundHour] = {}
             for hour in hours:
                 try:
@@ -416,7 +411,7 @@ class _Erasure:
             {
                 "id": event_id,
                 "hour": str(answer.hour),
-                "acknowledged": _time(answer.answered_at),
+                "acknowledged": answer.answered,
             }
             for event_id, answer in events.items()
             if event_id not in known
@@ -441,7 +436,3 @@ class _Erasure:
 
 _FINDING = ("log_id", "event_id", "outcome", "json")
 """Columns of ``caliper_events`` by which events are found."""
-
-
-def _time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")

@@ -25,7 +25,6 @@ from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.frames import EXPANDED_LOG, Frame
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_store import PartitionStore
-from caliper_dagster.core.parts import in_parts
 from caliper_dagster.core.persons import Persons
 from caliper_dagster.delivery.persons.stored import (
     EventTables,
@@ -43,7 +42,6 @@ from caliper_dagster.expander.erasure import USER_IDS, accounts
 if TYPE_CHECKING:
     from caliper_dagster.emitter import Ledger
 
-_GROUP = 168
 _RECORDS = tuple(
     column.name for column in EXPANDED_LOG.columns if pa.types.is_dictionary(column.type)
 )
@@ -164,7 +162,7 @@ class _Export:
         self._files: dict[str, _JsonArray] = {}
 
     def run(self, ledger: Ledger | None, site: str) -> None:
-        for hours in in_parts(self._frames.all_hours(), _GROUP):
+        for hours in self._frames.hours_in_parts():
             events = {hour: ids for hour in hours if (ids := self._hour(hour))}
             if ledger is not None:
                 for answer in ledger.erasure(site).answers(events):
@@ -174,7 +172,7 @@ class _Export:
                             "event_store": answer.event_store,
                             "event_id": answer.event_id,
                             "outcome": answer.outcome,
-                            "answered_at": _time(answer.answered_at),
+                            "answered_at": answer.answered,
                             "hour": str(answer.hour),
                             "envelope": answer.batch_id,
                             "error": answer.error,
@@ -273,10 +271,6 @@ def _file_name(event_store: str) -> str:
     """A file name for an event store, which may be known by its address."""
     name = "".join(c if c.isalnum() or c in "-_." else "_" for c in event_store.partition("://")[2])
     return name or "".join(c if c.isalnum() or c in "-_." else "_" for c in event_store)
-
-
-def _time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def _write_index(exported: Exported, user: int, settings: Settings) -> None:

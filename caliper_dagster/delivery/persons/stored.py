@@ -28,6 +28,7 @@ from caliper_dagster.core.frames import (
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.partition_file import CHUNK_ROWS
 from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.core.parts import in_parts
 from caliper_dagster.core.persons import Persons, UserAccount
 from caliper_dagster.expander.erasure import own_rows, without_persons
 from caliper_dagster.expander.event_data import decode
@@ -35,6 +36,9 @@ from caliper_dagster.translator import Translator
 from caliper_dagster.translator.identity import KeyedIris
 
 _USER_RECORDS = ("user", "realuser", "relateduser")
+
+_HOURS_PER_READ = 168
+"""Hours whose answers are read from the ledger at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +78,9 @@ class SiteFrames:
         hours = {frame: frozenset(store.hour_sizes(frame)) for frame in (*logs, *events, *results)}
         return cls(logs, events, results, hours)
 
-    def all_hours(self) -> list[Hour]:
-        """The hours of which anything is stored, in order."""
-        return sorted({hour for hours in self.hours.values() for hour in hours})
+    def hours_in_parts(self) -> Iterator[Sequence[Hour]]:
+        """The hours of which anything is stored, in order, a few of them at a time."""
+        return in_parts(sorted(frozenset().union(*self.hours.values())), _HOURS_PER_READ)
 
 
 class EventTables:

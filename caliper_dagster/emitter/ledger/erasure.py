@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,12 @@ class Answer(NamedTuple):
     answered_at: int
     batch_id: str
     error: str | None
+
+    @property
+    def answered(self) -> str:
+        """When, in ISO 8601."""
+        moment = datetime.fromtimestamp(self.answered_at / 1000, UTC)
+        return moment.isoformat(timespec="milliseconds")
 
 
 class LedgerErasure:
