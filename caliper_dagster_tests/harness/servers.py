@@ -423,6 +423,7 @@ def _start_mariadb(
         f"CREATE USER '{url.username}'@'%' IDENTIFIED BY '{url.password}';\n"
         f"GRANT ALL ON *.* TO '{url.username}'@'%' WITH GRANT OPTION;\n"
     )
+    _give_to_server(init)
     # In a folder that it shares, a server removes the temporary tables of others when it starts.
     temporary = f"--tmpdir={data.parent}"
     common = ["--no-defaults", f"--datadir={data}", temporary, "--innodb-use-native-aio=0"]
@@ -475,6 +476,7 @@ def _start_postgres(
     )
     password_file = data.parent / "password"
     password_file.write_text(str(url.password))
+    _give_to_server(password_file)
     _run(
         [
             initdb,
@@ -526,9 +528,8 @@ class Certificate:
             f"-addext subjectAltName=IP:127.0.0.1 -keyout {made.key} -out {made.file}"
         )
         subprocess.run(command.split(), check=True, capture_output=True)
-        made.key.chmod(0o600)
-        if os.geteuid() == 0:
-            shutil.chown(made.key, UNPRIVILEGED_USER)
+        made.file.chmod(0o644)
+        _give_to_server(made.key)
         return made
 
     def mariadb_options(self) -> list[str]:
@@ -569,10 +570,18 @@ def _data_folder(home: Path) -> Path:
     data = home / "server" / "data"
     data.mkdir(parents=True)
     for folder in (data.parent, data):
-        folder.chmod(0o700)
-        if os.geteuid() == 0:
-            shutil.chown(folder, UNPRIVILEGED_USER)
+        _give_to_server(folder)
     return data
+
+
+def _give_to_server(path: Path) -> None:
+    """Let the account that runs the server read a file or folder, and nobody else.
+
+    What the umask of the test run leaves to others does not matter then.
+    """
+    path.chmod(0o700 if path.is_dir() else 0o600)
+    if os.geteuid() == 0:
+        shutil.chown(path, UNPRIVILEGED_USER)
 
 
 def _account() -> tuple[str, str, list[str]] | tuple[None, None, None]:
