@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from caliper_dagster.caliper.problems import shown
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.core.yaml_limits import YamlLimitError, load_limited
 
@@ -109,6 +110,6 @@ class SettingsFile:
         for key, value in node.value:
             name, line = str(key.value), key.start_mark.line + 1
             if name in seen:
-                raise self.error(f"{name} occurs twice (line {line})")
+                raise self.error(f"{shown(name)} occurs twice (line {line})")
             seen.add(name)
             self._refuse_doubles(value)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from functools import cache
 from importlib import resources
 from typing import Annotated, Any, Literal
@@ -284,7 +283,7 @@ class Recipes:
             (
                 _for_name(recipe, event_name)
                 for pattern, recipe in self.families
-                if fnmatchcase(event_name, pattern) and _applies(recipe, contextlevel)
+                if event_name.endswith(pattern[1:]) and _applies(recipe, contextlevel)
             ),
             None,
         )
@@ -308,7 +307,7 @@ class Recipes:
                     exact[event] = recipe
         # A family of the site also precedes the exact recipes that it matches.
         for event, recipe in user_families:
-            for known in [known for known in exact if fnmatchcase(known, event)]:
+            for known in [known for known in exact if known.endswith(event[1:])]:
                 if exact[known].resolution != "user":
                     exact[known] = _for_name(recipe, known)
         return Recipes(exact, (*user_families, *families))

@@ -162,7 +162,7 @@ _OF_SIS = frozenset({"cohort", "course_categories", "groupings", "groups"})
 def _numbers(render: Render, record: Record | None) -> list[SystemIdentifier] | None:
     """The id number of a record; never that of a user."""
     number = (record or {}).get("idnumber")
-    if record is None or not number or record.get("table") == "user":
+    if record is None or not number or record.get("table") in (None, "user"):
         return None
     return identifiers(
         render, **{"SisSourcedId" if record.get("table") in _OF_SIS else "Other": number}

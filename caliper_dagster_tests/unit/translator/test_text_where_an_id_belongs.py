@@ -9,7 +9,7 @@ import pytest
 
 from caliper_dagster.core.privacy import PROFILES
 from caliper_dagster_tests.harness.hostile_rows import full_width
-from caliper_dagster_tests.unit.translator.support import W, derived, event, translate
+from caliper_dagster_tests.unit.translator.support import RECIPES, W, derived, event, translate
 
 PHONES = ("4915177000001", 4_915_177_000_001, full_width("4915177000001"))
 H5P = {
@@ -101,3 +101,19 @@ def test_the_address_of_a_tool_that_is_none_makes_no_row_fail(address: str) -> N
 )
 def test_the_origin_is_one_of_moodles_words(origin: str, sent: object) -> None:
     assert event({"origin": origin})["extensions"]["moodle"].get("origin") == sent
+
+
+def test_the_number_of_a_record_of_an_unknown_table_may_be_a_users() -> None:
+    text = r"""
+- events: [\local_x\event\y_viewed]
+  pattern: X
+  type: Event
+  action: Viewed
+  object: {type: Entity, path: "x.php?id={objectid}"}
+"""
+    recipes = RECIPES.with_user_recipes([("mine.yaml", text)])
+    user = {"id": 7, "username": "ada", "idnumber": "S-3"}
+    row = {"eventname": r"\local_x\event\y_viewed", "objectid": 7, "object": user}
+    assert "S-3" not in json.dumps(event(row, recipes=recipes))
+    known = {**row, "object": {**user, "table": "course_categories"}}
+    assert "S-3" in json.dumps(event(known, recipes=recipes))
