@@ -254,9 +254,7 @@ def require_event_stores(settings: Settings) -> tuple[EventStoreDefinition, ...]
     return event_stores(settings)
 
 
-def event_store_named(
-    stores: Sequence[EventStoreDefinition], name: str
-) -> EventStoreDefinition:
+def event_store_named(stores: Sequence[EventStoreDefinition], name: str) -> EventStoreDefinition:
     """The event store that ``--destination`` names.
 
     Raises:

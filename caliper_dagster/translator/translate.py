@@ -200,7 +200,7 @@ class Translator:
 
     @property
     def searches(self) -> bool:
-        """Whether there are values of persons that must not leave, for which events are searched."""
+        """Whether events are searched, for there are values of persons that must not leave."""
         return self._leak_search.is_needed
 
     def translate(self, expanded: pa.Table) -> pa.Table:

@@ -15,7 +15,6 @@ import dagster as dg
 import pytest
 
 from caliper_dagster.cli.main import main
-from caliper_dagster.config.event_stores import event_stores
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
 from caliper_dagster_tests.end_to_end.test_bad_hour import (
     BAD,
@@ -27,6 +26,7 @@ from caliper_dagster_tests.end_to_end.test_bad_hour import (
     counts,
     execute,
     failure,
+    second_event_store,
     statuses,
 )
 from caliper_dagster_tests.harness.environment import environment
@@ -126,8 +126,8 @@ def test_the_sensor_of_a_backlog_and_a_field_that_is_allowed(
 
 def assert_the_sensor_sends_nothing(site: SampleInstallation) -> None:
     arrived = site.arrived()
-    (store,) = event_stores(site.settings)
-    assert failure(site.send_backlog(store.ledger_name(), HOURS)).startswith(NOT_SEARCHED)
+    with second_event_store(site):
+        assert failure(site.send_backlog("two", HOURS)).startswith(NOT_SEARCHED)
     assert site.arrived().received == arrived.received
 
 

@@ -38,9 +38,7 @@ def withheld(settings: Settings) -> Iterator[Finding]:
         counts = {}
         for hour in sorted(store.hour_sizes(frame))[-_HOURS_EXAMINED:]:
             with suppress(StorageError):  # A damaged hour stops its run, which names it.
-                counts[hour] = withheld_events(
-                    store, frame, hour, filter_, settings.allowed_fields
-                )
+                counts[hour] = withheld_events(store, frame, hour, filter_, settings.allowed_fields)
         if counts:
             yield _finding(settings, frame, counts)
 
