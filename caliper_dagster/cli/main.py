@@ -235,8 +235,8 @@ def resend(options: argparse.Namespace) -> None:
 
     settings = _settings(options)
     hours, stores = _complete_hours(options, settings), require_event_stores(settings)
-    if options.event_store:
-        stores = (event_store_named(stores, options.event_store),)
+    if options.destination:
+        stores = (event_store_named(stores, options.destination),)
     results = tuple(store.results for store in stores)
     with (
         open_instance(_tell) as instance,
@@ -249,7 +249,7 @@ def resend(options: argparse.Namespace) -> None:
             everything=options.all,
             rejected=options.rejected,
             changed=options.changed,
-            event_store=options.event_store,
+            event_store=options.destination,
         )
         total = _total(outcomes, ticker)
     table = reports.sent_again if options.rejected else terminal.delivered
@@ -344,8 +344,8 @@ def rejected(options: argparse.Namespace) -> None:
 
     settings = _settings(options)
     stores = require_event_stores(settings)
-    if options.event_store:
-        stores = (event_store_named(stores, options.event_store),)
+    if options.destination:
+        stores = (event_store_named(stores, options.destination),)
     number = reports.show_rejected(
         rejected_events(settings, stores, _hours(options)),
         named=any(store.name for store in stores),
@@ -976,7 +976,7 @@ def command_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also send acknowledged events whose content a newer release has changed",
     )
-    added.add_argument("--event-store", metavar="NAME", help=_EVENT_STORE_HELP)
+    added.add_argument("--destination", metavar="NAME", help=_EVENT_STORE_HELP)
 
     added = add(prune, sited)
     added.add_argument(
@@ -1001,7 +1001,7 @@ def command_parser() -> argparse.ArgumentParser:
     )
 
     added = add(rejected, ranged)
-    added.add_argument("--event-store", metavar="NAME", help=_EVENT_STORE_HELP)
+    added.add_argument("--destination", metavar="NAME", help=_EVENT_STORE_HELP)
 
     added = add(coverage, ranged)
     added.add_argument(

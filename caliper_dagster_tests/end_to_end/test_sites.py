@@ -250,7 +250,7 @@ def test_a_site_may_have_several_event_stores_and_the_other_one(sites: Sites) ->
         "south_standing_checks_after_runs",
     }
     with running(sites.folder / "down.sqlite", sites.settings[f"KEY_OF_{NORTH}"], port):
-        resend = ("resend", *between(HOURS), "--event-store", "down", "--site")
+        resend = ("resend", *between(HOURS), "--destination", "down", "--site")
         assert sites.run(*resend, SOUTH).status == 2
         told = sites.run(*resend, NORTH)
         assert told.status == 0, told.err
