@@ -33,6 +33,7 @@ from caliper_dagster_tests.end_to_end.test_web_ui import (
 )
 from caliper_dagster_tests.end_to_end.test_web_ui_of_commands import runs_by_job
 
+LOG = "mdl_logstore_standard_log"
 RAISED = 77_000_000_000
 ADDRESS = "203.0.113.77"
 KEY = "key-of-the-web-ui-tests"
@@ -59,6 +60,19 @@ window.WebSocket = class extends window.WebSocket {{
     }}
 }};
 """
+
+
+def busiest_hour(demo: Demo) -> Hour:
+    """The hour of the demo with the most rows of courses that have a group."""
+    hours = demo.hours()
+    with closing(sqlite3.connect(demo.sample)) as site:
+        (number,) = site.execute(
+            f"SELECT timecreated / 3600 FROM {LOG} WHERE timecreated >= ? AND timecreated < ? "
+            "AND courseid IN (SELECT courseid FROM mdl_groups) GROUP BY 1 "
+            "ORDER BY count(*) DESC LIMIT 1",
+            (hours.start.start, hours.end.start),
+        ).fetchone()
+    return Hour(number)
 
 
 def plant(path: Path, hour: Hour) -> None:
@@ -102,9 +116,6 @@ def plant(path: Path, hour: Hour) -> None:
         )
 
 
-LOG = "mdl_logstore_standard_log"
-
-
 def _raise(site: sqlite3.Connection, table: str, column: str, where: str = "true") -> None:
     site.execute(
         f"UPDATE {table} SET {column} = {column} + {RAISED} WHERE {column} > 0 AND {where}"
@@ -121,9 +132,10 @@ def listening(browser: Chrome) -> Chrome:
 def test_no_page_and_no_record_tells_of_a_person(listening: Chrome, tmp_path: Path) -> None:
     demo = Demo(tmp_path / "demo")
     demo.prepare(students=8)
-    end = demo.hours().end
-    hours = HourRange(end + -3, end)
-    plant(demo.sample, hours.start)
+    bad = busiest_hour(demo)
+    start = min(bad, demo.hours().end + -3)
+    hours = HourRange(start, start + 3)
+    plant(demo.sample, bad)
     with running(demo.arrived, KEY, hostile="refuse=Session*") as url:
         settings = demo.settings() | {
             "CALIPER_EVENT_STORE_URL": url,
@@ -170,7 +182,7 @@ def backfill(demo: Demo, settings: dict[str, str], hours: HourRange) -> str:
         capture_output=True,
         text=True,
     )
-    assert ended.returncode == 2, ended.stderr
+    assert ended.returncode, ended.stdout
     return ended.stdout + ended.stderr
 
 

@@ -27,10 +27,7 @@ from caliper_dagster_tests.harness.tainting import TAINTED, tainted
 from caliper_dagster_tests.real_site.site import VERSIONS, WWWROOT, user
 
 KEYED: tuple[ProfileName, ...] = ("pseudonymous", "anonymous")
-TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9][-+.0-9eE]*')
-"""Texts and numbers in JSON, keys too."""
-
-WORDS_OF_SHAPES = {f'"{word}"' for word in (*ENTITY_TYPES, "id", "type")}
+WORDS_OF_SHAPES = {word.encode() for word in (*ENTITY_TYPES, "id", "type")}
 """What the other shapes add: references become objects with id and type."""
 
 FIRST, SECOND = b"the key of one event store......", b"the key of another event store.."
@@ -227,20 +224,27 @@ def test_a_person_is_one_pseudonym_over_hours_and_versions(
     assert pa.concat_tables(parts)["json"].to_pylist() == whole["json"].to_pylist()
 
 
+@pytest.fixture(scope="module")
+def canonical_values(canonical_of_raised: pa.Table) -> set[bytes]:
+    return _values(canonical_of_raised)
+
+
 def test_another_shape_tells_nothing_that_the_canonical_one_does_not(
-    private_of_raised: pa.Table, canonical_of_raised: pa.Table
+    private_of_raised: pa.Table, canonical_values: set[bytes], shape: ShapeName
 ) -> None:
-    """So what holds of values of the canonical events holds of these, too."""
-    told = {
-        token
-        for text, canonical in zip(
-            private_of_raised["json"].to_pylist(),
-            canonical_of_raised["json"].to_pylist(),
-            strict=True,
-        )
-        for token in {*TOKENS.findall(text)}.difference(TOKENS.findall(canonical))
-    }
-    assert told <= WORDS_OF_SHAPES
+    """So what two event stores cannot join by in that shape, they cannot in another one."""
+    if shape != "canonical":
+        assert _values(private_of_raised) - canonical_values <= WORDS_OF_SHAPES
+
+
+def _values(table: pa.Table) -> set[bytes]:
+    """All texts and numbers of the events, also those of JSON within a text."""
+    pieces = {*_bytes(table).split(b'"')}
+    return {piece.strip(b"\\{}[]:, \n") for piece in pieces}
+
+
+def _bytes(table: pa.Table) -> bytes:
+    return "\n".join(table["json"].to_pylist()).encode()
 
 
 # Two event stores
@@ -255,7 +259,7 @@ def test_two_event_stores_have_no_keyed_id_in_common_in_any_shape(
 ) -> None:
     other = events(raised, profile, version, SECOND, shape=shape)
     first, second = (
-        {*re.findall("urn:uuid:[-0-9a-f]{36}", "\n".join(table["json"].to_pylist()))}
+        {*re.findall(b"urn:uuid:[-0-9a-f]{36}", _bytes(table))}
         for table in (private_of_raised, other)
     )
     assert len(first) == len(second) >= raised.num_rows
