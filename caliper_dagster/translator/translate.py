@@ -91,13 +91,13 @@ _RECORDS = frozenset(
 
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _NAMES_OF_CODE = {
-    "eventname": re.compile(r"(?=.{1,255}\Z)\\[A-Za-z][A-Za-z0-9_]*(?:\\[A-Za-z0-9_]+)+"),
+    "eventname": re.compile(r"(?=.{1,255}\Z)\\[A-Za-z][A-Za-z0-9_]*\\event\\[A-Za-z0-9_]+"),
     "component": _WORD,
     "action": _WORD,
     "target": _WORD,
     "objecttable": _WORD,
     "crud": re.compile(r"[crud]"),
-    "origin": re.compile(r"[a-z_]{1,20}"),
+    "origin": re.compile("web|ws|cli|restore"),
 }
 """Columns that Moodle fills with names of its code. They go into IRIs and raw facts."""
 
