@@ -26,6 +26,7 @@ import pyarrow as pa
 
 from caliper_dagster.caliper import vocabulary
 from caliper_dagster.core.hours import SECONDS
+from caliper_dagster.core.stored_fields import Addresses, StoredFields
 from caliper_dagster.translator import identity
 from caliper_dagster.translator.entities import (
     activities,
@@ -218,9 +219,10 @@ class LeakSearch:
         return bool(self._kinds)
 
     @property
-    def needs_names(self) -> bool:
-        """Whether the records of persons are needed for it."""
-        return bool(self._kinds - {"ip"})
+    def looked_for(self) -> StoredFields:
+        """The personal fields of rows that it looks for."""
+        addresses: Addresses = "whole" if "ip" in self._kinds else "none"
+        return StoredFields(addresses, names=bool(self._kinds - {"ip"}), texts=False)
 
     def find(
         self,

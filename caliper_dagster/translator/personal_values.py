@@ -68,18 +68,11 @@ class PersonalValues(NamedTuple):
         people: their values.
         addresses: IP addresses of the rows.
         full_names: names of which first and last name are not told apart.
-        unnamed: records of persons that hold no name, because it is not stored.
     """
 
     people: frozenset[PersonValues] = frozenset()
     addresses: frozenset[str] = frozenset()
     full_names: frozenset[str] = frozenset()
-    unnamed: frozenset[int] = frozenset()
-
-    @property
-    def are_named(self) -> bool:
-        """Whether the records of persons hold names; False where these are not stored."""
-        return not self.unnamed or any(person.username for person in self.people)
 
     def joined(self, other: PersonalValues) -> PersonalValues:
         """The persons of both."""
@@ -87,7 +80,6 @@ class PersonalValues(NamedTuple):
             self.people | other.people,
             self.addresses | other.addresses,
             self.full_names | other.full_names,
-            self.unnamed | other.unnamed,
         )
 
 
@@ -107,13 +99,10 @@ def persons_of(expanded: pa.Table) -> PersonalValues:
         for text in distinct(expanded.filter(_is_about_users(expanded["eventname"]))["other"])
         if text and _TELLS_OF_USERS.search(text)
     )
-    unnamed = {person for person in people if isinstance(person, int)}
     return PersonalValues(
-        frozenset({person for person in people if isinstance(person, PersonValues)} | told[0])
-        - {PersonValues()},
+        frozenset(people | told[0]) - {PersonValues()},
         frozenset(address for address in distinct(expanded["ip"]) if address),
         frozenset(told[1]),
-        frozenset(unnamed),
     )
 
 
@@ -139,16 +128,12 @@ def _is_about_users(names: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 @lru_cache(maxsize=100_000)
-def _person(record: str) -> PersonValues | int:
-    """The values of a user's record; only the id if the record holds no names."""
+def _person(record: str) -> PersonValues:
+    """The values of a user's record."""
     user = orjson.loads(record)
-    # Names that are not stored are null (``CALIPER_STORED_NAMES``).
-    if not isinstance(user, dict) or any(user.get(name) is None for name in _NAMED):
-        return user["id"] if isinstance(user, dict) and isinstance(user.get("id"), int) else 0
+    if not isinstance(user, dict):
+        return PersonValues()
     return PersonValues(*(_text(user.get(name)) for name in PersonValues._fields))
-
-
-_NAMED = frozenset({"username", "firstname", "lastname"})
 
 
 def _told(others: Iterable[str | None]) -> tuple[set[PersonValues], set[str]]:

@@ -32,6 +32,7 @@ from caliper_dagster.core.privacy import (
     TextClass,
     TimePrecision,
 )
+from caliper_dagster.core.stored_fields import StoredFields
 from caliper_dagster.translator import conditions, names_of_the_time
 from caliper_dagster.translator.actors import (
     APPLICATION,
@@ -124,13 +125,10 @@ class Searched(NamedTuple):
     Attributes:
         events: ``CALIPER_EVENTS``.
         leaks: values of persons in them that must not leave.
-        is_searched: whether they were searched for all of these; False where the rows hold no names
-            of persons.
     """
 
     events: pa.Table
     leaks: list[Leak]
-    is_searched: bool = True
 
 
 class Translator:
@@ -201,6 +199,11 @@ class Translator:
         )
         self._leak_search = LeakSearch(self.iris.site, forbidden, allowed_fields, pseudonym_base)
 
+    @property
+    def looked_for(self) -> StoredFields:
+        """The personal fields of rows that the leak check looks for."""
+        return self._leak_search.looked_for
+
     def translate(self, expanded: pa.Table) -> pa.Table:
         """Make the events of ``EXPANDED_LOG`` rows.
 
@@ -226,6 +229,7 @@ class Translator:
             expanded: ``EXPANDED_LOG`` rows.
             persons: those of the whole hour, if the rows are a part of one.
             around: all rows of their hours, if others become no event; they name persons, too.
+                Only persons whose records hold names are found (``CALIPER_STORED_NAMES``).
 
         Returns:
             The events, and what of them must not leave.
@@ -246,8 +250,7 @@ class Translator:
                 whole,
                 around=None if persons else around,
             )
-            is_searched = whole.are_named or not self._leak_search.needs_names
-            return Searched(events, leaks, is_searched)
+            return Searched(events, leaks)
 
 
 @dataclass(slots=True)
