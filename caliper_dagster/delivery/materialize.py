@@ -33,7 +33,7 @@ from caliper_dagster.core.revisions import MAPPING_REVISION, expansion_stats, ma
 from caliper_dagster.core.row_accounting import Account, OutcomeTally
 from caliper_dagster.core.stored_fields import NOTHING, StoredFields, stored_fields_of
 from caliper_dagster.delivery.row_filter import RowRules, searched
-from caliper_dagster.delivery.searched_rows import OpenMoodle, SearchedRows
+from caliper_dagster.delivery.rows_to_search import OpenMoodle, RowsToSearch
 from caliper_dagster.expander import (
     LIFECYCLE,
     EarlierParts,
@@ -297,19 +297,19 @@ def write_events(
     tally, found, seconds = OutcomeTally(), EventFaults(), 0.0
     made_under = rules.filter.footer_stats() if rules else {}
     persons: PersonalValues | None = None
-    searched_rows = SearchedRows(translator.looked_for, open_moodle)
+    complete = RowsToSearch(translator.looked_for, open_moodle)
 
     def opened(expanded: StoredHour) -> None:
         require_fields(needed, expanded)
-        searched_rows.note(expanded)
+        complete.note(expanded)
 
     with _Partitions(store, frame) as partitions:
         for chunk_hours, expanded, begins, ends in store.chunks(
             EXPANDED_LOG, hours, chunk_rows, opened=opened
         ):
             if begins:
-                persons = None if ends else _persons_of(store, chunk_hours[0], chunk_rows, searched_rows)
-            around = searched_rows.complete(chunk_hours, expanded) if persons is None else expanded
+                persons = None if ends else _persons_of(store, chunk_hours[0], chunk_rows, complete)
+            around = complete(chunk_hours, expanded) if persons is None else None
             events, leaks = searched(translator, rules, expanded, persons, around)
             seconds_per_event = stopwatch.lap() / max(1, events.num_rows)
             del expanded, around
@@ -350,13 +350,13 @@ def write_events(
 
 
 def _persons_of(
-    store: PartitionStore, hour: Hour, chunk_rows: int, searched_rows: SearchedRows
+    store: PartitionStore, hour: Hour, chunk_rows: int, complete: RowsToSearch
 ) -> PersonalValues:
     """The persons of an hour that is translated in parts."""
     with closing(store.open(EXPANDED_LOG, hour)) as stored:
         persons = PersonalValues()
         for rows in stored.parts(chunk_rows, ("id", "timecreated", *PERSON_COLUMNS)):
-            persons = persons.joined(persons_of(searched_rows.complete([hour], rows)))
+            persons = persons.joined(persons_of(complete([hour], rows)))
         return persons
 
 

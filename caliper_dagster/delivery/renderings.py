@@ -26,7 +26,7 @@ from caliper_dagster.core.key_schedule import FIRST_HOUR, KeySchedule
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.delivery.materialize import WrittenEventsHour, write_events
 from caliper_dagster.delivery.row_filter import RowRules
-from caliper_dagster.delivery.searched_rows import OpenMoodle
+from caliper_dagster.delivery.rows_to_search import OpenMoodle
 from caliper_dagster.translator.sampling import SampleReport
 
 if TYPE_CHECKING:

@@ -6,15 +6,17 @@ person can stand; that is every place that is not known to hold something else. 
 times, words of Caliper's and Moodle's vocabularies, the site's address with the paths of its
 scripts, and texts that are names of the institution's own things.
 
-Most fragments differ from others in numbers only, and have no such place. They are recognised
-without being parsed: their JSON without digits is that of a fragment that was parsed before.
+Most fragments differ from others in numbers only. Of those of a form, which is their JSON without
+digits, one is parsed. It tells whether they have such places, and which words stand there: where no
+person has a value with such a word, none of them is looked at (`PersonIndex`). Numbers of persons
+are looked for in all fragments that have places, at once.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -46,11 +48,15 @@ from caliper_dagster.translator.entities.registry import name_of, plain
 from caliper_dagster.translator.event_data_filter import VOCABULARIES
 from caliper_dagster.translator.fragments import Fragments
 from caliper_dagster.translator.personal_values import (
+    NO_DIGITS,
+    PERSON_COLUMNS,
     SHORTEST_NUMBER,
     ForbiddenKinds,
     ForbiddenValues,
     Kind,
     PersonalValues,
+    PersonIndex,
+    TextLetters,
     distinct,
     normalized,
     persons_of,
@@ -60,9 +66,8 @@ from caliper_dagster.translator.rows import LOG_MARK, Indices
 
 _MARK = LOG_MARK.encode()
 _DIGITS = b"0123456789"
-_NO_DIGITS = dict.fromkeys(_DIGITS)
 _LONG_NUMBER = re.compile(rb"[0-9]{%d,}" % SHORTEST_NUMBER)
-_MOST_CLOSED = 50_000
+_MOST_FORMS = 10_000
 
 _TEXT_KINDS = frozenset({"str", "[str]"})
 _URN = "urn:uuid:"
@@ -85,6 +90,8 @@ _CLOSED_EXTENSIONS = frozenset(
 
 _UNRESOLVED = re.compile(r"[a-z0-9_]+:-?[0-9]*")
 _LETTERS_AND_NUMBER = re.compile(r"[a-z]{1,2}[0-9]+")
+_ESCAPE = re.compile(r"[%+\\]")
+_PLAIN = re.compile("[A-Za-z0-9]+")
 _ADDRESS_PARTS = re.compile(r"[/?&=#]")
 _WORDS_OF_AN_ADDRESS = re.compile(r"[#/?=]|^-|-$")
 
@@ -137,44 +144,80 @@ class _Place(NamedTuple):
 
 @dataclass(slots=True)
 class _Hit:
-    """A text with a value of a person of the table."""
-
-    place: _Place
-    rows: Indices = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
-
-
-@dataclass(slots=True)
-class _Form:
-    """Fragments that differ in numbers only, of which some have been searched.
+    """A text with a value of a person of the table.
 
     Attributes:
-        texts: finds the texts of the fragments, if these are properties of Caliper entities.
-        is_numeric: whether the only places are numbers.
-        clear: texts, as they stand in JSON, in which nothing was found.
+        place: where it stands.
+        near: the persons whose values were looked for in it.
+        rows: log rows whose events have it.
     """
 
-    texts: re.Pattern[bytes] | None
-    is_numeric: bool
-    clear: set[bytes] = field(default_factory=set)
+    place: _Place
+    near: PersonalValues
+    rows: Indices
+
+
+class _Form(NamedTuple):
+    """What fragments have in common that differ in numbers only.
+
+    Attributes:
+        addresses: addresses in them, each with the letters of its parts.
+        letters: of their other places; None if there are none.
+        texts: finds the texts of these, if all of them are properties of Caliper entities.
+    """
+
+    addresses: tuple[tuple[_Place, TextLetters], ...] = ()
+    letters: TextLetters | None = None
+    texts: re.Pattern[bytes] | None = None
 
     @classmethod
     def of(cls, places: Sequence[_Place]) -> _Form:
         """The form of a fragment with these places."""
-        names = {place.path.rpartition(".")[2] for place in places}
-        has_properties_only = all(place.is_property for place in places)
-        is_numeric = not any(isinstance(place.value, str) for place in places)
-        return cls(_texts_of(frozenset(names)) if has_properties_only else None, is_numeric)
+        if not places:
+            return _WITHOUT_PLACES
+        others = [place for place in places if not place.is_address]
+        names = frozenset(place.path.rpartition(".")[2] for place in others)
+        return cls(
+            tuple((place, _letters_of(place)) for place in places if place.is_address),
+            TextLetters.of(str(place.value) for place in others) if others else None,
+            _texts_of(names) if all(place.is_property for place in others) else None,
+        )
 
-    def is_clear(self, fragment: bytes, values: ForbiddenValues) -> bool:
-        """Whether nothing can be found in a fragment of this form."""
-        if self.is_numeric:
-            return not values.has_numbers or not _LONG_NUMBER.search(fragment)
-        return self.texts is not None and self.clear.issuperset(self.texts.findall(fragment))
 
-    def add_clear(self, fragment: bytes) -> None:
-        """Remember the texts of a fragment in which nothing is found."""
-        if self.texts is not None:
-            self.clear.update(self.texts.findall(fragment))
+_WITHOUT_PLACES = _Form()
+
+
+def _letters_of(address: _Place) -> TextLetters:
+    text = str(address.value)
+    letters = TextLetters.of(_parts(text))
+    return letters._replace(is_certain=False) if _ESCAPE.search(text) else letters
+
+
+class _Task(NamedTuple):
+    """How the fragments of a form are searched for the values of some persons.
+
+    Attributes:
+        is_whole: whether everything is looked for in each of them.
+        has_numbers: whether numbers are, which may stand in each of them.
+        texts: finds all texts in which something is looked for, or None.
+    """
+
+    is_whole: bool = False
+    has_numbers: bool = False
+    texts: re.Pattern[bytes] | None = None
+
+    @classmethod
+    def of(cls, form: _Form, reader: _PlaceReader, index: PersonIndex) -> _Task:
+        """The task for a form."""
+        addresses = [it for place, it in form.addresses if not reader.is_known(place)]
+        letters = [*addresses, *([form.letters] if form.letters else [])]
+        if not letters:
+            return cls()
+        return cls(
+            is_whole=any(not it.is_certain or index.may_hold(it) for it in letters),
+            has_numbers=bool(index.numbers),
+            texts=None if addresses else form.texts,
+        )
 
 
 @cache
@@ -211,7 +254,9 @@ class LeakSearch:
         self._host = urlsplit(site).hostname or ""
         self._kinds = forbidden.kinds
         self._allowed = frozenset(allowed)
-        self._closed: set[bytes] = set()
+        self._forms: dict[tuple[str, bytes], _Form] = {}
+        # An address with numbers is not told from another one by its letters.
+        self._numbered = site.encode() if any(map(str.isdigit, site)) else b""
 
     @property
     def is_needed(self) -> bool:
@@ -243,63 +288,90 @@ class LeakSearch:
             around: all rows of their hours, which name the persons of each; None if the rows are a
                 part of one hour, and the persons those of all of it.
         """
-        values = ForbiddenValues(persons, self._kinds, self._host)
-        if not values:
+        index = PersonIndex(persons, self._kinds, self._host)
+        if not index:
             return []
         reader = _PlaceReader(self._site, self._made_up, self._kinds, known_words(expanded, paths))
         hits = [
             hit
             for pool in pools
             if pool.slot not in self._allowed
-            for hit in self._hits(pool, reader, values)
+            for hit in self._hits(pool, reader, index)
         ]
-        if not hits:
-            return []
-        names = institutional_texts(expanded, ("site", "course", "module"))
-        hits = [hit for hit in hits if hit.place.value not in names]
+        hits = _without_institutional(expanded, hits, is_thorough=False)
         hits = [hit for hit in hits if not _is_of_own_object(expanded, hit)]
-        return list(self._by_hour(expanded, hits, reader, persons, around))
+        hits = _without_institutional(expanded, hits, is_thorough=True)
+        return list(self._by_hour(expanded, hits, reader, persons, around)) if hits else []
 
-    def _hits(self, pool: Pool, reader: _PlaceReader, values: ForbiddenValues) -> Iterator[_Hit]:
+    def _hits(self, pool: Pool, reader: _PlaceReader, index: PersonIndex) -> Iterator[_Hit]:
         codes = pool.fragments.codes
         numbers = np.flatnonzero(np.bincount(codes, minlength=1))
         texts = [pool.fragments.texts[number] for number in numbers.tolist()]
-        found: dict[_Place, list[int]] = {}
-        for position, places in self._open(pool, texts, reader, values):
-            for place in places:
-                found.setdefault(place, []).append(position)
-        for place, positions in found.items():
-            yield _Hit(place, pool.rows[np.isin(codes, numbers[positions])])
+        found: dict[_Place, tuple[PersonalValues, list[int]]] = {}
+        for position, hit in self._search(pool, texts, reader, index):
+            for place, near in hit.items():
+                found.setdefault(place, (near, []))[1].append(position)
+        for place, (near, positions) in found.items():
+            yield _Hit(place, near, pool.rows[np.isin(codes, numbers[positions])])
 
-    def _open(
-        self, pool: Pool, texts: list[bytes], reader: _PlaceReader, values: ForbiddenValues
-    ) -> Iterator[tuple[int, list[_Place]]]:
-        """The positions of the fragments with values of persons, and the places of these."""
-        closed = self._closed
-        if len(closed) > _MOST_CLOSED:
-            closed.clear()
-        forms: dict[bytes, _Form] = {}
-        for position, form in enumerate(_without_numbers(texts, self._uuids)):
-            if form in closed:
+    def _search(
+        self, pool: Pool, texts: list[bytes], reader: _PlaceReader, index: PersonIndex
+    ) -> Iterator[tuple[int, dict[_Place, PersonalValues]]]:
+        """The positions of the fragments with values of persons.
+
+        With each the places that have one, and the persons whose values were looked for there.
+        """
+        tasks: dict[bytes, _Task] = {}
+        forms = self._without_numbers(texts)
+        whole: list[int] = []
+        numbered: list[int] = []
+        for position, form in enumerate(forms):
+            task = tasks.get(form)
+            if task is None:
+                known = self._form(pool, form, texts[position], reader)
+                task = tasks[form] = _Task.of(known, reader, index)
+            if task.is_whole:
+                whole.append(position)
+            elif task.has_numbers:
+                numbered.append(position)
+        clear: set[bytes] = set()
+        for position in (*whole, *_with_numbers(texts, numbered, index.numbers)):
+            text, pattern = texts[position], tasks[forms[position]].texts
+            said = pattern.findall(text) if pattern else None
+            if said is not None and clear.issuperset(said):
                 continue
-            known = forms.get(form)
-            if known is not None and known.is_clear(texts[position], values):
-                continue
-            places = reader.places(pool.slot, _parsed(texts[position], pool.fragments.before))
-            places = [place for place in places if not reader.is_known(place)]
-            if known is None and not places:
-                closed.add(form)
-                continue
-            if known is None:
-                known = forms[form] = _Form.of(places)
-            found = [place for place in places if self._holds(place, reader, values)]
+            places = reader.places(pool.slot, _parsed(text, pool.fragments.before))
+            found = self._found(places, reader, index)
             if found:
                 yield position, found
-            else:
-                known.add_clear(texts[position])
+            elif said is not None:
+                clear.update(said)
 
-    def _holds(self, place: _Place, reader: _PlaceReader, values: ForbiddenValues) -> bool:
-        return place.path not in self._allowed and bool(reader.kinds(place, values))
+    def _form(self, pool: Pool, form: bytes, text: bytes, reader: _PlaceReader) -> _Form:
+        """The form of a fragment."""
+        known = self._forms.get((pool.slot, form))
+        if known is None:
+            if len(self._forms) > _MOST_FORMS:
+                self._forms.clear()
+            known = _Form.of(reader.places(pool.slot, _parsed(text, pool.fragments.before)))
+            self._forms[pool.slot, form] = known
+        return known
+
+    def _found(
+        self, places: Iterable[_Place], reader: _PlaceReader, index: PersonIndex
+    ) -> dict[_Place, PersonalValues]:
+        """The places where a value of a person stands, and the persons who were looked for there.
+
+        These are few, of whom a word stands there.
+        """
+        found = {}
+        for place in places:
+            near = index.near(reader.texts(place))
+            if near and place.path not in self._allowed:
+                values = ForbiddenValues(near, self._kinds, self._host)
+                if reader.kinds(place, values):
+                    found[place] = near
+        return found
 
     def _by_hour(
         self,
@@ -312,28 +384,42 @@ class LeakSearch:
         """The leaks of each hour: of a text only what is a value of a person of its own hour."""
         hours = expanded["timecreated"].to_numpy() // SECONDS
         rows_of: dict[tuple[int, str, Kind], list[Indices]] = {}
-        for hour in np.unique(np.concatenate([hours[hit.rows] for hit in hits] or [hours[:0]])):
+        for hour in np.unique(np.concatenate([hours[hit.rows] for hit in hits])):
             own = persons
             if around is not None:
-                is_of_hour = around["timecreated"].to_numpy() // SECONDS == hour
-                own = persons_of(around.filter(pa.array(is_of_hour)))
-            values = ForbiddenValues(own, self._kinds, self._host)
+                is_of_hour = pa.array(around["timecreated"].to_numpy() // SECONDS == hour)
+                own = persons_of(around.select(PERSON_COLUMNS).filter(is_of_hour))
             for hit in hits:
                 rows = hit.rows[hours[hit.rows] == hour]
                 if len(rows):
+                    values = ForbiddenValues(hit.near.common(own), self._kinds, self._host)
                     for kind in reader.kinds(hit.place, values):
                         rows_of.setdefault((int(hour), hit.place.path, kind), []).append(rows)
         for (hour_number, path, kind), found in sorted(rows_of.items()):
             yield Leak(hour_number, path, kind, len(np.unique(np.concatenate(found))))
 
+    def _without_numbers(self, texts: list[bytes]) -> list[bytes]:
+        """Fragments without digits and UUIDs, so that those that differ in ids are equal."""
+        whole = b"\n".join(texts)  # JSON holds no line break
+        if _MARK in whole:
+            whole = whole.replace(_MARK, b"")
+        if self._numbered:
+            whole = whole.replace(self._numbered, b"\0")
+        whole = self._uuids.sub(b"", whole)
+        return whole.translate(None, _DIGITS).split(b"\n")
 
-def _without_numbers(texts: list[bytes], uuids: re.Pattern[bytes]) -> list[bytes]:
-    """Fragments without digits and UUIDs, so that those that differ in ids are equal."""
-    whole = b"\n".join(texts)  # JSON holds no line break
-    if _MARK in whole:
-        whole = whole.replace(_MARK, b"")
-    whole = uuids.sub(b"", whole)
-    return whole.translate(None, _DIGITS).split(b"\n")
+
+def _with_numbers(
+    texts: list[bytes], positions: list[int], numbers: Collection[bytes]
+) -> Iterator[int]:
+    """The positions of fragments that hold one of some numbers."""
+    if not positions or numbers.isdisjoint(
+        _LONG_NUMBER.findall(b"\n".join([texts[position] for position in positions]))
+    ):
+        return
+    for position in positions:
+        if not numbers.isdisjoint(_LONG_NUMBER.findall(texts[position])):
+            yield position
 
 
 def _parsed(text: bytes, before: bytes) -> object:
@@ -376,25 +462,30 @@ class _PlaceReader:
         if not place.is_address:
             return False
         address = str(place.value)
-        form = address.translate(_NO_DIGITS)
+        form = address.translate(NO_DIGITS)
         known = self._known_forms.get(form)
         if known is None:
             known = all(self._is_known(part) for part in _parts(address))
             self._known_forms[form] = known
         return known
 
+    def texts(self, place: _Place) -> list[str]:
+        """The texts at a place in which a value of a person can stand."""
+        value = str(place.value)
+        if not place.is_address:
+            return [value.replace(self._site, "")]
+        if self.is_known(place):
+            return []
+        return [part for part in _parts(value) if not self._is_known(part)]
+
     def kinds(self, place: _Place, values: ForbiddenValues) -> frozenset[Kind]:
         """What of persons stands at a place."""
         if not isinstance(place.value, str):
             kind = values.number_kind(str(place.value))
             return frozenset({kind} if kind else ())
-        if not place.is_address:
-            return values.kinds_in(place.value.replace(self._site, ""))
+        known = self._known if place.is_address else frozenset()
         return frozenset(
-            kind
-            for part in _parts(place.value)
-            if not self._is_known(part)
-            for kind in values.kinds_in(part, self._known)
+            kind for text in self.texts(place) for kind in values.kinds_in(text, known)
         )
 
     def _is_known(self, part: str) -> bool:
@@ -483,20 +574,32 @@ def _is_json(text: str) -> bool:
 # What the institution itself says
 
 
-def institutional_texts(expanded: pa.Table, columns: Iterable[str]) -> frozenset[str]:
-    """Names of the institution's own things in the records of some rows, as events have them.
+_INSTITUTIONAL_COLUMNS = ("site", "course", "module")
+"""Columns whose records are the institution's."""
+
+
+def _without_institutional(
+    expanded: pa.Table, hits: Sequence[_Hit], *, is_thorough: bool
+) -> list[_Hit]:
+    """The hits whose texts are no names of courses and activities of the rows.
 
     Args:
         expanded: ``EXPANDED_LOG`` rows.
-        columns: columns whose records are the institution's.
+        hits: what was found.
+        is_thorough: whether all records are read, and not only those that have the longest word of
+            a text as it stands. Others may have it between tags or as character references.
     """
-    return frozenset(
+    texts = {hit.place.value for hit in hits if isinstance(hit.place.value, str)}
+    parts = {max(_PLAIN.findall(text), key=len, default="") for text in texts}
+    suspected = re.compile("" if is_thorough else "|".join(map(re.escape, sorted(parts))))
+    names = {
         text
-        for name in columns
-        for record in distinct(expanded[name])
-        if record
+        for name in _INSTITUTIONAL_COLUMNS
+        for record in (distinct(expanded[name]) if texts else ())
+        if record and suspected.search(record)
         for text in _texts_in(orjson.loads(record))
-    )
+    }
+    return [hit for hit in hits if hit.place.value not in names]
 
 
 def _is_of_own_object(expanded: pa.Table, hit: _Hit) -> bool:

@@ -47,6 +47,13 @@ _UNSPACED = re.compile(
 
 _JSON_ESCAPES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\[/\"\\]")
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
+_UNCERTAIN = re.compile(r"[\\&%+\u00ad\u200b\u200c\u200d\u2060\ufeff]")
+_SEPARATORS = re.compile(r"[\W_]+")
+_DIGIT = re.compile("[0-9]")
+_LONG_NUMBER = re.compile(f"[0-9]{{{SHORTEST_NUMBER},}}")
+NO_DIGITS = dict.fromkeys(b"0123456789")
+"""For ``str.translate``: without the digits 0 to 9."""
+
 _MAPPED_ADDRESS = re.compile(r"::ffff:([0-9.]+)", re.IGNORECASE)
 _MOST_FORMS = 16
 
@@ -74,13 +81,17 @@ class PersonalValues(NamedTuple):
     addresses: frozenset[str] = frozenset()
     full_names: frozenset[str] = frozenset()
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return any(map(bool, self))
+
     def joined(self, other: PersonalValues) -> PersonalValues:
         """The persons of both."""
-        return PersonalValues(
-            self.people | other.people,
-            self.addresses | other.addresses,
-            self.full_names | other.full_names,
-        )
+        return PersonalValues(*(one | two for one, two in zip(self, other, strict=True)))
+
+    def common(self, other: PersonalValues) -> PersonalValues:
+        """The persons who are in both."""
+        return PersonalValues(*(one & two for one, two in zip(self, other, strict=True)))
 
 
 def persons_of(expanded: pa.Table) -> PersonalValues:
@@ -92,11 +103,11 @@ def persons_of(expanded: pa.Table) -> PersonalValues:
     texts: set[str | None] = set()
     for name in _RECORDS:
         texts.update(distinct(expanded[name]))
-    texts.update(distinct(expanded.filter(_is(expanded["objecttable"], _USER_TABLE))["object"]))
+    texts.update(distinct(expanded["object"].filter(_is(expanded["objecttable"], _USER_TABLE))))
     people = {_person(text) for text in texts if text}
     told = _told(
         text
-        for text in distinct(expanded.filter(_is_about_users(expanded["eventname"]))["other"])
+        for text in distinct(expanded["other"].filter(_is_about_users(expanded["eventname"])))
         if text and _TELLS_OF_USERS.search(text)
     )
     return PersonalValues(
@@ -170,7 +181,6 @@ class ForbiddenValues:
         self._sequence_lengths: dict[str, set[int]] = {}  # by the first word
         self._unspaced: dict[str, Kind] = {}
         self._lengths: set[int] = set()
-        self.has_numbers = False
         allowed: frozenset[Kind] = frozenset(KINDS) - frozenset(kinds)
         for person in persons.people:
             values, unspaced = _values_of(person, allowed)
@@ -234,7 +244,6 @@ class ForbiddenValues:
 
     def _add(self, value: _Value) -> None:
         self._whole.setdefault(value.text, value.kind)
-        self.has_numbers |= value.text.isdigit()
         if value.is_found_beside:
             self._sequences.setdefault(value.tokens, value.kind)
             self._sequence_lengths.setdefault(value.tokens[0], set()).add(len(value.tokens))
@@ -242,6 +251,181 @@ class ForbiddenValues:
     def _add_unspaced(self, text: str, kind: Kind) -> None:
         self._unspaced.setdefault(text, kind)
         self._lengths.add(len(text))
+
+
+class PersonIndex:
+    """Which persons have a value that can stand in a text, by one word of each of their values.
+
+    A value stands only where all its words do. So a text without that word need not be looked at,
+    and the values of few persons have to be prepared (`ForbiddenValues`). Most texts are told apart
+    by their letters alone: for those that differ only in the digits 0 to 9, `may_hold` is asked
+    once. Numbers of :data:`SHORTEST_NUMBER` digits or more are looked for by themselves.
+
+    Args:
+        persons: whose values.
+        kinds: which of their values must not leave.
+        host: host of the site, whose address is no person's.
+
+    Attributes:
+        numbers: the long numbers of values in which `may_hold` does not look.
+    """
+
+    def __init__(self, persons: PersonalValues, kinds: Collection[Kind], host: str = "") -> None:
+        self._owners: dict[str, list[PersonalValues]] = {}
+        self._letters: set[str] = set()
+        self._wholes: set[str] = set()
+        self._unspaced: dict[str, list[PersonalValues]] = {}
+        self._least_separators: int | None = None
+        self.numbers: set[bytes] = set()
+        texts: list[str] = []
+        owners: list[PersonalValues] = []
+        for person in persons.people:
+            found = [*_texts_of(person, kinds)]
+            owner = PersonalValues(people=frozenset({person}))
+            texts += found
+            owners += [owner] * len(found)
+            if "name" in kinds:
+                for name in _unspaced_names(person):
+                    self._unspaced.setdefault(name, []).append(owner)
+        if "name" in kinds:
+            texts += persons.full_names
+            owners += [PersonalValues(full_names=frozenset({it})) for it in persons.full_names]
+        if "ip" in kinds:
+            for address in persons.addresses - {host}:
+                found = [*_texts_of_address(address)]
+                texts += found
+                owners += [PersonalValues(addresses=frozenset({address}))] * len(found)
+        for text, owner in zip(_all_normalized(texts), owners, strict=True):
+            self._add(text, owner)
+        self._lengths = {len(text) for text in self._unspaced}
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to find."""
+        return bool(self._owners)
+
+    def may_hold(self, letters: TextLetters) -> bool:
+        """Whether a value without a long number can stand in texts of these letters."""
+        if not self._letters.isdisjoint(letters.words):
+            return True
+        if self._least_separators is not None and letters.separators >= self._least_separators:
+            return True
+        if not self._wholes.isdisjoint(letters.wholes):
+            return True
+        return any(True for word in letters.words for _ in self._in_unspaced(word))
+
+    def near(self, texts: Iterable[str]) -> PersonalValues:
+        """The persons of whom a value can stand in some texts, in any escape."""
+        found = {
+            id(owner): owner
+            for text in texts
+            for form in forms(text)
+            for token in words(normalized(form))
+            for owner in (*self._owners.get(token, ()), *self._in_unspaced(token))
+        }
+        near = PersonalValues()
+        for owner in found.values():
+            near = near.joined(owner)
+        return near
+
+    def _in_unspaced(self, token: str) -> Iterator[PersonalValues]:
+        if self._lengths and not token.isascii() and _UNSPACED.search(token):
+            for length in self._lengths:
+                for start in range(len(token) - length + 1):
+                    yield from self._unspaced.get(token[start : start + length], ())
+
+    def _add(self, text: str, owner: PersonalValues) -> None:
+        """Add a normalized value."""
+        tokens = [text] if text.isalnum() else words(text)
+        if not tokens:
+            return
+        token = tokens[0] if len(tokens) == 1 else max(tokens, key=_distinctness)
+        self._owners.setdefault(token, []).append(owner)
+        letters = token if token.isalpha() else token.translate(NO_DIGITS)
+        number = None if letters is token else _LONG_NUMBER.search(token)
+        if number:
+            self.numbers.add(number[0].encode())
+        elif letters:
+            self._letters.add(letters)
+        elif len(tokens) > 1:
+            separators = len(tokens) - 1
+            self._least_separators = min(self._least_separators or separators, separators)
+        elif token != text:  # such as ``::1``; a short number alone is no value
+            self._wholes.add(text.translate(NO_DIGITS))
+
+
+class TextLetters(NamedTuple):
+    """What texts have in common that differ only in the digits 0 to 9.
+
+    Attributes:
+        words: their words without these digits.
+        wholes: the texts without these digits, normalized.
+        separators: the longest sequence in them of what is neither letter nor digit.
+        is_certain: whether they have no escapes and no other digits, in which more can stand.
+    """
+
+    words: frozenset[str]
+    wholes: frozenset[str]
+    separators: int
+    is_certain: bool
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> TextLetters:
+        """From texts that stand for all that differ from them in digits."""
+        found: set[str] = set()
+        wholes: set[str] = set()
+        separators, is_certain = 0, True
+        for text in texts:
+            whole = normalized(text.translate(NO_DIGITS)).strip()
+            wholes.add(whole)
+            found.update(words(whole))
+            separators = max(separators, *map(len, _SEPARATORS.findall(whole)), 0)
+            is_certain &= not _UNCERTAIN.search(text) and not _DIGIT.search(whole)
+        return cls(frozenset(found), frozenset(wholes), separators, is_certain)
+
+
+def _texts_of(person: PersonValues, kinds: Collection[Kind]) -> Iterator[str]:
+    """Texts of a person of which one has the word by which each value is found."""
+    first, last = person.firstname.strip(), person.lastname.strip()
+    if "name" in kinds:
+        yield first
+        yield last
+        if first and last:
+            yield f"{first}{last}"
+            yield f"{last}{first}"
+            if not (first.isalpha() or last.isalpha()):
+                yield f"{first} {last}"
+    if "username" in kinds:
+        yield person.username
+    if "email" in kinds:
+        # The host is many persons'.
+        mailbox = person.email.partition("@")[0]
+        yield mailbox if any(map(str.isalpha, mailbox)) else person.email
+    if "idnumber" in kinds:
+        yield person.idnumber
+
+
+def _unspaced_names(person: PersonValues) -> Iterator[str]:
+    """The full names, in both orders, if they are looked for within words without spaces."""
+    first, last = person.firstname.strip(), person.lastname.strip()
+    if first and last and not (first.isascii() and last.isascii()):
+        for name in (normalized(f"{first}{last}"), normalized(f"{last}{first}")):
+            if _UNSPACED.match(name) and " " not in name:
+                yield name
+
+
+def _all_normalized(texts: Sequence[str]) -> list[str]:
+    """The normalized texts, at once."""
+    whole = "\n".join(texts)
+    if "&" not in whole:
+        found = _normalized(whole).split("\n")
+        if len(found) == len(texts):
+            return [text.strip() for text in found]
+    return [normalized(html.unescape(text)).strip() for text in texts]
+
+
+def _distinctness(token: str) -> tuple[bool, bool, int]:
+    """How seldom a word occurs, presumably."""
+    return bool(_LONG_NUMBER.search(token)), bool(token.translate(NO_DIGITS)), len(token)
 
 
 class _Value(NamedTuple):
@@ -275,9 +459,7 @@ def _values_of(
             for one, other in ((first, last), (last, first)):
                 found.append(_value(f"{one} {other}", "name", permitted, alone=False))
                 found.append(_value(f"{one}{other}", "name", permitted))
-                text = normalized(f"{one}{other}")
-                if _UNSPACED.match(text) and " " not in text:
-                    unspaced.append(text)
+        unspaced += _unspaced_names(person)
     for kind in ("username", "email", "idnumber"):
         if kind not in allowed:
             found.append(_value(getattr(person, kind), kind, permitted))
@@ -304,11 +486,17 @@ def _value(
 
 
 def _values_of_address(address: str) -> Iterator[_Value]:
-    mapped = _MAPPED_ADDRESS.fullmatch(address)
-    for text in (address, *([mapped[1]] if mapped else [])):
+    for text in _texts_of_address(address):
         value = _value(text, "ip", alone=False)
         if value:
             yield value
+
+
+def _texts_of_address(address: str) -> Iterator[str]:
+    yield address
+    mapped = _MAPPED_ADDRESS.fullmatch(address)
+    if mapped:
+        yield mapped[1]
 
 
 def _permitted_words(person: PersonValues, allowed: Collection[Kind]) -> frozenset[str]:
@@ -370,6 +558,10 @@ _DECODERS: tuple[tuple[str, Callable[[str], str]], ...] = (
 @lru_cache(maxsize=50_000)
 def normalized(text: str) -> str:
     """A text without differences of case, normalization and invisible characters."""
+    return _normalized(text)
+
+
+def _normalized(text: str) -> str:
     if text.isascii():
         return text.lower()
     folded = unicodedata.normalize("NFKC", text.translate(_INVISIBLE)).casefold()

@@ -1,9 +1,8 @@
 """What the leak check needs of persons and stored hours do not have, read from Moodle.
 
-Names that are not stored cannot stand in an event by themselves, but in a text that leaves they can.
-So they are read from Moodle's table of users while the rows are searched, and addresses from the
-log. They are not stored, and nothing tells them. Without an answer of Moodle no event is made: an
-hour that cannot be searched is not sent.
+A name that is not stored can still stand in a text that leaves. So names are read from Moodle's table
+of users when rows are searched, and addresses from its log. They are neither stored nor logged.
+Without an answer of Moodle no event is made: an hour that cannot be searched is not sent.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from caliper_dagster.expander import MoodleDatabase, with_addresses, with_names
 OpenMoodle = Callable[[], AbstractContextManager[MoodleDatabase]]
 
 
-class SearchedRows:
+class RowsToSearch:
     """Completes rows of hours for the leak check.
 
     Args:
@@ -42,7 +41,7 @@ class SearchedRows:
         if missing:
             self._missing[expanded.hour] = missing
 
-    def complete(self, hours: Collection[Hour], rows: pa.Table) -> pa.Table:
+    def __call__(self, hours: Collection[Hour], rows: pa.Table) -> pa.Table:
         """Rows with what their hours lack.
 
         Args:
