@@ -1,8 +1,8 @@
 """What the leak check needs of persons and stored hours do not have, read from Moodle.
 
-A name that is not stored can still stand in a text that leaves. So names are read from Moodle's table
-of users when rows are searched, and addresses from its log. They are neither stored nor logged.
-Without an answer of Moodle no event is made: an hour that cannot be searched is not sent.
+A name that is not stored can still stand in a text that leaves. So names are read from Moodle's
+table of users when rows are searched, and addresses from its log. They are neither stored nor
+logged. Without an answer of Moodle no event is made: an hour that cannot be searched is not sent.
 """
 
 from __future__ import annotations

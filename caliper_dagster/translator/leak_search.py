@@ -15,9 +15,9 @@ are looked for in all fragments that have places, at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus, urlsplit
@@ -48,9 +48,7 @@ from caliper_dagster.translator.entities.registry import name_of, plain
 from caliper_dagster.translator.event_data_filter import VOCABULARIES
 from caliper_dagster.translator.fragments import Fragments
 from caliper_dagster.translator.personal_values import (
-    NO_DIGITS,
     PERSON_COLUMNS,
-    SHORTEST_NUMBER,
     ForbiddenKinds,
     ForbiddenValues,
     Kind,
@@ -66,7 +64,7 @@ from caliper_dagster.translator.rows import LOG_MARK, Indices
 
 _MARK = LOG_MARK.encode()
 _DIGITS = b"0123456789"
-_LONG_NUMBER = re.compile(rb"[0-9]{%d,}" % SHORTEST_NUMBER)
+_NO_DIGITS = dict.fromkeys(_DIGITS)
 _MOST_FORMS = 10_000
 
 _TEXT_KINDS = frozenset({"str", "[str]"})
@@ -90,6 +88,7 @@ _CLOSED_EXTENSIONS = frozenset(
 
 _UNRESOLVED = re.compile(r"[a-z0-9_]+:-?[0-9]*")
 _LETTERS_AND_NUMBER = re.compile(r"[a-z]{1,2}[0-9]+")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.000Z")
 _ESCAPE = re.compile(r"[%+\\]")
 _PLAIN = re.compile("[A-Za-z0-9]+")
 _ADDRESS_PARTS = re.compile(r"[/?&=#]")
@@ -148,12 +147,12 @@ class _Hit:
 
     Attributes:
         place: where it stands.
-        near: the persons whose values were looked for in it.
+        persons: who may be meant.
         rows: log rows whose events have it.
     """
 
     place: _Place
-    near: PersonalValues
+    persons: PersonalValues
     rows: Indices
 
 
@@ -161,12 +160,12 @@ class _Form(NamedTuple):
     """What fragments have in common that differ in numbers only.
 
     Attributes:
-        addresses: addresses in them, each with the letters of its parts.
+        addresses: addresses in them.
         letters: of their other places; None if there are none.
         texts: finds the texts of these, if all of them are properties of Caliper entities.
     """
 
-    addresses: tuple[tuple[_Place, TextLetters], ...] = ()
+    addresses: tuple[_Place, ...] = ()
     letters: TextLetters | None = None
     texts: re.Pattern[bytes] | None = None
 
@@ -178,7 +177,7 @@ class _Form(NamedTuple):
         others = [place for place in places if not place.is_address]
         names = frozenset(place.path.rpartition(".")[2] for place in others)
         return cls(
-            tuple((place, _letters_of(place)) for place in places if place.is_address),
+            tuple(place for place in places if place.is_address),
             TextLetters.of(str(place.value) for place in others) if others else None,
             _texts_of(names) if all(place.is_property for place in others) else None,
         )
@@ -187,37 +186,45 @@ class _Form(NamedTuple):
 _WITHOUT_PLACES = _Form()
 
 
-def _letters_of(address: _Place) -> TextLetters:
-    text = str(address.value)
-    letters = TextLetters.of(_parts(text))
-    return letters._replace(is_certain=False) if _ESCAPE.search(text) else letters
-
-
 class _Task(NamedTuple):
     """How the fragments of a form are searched for the values of some persons.
 
     Attributes:
-        is_whole: whether everything is looked for in each of them.
-        has_numbers: whether numbers are, which may stand in each of them.
+        is_whole: whether each of them is searched, and not only those with numbers of persons.
+        numbers: the letters of what may hold a value that is found by its numbers, or None.
         texts: finds all texts in which something is looked for, or None.
     """
 
     is_whole: bool = False
-    has_numbers: bool = False
+    numbers: TextLetters | None = None
     texts: re.Pattern[bytes] | None = None
 
     @classmethod
     def of(cls, form: _Form, reader: _PlaceReader, index: PersonIndex) -> _Task:
         """The task for a form."""
-        addresses = [it for place, it in form.addresses if not reader.is_known(place)]
-        letters = [*addresses, *([form.letters] if form.letters else [])]
+        addresses = [place for place in form.addresses if not reader.is_known(place)]
+        letters = [*map(_letters_of, addresses), *([form.letters] if form.letters else [])]
         if not letters:
             return cls()
         return cls(
-            is_whole=any(not it.is_certain or index.may_hold(it) for it in letters),
-            has_numbers=bool(index.numbers),
-            texts=None if addresses else form.texts,
+            any(not it.is_certain or index.may_hold(it) for it in letters),
+            max(
+                (it for it in letters if index.may_hold_numbers(it)),
+                key=lambda it: it.separators,
+                default=None,
+            ),
+            None if addresses else form.texts,
         )
+
+    def has_numbers(self, texts: bytes, index: PersonIndex) -> bool:
+        """Whether fragments of the form may hold a value that is found by its numbers."""
+        return self.numbers is not None and index.has_numbers_of(texts, self.numbers)
+
+
+def _letters_of(address: _Place) -> TextLetters:
+    text = str(address.value)
+    letters = TextLetters.of(_parts(text))
+    return letters._replace(is_certain=False) if _ESCAPE.search(text) else letters
 
 
 @cache
@@ -292,60 +299,76 @@ class LeakSearch:
         if not index:
             return []
         reader = _PlaceReader(self._site, self._made_up, self._kinds, known_words(expanded, paths))
+        near = _Near(reader, index, partial(ForbiddenValues, kinds=self._kinds, host=self._host))
         hits = [
             hit
             for pool in pools
             if pool.slot not in self._allowed
-            for hit in self._hits(pool, reader, index)
+            for hit in self._hits(pool, reader, near)
         ]
         hits = _without_institutional(expanded, hits, is_thorough=False)
         hits = [hit for hit in hits if not _is_of_own_object(expanded, hit)]
         hits = _without_institutional(expanded, hits, is_thorough=True)
         return list(self._by_hour(expanded, hits, reader, persons, around)) if hits else []
 
-    def _hits(self, pool: Pool, reader: _PlaceReader, index: PersonIndex) -> Iterator[_Hit]:
+    def _hits(self, pool: Pool, reader: _PlaceReader, near: _Near) -> Iterator[_Hit]:
         codes = pool.fragments.codes
         numbers = np.flatnonzero(np.bincount(codes, minlength=1))
         texts = [pool.fragments.texts[number] for number in numbers.tolist()]
         found: dict[_Place, tuple[PersonalValues, list[int]]] = {}
-        for position, hit in self._search(pool, texts, reader, index):
-            for place, near in hit.items():
-                found.setdefault(place, (near, []))[1].append(position)
-        for place, (near, positions) in found.items():
-            yield _Hit(place, near, pool.rows[np.isin(codes, numbers[positions])])
+        for position, hit in self._search(pool, texts, reader, near):
+            for place, persons in hit.items():
+                found.setdefault(place, (persons, []))[1].append(position)
+        for place, (persons, positions) in found.items():
+            yield _Hit(place, persons, pool.rows[np.isin(codes, numbers[positions])])
 
     def _search(
-        self, pool: Pool, texts: list[bytes], reader: _PlaceReader, index: PersonIndex
+        self, pool: Pool, texts: list[bytes], reader: _PlaceReader, near: _Near
     ) -> Iterator[tuple[int, dict[_Place, PersonalValues]]]:
         """The positions of the fragments with values of persons.
 
         With each the places that have one, and the persons whose values were looked for there.
         """
+        clear: set[bytes] = set()
+        for position, pattern in self._suspected(pool, texts, reader, near.index):
+            said = pattern.findall(texts[position]) if pattern else None
+            if said is not None and clear.issuperset(said):
+                continue
+            places = reader.places(pool.slot, _parsed(texts[position], pool.fragments.before))
+            found = {
+                place: persons
+                for place in places
+                if place.path not in self._allowed and (persons := near.at(place))
+            }
+            if found:
+                yield position, found
+            elif said is not None:
+                clear.update(said)
+
+    def _suspected(
+        self, pool: Pool, texts: list[bytes], reader: _PlaceReader, index: PersonIndex
+    ) -> Iterator[tuple[int, re.Pattern[bytes] | None]]:
+        """The positions of fragments that may hold a value of a person.
+
+        With each goes what finds all texts in which it may stand, or None.
+        """
         tasks: dict[bytes, _Task] = {}
-        forms = self._without_numbers(texts)
-        whole: list[int] = []
-        numbered: list[int] = []
-        for position, form in enumerate(forms):
+        numbered: dict[bytes, list[int]] = {}
+        for position, form in enumerate(self._without_numbers(texts)):
             task = tasks.get(form)
             if task is None:
                 known = self._form(pool, form, texts[position], reader)
                 task = tasks[form] = _Task.of(known, reader, index)
             if task.is_whole:
-                whole.append(position)
-            elif task.has_numbers:
-                numbered.append(position)
-        clear: set[bytes] = set()
-        for position in (*whole, *_with_numbers(texts, numbered, index.numbers)):
-            text, pattern = texts[position], tasks[forms[position]].texts
-            said = pattern.findall(text) if pattern else None
-            if said is not None and clear.issuperset(said):
-                continue
-            places = reader.places(pool.slot, _parsed(text, pool.fragments.before))
-            found = self._found(places, reader, index)
-            if found:
-                yield position, found
-            elif said is not None:
-                clear.update(said)
+                yield position, task.texts
+            elif task.numbers:
+                numbered.setdefault(form, []).append(position)
+        for form, positions in numbered.items():
+            task = tasks[form]
+            if task.has_numbers(b"\n".join([texts[it] for it in positions]), index):
+                for position in positions:
+                    if task.has_numbers(texts[position], index):
+                        yield position, task.texts
 
     def _form(self, pool: Pool, form: bytes, text: bytes, reader: _PlaceReader) -> _Form:
         """The form of a fragment."""
@@ -356,22 +379,6 @@ class LeakSearch:
             known = _Form.of(reader.places(pool.slot, _parsed(text, pool.fragments.before)))
             self._forms[pool.slot, form] = known
         return known
-
-    def _found(
-        self, places: Iterable[_Place], reader: _PlaceReader, index: PersonIndex
-    ) -> dict[_Place, PersonalValues]:
-        """The places where a value of a person stands, and the persons who were looked for there.
-
-        These are few, of whom a word stands there.
-        """
-        found = {}
-        for place in places:
-            near = index.near(reader.texts(place))
-            if near and place.path not in self._allowed:
-                values = ForbiddenValues(near, self._kinds, self._host)
-                if reader.kinds(place, values):
-                    found[place] = near
-        return found
 
     def _by_hour(
         self,
@@ -392,7 +399,7 @@ class LeakSearch:
             for hit in hits:
                 rows = hit.rows[hours[hit.rows] == hour]
                 if len(rows):
-                    values = ForbiddenValues(hit.near.common(own), self._kinds, self._host)
+                    values = ForbiddenValues(hit.persons.common(own), self._kinds, self._host)
                     for kind in reader.kinds(hit.place, values):
                         rows_of.setdefault((int(hour), hit.place.path, kind), []).append(rows)
         for (hour_number, path, kind), found in sorted(rows_of.items()):
@@ -407,19 +414,6 @@ class LeakSearch:
             whole = whole.replace(self._numbered, b"\0")
         whole = self._uuids.sub(b"", whole)
         return whole.translate(None, _DIGITS).split(b"\n")
-
-
-def _with_numbers(
-    texts: list[bytes], positions: list[int], numbers: Collection[bytes]
-) -> Iterator[int]:
-    """The positions of fragments that hold one of some numbers."""
-    if not positions or numbers.isdisjoint(
-        _LONG_NUMBER.findall(b"\n".join([texts[position] for position in positions]))
-    ):
-        return
-    for position in positions:
-        if not numbers.isdisjoint(_LONG_NUMBER.findall(texts[position])):
-            yield position
 
 
 def _parsed(text: bytes, before: bytes) -> object:
@@ -462,7 +456,7 @@ class _PlaceReader:
         if not place.is_address:
             return False
         address = str(place.value)
-        form = address.translate(NO_DIGITS)
+        form = address.translate(_NO_DIGITS)
         known = self._known_forms.get(form)
         if known is None:
             known = all(self._is_known(part) for part in _parts(address))
@@ -523,12 +517,14 @@ class _PlaceReader:
 
     @staticmethod
     def _is_closed(value: str, key: str) -> bool:
-        """Whether a text is an id, or a word of a closed vocabulary."""
+        """Whether a text is an id, a time, or a word of a closed vocabulary."""
         if key == "unresolved":
             return bool(_UNRESOLVED.fullmatch(value))
         if key in VOCABULARIES:
             return bool(VOCABULARIES[key].fullmatch(value))
-        return key.lower().endswith("id") and value.lstrip("-").isdigit()
+        if key.lower().endswith("id") and value.lstrip("-").isdigit():
+            return True
+        return bool(_TIME.fullmatch(value))
 
     def _of_entity(self, path: str, entity: Mapping[str, Any]) -> Iterator[_Place]:
         properties = vocabulary.properties(entity["type"])
@@ -557,6 +553,36 @@ class _PlaceReader:
         if kind is not None and kind in self._kinds:
             text = str(value.get("identifier", ""))
             yield _Place(f"{path}.identifier", text, is_property=True)
+
+
+class _Near:
+    """Finds the persons of whom a value stands at a place, once for equal texts.
+
+    Args:
+        reader: of the places.
+        index: of the persons.
+        values: what to look for of some of them.
+    """
+
+    def __init__(
+        self,
+        reader: _PlaceReader,
+        index: PersonIndex,
+        values: Callable[[PersonalValues], ForbiddenValues],
+    ) -> None:
+        self._reader, self.index, self._values = reader, index, values
+        self._found: dict[tuple[object, bool], PersonalValues] = {}
+
+    def at(self, place: _Place) -> PersonalValues:
+        """The persons who may be meant: those of whom a word stands there, if a value does."""
+        key = place.value, place.is_address
+        found = self._found.get(key)
+        if found is None:
+            found = self.index.near(self._reader.texts(place))
+            if found and not self._reader.kinds(place, self._values(found)):
+                found = PersonalValues()
+            self._found[key] = found
+        return found
 
 
 def _parts(address: str) -> list[str]:

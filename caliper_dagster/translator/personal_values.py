@@ -11,9 +11,10 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Literal, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
@@ -47,12 +48,13 @@ _UNSPACED = re.compile(
 
 _JSON_ESCAPES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\[/\"\\]")
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
-_UNCERTAIN = re.compile(r"[\\&%+\u00ad\u200b\u200c\u200d\u2060\ufeff]")
+_UNCERTAIN = re.compile(r"[\\&%\u00ad\u200b\u200c\u200d\u2060\ufeff]")
 _SEPARATORS = re.compile(r"[\W_]+")
 _DIGIT = re.compile("[0-9]")
-_LONG_NUMBER = re.compile(f"[0-9]{{{SHORTEST_NUMBER},}}")
-NO_DIGITS = dict.fromkeys(b"0123456789")
-"""For ``str.translate``: without the digits 0 to 9."""
+_NUMBERS = re.compile(rb"[0-9]+")
+_LONG_NUMBERS = re.compile(rb"[0-9]{%d,}" % SHORTEST_NUMBER)
+_WORD_WITH_LONG_NUMBER = re.compile(r"[^\W_]*?([0-9]{%d,})[^\W_]*" % SHORTEST_NUMBER)  # noqa: UP031
+_NO_DIGITS = dict.fromkeys(b"0123456789")
 
 _MAPPED_ADDRESS = re.compile(r"::ffff:([0-9.]+)", re.IGNORECASE)
 _MOST_FORMS = 16
@@ -257,100 +259,119 @@ class PersonIndex:
     """Which persons have a value that can stand in a text, by one word of each of their values.
 
     A value stands only where all its words do. So a text without that word need not be looked at,
-    and the values of few persons have to be prepared (`ForbiddenValues`). Most texts are told apart
-    by their letters alone: for those that differ only in the digits 0 to 9, `may_hold` is asked
-    once. Numbers of :data:`SHORTEST_NUMBER` digits or more are looked for by themselves.
+    and the values of few persons have to be prepared (`ForbiddenValues`). Texts that differ in the
+    digits 0 to 9 only have the same letters: `may_hold` is asked once for all of them. Values that
+    are found by a number are not known by letters: `has_numbers_of` looks for them in the texts.
 
     Args:
         persons: whose values.
         kinds: which of their values must not leave.
         host: host of the site, whose address is no person's.
-
-    Attributes:
-        numbers: the long numbers of values in which `may_hold` does not look.
     """
 
     def __init__(self, persons: PersonalValues, kinds: Collection[Kind], host: str = "") -> None:
-        self._owners: dict[str, list[PersonalValues]] = {}
+        self._owners: list[PersonalValues] = []
+        self._by_word: dict[str, list[int]] = {}
         self._letters: set[str] = set()
         self._wholes: set[str] = set()
-        self._unspaced: dict[str, list[PersonalValues]] = {}
-        self._least_separators: int | None = None
-        self.numbers: set[bytes] = set()
-        texts: list[str] = []
-        owners: list[PersonalValues] = []
-        for person in persons.people:
-            found = [*_texts_of(person, kinds)]
-            owner = PersonalValues(people=frozenset({person}))
-            texts += found
-            owners += [owner] * len(found)
+        self._numbers: set[bytes] = set()
+        self._sequences: set[tuple[bytes, ...]] = set()
+        self._unspaced: dict[str, list[int]] = {}
+        texts: dict[str, list[int]] = defaultdict(list)
+        for owner, found in _texts_of(persons, kinds, host):
+            number = len(self._owners)
+            self._owners.append(owner)
+            for text in found:
+                texts[text].append(number)
             if "name" in kinds:
-                for name in _unspaced_names(person):
-                    self._unspaced.setdefault(name, []).append(owner)
-        if "name" in kinds:
-            texts += persons.full_names
-            owners += [PersonalValues(full_names=frozenset({it})) for it in persons.full_names]
-        if "ip" in kinds:
-            for address in persons.addresses - {host}:
-                found = [*_texts_of_address(address)]
-                texts += found
-                owners += [PersonalValues(addresses=frozenset({address}))] * len(found)
-        for text, owner in zip(_all_normalized(texts), owners, strict=True):
-            self._add(text, owner)
+                for person in owner.people:
+                    for name in _unspaced_names(person):
+                        self._unspaced.setdefault(name, []).append(number)
+        for text, numbers in zip(_all_normalized([*texts]), texts.values(), strict=True):
+            word = text if text.isalpha() else self._word(text)
+            if word is text:
+                self._letters.add(text)
+            if word:
+                self._by_word.setdefault(word, []).extend(numbers)
         self._lengths = {len(text) for text in self._unspaced}
+        self._sequence_lengths = sorted({len(sequence) for sequence in self._sequences})
 
     def __bool__(self) -> bool:
         """Whether there is anything to find."""
-        return bool(self._owners)
+        return bool(self._by_word)
 
     def may_hold(self, letters: TextLetters) -> bool:
-        """Whether a value without a long number can stand in texts of these letters."""
-        if not self._letters.isdisjoint(letters.words):
+        """Whether a value that is found by its letters can stand in texts with these letters."""
+        return (
+            not self._letters.isdisjoint(letters.words)
+            or not self._wholes.isdisjoint(letters.wholes)
+            or any(True for word in letters.words for _ in self._in_unspaced(word))
+        )
+
+    def may_hold_numbers(self, letters: TextLetters) -> bool:
+        """Whether one that is found by its numbers can stand in texts with these letters."""
+        if self._numbers:
             return True
-        if self._least_separators is not None and letters.separators >= self._least_separators:
+        return bool(self._sequences) and letters.separators >= self._sequence_lengths[0] - 1
+
+    def has_numbers_of(self, texts: bytes, letters: TextLetters) -> bool:
+        """Whether one that is found by its numbers can stand in texts.
+
+        Args:
+            texts: in UTF-8.
+            letters: of all of them.
+        """
+        if not self._numbers.isdisjoint(_LONG_NUMBERS.findall(texts)):
             return True
-        if not self._wholes.isdisjoint(letters.wholes):
-            return True
-        return any(True for word in letters.words for _ in self._in_unspaced(word))
+        if not self._sequences or letters.separators < self._sequence_lengths[0] - 1:
+            return False
+        return any(
+            tuple(numbers[start : start + length]) in self._sequences
+            for numbers in map(
+                _NUMBERS.findall, _numbers_in_a_row(self._sequence_lengths[0]).findall(texts)
+            )
+            for length in self._sequence_lengths
+            for start in range(len(numbers) - length + 1)
+        )
 
     def near(self, texts: Iterable[str]) -> PersonalValues:
         """The persons of whom a value can stand in some texts, in any escape."""
-        found = {
-            id(owner): owner
+        numbers = {
+            number
             for text in texts
             for form in forms(text)
-            for token in words(normalized(form))
-            for owner in (*self._owners.get(token, ()), *self._in_unspaced(token))
+            for word in words(normalized(form))
+            for number in (*self._by_word.get(word, ()), *self._in_unspaced(word))
         }
         near = PersonalValues()
-        for owner in found.values():
-            near = near.joined(owner)
+        for number in numbers:
+            near = near.joined(self._owners[number])
         return near
 
-    def _in_unspaced(self, token: str) -> Iterator[PersonalValues]:
-        if self._lengths and not token.isascii() and _UNSPACED.search(token):
+    def _in_unspaced(self, word: str) -> Iterator[int]:
+        if self._lengths and not word.isascii() and _UNSPACED.search(word):
             for length in self._lengths:
-                for start in range(len(token) - length + 1):
-                    yield from self._unspaced.get(token[start : start + length], ())
+                for start in range(len(word) - length + 1):
+                    yield from self._unspaced.get(word[start : start + length], ())
 
-    def _add(self, text: str, owner: PersonalValues) -> None:
-        """Add a normalized value."""
-        tokens = [text] if text.isalnum() else words(text)
-        if not tokens:
-            return
-        token = tokens[0] if len(tokens) == 1 else max(tokens, key=_distinctness)
-        self._owners.setdefault(token, []).append(owner)
-        letters = token if token.isalpha() else token.translate(NO_DIGITS)
-        number = None if letters is token else _LONG_NUMBER.search(token)
+    def _word(self, text: str) -> str:
+        """The word by which a normalized value is found; empty for what is none."""
+        number = _WORD_WITH_LONG_NUMBER.search(text)
         if number:
-            self.numbers.add(number[0].encode())
-        elif letters:
+            self._numbers.add(number[1].encode())
+            return number[0]
+        found = words(text)
+        word = max(found, key=_distinctness, default="")
+        letters = word.translate(_NO_DIGITS)
+        if letters:
             self._letters.add(letters)
-        elif len(tokens) > 1:
-            separators = len(tokens) - 1
-            self._least_separators = min(self._least_separators or separators, separators)
-        elif token != text:  # such as ``::1``; a short number alone is no value
-            self._wholes.add(text.translate(NO_DIGITS))
+        elif len(found) > 1:
+            self._sequences.add(tuple(one.encode() for one in found))
+        elif word == text:  # a short number is no value
+            return ""
+        else:  # such as ``::1``
+            self._wholes.add(text.translate(_NO_DIGITS))
+        return word
 
 
 class TextLetters(NamedTuple):
@@ -360,7 +381,7 @@ class TextLetters(NamedTuple):
         words: their words without these digits.
         wholes: the texts without these digits, normalized.
         separators: the longest sequence in them of what is neither letter nor digit.
-        is_certain: whether they have no escapes and no other digits, in which more can stand.
+        is_certain: whether nothing else can stand in escapes and other digits than these.
     """
 
     words: frozenset[str]
@@ -370,12 +391,12 @@ class TextLetters(NamedTuple):
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> TextLetters:
-        """From texts that stand for all that differ from them in digits."""
+        """The letters of texts, and of all that differ from them in these digits only."""
         found: set[str] = set()
         wholes: set[str] = set()
         separators, is_certain = 0, True
         for text in texts:
-            whole = normalized(text.translate(NO_DIGITS)).strip()
+            whole = normalized(text.translate(_NO_DIGITS)).strip()
             wholes.add(whole)
             found.update(words(whole))
             separators = max(separators, *map(len, _SEPARATORS.findall(whole)), 0)
@@ -383,8 +404,21 @@ class TextLetters(NamedTuple):
         return cls(frozenset(found), frozenset(wholes), separators, is_certain)
 
 
-def _texts_of(person: PersonValues, kinds: Collection[Kind]) -> Iterator[str]:
-    """Texts of a person of which one has the word by which each value is found."""
+def _texts_of(
+    persons: PersonalValues, kinds: Collection[Kind], host: str
+) -> Iterator[tuple[PersonalValues, Iterable[str]]]:
+    """Each person with texts of which one has the word by which each value is found."""
+    for person in persons.people:
+        yield PersonalValues(people=frozenset({person})), _texts_of_person(person, kinds)
+    if "name" in kinds:
+        for name in persons.full_names:
+            yield PersonalValues(full_names=frozenset({name})), (name,)
+    if "ip" in kinds:
+        for address in persons.addresses - {host}:
+            yield PersonalValues(addresses=frozenset({address})), _texts_of_address(address)
+
+
+def _texts_of_person(person: PersonValues, kinds: Collection[Kind]) -> Iterator[str]:
     first, last = person.firstname.strip(), person.lastname.strip()
     if "name" in kinds:
         yield first
@@ -414,18 +448,26 @@ def _unspaced_names(person: PersonValues) -> Iterator[str]:
 
 
 def _all_normalized(texts: Sequence[str]) -> list[str]:
-    """The normalized texts, at once."""
-    whole = "\n".join(texts)
-    if "&" not in whole:
-        found = _normalized(whole).split("\n")
-        if len(found) == len(texts):
-            return [text.strip() for text in found]
-    return [normalized(html.unescape(text)).strip() for text in texts]
+    """The texts of values, normalized at once."""
+    found = list(map(str.lower, texts))
+    others = [number for number, text in enumerate(texts) if not text.isascii() or "&" in text]
+    lines = [" ".join(html.unescape(texts[number]).splitlines()) for number in others]
+    for number, text in zip(others, _normalized("\n".join(lines)).split("\n"), strict=bool(others)):
+        found[number] = text
+    return [text.strip() for text in found]
 
 
-def _distinctness(token: str) -> tuple[bool, bool, int]:
-    """How seldom a word occurs, presumably."""
-    return bool(_LONG_NUMBER.search(token)), bool(token.translate(NO_DIGITS)), len(token)
+def _distinctness(word: str) -> tuple[bool, int]:
+    """How seldom a word without a long number occurs, presumably."""
+    return bool(word.translate(_NO_DIGITS)), len(word)
+
+
+@cache
+def _numbers_in_a_row(least: int) -> re.Pattern[bytes]:
+    """Finds words that are numbers, this many or more one after another."""
+    return re.compile(
+        rb'(?<![0-9A-Za-z])[0-9]+(?:[^0-9A-Za-z"\n]+[0-9]+(?![0-9A-Za-z])){%d,}' % (least - 1)
+    )
 
 
 class _Value(NamedTuple):
