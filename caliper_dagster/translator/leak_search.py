@@ -572,6 +572,7 @@ class _Near:
     ) -> None:
         self._reader, self.index, self._values = reader, index, values
         self._found: dict[tuple[object, bool], PersonalValues] = {}
+        self._prepared: dict[PersonalValues, ForbiddenValues] = {}
 
     def at(self, place: _Place) -> PersonalValues:
         """The persons who may be meant: those of whom a word stands there, if a value does."""
@@ -579,8 +580,11 @@ class _Near:
         found = self._found.get(key)
         if found is None:
             found = self.index.near(self._reader.texts(place))
-            if found and not self._reader.kinds(place, self._values(found)):
-                found = PersonalValues()
+            if found:
+                values = self._prepared.get(found) or self._values(found)
+                self._prepared[found] = values
+                if not self._reader.kinds(place, values):
+                    found = PersonalValues()
             self._found[key] = found
         return found
 

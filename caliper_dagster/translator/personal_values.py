@@ -53,7 +53,7 @@ _SEPARATORS = re.compile(r"[\W_]+")
 _DIGIT = re.compile("[0-9]")
 _NUMBERS = re.compile(rb"[0-9]+")
 _LONG_NUMBERS = re.compile(rb"[0-9]{%d,}" % SHORTEST_NUMBER)
-_WORD_WITH_LONG_NUMBER = re.compile(r"[^\W_]*?([0-9]{%d,})[^\W_]*" % SHORTEST_NUMBER)  # noqa: UP031
+_LONG_NUMBER = re.compile(f"[0-9]{{{SHORTEST_NUMBER},}}")
 _NO_DIGITS = dict.fromkeys(b"0123456789")
 
 _MAPPED_ADDRESS = re.compile(r"::ffff:([0-9.]+)", re.IGNORECASE)
@@ -270,29 +270,31 @@ class PersonIndex:
     """
 
     def __init__(self, persons: PersonalValues, kinds: Collection[Kind], host: str = "") -> None:
-        self._owners: list[PersonalValues] = []
+        self._people = [*persons.people]
+        self._others: list[PersonalValues] = []
         self._by_word: dict[str, list[int]] = {}
         self._letters: set[str] = set()
         self._wholes: set[str] = set()
         self._numbers: set[bytes] = set()
         self._sequences: set[tuple[bytes, ...]] = set()
         self._unspaced: dict[str, list[int]] = {}
-        texts: dict[str, list[int]] = defaultdict(list)
-        for owner, found in _texts_of(persons, kinds, host):
-            number = len(self._owners)
-            self._owners.append(owner)
+        owners: dict[str, list[int]] = defaultdict(list)
+        for column in _columns(self._people, kinds):
+            for number, text in enumerate(column):
+                owners[text].append(number)
+        for other, found in _others(persons, kinds, host):
             for text in found:
-                texts[text].append(number)
-            if "name" in kinds:
-                for person in owner.people:
-                    for name in _unspaced_names(person):
-                        self._unspaced.setdefault(name, []).append(number)
-        for text, numbers in zip(_all_normalized([*texts]), texts.values(), strict=True):
+                owners[text].append(len(self._people) + len(self._others))
+            self._others.append(other)
+        for text, numbers in zip(_all_normalized([*owners]), owners.values(), strict=True):
             word = text if text.isalpha() else self._word(text)
             if word is text:
                 self._letters.add(text)
             if word:
                 self._by_word.setdefault(word, []).extend(numbers)
+        for number, person in enumerate(self._people if "name" in kinds else ()):
+            for name in _unspaced_names(person):
+                self._unspaced.setdefault(name, []).append(number)
         self._lengths = {len(text) for text in self._unspaced}
         self._sequence_lengths = sorted({len(sequence) for sequence in self._sequences})
 
@@ -343,9 +345,13 @@ class PersonIndex:
             for word in words(normalized(form))
             for number in (*self._by_word.get(word, ()), *self._in_unspaced(word))
         }
-        near = PersonalValues()
+        number_of_people = len(self._people)
+        near = PersonalValues(
+            frozenset(self._people[number] for number in numbers if number < number_of_people)
+        )
         for number in numbers:
-            near = near.joined(self._owners[number])
+            if number >= number_of_people:
+                near = near.joined(self._others[number - number_of_people])
         return near
 
     def _in_unspaced(self, word: str) -> Iterator[int]:
@@ -356,12 +362,12 @@ class PersonIndex:
 
     def _word(self, text: str) -> str:
         """The word by which a normalized value is found; empty for what is none."""
-        number = _WORD_WITH_LONG_NUMBER.search(text)
+        found = [text] if text.isalnum() else words(text)
+        number = _LONG_NUMBER.search(text)
         if number:
-            self._numbers.add(number[1].encode())
-            return number[0]
-        found = words(text)
-        word = max(found, key=_distinctness, default="")
+            self._numbers.add(number[0].encode())
+            return next(word for word in found if number[0] in word)
+        word = max(found, key=_distinctness, default="") if len(found) != 1 else found[0]
         letters = word.translate(_NO_DIGITS)
         if letters:
             self._letters.add(letters)
@@ -404,38 +410,46 @@ class TextLetters(NamedTuple):
         return cls(frozenset(found), frozenset(wholes), separators, is_certain)
 
 
-def _texts_of(
+def _columns(people: Sequence[PersonValues], kinds: Collection[Kind]) -> Iterator[Iterable[str]]:
+    """Texts of each person, of which one has the word by which each value is found."""
+    if not people:
+        return
+    names = (
+        [person.firstname.strip() for person in people],
+        [person.lastname.strip() for person in people],
+    )
+    if "name" in kinds:
+        yield from names
+        for one, other in (names, names[::-1]):
+            yield [f"{a}{b}" if a and b else "" for a, b in zip(one, other, strict=True)]
+        # Where neither has letters, the value is found by both together.
+        yield [
+            "" if a.isalpha() or b.isalpha() else f"{a} {b}" for a, b in zip(*names, strict=True)
+        ]
+    if "username" in kinds:
+        yield [person.username for person in people]
+    if "email" in kinds:
+        yield [_mailbox(person.email) for person in people]
+    if "idnumber" in kinds:
+        yield [person.idnumber for person in people]
+
+
+def _mailbox(address: str) -> str:
+    """The part of an e-mail address that is one person's, if it has letters."""
+    mailbox = address.partition("@")[0]
+    return mailbox if mailbox[:1].isalpha() or any(map(str.isalpha, mailbox)) else address
+
+
+def _others(
     persons: PersonalValues, kinds: Collection[Kind], host: str
 ) -> Iterator[tuple[PersonalValues, Iterable[str]]]:
-    """Each person with texts of which one has the word by which each value is found."""
-    for person in persons.people:
-        yield PersonalValues(people=frozenset({person})), _texts_of_person(person, kinds)
+    """Full names and addresses, each with its texts."""
     if "name" in kinds:
         for name in persons.full_names:
             yield PersonalValues(full_names=frozenset({name})), (name,)
     if "ip" in kinds:
         for address in persons.addresses - {host}:
             yield PersonalValues(addresses=frozenset({address})), _texts_of_address(address)
-
-
-def _texts_of_person(person: PersonValues, kinds: Collection[Kind]) -> Iterator[str]:
-    first, last = person.firstname.strip(), person.lastname.strip()
-    if "name" in kinds:
-        yield first
-        yield last
-        if first and last:
-            yield f"{first}{last}"
-            yield f"{last}{first}"
-            if not (first.isalpha() or last.isalpha()):
-                yield f"{first} {last}"
-    if "username" in kinds:
-        yield person.username
-    if "email" in kinds:
-        # The host is many persons'.
-        mailbox = person.email.partition("@")[0]
-        yield mailbox if any(map(str.isalpha, mailbox)) else person.email
-    if "idnumber" in kinds:
-        yield person.idnumber
 
 
 def _unspaced_names(person: PersonValues) -> Iterator[str]:
@@ -465,9 +479,7 @@ def _distinctness(word: str) -> tuple[bool, int]:
 @cache
 def _numbers_in_a_row(least: int) -> re.Pattern[bytes]:
     """Finds words that are numbers, this many or more one after another."""
-    return re.compile(
-        rb'(?<![0-9A-Za-z])[0-9]+(?:[^0-9A-Za-z"\n]+[0-9]+(?![0-9A-Za-z])){%d,}' % (least - 1)
-    )
+    return re.compile(rb'[0-9]++(?:[^0-9A-Za-z"\n]++[0-9]++(?![0-9A-Za-z])){%d,}+' % (least - 1))
 
 
 class _Value(NamedTuple):
