@@ -216,9 +216,12 @@ class _Task(NamedTuple):
             None if addresses else form.texts,
         )
 
-    def has_numbers(self, texts: bytes, index: PersonIndex) -> bool:
+    def has_numbers(self, fragments: bytes, index: PersonIndex) -> bool:
         """Whether fragments of the form may hold a value that is found by its numbers."""
-        return self.numbers is not None and index.has_numbers_of(texts, self.numbers)
+        if self.numbers is None:
+            return False
+        texts = b"\n".join({*self.texts.findall(fragments)}) if self.texts else fragments
+        return index.has_numbers_of(texts, self.numbers)
 
 
 def _letters_of(address: _Place) -> TextLetters:

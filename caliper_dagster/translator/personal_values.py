@@ -89,11 +89,19 @@ class PersonalValues(NamedTuple):
 
     def joined(self, other: PersonalValues) -> PersonalValues:
         """The persons of both."""
-        return PersonalValues(*(one | two for one, two in zip(self, other, strict=True)))
+        return PersonalValues(
+            self.people | other.people,
+            self.addresses | other.addresses,
+            self.full_names | other.full_names,
+        )
 
     def common(self, other: PersonalValues) -> PersonalValues:
         """The persons who are in both."""
-        return PersonalValues(*(one & two for one, two in zip(self, other, strict=True)))
+        return PersonalValues(
+            self.people & other.people,
+            self.addresses & other.addresses,
+            self.full_names & other.full_names,
+        )
 
 
 def persons_of(expanded: pa.Table) -> PersonalValues:
