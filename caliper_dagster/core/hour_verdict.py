@@ -20,7 +20,6 @@ from caliper_dagster.core.frames import CALIPER_EVENTS, WITH_EVENT
 
 _KEY = "verdict"
 _FIELDS_KEY = "personal_data_fields"
-_SEARCHED_KEY = "personal_data_searched"
 _NOT_SEARCHED_KEY = "personal_data_allowed"
 
 
@@ -73,25 +72,16 @@ class HourVerdict:
             reason of a newer release, which this one does not know, withholds the hour.
         fields: number of events that hold a value of a person that must not leave, by the field
             that holds it and what it is, such as ``object.name (email)``. The value is not kept.
-        is_searched: whether the events were searched for all that must not leave. They cannot be
-            where the names of persons are not stored.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     fields: Mapping[str, int] = field(default_factory=dict)
-    is_searched: bool = True
 
     @classmethod
-    def of(
-        cls,
-        counts: Mapping[Reason, int],
-        fields: Mapping[str, int] | None = None,
-        *,
-        is_searched: bool = True,
-    ) -> Self:
+    def of(cls, counts: Mapping[Reason, int], fields: Mapping[str, int] | None = None) -> Self:
         """The verdict for the number of each reason; reasons that were not found may be 0."""
         found = {reason.value: number for reason, number in counts.items() if number}
-        return cls(found, dict(fields or {}), is_searched)
+        return cls(found, dict(fields or {}))
 
     @classmethod
     def from_footer_stats(cls, stats: Mapping[str, object]) -> Self | None:
@@ -99,17 +89,11 @@ class HourVerdict:
         counts, fields = stats.get(_KEY), stats.get(_FIELDS_KEY)
         if not isinstance(counts, Mapping):
             return None
-        return cls(
-            _numbers(counts),
-            _numbers(fields) if isinstance(fields, Mapping) else {},
-            stats.get(_SEARCHED_KEY) is not False,
-        )
+        return cls(_numbers(counts), _numbers(fields) if isinstance(fields, Mapping) else {})
 
     def as_footer_stats(self) -> dict[str, object]:
         """The verdict for the footer of an hour."""
         fields: dict[str, object] = {_FIELDS_KEY: dict(self.fields)} if self.fields else {}
-        if not self.is_searched:
-            fields[_SEARCHED_KEY] = False
         return {_KEY: dict(self.counts), **fields}
 
     @property

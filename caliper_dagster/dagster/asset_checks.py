@@ -185,25 +185,11 @@ def without_personal_data(
     what = "values of persons that must not leave"
     result = _result(asset, NO_PERSONAL_DATA, what, len(verdicts), failing)
     if not failing:
-        unsearched = [hour for hour, verdict in verdicts.items() if not verdict.is_searched]
-        return _not_searched(result, unsearched) if unsearched else result
+        return result
     named = [f"{name}: {number:,}" for name, number in fields.most_common(_HOURS_NAMED)]
     return result._replace(
         description=f"{result.description}. Fields: {', '.join(named)}",
         metadata={**result.metadata, "fields": dg.JsonMetadataValue(dict(fields))},
-    )
-
-
-def _not_searched(result: dg.AssetCheckResult, hours: Sequence[Hour]) -> dg.AssetCheckResult:
-    """The warning that no names of persons are stored, so that none can be searched for."""
-    return result._replace(
-        passed=False,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"The events of {plural(len(hours), 'hour')}, the first of them {min(hours)}, "
-        "are not searched for names of persons, because the stored log rows hold none. They are "
-        "sent. To have them searched, store names (CALIPER_STORED_NAMES) and materialize the hours "
-        "again.",
-        metadata={**result.metadata, "hours not searched": dg.IntMetadataValue(len(hours))},
     )
 
 

@@ -421,7 +421,8 @@ def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
     settings, key = chain.settings, chain.key(frame)
     sent_to = sent_as(settings, rendering)
     filter_ = sent_to.filter.rows
-    reads_moodle = filter_.reads_moodle
+    is_searched_for_all = settings.stored_names and settings.stored_addresses == "whole"
+    reads_moodle = filter_.reads_moodle or not is_searched_for_all
 
     @chain.asset(
         frame,
@@ -447,8 +448,8 @@ def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
         A row is the outcome of one log row: its event, the rule that filtered it, or the reason
         why it failed. Every derived event is one more row. Its hour is the hour of the log row.
         A rerun translates `expanded_log` again; events keep their ids. It needs no Moodle database,
-        unless a filter of rows does: cohorts, categories and numbers of learners are those of the
-        time of the rerun.
+        unless a filter of rows does (cohorts, categories and numbers of learners are those of the
+        time of the rerun), or names or addresses are not stored, which the leak check looks for.
         """
         from caliper_dagster.delivery.renderings import claim_keys, write_rendering
         from caliper_dagster.delivery.row_filter import RowRules
@@ -461,7 +462,12 @@ def _caliper_events(chain: _Chain, rendering: Rendering) -> dg.AssetsDefinition:
             report = HourReport(context, store, frame)
             report.begin("Making Caliper events from the log rows")
             hours, samples = write_rendering(
-                settings, rendering, store, hours_of(context), rules=rules
+                settings,
+                rendering,
+                store,
+                hours_of(context),
+                rules=rules,
+                open_moodle=moodle.open,
             )
             for hour in hours:
                 numbers = account_metadata(hour.account) | {"bytes": hour.bytes}

@@ -13,7 +13,6 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from types import MappingProxyType
 
 import pyarrow as pa
@@ -34,6 +33,7 @@ from caliper_dagster.core.revisions import MAPPING_REVISION, expansion_stats, ma
 from caliper_dagster.core.row_accounting import Account, OutcomeTally
 from caliper_dagster.core.stored_fields import NOTHING, StoredFields, stored_fields_of
 from caliper_dagster.delivery.row_filter import RowRules, searched
+from caliper_dagster.delivery.rows_to_search import OpenMoodle, RowsToSearch
 from caliper_dagster.expander import (
     LIFECYCLE,
     EarlierParts,
@@ -267,6 +267,7 @@ def write_events(
     rules: RowRules | None = None,
     chunk_rows: int = CHUNK_ROWS,
     needed: StoredFields = NOTHING,
+    open_moodle: OpenMoodle | None = None,
 ) -> tuple[list[WrittenEventsHour], list[SampleReport]]:
     """Translate ``expanded_log`` of the hours and write their events.
 
@@ -280,6 +281,8 @@ def write_events(
         rules: those that decide which rows have no event; None without any.
         chunk_rows: rows that are translated together, about.
         needed: the personal fields that the events are to tell.
+        open_moodle: opens the database; called only if an hour was stored without what the leak
+            check looks for.
 
     Returns:
         The partitions that were written, and the validity of a sample of each chunk.
@@ -287,30 +290,36 @@ def write_events(
     Raises:
         StorageError: an hour of ``moodle_log`` or ``expanded_log`` is missing, or was stored
             without a field that is needed.
-        ConfigurationError: the store cannot be written to.
+        ConfigurationError: the store cannot be written to, or the database cannot be opened.
+        SourceError: the database did not answer.
     """
     written, samples, stopwatch = [], [], _Stopwatch()
     tally, found, seconds = OutcomeTally(), EventFaults(), 0.0
     made_under = rules.filter.footer_stats() if rules else {}
     persons: PersonalValues | None = None
+    complete = RowsToSearch(translator.looked_for, open_moodle)
+
+    def opened(expanded: StoredHour) -> None:
+        require_fields(needed, expanded)
+        complete.note(expanded)
+
     with _Partitions(store, frame) as partitions:
         for chunk_hours, expanded, begins, ends in store.chunks(
-            EXPANDED_LOG, hours, chunk_rows, opened=partial(require_fields, needed)
+            EXPANDED_LOG, hours, chunk_rows, opened=opened
         ):
             if begins:
-                persons = None if ends else _persons_of(store, chunk_hours[0], chunk_rows)
-            events, leaks, is_searched = searched(translator, rules, expanded, persons)
+                persons = None if ends else _persons_of(store, chunk_hours[0], chunk_rows, complete)
+            around = complete(chunk_hours, expanded) if persons is None else None
+            events, leaks = searched(translator, rules, expanded, persons, around)
             seconds_per_event = stopwatch.lap() / max(1, events.num_rows)
-            del expanded
+            del expanded, around
             report = sample_problems(events)
             events = mark_invalid(events, report.invalid_rows)
             samples.append(report)
             for hour, rows in split_by_hour(events, chunk_hours):
                 tally.add(rows)
                 found.add(rows, report)
-                found.add_leaks(
-                    (leak for leak in leaks if leak.hour == hour.number), is_searched=is_searched
-                )
+                found.add_leaks(leak for leak in leaks if leak.hour == hour.number)
                 partitions.write(hour, rows)
                 seconds += seconds_per_event * rows.num_rows + stopwatch.lap()
                 if not ends:
@@ -340,12 +349,14 @@ def write_events(
     return written, samples
 
 
-def _persons_of(store: PartitionStore, hour: Hour, chunk_rows: int) -> PersonalValues:
+def _persons_of(
+    store: PartitionStore, hour: Hour, chunk_rows: int, complete: RowsToSearch
+) -> PersonalValues:
     """The persons of an hour that is translated in parts."""
     with closing(store.open(EXPANDED_LOG, hour)) as stored:
         persons = PersonalValues()
-        for rows in stored.parts(chunk_rows, PERSON_COLUMNS):
-            persons = persons.joined(persons_of(rows))
+        for rows in stored.parts(chunk_rows, ("id", "timecreated", *PERSON_COLUMNS)):
+            persons = persons.joined(persons_of(complete([hour], rows)))
         return persons
 
 

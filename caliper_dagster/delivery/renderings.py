@@ -27,6 +27,7 @@ from caliper_dagster.core.key_schedule import FIRST_HOUR, KeySchedule
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.delivery.materialize import WrittenEventsHour, write_events
 from caliper_dagster.delivery.row_filter import RowRules
+from caliper_dagster.delivery.rows_to_search import OpenMoodle
 from caliper_dagster.translator.sampling import SampleReport
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def write_rendering(
     hours: HourRange,
     *,
     rules: RowRules | None = None,
+    open_moodle: OpenMoodle | None = None,
 ) -> tuple[list[WrittenEventsHour], list[SampleReport]]:
     """Translate ``expanded_log`` of the hours and write their events in a rendering.
 
@@ -49,6 +51,7 @@ def write_rendering(
         store: holds ``moodle_log`` and ``expanded_log`` of all hours.
         hours: the hours.
         rules: see `write_events`.
+        open_moodle: see `write_events`.
 
     Returns:
         see `write_events`.
@@ -56,6 +59,7 @@ def write_rendering(
     Raises:
         ConfigurationError: a setting is missing or wrong, or the store cannot be written to.
         RecipeError: a recipe of the site is wrong.
+        SourceError: the database did not answer.
         StorageError: an hour of ``moodle_log`` or ``expanded_log`` is missing.
     """
     frame, revision = events_frame(settings, rendering), mapping_revision(settings, rendering)
@@ -76,6 +80,7 @@ def write_rendering(
             stats=stats,
             rules=rules,
             needed=needed,
+            open_moodle=open_moodle,
         )
         written += found[0]
         samples += found[1]

@@ -231,20 +231,23 @@ def searched(
     rules: RowRules | None,
     expanded: pa.Table,
     persons: PersonalValues | None = None,
+    around: pa.Table | None = None,
 ) -> Searched:
     """The ``CALIPER_EVENTS`` of some expanded rows, searched for values of persons.
 
     Args:
         translator: makes the events.
         rules: which rows become events; None for all of them.
-        expanded: the rows. Also one that is filtered names a person who may stand in another's
-            text.
+        expanded: the rows.
         persons: those of the whole hour, if the rows are a part of one.
+        around: all rows of their hours with what identifies persons, if the rows have not all of
+            it. Also one that is filtered names a person who may stand in another's text.
     """
+    around = expanded if around is None else around
     found: list[Searched] = []
 
     def translate(rows: pa.Table) -> pa.Table:
-        found.append(translator.translate_and_search(rows, persons, around=expanded))
+        found.append(translator.translate_and_search(rows, persons, around))
         return found[0].events
 
     events = rules.translate(translate, expanded) if rules else translate(expanded)

@@ -41,7 +41,7 @@ from caliper_dagster.expander.log import (
 from caliper_dagster.expander.lookups.log_lifecycle import LIFECYCLE, LogLifecycle
 from caliper_dagster.expander.lookups.log_lifecycle import protect as protect_lifecycle
 from caliper_dagster.expander.replica import waiting_after
-from caliper_dagster.expander.stored_rows import expanded_as_stored, log_as_stored
+from caliper_dagster.expander.stored_rows import expanded_as_stored, log_as_stored, with_names
 
 __all__ = [
     "LIFECYCLE",
@@ -69,4 +69,5 @@ __all__ = [
     "read_log_in_parts",
     "waiting_after",
     "with_addresses",
+    "with_names",
 ]

@@ -2,7 +2,8 @@
 
 `StoredFields` says what is left out. Everything here works on the distinct values of a column, and
 has no effect on rows that were treated before. So it is applied to all rows of an hour whenever the
-hour is written, whether they were read now or kept from before.
+hour is written, whether they were read now or kept from before. `with_names` is for those who look
+for names of persons: it fills them in, and its rows are not stored.
 
 Of event data (the column ``other``) texts go, numbers stay. The exceptions are in this module:
 `WORDS`, `NAMES` and `NUMBERS` list the keys whose texts the expander or the translator reads. A
@@ -24,6 +25,7 @@ import pyarrow.compute as pc
 from caliper_dagster.core.addresses import truncate_column
 from caliper_dagster.core.stored_fields import WHOLE, StoredFields
 from caliper_dagster.expander.bulk_read import REPLACEMENT
+from caliper_dagster.expander.connection import MoodleDatabase, Record
 from caliper_dagster.expander.event_data import UNDECODABLE, decode
 
 WORDS = frozenset(
@@ -76,6 +78,7 @@ _NOT_DECODABLE = "a:"
 
 _USERS = ("user", "realuser", "relateduser")
 _USER_NAMES = ("username", "idnumber", "firstname", "lastname", "email")
+_NAMELESS = '"username": ?null'
 _TEXTS_OF_TABLES: Mapping[str, Collection[str]] = {
     "blog_external": ("name",),
     "competency_plan": ("name",),
@@ -137,6 +140,32 @@ def expanded_as_stored(rows: pa.Table, fields: StoredFields) -> pa.Table:
             rows = _set(rows, name, _records(rows[name], _without_names))
     if not (fields.names and fields.texts):
         rows = _set(rows, "object", _records(rows["object"], partial(_object, fields)))
+    return rows
+
+
+def with_names(database: MoodleDatabase, rows: pa.Table) -> pa.Table:
+    """``EXPANDED_LOG`` rows whose persons have the names that are not stored, by one statement.
+
+    They are those that Moodle's table has now. A person whom it no longer has gets empty ones.
+
+    Args:
+        database: an open Moodle database.
+        rows: a table with the record columns of persons and ``object``.
+    """
+    columns = (*_USERS, "object")
+    ids = {
+        record["id"]
+        for name in columns
+        for chunk in rows[name].chunks
+        for record in _nameless(chunk.dictionary).values()
+    }
+    if not ids:
+        return rows
+    users = {
+        user["id"]: user for user in database.records("user", ("id", *_USER_NAMES), {"id": ids})
+    }
+    for name in columns:
+        rows = _set(rows, name, _with_names(rows[name], users))
     return rows
 
 
@@ -242,6 +271,33 @@ def _records(column: pa.ChunkedArray, change: Callable[[Any], Any]) -> pa.Chunke
 def _without_names(user: Any) -> Any:  # noqa: ANN401 - JSON values
     """The record of a user with null in place of names: it still shows that the user exists."""
     return {key: None if key in _USER_NAMES else value for key, value in user.items()}
+
+
+def _nameless(records: pa.Array) -> dict[int, Any]:
+    """Those of some records that `_without_names` has made, by their positions."""
+    suspected = np.flatnonzero(pc.match_substring_regex(records, _NAMELESS).fill_null(False))
+    texts = records.take(pa.array(suspected)).to_pylist()
+    found = zip(suspected.tolist(), map(orjson.loads, texts), strict=True)
+    return {position: record for position, record in found if _lacks_names(record)}
+
+
+def _lacks_names(record: Any) -> bool:  # noqa: ANN401 - JSON values
+    if not isinstance(record, dict) or not isinstance(record.get("id"), int):
+        return False
+    return all(record.get(name, "") is None for name in _USER_NAMES)
+
+
+def _with_names(column: pa.ChunkedArray, users: Mapping[int, Record]) -> pa.ChunkedArray:
+    chunks = []
+    for chunk in column.chunks:
+        texts = chunk.dictionary.to_pylist()
+        for position, record in _nameless(chunk.dictionary).items():
+            user = users.get(record["id"], {})
+            names = {name: user.get(name) or "" for name in _USER_NAMES}
+            texts[position] = orjson.dumps({**record, **names}).decode()
+        dictionary = pa.array(texts, chunk.dictionary.type)
+        chunks.append(pa.DictionaryArray.from_arrays(chunk.indices, dictionary))
+    return pa.chunked_array(chunks, column.type)
 
 
 def _object(fields: StoredFields, value: Any) -> Any:  # noqa: ANN401 - JSON values

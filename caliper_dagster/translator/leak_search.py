@@ -6,16 +6,18 @@ person can stand; that is every place that is not known to hold something else. 
 times, words of Caliper's and Moodle's vocabularies, the site's address with the paths of its
 scripts, and texts that are names of the institution's own things.
 
-Most fragments differ from others in numbers only, and have no such place. They are recognised
-without being parsed: their JSON without digits is that of a fragment that was parsed before.
+Most fragments differ from others in numbers only. Of those of a form, which is their JSON without
+digits, one is parsed. It tells whether they have such places, and which words stand there: where no
+person has a value with such a word, none of them is looked at (`PersonIndex`). Numbers of persons
+are looked for in all fragments that have places, at once.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus, urlsplit
@@ -26,6 +28,7 @@ import pyarrow as pa
 
 from caliper_dagster.caliper import vocabulary
 from caliper_dagster.core.hours import SECONDS
+from caliper_dagster.core.stored_fields import Addresses, StoredFields
 from caliper_dagster.translator import identity
 from caliper_dagster.translator.entities import (
     activities,
@@ -45,11 +48,13 @@ from caliper_dagster.translator.entities.registry import name_of, plain
 from caliper_dagster.translator.event_data_filter import VOCABULARIES
 from caliper_dagster.translator.fragments import Fragments
 from caliper_dagster.translator.personal_values import (
-    SHORTEST_NUMBER,
+    PERSON_COLUMNS,
     ForbiddenKinds,
     ForbiddenValues,
     Kind,
     PersonalValues,
+    PersonIndex,
+    TextLetters,
     distinct,
     normalized,
     persons_of,
@@ -60,8 +65,7 @@ from caliper_dagster.translator.rows import LOG_MARK, Indices
 _MARK = LOG_MARK.encode()
 _DIGITS = b"0123456789"
 _NO_DIGITS = dict.fromkeys(_DIGITS)
-_LONG_NUMBER = re.compile(rb"[0-9]{%d,}" % SHORTEST_NUMBER)
-_MOST_CLOSED = 50_000
+_MOST_FORMS = 10_000
 
 _TEXT_KINDS = frozenset({"str", "[str]"})
 _URN = "urn:uuid:"
@@ -84,6 +88,9 @@ _CLOSED_EXTENSIONS = frozenset(
 
 _UNRESOLVED = re.compile(r"[a-z0-9_]+:-?[0-9]*")
 _LETTERS_AND_NUMBER = re.compile(r"[a-z]{1,2}[0-9]+")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.000Z")
+_ESCAPE = re.compile(r"[%+\\]")
+_PLAIN = re.compile("[A-Za-z0-9]+")
 _ADDRESS_PARTS = re.compile(r"[/?&=#]")
 _WORDS_OF_AN_ADDRESS = re.compile(r"[#/?=]|^-|-$")
 
@@ -136,44 +143,91 @@ class _Place(NamedTuple):
 
 @dataclass(slots=True)
 class _Hit:
-    """A text with a value of a person of the table."""
-
-    place: _Place
-    rows: Indices = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
-
-
-@dataclass(slots=True)
-class _Form:
-    """Fragments that differ in numbers only, of which some have been searched.
+    """A text with a value of a person of the table.
 
     Attributes:
-        texts: finds the texts of the fragments, if these are properties of Caliper entities.
-        is_numeric: whether the only places are numbers.
-        clear: texts, as they stand in JSON, in which nothing was found.
+        place: where it stands.
+        persons: who may be meant.
+        rows: log rows whose events have it.
     """
 
-    texts: re.Pattern[bytes] | None
-    is_numeric: bool
-    clear: set[bytes] = field(default_factory=set)
+    place: _Place
+    persons: PersonalValues
+    rows: Indices
+
+
+class _Form(NamedTuple):
+    """What fragments have in common that differ in numbers only.
+
+    Attributes:
+        addresses: addresses in them.
+        letters: of their other places; None if there are none.
+        texts: finds the texts of these, if all of them are properties of Caliper entities.
+    """
+
+    addresses: tuple[_Place, ...] = ()
+    letters: TextLetters | None = None
+    texts: re.Pattern[bytes] | None = None
 
     @classmethod
     def of(cls, places: Sequence[_Place]) -> _Form:
         """The form of a fragment with these places."""
-        names = {place.path.rpartition(".")[2] for place in places}
-        has_properties_only = all(place.is_property for place in places)
-        is_numeric = not any(isinstance(place.value, str) for place in places)
-        return cls(_texts_of(frozenset(names)) if has_properties_only else None, is_numeric)
+        if not places:
+            return _WITHOUT_PLACES
+        others = [place for place in places if not place.is_address]
+        names = frozenset(place.path.rpartition(".")[2] for place in others)
+        return cls(
+            tuple(place for place in places if place.is_address),
+            TextLetters.of(str(place.value) for place in others) if others else None,
+            _texts_of(names) if all(place.is_property for place in others) else None,
+        )
 
-    def is_clear(self, fragment: bytes, values: ForbiddenValues) -> bool:
-        """Whether nothing can be found in a fragment of this form."""
-        if self.is_numeric:
-            return not values.has_numbers or not _LONG_NUMBER.search(fragment)
-        return self.texts is not None and self.clear.issuperset(self.texts.findall(fragment))
 
-    def add_clear(self, fragment: bytes) -> None:
-        """Remember the texts of a fragment in which nothing is found."""
-        if self.texts is not None:
-            self.clear.update(self.texts.findall(fragment))
+_WITHOUT_PLACES = _Form()
+
+
+class _Task(NamedTuple):
+    """How the fragments of a form are searched for the values of some persons.
+
+    Attributes:
+        is_whole: whether each of them is searched, and not only those with numbers of persons.
+        numbers: the letters of what may hold a value that is found by its numbers, or None.
+        texts: finds all texts in which something is looked for, or None.
+    """
+
+    is_whole: bool = False
+    numbers: TextLetters | None = None
+    texts: re.Pattern[bytes] | None = None
+
+    @classmethod
+    def of(cls, form: _Form, reader: _PlaceReader, index: PersonIndex) -> _Task:
+        """The task for a form."""
+        addresses = [place for place in form.addresses if not reader.is_known(place)]
+        letters = [*map(_letters_of, addresses), *([form.letters] if form.letters else [])]
+        if not letters:
+            return cls()
+        return cls(
+            any(not it.is_certain or index.may_hold(it) for it in letters),
+            max(
+                (it for it in letters if index.may_hold_numbers(it)),
+                key=lambda it: it.separators,
+                default=None,
+            ),
+            None if addresses else form.texts,
+        )
+
+    def has_numbers(self, fragments: bytes, index: PersonIndex) -> bool:
+        """Whether fragments of the form may hold a value that is found by its numbers."""
+        if self.numbers is None:
+            return False
+        texts = b"\n".join({*self.texts.findall(fragments)}) if self.texts else fragments
+        return index.has_numbers_of(texts, self.numbers)
+
+
+def _letters_of(address: _Place) -> TextLetters:
+    text = str(address.value)
+    letters = TextLetters.of(_parts(text))
+    return letters._replace(is_certain=False) if _ESCAPE.search(text) else letters
 
 
 @cache
@@ -210,7 +264,9 @@ class LeakSearch:
         self._host = urlsplit(site).hostname or ""
         self._kinds = forbidden.kinds
         self._allowed = frozenset(allowed)
-        self._closed: set[bytes] = set()
+        self._forms: dict[tuple[str, bytes], _Form] = {}
+        # An address with numbers is not told from another one by its letters.
+        self._numbered = site.encode() if any(map(str.isdigit, site)) else b""
 
     @property
     def is_needed(self) -> bool:
@@ -218,9 +274,10 @@ class LeakSearch:
         return bool(self._kinds)
 
     @property
-    def needs_names(self) -> bool:
-        """Whether the records of persons are needed for it."""
-        return bool(self._kinds - {"ip"})
+    def looked_for(self) -> StoredFields:
+        """The personal fields of rows that it looks for."""
+        addresses: Addresses = "whole" if "ip" in self._kinds else "none"
+        return StoredFields(addresses, names=bool(self._kinds - {"ip"}), texts=False)
 
     def find(
         self,
@@ -241,63 +298,90 @@ class LeakSearch:
             around: all rows of their hours, which name the persons of each; None if the rows are a
                 part of one hour, and the persons those of all of it.
         """
-        values = ForbiddenValues(persons, self._kinds, self._host)
-        if not values:
+        index = PersonIndex(persons, self._kinds, self._host)
+        if not index:
             return []
         reader = _PlaceReader(self._site, self._made_up, self._kinds, known_words(expanded, paths))
+        near = _Near(reader, index, partial(ForbiddenValues, kinds=self._kinds, host=self._host))
         hits = [
             hit
             for pool in pools
             if pool.slot not in self._allowed
-            for hit in self._hits(pool, reader, values)
+            for hit in self._hits(pool, reader, near)
         ]
-        if not hits:
-            return []
-        names = institutional_texts(expanded, ("site", "course", "module"))
-        hits = [hit for hit in hits if hit.place.value not in names]
+        hits = _without_institutional(expanded, hits, is_thorough=False)
         hits = [hit for hit in hits if not _is_of_own_object(expanded, hit)]
-        return list(self._by_hour(expanded, hits, reader, persons, around))
+        hits = _without_institutional(expanded, hits, is_thorough=True)
+        return list(self._by_hour(expanded, hits, reader, persons, around)) if hits else []
 
-    def _hits(self, pool: Pool, reader: _PlaceReader, values: ForbiddenValues) -> Iterator[_Hit]:
+    def _hits(self, pool: Pool, reader: _PlaceReader, near: _Near) -> Iterator[_Hit]:
         codes = pool.fragments.codes
         numbers = np.flatnonzero(np.bincount(codes, minlength=1))
         texts = [pool.fragments.texts[number] for number in numbers.tolist()]
-        found: dict[_Place, list[int]] = {}
-        for position, places in self._open(pool, texts, reader, values):
-            for place in places:
-                found.setdefault(place, []).append(position)
-        for place, positions in found.items():
-            yield _Hit(place, pool.rows[np.isin(codes, numbers[positions])])
+        found: dict[_Place, tuple[PersonalValues, list[int]]] = {}
+        for position, hit in self._search(pool, texts, reader, near):
+            for place, persons in hit.items():
+                found.setdefault(place, (persons, []))[1].append(position)
+        for place, (persons, positions) in found.items():
+            yield _Hit(place, persons, pool.rows[np.isin(codes, numbers[positions])])
 
-    def _open(
-        self, pool: Pool, texts: list[bytes], reader: _PlaceReader, values: ForbiddenValues
-    ) -> Iterator[tuple[int, list[_Place]]]:
-        """The positions of the fragments with values of persons, and the places of these."""
-        closed = self._closed
-        if len(closed) > _MOST_CLOSED:
-            closed.clear()
-        forms: dict[bytes, _Form] = {}
-        for position, form in enumerate(_without_numbers(texts, self._uuids)):
-            if form in closed:
-                continue
-            known = forms.get(form)
-            if known is not None and known.is_clear(texts[position], values):
+    def _search(
+        self, pool: Pool, texts: list[bytes], reader: _PlaceReader, near: _Near
+    ) -> Iterator[tuple[int, dict[_Place, PersonalValues]]]:
+        """The positions of the fragments with values of persons.
+
+        With each the places that have one, and the persons whose values were looked for there.
+        """
+        clear: set[bytes] = set()
+        for position, pattern in self._suspected(pool, texts, reader, near.index):
+            said = pattern.findall(texts[position]) if pattern else None
+            if said is not None and clear.issuperset(said):
                 continue
             places = reader.places(pool.slot, _parsed(texts[position], pool.fragments.before))
-            places = [place for place in places if not reader.is_known(place)]
-            if known is None and not places:
-                closed.add(form)
-                continue
-            if known is None:
-                known = forms[form] = _Form.of(places)
-            found = [place for place in places if self._holds(place, reader, values)]
+            found = {
+                place: persons
+                for place in places
+                if place.path not in self._allowed and (persons := near.at(place))
+            }
             if found:
                 yield position, found
-            else:
-                known.add_clear(texts[position])
+            elif said is not None:
+                clear.update(said)
 
-    def _holds(self, place: _Place, reader: _PlaceReader, values: ForbiddenValues) -> bool:
-        return place.path not in self._allowed and bool(reader.kinds(place, values))
+    def _suspected(
+        self, pool: Pool, texts: list[bytes], reader: _PlaceReader, index: PersonIndex
+    ) -> Iterator[tuple[int, re.Pattern[bytes] | None]]:
+        """The positions of fragments that may hold a value of a person.
+
+        With each goes what finds all texts in which it may stand, or None.
+        """
+        tasks: dict[bytes, _Task] = {}
+        numbered: dict[bytes, list[int]] = {}
+        for position, form in enumerate(self._without_numbers(texts)):
+            task = tasks.get(form)
+            if task is None:
+                known = self._form(pool, form, texts[position], reader)
+                task = tasks[form] = _Task.of(known, reader, index)
+            if task.is_whole:
+                yield position, task.texts
+            elif task.numbers:
+                numbered.setdefault(form, []).append(position)
+        for form, positions in numbered.items():
+            task = tasks[form]
+            if task.has_numbers(b"\n".join([texts[it] for it in positions]), index):
+                for position in positions:
+                    if task.has_numbers(texts[position], index):
+                        yield position, task.texts
+
+    def _form(self, pool: Pool, form: bytes, text: bytes, reader: _PlaceReader) -> _Form:
+        """The form of a fragment."""
+        known = self._forms.get((pool.slot, form))
+        if known is None:
+            if len(self._forms) > _MOST_FORMS:
+                self._forms.clear()
+            known = _Form.of(reader.places(pool.slot, _parsed(text, pool.fragments.before)))
+            self._forms[pool.slot, form] = known
+        return known
 
     def _by_hour(
         self,
@@ -310,28 +394,29 @@ class LeakSearch:
         """The leaks of each hour: of a text only what is a value of a person of its own hour."""
         hours = expanded["timecreated"].to_numpy() // SECONDS
         rows_of: dict[tuple[int, str, Kind], list[Indices]] = {}
-        for hour in np.unique(np.concatenate([hours[hit.rows] for hit in hits] or [hours[:0]])):
+        for hour in np.unique(np.concatenate([hours[hit.rows] for hit in hits])):
             own = persons
             if around is not None:
-                is_of_hour = around["timecreated"].to_numpy() // SECONDS == hour
-                own = persons_of(around.filter(pa.array(is_of_hour)))
-            values = ForbiddenValues(own, self._kinds, self._host)
+                is_of_hour = pa.array(around["timecreated"].to_numpy() // SECONDS == hour)
+                own = persons_of(around.select(PERSON_COLUMNS).filter(is_of_hour))
             for hit in hits:
                 rows = hit.rows[hours[hit.rows] == hour]
                 if len(rows):
+                    values = ForbiddenValues(hit.persons.common(own), self._kinds, self._host)
                     for kind in reader.kinds(hit.place, values):
                         rows_of.setdefault((int(hour), hit.place.path, kind), []).append(rows)
         for (hour_number, path, kind), found in sorted(rows_of.items()):
             yield Leak(hour_number, path, kind, len(np.unique(np.concatenate(found))))
 
-
-def _without_numbers(texts: list[bytes], uuids: re.Pattern[bytes]) -> list[bytes]:
-    """Fragments without digits and UUIDs, so that those that differ in ids are equal."""
-    whole = b"\n".join(texts)  # JSON holds no line break
-    if _MARK in whole:
-        whole = whole.replace(_MARK, b"")
-    whole = uuids.sub(b"", whole)
-    return whole.translate(None, _DIGITS).split(b"\n")
+    def _without_numbers(self, texts: list[bytes]) -> list[bytes]:
+        """Fragments without digits and UUIDs, so that those that differ in ids are equal."""
+        whole = b"\n".join(texts)  # JSON holds no line break
+        if _MARK in whole:
+            whole = whole.replace(_MARK, b"")
+        if self._numbered:
+            whole = whole.replace(self._numbered, b"\0")
+        whole = self._uuids.sub(b"", whole)
+        return whole.translate(None, _DIGITS).split(b"\n")
 
 
 def _parsed(text: bytes, before: bytes) -> object:
@@ -381,18 +466,23 @@ class _PlaceReader:
             self._known_forms[form] = known
         return known
 
+    def texts(self, place: _Place) -> list[str]:
+        """The texts at a place in which a value of a person can stand."""
+        value = str(place.value)
+        if not place.is_address:
+            return [value.replace(self._site, "")]
+        if self.is_known(place):
+            return []
+        return [part for part in _parts(value) if not self._is_known(part)]
+
     def kinds(self, place: _Place, values: ForbiddenValues) -> frozenset[Kind]:
         """What of persons stands at a place."""
         if not isinstance(place.value, str):
             kind = values.number_kind(str(place.value))
             return frozenset({kind} if kind else ())
-        if not place.is_address:
-            return values.kinds_in(place.value.replace(self._site, ""))
+        known = self._known if place.is_address else frozenset()
         return frozenset(
-            kind
-            for part in _parts(place.value)
-            if not self._is_known(part)
-            for kind in values.kinds_in(part, self._known)
+            kind for text in self.texts(place) for kind in values.kinds_in(text, known)
         )
 
     def _is_known(self, part: str) -> bool:
@@ -430,12 +520,14 @@ class _PlaceReader:
 
     @staticmethod
     def _is_closed(value: str, key: str) -> bool:
-        """Whether a text is an id, or a word of a closed vocabulary."""
+        """Whether a text is an id, a time, or a word of a closed vocabulary."""
         if key == "unresolved":
             return bool(_UNRESOLVED.fullmatch(value))
         if key in VOCABULARIES:
             return bool(VOCABULARIES[key].fullmatch(value))
-        return key.lower().endswith("id") and value.lstrip("-").isdigit()
+        if key.lower().endswith("id") and value.lstrip("-").isdigit():
+            return True
+        return bool(_TIME.fullmatch(value))
 
     def _of_entity(self, path: str, entity: Mapping[str, Any]) -> Iterator[_Place]:
         properties = vocabulary.properties(entity["type"])
@@ -466,6 +558,40 @@ class _PlaceReader:
             yield _Place(f"{path}.identifier", text, is_property=True)
 
 
+class _Near:
+    """Finds the persons of whom a value stands at a place, once for equal texts.
+
+    Args:
+        reader: of the places.
+        index: of the persons.
+        values: what to look for of some of them.
+    """
+
+    def __init__(
+        self,
+        reader: _PlaceReader,
+        index: PersonIndex,
+        values: Callable[[PersonalValues], ForbiddenValues],
+    ) -> None:
+        self._reader, self.index, self._values = reader, index, values
+        self._found: dict[tuple[object, bool], PersonalValues] = {}
+        self._prepared: dict[PersonalValues, ForbiddenValues] = {}
+
+    def at(self, place: _Place) -> PersonalValues:
+        """The persons who may be meant: those of whom a word stands there, if a value does."""
+        key = place.value, place.is_address
+        found = self._found.get(key)
+        if found is None:
+            found = self.index.near(self._reader.texts(place))
+            if found:
+                values = self._prepared.get(found) or self._values(found)
+                self._prepared[found] = values
+                if not self._reader.kinds(place, values):
+                    found = PersonalValues()
+            self._found[key] = found
+        return found
+
+
 def _parts(address: str) -> list[str]:
     """The segments, parameters and fragment of an address, decoded."""
     return [unquote_plus(part) for part in _ADDRESS_PARTS.split(address) if part]
@@ -481,20 +607,32 @@ def _is_json(text: str) -> bool:
 # What the institution itself says
 
 
-def institutional_texts(expanded: pa.Table, columns: Iterable[str]) -> frozenset[str]:
-    """Names of the institution's own things in the records of some rows, as events have them.
+_INSTITUTIONAL_COLUMNS = ("site", "course", "module")
+"""Columns whose records are the institution's."""
+
+
+def _without_institutional(
+    expanded: pa.Table, hits: Sequence[_Hit], *, is_thorough: bool
+) -> list[_Hit]:
+    """The hits whose texts are no names of courses and activities of the rows.
 
     Args:
         expanded: ``EXPANDED_LOG`` rows.
-        columns: columns whose records are the institution's.
+        hits: what was found.
+        is_thorough: whether all records are read, and not only those that have the longest word of
+            a text as it stands. Others may have it between tags or as character references.
     """
-    return frozenset(
+    texts = {hit.place.value for hit in hits if isinstance(hit.place.value, str)}
+    parts = {max(_PLAIN.findall(text), key=len, default="") for text in texts}
+    suspected = re.compile("" if is_thorough else "|".join(map(re.escape, sorted(parts))))
+    names = {
         text
-        for name in columns
-        for record in distinct(expanded[name])
-        if record
+        for name in _INSTITUTIONAL_COLUMNS
+        for record in (distinct(expanded[name]) if texts else ())
+        if record and suspected.search(record)
         for text in _texts_in(orjson.loads(record))
-    )
+    }
+    return [hit for hit in hits if hit.place.value not in names]
 
 
 def _is_of_own_object(expanded: pa.Table, hit: _Hit) -> bool:

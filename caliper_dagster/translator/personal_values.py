@@ -11,9 +11,11 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import chain
 from typing import Literal, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
@@ -47,6 +49,17 @@ _UNSPACED = re.compile(
 
 _JSON_ESCAPES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\[/\"\\]")
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
+_UNCERTAIN = re.compile(r"[\\&%\u00ad\u200b\u200c\u200d\u2060\ufeff]")
+_ODD = re.compile("[\\d&\u1100-\u11ff]")
+"""Digits, escapes of HTML, and letters of Korean that join with those beside them."""
+
+_SEPARATORS = re.compile(r"[\W_]+")
+_DIGIT = re.compile("[0-9]")
+_NUMBERS = re.compile(rb"[0-9]+")
+_LONG_NUMBERS = re.compile(rb"[0-9]{%d,}" % SHORTEST_NUMBER)
+_LONG_NUMBER = re.compile(f"[0-9]{{{SHORTEST_NUMBER},}}")
+_NO_DIGITS = dict.fromkeys(b"0123456789")
+
 _MAPPED_ADDRESS = re.compile(r"::ffff:([0-9.]+)", re.IGNORECASE)
 _MOST_FORMS = 16
 
@@ -68,18 +81,15 @@ class PersonalValues(NamedTuple):
         people: their values.
         addresses: IP addresses of the rows.
         full_names: names of which first and last name are not told apart.
-        unnamed: records of persons that hold no name, because it is not stored.
     """
 
     people: frozenset[PersonValues] = frozenset()
     addresses: frozenset[str] = frozenset()
     full_names: frozenset[str] = frozenset()
-    unnamed: frozenset[int] = frozenset()
 
-    @property
-    def are_named(self) -> bool:
-        """Whether the records of persons hold names; False where these are not stored."""
-        return not self.unnamed or any(person.username for person in self.people)
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return any(map(bool, self))
 
     def joined(self, other: PersonalValues) -> PersonalValues:
         """The persons of both."""
@@ -87,7 +97,14 @@ class PersonalValues(NamedTuple):
             self.people | other.people,
             self.addresses | other.addresses,
             self.full_names | other.full_names,
-            self.unnamed | other.unnamed,
+        )
+
+    def common(self, other: PersonalValues) -> PersonalValues:
+        """The persons who are in both."""
+        return PersonalValues(
+            self.people & other.people,
+            self.addresses & other.addresses,
+            self.full_names & other.full_names,
         )
 
 
@@ -100,20 +117,17 @@ def persons_of(expanded: pa.Table) -> PersonalValues:
     texts: set[str | None] = set()
     for name in _RECORDS:
         texts.update(distinct(expanded[name]))
-    texts.update(distinct(expanded.filter(_is(expanded["objecttable"], _USER_TABLE))["object"]))
+    texts.update(distinct(expanded["object"].filter(_is(expanded["objecttable"], _USER_TABLE))))
     people = {_person(text) for text in texts if text}
     told = _told(
         text
-        for text in distinct(expanded.filter(_is_about_users(expanded["eventname"]))["other"])
+        for text in distinct(expanded["other"].filter(_is_about_users(expanded["eventname"])))
         if text and _TELLS_OF_USERS.search(text)
     )
-    unnamed = {person for person in people if isinstance(person, int)}
     return PersonalValues(
-        frozenset({person for person in people if isinstance(person, PersonValues)} | told[0])
-        - {PersonValues()},
+        frozenset(people | told[0]) - {PersonValues()},
         frozenset(address for address in distinct(expanded["ip"]) if address),
         frozenset(told[1]),
-        frozenset(unnamed),
     )
 
 
@@ -139,16 +153,12 @@ def _is_about_users(names: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 @lru_cache(maxsize=100_000)
-def _person(record: str) -> PersonValues | int:
-    """The values of a user's record; only the id if the record holds no names."""
+def _person(record: str) -> PersonValues:
+    """The values of a user's record."""
     user = orjson.loads(record)
-    # Names that are not stored are null (``CALIPER_STORED_NAMES``).
-    if not isinstance(user, dict) or any(user.get(name) is None for name in _NAMED):
-        return user["id"] if isinstance(user, dict) and isinstance(user.get("id"), int) else 0
+    if not isinstance(user, dict):
+        return PersonValues()
     return PersonValues(*(_text(user.get(name)) for name in PersonValues._fields))
-
-
-_NAMED = frozenset({"username", "firstname", "lastname"})
 
 
 def _told(others: Iterable[str | None]) -> tuple[set[PersonValues], set[str]]:
@@ -185,7 +195,6 @@ class ForbiddenValues:
         self._sequence_lengths: dict[str, set[int]] = {}  # by the first word
         self._unspaced: dict[str, Kind] = {}
         self._lengths: set[int] = set()
-        self.has_numbers = False
         allowed: frozenset[Kind] = frozenset(KINDS) - frozenset(kinds)
         for person in persons.people:
             values, unspaced = _values_of(person, allowed)
@@ -249,7 +258,6 @@ class ForbiddenValues:
 
     def _add(self, value: _Value) -> None:
         self._whole.setdefault(value.text, value.kind)
-        self.has_numbers |= value.text.isdigit()
         if value.is_found_beside:
             self._sequences.setdefault(value.tokens, value.kind)
             self._sequence_lengths.setdefault(value.tokens[0], set()).add(len(value.tokens))
@@ -257,6 +265,266 @@ class ForbiddenValues:
     def _add_unspaced(self, text: str, kind: Kind) -> None:
         self._unspaced.setdefault(text, kind)
         self._lengths.add(len(text))
+
+
+class PersonIndex:
+    """Which persons have a value that can stand in a text, by one word of each of their values.
+
+    A value stands only where all its words do. So a text without that word need not be looked at,
+    and the values of few persons have to be prepared (`ForbiddenValues`). Texts that differ in the
+    digits 0 to 9 only have the same letters: `may_hold` is asked once for all of them. Values that
+    are found by a number are not known by letters: `has_numbers_of` looks for them in the texts.
+
+    Args:
+        persons: whose values.
+        kinds: which of their values must not leave.
+        host: host of the site, whose address is no person's.
+    """
+
+    def __init__(self, persons: PersonalValues, kinds: Collection[Kind], host: str = "") -> None:
+        self._people = [*persons.people]
+        self._others: list[PersonalValues] = []
+        self._by_word: dict[str, list[int]] = {}
+        self._letters: set[str] = set()
+        self._wholes: set[str] = set()
+        self._numbers: set[bytes] = set()
+        self._sequences: set[tuple[bytes, ...]] = set()
+        self._unspaced: dict[str, list[int]] = {}
+        self._parts_of_names: dict[str, list[int]] = {}
+        if "name" in kinds:
+            first = [person.firstname.strip() for person in self._people]
+            last = [person.lastname.strip() for person in self._people]
+            names = _owners((first, last))
+            self._add(names)
+            for text, numbers in zip(_all_normalized([*names]), names.values(), strict=True):
+                for part in [text] if text.isalpha() else words(text):
+                    self._parts_of_names.setdefault(part, []).extend(numbers)
+            pairs: dict[str, list[int]] = defaultdict(list)
+            for number, text in chain(_odd_pairs(first, last), _odd_pairs(last, first)):
+                pairs[text].append(number)
+            self._add(pairs)
+            for number, person in enumerate(self._people):
+                for name in _unspaced_names(person):
+                    self._unspaced.setdefault(name, []).append(number)
+        self._add(_owners(_columns_of_identifiers(self._people, kinds)))
+        texts_of_others: dict[str, list[int]] = defaultdict(list)
+        for other, found in _others(persons, kinds, host):
+            for text in found:
+                texts_of_others[text].append(len(self._people) + len(self._others))
+            self._others.append(other)
+        self._add(texts_of_others)
+        self._lengths = {len(text) for text in self._unspaced}
+        self._sequence_lengths = sorted({len(sequence) for sequence in self._sequences})
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to find."""
+        return bool(self._by_word)
+
+    def may_hold(self, letters: TextLetters) -> bool:
+        """Whether a value that is found by its letters can stand in texts with these letters."""
+        return (
+            not self._letters.isdisjoint(letters.words)
+            or not self._wholes.isdisjoint(letters.wholes)
+            or any(True for word in letters.words for _ in self._joined_or_unspaced(word))
+        )
+
+    def may_hold_numbers(self, letters: TextLetters) -> bool:
+        """Whether one that is found by its numbers can stand in texts with these letters."""
+        if self._numbers:
+            return True
+        return bool(self._sequences) and letters.separators >= self._sequence_lengths[0] - 1
+
+    def has_numbers_of(self, texts: bytes, letters: TextLetters) -> bool:
+        """Whether one that is found by its numbers can stand in texts.
+
+        Args:
+            texts: in UTF-8.
+            letters: of all of them.
+        """
+        if not self._numbers.isdisjoint(_LONG_NUMBERS.findall(texts)):
+            return True
+        if not self._sequences or letters.separators < self._sequence_lengths[0] - 1:
+            return False
+        return any(
+            tuple(numbers[start : start + length]) in self._sequences
+            for numbers in map(
+                _NUMBERS.findall, _numbers_in_a_row(self._sequence_lengths[0]).findall(texts)
+            )
+            for length in self._sequence_lengths
+            for start in range(len(numbers) - length + 1)
+        )
+
+    def near(self, texts: Iterable[str]) -> PersonalValues:
+        """The persons of whom a value can stand in some texts, in any escape."""
+        numbers = {
+            number
+            for text in texts
+            for form in forms(text)
+            for word in words(normalized(form))
+            for number in (*self._by_word.get(word, ()), *self._joined_or_unspaced(word))
+        }
+        number_of_people = len(self._people)
+        near = PersonalValues(
+            frozenset(self._people[number] for number in numbers if number < number_of_people)
+        )
+        for number in numbers:
+            if number >= number_of_people:
+                near = near.joined(self._others[number - number_of_people])
+        return near
+
+    def _joined_or_unspaced(self, word: str) -> Iterator[int]:
+        """The persons whose first and last name make up a word, or stand in one without spaces."""
+        for middle in range(1, len(word)):
+            begins = self._parts_of_names.get(word[:middle])
+            ends = begins and self._parts_of_names.get(word[middle:])
+            if begins and ends:
+                yield from {*begins}.intersection(ends)
+        if self._lengths and not word.isascii() and _UNSPACED.search(word):
+            for length in self._lengths:
+                for start in range(len(word) - length + 1):
+                    yield from self._unspaced.get(word[start : start + length], ())
+
+    def _add(self, owners: Mapping[str, Sequence[int]]) -> None:
+        for text, numbers in zip(_all_normalized([*owners]), owners.values(), strict=True):
+            if text.isalpha():
+                word = text
+                self._letters.add(text)
+            else:
+                word = self._word(text)
+            if word:
+                self._by_word.setdefault(word, []).extend(numbers)
+
+    def _word(self, text: str) -> str:
+        """The word by which a normalized value is found; empty for what is none."""
+        found = [text] if text.isalnum() else words(text)
+        number = _LONG_NUMBER.search(text)
+        if number:
+            self._numbers.add(number[0].encode())
+            return next(word for word in found if number[0] in word)
+        word = max(found, key=_distinctness, default="") if len(found) != 1 else found[0]
+        letters = word.translate(_NO_DIGITS)
+        if letters:
+            self._letters.add(letters)
+        elif len(found) > 1:
+            self._sequences.add(tuple(one.encode() for one in found))
+        elif word == text:  # a short number is no value
+            return ""
+        else:  # such as ``::1``
+            self._wholes.add(text.translate(_NO_DIGITS))
+        return word
+
+
+class TextLetters(NamedTuple):
+    """What texts have in common that differ only in the digits 0 to 9.
+
+    Attributes:
+        words: their words without these digits.
+        wholes: the texts without these digits, normalized.
+        separators: the longest sequence in them of what is neither letter nor digit.
+        is_certain: whether nothing else can stand in escapes and other digits than these.
+    """
+
+    words: frozenset[str]
+    wholes: frozenset[str]
+    separators: int
+    is_certain: bool
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> TextLetters:
+        """The letters of texts, and of all that differ from them in these digits only."""
+        found: set[str] = set()
+        wholes: set[str] = set()
+        separators, is_certain = 0, True
+        for text in texts:
+            whole = normalized(text.translate(_NO_DIGITS)).strip()
+            wholes.add(whole)
+            found.update(words(whole))
+            separators = max(separators, *map(len, _SEPARATORS.findall(whole)), 0)
+            is_certain &= not _UNCERTAIN.search(text) and not _DIGIT.search(whole)
+        return cls(frozenset(found), frozenset(wholes), separators, is_certain)
+
+
+def _owners(columns: Iterable[Iterable[str]]) -> dict[str, list[int]]:
+    """The distinct texts of some columns, each with the positions where it stands."""
+    owners: dict[str, list[int]] = defaultdict(list)
+    for column in columns:
+        for number, text in enumerate(column):
+            owners[text].append(number)
+    return owners
+
+
+def _odd_pairs(first: Sequence[str], last: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Pairs of names whose words are not those of the two, with and without a space.
+
+    An accent at the beginning of a name joins the letter before it, and an escape may end there.
+    Where there are only digits, the value is both names together.
+    """
+    for number, (one, other) in enumerate(zip(first, last, strict=True)):
+        both = one + other
+        if (both.isascii() and both.isalpha()) or not (one and other):
+            continue
+        if _ODD.search(both) or not (one[-1].isalnum() and other[0].isalnum()):
+            yield number, both
+            yield number, f"{one} {other}"
+
+
+def _columns_of_identifiers(
+    people: Sequence[PersonValues], kinds: Collection[Kind]
+) -> Iterator[Iterable[str]]:
+    if "username" in kinds:
+        yield [person.username for person in people]
+    if "email" in kinds:
+        yield [_mailbox(person.email) for person in people]
+    if "idnumber" in kinds:
+        yield [person.idnumber for person in people]
+
+
+def _mailbox(address: str) -> str:
+    """The part of an e-mail address that is one person's, if it has letters."""
+    mailbox = address.partition("@")[0]
+    return mailbox if mailbox[:1].isalpha() or any(map(str.isalpha, mailbox)) else address
+
+
+def _others(
+    persons: PersonalValues, kinds: Collection[Kind], host: str
+) -> Iterator[tuple[PersonalValues, Iterable[str]]]:
+    """Full names and addresses, each with its texts."""
+    if "name" in kinds:
+        for name in persons.full_names:
+            yield PersonalValues(full_names=frozenset({name})), (name,)
+    if "ip" in kinds:
+        for address in persons.addresses - {host}:
+            yield PersonalValues(addresses=frozenset({address})), _texts_of_address(address)
+
+
+def _unspaced_names(person: PersonValues) -> Iterator[str]:
+    """The full names, in both orders, if they are looked for within words without spaces."""
+    first, last = person.firstname.strip(), person.lastname.strip()
+    if first and last and not (first.isascii() and last.isascii()):
+        for name in (normalized(f"{first}{last}"), normalized(f"{last}{first}")):
+            if _UNSPACED.match(name) and " " not in name:
+                yield name
+
+
+def _all_normalized(texts: Sequence[str]) -> list[str]:
+    """The texts of values, normalized at once."""
+    found = list(map(str.lower, texts))
+    others = [number for number, text in enumerate(texts) if not text.isascii() or "&" in text]
+    lines = [" ".join(html.unescape(texts[number]).splitlines()) for number in others]
+    for number, text in zip(others, _normalized("\n".join(lines)).split("\n"), strict=bool(others)):
+        found[number] = text
+    return [text.strip() for text in found]
+
+
+def _distinctness(word: str) -> tuple[bool, int]:
+    """How seldom a word without a long number occurs, presumably."""
+    return bool(word.translate(_NO_DIGITS)), len(word)
+
+
+@cache
+def _numbers_in_a_row(least: int) -> re.Pattern[bytes]:
+    """Finds words that are numbers, this many or more one after another."""
+    return re.compile(rb'[0-9]++(?:[^0-9A-Za-z"\n]++[0-9]++(?![0-9A-Za-z])){%d,}+' % (least - 1))
 
 
 class _Value(NamedTuple):
@@ -290,9 +558,7 @@ def _values_of(
             for one, other in ((first, last), (last, first)):
                 found.append(_value(f"{one} {other}", "name", permitted, alone=False))
                 found.append(_value(f"{one}{other}", "name", permitted))
-                text = normalized(f"{one}{other}")
-                if _UNSPACED.match(text) and " " not in text:
-                    unspaced.append(text)
+        unspaced += _unspaced_names(person)
     for kind in ("username", "email", "idnumber"):
         if kind not in allowed:
             found.append(_value(getattr(person, kind), kind, permitted))
@@ -319,11 +585,17 @@ def _value(
 
 
 def _values_of_address(address: str) -> Iterator[_Value]:
-    mapped = _MAPPED_ADDRESS.fullmatch(address)
-    for text in (address, *([mapped[1]] if mapped else [])):
+    for text in _texts_of_address(address):
         value = _value(text, "ip", alone=False)
         if value:
             yield value
+
+
+def _texts_of_address(address: str) -> Iterator[str]:
+    yield address
+    mapped = _MAPPED_ADDRESS.fullmatch(address)
+    if mapped:
+        yield mapped[1]
 
 
 def _permitted_words(person: PersonValues, allowed: Collection[Kind]) -> frozenset[str]:
@@ -385,6 +657,10 @@ _DECODERS: tuple[tuple[str, Callable[[str], str]], ...] = (
 @lru_cache(maxsize=50_000)
 def normalized(text: str) -> str:
     """A text without differences of case, normalization and invisible characters."""
+    return _normalized(text)
+
+
+def _normalized(text: str) -> str:
     if text.isascii():
         return text.lower()
     folded = unicodedata.normalize("NFKC", text.translate(_INVISIBLE)).casefold()

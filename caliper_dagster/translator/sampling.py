@@ -120,7 +120,6 @@ class EventFaults:
     def __init__(self) -> None:
         self._invalid = self._repeated = 0
         self._fields: Counter[str] = Counter()
-        self._is_searched = True
 
     def add(self, rows: pa.Table, report: SampleReport) -> None:
         """Count some rows of the hour, marked by `core.hour_verdict.mark_invalid`.
@@ -135,14 +134,12 @@ class EventFaults:
             counts = pc.value_counts(rows["event_id"].drop_null()).field("counts")
             self._repeated += _true(pc.greater(counts, 1))
 
-    def add_leaks(self, leaks: Iterable[Leak], *, is_searched: bool = True) -> None:
+    def add_leaks(self, leaks: Iterable[Leak]) -> None:
         """Count values of persons that must not leave.
 
         Args:
             leaks: those of the hour, in some of its rows.
-            is_searched: whether these were searched for all that must not leave.
         """
-        self._is_searched &= is_searched
         for leak in leaks:
             self._fields[f"{leak.field} ({leak.kind})"] += leak.events
 
@@ -160,7 +157,6 @@ class EventFaults:
                 Reason.PERSONAL_DATA: self._fields.total(),
             },
             self._fields,
-            is_searched=self._is_searched,
         )
 
 

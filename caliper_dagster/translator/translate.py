@@ -33,6 +33,7 @@ from caliper_dagster.core.privacy import (
     TextClass,
     TimePrecision,
 )
+from caliper_dagster.core.stored_fields import StoredFields
 from caliper_dagster.translator import conditions, names_of_the_time
 from caliper_dagster.translator.actors import (
     APPLICATION,
@@ -121,13 +122,10 @@ class Searched(NamedTuple):
     Attributes:
         events: ``CALIPER_EVENTS``.
         leaks: values of persons in them that must not leave.
-        is_searched: whether they were searched for all of these; False where the rows hold no names
-            of persons.
     """
 
     events: pa.Table
     leaks: list[Leak]
-    is_searched: bool = True
 
 
 class Translator:
@@ -203,6 +201,11 @@ class Translator:
         """Whether events are searched, for there are values of persons that must not leave."""
         return self._leak_search.is_needed
 
+    @property
+    def looked_for(self) -> StoredFields:
+        """The personal fields of rows that the leak check looks for."""
+        return self._leak_search.looked_for
+
     def translate(self, expanded: pa.Table) -> pa.Table:
         """Make the events of ``EXPANDED_LOG`` rows.
 
@@ -228,6 +231,7 @@ class Translator:
             expanded: ``EXPANDED_LOG`` rows.
             persons: those of the whole hour, if the rows are a part of one.
             around: all rows of their hours, if others become no event; they name persons, too.
+                Only persons whose records hold names are found (``CALIPER_STORED_NAMES``).
 
         Returns:
             The events, and what of them must not leave.
@@ -248,8 +252,7 @@ class Translator:
                 whole,
                 around=None if persons else around,
             )
-            is_searched = whole.are_named or not self._leak_search.needs_names
-            return Searched(events, leaks, is_searched)
+            return Searched(events, leaks)
 
 
 @dataclass(slots=True)

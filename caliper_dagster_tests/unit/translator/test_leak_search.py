@@ -334,12 +334,3 @@ def test_events_with_keyed_ids_are_searched_too(profile: str, base: str | None) 
     }
     assert fields(of(LOVELACE, group("S-1815-12")), **keyed) <= {(NAME, "idnumber")}
     assert not fields(*(of(LOVELACE, {}) for _ in range(3)), **keyed)
-
-
-def test_rows_without_names_are_said_not_to_be_searched() -> None:
-    """An hour without names of persons is not taken for one whose events hold none."""
-    nameless = {"id": 3, "deleted": 0}
-    translator = Translator(W, recipes=SITE_RECIPES)
-    row = of(LOVELACE, note("Ada Lovelace"))
-    assert translator.translate_and_search(expanded(row)).is_searched
-    assert not translator.translate_and_search(expanded({**row, "user": nameless})).is_searched
