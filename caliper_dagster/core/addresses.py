@@ -8,6 +8,7 @@ IPv4 addresses inside IPv6 ones (``::ffff:192.0.2.7``), zones (``fe80::1%eth0``)
 from __future__ import annotations
 
 import ipaddress
+import re
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +16,18 @@ import pyarrow.compute as pc
 _KEPT_BITS = {4: 24, 6: 48}
 """Bits that stay: the network of an organization, as Matomo and others keep it for IPv4; of IPv6
 the least that a provider assigns to a customer."""
+
+
+_PORT, _ZONE = r"(?::[0-9]{1,5})?", r"(?:%[A-Za-z0-9]{1,15})?"
+_IPV6 = rf"[0-9A-Fa-f:]+[0-9.]*{_ZONE}"
+_WRITTEN = re.compile(rf"[0-9.]+{_PORT}|{_IPV6}|\[{_IPV6}\]{_PORT}")
+
+
+def addresses_in(text: str) -> str | None:
+    """The addresses in a text, as they are written there; None if no address is in it."""
+    parts = [part.strip() for part in text.split(",")]
+    found = [part for part in parts if _WRITTEN.fullmatch(part) and _address(part) is not None]
+    return text if found == parts and found else ", ".join(found) or None
 
 
 def truncate(text: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from caliper_dagster.core.addresses import addresses_in
 from caliper_dagster.core.privacy import Profile
 from caliper_dagster.translator import extensions
 from caliper_dagster.translator.actors import USER_LEVEL, Actors
@@ -85,7 +86,7 @@ class EventExtensions:
         self._other = self._allowed_other()
         self.searched: list[tuple[str, Fragments]] = [("extensions.moodle.other", self._other)]
         visible = np.flatnonzero(self._named) if ip_addresses else all_rows[:0]
-        self._ip = self._values("ip", lambda _, ip: ip or None, ("ip",), visible)
+        self._ip = self._values("ip", lambda _, ip: addresses_in(ip or ""), ("ip",), visible)
         facts, extras = self._all_extras(actors, all_rows)
         self._facts = Fragments.merge(facts)
         self._extras = Fragments.merge(extras)

@@ -329,6 +329,7 @@ def translator_of(profile: ProfileName, version: VersionName, recipes: Recipes) 
         key=b"key of the event store" if PROFILES[profile].keyed else None,
         person_names=is_full,
         person_identifiers=("SystemId", "AccountUserName") if is_full else ("SystemId",),
+        ip_addresses=is_full,
         recipes=recipes,
     )
 

@@ -117,3 +117,24 @@ def test_the_number_of_a_record_of_an_unknown_table_may_be_a_users() -> None:
     assert "S-3" not in json.dumps(event(row, recipes=recipes))
     known = {**row, "object": {**user, "table": "course_categories"}}
     assert "S-3" in json.dumps(event(known, recipes=recipes))
+
+
+@pytest.mark.parametrize(
+    ("stored", "sent"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("192.0.2.7,198.51.100.4", "192.0.2.7,198.51.100.4"),
+        ("::ffff:192.0.2.7", "::ffff:192.0.2.7"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("[2001:db8::1]:443", "[2001:db8::1]:443"),
+        ("192.0.2.7, Ada Lovelace", "192.0.2.7"),
+        ("fe80::1%Ada Lovelace", None),
+        ("192.0.2.7:ada", None),
+        ("ada@example.org", None),
+        ("Ada", None),
+        ("", None),
+    ],
+)
+def test_as_the_address_of_a_client_only_addresses_are_sent(stored: str, sent: object) -> None:
+    found = event({"ip": stored}, ip_addresses=True)
+    assert found["extensions"]["moodle"].get("ip") == sent
