@@ -111,11 +111,11 @@ one_in_eight = st.sampled_from([True, *[False] * 7])
 values = {
     column.name: ids if column.type == pa.int64() else texts for column in EXPANDED_LOG.columns
 } | {
+    **dict.fromkeys(RECORDS, json_values),
     "timecreated": st.integers(0, 2**33),
     "unresolved": st.lists(words.filter(bool), min_size=1, max_size=2),
     "contextlevel": levels,
     "objecttable": tables | texts,
-    **dict.fromkeys(RECORDS, json_values),
 }
 del values["id"], values["eventname"]
 
