@@ -42,7 +42,8 @@ dev: .venv/ready
 	@$(BIN)/caliper-dagster dev $(if $(PORT),--port $(PORT))
 
 unit: .venv/ready-dev
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal $(PYTEST_ARGS) caliper_dagster_tests/unit
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal \
+		--hypothesis-profile=quick $(PYTEST_ARGS) caliper_dagster_tests/unit
 
 test: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.harness.servers ensure

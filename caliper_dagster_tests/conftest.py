@@ -10,9 +10,11 @@ from xdist.workermanage import WorkerController
 
 from caliper_dagster_tests.harness import servers
 
-# A slow machine is no failure.
-hypothesis.settings.register_profile("caliper", deadline=None)
-hypothesis.settings.load_profile("caliper")
+# A slow machine is no failure. `make unit` takes the profile `quick`, all other runs take `full`.
+# A test that wants another number of examples says so with `harness/examples.py`.
+hypothesis.settings.register_profile("full", deadline=None)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
+hypothesis.settings.load_profile("full")
 
 _run_key = pytest.StashKey[servers.Run]()
 _folder_key = pytest.StashKey[Path]()

@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
 
@@ -47,6 +47,7 @@ class Message:
     place: str = field(compare=False)
 
 
+@cache
 def all_messages() -> list[Message]:
     """Every message, each text once."""
     found: dict[str, Message] = {}

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from caliper_dagster_tests.sample_fixtures import as_a_process, shared_site, site
 
 __all__ = ["as_a_process", "shared_site", "site"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scripts_of_alembic() -> Iterator[None]:
+    """Dagster's migrations, read once.
+
+    Alembic would import all of them again for each storage of each instance that is opened.
+    """
+    read, found = ScriptDirectory.from_config, dict[str | None, ScriptDirectory]()
+
+    def from_config(config: Config) -> ScriptDirectory:
+        place = config.get_main_option("script_location")
+        if place not in found:
+            found[place] = read(config)
+        return found[place]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", from_config)
+        yield
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from caliper_dagster.caliper.document_rules import parse, validate
 from caliper_dagster.caliper.problems import RULES
 from caliper_dagster.caliper.ruleset import ruleset
 from caliper_dagster.caliper.versions import VERSIONS, Version
+from caliper_dagster_tests.harness.examples import examples
 from caliper_dagster_tests.unit.caliper.documents import (
     ANONYMOUS,
     ASSIGNMENT,
@@ -397,7 +398,7 @@ def test_no_json_value_raises(value):
 
 
 @given(st.sampled_from([EVENT, DESCRIBE, ENVELOPE, in_1_1(VIEW)]), st.data())
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_nothing_anywhere_raises_or_shows_its_value(document, data):
     places = ["/".join(map(str, path)) for path in _paths(document)]
     place = data.draw(st.sampled_from(places))

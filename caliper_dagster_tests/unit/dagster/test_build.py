@@ -2,8 +2,10 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import dagster as dg
+import pytest
 
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.frames import FRAMES
@@ -25,26 +27,47 @@ def python(code: str) -> str:
     return result.stdout
 
 
-def test_loading_touches_neither_database_nor_network_nor_the_parts() -> None:
-    """The code server loads them without a setting, and never needs what only a step needs."""
-    told = python(
+@pytest.fixture(scope="module")
+def told() -> dict[str, Any]:
+    """What importing for another project's definitions does, and then loading our own."""
+    found = python(
         """
-import json, sys
-import dagster, pandas
-touched = []
+import json, os, sys
+os.umask(0o27)
+asked, touched = [], []
+class Watched(type(os.environ)):
+    def __getitem__(self, name):
+        asked.append(name)
+        return super().__getitem__(name)
+os.environ.__class__ = Watched
+import dagster, pandas, pyarrow, sqlalchemy
 watched = ("socket.connect", "socket.bind", "sqlite3.connect", "subprocess.Popen")
 sys.addaudithook(lambda name, arguments: touched.append(name) if name in watched else None)
+import caliper_dagster, caliper_dagster.dagster.build
+ours = [name for name in asked if name.startswith(("CALIPER_", "MOODLE_"))]
+told = {"asked": ours, "umask": os.umask(0o27)}
 import caliper_dagster.definitions
-print(json.dumps({"touched": touched, "modules": sorted(sys.modules)}))
+print(json.dumps(told | {"touched": touched, "modules": sorted(sys.modules)}))
 """
     )
-    found = json.loads(told)
-    assert found["touched"] == []
+    answer: dict[str, Any] = json.loads(found)
+    return answer
+
+
+def test_importing_what_another_project_imports_reads_no_variable_of_ours(
+    told: dict[str, Any],
+) -> None:
+    assert (told["asked"], told["umask"]) == ([], 0o27)
+
+
+def test_loading_touches_neither_database_nor_network_nor_the_parts(told: dict[str, Any]) -> None:
+    """The code server loads them without a setting, and never needs what only a step needs."""
+    assert told["touched"] == []
     heavy = {"pymysql", "psycopg2", "uvicorn", "starlette", "rich.progress"}
     parts = {
         f"caliper_dagster.{part}" for part in ("expander", "translator", "emitter", "embedded")
     }
-    assert not (heavy | parts) & set(found["modules"])
+    assert not (heavy | parts) & set(told["modules"])
 
 
 def test_importing_the_package_imports_neither_dagster_nor_pandas() -> None:

@@ -1,8 +1,5 @@
 """The definitions beside those of another project, which has names and an executor of its own."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import dagster as dg
@@ -12,7 +9,6 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.sites import all_sites
 from caliper_dagster.dagster.build import build_definitions
 from caliper_dagster_tests.harness.environment import environment
-from caliper_dagster_tests.harness.paths import ROOT
 
 SITES = """
 north: {MOODLE_DB_URL: {env: NORTH}, MOODLE_WWWROOT: "https://north.example.org"}
@@ -60,28 +56,3 @@ def test_resources_and_executor_of_the_host_are_left_alone(
 
 def test_no_definitions_bring_an_executor() -> None:
     assert build_definitions(Settings()).executor is None
-
-
-def test_importing_what_another_project_imports_reads_no_variable_of_ours() -> None:
-    code = """
-import os
-asked = []
-class Watched(type(os.environ)):
-    def __getitem__(self, name):
-        asked.append(name)
-        return super().__getitem__(name)
-os.environ.__class__ = Watched
-import dagster, pandas, pyarrow, sqlalchemy
-import caliper_dagster, caliper_dagster.dagster.build
-print([name for name in asked if name.startswith(("CALIPER_", "MOODLE_"))], os.umask(0o27))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", f"import os; os.umask(0o27)\n{code}"],
-        cwd=ROOT,
-        # A copy of the whole environment would ask for those of the tests.
-        env={name: value for name, value in os.environ.items() if not name.startswith("CALIPER_")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split("\n")[0] == f"[] {0o27}"

@@ -33,10 +33,11 @@ from caliper_dagster.delivery.materialize import write_events, write_expanded, w
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.expander import MoodleDatabase
 from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.examples import examples
 
 HOUR = Hour.from_key("2026-03-02-10:00")
 HOURS = HourRange(HOUR, HOUR + 2)
-FLIPS = 1_000
+FLIPS = examples(1_000)
 
 
 @dataclass

@@ -25,7 +25,7 @@ from caliper_dagster_tests.harness.hostile_store import HOUR, OK, SENSOR, SITE, 
 from caliper_dagster_tests.unit.caliper.documents import VIEW
 from caliper_dagster_tests.unit.translator.test_sampling import row, table
 
-WEEK = [HOUR + number for number in range(7)]
+WEEK = [HOUR + number for number in range(5)]
 BAD = WEEK[3]
 OF_EACH = 4
 NO_ACTOR = {key: value for key, value in VIEW.items() if key != "actor"}
@@ -59,7 +59,7 @@ def events(hour: Hour, *, invalid: bool = False) -> pa.Table:
 
 @dataclass
 class Week:
-    """Seven stored hours, an event store and a ledger."""
+    """Five stored hours, an event store and a ledger."""
 
     folder: Path
     store: HostileStore

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from caliper_dagster.core.frames import MOODLE_LOG
 from caliper_dagster.core.hours import Hour, HourRange, groups
 from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.delivery import log_watch
 from caliper_dagster.delivery.log_watch import (
-    MAX_RUNS_PER_LOOK,
     LogWatch,
     first_cursor,
 )
@@ -259,10 +259,14 @@ def test_rows_that_came_late_since_the_newest_hour_are_found_however_long_ago(sm
     assert list(small.look()[0].hours) == [HOUR]
 
 
-def test_many_scattered_hours_are_taken_in_several_looks(tmp_path: Path) -> None:
+def test_many_scattered_hours_are_taken_in_several_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 8
+    monkeypatch.setattr(log_watch, "MAX_RUNS_PER_LOOK", most)
     (tmp_path / "moodle.sqlite").touch()
     site = Site(f"sqlite:///{tmp_path / 'moodle.sqlite'}", tmp_path)
-    number = 2 * MAX_RUNS_PER_LOOK + 20
+    number = 2 * most + 4
     site.window = HourWindow(HOUR, HOUR + number, HOUR + number, HOUR)
     site.now = float((HOUR + number).start)
     site.take(HourRange(HOUR, HOUR + number))
@@ -273,7 +277,7 @@ def test_many_scattered_hours_are_taken_in_several_looks(tmp_path: Path) -> None
         for row in log_rows(1, 1000 + nth, timecreated=(HOUR + nth).start + 30)
     ]
     write(site.url, site.metadata, LOG, grown)
-    assert [len(site.hours()) for _ in range(3)] == [MAX_RUNS_PER_LOOK, 10, 0]
+    assert [len(site.hours()) for _ in range(3)] == [most, 2, 0]
 
 
 def test_hours_as_ranges() -> None:

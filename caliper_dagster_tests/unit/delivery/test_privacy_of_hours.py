@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,15 +99,22 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{path}"
 
 
+@pytest.fixture(scope="module")
+def expanded(url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage with the expanded hours."""
+    folder = tmp_path_factory.mktemp("expanded") / "data"
+    settings = {"MOODLE_DB_URL": url, "MOODLE_WWWROOT": SITE, "CALIPER_STORAGE": str(folder)}
+    with environment(settings), MoodleDatabase.open(url) as database:
+        storage = open_store(Settings.from_environment())
+        write_log(database, storage, HOURS)
+        write_expanded(database, storage, HOURS, fresh=False)
+    return folder
+
+
 @pytest.fixture
-def chain(url: str, tmp_path: Path) -> Iterator[Chain]:
+def chain(url: str, expanded: Path, tmp_path: Path) -> Iterator[Chain]:
     with HostileStore(OK) as store:
-        chain = Chain(tmp_path / "data", url, store)
-        with environment(chain.environment()), MoodleDatabase.open(url) as database:
-            storage = open_store(Settings.from_environment())
-            write_log(database, storage, HOURS)
-            write_expanded(database, storage, HOURS, fresh=False)
-        yield chain
+        yield Chain(Path(shutil.copytree(expanded, tmp_path / "data")), url, store)
 
 
 def test_a_key_of_a_later_hour_changes_no_earlier_id(chain: Chain) -> None:

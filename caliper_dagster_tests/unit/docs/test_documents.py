@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def paths(document: str) -> list[str]:
     return [name for name in named(document) if path.match(name)]
 
 
+@cache
 def defined() -> set[str]:
     """The functions and classes of the package."""
     kinds = (ast.FunctionDef, ast.ClassDef)

@@ -18,6 +18,7 @@ import requests
 from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.embedded.arrivals import arrivals, last_events
 from caliper_dagster.embedded.event_store import create_app, running
+from caliper_dagster_tests.harness.local_event_store import local_event_store
 from caliper_dagster_tests.harness.paths import ROOT
 
 KEY = "key-of-the-store"
@@ -59,7 +60,7 @@ def post(url, body, key=KEY, **headers):
 def store(tmp_path_factory):
     """URL and file of a store that only gets requests which it must refuse."""
     path = tmp_path_factory.mktemp("store") / "new" / "store.sqlite"
-    with running(path, KEY) as url:
+    with local_event_store(path, KEY) as url:
         yield url, path
         assert arrivals(path).envelopes == 0
 
@@ -67,7 +68,7 @@ def store(tmp_path_factory):
 @pytest.fixture
 def own(tmp_path):
     path = tmp_path / "store.sqlite"
-    with running(path, KEY) as url:
+    with local_event_store(path, KEY) as url:
         yield url, path
 
 

@@ -6,8 +6,8 @@ import requests
 
 from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.embedded.arrivals import arrivals
-from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.faults import Faults
+from caliper_dagster_tests.harness.local_event_store import local_event_store
 from caliper_dagster_tests.unit.embedded.test_event_store import KEY, envelope, event, post
 
 
@@ -43,7 +43,7 @@ def test_chances_follow_from_the_seed_and_end():
      ("refuse=View*", 400), ("422=1", 422)],
 )  # fmt: skip
 def test_it_answers_as_it_is_told_and_keeps_nothing(tmp_path, hostile, status):
-    with running(tmp_path / "store.sqlite", KEY, hostile=hostile) as url:
+    with local_event_store(tmp_path / "store.sqlite", KEY, hostile=hostile) as url:
         answer = post(url, envelope())
         assert arrivals(tmp_path / "store.sqlite").events == 0
     assert answer.status_code == status
@@ -52,7 +52,7 @@ def test_it_answers_as_it_is_told_and_keeps_nothing(tmp_path, hostile, status):
 
 @pytest.mark.parametrize(("hostile", "kept"), [("drop=1,until=1", 0), ("drop-late=1,until=1", 1)])
 def test_a_connection_is_cut_before_or_after_storing(tmp_path, hostile, kept):
-    with running(tmp_path / "store.sqlite", KEY, hostile=hostile) as url:
+    with local_event_store(tmp_path / "store.sqlite", KEY, hostile=hostile) as url:
         with pytest.raises(requests.ConnectionError):
             post(url, envelope())
         assert arrivals(tmp_path / "store.sqlite").events == kept
@@ -60,7 +60,7 @@ def test_a_connection_is_cut_before_or_after_storing(tmp_path, hostile, kept):
 
 
 def test_it_loses_what_it_says_it_has(tmp_path):
-    with running(tmp_path / "store.sqlite", KEY, hostile="lose=1,until=1") as url:
+    with local_event_store(tmp_path / "store.sqlite", KEY, hostile="lose=1,until=1") as url:
         assert post(url, envelope()).status_code == 200
         assert arrivals(tmp_path / "store.sqlite").events == 0
 
@@ -68,7 +68,7 @@ def test_it_loses_what_it_says_it_has(tmp_path):
 def test_a_restart_cuts_connections_and_keeps_what_was_stored(tmp_path):
     hostile = "restart=0.5,seed=1,until=12"
     unheard = 0
-    with running(tmp_path / "store.sqlite", KEY, hostile=hostile) as url:
+    with local_event_store(tmp_path / "store.sqlite", KEY, hostile=hostile) as url:
         for number in range(14):
             try:
                 assert post(url, envelope(event(number))).status_code == 200
@@ -79,7 +79,7 @@ def test_a_restart_cuts_connections_and_keeps_what_was_stored(tmp_path):
 
 
 def test_compressed_bodies_are_taken(tmp_path):
-    with running(tmp_path / "store.sqlite", KEY, hostile="413=50000") as url:
+    with local_event_store(tmp_path / "store.sqlite", KEY, hostile="413=50000") as url:
         packed = {"Content-Encoding": "gzip"}
         body = gzip.compress(json.dumps(envelope()).encode())
         assert post(url, body, **packed).status_code == 200

@@ -1,9 +1,4 @@
 import json
-import signal
-import sqlite3
-import subprocess
-import sys
-import threading
 
 import pytest
 import sqlalchemy as sa
@@ -15,6 +10,7 @@ from caliper_dagster.core.frames import EMISSION_RESULTS
 from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.emitter import HttpDestination, Ledger, RetryPolicy, Send, emit
+from caliper_dagster_tests.harness.examples import examples
 from caliper_dagster_tests.harness.hostile_store import (
     HOUR,
     KEY,
@@ -30,7 +26,6 @@ from caliper_dagster_tests.harness.hostile_store import (
     events_table,
     send,
 )
-from caliper_dagster_tests.harness.paths import ROOT
 
 
 def kept_by(ledger, store, hours=(HOUR,)):
@@ -215,60 +210,6 @@ def test_events_that_break_the_contract_are_not_sent(ledger):
     assert store.bodies == []
 
 
-CHILD = """
-import sys
-from caliper_dagster.emitter import HttpDestination, Ledger, emit
-from caliper_dagster_tests.harness.hostile_store import HOUR, SENSOR, SITE, events_table, as_hours
-hours = [(HOUR + n, events_table(HOUR + n, 10)) for n in range(4)]
-with HttpDestination(sys.argv[1], "key-of-the-store") as event_store, Ledger(sys.argv[2]) as ledger:
-    list(emit(as_hours(hours), event_store, ledger, sensor=SENSOR, site=SITE, batch_size=4))
-"""
-
-
-def kill_while(url, ledger_url, reached):
-    """Emit 4 hours of 10 events in envelopes of 4, in a process that is killed at a point."""
-    child = subprocess.Popen([sys.executable, "-c", CHILD, url, ledger_url], cwd=ROOT)
-    try:
-        assert reached.wait(60)
-    finally:
-        child.send_signal(signal.SIGKILL)
-        assert child.wait() == -signal.SIGKILL
-
-
-@pytest.mark.parametrize("moment", ["before the answer", "between answer and ledger"])
-def test_kill_9_repeats_at_most_the_envelope_in_flight(tmp_path, moment):
-    path = tmp_path / "ledger.sqlite"
-    ledger_url = f"sqlite:///{path}"
-    reached, release = threading.Event(), threading.Event()
-
-    def hold(handler):
-        reached.set()
-        release.wait(60)
-
-    def acknowledge_while_the_ledger_is_locked(handler):
-        lock = sqlite3.connect(path, isolation_level=None)
-        lock.execute("BEGIN IMMEDIATE")
-        OK(handler)
-        reached.set()
-        release.wait(60)
-        lock.close()
-
-    fatal = hold if moment == "before the answer" else acknowledge_while_the_ledger_is_locked
-    hours = [(HOUR + n, events_table(HOUR + n, 10)) for n in range(4)]
-    with HostileStore(OK, OK, OK, OK, fatal, OK) as store:
-        kill_while(store.url, ledger_url, reached)
-        release.set()
-        in_flight = json.loads(store.bodies[4])["data"]
-        with Ledger(ledger_url) as ledger:
-            assert len(kept_by(ledger, store, [hour for hour, _ in hours])) == 4 + 4 + 2 + 4
-            send(hours, store, ledger, batch_size=4)
-            assert len(kept_by(ledger, store, [hour for hour, _ in hours])) == 40
-    received = store.event_ids()
-    assert set(received) == {event_id(hour, n) for hour, _ in hours for n in range(10)}
-    repeated = {found for found in received if received.count(found) > 1}
-    assert repeated == {event["id"] for event in in_flight}
-
-
 def test_the_embedded_event_store_holds_each_event_once(tmp_path, ledger_url):
     hours = [(HOUR + n, events_table(HOUR + n, 25, text="é" * 100)) for n in range(3)]
     kept = tmp_path / "store.sqlite"
@@ -296,7 +237,7 @@ def test_the_embedded_event_store_holds_each_event_once(tmp_path, ledger_url):
         assert ledger.batches(event_store.name, [HOUR + 9], site=SITE) == {HOUR + 9: []}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15))
 @given(
     st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), max_size=20),
     st.integers(1, 7),

@@ -18,6 +18,7 @@ from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.expander import expand
 from caliper_dagster.expander.lookups.sessions import LOGGED_IN, LOGGED_OUT
+from caliper_dagster_tests.harness.examples import examples
 from caliper_dagster_tests.harness.handmade_site import (
     HOUR,
     LOG_ROW,
@@ -577,7 +578,7 @@ events = st.tuples(
 
 
 @given(st.lists(events, min_size=1, max_size=40))
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_any_traffic_has_the_same_sessions_by_the_hour_and_at_once(tmp_path_factory, traffic):
     site = Site(tmp_path_factory.mktemp("sessions") / "moodle.sqlite")
     site.add("config", {"name": "siteguest", "value": "1"})

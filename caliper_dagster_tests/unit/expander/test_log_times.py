@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.expander import count_rows
+from caliper_dagster_tests.harness.examples import examples
 from caliper_dagster_tests.harness.handmade_site import (
     HOUR,
     Site,
@@ -22,7 +23,7 @@ def test_an_empty_range_gives_nothing(site):
 
 
 @given(st.lists(st.integers(-2 * 3600, 7 * 3600), max_size=30))
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_rows_and_counts_agree_whatever_the_times(tmp_path_factory, times):
     site = Site(tmp_path_factory.mktemp("log") / "moodle.sqlite")
     site.add("logstore_standard_log", *at(*times))

@@ -317,6 +317,7 @@ def test_a_narrow_terminal_shows_all_of_a_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one always has 80 columns
     monkeypatch.setenv("COLUMNS", "60")
     assert main(["coverage", *RANGE]) == 0
     told = capsys.readouterr().out

@@ -32,10 +32,14 @@ def told(event: dict[str, Any]) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def every_row() -> pa.Table:
+    return example_table(list(rows(EVERY.values())))
+
+
 @pytest.mark.parametrize("version", ["v1p2", "v1p1"])
-def test_every_event_has_the_values_of_its_columns(version):
-    table = Translator(W, version=version).translate(example_table(list(rows(EVERY.values()))))
-    events = table.to_pylist()
+def test_every_event_has_the_values_of_its_columns(version, every_row):
+    events = Translator(W, version=version).translate(every_row).to_pylist()
     sent = [event for event in events if event["json"]]
     assert {event["outcome"] for event in events} > {"event", "derived"}
     for event in sent:

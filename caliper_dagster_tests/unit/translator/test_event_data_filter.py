@@ -31,11 +31,11 @@ SECRETS = (
 
 
 @pytest.mark.parametrize("key", SECRETS)
-@pytest.mark.parametrize("value", ["s3cret", 12345, True, "12345"])
-@pytest.mark.parametrize("resolution", RESOLUTIONS)
-def test_secrets_and_persons_never_leave(key, value, resolution):
-    other = {key: value, key.upper(): value}
-    assert filtered_other(RENDER, other, {key, key.upper()}, resolution) is None
+def test_secrets_and_persons_never_leave(key):
+    for value in ("s3cret", 12345, True, "12345"):
+        other = {key: value, key.upper(): value}
+        for resolution in RESOLUTIONS:
+            assert filtered_other(RENDER, other, {key, key.upper()}, resolution) is None
 
 
 PHONE, MATRICULATION = 4915112345678, "11904711"

@@ -1,12 +1,11 @@
 import json
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from caliper_dagster.core.frames import CALIPER_EVENTS
-from caliper_dagster.embedded.sample import write_sample
+from caliper_dagster.embedded.sample import SampleSummary, write_sample
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.sampling import Finding, sample_problems
@@ -166,14 +165,19 @@ def test_references_are_checked_against_what_all_rows_describe():
     assert (finding.problem.path, finding.log_id) == ("/object/assignee", 1)
 
 
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[SampleSummary, list[pa.Table]]:
+    """The sample site, and its expanded hours."""
+    summary = write_sample(tmp_path_factory.mktemp("site") / "moodle.db", students=20, hours=24)
+    with MoodleDatabase.open(f"sqlite:///{summary.path}", summary.prefix, 60) as database:
+        return summary, [expand(database, log) for _, log in read_log(database, summary.hours)]
+
+
 @pytest.mark.parametrize("version", ["v1p2", "v1p1"])
-def test_every_event_of_the_sample_site_is_strictly_valid(version, tmp_path: Path):
-    site = write_sample(tmp_path / "moodle.db", students=20, hours=24)
-    translator = Translator(site.wwwroot, version=version, person_names=True, ip_addresses=True)
-    with MoodleDatabase.open(f"sqlite:///{site.path}", site.prefix, 60) as database:
-        hours = [
-            translator.translate(expand(database, log)) for _, log in read_log(database, site.hours)
-        ]
-    report = sample_problems(pa.concat_tables(hours), per_type=None)
-    assert report.events >= site.total
+def test_every_event_of_the_sample_site_is_strictly_valid(version, site):
+    summary, hours = site
+    translator = Translator(summary.wwwroot, version=version, person_names=True, ip_addresses=True)
+    events = pa.concat_tables([translator.translate(hour) for hour in hours])
+    report = sample_problems(events, per_type=None)
+    assert report.events >= summary.total
     assert report.findings == ()

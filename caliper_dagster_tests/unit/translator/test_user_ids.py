@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from caliper_dagster.translator import Translator
@@ -72,7 +73,7 @@ def raised(value: Any, key: str = "") -> Any:
 
 
 @cache
-def tainted() -> list[dict[str, Any]]:
+def tainted() -> pa.Table:
     found = []
     for row in rows(EVERY.values()):
         row = {name: raised(value, name) for name, value in row.items()}
@@ -89,7 +90,7 @@ def tainted() -> list[dict[str, Any]]:
             of_item = {"itemid": other["itemid"] + RAISED} if tag else {"itemtype": "post"}
             row["other"] = {**other, **of_item}
         found.append(row)
-    return found
+    return example_table(found)
 
 
 def places(value: Any, path: str = "") -> list[str]:
@@ -111,10 +112,9 @@ def test_no_users_id_leaves_but_through_the_one_method(version):
         ip_addresses=True,
         texts=ALL_TEXTS,
     )
-    table = example_table(tainted())
-    plain = translator.translate(table)
+    plain = translator.translate(tainted())
     translator.render = replace(translator.render, iris=Marked(W))
-    found = translator.translate(table)
+    found = translator.translate(tainted())
     assert found["outcome"].equals(plain["outcome"])
 
     seen: Counter[tuple[str, str]] = Counter()
