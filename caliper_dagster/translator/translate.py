@@ -493,8 +493,10 @@ class _Translation:
             ]
         return fragments, scores
 
-    def _with_scores(self, entity: Entity) -> tuple[bytes, _Scores]:
-        return self._renderer.to_json(entity).json, _scores(entity)
+    def _with_scores(self, entities: Sequence[Entity]) -> list[tuple[bytes, _Scores]]:
+        return list(
+            zip(self._renderer.to_json(entities).json, map(_scores, entities), strict=True)
+        )
 
     def _objects(self) -> tuple[Fragments, Fragments, Codes, list[str]]:
         """The objects, their IRIs, and for each row the type of its object."""
@@ -502,12 +504,17 @@ class _Translation:
         types = {"": 0}
         codes: Codes = np.zeros(self._rows.number, dtype=np.int64)
         for function, columns, rows in self._sources("object"):
-            results, inverse = self._renderer.entities(function, columns, rows, "object")
-            fragments.fill(rows, [result and result.json for result in results], inverse)
-            iris.fill(rows, [result and result.iri.encode() for result in results], inverse)
-            names = [result.type if result else "" for result in results]
+            results, inverse = self._renderer.evaluate(
+                function, columns, rows, "object", self._outputs
+            )
+            fragments.fill(rows, [result and result[0] for result in results], inverse)
+            iris.fill(rows, [result and result[2].encode() for result in results], inverse)
+            names = [result[1] if result else "" for result in results]
             codes[rows] = np.array([types.setdefault(name, len(types)) for name in names])[inverse]
         return fragments, iris, codes, list(types)
+
+    def _outputs(self, entities: Sequence[Entity]) -> list[tuple[bytes, str, str]]:
+        return list(zip(*self._renderer.to_json(entities), strict=True))
 
     def _actor(self) -> Fragments:
         fragments = Fragments.empty(self._rows.number)
@@ -639,9 +646,9 @@ class _Translation:
         """The event with its entities as JSON, or the error."""
         try:
             target = event.target if self._keeps_target(event.event_type) else None
-            output = self._renderer.to_json(event.object)
+            ((json,), (object_type,), (iri,)) = self._renderer.to_json([event.object])
             entities = {
-                "object": output.json,
+                "object": json,
                 "generated": self._optional_json("generated", event.generated),
                 "target": self._optional_json("target", target),
                 "federatedSession": self._optional_json(
@@ -651,10 +658,10 @@ class _Translation:
             _check_time(event.time or 0)
         except Exception as error:
             return _FailedEvent(f"derived {event.child.partition(':')[0]}", error)
-        return _RenderedEvent(event, output.type, output.iri, entities)
+        return _RenderedEvent(event, object_type, iri, entities)
 
     def _optional_json(self, slot: str, entity: Entity | None) -> bytes | None:
-        return None if entity is None else self._renderer.slot_json(slot, entity)
+        return None if entity is None else self._renderer.slot_json(slot, [entity])[0]
 
     def _derived_shape(self, row: int, rendered: _RenderedEvent | _FailedEvent) -> int:
         """The code of the shape; the row fails if there is none, or if the event is invalid."""
