@@ -94,7 +94,7 @@ class Renderer:
                 errors[len(results)] = error
                 results.append(None)
         if then is not None:
-            made = iter(_in_bulk(then, [result for result in results if result is not None]))
+            made = iter(in_bulk(then, [result for result in results if result is not None]))
             results = [None if result is None else next(made) for result in results]
             if any(issubclass(cls, Exception) for cls in set(map(type, results))):
                 for number, result in enumerate(results):
@@ -162,7 +162,7 @@ class Renderer:
         return [None if value is None else dump(value) for value in sent]
 
 
-def _in_bulk(make: Callable[[Sequence[Any]], Sequence[Any]], values: list[Any]) -> Sequence[Any]:
+def in_bulk(make: Callable[[Sequence[Any]], Sequence[Any]], values: Sequence[Any]) -> Sequence[Any]:
     """What is made of some values together; errors in the place of those that raise one."""
     try:
         return make(values)
@@ -170,7 +170,7 @@ def _in_bulk(make: Callable[[Sequence[Any]], Sequence[Any]], values: list[Any]) 
         if len(values) < 2:  # noqa: PLR2004 - the error is that of the value
             return [error] * len(values)
         middle = len(values) // 2
-        return [*_in_bulk(make, values[:middle]), *_in_bulk(make, values[middle:])]
+        return [*in_bulk(make, values[:middle]), *in_bulk(make, values[middle:])]
 
 
 def _reason(error: Exception) -> str:

@@ -72,7 +72,7 @@ from caliper_dagster.translator.recipes import (
     Recipes,
     load_recipes,
 )
-from caliper_dagster.translator.renderer import Renderer
+from caliper_dagster.translator.renderer import Renderer, in_bulk
 from caliper_dagster.translator.rows import (
     LOG_MARK,
     NOTHING,
@@ -635,33 +635,47 @@ class _Translation:
         """The events that a function derives from some rows, each with its row."""
         made = DERIVED_EVENTS[name]
         results, inverse = self._renderer.evaluate(made.function, made.columns, rows, "derived")
-        events = [
-            [self._render_derived(then(event)) for event in result or ()] for result in results
-        ]
+        events = [[then(event) for event in result or ()] for result in results]
+        rendered = iter(self._render_derived([event for group in events for event in group]))
+        groups = [[next(rendered) for _ in group] for group in events]
         for row, number in zip(rows.tolist(), inverse.tolist(), strict=True):
-            for event in events[number]:
+            for event in groups[number]:
                 yield row, event
 
-    def _render_derived(self, event: DerivedEvent) -> _RenderedEvent | _FailedEvent:
-        """The event with its entities as JSON, or the error."""
-        try:
-            target = event.target if self._keeps_target(event.event_type) else None
-            ((json,), (object_type,), (iri,)) = self._renderer.to_json([event.object])
-            entities = {
-                "object": json,
-                "generated": self._optional_json("generated", event.generated),
-                "target": self._optional_json("target", target),
-                "federatedSession": self._optional_json(
-                    "federatedSession", event.federated_session
-                ),
-            }
-            _check_time(event.time or 0)
-        except Exception as error:
-            return _FailedEvent(f"derived {event.child.partition(':')[0]}", error)
-        return _RenderedEvent(event, object_type, iri, entities)
+    def _render_derived(
+        self, events: Sequence[DerivedEvent]
+    ) -> list[_RenderedEvent | _FailedEvent]:
+        """The events with their entities as JSON; the error in the place of one that has none."""
+        return [
+            _FailedEvent(f"derived {event.child.partition(':')[0]}", made)
+            if isinstance(made, Exception)
+            else made
+            for event, made in zip(events, in_bulk(self._with_entities, events), strict=True)
+        ]
 
-    def _optional_json(self, slot: str, entity: Entity | None) -> bytes | None:
-        return None if entity is None else self._renderer.slot_json(slot, [entity])[0]
+    def _with_entities(self, events: Sequence[DerivedEvent]) -> list[_RenderedEvent]:
+        objects = self._renderer.to_json([event.object for event in events])
+        slots = (
+            objects.json,
+            self._optional_json("generated", [event.generated for event in events]),
+            self._optional_json(
+                "target",
+                [event.target if self._keeps_target(event.event_type) else None for event in events],
+            ),
+            self._optional_json("federatedSession", [event.federated_session for event in events]),
+        )
+        for event in events:
+            _check_time(event.time or 0)
+        return [
+            _RenderedEvent(event, object_type, iri, dict(zip(_ENTITY_SLOTS, texts, strict=True)))
+            for event, object_type, iri, texts in zip(
+                events, objects.types, objects.iris, zip(*slots, strict=True), strict=True
+            )
+        ]
+
+    def _optional_json(self, slot: str, entities: Sequence[Entity | None]) -> list[bytes | None]:
+        made = iter(self._renderer.slot_json(slot, [one for one in entities if one is not None]))
+        return [None if one is None else next(made) for one in entities]
 
     def _derived_shape(self, row: int, rendered: _RenderedEvent | _FailedEvent) -> int:
         """The code of the shape; the row fails if there is none, or if the event is invalid."""
