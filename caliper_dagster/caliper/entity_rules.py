@@ -96,7 +96,7 @@ def are_certainly_valid(entities: Sequence[Entity], rules: Ruleset) -> bool:
             for cls in classes
         )
     columns = zip(*map(astuple, entities), strict=True)
-    for column, test in zip(columns, _tests(*classes, rules), strict=True):
+    for column, test in zip(columns, _tests(type(entities[0]), rules), strict=True):
         values = [value for value in column if value is not None]
         if values and not test.all(values):
             return False

@@ -85,27 +85,21 @@ class Renderer:
         """
         combinations, inverse = self.rows.distinct(names, rows)
         results: list[Any] = []
-        errors: dict[int, Exception] = {}
         render = self.render
         for values in combinations:
             try:
                 results.append(function(render, *values))
             except Exception as error:
-                errors[len(results)] = error
-                results.append(None)
+                results.append(error)
         if then is not None:
-            made = iter(in_bulk(then, [result for result in results if result is not None]))
-            results = [None if result is None else next(made) for result in results]
-            if any(issubclass(cls, Exception) for cls in set(map(type, results))):
-                for number, result in enumerate(results):
-                    if isinstance(result, Exception):
-                        errors[number], results[number] = result, None
-        if errors:
-            failed: Codes = np.zeros(len(combinations), dtype=np.int64)
-            for number, error in errors.items():
-                failed[number] = self._code(slot, _reason(error))
+            results = _applied(then, results)
+        if any(issubclass(kind, Exception) for kind in set(map(type, results))):
+            failed: Codes = np.array(
+                [self._code(slot, _reason(one)) if _is_error(one) else 0 for one in results]
+            )
             codes = failed[inverse]
             self.failures[rows[codes > 0]] = codes[codes > 0]
+            results = [None if _is_error(one) else one for one in results]
         return results, inverse
 
     def texts(
@@ -162,12 +156,26 @@ class Renderer:
         return [None if value is None else dump(value) for value in sent]
 
 
+def _is_error(result: object) -> bool:
+    return isinstance(result, Exception)
+
+
+def _applied(then: Callable[[Sequence[Any]], Sequence[Any]], results: list[Any]) -> list[Any]:
+    """What is made of results together; None and errors stay as they are."""
+    given = [one for one in results if one is not None and not isinstance(one, Exception)]
+    made = in_bulk(then, given)
+    if len(given) == len(results):
+        return [*made]
+    rest = iter(made)
+    return [one if one is None or _is_error(one) else next(rest) for one in results]
+
+
 def in_bulk(make: Callable[[Sequence[Any]], Sequence[Any]], values: Sequence[Any]) -> Sequence[Any]:
     """What is made of some values together; errors in the place of those that raise one."""
     try:
         return make(values)
     except Exception as error:
-        if len(values) < 2:  # noqa: PLR2004 - the error is that of the value
+        if len(values) < 2:
             return [error] * len(values)
         middle = len(values) // 2
         return [*in_bulk(make, values[:middle]), *in_bulk(make, values[middle:])]

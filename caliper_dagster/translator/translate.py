@@ -487,16 +487,11 @@ class _Translation:
             results, inverse = self._renderer.evaluate(
                 function, names, rows, "generated", self._with_scores
             )
-            fragments.fill(rows, [result[0] if result else None for result in results], inverse)
-            scores[rows] = np.array([result[1] if result else _NO_SCORES for result in results])[
-                inverse
-            ]
+            fragments.fill(rows, [result and result[0] for result in results], inverse)
+            given = [result[1] if result else _NO_SCORES for result in results]
+            if any(one is not _NO_SCORES for one in given):
+                scores[rows] = np.array(given)[inverse]
         return fragments, scores
-
-    def _with_scores(self, entities: Sequence[Entity]) -> list[tuple[bytes, _Scores]]:
-        return list(
-            zip(self._renderer.to_json(entities).json, map(_scores, entities), strict=True)
-        )
 
     def _objects(self) -> tuple[Fragments, Fragments, Codes, list[str]]:
         """The objects, their IRIs, and for each row the type of its object."""
@@ -655,13 +650,13 @@ class _Translation:
 
     def _with_entities(self, events: Sequence[DerivedEvent]) -> list[_RenderedEvent]:
         objects = self._renderer.to_json([event.object for event in events])
+        targets = [
+            event.target if self._keeps_target(event.event_type) else None for event in events
+        ]
         slots = (
             objects.json,
             self._optional_json("generated", [event.generated for event in events]),
-            self._optional_json(
-                "target",
-                [event.target if self._keeps_target(event.event_type) else None for event in events],
-            ),
+            self._optional_json("target", targets),
             self._optional_json("federatedSession", [event.federated_session for event in events]),
         )
         for event in events:
