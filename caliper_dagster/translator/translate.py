@@ -495,6 +495,9 @@ class _Translation:
                 scores[rows] = np.array(given)[inverse]
         return fragments, scores
 
+    def _with_scores(self, entities: Sequence[Entity]) -> list[tuple[bytes, _Scores]]:
+        return list(zip(self._renderer.to_json(entities).json, map(_scores, entities), strict=True))
+
     def _objects(self) -> tuple[Fragments, Fragments, Codes, list[str]]:
         """The objects, their IRIs, and for each row the type of its object."""
         fragments, iris = (Fragments.empty(self._rows.number) for _ in range(2))
