@@ -6,7 +6,8 @@ prefixes its own key, so that no path is built for a valid value.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from math import isfinite
@@ -24,12 +25,22 @@ from caliper_dagster.caliper.problems import (
     shown_term,
     violation,
 )
-from caliper_dagster.caliper.ruleset import Holds, Kind, Kinds, Ruleset, is_blank_node, is_iri
+from caliper_dagster.caliper.ruleset import (
+    WEB_ADDRESS,
+    FieldTest,
+    Holds,
+    Kind,
+    Kinds,
+    Ruleset,
+    is_blank_node,
+    is_iri,
+)
 from caliper_dagster.caliper.vocabulary import TERM
 
 _NO_PROBLEMS: Problems = ()
 _PLAIN_TYPES = frozenset({str, int, float, bool})
 _KEYWORDS = frozenset({"id", "type", "@context"})
+_WEB_ADDRESSES = re.compile(rf"(?:{WEB_ADDRESS}\n)*+")
 
 
 def entity_problems(entity: Mapping[str, Any], rules: Ruleset) -> Problems:
@@ -64,42 +75,90 @@ def is_certainly_valid(entity: Entity, rules: Ruleset) -> bool:
 
     If it returns False, the entity may still be valid: :func:`entity_problems` decides.
     """
-    cls = type(entity)
     if entity.id is None:
         return False
-    tests = rules.tests.get(cls)
-    if tests is None:
-        tests = rules.tests[cls] = _tests(cls, rules)
+    tests = _tests(type(entity), rules)
     for value, test in zip(astuple(entity), tests, strict=True):
-        if value is not None and not test(value):
+        if value is not None and not test.one(value):
             return False
     return True
 
 
-def _tests(cls: type[Entity], rules: Ruleset) -> Sequence[Holds]:
+def are_certainly_valid(entities: Sequence[Entity], rules: Ruleset) -> bool:
+    """Whether :func:`is_certainly_valid` holds for all of these, property by property.
+
+    Equal values of a property are checked once, and all new IRIs in one search.
+    """
+    classes = set(map(type, entities))
+    if len(classes) != 1:
+        return all(
+            are_certainly_valid([one for one in entities if type(one) is cls], rules)
+            for cls in classes
+        )
+    columns = zip(*map(astuple, entities), strict=True)
+    for column, test in zip(columns, _tests(type(entities[0]), rules), strict=True):
+        values = [value for value in column if value is not None]
+        if values and not test.all(values):
+            return False
+    return None not in [entity.id for entity in entities]
+
+
+def _tests(cls: type[Entity], rules: Ruleset) -> Sequence[FieldTest]:
     """For each field of a class, a test that only valid values pass."""
-    name = cls.__name__
-    kinds = rules.entity(name)
-    if kinds is None or _required(name, rules):
-        return (_never,) * len(cls.__struct_fields__)
-    return [
-        _is_named_id if field == "id" else _test(kinds[field], rules) if field in kinds else _never
-        for field in cls.__struct_fields__
-    ]
+    tests = rules.tests.get(cls)
+    if tests is None:
+        name = cls.__name__
+        kinds = rules.entity(name)
+        if kinds is None or _required(name, rules):
+            kinds = {}
+        tests = rules.tests[cls] = [
+            _id_test() if kinds and field == "id" else _field_test(kinds.get(field), rules)
+            for field in cls.__struct_fields__
+        ]
+    return tests
 
 
 def _never(_: object) -> bool:
     return False
 
 
-def _is_named_id(value: object) -> bool:
-    return type(value) is str and _is_named_iri(value)
+def _field_test(kind: Kind | None, rules: Ruleset) -> FieldTest:
+    if kind is None:
+        return FieldTest(_never, _never)
+    test = _test(kind, rules)
+    if kind.entity and not kind.many:
+        return FieldTest(test, _references_test(kind.entity, rules))
+    return FieldTest(test, lambda values: all(map(test, _distinct(values))))
+
+
+def _distinct(values: Sequence[Any]) -> Collection[Any]:
+    """The distinct ones of some values, if they are simple; else the values.
+
+    Only values of one type are compared: 1, 1.0 and True are equal.
+    """
+    types = set(map(type, values))
+    return set(values) if len(types) == 1 and types <= _PLAIN_TYPES else values
+
+
+def _id_test() -> FieldTest:
+    return FieldTest(
+        lambda value: type(value) is str and _is_named_iri(value),
+        lambda values: set(map(type, values)) == {str} and _are_named_iris(set(values)),
+    )
 
 
 @lru_cache(maxsize=50_000)
 def _is_named_iri(iri: str) -> bool:
     """Whether this is the IRI of an entity that is not anonymous. Many entities share an IRI."""
     return is_iri(iri) and not iri.startswith(TERM)
+
+
+def _are_named_iris(iris: Collection[str]) -> bool:
+    """The same for many; most are addresses in ASCII, which one search finds."""
+    lines = "\n".join([*iris, ""])
+    if TERM not in lines and _WEB_ADDRESSES.fullmatch(lines) and lines.count("\n") == len(iris):
+        return True
+    return all(map(_is_named_iri, iris))
 
 
 def _test(kind: Kind, rules: Ruleset) -> Holds:
@@ -152,13 +211,33 @@ def _is_full(value: object) -> bool:
     return type(value) in _PLAIN_TYPES and value != "" and not _is_not_finite(value)
 
 
+def _fitting(types: str) -> frozenset[type[Entity]]:
+    return frozenset(cls for name, cls in ENTITY_CLASSES.items() if vocabulary.fits(name, types))
+
+
 def _reference_test(types: str, rules: Ruleset) -> Holds:
-    fitting = frozenset(cls for name, cls in ENTITY_CLASSES.items() if vocabulary.fits(name, types))
+    fitting = _fitting(types)
 
     def test(value: Any) -> bool:  # noqa: ANN401 - whatever a property holds
         if type(value) is str:
             return _is_named_iri(value)
         return type(value) in fitting and is_certainly_valid(value, rules)
+
+    return test
+
+
+def _references_test(types: str, rules: Ruleset) -> Callable[[Sequence[Any]], bool]:
+    """The same for all values of a property; an object that several entities share counts once."""
+    fitting = _fitting(types)
+
+    def test(values: Sequence[Any]) -> bool:
+        kinds = set(map(type, values))
+        if not kinds - {str} <= fitting:
+            return False
+        if str in kinds and not _are_named_iris({one for one in values if type(one) is str}):
+            return False
+        objects = {id(one): one for one in values if type(one) is not str} if kinds - {str} else {}
+        return are_certainly_valid([*objects.values()], rules)
 
     return test
 

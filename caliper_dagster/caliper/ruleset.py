@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, lru_cache
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 from caliper_dagster.caliper import jsonld, vocabulary
 from caliper_dagster.caliper.entities import Entity
@@ -51,6 +51,18 @@ class Kind:
 Kinds = Mapping[str, Kind]
 
 
+class FieldTest(NamedTuple):
+    """The fast test of a property; null is not tested.
+
+    Attributes:
+        one: whether a value is certainly valid.
+        all: whether all of some values are.
+    """
+
+    one: Holds
+    all: Callable[[Sequence[Any]], bool]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Ruleset:
     """The rules of one version of Caliper for a document; made by :func:`ruleset`.
@@ -61,14 +73,14 @@ class Ruleset:
         foreign: whether other contexts define further types and properties.
         strict: whether what the standard only advises against is a problem: null or empty values,
             terms that the context does not define, blank nodes, events without profile.
-        tests: by class, tests of :func:`entity_rules.is_certainly_valid`.
+        tests: by class, the tests of its fields (:func:`entity_rules.is_certainly_valid`).
     """
 
     version: Version
     terms: frozenset[str]
     foreign: bool = False
     strict: bool = False
-    tests: dict[type[Entity], Sequence[Holds]] = field(default_factory=dict)
+    tests: dict[type[Entity], Sequence[FieldTest]] = field(default_factory=dict)
     _entities: dict[str, Kinds | None] = field(default_factory=dict)
     _values: dict[str, Kinds] = field(default_factory=dict)
     _events: dict[tuple[str, str], Kinds] = field(default_factory=dict)
@@ -246,7 +258,10 @@ EVENT_ID = "urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-
 """Pattern of an event's id, in either case: a UUID of any version of RFC 9562 (1.2 Event)."""
 
 _EVENT_ID = re.compile(EVENT_ID, re.IGNORECASE | re.ASCII)
-_WEB = re.compile(r"https?://[!$-.0-;=@-\[\]_a-z~][!#-;=?-\[\]_a-z~]*")
+WEB_ADDRESS = r"https?://[!$-.0-;=@-\[\]_a-z~][!#-;=?-\[\]_a-z~]*"
+"""Pattern of most IRIs: addresses in ASCII."""
+
+_WEB = re.compile(WEB_ADDRESS)
 _IRI = re.compile(r"(?!https?:(?!//[^/?#]))[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x20\x7f<>\"{}|\\^`]+")
 _BLANK_NODE = re.compile(r"_:[^\s:/]+")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -11,13 +11,17 @@ from msgspec.structs import replace
 
 from caliper_dagster.caliper import vocabulary
 from caliper_dagster.caliper.entities import Entity
-from caliper_dagster.caliper.entity_rules import entity_problems, is_certainly_valid
+from caliper_dagster.caliper.entity_rules import (
+    are_certainly_valid,
+    entity_problems,
+    is_certainly_valid,
+)
 from caliper_dagster.caliper.ruleset import Ruleset, ruleset
 from caliper_dagster.caliper.shapes import CANONICAL, Shape
 from caliper_dagster.caliper.versions import NEWEST, Version
 from caliper_dagster.translator.rows import without_empty
 
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
 
 
 class InvalidEntityError(ValueError):
@@ -32,18 +36,47 @@ class EntityOutput(NamedTuple):
     iri: str
 
 
+class EntityOutputs(NamedTuple):
+    """Entities as they are sent, as columns: their JSON, types in that version and IRIs."""
+
+    json: list[bytes]
+    types: list[str]
+    iris: list[str]
+
+
 def to_json(entity: Entity, version: Version, shape: Shape = CANONICAL) -> EntityOutput:
     """An entity in a version and shape. Its references are those of the shape already.
 
     Raises:
         InvalidEntityError: the entity is not valid in this version.
     """
+    json, types, iris = all_to_json([entity], version, shape)
+    return EntityOutput(json[0], types[0], iris[0])
+
+
+def all_to_json(
+    entities: Sequence[Entity], version: Version, shape: Shape = CANONICAL
+) -> EntityOutputs:
+    """Entities in a version and shape; see :func:`to_json`.
+
+    They are checked and written together, which costs a fraction of doing so one by one.
+
+    Raises:
+        InvalidEntityError: one of them is not valid in this version.
+    """
+    rules = _strict(version)
     if shape.by_iri or shape.flat_extensions:
-        entity = narrowed(entity, shape)
-    if is_certainly_valid(entity, _strict(version)):  # no problem, no empty value, nothing newer
-        return EntityOutput(dump(entity), type(entity).__name__, entity.id)
-    plain = finalize(entity, version, shape)
-    return EntityOutput(dump(plain), plain["type"], plain["id"])
+        entities = [narrowed(entity, shape) for entity in entities]
+    types = [type(entity).__name__ for entity in entities]
+    iris = [entity.id for entity in entities]
+    if are_certainly_valid(entities, rules):  # no problem, no empty value, nothing newer
+        return EntityOutputs(dump_all(entities), types, iris)
+    documents: list[Entity | dict[str, Any]] = list(entities)
+    for number, entity in enumerate(entities):
+        if not is_certainly_valid(entity, rules):
+            plain = documents[number] = finalize(entity, version, shape)
+            types[number], iris[number] = plain["type"], plain["id"]
+    return EntityOutputs(dump_all(documents), types, iris)
 
 
 def finalize(entity: Entity, version: Version, shape: Shape = CANONICAL) -> dict[str, Any]:
@@ -116,7 +149,12 @@ def _flat_throughout(value: dict[str, Any]) -> dict[str, Any]:
 
 def dump(value: object) -> bytes:
     """JSON text of a value that consists of JSON values and entities."""
-    return bytes(memoryview(_encode(value)))  # a copy: the encoder's own bytes hold a kilobyte
+    return bytes(memoryview(_encoder.encode(value)))  # a copy: the encoder's own holds a kilobyte
+
+
+def dump_all(values: Sequence[object]) -> list[bytes]:
+    """JSON text of each of some values; see :func:`dump`."""
+    return _encoder.encode_lines(values).split(b"\n")[:-1]  # JSON escapes the line ends of texts
 
 
 @cache

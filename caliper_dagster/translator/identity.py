@@ -34,6 +34,9 @@ ANONYMOUS_PERSON = Person(id=f"{TERM}Person")
 OF_PERSON = "\0"
 """Stands at the end of an IRI that leads to a person by a value in it (:meth:`Iris.of_person`)."""
 
+_LOG = "logstore_standard_log"
+"""Begins the names of which ids of events are made."""
+
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 _USER_KEYS = frozenset(
@@ -202,14 +205,12 @@ class Iris:
         names = pc.binary_join_element_wise(*rows, ":").cast(pa.binary()).to_pylist()
         for number, child in children:
             names[number] += f":{child}".encode()
-        start = self._namespace.bytes + b"logstore_standard_log:"
+        start = self._namespace.bytes + f"{_LOG}:".encode()
         return _urns(_digests(start, names))
 
     def event(self, log: int, time: int, child: str = "") -> str:
         """The id of one event; see :meth:`events`."""
-        children = [(0, child)] if child else []
-        ids = self.events(np.array([log]), np.array([time]), children)
-        return str(ids[0].as_py())
+        return self.uuid(f"{_LOG}:{log}:{time}" + (f":{child}" if child else ""))
 
     def session(self, login: int) -> str:
         """The session that a log-in began, by the log id of the log-in."""

@@ -7,7 +7,6 @@ reason names the slot and the type of the error, never a value.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,13 @@ import numpy as np
 from caliper_dagster.caliper.entities import Entity
 from caliper_dagster.caliper.versions import Version
 from caliper_dagster.translator.entities.registry import Render
-from caliper_dagster.translator.entity_output import EntityOutput, InvalidEntityError, dump, to_json
+from caliper_dagster.translator.entity_output import (
+    EntityOutputs,
+    InvalidEntityError,
+    all_to_json,
+    dump,
+    dump_all,
+)
 from caliper_dagster.translator.fragments import Fragments
 from caliper_dagster.translator.privacy_forms import PrivateForm
 from caliper_dagster.translator.rows import Codes, Indices, Rows
@@ -64,7 +69,7 @@ class Renderer:
         names: Sequence[str],
         rows: Indices,
         slot: str,
-        then: Callable[[Any], Any] | None = None,
+        then: Callable[[Sequence[Any]], Sequence[Any]] | None = None,
     ) -> tuple[list[Any], Indices]:
         """Call a function with the values of some columns, once per distinct combination.
 
@@ -73,49 +78,50 @@ class Renderer:
             names: columns.
             rows: which rows.
             slot: part of the event; the reason of a failure names it.
-            then: applied to each result that is not None.
+            then: applied to all results together that are not None.
 
         Returns:
             The results, and for each row the number of its result.
         """
         combinations, inverse = self.rows.distinct(names, rows)
-        results = []
-        failed: Codes = np.zeros(len(combinations), dtype=np.int64)
+        results: list[Any] = []
         render = self.render
-        for number, values in enumerate(combinations):
+        for values in combinations:
             try:
-                result = function(render, *values)
-                results.append(then(result) if then is not None and result is not None else result)
+                results.append(function(render, *values))
             except Exception as error:
-                results.append(None)
-                failed[number] = self._code(slot, _reason(error))
-        if failed.any():
+                results.append(error)
+        if then is not None:
+            results = _applied(then, results)
+        if any(issubclass(kind, Exception) for kind in set(map(type, results))):
+            failed: Codes = np.array(
+                [self._code(slot, _reason(one)) if _is_error(one) else 0 for one in results]
+            )
             codes = failed[inverse]
             self.failures[rows[codes > 0]] = codes[codes > 0]
+            results = [None if _is_error(one) else one for one in results]
         return results, inverse
-
-    def entities(
-        self, function: Callable[..., Any], names: Sequence[str], rows: Indices, slot: str
-    ) -> tuple[list[EntityOutput | None], Indices]:
-        """Like :meth:`evaluate`, for entity functions: the output of each distinct entity."""
-        return self.evaluate(function, names, rows, slot, self.to_json)
 
     def texts(
         self, function: Callable[..., Any], names: Sequence[str], rows: Indices, slot: str
     ) -> tuple[list[bytes | None], Indices]:
-        """Like :meth:`entities`, only the JSON, as the value of the slot."""
-        return self.evaluate(function, names, rows, slot, partial(self.slot_json, slot))
+        """Like :meth:`evaluate`, for entity functions: the JSON, as the value of the slot."""
 
-    def to_json(self, entity: Entity) -> EntityOutput:
-        """An entity, checked, in the version, shape and privacy profile of the translator."""
+        def values(entities: Sequence[Entity]) -> Sequence[bytes]:
+            return self.slot_json(slot, entities)
+
+        return self.evaluate(function, names, rows, slot, values)
+
+    def to_json(self, entities: Sequence[Entity]) -> EntityOutputs:
+        """Entities, checked, in the version, shape and privacy profile of the translator."""
         if self._form is not None:
-            entity = self._form.entity(entity)
-        return to_json(entity, self.version, self._shape)
+            entities = [*map(self._form.entity, entities)]
+        return all_to_json(entities, self.version, self._shape)
 
-    def slot_json(self, slot: str, entity: Entity) -> bytes:
-        """An entity as the value of a property of the event."""
-        output = self.to_json(entity)
-        return dump(output.iri) if slot in self._shape.slots_by_iri else output.json
+    def slot_json(self, slot: str, entities: Sequence[Entity]) -> list[bytes]:
+        """Entities as values of a property of the event."""
+        outputs = self.to_json(entities)
+        return dump_all(outputs.iris) if slot in self._shape.slots_by_iri else outputs.json
 
     def fill(
         self,
@@ -140,13 +146,39 @@ class Renderer:
     ) -> None:
         """Like :meth:`fill`, for JSON that is not an entity."""
         if len(rows):
-            then = dump if self._form is None else self._private_value
+            then = dump_all if self._form is None else self._private_values
             texts, inverse = self.evaluate(function, names, rows, slot, then)
             fragments.fill(rows, texts, inverse)
 
-    def _private_value(self, value: object) -> bytes | None:
-        value = self._form.value(value) if self._form is not None else value
-        return None if value is None else dump(value)
+    def _private_values(self, values: Sequence[object]) -> list[bytes | None]:
+        form = self._form
+        sent = values if form is None else [*map(form.value, values)]
+        return [None if value is None else dump(value) for value in sent]
+
+
+def _is_error(result: object) -> bool:
+    return isinstance(result, Exception)
+
+
+def _applied(then: Callable[[Sequence[Any]], Sequence[Any]], results: list[Any]) -> list[Any]:
+    """What is made of results together; None and errors stay as they are."""
+    given = [one for one in results if one is not None and not isinstance(one, Exception)]
+    made = in_bulk(then, given)
+    if len(given) == len(results):
+        return [*made]
+    rest = iter(made)
+    return [one if one is None or _is_error(one) else next(rest) for one in results]
+
+
+def in_bulk(make: Callable[[Sequence[Any]], Sequence[Any]], values: Sequence[Any]) -> Sequence[Any]:
+    """What is made of some values together; errors in the place of those that raise one."""
+    try:
+        return make(values)
+    except Exception as error:
+        if len(values) < 2:
+            return [error] * len(values)
+        middle = len(values) // 2
+        return [*in_bulk(make, values[:middle]), *in_bulk(make, values[middle:])]
 
 
 def _reason(error: Exception) -> str:

@@ -106,7 +106,7 @@ class Rows:
             codes = number[codes]
         values = array.dictionary.take(pa.array(occurring)).to_pylist()
         if name in self._records:
-            values = [orjson.loads(value) for value in values]
+            values = orjson.loads(f"[{','.join(values)}]")
         return codes, [*values, None]
 
     def holding(self, name: str, expected: str) -> Flags:

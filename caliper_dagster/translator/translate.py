@@ -70,7 +70,7 @@ from caliper_dagster.translator.recipes import (
     Recipes,
     load_recipes,
 )
-from caliper_dagster.translator.renderer import Renderer
+from caliper_dagster.translator.renderer import Renderer, in_bulk
 from caliper_dagster.translator.rows import (
     LOG_MARK,
     NOTHING,
@@ -492,14 +492,14 @@ class _Translation:
             results, inverse = self._renderer.evaluate(
                 function, names, rows, "generated", self._with_scores
             )
-            fragments.fill(rows, [result[0] if result else None for result in results], inverse)
-            scores[rows] = np.array([result[1] if result else _NO_SCORES for result in results])[
-                inverse
-            ]
+            fragments.fill(rows, [result and result[0] for result in results], inverse)
+            given = [result[1] if result else _NO_SCORES for result in results]
+            if any(one is not _NO_SCORES for one in given):
+                scores[rows] = np.array(given)[inverse]
         return fragments, scores
 
-    def _with_scores(self, entity: Entity) -> tuple[bytes, _Scores]:
-        return self._renderer.to_json(entity).json, _scores(entity)
+    def _with_scores(self, entities: Sequence[Entity]) -> list[tuple[bytes, _Scores]]:
+        return list(zip(self._renderer.to_json(entities).json, map(_scores, entities), strict=True))
 
     def _objects(self) -> tuple[Fragments, Fragments, Codes, list[str]]:
         """The objects, their IRIs, and for each row the type of its object."""
@@ -507,12 +507,17 @@ class _Translation:
         types = {"": 0}
         codes: Codes = np.zeros(self._rows.number, dtype=np.int64)
         for function, columns, rows in self._sources("object"):
-            results, inverse = self._renderer.entities(function, columns, rows, "object")
-            fragments.fill(rows, [result and result.json for result in results], inverse)
-            iris.fill(rows, [result and result.iri.encode() for result in results], inverse)
-            names = [result.type if result else "" for result in results]
+            results, inverse = self._renderer.evaluate(
+                function, columns, rows, "object", self._outputs
+            )
+            fragments.fill(rows, [result and result[0] for result in results], inverse)
+            iris.fill(rows, [result and result[2].encode() for result in results], inverse)
+            names = [result[1] if result else "" for result in results]
             codes[rows] = np.array([types.setdefault(name, len(types)) for name in names])[inverse]
         return fragments, iris, codes, list(types)
+
+    def _outputs(self, entities: Sequence[Entity]) -> list[tuple[bytes, str, str]]:
+        return list(zip(*self._renderer.to_json(entities), strict=True))
 
     def _actor(self) -> Fragments:
         fragments = Fragments.empty(self._rows.number)
@@ -633,33 +638,47 @@ class _Translation:
         """The events that a function derives from some rows, each with its row."""
         made = DERIVED_EVENTS[name]
         results, inverse = self._renderer.evaluate(made.function, made.columns, rows, "derived")
-        events = [
-            [self._render_derived(then(event)) for event in result or ()] for result in results
-        ]
+        events = [[then(event) for event in result or ()] for result in results]
+        rendered = iter(self._render_derived([event for group in events for event in group]))
+        groups = [[next(rendered) for _ in group] for group in events]
         for row, number in zip(rows.tolist(), inverse.tolist(), strict=True):
-            for event in events[number]:
+            for event in groups[number]:
                 yield row, event
 
-    def _render_derived(self, event: DerivedEvent) -> _RenderedEvent | _FailedEvent:
-        """The event with its entities as JSON, or the error."""
-        try:
-            target = event.target if self._keeps_target(event.event_type) else None
-            output = self._renderer.to_json(event.object)
-            entities = {
-                "object": output.json,
-                "generated": self._optional_json("generated", event.generated),
-                "target": self._optional_json("target", target),
-                "federatedSession": self._optional_json(
-                    "federatedSession", event.federated_session
-                ),
-            }
-            _check_time(event.time or 0)
-        except Exception as error:
-            return _FailedEvent(f"derived {event.child.partition(':')[0]}", error)
-        return _RenderedEvent(event, output.type, output.iri, entities)
+    def _render_derived(
+        self, events: Sequence[DerivedEvent]
+    ) -> list[_RenderedEvent | _FailedEvent]:
+        """The events with their entities as JSON; the error in the place of one that has none."""
+        return [
+            _FailedEvent(f"derived {event.child.partition(':')[0]}", made)
+            if isinstance(made, Exception)
+            else made
+            for event, made in zip(events, in_bulk(self._with_entities, events), strict=True)
+        ]
 
-    def _optional_json(self, slot: str, entity: Entity | None) -> bytes | None:
-        return None if entity is None else self._renderer.slot_json(slot, entity)
+    def _with_entities(self, events: Sequence[DerivedEvent]) -> list[_RenderedEvent]:
+        objects = self._renderer.to_json([event.object for event in events])
+        targets = [
+            event.target if self._keeps_target(event.event_type) else None for event in events
+        ]
+        slots = (
+            objects.json,
+            self._optional_json("generated", [event.generated for event in events]),
+            self._optional_json("target", targets),
+            self._optional_json("federatedSession", [event.federated_session for event in events]),
+        )
+        for event in events:
+            _check_time(event.time or 0)
+        return [
+            _RenderedEvent(event, object_type, iri, dict(zip(_ENTITY_SLOTS, texts, strict=True)))
+            for event, object_type, iri, texts in zip(
+                events, objects.types, objects.iris, zip(*slots, strict=True), strict=True
+            )
+        ]
+
+    def _optional_json(self, slot: str, entities: Sequence[Entity | None]) -> list[bytes | None]:
+        made = iter(self._renderer.slot_json(slot, [one for one in entities if one is not None]))
+        return [None if one is None else next(made) for one in entities]
 
     def _derived_shape(self, row: int, rendered: _RenderedEvent | _FailedEvent) -> int:
         """The code of the shape; the row fails if there is none, or if the event is invalid."""
