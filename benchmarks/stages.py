@@ -27,7 +27,8 @@ from caliper_dagster.core.frames import CALIPER_EVENTS, EMISSION_RESULTS, EXPAND
 from caliper_dagster.core.hours import Hour, HourRange, parse_hour
 from caliper_dagster.core.partition_file import CHUNK_ROWS
 from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
-from caliper_dagster.core.row_accounting import Account, outstanding
+from caliper_dagster.core.recent_hours import RecentHours
+from caliper_dagster.core.row_accounting import OutcomeTally, outcomes_by_hour, outstanding
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.emitter import HourOfEvents, HttpDestination, Ledger, emit
 from caliper_dagster.expander import LogLifecycle, MoodleDatabase, count_rows, expand_new, read_log
@@ -55,13 +56,14 @@ def walk(
     url: str, hours: HourRange, folder: str, event_store: str, chunk_rows: int
 ) -> tuple[Stages, int]:
     """Take the hours through the chain; the stages, and how many events were acknowledged."""
-    kept, stages = PartitionStore(f"{folder}/data"), Stages()
+    kept, stages = PartitionStore(f"{folder}/data", recent=RecentHours()), Stages()
     with MoodleDatabase.open(url) as database:
         lifecycle = LogLifecycle(database, kept.id_range_tables("lifecycle"))
         counted = count_rows(database, hours)
         for hour, rows in read_log(database, hours):
             stages.lap("read from Moodle")
-            kept.write(MOODLE_LOG, hour, rows, {"counted": counted[hour]})
+            stats = {"counted": counted[hour]}
+            kept.write(MOODLE_LOG, hour, rows, stats, has_own_dictionaries=True)
             stages.lap("write moodle_log")
         for group, log, _, _ in kept.chunks(MOODLE_LOG, hours, chunk_rows):
             stages.lap("read moodle_log")
@@ -69,7 +71,7 @@ def walk(
             expanded, _ = expand_new(database, log, existing, lifecycle)
             stages.lap("expand")
             for hour, rows in split_by_hour(expanded, group):
-                kept.write(EXPANDED_LOG, hour, rows)
+                kept.write(EXPANDED_LOG, hour, rows, has_own_dictionaries=True)
             stages.lap("write expanded_log")
     translator = Translator(_SITE)
     for number, (group, expanded, _, _) in enumerate(kept.chunks(EXPANDED_LOG, hours, chunk_rows)):
@@ -77,11 +79,16 @@ def walk(
         events = _translate(translator, expanded, stages, is_searched_first=number % 2 == 0)
         sample_problems(events)
         stages.lap("check samples and ids")
+        outcomes = outcomes_by_hour(events, group)
+        stages.lap("account")
         for hour, rows in split_by_hour(events, group):
+            stages.lap("write caliper_events")
+            tally = OutcomeTally()
+            tally.add_counted(outcomes[hour])
             ids = kept.read(MOODLE_LOG, [hour], ["id"])["id"]
-            account = Account.of(counted[hour], ids, rows)
+            stats = tally.account(counted[hour], ids).as_footer_stats()
             stages.lap("account")
-            kept.write(CALIPER_EVENTS, hour, rows, account.as_footer_stats())
+            kept.write(CALIPER_EVENTS, hour, rows, stats, has_own_dictionaries=True)
             stages.lap("write caliper_events")
     return stages, _send(kept, hours, folder, event_store, stages)
 
@@ -123,7 +130,7 @@ def _send(
         ):
             stages.lap("fingerprints, envelopes, posts, ledger")
             outstanding(looked.pop(hour), results)
-            kept.write(EMISSION_RESULTS, hour, results)
+            kept.write(EMISSION_RESULTS, hour, results, has_own_dictionaries=True)
             stages.lap("write emission_results, with its account")
             sent += counts.sent
     return sent

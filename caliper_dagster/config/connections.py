@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.stored_fields import storage_keys, stored_fields
 from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.core.recent_hours import RecentHours
 from caliper_dagster.core.site_identity import SiteIdentity
 from caliper_dagster.core.site_record import check_storage
 from caliper_dagster.core.tombstones import NOBODY, Tombstones
@@ -73,8 +74,12 @@ def open_ledger(settings: Settings) -> Ledger:
     return Ledger(settings.ledger(), identity, timeout=settings.ledger_timeout)
 
 
-def open_store(settings: Settings) -> PartitionStore:
+def open_store(settings: Settings, recent: RecentHours | None = None) -> PartitionStore:
     """The partition store of the site, which was made for the site or for none yet.
+
+    Args:
+        settings: of the site.
+        recent: see `PartitionStore`.
 
     Raises:
         ConfigurationError: neither ``CALIPER_STORAGE`` nor ``DAGSTER_HOME`` is set, no such kind of
@@ -82,7 +87,7 @@ def open_store(settings: Settings) -> PartitionStore:
             an event store is to get what is not stored.
     """
     url = settings.storage_url()
-    store = PartitionStore(url, storage_keys(settings), stored_fields(settings))
+    store = PartitionStore(url, storage_keys(settings), stored_fields(settings), recent)
     identity = settings.identity() if settings.moodle_wwwroot else None
     if identity is not None and (url, identity) not in _CHECKED and check_storage(store, identity):
         _CHECKED.add((url, identity))

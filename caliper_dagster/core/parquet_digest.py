@@ -19,9 +19,10 @@ Files of releases before there were digests have no tag; they are read without a
 from __future__ import annotations
 
 import io
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any, BinaryIO, NamedTuple
 
@@ -37,6 +38,10 @@ _DIGEST_SIZE = 32
 _SCHEME_KEY = b"caliper_dagster.digest"
 """Footer key of files with a digest. It tells a file whose tag is damaged from one without."""
 
+_SCHEMA_KEY = b"ARROW:schema"
+"""Footer key by which Arrow's readers know which columns are dictionaries."""
+
+_TIME = "timecreated"
 _TRAILER_SIZE = 8
 """Size of what follows the footer: its length, and ``PAR1``."""
 
@@ -76,6 +81,7 @@ class DigestedParquetWriter:
 
     def __init__(self, file: BinaryIO, schema: pa.Schema, keys: StorageKeys | None = None) -> None:
         key = keys.new() if keys else None
+        self._schema = schema
         self._mark = key.salt + key.check + _ENCRYPTED_TAG if key else _TAG
         self._sink = _HashingSink(file)
         # Parquet writes some bytes at a time, several times for each column.
@@ -84,9 +90,10 @@ class DigestedParquetWriter:
             self._buffered,
             schema,
             compression="zstd",
-            # Other texts hardly repeat, and minimum and maximum of a text help no query.
+            # Other texts hardly repeat, and only the times of a row group are ever asked for.
             use_dictionary=_names(schema, pa.types.is_dictionary),
-            write_statistics=_names(schema, pa.types.is_primitive),
+            write_statistics=[_TIME] if _TIME in schema.names else False,
+            store_schema=False,
             dictionary_pagesize_limit=_DICTIONARY_BYTES,
             encryption_properties=_encryption().create_encryption_properties(key.key)
             if key
@@ -106,7 +113,9 @@ class DigestedParquetWriter:
         Returns:
             The size of the file in bytes.
         """
-        self._writer.add_key_value_metadata({**metadata, _SCHEME_KEY: b"BLAKE2b-256"})
+        self._writer.add_key_value_metadata(
+            {**metadata, _SCHEME_KEY: b"BLAKE2b-256", _SCHEMA_KEY: _as_text(self._schema)}
+        )
         self._buffered.flush()
         return self._sink.finish(self._write_footer, self._mark)
 
@@ -274,6 +283,12 @@ def scheme_of(read: Callable[[int, int], bytes], size: int) -> Scheme:
     """
     place = _digest_place(read, size)
     return Scheme(place is not None, place.key_mark if place else None)
+
+
+@lru_cache
+def _as_text(schema: pa.Schema) -> bytes:
+    """A schema as Arrow stores it in a footer. Arrow would write it anew for every file."""
+    return b64encode(schema.serialize())
 
 
 def _names(schema: pa.Schema, is_kind: Callable[[pa.DataType], bool]) -> list[str]:

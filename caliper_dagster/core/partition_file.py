@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,10 +20,12 @@ import pyarrow.parquet as pq
 from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.hours import Hour
+from caliper_dagster.core.own_dictionaries import with_own_dictionaries
 from caliper_dagster.core.parquet_digest import DigestedParquetWriter, read_rows
+from caliper_dagster.core.recent_hours import RecentHour
 from caliper_dagster.core.revisions import is_of_later_release
 from caliper_dagster.core.storage_keys import StorageKeys
-from caliper_dagster.core.whole_files import NewFile
+from caliper_dagster.core.whole_files import FileVersion, NewFile
 
 FooterStats = Mapping[str, object]
 
@@ -45,11 +47,15 @@ class PartitionWriter:
         hour: the hour that all rows belong to.
         new: the file.
         writing: turns errors of the storage into errors that name the setting.
-        written: called with the footer stats when the file is in its place.
+        written: called with this writer when the file is in its place, and with what tells the file
+            from one that replaces it.
         keys: the file is encrypted with a key of these.
 
     Attributes:
+        frame: the contract.
+        hour: the hour.
         stats: the footer stats; to be set before the end.
+        table: all rows, after the end; None if they were too many for one row group.
         size: the size of the file in bytes, after the end.
     """
 
@@ -59,17 +65,19 @@ class PartitionWriter:
         hour: Hour,
         new: NewFile,
         writing: Callable[[], AbstractContextManager[None]],
-        written: Callable[[FooterStats], None],
+        written: Callable[[PartitionWriter, FileVersion | None], None],
         keys: StorageKeys | None = None,
     ) -> None:
         self.stats: FooterStats = {}
+        self.table: pa.Table | None = None
         self.size = 0
-        self._frame, self._hour, self._new = frame, hour, new
+        self.frame, self.hour, self._new = frame, hour, new
         self._writing, self._written = writing, written
         self._parquet = DigestedParquetWriter(new.file, frame.schema, keys)
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
         self._is_empty = True
+        self._has_own_dictionaries = False
 
     def __enter__(self) -> Self:
         return self
@@ -84,20 +92,26 @@ class PartitionWriter:
             self._parquet.abort()
             self._new.close()
 
-    def write(self, table: pa.Table) -> None:
+    def write(self, table: pa.Table, *, has_own_dictionaries: bool = False) -> None:
         """Write the next rows of the hour.
+
+        Args:
+            table: the rows.
+            has_own_dictionaries: whether the table is as `with_own_dictionaries` makes it.
 
         Raises:
             StorageError: they break the contract, or belong to another hour.
             ConfigurationError: the storage cannot be written to.
         """
-        table = self._frame.conform(table)
+        table = self.frame.conform(table)
         if _TIME in table.column_names and table.num_rows:
             limits = pc.min_max(table[_TIME]).as_py()
-            if not self._hour.start <= limits["min"] <= limits["max"] < self._hour.end:
+            if not self.hour.start <= limits["min"] <= limits["max"] < self.hour.end:
                 raise StorageError(
-                    f"{self._frame.name} of {self._hour} would get rows of another hour."
+                    f"{self.frame.name} of {self.hour} would get rows of another hour."
                 )
+        is_group = not self._pending and table.num_rows <= CHUNK_ROWS
+        self._has_own_dictionaries = has_own_dictionaries and is_group
         while table.num_rows:
             rows = table.slice(0, CHUNK_ROWS - self._pending_rows)
             self._pending.append(rows)
@@ -107,7 +121,10 @@ class PartitionWriter:
                 self._write_group()
 
     def _write_group(self) -> None:
-        table = _with_own_dictionaries(_joined(self._pending or [self._frame.empty()]))
+        table = _joined(self._pending or [self.frame.empty()])
+        if not self._has_own_dictionaries:
+            table = with_own_dictionaries(table)
+        self.table = table if self._is_empty else None
         self._pending, self._pending_rows, self._is_empty = [], 0, False
         with self._writing():
             self._parquet.write(table)
@@ -117,13 +134,86 @@ class PartitionWriter:
             self._write_group()
         with self._writing():
             self.size = self._parquet.close(
-                {
-                    _STATS_KEY: json.dumps(dict(self.stats)).encode(),
-                    _HOUR_KEY: str(self._hour).encode(),
-                }
+                {_STATS_KEY: stats_as_json(self.stats), _HOUR_KEY: str(self.hour).encode()}
             )
-            self._new.commit()
-        self._written(self.stats)
+            version = self._new.commit()
+        self._written(self, version)
+
+
+class HourContent(Protocol):
+    """The content of the file of an hour.
+
+    Attributes:
+        num_rows: how many rows it has.
+        num_groups: in how many row groups they are.
+        names: of its columns.
+        stats: the footer stats, as JSON.
+    """
+
+    num_rows: int
+    num_groups: int
+    names: Sequence[str]
+    stats: bytes
+
+    def read(self, columns: Sequence[str], groups: Sequence[int]) -> pa.Table:
+        """Some columns of the row groups of these numbers.
+
+        Raises:
+            DamagedFileError: the content is no Parquet.
+        """
+
+    def times(self) -> Iterator[tuple[int, int] | None]:
+        """The least and greatest ``timecreated`` of each row group; None where it is not known."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+class FileContent(HourContent):
+    """The content of a file that was opened.
+
+    Args:
+        file: as `open_verified` opens it.
+    """
+
+    def __init__(self, file: pq.ParquetFile) -> None:
+        self._file, metadata = file, file.metadata
+        self.num_rows, self.num_groups = metadata.num_rows, metadata.num_row_groups
+        self.names = file.schema_arrow.names
+        self.stats = (metadata.metadata or {}).get(_STATS_KEY, b"{}")
+
+    def read(self, columns: Sequence[str], groups: Sequence[int]) -> pa.Table:
+        """See `HourContent`."""
+        return read_rows(self._file, columns, groups).replace_schema_metadata(None)
+
+    def times(self) -> Iterator[tuple[int, int] | None]:
+        """See `HourContent`."""
+        return _times(self._file.metadata)
+
+    def close(self) -> None:
+        """See `HourContent`."""
+        self._file.close(force=True)
+
+
+class RecentContent(HourContent):
+    """The content of a file as this process has written it."""
+
+    num_groups = 1
+
+    def __init__(self, hour: RecentHour) -> None:
+        self._table, self.stats = hour.table, hour.stats
+        self.num_rows, self.names = hour.table.num_rows, hour.table.column_names
+
+    def read(self, columns: Sequence[str], groups: Sequence[int]) -> pa.Table:
+        """See `HourContent`."""
+        return self._table.select(columns) if groups else self._table.select(columns).slice(0, 0)
+
+    def times(self) -> Iterator[tuple[int, int] | None]:
+        """See `HourContent`."""
+        yield None
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class StoredHour:
@@ -131,7 +221,7 @@ class StoredHour:
 
     Args:
         frame: the contract that its rows follow.
-        file: its file.
+        content: of its file.
         damage: turns what is raised about damaged content into a `StorageError`.
     """
 
@@ -139,20 +229,20 @@ class StoredHour:
         self,
         frame: Frame,
         hour: Hour,
-        file: pq.ParquetFile,
+        content: HourContent,
         damage: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self.hour = hour
-        self._frame, self._file, self._damage = frame, file, damage
+        self._frame, self._content, self._damage = frame, content, damage
 
     @property
     def num_rows(self) -> int:
         """How many rows the hour has."""
-        return int(self._file.metadata.num_rows)
+        return self._content.num_rows
 
     def has_all_columns(self) -> bool:
         """Whether the file has all columns that this release cannot do without."""
-        names = self._file.schema_arrow.names
+        names = self._content.names
         return all(column.added or column.name in names for column in self._frame.columns)
 
     def require_known(self) -> None:
@@ -162,7 +252,7 @@ class StoredHour:
             StorageError: a later release wrote it; or see `stats`.
         """
         known = self._frame.schema.names
-        unknown = [name for name in self._file.schema_arrow.names if name not in known]
+        unknown = [name for name in self._content.names if name not in known]
         if unknown or is_of_later_release(self.stats()):
             columns = f" and has columns that are unknown here, {', '.join(unknown)}"
             raise StorageError(
@@ -177,8 +267,7 @@ class StoredHour:
             StorageError: they cannot be read.
         """
         with self._damage():
-            metadata = self._file.metadata.metadata or {}
-            return dict(json.loads(metadata.get(_STATS_KEY, b"{}")))
+            return dict(json.loads(self._content.stats))
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows.
@@ -186,7 +275,7 @@ class StoredHour:
         Raises:
             StorageError: the file is damaged, or lacks a column.
         """
-        return self._table(columns, range(self._file.metadata.num_row_groups))
+        return self._table(columns, range(self._content.num_groups))
 
     def parts(self, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """All rows in their order, in tables of so many rows; the last one may have fewer.
@@ -198,13 +287,13 @@ class StoredHour:
         """
         part: list[pa.Table] = []
         missing = rows
-        for number in range(self._file.metadata.num_row_groups):
+        for number in range(self._content.num_groups):
             group = self._table(columns, [number])
             is_divided = group.num_rows > missing
             while group.num_rows:
                 taken = group.slice(0, missing)
                 group = group.slice(taken.num_rows)
-                part.append(_with_own_dictionaries(taken) if is_divided else taken)
+                part.append(with_own_dictionaries(taken) if is_divided else taken)
                 missing -= taken.num_rows
                 if not missing:
                     yield _joined(part)
@@ -224,7 +313,7 @@ class StoredHour:
         with self._damage():
             numbers = [
                 number
-                for number, times in enumerate(_times(self._file.metadata))
+                for number, times in enumerate(self._content.times())
                 if times is None or (times[0] <= last and first <= times[1])
             ]
         table = self._table(None, numbers)
@@ -235,15 +324,15 @@ class StoredHour:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close(force=True)
+        self._content.close()
 
     def _table(self, columns: Sequence[str] | None, groups: Sequence[int]) -> pa.Table:
         names = list(columns) if columns else self._frame.schema.names
         with self._damage():
-            stored = self._file.schema_arrow.names
+            stored = self._content.names
             # A table without columns would have no rows either.
             read = [name for name in names if name in stored] or stored[:1]
-            table = read_rows(self._file, read, groups).replace_schema_metadata(None)
+            table = self._content.read(read, groups)
         table = self._frame.with_later_columns(table, names)
         present = {*table.column_names}
         if missing := [name for name in names if name not in present]:
@@ -252,6 +341,11 @@ class StoredHour:
                 f"{', '.join(missing)}: materialize {self._frame.name} again."
             )
         return table.select(names)
+
+
+def stats_as_json(stats: FooterStats) -> bytes:
+    """Footer stats as a file holds them."""
+    return json.dumps(dict(stats)).encode()
 
 
 def is_of_another_hour(metadata: pq.FileMetaData, hour: Hour) -> bool:
@@ -284,27 +378,3 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     if len(tables) == 1:
         return tables[0]
     return pa.concat_tables(tables).unify_dictionaries()
-
-
-def _with_own_dictionaries(table: pa.Table) -> pa.Table:
-    """The same rows; each dictionary holds only the values that they use, each once.
-
-    A slice keeps the dictionary of the table it was cut from, and Parquet would write all of it.
-    For a value that a dictionary holds twice pyarrow (26) reserves space in the file, and fills it
-    with whatever is in the memory of the process.
-    """
-    columns = [
-        _compact(column) if pa.types.is_dictionary(column.type) else column
-        for column in table.itercolumns()
-    ]
-    return pa.Table.from_arrays(columns, schema=table.schema)
-
-
-def _compact(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    array = column.combine_chunks()
-    used = array.indices.dictionary_encode()
-    taken = array.dictionary.take(used.dictionary)
-    values = taken.dictionary_encode()
-    if len(values.dictionary) == len(taken):
-        return pa.DictionaryArray.from_arrays(used.indices, taken)
-    return pa.DictionaryArray.from_arrays(values.indices.take(used.indices), values.dictionary)

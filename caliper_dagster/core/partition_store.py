@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from upath import UPath
@@ -43,6 +44,7 @@ from caliper_dagster.core.errors import (
 from caliper_dagster.core.frames import FRAMES, Frame
 from caliper_dagster.core.gc_tuning import raise_gc_threshold
 from caliper_dagster.core.hours import SECONDS, Hour
+from caliper_dagster.core.own_dictionaries import cut
 from caliper_dagster.core.parquet_digest import (
     DamagedFileError,
     DigestedParquetWriter,
@@ -54,15 +56,20 @@ from caliper_dagster.core.parquet_digest import (
 )
 from caliper_dagster.core.partition_file import (
     CHUNK_ROWS,
+    FileContent,
     FooterStats,
     PartitionWriter,
+    RecentContent,
     StoredHour,
     is_of_another_hour,
+    stats_as_json,
 )
+from caliper_dagster.core.recent_hours import RecentHour, RecentHours
 from caliper_dagster.core.storage_keys import StorageKeys
 from caliper_dagster.core.stored_fields import WHOLE, StoredFields
 from caliper_dagster.core.whole_files import (
     LOCAL_PROTOCOLS,
+    FileVersion,
     error_kind,
     folder_at,
     new_file,
@@ -131,15 +138,21 @@ class PartitionStore:
         url: a folder, or the URL of a folder in an object store that fsspec knows (``s3://…``).
         keys: new files are encrypted with keys of these, and files that are encrypted are read.
         fields: the personal fields that are stored; who writes rows leaves out the others.
+        recent: the hours that this process has written last; without it, every file is read. An
+            object is always read, because asking whether it has changed takes as long.
 
     Raises:
         ConfigurationError: no such kind of storage is known here.
     """
 
     def __init__(
-        self, url: str, keys: StorageKeys | None = None, fields: StoredFields = WHOLE
+        self,
+        url: str,
+        keys: StorageKeys | None = None,
+        fields: StoredFields = WHOLE,
+        recent: RecentHours | None = None,
     ) -> None:
-        self.keys, self.fields = keys, fields
+        self.keys, self.fields, self.recent = keys, fields, recent
         _allocate_from_system()
         raise_gc_threshold()
         self._name = without_credentials(url)
@@ -180,7 +193,13 @@ class PartitionStore:
             raise self._unreadable(error) from None
 
     def write(
-        self, frame: Frame, hour: Hour, table: pa.Table, stats: FooterStats | None = None
+        self,
+        frame: Frame,
+        hour: Hour,
+        table: pa.Table,
+        stats: FooterStats | None = None,
+        *,
+        has_own_dictionaries: bool = False,
     ) -> int:
         """Write one hour, replacing what was there; readers see the old file or the new one.
 
@@ -190,6 +209,7 @@ class PartitionStore:
             table: the rows; an hour without rows is written too.
             stats: footer stats, as JSON can represent them; at most some kilobytes, because every
                 read of the file reads them.
+            has_own_dictionaries: see `PartitionWriter.write`.
 
         Returns:
             The size of the file in bytes.
@@ -199,7 +219,7 @@ class PartitionStore:
             ConfigurationError: the storage cannot be written to.
         """
         with self.writer(frame, hour) as writer:
-            writer.write(table)
+            writer.write(table, has_own_dictionaries=has_own_dictionaries)
             writer.stats = stats or {}
         return writer.size
 
@@ -211,8 +231,7 @@ class PartitionStore:
         """
         with self._writing():
             new = new_file(self._path(frame, hour))
-        written = partial(self._has_written, frame, hour)
-        return PartitionWriter(frame, hour, new, self._writing, written, self.keys)
+        return PartitionWriter(frame, hour, new, self._writing, self._written, self.keys)
 
     def read(
         self, frame: Frame, hours: Iterable[Hour], columns: Sequence[str] | None = None
@@ -327,12 +346,15 @@ class PartitionStore:
             ConfigurationError: it is encrypted, and its key is not among those of the settings.
         """
         damage = partial(self._damage, frame, hour)
+        recent = self._recent_hour(frame, hour)
+        if recent is not None:
+            return StoredHour(frame, hour, RecentContent(recent), damage)
         with damage():
             with _named_in_key_errors(f"{frame.name} of {hour}"):
                 file = open_verified(self._source(frame, hour), self.keys)
             if is_of_another_hour(file.metadata, hour):
                 raise DamagedFileError("its rows belong to another hour")
-        return StoredHour(frame, hour, file, damage)
+            return StoredHour(frame, hour, FileContent(file), damage)
 
     def footer_stats(self, frame: Frame, hour: Hour) -> dict[str, object]:
         """The footer stats that were written with the hour; no row is decoded.
@@ -395,8 +417,7 @@ class PartitionStore:
         path = self._path(frame, hour)
         with self._damage(frame, hour):
             if isinstance(path, Path):
-                found = path.stat()
-                return found.st_ino, found.st_mtime_ns, found.st_size
+                return FileVersion.of(path.stat())
             path.fs.invalidate_cache(path.parent.path)
             entry = path.fs.info(path.path)
             return str(entry.get("ETag") or entry.get("LastModified")), entry["size"]
@@ -538,6 +559,23 @@ class PartitionStore:
             new.file.write(b"caliper-dagster")
             new.commit()
         path.unlink()
+
+    def _written(self, writer: PartitionWriter, version: FileVersion | None) -> None:
+        """Keep what the next asset of a run reads, and report what was written."""
+        if self.recent is not None and version is not None and writer.table is not None:
+            path = self._path(writer.frame, writer.hour)
+            hour = RecentHour(version, writer.table, stats_as_json(writer.stats))
+            self.recent.add(writer.frame, str(path), hour)
+        self._has_written(writer.frame, writer.hour, writer.stats)
+
+    def _recent_hour(self, frame: Frame, hour: Hour) -> RecentHour | None:
+        """The hour as this process has written it, if its file is still the same."""
+        path = self._path(frame, hour)
+        if self.recent is None or not isinstance(path, Path):
+            return None
+        with suppress(OSError):
+            return self.recent.find(frame, str(path), FileVersion.of(path.stat()))
+        return None
 
     def _has_written(self, frame: Frame, hour: Hour, stats: FooterStats) -> None:
         """Called when an hour has been written; for subclasses that want to know."""
@@ -691,6 +729,12 @@ def _named_in_key_errors(name: str) -> Iterator[None]:
 def split_by_hour(table: pa.Table, hours: Iterable[Hour]) -> Iterator[tuple[Hour, pa.Table]]:
     """The rows of each of the hours by ``timecreated``, keeping their order within the hour.
 
+    The tables are as `own_dictionaries.cut` makes them.
+
+    Args:
+        table: rows of these hours.
+        hours: in order.
+
     Raises:
         StorageError: a row belongs to none of the hours; it would be lost.
     """
@@ -698,15 +742,15 @@ def split_by_hour(table: pa.Table, hours: Iterable[Hour]) -> Iterator[tuple[Hour
     if len(numbers) and (numbers[1:] < numbers[:-1]).any():
         order = numbers.argsort(kind="stable")
         table, numbers = table.take(order), numbers[order]
-    seen = 0
-    for hour in hours:
-        first, end = (int(n) for n in numbers.searchsorted([hour.number, hour.number + 1]))
-        seen += end - first
-        yield hour, table.slice(first, end - first)
-    if seen != table.num_rows:
-        raise StorageError(
-            f"{plural(table.num_rows - seen, 'row')} outside the hours that are being written."
-        )
+    hours = list(hours)
+    begins, ends = (
+        numbers.searchsorted(np.array([hour.number + after for hour in hours], np.int64))
+        for after in (0, 1)
+    )
+    outside = table.num_rows - int((ends - begins).sum())
+    if outside:
+        raise StorageError(f"{plural(outside, 'row')} outside the hours that are being written.")
+    yield from zip(hours, cut(table, np.append(begins, table.num_rows)), strict=True)
 
 
 def _divided(stored: StoredHour, rows: int) -> Iterator[Chunk]:

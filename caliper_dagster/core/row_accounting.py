@@ -8,8 +8,8 @@ so nothing in it can name a person.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -19,12 +19,10 @@ import pyarrow.compute as pc
 
 from caliper_dagster.core.frames import WITH_EVENT
 from caliper_dagster.core.hour_verdict import hour_reasons
+from caliper_dagster.core.hours import SECONDS, Hour
 
 _OWN = ("event", "filtered", "failed")
 """Every log row has exactly one of these outcomes."""
-_COUNTED = (
-    "outcome", "log_id", "event_name", "reason", "resolution", "event_type", "profile",
-)  # fmt: skip
 _FINAL = pa.array(["acknowledged", "rejected"])
 
 
@@ -99,44 +97,63 @@ class Account:
 
     def as_footer_stats(self) -> dict[str, Any]:
         """The account for the footer of an hour: numbers, and numbers by name."""
-        stats = asdict(self)
+        stats = _fields(self)
         if not self.waiting:
             del stats["waiting"]
         return stats
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """The outcomes of some rows of one hour.
+
+    Attributes:
+        counts: an account without the rows that were counted and read.
+        log_ids: ids of the log rows, each as often as it has an outcome of its own.
+    """
+
+    counts: Account
+    log_ids: npt.NDArray[np.int64]
+
+
+def outcomes_by_hour(events: pa.Table, hours: Sequence[Hour]) -> dict[Hour, Outcomes]:
+    """The outcomes of each of the hours, counted for all of them together.
+
+    Args:
+        events: ``CALIPER_EVENTS`` rows; those of other hours are not counted.
+        hours: in order.
+    """
+    numbers = events["timecreated"].to_numpy() // SECONDS
+    known = np.array([hour.number for hour in hours], np.int64)
+    places = np.searchsorted(known, numbers)
+    is_known = known[np.minimum(places, len(known) - 1)] == numbers
+    counted = _counted(events, np.where(is_known, places, -1), len(hours))
+    return dict(zip(hours, counted, strict=True))
 
 
 class OutcomeTally:
     """The outcomes of an hour, counted in any number of parts."""
 
     def __init__(self) -> None:
-        self._counts = Account()
-        self._primary_ids: list[npt.NDArray[np.int64]] = []
+        self._parts: list[Outcomes] = []
 
-    def add(self, outcomes: pa.Table) -> None:
+    def add(self, events: pa.Table) -> None:
         """Count some ``CALIPER_EVENTS`` rows of the hour."""
-        outcomes = outcomes.select(_COUNTED)
-        outcomes = outcomes.set_column(0, "outcome", outcomes["outcome"].cast(pa.string()))
-        primary = outcomes.filter(pc.not_equal(outcomes["outcome"], "derived"))
-        self._primary_ids.append(primary["log_id"].to_numpy())
-        self._counts += Account(
-            events=_number(outcomes, "event"),
-            derived=_number(outcomes, "derived"),
-            by_type=_counts(outcomes, WITH_EVENT, "event_type"),
-            by_profile=_counts(outcomes, WITH_EVENT, "profile"),
-            by_name=_counts(primary, _OWN, "event_name"),
-            by_resolution=_counts(primary, _OWN, "resolution"),
-            filtered=_counts(outcomes, ("filtered",), "reason"),
-            failed=_counts(outcomes, ("failed",), "reason"),
-        )
+        self.add_counted(_counted(events, np.zeros(events.num_rows, np.int64), 1)[0])
+
+    def add_counted(self, part: Outcomes) -> None:
+        """Add what was counted together with other hours."""
+        self._parts.append(part)
 
     def account(self, counted: int, log_ids: pa.ChunkedArray) -> Account:
         """The account of the hour; for the arguments see `Account.of`."""
-        unmatched = _unmatched(log_ids.to_numpy(), np.concatenate(self._primary_ids))
+        first, *others = (part.counts for part in self._parts)
+        outcome_ids = np.concatenate([part.log_ids for part in self._parts])
         return replace(
-            self._counts,
+            sum(others, first),
             counted=counted,
             rows=len(log_ids),
-            unexplained=abs(counted - len(log_ids)) + unmatched,
+            unexplained=abs(counted - len(log_ids)) + _unmatched(log_ids.to_numpy(), outcome_ids),
         )
 
 
@@ -187,7 +204,7 @@ class DeliveryCounts:
         return any(hour_reasons(self.withheld))
 
     def __add__(self, other: DeliveryCounts) -> DeliveryCounts:
-        own, others = asdict(self), asdict(other)
+        own, others = _fields(self), _fields(other)
         del own["filtered"], own["withheld"], own["filtered_rows"]
         return DeliveryCounts(
             **{name: own[name] + others[name] for name in own},
@@ -203,10 +220,15 @@ class DeliveryCounts:
 
     def as_footer_stats(self) -> dict[str, Any]:
         """The counts for the footer of an hour: numbers, and numbers by name."""
-        stats = asdict(self)
+        stats = _fields(self)
         if not self.filtered_rows:
             del stats["filtered_rows"]
         return stats
+
+
+def _fields(counts: Account | DeliveryCounts) -> dict[str, Any]:
+    """The fields by name; `dataclasses.asdict` would copy each number by name."""
+    return {name: getattr(counts, name) for name in counts.__dataclass_fields__}
 
 
 def summed(some: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]:
@@ -235,15 +257,70 @@ def _unmatched(log_ids: npt.NDArray[np.int64], outcome_ids: npt.NDArray[np.int64
     return int(((rows != 1) | (outcomes != 1)).sum())
 
 
-def _number(outcomes: pa.Table, outcome: str) -> int:
-    return int(pc.sum(pc.equal(outcomes["outcome"], outcome)).as_py() or 0)
+def _counted(events: pa.Table, places: npt.NDArray[np.int64], parts: int) -> list[Outcomes]:
+    """The outcomes of each of some parts of a table.
+
+    Args:
+        events: ``CALIPER_EVENTS`` rows.
+        places: the number of the part of each row; below 0 for none.
+        parts: how many there are.
+    """
+    codes, names = _codes(events["outcome"])
+
+    def has(*outcomes: str) -> npt.NDArray[np.bool_]:
+        return np.isin(codes, [code for code, name in enumerate(names) if name in outcomes])
+
+    def counts(column: str, *outcomes: str) -> list[dict[str, int]]:
+        return _counts(events[column], np.where(has(*outcomes), places, -1), parts)
+
+    numbers = _counts(events["outcome"], places, parts)
+    by_type, by_profile = counts("event_type", *WITH_EVENT), counts("profile", *WITH_EVENT)
+    by_name, by_resolution = counts("event_name", *_OWN), counts("resolution", *_OWN)
+    filtered, failed = counts("reason", "filtered"), counts("reason", "failed")
+    own = np.flatnonzero(~has("derived") & (places >= 0))
+    own = own[np.argsort(places[own], kind="stable")]
+    bounds = np.searchsorted(places[own], np.arange(1, parts))
+    log_ids = np.split(events["log_id"].to_numpy()[own], bounds)
+    return [
+        Outcomes(
+            Account(
+                events=numbers[part].get("event", 0),
+                derived=numbers[part].get("derived", 0),
+                by_type=by_type[part],
+                by_profile=by_profile[part],
+                by_name=by_name[part],
+                by_resolution=by_resolution[part],
+                filtered=filtered[part],
+                failed=failed[part],
+            ),
+            log_ids[part],
+        )
+        for part in range(parts)
+    ]
 
 
-def _counts(outcomes: pa.Table, counted: tuple[str, ...], column: str) -> dict[str, int]:
-    is_counted = pc.is_in(outcomes["outcome"], pa.array(counted))
-    # A row that a filter keeps back has no recipe.
-    values = pc.value_counts(outcomes[column].filter(is_counted).cast(pa.string()).drop_null())
-    return _ordered({str(entry["values"]): int(entry["counts"]) for entry in values.to_pylist()})
+def _counts(
+    column: pa.ChunkedArray, places: npt.NDArray[np.int64], parts: int
+) -> list[dict[str, int]]:
+    """How often each part has each value; rows at a place below 0, and nulls, do not count."""
+    codes, names = _codes(column)
+    counted = (places >= 0) & (codes >= 0)
+    keys = places[counted] * max(1, len(names)) + codes[counted]
+    found: list[Counter[str]] = [Counter() for _ in range(parts)]
+    distinct, numbers = np.unique(keys, return_counts=True)
+    for key, number in zip(distinct.tolist(), numbers.tolist(), strict=True):
+        part, code = divmod(key, len(names))
+        found[part][names[code]] += number
+    return [_ordered(counts) for counts in found]
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Positions of the values of a column in a list; -1 for null."""
+    array = column.combine_chunks()
+    if not pa.types.is_dictionary(array.type):
+        array = array.dictionary_encode()
+    codes = array.indices.fill_null(-1).to_numpy().astype(np.int64)
+    return codes, array.dictionary.to_pylist()
 
 
 def _ordered(numbers: Mapping[str, int]) -> dict[str, int]:

@@ -12,7 +12,7 @@ import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from fsspec import get_filesystem_class
@@ -24,6 +24,19 @@ LOCAL_PROTOCOLS = frozenset({"", "file", "local"})
 """The protocols of a `UPath` that is a folder of this machine."""
 
 
+class FileVersion(NamedTuple):
+    """What tells a file from one that replaces it."""
+
+    inode: int
+    modified: int
+    size: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Self:
+        """The version of a file of which this is the status."""
+        return cls(found.st_ino, found.st_mtime_ns, found.st_size)
+
+
 class NewFile(Protocol):
     """A file that is being written, and that nobody sees yet.
 
@@ -33,8 +46,12 @@ class NewFile(Protocol):
 
     file: BinaryIO
 
-    def commit(self) -> None:
-        """Put the content into its place; readers see what was there before, or all of it."""
+    def commit(self) -> FileVersion | None:
+        """Put the content into its place; readers see what was there before, or all of it.
+
+        Returns:
+            the version of this very file; None of an object.
+        """
 
     def close(self) -> None:
         """Remove the content, unless it is in its place."""
@@ -67,15 +84,18 @@ class _NewFile(NewFile):
         self._temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
         self.file: BinaryIO = self._temporary.open("wb")
 
-    def commit(self) -> None:
+    def commit(self) -> FileVersion:
+        self.file.flush()
         if self._durable:
-            self.file.flush()
             os.fsync(self.file.fileno())
+        # Once it is in its place, another process may replace it.
+        version = FileVersion.of(os.fstat(self.file.fileno()))
         self.file.close()
         self._temporary.replace(self._path)
         if self._durable:
             for folder in self._changed:
                 _flush_folder(folder)
+        return version
 
     def close(self) -> None:
         # Closing writes what is still buffered, which fails on a full disk.

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from inspect import Signature, isgeneratorfunction, signature
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_origin
@@ -38,6 +38,7 @@ from caliper_dagster.config.settings import EventStoreSettings, Settings, declar
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.file_modes import limited_new_files
 from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.core.recent_hours import RecentHours
 from caliper_dagster.dagster.instance.storage import one_by_one
 from caliper_dagster.dagster.stored_frames import StoredFrames
 
@@ -89,6 +90,7 @@ class StorageResource:
     """Where partitions are kept: a folder or an object store, with a folder for each site."""
 
     settings: Settings
+    recent: RecentHours = field(default_factory=RecentHours, compare=False, repr=False)
     reads: ClassVar = (
         "CALIPER_STORAGE",
         "CALIPER_FILE_MODE",
@@ -112,7 +114,7 @@ class StorageResource:
         Raises:
             ConfigurationError: it cannot be used, or was made for another site.
         """
-        return open_store(self.settings)
+        return open_store(self.settings, self.recent)
 
 
 @dataclass(frozen=True)

@@ -215,7 +215,8 @@ class DeliveryRequest:
         seconds: float,
     ) -> Sent:
         """Store what became of an hour, which leaves the backlog if nothing of it can be sent."""
-        self.storage.write(store.results, hour, results, delivery.as_footer_stats())
+        stats = delivery.as_footer_stats()
+        self.storage.write(store.results, hour, results, stats, has_own_dictionaries=True)
         mark = self.left.get(destination, {}).get(hour)
         if mark is not None and not delivery.outstanding:
             ledger.backlog(self.site).remove(destination, {hour: mark})

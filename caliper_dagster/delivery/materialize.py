@@ -30,7 +30,7 @@ from caliper_dagster.core.partition_file import (
 )
 from caliper_dagster.core.partition_store import PartitionStore, split_by_hour
 from caliper_dagster.core.revisions import MAPPING_REVISION, expansion_stats, mapping_stats
-from caliper_dagster.core.row_accounting import Account, OutcomeTally
+from caliper_dagster.core.row_accounting import Account, OutcomeTally, outcomes_by_hour
 from caliper_dagster.core.stored_fields import NOTHING, StoredFields, stored_fields_of
 from caliper_dagster.delivery.row_filter import RowRules, searched
 from caliper_dagster.delivery.rows_to_search import OpenMoodle, RowsToSearch
@@ -316,8 +316,9 @@ def write_events(
             report = sample_problems(events)
             events = mark_invalid(events, report.invalid_rows)
             samples.append(report)
+            outcomes = outcomes_by_hour(events, chunk_hours)
             for hour, rows in split_by_hour(events, chunk_hours):
-                tally.add(rows)
+                tally.add_counted(outcomes[hour])
                 found.add(rows, report)
                 found.add_leaks(leak for leak in leaks if leak.hour == hour.number)
                 partitions.write(hour, rows)
@@ -396,11 +397,11 @@ class _Partitions(ExitStack):
         self.rows = 0
 
     def write(self, hour: Hour, table: pa.Table) -> None:
-        """Write rows of an hour; the one before it is finished."""
+        """Write rows of an hour, cut by `own_dictionaries.cut`; the hour before it is finished."""
         if self._writer is None:
             self._writer = self.enter_context(self._store.writer(self._frame, hour))
             self.rows = 0
-        self._writer.write(table)
+        self._writer.write(table, has_own_dictionaries=True)
         self.rows += table.num_rows
 
     def finish(self, stats: FooterStats) -> tuple[int, int]:

@@ -9,7 +9,7 @@ a failing destination is tried.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -56,22 +56,22 @@ class HourProgress:
 
     Attributes:
         mapping_revision: revision under which the events were made.
-        rejected_before: packed ids of the hour's events whose last answer is a rejection.
+        batches: what the ledger holds of the hour, oldest first.
+        rejected_before: packed ids of the hour's events whose last answer was a rejection before.
         unanswered: number of events that were submitted and have no answer yet.
         sent: number of events acknowledged.
         envelopes: number of accepted requests.
         bytes: size of their events, and of what is around them.
-        recorded: whether the ledger now holds more of the hour than before.
     """
 
     hour: Hour
     mapping_revision: int
+    batches: list[BatchRecord] = field(default_factory=list)
     rejected_before: frozenset[bytes] = frozenset()
     unanswered: int = 0
     sent: int = 0
     envelopes: int = 0
     bytes: int = 0
-    recorded: bool = False
 
 
 @dataclass(slots=True)
@@ -383,15 +383,20 @@ class EnvelopeDelivery:
         superseded = progress.rejected_before and progress.rejected_before.intersection(
             batch.fingerprints["id"].tolist()
         )
+        replaces_hour = self.destination.takes_whole_hours
         self.ledger.record(
             self.destination.name,
             record,
             site=self.site,
             superseded=superseded,
-            replaces_hour=self.destination.takes_whole_hours,
+            replaces_hour=replaces_hour,
         )
+        if replaces_hour:
+            progress.batches.clear()
+        elif superseded:
+            progress.batches = _without_rejections(progress.batches, superseded)
+        progress.batches.append(record)
         progress.unanswered -= len(batch)
-        progress.recorded = True
 
     def _size(self, batch: Batch) -> int:
         """Bytes of the batch as an envelope, or as the lines of a whole hour."""
@@ -417,6 +422,17 @@ def _halves(batch: Batch) -> list[Batch]:
     first = batch.slice(0, half)
     first.sibling = batch.slice(half, len(batch))
     return [first]
+
+
+def _without_rejections(
+    batches: list[BatchRecord], superseded: Collection[bytes]
+) -> list[BatchRecord]:
+    """The batches without rejections of these events, as `Ledger.record` leaves them."""
+    return [
+        batch
+        for batch in batches
+        if batch.outcome != REJECTED or batch.fingerprints["id"][0] not in superseded
+    ]
 
 
 def _without_scheme(context: str) -> str:

@@ -307,9 +307,8 @@ class _Emitter:
         to_send = self.send.choose(state)
         if self.destination.takes_whole_hours and to_send.any():
             to_send = np.ones_like(to_send)
-        progress = HourProgress(
-            item.hour, item.mapping_revision, frozenset(rejected_ids(batches).tolist())
-        )
+        rejected = frozenset(rejected_ids(batches).tolist())
+        progress = HourProgress(item.hour, item.mapping_revision, list(batches), rejected)
         return _StartedHour(events, state, to_send, progress)
 
     def _submit(self, started: _StartedHour) -> None:
@@ -335,9 +334,7 @@ class _Emitter:
             if queue[0].progress.unanswered:
                 return
             done = queue.popleft()
-            if done.progress.recorded:
-                self._batches |= self._read_batches([done.hour])
-            batches = self._batches[done.hour]
+            batches = self._batches[done.hour] = done.progress.batches
             rejected = np.isin(done.events.fingerprints["id"], rejected_ids(batches))
             yield EmittedHour(
                 done.hour,

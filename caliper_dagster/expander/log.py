@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from caliper_dagster.core.frames import MOODLE_LOG
 from caliper_dagster.core.hours import LAST_TIME, SECONDS, Hour, HourRange
+from caliper_dagster.core.own_dictionaries import cut
 from caliper_dagster.expander.connection import LOG, MoodleDatabase
 from caliper_dagster.expander.erasure import without_erased
 from caliper_dagster.expander.replica import waiting_after
@@ -318,5 +319,5 @@ def _concatenated(tables: list[pa.Table]) -> pa.Table:
 def _split_by_hour(table: pa.Table) -> Iterator[tuple[Hour, pa.Table]]:
     numbers = table["timecreated"].to_numpy() // SECONDS
     starts = np.flatnonzero(np.diff(numbers, prepend=-1))
-    for begin, end in zip(starts, [*starts[1:], len(numbers)], strict=True):
-        yield Hour(int(numbers[begin])), table.slice(begin, end - begin)
+    hours = [Hour(int(numbers[begin])) for begin in starts]
+    yield from zip(hours, cut(table, np.append(starts, len(numbers))), strict=True)

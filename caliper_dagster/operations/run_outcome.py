@@ -173,7 +173,7 @@ class _WatchedPartitionStore(PartitionStore):
         opened: PartitionStore,
         note: Callable[[Frame, Hour, FooterStats], None],
     ) -> None:
-        super().__init__(url, opened.keys, opened.fields)
+        super().__init__(url, opened.keys, opened.fields, opened.recent)
         self._note = note
 
     def _has_written(self, frame: Frame, hour: Hour, stats: FooterStats) -> None:

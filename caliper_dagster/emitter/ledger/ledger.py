@@ -69,6 +69,7 @@ _LOCK_WAIT = 30
 _HOURS_PER_READ = 168
 """Hours whose fingerprints are held in memory at once when a long range is counted."""
 
+_INSERT_BATCH = BATCHES.insert().inline()
 _FIRST_ID = sa.type_coerce(sa.func.substr(BATCHES.c.fingerprints, 1, 16), sa.LargeBinary)
 
 
@@ -163,7 +164,6 @@ class Ledger:
         Raises:
             StorageError: the database could not be written.
         """
-        of_hour = of_hours(BATCHES, site, event_store, [batch.hour])
         row = {
             "site": site,
             "event_store": event_store,
@@ -180,20 +180,17 @@ class Ledger:
             "mapping_revision": batch.mapping_revision,
             "fingerprints": batch.fingerprints.tobytes(),
         }
+        replaced: list[sa.ColumnElement[bool]] = []
+        if replaces_hour or superseded:
+            replaced.extend(of_hours(BATCHES, site, event_store, [batch.hour]))
+        if superseded and not replaces_hour:
+            # numpy strips the zeros at the end of packed ids.
+            ids = [packed.ljust(16, b"\0") for packed in superseded]
+            replaced.extend((BATCHES.c.outcome == REJECTED, _FIRST_ID.in_(ids)))
         with self._transaction("could not be written") as connection:
-            if replaces_hour:
-                connection.execute(BATCHES.delete().where(*of_hour))
-            elif superseded:
-                # numpy strips the zeros at the end of packed ids.
-                ids = [packed.ljust(16, b"\0") for packed in superseded]
-                connection.execute(
-                    BATCHES.delete().where(
-                        *of_hour,
-                        BATCHES.c.outcome == REJECTED,
-                        _FIRST_ID.in_(ids),
-                    )
-                )
-            connection.execute(BATCHES.insert().inline(), row)
+            if replaced:
+                connection.execute(BATCHES.delete().where(*replaced))
+            connection.execute(_INSERT_BATCH, row)
 
     def batches(
         self, event_store: str, hours: Sequence[Hour], *, site: str

@@ -175,7 +175,10 @@ def rejected_ids(batches: Sequence[BatchRecord]) -> npt.NDArray[np.bytes_]:
 
 
 def results_table(destination: str, batches: Sequence[BatchRecord]) -> pa.Table:
-    """The batches as an ``EMISSION_RESULTS`` table, in their order."""
+    """The batches as an ``EMISSION_RESULTS`` table, in their order.
+
+    Its dictionaries are as `own_dictionaries.with_own_dictionaries` makes them.
+    """
     if not batches:
         return EMISSION_RESULTS.empty()
     ends = np.cumsum([len(batch.fingerprints) for batch in batches], dtype=np.int32)

@@ -1,0 +1,100 @@
+"""The hours that this process has written last: the next asset of a run takes them from memory.
+
+Where an hour has few rows, opening and decoding its file costs more than the rows do. An hour is
+taken from memory only while its file is the one that was written with it; if another process has
+replaced it, the file is read.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from threading import Lock
+
+import pyarrow as pa
+
+from caliper_dagster.core.frames import EMISSION_RESULTS, Frame
+
+_MOST_ROWS = 1_000
+"""Rows of an hour that is kept: with more, the rows cost more than the file."""
+
+_MOST_BYTES = 48_000_000
+"""Of the hours of one asset; the oldest are forgotten first."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecentHour:
+    """An hour as it was written.
+
+    Attributes:
+        version: that of its file (`whole_files.FileVersion`).
+        table: its rows, with all columns.
+        stats: its footer stats, as JSON.
+    """
+
+    version: object
+    table: pa.Table
+    stats: bytes
+
+
+@dataclass(slots=True)
+class _Hours:
+    """The hours of one asset, the oldest first."""
+
+    by_path: OrderedDict[str, tuple[RecentHour, int]] = field(default_factory=OrderedDict)
+    size: int = 0
+
+    def add(self, path: str, hour: RecentHour) -> None:
+        self.remove(path)
+        size = hour.table.get_total_buffer_size()
+        self.by_path[path] = hour, size
+        self.size += size
+        while self.size > _MOST_BYTES:
+            self.remove(next(iter(self.by_path)))
+
+    def remove(self, path: str) -> None:
+        if path in self.by_path:
+            self.size -= self.by_path.pop(path)[1]
+
+
+class RecentHours:
+    """The hours that were written last, with few rows each; used by several threads."""
+
+    def __init__(self) -> None:
+        self._assets: dict[str, _Hours] = {}
+        self._lock = Lock()
+
+    def add(self, frame: Frame, path: str, hour: RecentHour) -> None:
+        """Keep an hour that has few rows, in place of what was kept of its file before.
+
+        What event stores have answered is not kept: the run is then over.
+
+        Args:
+            frame: its table.
+            path: of its file.
+            hour: the hour.
+        """
+        if frame.name.startswith(EMISSION_RESULTS.name) or hour.table.num_rows > _MOST_ROWS:
+            return
+        hour = replace(hour, table=_copied(hour.table))
+        with self._lock:
+            self._assets.setdefault(frame.name, _Hours()).add(path, hour)
+
+    def find(self, frame: Frame, path: str, version: object) -> RecentHour | None:
+        """The hour that was written with this version of the file, if it is still kept."""
+        hours = self._assets.get(frame.name)
+        hour, _ = hours.by_path.get(path, (None, 0)) if hours else (None, 0)
+        return hour if hour is not None and hour.version == version else None
+
+
+def _copied(table: pa.Table) -> pa.Table:
+    """The same rows in memory of their own: a slice would keep the whole chunk in memory."""
+    columns = [_copy(column.combine_chunks()) for column in table.itercolumns()]
+    return pa.Table.from_arrays(columns, schema=table.schema)
+
+
+def _copy(array: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(array.type):
+        return pa.DictionaryArray.from_arrays(_copy(array.indices), array.dictionary, safe=False)
+    # Of a single array nothing would be copied.
+    return pa.concat_arrays([array, array.slice(0, 0)])
