@@ -14,4 +14,4 @@ def examples(number: int) -> int:
     Args:
         number: how many it makes under the profile ``full``.
     """
-    return max(1, number * hypothesis.settings.default.max_examples // _FULL)
+    return max(1, number * hypothesis.settings().max_examples // _FULL)
