@@ -58,6 +58,23 @@ def test_the_chain_has_few_parents_because_each_is_two_tags_on_every_stored_hour
     assert max(len(found.get(dg.AssetKey(frame.name)).parent_keys) for frame in FRAMES) == 2
 
 
+@pytest.mark.parametrize(
+    ("stored", "reads_moodle"),
+    [
+        ({}, False),
+        ({"CALIPER_STORED_NAMES": "false"}, True),
+        ({"CALIPER_STORED_ADDRESSES": "truncated"}, True),
+    ],
+)
+def test_events_are_made_with_moodle_where_the_leak_check_needs_it(
+    stored: dict[str, str], *, reads_moodle: bool
+) -> None:
+    found = graph(Settings.from_environment(stored))
+    events = found.get(dg.AssetKey("caliper_events"))
+    assert (events.pools == {assets.MOODLE_POOL}) is reads_moodle
+    assert (len(events.parent_keys) == 2) is reads_moodle
+
+
 def test_each_event_store_is_an_asset_after_its_results(tmp_path: Path) -> None:
     file = tmp_path / "stores.yaml"
     file.write_text("fine: {url: 'https://a.example.org'}\nslow: {url: 'https://b.example.org'}\n")
