@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 
 from caliper_dagster.expander.connection import Record
+from caliper_dagster.expander.event_data import DecodedColumn
 from caliper_dagster.expander.record_columns import NO_ID, Flags, Integers, RecordColumn, integers
 
 MODULE_LEVEL = 70
@@ -51,7 +51,7 @@ class LogRows:
     _texts: dict[str, tuple[list[str], Integers]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, log: pa.Table, other: pa.DictionaryArray) -> LogRows:
+    def of(cls, log: pa.Table, other: DecodedColumn) -> LogRows:
         """Rows of a ``MOODLE_LOG`` table and its decoded column ``other``."""
         modules = integers(log["contextinstanceid"]).copy()
         modules[integers(log["contextlevel"]) != MODULE_LEVEL] = NO_ID
@@ -67,9 +67,9 @@ class LogRows:
             # The last value is that of rows without event data, whose code is -1.
             [
                 value if isinstance(value, dict) else {}
-                for value in (*map(orjson.loads, other.dictionary.to_pylist()), None)
+                for value in (*other.values, None)
             ],
-            other.indices.fill_null(-1).to_numpy().astype(np.int64),
+            other.texts.indices.fill_null(-1).to_numpy().astype(np.int64),
         )
 
     def other(self, row: int) -> dict[str, Any]:
