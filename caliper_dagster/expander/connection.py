@@ -193,6 +193,7 @@ class MoodleDatabase:
         self.erased: ErasedPersons | None = None
         self._log_name = prefix + LOG
         self._timeout = timeout
+        self._small_tables: dict[tuple[str, ...], list[Record]] = {}
         self.statements = 0
 
     @classmethod
@@ -569,6 +570,23 @@ class MoodleDatabase:
             else:
                 records.extend([defaults | dict(zip(available, row, strict=True)) for row in rows])
         return records
+
+    def small_table(
+        self, table: str, columns: Sequence[str], condition: str = "", *condition_columns: str
+    ) -> list[Record]:
+        """Records of a table that has few, read once in a snapshot; nobody changes them.
+
+        Args:
+            table: see :meth:`records`.
+            columns: see :meth:`records`.
+            condition: further SQL, without values.
+            condition_columns: the columns that the condition names.
+        """
+        key = (table, *columns, condition)
+        if key not in self._small_tables:
+            records = self.records(table, columns, None, condition, condition_columns)
+            self._small_tables[key] = records
+        return self._small_tables[key]
 
     def integers(
         self,

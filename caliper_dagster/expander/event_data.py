@@ -22,9 +22,7 @@ UNDECODABLE = object()
 
 _PHP_STARTS = ("N;", "a:", "s:", "i:", "b:", "d:", "O:", "C:", "E:", "r:", "R:")
 _MAX_DEPTH = 50
-_FLAT = re.compile(
-    r'a:(\d+):\{((?:s:\d+:"";|i:-?\d+;|b:[01];|d:-?\d{1,15}(?:\.\d{1,20})?;|N;)*)\}'
-)
+_FLAT = re.compile(r'a:(\d+):\{((?:s:\d+:"";|i:-?\d+;|b:[01];|d:-?\d{1,15}(?:\.\d{1,20})?;|N;)*)\}')
 _MAX_INTEGER_DIGITS = 18
 _MAX_SHAPES, _LONGEST_FLAT = 4096, 2000
 """How many shapes are kept, and how long an array may be whose shape is."""

@@ -33,7 +33,6 @@ from caliper_dagster.expander.record_columns import (
     RecordColumn,
     distinct,
     distinct_pairs,
-    integers,
 )
 
 _FRONT_PAGE = 1

@@ -65,10 +65,7 @@ class LogRows:
             modules,
             integers(log["anonymous"]) != 1,
             # The last value is that of rows without event data, whose code is -1.
-            [
-                value if isinstance(value, dict) else {}
-                for value in (*other.values, None)
-            ],
+            [value if isinstance(value, dict) else {} for value in (*other.values, None)],
             other.texts.indices.fill_null(-1).to_numpy().astype(np.int64),
         )
 
@@ -131,7 +128,8 @@ class LogRows:
         used, indices = np.unique(codes[firsts[alone]], return_inverse=True)
         texts = np.array([column.add([names[code]]) for code in used.tolist()], dtype=np.int64)
         column.assign_codes(rows[alone], texts[indices])
-        for row in several.tolist():
-            own_codes = dict.fromkeys(codes[firsts[row] : firsts[row] + counts[row]].tolist())
-            column.assign_codes([rows[row]], [column.add([names[code] for code in own_codes])])
+        spans = zip(firsts[several].tolist(), counts[several].tolist(), strict=True)
+        own_codes = (dict.fromkeys(codes[first : first + count].tolist()) for first, count in spans)
+        texts_of_several = [column.add([names[code] for code in own]) for own in own_codes]
+        column.assign_codes(rows[several], texts_of_several)
         return column.array()

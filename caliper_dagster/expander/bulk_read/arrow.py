@@ -54,12 +54,12 @@ def plain_values(array: pa.Array | pa.ChunkedArray) -> list[Any]:
     """The Python values of integers, floats or texts, as ``to_pylist`` gives them, but faster."""
     column = pa.chunked_array([array]) if isinstance(array, pa.Array) else array
     if pa.types.is_string(column.type) or not column.null_count:
-        values: list[Any] = column.to_numpy().tolist()
-        return values
-    objects = column.fill_null(0).to_numpy().astype(object)
-    objects[column.is_null().to_numpy()] = None
-    values = objects.tolist()
-    return values
+        values = column.to_numpy()
+    else:
+        values = column.fill_null(0).to_numpy().astype(object)
+        values[column.is_null().to_numpy()] = None
+    plain: list[Any] = values.tolist()
+    return plain
 
 
 def records_of(table: pa.Table) -> list[dict[str, Any]]:

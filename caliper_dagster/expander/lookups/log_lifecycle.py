@@ -339,7 +339,7 @@ class LogLifecycle:
             f"FROM {self._log.quoted(LOG)} "
             f"WHERE {condition} AND anonymous = 0 AND (realuserid > 0 "
             f"OR eventname IN ({', '.join(f':{name}' for name in names)}))",
-            fast=True,
+            ("eventname", "component", "contextlevel"),
             **names,
         )
         lifecycle = pa.concat_tables([SCHEMA.empty_table(), rows], promote_options="default")
