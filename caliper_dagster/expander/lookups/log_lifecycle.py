@@ -340,6 +340,7 @@ class LogLifecycle:
             f"WHERE {condition} AND anonymous = 0 AND (realuserid > 0 "
             f"OR eventname IN ({', '.join(f':{name}' for name in names)}))",
             ("eventname", "component", "contextlevel"),
+            fast=True,
             **names,
         )
         lifecycle = pa.concat_tables([SCHEMA.empty_table(), rows], promote_options="default")
