@@ -644,13 +644,12 @@ class MoodleDatabase:
 
     def _rows(self, sql: str, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
         """The rows of a statement, with plain values."""
-        statement = sa.text(sql).bindparams(**values)
         if self.dialect == "mysql":
-            if values:
-                sql = self._with_literals(statement)
+            sent = self._with_literals(sa.text(sql).bindparams(**values)) if values else sql
             self.statements += 1
             with suppress(bulk_read.UnsupportedResult), self._answer():
-                return bulk_read.read_mysql_rows(self._driver, self._limited(sql))
+                return bulk_read.read_mysql_rows(self._driver, self._limited(sent))
+        statement = sa.text(sql).bindparams(**values)
         return [tuple(map(_plain, row)) for row in self.execute(statement)]
 
     def _with_literals(self, statement: TextClause) -> str:

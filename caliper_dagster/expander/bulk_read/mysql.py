@@ -304,13 +304,15 @@ class _Decoder:
     def integers(self) -> pa.Int64Array:
         """The next field as integers of up to 16 digits; longer ones are parsed as texts."""
         begin, length, null = self._next()
-        if length.max(initial=0) > 16:
+        longest = length.max(initial=0)
+        if longest > 16:
             return self._views(begin, length, null).cast(pa.string()).cast("int64")
         negative = (self._bytes[begin] == ord("-")) & ~null
         end, digits = begin + length, length - negative
-        values = _parse_digits(self._eight_bytes[end - 8], digits.clip(max=8))
-        if digits.max(initial=0) > 8:
-            values += 10**8 * _parse_digits(self._eight_bytes[end - 16], (digits - 8).clip(min=0))
+        values = _parse_digits(self._eight_bytes[end - 8], np.minimum(digits, 8))
+        if longest > 8:
+            above = _parse_digits(self._eight_bytes[end - 16], np.maximum(digits - 8, 0))
+            values += 10**8 * above
         values[negative] *= -1
         return pa.array(values, mask=null) if null.any() else pa.array(values)
 

@@ -106,7 +106,9 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     versions = {version for version in versions_of_rows if version.id in today}
     changed = {version for version in versions if version.may_differ(today[version.id])}
     history = _GradeHistory(
-        lookup.database, [today[id_] for id_ in sorted({version.id for version in changed})]
+        lookup.database,
+        [today[id_] for id_ in sorted({version.id for version in changed})],
+        max((version.time for version in changed), default=0),
     )
     changes = {
         version: history.change(today[version.id], version.time, version.user)
@@ -117,9 +119,13 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
         ("id", "rawgrade", "rawgrademax"),
         {change.id for change in changes.values()},
     )
+    given = {
+        id_: {key: value for key, value in grade.items() if key != "timemodified"}
+        for id_, grade in today.items()
+    }
     records = {
         version: {
-            **_as_of(today[version.id], changes.get(version), history_records),
+            **_as_of(given[version.id], changes.get(version), history_records),
             "submission": submitted.graded(today[version.id], version.time),
         }
         for version in versions
@@ -155,16 +161,15 @@ class _Version(NamedTuple):
 
 
 def _as_of(
-    grade: Record, change: _GradeChange | None, history_records: Mapping[int, Record]
+    record: Record, change: _GradeChange | None, history_records: Mapping[int, Record]
 ) -> Record:
     """The grade record with ``grade`` as of a time, and ``asof`` = ``export`` where it is unknown.
 
     Args:
-        grade: the record as it is now.
+        record: the record as it is now.
         change: the change that wrote the grade of that time; None when it is the grade of now.
         history_records: records of ``grade_grades_history`` by id.
     """
-    record = {key: value for key, value in grade.items() if key != "timemodified"}
     if change is None:
         return record
     past = history_records.get(change.id)
@@ -322,7 +327,8 @@ class _GradeHistory:
     of a second grader at the same time, or of a learner who submits (with a null grade).
     """
 
-    def __init__(self, database: MoodleDatabase, grades: Iterable[Record]) -> None:
+    def __init__(self, database: MoodleDatabase, grades: Iterable[Record], until: int) -> None:
+        """Read the history of grades up to a Unix time."""
         grades = list(grades)
         items = database.records(
             "grade_items",
@@ -336,7 +342,7 @@ class _GradeHistory:
             "grade_grades_history",
             ("id", "itemid", "userid", "timemodified", "loggeduser"),
             {"userid": {grade["userid"] for grade in grades}},
-            "source = 'mod/assign' AND timemodified IS NOT NULL",
+            f"source = 'mod/assign' AND timemodified <= {until}",
             ("source",),
             {"itemid": assignments},
         )
