@@ -135,6 +135,7 @@ class MoodleDatabase:
         self.erased: ErasedPersons | None = None
         self._log_name = prefix + LOG
         self._timeout = timeout
+        self._small_tables: dict[tuple[str, ...], list[Record]] = {}
         self.statements = 0
 
     @classmethod
@@ -500,6 +501,23 @@ class MoodleDatabase:
                 records.extend([defaults | dict(zip(available, row, strict=True)) for row in rows])
         return records
 
+    def small_table(
+        self, table: str, columns: Sequence[str], condition: str = "", *condition_columns: str
+    ) -> list[Record]:
+        """Records of a table that has few, read once in a snapshot; nobody changes them.
+
+        Args:
+            table: see :meth:`records`.
+            columns: see :meth:`records`.
+            condition: further SQL, without values.
+            condition_columns: the columns that the condition names.
+        """
+        key = (table, *columns, condition)
+        if key not in self._small_tables:
+            records = self.records(table, columns, None, condition, condition_columns)
+            self._small_tables[key] = records
+        return self._small_tables[key]
+
     def integers(
         self,
         table: str,
@@ -556,13 +574,12 @@ class MoodleDatabase:
 
     def _rows(self, sql: str, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
         """The rows of a statement, with plain values."""
-        statement = sa.text(sql).bindparams(**values)
         if self.dialect == "mysql":
-            if values:
-                sql = self._with_literals(statement)
+            sent = self._with_literals(sa.text(sql).bindparams(**values)) if values else sql
             self.statements += 1
             with suppress(bulk_read.UnsupportedResult), self._answer():
-                return bulk_read.read_mysql_rows(self._driver, self._limited(sql))
+                return bulk_read.read_mysql_rows(self._driver, self._limited(sent))
+        statement = sa.text(sql).bindparams(**values)
         return [tuple(map(_plain, row)) for row in self.execute(statement)]
 
     def _with_literals(self, statement: TextClause) -> str:

@@ -119,7 +119,7 @@ def _without_in_event_data(other: pa.ChunkedArray, persons: Persons) -> pa.Chunk
     suspected = texts.filter(persons.may_hold(texts))
     if not len(suspected):
         return other
-    decoded, _ = decode_column(pa.chunked_array([suspected]))
+    decoded = decode_column(pa.chunked_array([suspected])).texts
     changed: dict[str, str | None] = {}
     for text, json in zip(suspected.to_pylist(), decoded.to_pylist(), strict=True):
         # What cannot be decoded cannot be searched either.

@@ -10,52 +10,71 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
 
-from caliper_dagster.expander.bulk_read import REPLACEMENT
+from caliper_dagster.expander.bulk_read import REPLACEMENT, plain_values
 
 UNDECODABLE = object()
 
 _PHP_STARTS = ("N;", "a:", "s:", "i:", "b:", "d:", "O:", "C:", "E:", "r:", "R:")
 _MAX_DEPTH = 50
-_FLAT = re.compile(
-    r'a:(\d+):\{((?:s:\d+:"[^"]*";|i:-?\d+;|b:[01];|d:-?\d{1,15}(?:\.\d{1,20})?;|N;)*)\}'
-)
+_FLAT = re.compile(r'a:(\d+):\{((?:s:\d+:"";|i:-?\d+;|b:[01];|d:-?\d{1,15}(?:\.\d{1,20})?;|N;)*)\}')
 _MAX_INTEGER_DIGITS = 18
+_MAX_SHAPES, _LONGEST_FLAT = 4096, 2000
+"""How many shapes are kept, and how long an array may be whose shape is."""
 _MAX_ID = 2**63
-_VALUE = re.compile(r's:(\d+):"([^"]*)";|i:(-?\d+);|b:([01]);|d:([^;]+);|N;')
+_VALUE = re.compile(r's:(\d+):"";|i:(-?\d+);|b:([01]);|d:([^;]+);|N;')
 
 
-def decode_column(other: pa.ChunkedArray) -> tuple[pa.DictionaryArray, pa.Array]:
+class DecodedColumn(NamedTuple):
+    """The decoded column.
+
+    Attributes:
+        texts: the JSON text of each row; null where there is no event data or it cannot be decoded.
+        undecodable: whether it cannot be decoded, or not wholly.
+        values: the values of the dictionary of ``texts``: what reading each of its texts gives.
+    """
+
+    texts: pa.DictionaryArray
+    undecodable: pa.Array
+    values: list[Any]
+
+
+def decode_column(other: pa.ChunkedArray) -> DecodedColumn:
     """Decode the column.
 
     Args:
         other: text as stored, of any length.
-
-    Returns:
-        The decoded JSON text (null where there is no event data or it cannot be decoded), and a
-        boolean column that is true where it cannot be decoded, or not wholly.
     """
     encoded = other.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
-    texts: list[str | None] = []
+    codes: list[int | None] = []
     undecodable: list[bool] = []
-    for stored in encoded.dictionary.to_pylist():
-        text = _text(decode(stored))
-        undecodable.append(text is UNDECODABLE or REPLACEMENT in (stored or ""))
-        texts.append(None if text is UNDECODABLE else text)
-    codes = {
-        text: code for code, text in enumerate(dict.fromkeys(t for t in texts if t is not None))
-    }
+    code_of: dict[str, int] = {}
+    values: list[Any] = []
+    for stored in plain_values(encoded.dictionary):
+        value = decode(stored)
+        text = _text(value)
+        undecodable.append(text is UNDECODABLE or REPLACEMENT in stored)
+        if text is None or text is UNDECODABLE:
+            codes.append(None)
+            continue
+        code = code_of.setdefault(text, len(values))
+        if code == len(values):
+            values.append(value)
+        codes.append(code)
     indices = encoded.indices
-    decoded = pa.array([None if t is None else codes[t] for t in texts], pa.int32())
-    return (
-        pa.DictionaryArray.from_arrays(decoded.take(indices), pa.array(list(codes), pa.string())),
+    return DecodedColumn(
+        pa.DictionaryArray.from_arrays(
+            pa.array(codes, pa.int32()).take(indices), pa.array(list(code_of), pa.string())
+        ),
         pa.array(undecodable, pa.bool_()).take(indices).fill_null(False),
+        values,
     )
 
 
@@ -137,20 +156,54 @@ def _text(value: Any) -> Any:  # noqa: ANN401 - JSON text, None or UNDECODABLE
         return UNDECODABLE
 
 
+class _Shape(NamedTuple):
+    """What is left of an array without the texts in it; many arrays have the same.
+
+    Attributes:
+        lengths: the length of each text, as it is written before the text.
+        places: the place of each text among the values.
+        values: keys and values in turns; empty texts in place of the texts.
+    """
+
+    lengths: tuple[int, ...]
+    places: tuple[int, ...]
+    values: tuple[Any, ...]
+
+
 def _flat_array(text: str) -> dict[str, Any] | list[Any] | None:
     """An array without nested arrays and without quotes in its texts: most event data is one.
 
     None for anything else, which :class:`_PhpReader` reads.
     """
-    array = _FLAT.fullmatch(text)
+    if len(text) > _LONGEST_FLAT:
+        return None
+    parts = text.split('"')
+    shape, texts = _shape(tuple(parts[::2])), parts[1::2]
+    if shape is None or tuple(map(len, texts)) != shape.lengths:
+        return None
+    values = list(shape.values)
+    for place, value in zip(shape.places, texts, strict=True):
+        values[place] = value
+    return _array(values[::2], values[1::2])
+
+
+@lru_cache(_MAX_SHAPES)
+def _shape(between: tuple[str, ...]) -> _Shape | None:
+    """The shape of an array, by what stands before, between and after its texts.
+
+    None for anything that is not an array without nested arrays.
+    """
+    array = _FLAT.fullmatch('""'.join(between))
     if array is None:
         return None
+    lengths: list[int] = []
+    places: list[int] = []
     values: list[Any] = []
-    for length, string, integer, boolean, decimal in _VALUE.findall(array[2]):
+    for length, integer, boolean, decimal in _VALUE.findall(array[2]):
         if length:
-            if len(string) != int(length):
-                return None
-            values.append(string)
+            lengths.append(int(length))
+            places.append(len(values))
+            values.append("")
         elif integer:
             if len(integer) > _MAX_INTEGER_DIGITS:
                 return None
@@ -162,7 +215,7 @@ def _flat_array(text: str) -> dict[str, Any] | list[Any] | None:
     keys = values[::2]
     if len(values) != 2 * int(array[1]) or not all(isinstance(key, int | str) for key in keys):
         return None
-    return _array(keys, values[1::2])
+    return _Shape(tuple(lengths), tuple(places), tuple(values))
 
 
 def _array(keys: list[int | str], values: list[Any]) -> dict[str, Any] | list[Any]:

@@ -33,7 +33,6 @@ from caliper_dagster.expander.record_columns import (
     RecordColumn,
     distinct,
     distinct_pairs,
-    integers,
 )
 
 _FRONT_PAGE = 1
@@ -74,15 +73,15 @@ def expand(
             gradings.note(database, already_expanded, earlier.gradings)
         return EXPANDED_LOG.empty()
     required_tables.require(database)
-    other, undecodable = decode_column(log["other"])
+    other = decode_column(log["other"])
     rows = LogRows.of(log, other)
-    rows.add_unresolved("other", np.flatnonzero(undecodable.to_numpy(zero_copy_only=False)))
+    rows.add_unresolved("other", np.flatnonzero(other.undecodable.to_numpy(zero_copy_only=False)))
     site = people.Site.read(database)
     lookup = objects.Lookup(database, site, lifecycle or LogLifecycle(database))
     found = _sessions(lookup, rows, already_expanded, earlier)
     real_users = rows.users["realuser"]
     rows.users["realuser"] = np.where(found.real_users > 0, found.real_users, real_users)
-    columns = {"other": other}
+    columns = {"other": other.texts}
     object_column = partial(
         _object_column,
         already_expanded=already_expanded,
@@ -201,23 +200,8 @@ def _sessions(
     return sessions.Sessions(
         lookup.database,
         lookup.lifecycle,
-        _user_actions(lookup.site, rows.log),
-        _user_actions(lookup.site, others),
+        rows.log,
+        others,
+        lookup.site.guest,
         earlier.start if earlier else None,
-    )
-
-
-def _user_actions(site: people.Site, log: pa.Table) -> sessions.UserActions:
-    users, real_users = integers(log["userid"]), integers(log["realuserid"])
-    actors = np.where(real_users > 0, real_users, users)
-    web = log["origin"].cast(pa.string()).to_numpy() == "web"
-    identified = integers(log["anonymous"]) != 1
-    return sessions.UserActions(
-        web & identified & (actors > 0) & (actors != (site.guest or 0)),
-        integers(log["id"]),
-        integers(log["timecreated"]),
-        users,
-        real_users,
-        log["ip"].to_numpy(),
-        log["eventname"].cast(pa.string()).to_numpy(),
     )

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 
 from caliper_dagster.expander.connection import Record
+from caliper_dagster.expander.event_data import DecodedColumn
 from caliper_dagster.expander.record_columns import NO_ID, Flags, Integers, RecordColumn, integers
 
 MODULE_LEVEL = 70
@@ -51,7 +51,7 @@ class LogRows:
     _texts: dict[str, tuple[list[str], Integers]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, log: pa.Table, other: pa.DictionaryArray) -> LogRows:
+    def of(cls, log: pa.Table, other: DecodedColumn) -> LogRows:
         """Rows of a ``MOODLE_LOG`` table and its decoded column ``other``."""
         modules = integers(log["contextinstanceid"]).copy()
         modules[integers(log["contextlevel"]) != MODULE_LEVEL] = NO_ID
@@ -65,11 +65,8 @@ class LogRows:
             modules,
             integers(log["anonymous"]) != 1,
             # The last value is that of rows without event data, whose code is -1.
-            [
-                value if isinstance(value, dict) else {}
-                for value in (*map(orjson.loads, other.dictionary.to_pylist()), None)
-            ],
-            other.indices.fill_null(-1).to_numpy().astype(np.int64),
+            [value if isinstance(value, dict) else {} for value in (*other.values, None)],
+            other.texts.indices.fill_null(-1).to_numpy().astype(np.int64),
         )
 
     def other(self, row: int) -> dict[str, Any]:
@@ -131,7 +128,8 @@ class LogRows:
         used, indices = np.unique(codes[firsts[alone]], return_inverse=True)
         texts = np.array([column.add([names[code]]) for code in used.tolist()], dtype=np.int64)
         column.assign_codes(rows[alone], texts[indices])
-        for row in several.tolist():
-            own_codes = dict.fromkeys(codes[firsts[row] : firsts[row] + counts[row]].tolist())
-            column.assign_codes([rows[row]], [column.add([names[code] for code in own_codes])])
+        spans = zip(firsts[several].tolist(), counts[several].tolist(), strict=True)
+        own_codes = (dict.fromkeys(codes[first : first + count].tolist()) for first, count in spans)
+        texts_of_several = [column.add([names[code] for code in own]) for own in own_codes]
+        column.assign_codes(rows[several], texts_of_several)
         return column.array()

@@ -19,6 +19,9 @@ Flags = npt.NDArray[np.bool_]
 NO_ID = np.int64(-(2**63))
 """Null in integer arrays of ids; Moodle has no such id."""
 
+_PLACES = 2**40
+"""More than any Unix time."""
+
 
 def integers(column: pa.ChunkedArray) -> Integers:
     """An integer column as numpy, null as :data:`NO_ID`."""
@@ -31,11 +34,6 @@ def preserialized(record: Any) -> orjson.Fragment:  # noqa: ANN401 - any JSON va
     return orjson.Fragment(orjson.dumps(record))
 
 
-def to_json(record: Any) -> str:  # noqa: ANN401 - any JSON value
-    """JSON text of a record, the same for equal records."""
-    return orjson.dumps(record).decode()
-
-
 class RecordColumn:
     """A record column under construction: each call fills some of its rows.
 
@@ -45,8 +43,8 @@ class RecordColumn:
 
     def __init__(self, rows: int) -> None:
         self._codes = np.full(rows, -1, dtype=np.int32)
-        self._texts: list[str] = []
-        self._code_of: dict[str, int] = {}
+        self._texts: list[bytes] = []
+        self._code_of: dict[bytes, int] = {}
 
     def assign(self, rows: Flags, keys: Integers, records: Mapping[int, Any]) -> Flags:
         """Assign records to rows by key.
@@ -65,13 +63,13 @@ class RecordColumn:
         index = np.searchsorted(record_keys, keys).clip(max=len(record_keys) - 1)
         filled = rows & (record_keys[index] == keys)
         self._codes[filled] = index[filled] + len(self._texts)
-        self._texts.extend(to_json(records[int(key)]) for key in record_keys)
+        self._texts.extend(orjson.dumps(records[key]) for key in record_keys.tolist())
         missing: Flags = rows & ~filled
         return missing
 
     def add(self, record: Any) -> int:  # noqa: ANN401 - any JSON value
         """Add a record to the dictionary and return its code; equal records have one code."""
-        text = to_json(record)
+        text = orjson.dumps(record)
         code = self._code_of.setdefault(text, len(self._texts))
         if code == len(self._texts):
             self._texts.append(text)
@@ -84,9 +82,9 @@ class RecordColumn:
     def add_members(self, row: int, members: Mapping[str, Any]) -> None:
         """Add members to the record of one row; without a record they become its record."""
         code = int(self._codes[row])
-        text, added = self._texts[code] if code >= 0 else "{}", to_json(members)
+        text, added = self._texts[code] if code >= 0 else b"{}", orjson.dumps(members)
         self._codes[row] = len(self._texts)
-        self._texts.append(added if text == "{}" else f"{text[:-1]},{added[1:]}")
+        self._texts.append(added if text == b"{}" else text[:-1] + b"," + added[1:])
 
     def array(self) -> pa.DictionaryArray:
         """The column. Its dictionary may hold values that no row uses."""
@@ -110,6 +108,35 @@ def distinct_pairs(ones: Integers, others: Integers) -> tuple[list[tuple[int, in
     one, other = np.divmod(codes, max(len(second), 1))
     pairs = list(zip(first[one].tolist(), second[other].tolist(), strict=True))
     return pairs, indices.astype(np.int64)
+
+
+def last_before(
+    keys: Integers, places: Integers, wanted_keys: Integers, wanted_places: Integers
+) -> Integers:
+    """An as-of join: of each wanted key the last entry at a place in an order, or before it.
+
+    Args:
+        keys: the key of each entry.
+        places: the place of each entry, such as a Unix time, from 0 to below 2^40; the later of two
+            entries of one key at one place is the last.
+        wanted_keys: keys.
+        wanted_places: a place for each of them.
+
+    Returns:
+        The index of the entry; -1 where there is none.
+    """
+    distinct_keys, codes = np.unique(keys, return_inverse=True)
+    if not len(keys):
+        return np.full(len(wanted_keys), -1, dtype=np.int64)
+    order = np.lexsort((places, codes))
+    known = codes[order] * _PLACES + places[order].clip(0, _PLACES - 1)
+    wanted = np.searchsorted(distinct_keys, wanted_keys).clip(max=len(distinct_keys) - 1)
+    last = wanted * _PLACES + wanted_places.clip(0, _PLACES - 1)
+    index = np.searchsorted(known, last, side="right") - 1
+    found = (distinct_keys[wanted] == wanted_keys) & (index >= 0)
+    found &= known[index] >= wanted * _PLACES
+    entries: Integers = np.where(found, order[index], -1)
+    return entries
 
 
 def group_by(records: list[dict[str, Any]], column: str) -> dict[int, list[dict[str, Any]]]:

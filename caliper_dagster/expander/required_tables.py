@@ -185,17 +185,17 @@ class _Installed:
         """Read it; None where the database is no installed Moodle."""
         version = 0
         if "config" not in database.without and database.has_table("config"):
-            of_moodle = database.records(
-                "config", ("value",), None, "name = 'version'", ("name", "value")
+            of_moodle = database.small_table(
+                "config", ("value",), "name = 'version'", "name", "value"
             )
             if not of_moodle:
                 return None
             version = int(float(of_moodle[0]["value"] or 0))
-        plugins = database.records(
-            "config_plugins", ("plugin",), None, "name = 'version'", ("name",)
-        )
+        plugins = database.small_table("config_plugins", ("plugin",), "name = 'version'", "name")
         if database.has_table("modules"):
-            activities = {module["name"] for module in database.records("modules", ("name",))}
+            activities = {
+                module["name"] for module in database.small_table("modules", ("id", "name"))
+            }
         else:
             activities = {_owner(table) for loader in loaders for table in _tables(loader)}
         return cls(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 from caliper_dagster.core.hours import LAST_TIME
 from caliper_dagster.expander.bulk_read import REPLACEMENT
 from caliper_dagster.expander.log_rows import LogRows
-from caliper_dagster.expander.record_columns import Integers
+from caliper_dagster.expander.record_columns import Flags, Integers
 
 _TEXT_COLUMNS = ("eventname", "component", "action", "target", "objecttable", "crud", "origin")
 _RECORD_COLUMNS = ("user", "realuser", "relateduser", "course", "module", "object", "site")
@@ -25,6 +26,8 @@ _WITH_TIMES = ("course", "module", "object")
 _REPLACEMENT = REPLACEMENT.encode()
 _LONG_DIGITS = 12
 """A Unix time of seconds has fewer digits."""
+_BLOCK = 1 << 16
+"""Bytes that are searched together: as many as a processor keeps at hand."""
 _TIME = re.compile(r"time|date|deadline|available|start|end|opening|closing")
 _LONG_TIME = rf'(?:{_TIME.pattern})[^"]*":[-\[0-9.,nul]*[0-9]{{{_LONG_DIGITS}}}'
 """Of a time, or of several, at least one with :data:`_LONG_DIGITS` digits."""
@@ -73,17 +76,25 @@ def _with_long_numbers(texts: pa.StringArray) -> Integers:
     _, offsets, data = texts.buffers()
     if data is None:
         return np.zeros(0, dtype=np.int64)
-    # Of a place and the next so many, whether all are digits.
     text = np.frombuffer(data, dtype=np.uint8)
-    is_digit = text - ord("0") < 10
-    digits = is_digit
-    for step in (1, 2, 4, _LONG_DIGITS - 8):
-        digits = digits[:-step] & digits[step:]
+    found = [np.zeros(0, dtype=np.int64)]
+    for begin in range(0, len(text), _BLOCK):
+        # Of a place and the next so many, whether all are digits.
+        digits = _is_digit(text[begin : begin + _BLOCK + _LONG_DIGITS - 1])
+        for step in (1, 2, 4, _LONG_DIGITS - 8):
+            digits = digits[:-step] & digits[step:]
+        found.append(begin + np.flatnonzero(digits))
     # A record begins with a brace, never with a digit.
-    places = np.flatnonzero(digits)
-    places = places[~is_digit[places - 1] & (text[places - 1] != ord("."))]
+    places = np.concatenate(found)
+    before = text[places - 1]
+    places = places[~_is_digit(before) & (before != ord("."))]
     starts = np.frombuffer(offsets, dtype=np.int32)[: len(texts) + 1]
     return np.unique(np.searchsorted(starts, places, side="right") - 1)
+
+
+def _is_digit(text: npt.NDArray[np.uint8]) -> Flags:
+    digits: Flags = text - ord("0") < 10
+    return digits
 
 
 def _unreadable(value: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - any JSON value

@@ -372,7 +372,7 @@ def examine(
 
 def _expanded(draw: Draw, number: int) -> pa.Table:
     stored = pa.chunked_array([pa.array([draw.stored() for _ in range(number)], pa.string())])
-    decoded = decode_column(stored)[0].to_pylist()
+    decoded = decode_column(stored).texts.to_pylist()
     rows = [draw.row(place + 1) | {"other": text} for place, text in enumerate(decoded)]
     return example_table(rows)
 

@@ -15,6 +15,8 @@ from caliper_dagster.expander.bulk_read.arrow import (
     UnsupportedResult,
     decoded,
     from_rows,
+    plain_values,
+    records_of,
 )
 from caliper_dagster.expander.bulk_read.mysql import read_mysql, read_mysql_rows
 from caliper_dagster.expander.bulk_read.postgres import read_postgres
@@ -24,7 +26,9 @@ __all__ = [
     "UnsupportedResult",
     "decoded",
     "from_rows",
+    "plain_values",
     "read_mysql",
     "read_mysql_rows",
     "read_postgres",
+    "records_of",
 ]

@@ -50,6 +50,25 @@ def from_rows(schema: pa.Schema, rows: Sequence[Sequence[Any]]) -> pa.Table:
     return pa.table(arrays, schema=schema)
 
 
+def plain_values(array: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """The Python values of integers, floats or texts, as ``to_pylist`` gives them, but faster."""
+    column = pa.chunked_array([array]) if isinstance(array, pa.Array) else array
+    if pa.types.is_string(column.type) or not column.null_count:
+        values = column.to_numpy()
+    else:
+        values = column.fill_null(0).to_numpy().astype(object)
+        values[column.is_null().to_numpy()] = None
+    plain: list[Any] = values.tolist()
+    return plain
+
+
+def records_of(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of a table of integers, floats and texts, each as a dict."""
+    names = table.column_names
+    rows = zip(*map(plain_values, table.columns), strict=True)
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
 def value_type(field: pa.Field) -> pa.DataType:
     """The type of the field's values: that of the dictionary where it has one."""
     return field.type.value_type if is_dictionary(field) else field.type

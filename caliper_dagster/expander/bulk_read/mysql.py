@@ -20,7 +20,12 @@ from pymysql.constants import CR, FIELD_TYPE
 from pymysql.cursors import SSCursor
 from pymysql.err import OperationalError, raise_mysql_exception
 
-from caliper_dagster.expander.bulk_read.arrow import UnsupportedResult, decoded, is_dictionary
+from caliper_dagster.expander.bulk_read.arrow import (
+    UnsupportedResult,
+    decoded,
+    is_dictionary,
+    plain_values,
+)
 
 Bytes = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int64]
@@ -293,30 +298,30 @@ class _Decoder:
             return views.cast(pa.string())
         except pa.ArrowInvalid:  # not UTF-8
             texts = views.to_pylist()
-            return pa.array([None if text is None else decoded(text) for text in texts])
+            values = [None if text is None else decoded(text) for text in texts]
+            return pa.array(values, pa.string())
 
     def integers(self) -> pa.Int64Array:
         """The next field as integers of up to 16 digits; longer ones are parsed as texts."""
         begin, length, null = self._next()
-        if length.max(initial=0) > 16:
+        longest = length.max(initial=0)
+        if longest > 16:
             return self._views(begin, length, null).cast(pa.string()).cast("int64")
         negative = (self._bytes[begin] == ord("-")) & ~null
         end, digits = begin + length, length - negative
-        values = _parse_digits(self._eight_bytes[end - 8], digits.clip(max=8))
-        if digits.max(initial=0) > 8:
-            values += 10**8 * _parse_digits(self._eight_bytes[end - 16], (digits - 8).clip(min=0))
+        values = _parse_digits(self._eight_bytes[end - 8], np.minimum(digits, 8))
+        if longest > 8:
+            above = _parse_digits(self._eight_bytes[end - 16], np.maximum(digits - 8, 0))
+            values += 10**8 * above
         values[negative] *= -1
         return pa.array(values, mask=null) if null.any() else pa.array(values)
 
     def values(self, type_: int) -> list[Any]:
         """The next field as Python values."""
         if type_ in _INTEGERS:
-            values = self.integers().to_pylist()
-        else:
-            values = self.texts().to_pylist()
-            if type_ in _DECIMALS:
-                values = [None if text is None else float(text) for text in values]
-        return list(values)
+            return plain_values(self.integers())
+        texts = self.texts()
+        return plain_values(texts.cast(pa.float64()) if type_ in _DECIMALS else texts)
 
     def _next(self) -> tuple[Offsets, Offsets, Flags]:
         """Offset and length of the next field in every row, and whether it is null."""

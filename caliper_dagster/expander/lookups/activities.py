@@ -108,7 +108,7 @@ def course_modules(
         :func:`courses`). The activity of an external tool has its ``type``. Deleted modules have no
         record.
     """
-    names = {module["id"]: module["name"] for module in database.records("modules", ("id", "name"))}
+    names = _module_names(database)
     records = {}
     for module in database.records(
         "course_modules",
@@ -135,6 +135,13 @@ def module_of_component(component: str) -> str | None:
     return SUBPLUGINS[plugin_type] or name or None
 
 
+def _module_names(database: MoodleDatabase) -> dict[int, str]:
+    """The names of modules by the ids that ``course_modules`` has for them."""
+    return {
+        module["id"]: module["name"] for module in database.small_table("modules", ("id", "name"))
+    }
+
+
 def find_modules(
     database: MoodleDatabase, activities: Iterable[tuple[str, int]]
 ) -> dict[tuple[str, int], int]:
@@ -142,7 +149,7 @@ def find_modules(
     activities = set(activities)
     if not activities:
         return {}
-    names = {module["id"]: module["name"] for module in database.records("modules", ("id", "name"))}
+    names = _module_names(database)
     modules = {id_ for id_, name in names.items() if name in {name for name, _ in activities}}
     ids = {
         (names[record["module"]], record["instance"]): record["id"]

@@ -18,7 +18,7 @@ from caliper_dagster.expander.lookups.log_lifecycle import (
     MODULE_EVENTS,
     LogLifecycle,
 )
-from caliper_dagster.expander.record_columns import Integers, distinct_pairs
+from caliper_dagster.expander.record_columns import Integers, distinct_pairs, last_before
 
 _INCOMPLETE = 0
 _FIRST_ID = 1
@@ -43,19 +43,15 @@ def previous_states(
     if not len(positions):
         return
     modules, learners = rows.modules[positions], rows.users["relateduser"][positions]
-    pairs, pair_of = distinct_pairs(modules, learners)
-    states = _States(lifecycle, pairs)
-    before = states.before(pair_of, rows.ids[positions])
+    before = _states_before(lifecycle, modules, learners, rows.ids[positions])
     told = before >= 0
     yield from zip(positions[told].tolist(), before[told].tolist(), strict=True)
     if told.all():
         return
-    missing = np.unique(pair_of[~told]).tolist()
-    since = _known_since(database, lifecycle, rows, [pairs[pair] for pair in missing])
-    complete = dict(zip(missing, since, strict=True))
-    for position, pair in zip(positions[~told].tolist(), pair_of[~told].tolist(), strict=True):
-        if complete[pair]:
-            yield position, _INCOMPLETE
+    pairs, pair_of = distinct_pairs(modules[~told], learners[~told])
+    complete = np.array(_known_since(database, lifecycle, rows, pairs), dtype=bool)[pair_of]
+    for position in positions[~told][complete].tolist():
+        yield position, _INCOMPLETE
 
 
 def _incomplete(rows: LogRows) -> Integers:
@@ -74,33 +70,34 @@ def _incomplete(rows: LogRows) -> Integers:
     return chosen
 
 
-class _States:
-    """The states that the log tells of (module, learner), each with the id of its row."""
+def _states_before(
+    lifecycle: LogLifecycle, modules: Integers, learners: Integers, ids: Integers
+) -> Integers:
+    """The state that the log told before each row; -1 without an earlier row.
 
-    def __init__(self, lifecycle: LogLifecycle, pairs: list[tuple[int, int]]) -> None:
-        index = {pair: number for number, pair in enumerate(pairs)}
-        told = lifecycle.completions({pair[0] for pair in pairs}, {pair[1] for pair in pairs})
-        keys = zip(
-            told["contextinstanceid"].to_pylist(), told["relateduserid"].to_pylist(), strict=True
-        )
-        pair_of = np.array([index.get(key, -1) for key in keys], dtype=np.int64)
-        ids = told["id"].to_numpy()
-        order = np.lexsort((ids, pair_of))
-        self._pairs, self._ids = pair_of[order], ids[order]
-        self._states = told["completionstate"].to_numpy()[order]
-
-    def before(self, pair_of: Integers, ids: Integers) -> Integers:
-        """The state before each row by its pair and id; -1 without an earlier row."""
-        if not len(self._ids):
-            return np.full(len(ids), -1, dtype=np.int64)
-        all_ids = np.union1d(self._ids, ids)
-        size = len(all_ids) + 1
-        known = self._pairs * size + np.searchsorted(all_ids, self._ids)
-        wanted = pair_of * size + np.searchsorted(all_ids, ids)
-        index = np.searchsorted(known, wanted) - 1
-        found = (index >= 0) & (self._pairs[index] == pair_of)
-        states: Integers = np.where(found, self._states[index], -1)
-        return states
+    Args:
+        lifecycle: the lifecycle rows of the whole log.
+        modules: the module of each row.
+        learners: the learner of each row.
+        ids: the id of each row.
+    """
+    told = lifecycle.completions(np.unique(modules).tolist(), np.unique(learners).tolist())
+    if not told.num_rows:
+        return np.full(len(ids), -1, dtype=np.int64)
+    told_modules, told_learners, told_ids, states = (
+        told[name].to_numpy()
+        for name in ("contextinstanceid", "relateduserid", "id", "completionstate")
+    )
+    (_, module_codes), (distinct_learners, learner_codes), (_, places) = (
+        np.unique(np.concatenate(columns), return_inverse=True)
+        for columns in ((told_modules, modules), (told_learners, learners), (told_ids, ids))
+    )
+    keys = module_codes * len(distinct_learners) + learner_codes
+    number = told.num_rows
+    # The row itself is told, too: the place before its own, counted from 1.
+    last = last_before(keys[:number], places[:number] + 1, keys[number:], places[number:])
+    before: Integers = np.where(last >= 0, states[last], -1)
+    return before
 
 
 def _known_since(

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import sqlalchemy as sa
 
 from caliper_dagster.core.hours import SECONDS
+from caliper_dagster.core.parts import in_parts
 from caliper_dagster.expander.connection import LOG, MoodleDatabase
 from caliper_dagster.expander.event_data import as_id, decode
 from caliper_dagster.expander.log_rows import MODULE_LEVEL, LogRows
@@ -34,6 +34,7 @@ _EVENTS = (_GRADEBOOK, *_OF_ACTIVITIES)
 _CODES = {name: code for code, name in enumerate(_EVENTS)}
 _MAX_SECONDS = 60
 """Seconds within which two rows tell the same grading."""
+_HOURS_PER_STATEMENT = 100
 
 _COLUMNS = (
     "id", "timecreated", "eventname", "userid", "relateduserid", "contextlevel",
@@ -224,10 +225,8 @@ def _before_hours(
     early: set[int] = set()
     for part in parts:
         early.update((part.times[part.times % SECONDS < _MAX_SECONDS] // SECONDS).tolist())
-    return [
-        _in_log(database, hour * SECONDS - _MAX_SECONDS, hour * SECONDS)
-        for hour in sorted(choose(early))
-    ]
+    hours = sorted(choose(early))
+    return [_in_log(database, some) for some in in_parts(hours, _HOURS_PER_STATEMENT)]
 
 
 def _in_table(table: pa.Table) -> _Gradings:
@@ -241,20 +240,17 @@ def _in_table(table: pa.Table) -> _Gradings:
     return _of_records([tuple(record.values()) for record in chosen.to_pylist()])
 
 
-def _in_log(database: MoodleDatabase, start: int, end: int) -> _Gradings:
-    log = database.log.quoted(LOG)
-    names = {f"name{number}": name for number, name in enumerate(_EVENTS)}
-    found = database.log.execute(
-        sa.text(
-            f"SELECT {', '.join(_COLUMNS)} FROM {log} WHERE timecreated >= :start AND "
-            "timecreated < :end AND anonymous = 0 "
-            f"AND eventname IN ({', '.join(f':{name}' for name in names)})"
-        ),
-        start=start,
-        end=end,
-        **names,
+def _in_log(database: MoodleDatabase, hours: Sequence[int]) -> _Gradings:
+    """The gradings of the seconds before some hours, which one statement names."""
+    before = " OR ".join(
+        f"timecreated >= {hour * SECONDS - _MAX_SECONDS} AND timecreated < {hour * SECONDS}"
+        for hour in hours
     )
-    return _of_records(found)
+    names = {f"name{number}": name for number, name in enumerate(_EVENTS)}
+    events = ", ".join(f":{name}" for name in names)
+    condition = f"({before}) AND anonymous = 0 AND eventname IN ({events})"
+    found = database.log.records(LOG, _COLUMNS, None, condition, (), None, **names)
+    return _of_records([tuple(record.values()) for record in found])
 
 
 def _of_records(records: Sequence[Sequence[Any]]) -> _Gradings:

@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.hours import LAST_TIME
 from caliper_dagster.core.stored_fields import WHOLE, StoredFields, stored_fields_of
+from caliper_dagster.expander import bulk_read
 from caliper_dagster.expander.connection import LOG, MoodleDatabase, Record
 from caliper_dagster.expander.erasure import lifecycle_without, without_erased
 from caliper_dagster.expander.log import LAST_ID, next_id
@@ -134,8 +135,7 @@ class LogLifecycle:
             return []
         rows = self._rows if since is None else self._rows_since(since)
         of_events = rows.filter(pc.is_in(rows["eventname"], pa.array(events, pa.string())))
-        records: list[Record] = self._matching(of_events, where).sort_by("id").to_pylist()
-        return records
+        return bulk_read.records_of(self._matching(of_events, where).sort_by("id"))
 
     def logged_in_as(self, since: int, until: int = LAST_TIME) -> list[Record]:
         """Rows from one Unix time up to another that somebody made who was logged in as another.
@@ -154,7 +154,7 @@ class LogLifecycle:
             "realuserid": pc.if_else(begin, rows["userid"], rows["realuserid"]),
         }
         table = pa.table(columns).filter(pc.greater(columns["realuserid"], 0)).sort_by("id")
-        records: list[Record] = table.to_pylist()
+        records = bulk_read.records_of(table)
         if self._lacks_addresses and records:
             ids = [record["id"] for record in records]
             known = self._database.log.records(LOG, ("id", "ip"), {"id": ids})
@@ -339,6 +339,7 @@ class LogLifecycle:
             f"FROM {self._log.quoted(LOG)} "
             f"WHERE {condition} AND anonymous = 0 AND (realuserid > 0 "
             f"OR eventname IN ({', '.join(f':{name}' for name in names)}))",
+            ("eventname", "component", "contextlevel"),
             fast=True,
             **names,
         )

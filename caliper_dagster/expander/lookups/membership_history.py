@@ -126,11 +126,12 @@ class MembershipHistory:
         for user, course in today:
             self._courses.setdefault(user, []).append(course)
         pairs = {pair for pair, known in today.items() if not known.decides}
-        pairs.update(pair for row in self._rows(lifecycle, since) for pair in self._pairs_of(row))
+        for row in self._rows(lifecycle, self._courses, since):
+            pairs.update(self._pairs_of(row))
         self._roles: dict[Pair, dict[tuple[Place, int], HeldPeriods]] = {}
         self._enrolments: dict[Pair, dict[int, HeldPeriods]] = {}
         if pairs:
-            rows = self._rows(lifecycle)
+            rows = self._rows(lifecycle, {user for user, _ in pairs})
             for row in sorted(rows, key=lambda row: (row["timecreated"], row["id"])):
                 for pair in self._pairs_of(row):
                     if pair in pairs:
@@ -160,9 +161,11 @@ class MembershipHistory:
             dtype=np.int64,
         )
 
-    def _rows(self, lifecycle: LogLifecycle, since: int | None = None) -> list[Record]:
+    def _rows(
+        self, lifecycle: LogLifecycle, users: Iterable[int], since: int | None = None
+    ) -> list[Record]:
         where = {
-            "relateduserid": self._courses.keys(),
+            "relateduserid": users,
             "contextlevel": _LEVELS,
             # Rows in a context above a course are in no course.
             "courseid": {_NO_COURSE, *(course for _, course in self._today)},

@@ -49,11 +49,11 @@ class Site:
 
         The name of the site is that of the front page, which is a course.
         """
-        rows = database.records(
+        rows = database.small_table(
             "config",
             ("name", "value"),
-            condition="name IN ('release', 'siteguest', 'siteadmins')",
-            condition_columns=("name",),
+            "name IN ('release', 'siteguest', 'siteadmins')",
+            "name",
         )
         config = {row["name"]: row["value"] or "" for row in rows}
         administrators = config.get("siteadmins", "").split(",")
@@ -128,7 +128,7 @@ class Memberships:
         context_ids = {step for path in self._ancestors.values() for step in path}
         self._roles = {
             role["id"]: {"shortname": role["shortname"], "archetype": role["archetype"]}
-            for role in database.records("role", ("id", "shortname", "archetype"))
+            for role in database.small_table("role", ("id", "shortname", "archetype"))
         }
         self._assigned: dict[tuple[int, int], set[int]] = {}
         for row in database.records(
@@ -137,7 +137,7 @@ class Memberships:
             {"userid": users, "contextid": context_ids},
         ):
             self._assigned.setdefault((row["userid"], row["contextid"]), set()).add(row["roleid"])
-        self._places: dict[int, Place] = {
+        place_of: dict[int, Place] = {
             context["id"]: (context["contextlevel"], context["instanceid"])
             for context in database.records(
                 "context", ("id", "contextlevel", "instanceid"), {"id": context_ids}
@@ -167,7 +167,29 @@ class Memberships:
                 if not row["status"] and not methods[method]["status"]:
                     begin = row["timestart"] or row["timecreated"] or 0
                     periods.append((begin, row["timeend"] or _FOREVER))
-        today = {pair: self._today(pair, enrolment_ids.get(pair, set())) for pair in pairs}
+        places = {
+            course: {
+                step: place_of[step] for step in self._ancestors.get(course, ()) if step in place_of
+            }
+            for course in courses
+        }
+        around = {
+            course: frozenset({(COURSE_LEVEL, course), *of_course.values()})
+            for course, of_course in places.items()
+        }
+        today = {
+            (user, course): Today(
+                around[course],
+                {
+                    place: self._assigned[user, step]
+                    for step, place in places[course].items()
+                    if (user, step) in self._assigned
+                },
+                enrolment_ids.get((user, course), set()),
+                decides=not self._may_have_left((user, course)),
+            )
+            for user, course in pairs
+        }
         self._history = MembershipHistory(lifecycle, today, since)
 
     def fill(
@@ -216,22 +238,6 @@ class Memberships:
         path = self._ancestors.get(course, [])
         return pair not in self._enrolments and not any(
             self._assigned.get((user, step)) for step in path
-        )
-
-    def _today(self, pair: tuple[int, int], enrolments: set[int]) -> Today:
-        user, course = pair
-        contexts = self._ancestors.get(course, [])
-        places = {step: self._places[step] for step in contexts if step in self._places}
-        roles = {
-            place: self._assigned[user, step]
-            for step, place in places.items()
-            if (user, step) in self._assigned
-        }
-        return Today(
-            frozenset({(COURSE_LEVEL, course), *places.values()}),
-            roles,
-            enrolments,
-            decides=not self._may_have_left(pair),
         )
 
     def _states(

@@ -9,20 +9,30 @@ Who is logged in as another user acts in his own session, and ends it when he lo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from caliper_dagster.expander.connection import LOG, MoodleDatabase, Record
 from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
-from caliper_dagster.expander.record_columns import NO_ID, Flags, Integers, RecordColumn
+from caliper_dagster.expander.record_columns import (
+    NO_ID,
+    Flags,
+    Integers,
+    RecordColumn,
+    integers,
+    last_before,
+)
 
 LOGGED_IN = r"\core\event\user_loggedin"
 LOGGED_OUT = r"\core\event\user_loggedout"
 SESSION_CHANGES = (LOGGED_IN, LOGGED_OUT)
+_LOG_IN, _LOG_OUT = 1, 2
+"""What a row changes, its place in :data:`SESSION_CHANGES` counted from 1; 0 where it changes
+nothing."""
 
 MAX_SESSION_SECONDS = 24 * 3600
 """Seconds after which a session ends without a log-out. It also bounds how far the log is read
@@ -31,40 +41,84 @@ back, so that an hour gets the same sessions whether it is expanded alone or wit
 
 @dataclass(frozen=True, slots=True)
 class UserActions:
-    """The columns by which the session of a log row is found, one entry per row.
+    """Log rows that may have a session (web, not anonymous, a person at an address), by column.
 
     Attributes:
-        eligible: rows that may have a session (web, not anonymous, a person).
+        positions: position of each row in its table; -1 of a row that gets no session here.
         ids: log ids.
         times: Unix times.
         users: ``userid``.
-        real_users: ``realuserid``; not above 0 where nobody was logged in as the user.
-        ips: addresses; None where unknown.
-        names: event names.
+        real_users: ``realuserid``; 0 where nobody was logged in as the user.
+        changes: :data:`_LOG_IN` and :data:`_LOG_OUT`; 0 for other rows.
+        ips: addresses.
     """
 
-    eligible: Flags
+    positions: Integers
     ids: Integers
     times: Integers
     users: Integers
     real_users: Integers
-    ips: npt.NDArray[np.object_]
-    names: npt.NDArray[np.object_]
+    changes: Integers
+    ips: pa.StringArray
 
-    def frame(self) -> pd.DataFrame:
-        """The eligible rows."""
-        selected = self.eligible & pd.notna(self.ips)
-        return pd.DataFrame(
-            {
-                "id": self.ids[selected],
-                "timecreated": self.times[selected],
-                "userid": self.users[selected],
-                "realuserid": self.real_users[selected].clip(min=0),
-                "ip": self.ips[selected].astype(object),
-                "eventname": self.names[selected],
-                "row": np.flatnonzero(selected),
-            }
+    @classmethod
+    def of(cls, log: pa.Table, guest: int | None) -> UserActions:
+        """The rows of a log that may have a session.
+
+        Args:
+            log: the columns of ``MOODLE_LOG``.
+            guest: id of the guest account; None without one.
+        """
+        users, real_users = integers(log["userid"]), integers(log["realuserid"]).clip(min=0)
+        actors = np.where(real_users > 0, real_users, users)
+        web = pc.equal(log["origin"].cast(pa.string()), "web").fill_null(False).to_numpy()
+        chosen = web & log["ip"].is_valid().to_numpy() & (integers(log["anonymous"]) != 1)
+        positions = np.flatnonzero(chosen & (actors > 0) & (actors != (guest or 0)))
+        names = log["eventname"].cast(pa.string())
+        changes = pc.index_in(names, pa.array(SESSION_CHANGES)).fill_null(-1)
+        return cls(
+            positions,
+            integers(log["id"])[positions],
+            integers(log["timecreated"])[positions],
+            users[positions],
+            real_users[positions],
+            1 + changes.to_numpy()[positions].astype(np.int64),
+            log["ip"].take(pa.array(positions)).combine_chunks(),
         )
+
+    @classmethod
+    def earlier(cls, changes: Sequence[Record]) -> UserActions:
+        """Earlier log-ins and log-outs, with the columns of :func:`_earlier_changes`."""
+        ids, times, users = (
+            np.array([change[name] for change in changes], dtype=np.int64)
+            for name in ("id", "timecreated", "userid")
+        )
+        nothing = np.zeros(len(changes), dtype=np.int64)
+        kinds = [1 + SESSION_CHANGES.index(change["eventname"]) for change in changes]
+        ips = pa.array([change["ip"] for change in changes], pa.string())
+        return cls(nothing - 1, ids, times, users, nothing, np.array(kinds, dtype=np.int64), ips)
+
+    @property
+    def actors(self) -> Integers:
+        """The users who acted."""
+        return np.where(self.real_users > 0, self.real_users, self.users)
+
+    def taken(self, chosen: Flags | Integers) -> UserActions:
+        """The chosen rows."""
+        if chosen.dtype == np.bool_:
+            chosen = np.flatnonzero(chosen)
+        columns = (getattr(self, name)[chosen] for name in self.__slots__[:-1])
+        return UserActions(*columns, self.ips.take(pa.array(chosen)))
+
+
+def _in_order(parts: Sequence[UserActions]) -> UserActions:
+    """All rows of all parts by time, then id: the order of the log."""
+    *names, _ = UserActions.__slots__
+    together = UserActions(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in names),
+        pa.concat_arrays([part.ips for part in parts]),
+    )
+    return together.taken(np.lexsort((together.ids, together.times)))
 
 
 class Sessions:
@@ -77,8 +131,9 @@ class Sessions:
     Args:
         database: an open Moodle database, from which earlier log-ins and log-outs are read.
         lifecycle: the rows of the log in which a user is logged in as another.
-        actions: the rows that get a session.
+        log: the rows that get a session.
         already_expanded: the other rows of the same hours, for their log-ins and log-outs.
+        guest: id of the guest account; None without one.
         since: Unix time of the first row of these hours, where it is in neither.
     """
 
@@ -86,82 +141,65 @@ class Sessions:
         self,
         database: MoodleDatabase,
         lifecycle: LogLifecycle,
-        actions: UserActions,
-        already_expanded: UserActions,
+        log: pa.Table,
+        already_expanded: pa.Table,
+        guest: int | None,
         since: int | None = None,
     ) -> None:
-        self._row_count = len(actions.ids)
-        self.real_users: Integers = np.full(self._row_count, NO_ID, dtype=np.int64)
+        self.real_users: Integers = np.full(log.num_rows, NO_ID, dtype=np.int64)
         """For the log-out of somebody logged in as another, the real user; else :data:`NO_ID`."""
-        self._rows = self._changes = pd.DataFrame()
-        rows = actions.frame()
-        if rows.empty:
+        self._log_ins: Integers = np.full(log.num_rows, NO_ID, dtype=np.int64)
+        self._records: dict[int, Record] = {}
+        rows, others = UserActions.of(log, guest), UserActions.of(already_expanded, guest)
+        if not rows.ids.size:
             return
-        others = already_expanded.frame().assign(row=-1)
-        others = others[others["eventname"].isin(SESSION_CHANGES)]
-        starts = [int(frame["timecreated"].min()) for frame in (rows, others) if not frame.empty]
-        start = min(starts if since is None else [*starts, since])
+        others = others.taken(others.changes > 0)
+        others.positions[:] = -1
+        start = min(int(part.times.min()) for part in (rows, others) if part.ids.size)
+        start = start if since is None else min(start, since)
         as_others = [
             row
-            for row in lifecycle.logged_in_as(
-                start - MAX_SESSION_SECONDS, int(rows["timecreated"].max())
-            )
+            for row in lifecycle.logged_in_as(start - MAX_SESSION_SECONDS, int(rows.times.max()))
             if row["ip"]
         ]
-        users = {*rows["userid"].unique(), *rows["realuserid"].unique()} - {0}
+        users = {*np.unique(rows.users).tolist(), *np.unique(rows.real_users).tolist()} - {0}
         users |= {row["realuserid"] for row in as_others if row["userid"] in users}
         users |= {row["userid"] for row in as_others if row["realuserid"] in users}
-        records = _earlier_changes(database, users, start)
-        earlier = [pd.DataFrame(records).assign(realuserid=0, row=-1)] if records else []
-        everything = pd.concat(
-            [*earlier, *(frame for frame in (others, rows) if not frame.empty)]
-        ).sort_values(["timecreated", "id"], kind="stable", ignore_index=True)
-        everything["actor"] = everything["realuserid"].where(
-            everything["realuserid"] > 0, everything["userid"]
-        )
+        earlier = UserActions.earlier(_earlier_changes(database, users, start))
+        self._find(_in_order([earlier, others, rows]), as_others)
+
+    def _find(self, actions: UserActions, as_others: list[Record]) -> None:
+        """Find the sessions of actions, which are in the order of the log."""
+        actors = actions.actors
         # Logging in as another user begins no session.
-        is_change = everything["eventname"].isin(SESSION_CHANGES) & (everything["realuserid"] == 0)
-        everything["change"] = everything["eventname"].where(is_change, "")
-        taken = _log_outs_of_real_users(everything[everything["change"] != ""], as_others)
-        of_real_users = everything["id"].map({id_: user for id_, (user, _) in taken.items()})
-        everything["actor"] = of_real_users.fillna(everything["actor"]).astype(np.int64)
-        own = of_real_users.notna() & (everything["row"] >= 0)
-        self.real_users[everything.loc[own, "row"]] = of_real_users[own]
+        is_change = (actions.changes > 0) & (actions.real_users == 0)
+        taken = _log_outs_of_real_users(actions.taken(is_change), as_others)
+        for index in np.flatnonzero(np.isin(actions.ids, list(taken))).tolist():
+            actors[index] = taken[int(actions.ids[index])][0]
+            if actions.positions[index] >= 0:
+                self.real_users[actions.positions[index]] = actors[index]
+        ips = actions.ips.dictionary_encode()
+        keys = np.unique(actors, return_inverse=True)[1] * len(ips.dictionary) + ips.indices
         # A log-out belongs to the session that it ends: it takes effect after its own row.
-        everything["order"] = np.arange(len(everything)) * 2
-        changes = everything[everything["change"] != ""]
-        changes = changes.assign(order=changes["order"] + (changes["change"] == LOGGED_OUT))
-        self._changes = changes[~changes["id"].isin(_ends_no_session(changes, taken))]
-        self._rows = everything[everything["row"] >= 0]
+        places = 2 * np.arange(len(keys)) + (is_change & (actions.changes == _LOG_OUT))
+        changes = np.flatnonzero(is_change)
+        changes = changes[~np.isin(changes, _ending_no_session(actions, keys, changes, taken))]
+        own = np.flatnonzero(actions.positions >= 0)
+        last = last_before(keys[changes], places[changes], keys[own], 2 * own)
+        own, last = own[last >= 0], changes[last[last >= 0]]
+        age = actions.times[own] - actions.times[last]
+        within = (actions.changes[last] == _LOG_IN) & (age < MAX_SESSION_SECONDS)
+        own, last = own[within], last[within]
+        self._log_ins[actions.positions[own]] = actions.ids[last]
+        last = np.unique(last)
+        columns = (actions.ids[last], actions.times[last], actors[last])
+        for id_, time, actor in zip(*(column.tolist() for column in columns), strict=True):
+            self._records[id_] = {"id": id_, "timecreated": time, "user": actor}
 
     def column(self) -> RecordColumn:
         """The column ``session``: ``id`` and ``timecreated`` of the log-in's row, and ``user``."""
-        column = RecordColumn(self._row_count)
-        if self._rows.empty or self._changes.empty:
-            return column
-        matches = pd.merge_asof(
-            self._rows,
-            self._changes[["order", "actor", "ip", "id", "timecreated", "change"]],
-            on="order",
-            by=["actor", "ip"],
-            suffixes=("", "_change"),
-        )
-        matches = matches[
-            (matches["change_change"] == LOGGED_IN)
-            & (matches["timecreated"] - matches["timecreated_change"] < MAX_SESSION_SECONDS)
-        ]
-        keys = np.full(self._row_count, NO_ID, dtype=np.int64)
-        keys[matches["row"].to_numpy()] = matches["id_change"].to_numpy(dtype=np.int64)
-        column.assign(
-            keys != NO_ID,
-            keys,
-            {
-                int(login): {"id": int(login), "timecreated": int(time), "user": int(user)}
-                for login, time, user in matches[["id_change", "timecreated_change", "actor"]]
-                .drop_duplicates("id_change")
-                .itertuples(index=False)
-            },
-        )
+        column = RecordColumn(len(self._log_ins))
+        column.assign(self._log_ins != NO_ID, self._log_ins, self._records)
         return column
 
 
@@ -184,8 +222,8 @@ def _earlier_changes(database: MoodleDatabase, users: set[int], start: int) -> l
 
 
 def _log_outs_of_real_users(
-    changes: pd.DataFrame, as_others: list[Record]
-) -> dict[int, tuple[int, int]]:
+    changes: UserActions, as_others: list[Record]
+) -> Mapping[int, tuple[int, int]]:
     """The log-outs of people who were logged in as another user.
 
     Args:
@@ -195,17 +233,17 @@ def _log_outs_of_real_users(
     Returns:
         Id of the log-out → the real user, and the time of the last row of his as the other user.
     """
-    places = {(row["userid"], row["ip"]) for row in as_others}
     rows = [
-        (row["timecreated"], row["id"], "", (row["userid"], row["ip"]), row["realuserid"])
+        (row["timecreated"], row["id"], 0, (row["userid"], row["ip"]), row["realuserid"])
         for row in as_others
     ]
-    of_places = changes[changes["userid"].isin({user for user, _ in places})]
-    names = ("timecreated", "id", "change", "userid", "ip")
-    columns = (of_places[name].tolist() for name in names)
+    of_users = changes.taken(np.isin(changes.users, [row["userid"] or 0 for row in as_others]))
+    columns = (of_users.times, of_users.ids, of_users.changes, of_users.users)
     rows.extend(
         (time, id_, change, (user, ip), 0)
-        for time, id_, change, user, ip in zip(*columns, strict=True)
+        for time, id_, change, user, ip in zip(
+            *(column.tolist() for column in columns), of_users.ips.to_pylist(), strict=True
+        )
     )
     taken: dict[int, tuple[int, int]] = {}
     last: dict[tuple[int, str], tuple[int, int]] = {}
@@ -214,20 +252,31 @@ def _log_outs_of_real_users(
             last[place] = (real_user, time)
             continue
         real = last.pop(place, None)
-        if change == LOGGED_OUT and real and time - real[1] < MAX_SESSION_SECONDS:
-            taken[int(id_)] = real
+        if change == _LOG_OUT and real and time - real[1] < MAX_SESSION_SECONDS:
+            taken[id_] = real
     return taken
 
 
-def _ends_no_session(changes: pd.DataFrame, taken: Mapping[int, tuple[int, int]]) -> set[int]:
-    """Those log-outs after which the real user's session goes on, because it began later."""
-    began = changes[changes["change"] == LOGGED_IN]
-    log_outs = changes[changes["id"].isin(taken)]
-    latest = pd.merge_asof(
-        log_outs[["order", "actor", "ip", "id"]],
-        began[["order", "actor", "ip", "timecreated"]],
-        on="order",
-        by=["actor", "ip"],
-    )
-    last_as_other = latest["id"].map({id_: time for id_, (_, time) in taken.items()})
-    return set(latest.loc[latest["timecreated"] > last_as_other, "id"].tolist())
+def _ending_no_session(
+    actions: UserActions,
+    keys: Integers,
+    changes: Integers,
+    taken: Mapping[int, tuple[int, int]],
+) -> Integers:
+    """Those log-outs after which the real user's session goes on, because it began later.
+
+    Args:
+        actions: the actions in the order of the log.
+        keys: a key for the user and the address of each of them.
+        changes: the indices of the log-ins and log-outs.
+        taken: see :func:`_log_outs_of_real_users`.
+
+    Returns:
+        Their indices.
+    """
+    log_outs = changes[np.isin(actions.ids[changes], list(taken))]
+    began = changes[actions.changes[changes] == _LOG_IN]
+    last = last_before(keys[began], began, keys[log_outs], log_outs)
+    log_outs, began = log_outs[last >= 0], began[last[last >= 0]]
+    ends = np.array([taken[id_][1] for id_ in actions.ids[log_outs].tolist()], dtype=np.int64)
+    return log_outs[actions.times[began] > ends]

@@ -10,8 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
 
 from caliper_dagster.expander.connection import MoodleDatabase, Record
 from caliper_dagster.expander.event_data import as_id
@@ -24,7 +23,7 @@ from caliper_dagster.expander.objects.loader import (
     Lookup,
     ObjectLoader,
 )
-from caliper_dagster.expander.record_columns import group_by
+from caliper_dagster.expander.record_columns import distinct_pairs, group_by
 
 _SUBMISSION = (
     "id", "assignment", "userid", "groupid", "attemptnumber", "status", "timecreated",
@@ -103,10 +102,13 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Grades as of the rows: ``assign_grades`` with its ``submission``."""
     today = lookup.by_id("assign_grades", _GRADE, [row.id for row in rows])
     submitted = _Submissions(lookup.database, today.values())
-    versions = {_Version.of(row) for row in rows if row.id in today}
+    versions_of_rows = [_Version.of(row) for row in rows]
+    versions = {version for version in versions_of_rows if version.id in today}
     changed = {version for version in versions if version.may_differ(today[version.id])}
     history = _GradeHistory(
-        lookup.database, [today[id_] for id_ in sorted({version.id for version in changed})]
+        lookup.database,
+        [today[id_] for id_ in sorted({version.id for version in changed})],
+        max((version.time for version in changed), default=0),
     )
     changes = {
         version: history.change(today[version.id], version.time, version.user)
@@ -117,14 +119,18 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
         ("id", "rawgrade", "rawgrademax"),
         {change.id for change in changes.values()},
     )
+    given = {
+        id_: {key: value for key, value in grade.items() if key != "timemodified"}
+        for id_, grade in today.items()
+    }
     records = {
         version: {
-            **_as_of(today[version.id], changes.get(version), history_records),
+            **_as_of(given[version.id], changes.get(version), history_records),
             "submission": submitted.graded(today[version.id], version.time),
         }
         for version in versions
     }
-    return [records.get(_Version.of(row)) for row in rows]
+    return [records.get(version) for version in versions_of_rows]
 
 
 class _Version(NamedTuple):
@@ -155,16 +161,15 @@ class _Version(NamedTuple):
 
 
 def _as_of(
-    grade: Record, change: _GradeChange | None, history_records: Mapping[int, Record]
+    record: Record, change: _GradeChange | None, history_records: Mapping[int, Record]
 ) -> Record:
     """The grade record with ``grade`` as of a time, and ``asof`` = ``export`` where it is unknown.
 
     Args:
-        grade: the record as it is now.
+        record: the record as it is now.
         change: the change that wrote the grade of that time; None when it is the grade of now.
         history_records: records of ``grade_grades_history`` by id.
     """
-    record = {key: value for key, value in grade.items() if key != "timemodified"}
     if change is None:
         return record
     past = history_records.get(change.id)
@@ -185,19 +190,20 @@ def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttemp
         lookup.database,
         [{"assignment": assignment, "userid": user} for assignment, user in pairs],
     )
-    grades: dict[tuple[int, int], list[Record]] = {}
-    for grade in lookup.database.records(
+    read = lookup.database.records(
         "assign_grades",
         (*_GRADE, "timecreated"),
         {"userid": {user for _, user in pairs}, "assignment": {pair[0] for pair in pairs}},
-    ):
+    )
+    grades: dict[tuple[int, int], list[Record]] = {}
+    for grade in sorted(read, key=lambda grade: -(grade["attemptnumber"] or 0)):
         grades.setdefault((grade["assignment"], grade["userid"]), []).append(grade)
 
     def find(assignment: int, user: int, time: int, _: object) -> Record | None:
-        given = [grade for grade in grades.get((assignment, user), []) if _was_given(grade, time)]
-        if not given:
+        own = grades.get((assignment, user), ())
+        last = next((grade for grade in own if _was_given(grade, time)), None)
+        if last is None:
             return None
-        last = max(given, key=lambda grade: grade["attemptnumber"] or 0)
         submission = submitted.graded(last, time)
         return submission and {"table": "assign_submission", **submission}
 
@@ -269,13 +275,14 @@ class _Submissions:
             if assign.get("teamsubmission")
         }
         self._team_assignments = team_assignments
-        self._own: dict[tuple[int, int], list[Record]] = {}
+        self._own: dict[tuple[int, int, int], list[Record]] = {}
         for row in database.records(
             "assign_submission",
             _SUBMISSION,
             {"userid": learners, "assignment": assignments - team_assignments},
         ):
-            self._own.setdefault((row["assignment"], row["userid"]), []).append(row)
+            key = (row["assignment"], row["userid"], row["attemptnumber"])
+            self._own.setdefault(key, []).append(row)
         self._groups: dict[int, set[int]] = {}
         self._of_teams: dict[int, list[Record]] = {}
         if team_assignments:
@@ -296,23 +303,20 @@ class _Submissions:
 
         None without one, or when the team is uncertain.
         """
-        attempt = grade["attemptnumber"]
-        candidates = self._candidates(grade["assignment"], grade["userid"])
-        of_attempt = [row for row in candidates if row["attemptnumber"] == attempt]
-        return _as_submitted(_only(of_attempt), time)
+        assignment, user, attempt = grade["assignment"], grade["userid"], grade["attemptnumber"]
+        if assignment in self._team_assignments:
+            of_team = self._of_team(assignment, user)
+            found = [row for row in of_team if row["attemptnumber"] == attempt]
+        else:
+            found = self._own.get((assignment, user, attempt), [])
+        return _as_submitted(found[0], time) if len(found) == 1 else None
 
-    def _candidates(self, assignment: int, user: int) -> list[Record]:
-        if assignment not in self._team_assignments:
-            return self._own.get((assignment, user), [])
+    def _of_team(self, assignment: int, user: int) -> list[Record]:
         candidates = self._of_teams.get(assignment, [])
         groups = self._groups.get(user, set())
         own = [row for row in candidates if row["groupid"] in groups]
         # Learners without a group, or whose group submitted nothing, form Moodle's default team.
         return own or [row for row in candidates if not row["groupid"]]
-
-
-def _only(records: list[Record]) -> Record | None:
-    return records[0] if len(records) == 1 else None
 
 
 class _GradeHistory:
@@ -323,7 +327,8 @@ class _GradeHistory:
     of a second grader at the same time, or of a learner who submits (with a null grade).
     """
 
-    def __init__(self, database: MoodleDatabase, grades: Iterable[Record]) -> None:
+    def __init__(self, database: MoodleDatabase, grades: Iterable[Record], until: int) -> None:
+        """Read the history of grades up to a Unix time."""
         grades = list(grades)
         items = database.records(
             "grade_items",
@@ -337,31 +342,25 @@ class _GradeHistory:
             "grade_grades_history",
             ("id", "itemid", "userid", "timemodified", "loggeduser"),
             {"userid": {grade["userid"] for grade in grades}},
-            "source = 'mod/assign' AND timemodified IS NOT NULL",
+            f"source = 'mod/assign' AND timemodified <= {until}",
             ("source",),
             {"itemid": assignments},
         )
-        item_index = pc.index_in(changes["itemid"], pa.array(list(assignments), pa.int64()))
-        changes = changes.append_column(
-            "pair",
-            pc.binary_join_element_wise(
-                pa.array(list(assignments.values()), pa.int64()).take(item_index).cast(pa.string()),
-                changes["userid"].cast(pa.string()),
-                " ",
-            ),
+        ids, item_ids, users, times, graders = (
+            column.fill_null(-1).to_numpy() for column in changes.columns
         )
+        assignment_ids = np.array([assignments[item] for item in item_ids.tolist()], dtype=np.int64)
         # The query selects all combinations of these users and assignments; few have a grade.
-        changes = changes.filter(
-            pc.is_in(changes["pair"], pa.array(map(_pair, grades), pa.string()))
-        )
-        changes = changes.sort_by([(name, "ascending") for name in ("pair", "timemodified", "id")])
+        pairs, codes = distinct_pairs(assignment_ids, users)
+        wanted = {(grade["assignment"], grade["userid"]) for grade in grades}
+        chosen = np.flatnonzero(np.array([pair in wanted for pair in pairs], dtype=bool)[codes])
+        order = chosen[np.lexsort((ids[chosen], times[chosen], codes[chosen]))]
         self._ids, self._times, self._users = (
-            changes[name].to_pylist() for name in ("id", "timemodified", "loggeduser")
+            column[order].tolist() for column in (ids, times, graders)
         )
-        pairs, counts = pc.value_counts(changes["pair"]).flatten()  # in the order of the rows
-        ends = pc.cumulative_sum(counts)
-        spans = zip(pc.subtract(ends, counts).to_pylist(), ends.to_pylist(), strict=True)
-        self._spans = dict(zip(pairs.to_pylist(), spans, strict=True))
+        distinct, firsts, counts = np.unique(codes[order], return_index=True, return_counts=True)
+        spans = zip(firsts.tolist(), (firsts + counts).tolist(), strict=True)
+        self._spans = dict(zip((pairs[code] for code in distinct.tolist()), spans, strict=True))
 
     def change(self, grade: Record, time: int, user: int) -> _GradeChange:
         """The change that wrote the grade which was valid at a time.
@@ -371,7 +370,7 @@ class _GradeHistory:
             time: Unix time of the event.
             user: user of the event's log row, who graded.
         """
-        start, end = self._spans.get(_pair(grade), (0, 0))
+        start, end = self._spans.get((grade["assignment"], grade["userid"]), (0, 0))
         end = bisect_right(self._times, time, start, end)
         first = bisect_left(self._times, time - SECONDS_BEFORE_LOG_ROW, start, end)
         same_request = [index for index in range(first, end) if self._users[index] == user]
@@ -380,10 +379,6 @@ class _GradeHistory:
         return _GradeChange(
             self._ids[index] if index >= start else 0, same_request=bool(same_request)
         )
-
-
-def _pair(grade: Record) -> str:
-    return f"{grade['assignment']} {grade['userid']}"
 
 
 class _GradeChange(NamedTuple):

@@ -7,7 +7,7 @@ that was valid then, the activity, and the attempt that the grade comes from.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -52,13 +52,11 @@ class _Item(NamedTuple):
 
     Attributes:
         record: see :func:`items`.
-        json: the record, to be part of other records.
         activity: module and id of the graded activity; None for an item of no activity.
         of_attempts: whether it is the item number 0 of an activity that has attempts.
     """
 
     record: Record
-    json: orjson.Fragment
     activity: tuple[str, int] | None
     of_attempts: bool
 
@@ -75,11 +73,17 @@ def _items(lookup: Lookup, ids: Sequence[int], times: Sequence[int]) -> list[_It
     scale_ids = {row["scaleid"] for row in (*past.values(), *today.values()) if row["scaleid"]}
     scales = lookup.by_id("scale", ("id", "scale"), scale_ids)
     by_version: dict[tuple[int, int], _Item | None] = {}
-    for key in zip(ids, versions, strict=True):
-        if key not in by_version:
-            id_, version = key
-            as_of = past.get(version) if version else today.get(id_)
-            by_version[key] = _item(id_, as_of, scales) if as_of else None
+    by_content: dict[tuple[Any, ...], _Item] = {}
+    for key in set(zip(ids, versions, strict=True)):
+        id_, version = key
+        as_of = past.get(version) if version else today.get(id_)
+        if as_of is None:
+            by_version[key] = None
+            continue
+        content = (id_, *map(as_of.__getitem__, _ITEM))
+        if content not in by_content:
+            by_content[content] = _item(id_, as_of, scales)
+        by_version[key] = by_content[content]
     return [by_version[key] for key in zip(ids, versions, strict=True)]
 
 
@@ -132,7 +136,7 @@ def _item(id_: int, version: Record, scales: Mapping[int, Record]) -> _Item:
     of_attempts = (
         activity is not None and activity[0] in _GRADED_ATTEMPTS and version["itemnumber"] == 0
     )
-    return _Item(record, preserialized(record), activity, of_attempts)
+    return _Item(record, activity, of_attempts)
 
 
 def items(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
@@ -158,6 +162,8 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """
     item_ids = _item_ids(lookup, rows)
     as_of = _items(lookup, item_ids, [row.time for row in rows])
+    items_by_id = {id(item): item for item in as_of if item}
+    item_json = {key: preserialized(item.record) for key, item in items_by_id.items()}
     modules: dict[tuple[str, int] | None, orjson.Fragment] = {
         activity: preserialized(module)
         for activity, module in activities.modules_of(
@@ -176,7 +182,7 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
         record: Record = {
             "id": row.id,
             "itemid": id_,
-            "item": item.json,
+            "item": item_json[id(item)],
             "module": modules.get(item.activity),
         }
         last = last_rows.get(row.id) if row.event == _DELETED else row

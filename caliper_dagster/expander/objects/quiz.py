@@ -7,6 +7,7 @@ state and fraction at a time are those of the newest step by then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from caliper_dagster.expander.connection import LOG, Record
@@ -129,7 +130,9 @@ def submitted_attempts(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRe
 def scored_attempts(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     """Graded attempts: ``quiz_attempts`` with the ``sumgrades`` as of the row."""
     by_id = Attempts.by_id(lookup, [row.id for row in rows])
-    usages = _Usages(lookup, by_id.usages.values())
+    as_of = [by_id.as_of(row.id, row.time) for row in rows]
+    changed = {attempt["id"] for attempt in as_of if attempt and "asof" in attempt}
+    usages = _Usages(lookup, [by_id.usages[id_] for id_ in changed])
     return [by_id.graded_as_of(row.id, row.time, usages) for row in rows]
 
 
@@ -338,7 +341,8 @@ class _Usages:
             {"questionusageid": usages},
             condition_columns=("slot", "maxmark"),
         )
-        self._questions = questions(lookup, {record["questionid"] for record in question_attempts})
+        self._lookup = lookup
+        self._question_ids = {record["questionid"] for record in question_attempts}
         self._by_usage = group_by(
             sorted(question_attempts, key=lambda record: (record["slot"], record["id"])),
             "questionusageid",
@@ -352,6 +356,10 @@ class _Usages:
         self._steps = group_by(
             sorted(steps, key=lambda step: step["sequencenumber"]), "questionattemptid"
         )
+
+    @cached_property
+    def _questions(self) -> dict[int, Record]:
+        return questions(self._lookup, self._question_ids)
 
     def items(self, usage: int, time: int) -> list[Record]:
         """The items of a usage at a time, in the order of their slots."""

@@ -156,8 +156,8 @@ def _read_values(lookup: Lookup, keys: Mapping[str, set[int]]) -> Iterable[_Trac
     }
     elements = {
         element["id"]: element["element"]
-        for element in lookup.database.records(
-            "scorm_element", ("id", "element"), None, _element_in(_ELEMENTS), ("element",)
+        for element in lookup.database.small_table(
+            "scorm_element", ("id", "element"), _element_in(_ELEMENTS), "element"
         )
     }
     for value in lookup.database.records(
