@@ -1,26 +1,41 @@
-"""Dagster's storage in SQLite with persistent connections and bulk writes of events."""
+"""Dagster's storage in SQLite with persistent connections and bulk writes of events.
+
+Dagster parses its 90 migrations whenever it opens a file, and again when it creates one, which it
+does in a transaction for each table. Every command opens three files, and every run has one of its
+own. So here a file that has been set up is opened without them, and a file of events is created in
+one transaction.
+"""
 
 from __future__ import annotations
 
+import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import partial
-from typing import Any
+from contextlib import closing, contextmanager, nullcontext, suppress
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
 
 import sqlalchemy as sa
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from dagster._core.event_api import EventHandlerFn
+from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.event_log.schema import (
     SqlEventLogStorageMetadata,
     SqlEventLogStorageTable,
 )
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
     INDEX_SHARD_NAME,
     SqliteEventLogStorage,
     SqliteEventLogStorageWatchdog,
 )
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
+from dagster._core.storage.sql import get_alembic_config
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 
@@ -35,7 +50,8 @@ _CALLS: Mapping[Callable[..., Any], Sequence[str]] = {
     SqliteEventLogStorage.run_connection: ("run_id",),
     SqliteEventLogStorage.conn_string_for_shard: ("shard_name",),
     SqliteEventLogStorage.watch: ("run_id", "cursor", "callback"),
-    SqliteEventLogStorage._initdb: ("engine",),  # noqa: SLF001 - of the base class
+    SqliteEventLogStorage._initdb: ("engine", "for_index_shard"),  # noqa: SLF001 - of the base
+    get_alembic_config: ("config_path",),
 }
 
 
@@ -81,6 +97,40 @@ def _in_memory() -> Iterator[sa.Connection]:
             yield connection
     finally:
         engine.dispose()
+
+
+def _is_set_up(path: str, table: str) -> bool:
+    """Whether Dagster has set up an SQLite file: it has a revision, and this table."""
+    address = f"file:{quote(path)}?mode=rw"
+    try:
+        with closing(
+            sqlite3.connect(address, uri=True, timeout=SQLITE_BUSY_TIMEOUT_SECONDS)
+        ) as connection:
+            connection.execute(f"SELECT 1 FROM {table} LIMIT 1")
+            revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.OperationalError:  # there is no such file or table
+        return False
+    return revision is not None
+
+
+@cache
+def _migrations() -> ScriptDirectory:
+    """Dagster's migrations."""
+    return ScriptDirectory.from_config(get_alembic_config(sqlite_event_log.__file__))
+
+
+def _create_events_file(engine: sa.Engine) -> None:
+    """Set up a file of events as Dagster does, in one transaction.
+
+    Raises:
+        DatabaseError: another process holds the file.
+    """
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        SqlEventLogStorageMetadata.create_all(connection)
+        MigrationContext.configure(connection).stamp(_migrations(), "head")
+        connection.commit()
 
 
 def _persistent_sqlite_engine(url: str) -> sa.Engine:
@@ -130,6 +180,7 @@ class SqliteEvents(BulkEvents, SqliteEventLogStorage):
     def __init__(self, base_dir: str) -> None:
         self._engines: OrderedDict[str, sa.Engine] = OrderedDict()
         self._has_columns = False
+        self._tables: set[str] = set()
         self.base_dir = base_dir
         super().__init__(base_dir)
 
@@ -160,6 +211,22 @@ class SqliteEvents(BulkEvents, SqliteEventLogStorage):
         if len(self._engines) > _OPEN_SHARDS:
             self._engines.popitem(last=False)[1].dispose()
         return engine
+
+    def _initdb(self, engine: sa.Engine, for_index_shard: bool = False) -> None:
+        file = str(engine.url.database)
+        if _is_set_up(file, SqlEventLogStorageTable.name):
+            return
+        if not Path(file).exists():
+            with suppress(sa.exc.DatabaseError):
+                _create_events_file(engine)
+                return
+        super()._initdb(engine, for_index_shard)
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether the index has a table; one that exists once is never removed."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
 
     def _has_asset_key_index_cols_on_connection(self, conn: sa.Connection) -> bool:
         # A column that exists once is never removed.
@@ -206,6 +273,13 @@ class SqliteEvents(BulkEvents, SqliteEventLogStorage):
 class _SqliteRuns(SqliteRunStorage):
     _engine: sa.Engine | None = None
 
+    @classmethod
+    def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> Self:
+        """The runs in a file of this folder, which is created if there is none."""
+        if _is_set_up(f"{base_dir}/runs.db", "instance_info"):
+            return cls(create_db_conn_string(base_dir, "runs"), inst_data)
+        return super().from_local(base_dir, inst_data)
+
     @contextmanager
     def connect(self) -> Iterator[sa.Connection]:
         if self._engine is None:
@@ -219,10 +293,20 @@ class _SqliteRuns(SqliteRunStorage):
             self._engine.dispose()
 
 
+def _schedules(base_dir: str) -> SqliteScheduleStorage:
+    """The schedules and their ticks in a file of this folder, which is created if there is none."""
+    if _is_set_up(f"{base_dir}/schedules.db", "job_ticks"):
+        return SqliteScheduleStorage(create_db_conn_string(base_dir, "schedules"))
+    return SqliteScheduleStorage.from_local(base_dir)
+
+
 class SqliteStorage(DagsterSqliteStorage):
     """Dagster's storage in SQLite files; files in use stay open."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__(base_dir, inst_data)
+        # Dagster's own would open all files a first time.
+        DagsterStorage.__init__(self)
+        self.base_dir, self._inst_data = base_dir, inst_data
         self._run_storage = _SqliteRuns.from_local(f"{base_dir}/history/")
         self._event_log_storage = self.events = SqliteEvents(f"{base_dir}/history/runs/")
+        self._schedule_storage = _schedules(f"{base_dir}/schedules")
