@@ -30,6 +30,7 @@ import caliper_dagster
 from caliper_dagster.config.declaration import secret_of
 from caliper_dagster.config.env_file import load_env_file
 from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.arrow_without_pandas import keep_pandas_out
 from caliper_dagster.core.errors import CaliperDagsterError, ConfigurationError, RunError
 from caliper_dagster.core.file_modes import limit_new_files
 from caliper_dagster.core.gc_tuning import raise_gc_threshold
@@ -98,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     raise_gc_threshold()
     options = command_parser().parse_args(arguments)
+    keep_pandas_out()
     raise_interruptions()
     try:
         if options.defs and not hasattr(options, "site"):

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from caliper_dagster.config.settings import Settings
+from caliper_dagster.core.arrow_without_pandas import keep_pandas_out
 from caliper_dagster.core.errors import RunError
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.gc_tuning import raise_gc_threshold
@@ -95,6 +96,7 @@ def _start_worker(settings: Settings, job: str, queue: WrittenQueue, parent: int
     """Prepare a worker process for runs."""
     global _run_in_worker
     raise_gc_threshold()
+    keep_pandas_out()
     from caliper_dagster.dagster.instance.open import open_instance
     from caliper_dagster.operations.runner import JobRunner, RunContext
 

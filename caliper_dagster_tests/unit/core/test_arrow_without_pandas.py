@@ -1,0 +1,45 @@
+"""Arrow imports pandas only where somebody else does, and then knows its series and frames."""
+
+import subprocess
+import sys
+
+START = "import sys; import pyarrow as pa; from caliper_dagster.core import arrow_without_pandas; "
+
+
+def python(code: str) -> str:
+    command = [sys.executable, "-c", START + code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_arrow_makes_arrays_without_pandas() -> None:
+    told = python(
+        "arrow_without_pandas.keep_pandas_out();"
+        "pa.table({'a': pa.array([1, None])}); print('pandas' in sys.modules)"
+    )
+    assert told == "False"
+
+
+def test_once_pandas_is_imported_arrow_knows_its_series() -> None:
+    told = python(
+        "arrow_without_pandas.keep_pandas_out();"
+        "import pandas as pd; series = pd.Series(['a', None, 'a'], dtype='category');"
+        "print(pa.array(series).type, pa.Table.from_pandas(series.to_frame('x'))['x'].null_count)"
+    )
+    assert told == "dictionary<values=string, indices=int8, ordered=0> 1"
+
+
+def test_a_table_becomes_a_frame() -> None:
+    told = python(
+        "arrow_without_pandas.keep_pandas_out();"
+        "print(pa.table({'a': [1, 2]}).to_pandas()['a'].sum(), pa.array(sys.modules['pandas']"
+        ".Series(['a'], dtype='category')).type)"
+    )
+    assert told == "3 dictionary<values=string, indices=int8, ordered=0>"
+
+
+def test_pandas_that_is_there_already_stays() -> None:
+    told = python(
+        "import pandas as pd; arrow_without_pandas.keep_pandas_out();"
+        "print(pa.array(pd.Series(['a'], dtype='category')).type, pd is sys.modules['pandas'])"
+    )
+    assert told == "dictionary<values=string, indices=int8, ordered=0> True"
