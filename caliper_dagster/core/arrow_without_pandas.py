@@ -24,25 +24,36 @@ def keep_pandas_out() -> None:
         return
     import pyarrow as pa  # not above: `caliper-dagster --help` needs no Arrow
 
-    sys.modules[_PANDAS] = None  # type: ignore[assignment] # how Python marks what is not there
-    try:
-        pa.array([0])
-    finally:
-        del sys.modules[_PANDAS]
-    sys.meta_path.insert(0, _PandasFinder())
+    finder = _PandasFinder()
+    sys.meta_path.insert(0, finder)
+    pa.array([0])
+    finder.is_hidden = False
 
 
 class _PandasFinder(MetaPathFinder):
-    """Finds pandas where it is, and makes Arrow look for it again when it has been imported."""
+    """Hides pandas, then finds it where it is, and makes Arrow look again once it is imported."""
+
+    def __init__(self) -> None:
+        self.is_hidden = True
+        self._is_searching = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The spec of pandas; None for every other module."""
-        if fullname != _PANDAS:
+        """The spec of pandas; None for every other module.
+
+        Raises:
+            ModuleNotFoundError: pandas is hidden.
+        """
+        if fullname != _PANDAS or self._is_searching:
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
+        if self.is_hidden:
+            raise ModuleNotFoundError(f"No module named {_PANDAS!r}", name=_PANDAS)
+        self._is_searching = True
+        try:
+            spec = find_spec(fullname)
+        finally:
+            self._is_searching = False
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
@@ -50,6 +61,7 @@ class _PandasFinder(MetaPathFinder):
                 import pyarrow as pa
 
                 execute(module)
+                sys.meta_path.remove(self)
                 pa.lib._pandas_api.pd  # noqa: B018, SLF001 - Arrow imports pandas to return it
 
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
