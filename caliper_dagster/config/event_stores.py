@@ -254,10 +254,8 @@ def require_event_stores(settings: Settings) -> tuple[EventStoreDefinition, ...]
     return event_stores(settings)
 
 
-def event_store_named(
-    stores: Sequence[EventStoreDefinition], name: str, option: str = "--event-store"
-) -> EventStoreDefinition:
-    """The event store of that name.
+def event_store_named(stores: Sequence[EventStoreDefinition], name: str) -> EventStoreDefinition:
+    """The event store that ``--destination`` names.
 
     Raises:
         ConfigurationError: there is none.
@@ -267,9 +265,9 @@ def event_store_named(
             return store
     names = ", ".join(store.name for store in stores if store.name)
     raise ConfigurationError(
-        f"{option} {name} is none of {names}."
+        f"--destination {name} is none of {names}."
         if names
-        else f"{option} {name} is unknown: {FILE} names no event stores."
+        else f"--destination {name} is unknown: {FILE} names no event stores."
     )
 
 
@@ -281,7 +279,7 @@ def named_destination(settings: Settings, name: str | None) -> EventStoreDefinit
     """
     stores = event_stores(settings)
     if name is not None:
-        return event_store_named(stores, name, "--destination")
+        return event_store_named(stores, name)
     if len(stores) > 1:
         names = ", ".join(str(store.name) for store in stores)
         raise ConfigurationError(

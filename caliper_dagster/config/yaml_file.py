@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
-from caliper_dagster.core.yaml_limits import YamlLimitError, check_limits
+from caliper_dagster.core.yaml_limits import YamlLimitError, load_limited
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -87,19 +87,19 @@ class SettingsFile:
     def _load(self) -> object:
         try:
             text = Path(self._path).read_text(encoding="utf-8")
-            check_limits(text, self._loader)
-            self._refuse_doubles(yaml.compose(text, Loader=self._loader))
-            return yaml.load(text, Loader=self._loader)  # noqa: S506 - both are safe, in C
+            content, nodes = load_limited(text, self._loader)
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             sentence = Sentence(self._variable, f": {self._path} cannot be read ({reason}).")
             raise self._error(sentence) from None
-        except (yaml.YAMLError, ValueError) as error:
+        except yaml.YAMLError as error:
             # The parser's own message may repeat a value.
             mark = getattr(error, "problem_mark", None)
             line = f" (line {mark.line + 1})" if mark else ""
             limit = error.problem if isinstance(error, YamlLimitError) else None
             raise self.error(f"{limit or 'it is not well-formed YAML'}{line}") from None
+        self._refuse_doubles(nodes)
+        return content
 
     def _refuse_doubles(self, node: yaml.Node | None) -> None:
         """Refuse equal keys: YAML silently takes the last one."""

@@ -62,6 +62,25 @@ def close(path: Path) -> None:
     path.chmod(stat.S_IMODE(path.stat().st_mode) & ~_excess(path, _file_mode()))
 
 
+def too_open_for_secret(path: Path) -> int:
+    """The rights that other accounts have at a file with a secret, and should not have.
+
+    A group may read a file of another account, such as root, if this account reads it that way.
+
+    Returns:
+        The bits of these rights; 0 if there are none, or if nobody else can reach the file.
+    """
+    try:
+        path = path.resolve(strict=True)
+        found = path.stat()
+        if any(not folder.stat().st_mode & 0o011 for folder in path.parents):
+            return 0
+    except OSError:
+        return 0
+    by_group = found.st_uid != os.geteuid() and found.st_gid in {os.getegid(), *os.getgroups()}
+    return stat.S_IMODE(found.st_mode) & (0o037 if by_group else 0o077)
+
+
 def _file_mode() -> int:
     return MODES.get(os.environ.get(VARIABLE) or OWNER_ONLY, MODES[OWNER_ONLY])
 

@@ -7,7 +7,7 @@ closed vocabulary; they are kept on disk. A reason withholds either single event
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
@@ -21,6 +21,7 @@ from caliper_dagster.core.frames import CALIPER_EVENTS, WITH_EVENT
 _KEY = "verdict"
 _FIELDS_KEY = "personal_data_fields"
 _SEARCHED_KEY = "personal_data_searched"
+_NOT_SEARCHED_KEY = "personal_data_allowed"
 
 
 class Reason(StrEnum):
@@ -31,7 +32,8 @@ class Reason(StrEnum):
     of them. ``invalid``: the event is not valid Caliper. ``personal_data``: events hold values of
     persons that the privacy profile forbids. ``row_filter``: the hour was made under another filter
     of rows than its event store has now; ``other_privacy``: under other privacy settings, or with
-    another key. These two are found when the hour is sent.
+    another key; ``allowed_fields``: fields were not searched for values of persons that would be
+    searched now. These three are found when the hour is sent.
     """
 
     UNEXPLAINED = "unexplained"
@@ -40,12 +42,15 @@ class Reason(StrEnum):
     ROW_FILTER = "row_filter"
     PERSONAL_DATA = "personal_data"
     OTHER_PRIVACY = "other_privacy"
+    ALLOWED_FIELDS = "allowed_fields"
 
 
 _OF_EVENTS = frozenset({Reason.INVALID})
 """Reasons for which single events are withheld, and the rest of their hour is sent."""
 
-_ALWAYS = frozenset({Reason.PERSONAL_DATA, Reason.ROW_FILTER, Reason.OTHER_PRIVACY})
+_ALWAYS = frozenset(
+    {Reason.PERSONAL_DATA, Reason.ROW_FILTER, Reason.OTHER_PRIVACY, Reason.ALLOWED_FIELDS}
+)
 """Reasons for which an hour is withheld whatever ``CALIPER_WITHHOLD_INVALID`` says."""
 
 _MEANINGS: Mapping[str, str] = {
@@ -55,6 +60,7 @@ _MEANINGS: Mapping[str, str] = {
     Reason.ROW_FILTER: "events made under another filter of rows",
     Reason.PERSONAL_DATA: "values of persons that the privacy profile forbids",
     Reason.OTHER_PRIVACY: "events made under other privacy settings or with another pseudonym key",
+    Reason.ALLOWED_FIELDS: "searched while CALIPER_ALLOWED_FIELDS named more fields",
 }
 
 
@@ -120,6 +126,26 @@ class HourVerdict:
     def invalid(self) -> int:
         """Events that are withheld alone."""
         return self.counts.get(Reason.INVALID, 0)
+
+
+def searched_without(fields: Collection[str]) -> dict[str, object]:
+    """What the footer of an hour records of the fields that were not searched.
+
+    Args:
+        fields: paths of properties, such as ``object.name`` (``CALIPER_ALLOWED_FIELDS``).
+    """
+    return {_NOT_SEARCHED_KEY: sorted(fields)} if fields else {}
+
+
+def was_searched(stats: Mapping[str, object], allowed: Collection[str]) -> bool:
+    """Whether every field of an hour was searched but those that are allowed now.
+
+    Args:
+        stats: the footer of the hour.
+        allowed: the fields that need not be searched.
+    """
+    fields = stats.get(_NOT_SEARCHED_KEY, ())
+    return isinstance(fields, list | tuple) and {*fields} <= {*allowed}
 
 
 def _numbers(counts: Mapping[object, object]) -> dict[str, int]:

@@ -531,6 +531,7 @@ def _emission_results(chain: _Chain) -> dg.AssetsDefinition:
                 send=_send(_run_config(context, "resend_all"), context.run.tags),
                 resend_changed=settings.resend_changed,
                 withhold=settings.withhold_invalid,
+                allowed_fields=settings.allowed_fields,
                 left=backlog,
             )
             limit = _BACKLOG_RUN_SECONDS if BACKLOG_TAG in context.run.tags else None

@@ -9,6 +9,7 @@ https://docs.dagster.io/guides/build/assets/metadata-and-tags
 from __future__ import annotations
 
 import inspect
+import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -36,6 +37,10 @@ _PREVIEW_COLUMNS = (
     *("events", "bytes", "attempts", "http_status"),
 )
 """The columns of a preview, as far as a frame has them."""
+_FROM_LOG = {"eventname", "event_name", "component", "action", "objecttable", "origin"}
+"""Those of them that a log row fills; a plugin can write anything into its row."""
+_NAME_OF_CODE = re.compile(r"(?:\\[A-Za-z0-9_]+\\event\\)?[A-Za-z0-9_]+")
+_NO_NAME = "no name of an event"
 
 
 def hour_metadata(
@@ -64,7 +69,7 @@ def account_metadata(account: Account) -> dict[str, Any]:
         "events": account.events,
         "derived events": account.derived,
         "events by type": _shortened(account.by_type),
-        "log rows by event": _shortened(account.by_name),
+        "log rows by event": _shortened(_of_code(account.by_name)),
         "filtered": sum(account.filtered.values()),
         "filtered by rule": _shortened(account.filtered),
         "failed": sum(account.failed.values()),
@@ -76,6 +81,15 @@ def account_metadata(account: Account) -> dict[str, Any]:
         **_plotted("events", account.by_profile),
         **_plotted("log rows, recipe", {"fallback": 0, **account.by_resolution}),
     }
+
+
+def _of_code(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts by event; a plugin can write anything for the name, such as a person's."""
+    shown: dict[str, int] = {}
+    for name, number in counts.items():
+        label = name if _NAME_OF_CODE.fullmatch(name) else _NO_NAME
+        shown[label] = shown.get(label, 0) + number
+    return shown
 
 
 def _plotted(what: str, counts: Mapping[str, int]) -> dict[str, float]:
@@ -139,7 +153,7 @@ def preview(store: PartitionStore, frame: Frame, rows_of: Mapping[Hour, int]) ->
     except CaliperDagsterError:
         return None
     lines = [columns, ("---",) * len(columns)]
-    lines += [tuple(map(_cell, row.values())) for row in rows.to_pylist()]
+    lines += [tuple(map(_cell, columns, row.values())) for row in rows.to_pylist()]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return newest, {"preview": dg.MetadataValue.md(table)}
 
@@ -150,10 +164,15 @@ def preview_columns(frame: Frame) -> tuple[str, ...]:
     return tuple(name for name in _PREVIEW_COLUMNS if name in columns)
 
 
-def _cell(value: object) -> str:
-    """A value as code, in which Markdown has no meaning; what would end the code is left out."""
+def _cell(column: str, value: object) -> str:
+    """A value as code, in which Markdown has no meaning; what would end the code is left out.
+
+    Of the texts of a log row only names of code are shown.
+    """
+    if value is None or (column in _FROM_LOG and not _NAME_OF_CODE.fullmatch(str(value))):
+        return ""
     shown = "".join(letter for letter in str(value) if letter.isprintable() and letter not in "|`")
-    return f"`{shown[:_CELL_LENGTH]}`" if value is not None and shown else ""
+    return f"`{shown[:_CELL_LENGTH]}`" if shown else ""
 
 
 def _shortened(counts: Mapping[str, int]) -> dict[str, int]:

@@ -104,6 +104,7 @@ class DeliveryRequest:
         resend_changed: whether a run that sends what is not acknowledged also sends events whose
             content another mapping revision has changed (``CALIPER_RESEND_CHANGED``).
         withhold: whether hours and events with a fault are withheld (``CALIPER_WITHHOLD_INVALID``).
+        allowed_fields: those of ``CALIPER_ALLOWED_FIELDS``.
         chunk_rows: rows of an hour that are in memory at the same time; an hour of more is read in
             parts.
     """
@@ -118,6 +119,7 @@ class DeliveryRequest:
     left: Mapping[str, Mapping[Hour, int]]
     resend_changed: bool = False
     withhold: bool = True
+    allowed_fields: Collection[str] = ()
     chunk_rows: int = CHUNK_ROWS
 
     def deliver(self, store: EventStoreDefinition, stopped: Callable[[], bool]) -> Iterator[Sent]:
@@ -139,6 +141,7 @@ class DeliveryRequest:
                 self.chunk_rows,
                 withhold=self.withhold,
                 as_settings_say=privacy.has_made(stored.stats(), keys.at(stored.hour)),
+                allowed_fields=self.allowed_fields,
             )
             if hour.hour in outgoing:
                 outgoing.pop(hour.hour).close()

@@ -11,7 +11,7 @@ here, by the function that judges new hours when they are translated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from typing import Self
 
@@ -27,6 +27,7 @@ from caliper_dagster.core.hour_verdict import (
     is_invalid,
     mark_invalid,
     meaning,
+    was_searched,
 )
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_file import CHUNK_ROWS, StoredHour
@@ -43,6 +44,7 @@ _COLUMNS = (
 _JUDGED_COLUMNS = (*_COLUMNS, "log_id", "recipe", "action", "profile")
 _NOT_BY_CHOICE = (
     Reason.REPEATED_ID, Reason.PERSONAL_DATA, Reason.ROW_FILTER, Reason.OTHER_PRIVACY,
+    Reason.ALLOWED_FIELDS,
 )  # fmt: skip
 """Reasons of hours that no setting sends as they are."""
 
@@ -63,6 +65,8 @@ class OutgoingHour:
         withhold: whether anything is withheld (``CALIPER_WITHHOLD_INVALID``).
         as_settings_say: whether the hour was made under the privacy settings of now, and with the
             key that the ledger records; otherwise it is withheld in any case.
+        allowed_fields: fields that need not have been searched for values of persons; an hour in
+            which others were not is withheld in any case.
 
     Attributes:
         verdict: on the hour. Of an hour that is judged here it does not count the events that are
@@ -83,6 +87,7 @@ class OutgoingHour:
         *,
         withhold: bool,
         as_settings_say: bool = True,
+        allowed_fields: Collection[str] = (),
     ) -> None:
         self._stored, self._filter, self._chunk_rows = stored, filter_, chunk_rows
         self._withhold = withhold
@@ -91,7 +96,7 @@ class OutgoingHour:
         self._is_judged = verdict is not None or not withhold
         if verdict is None:
             verdict = _verdict_on_ids(stored, stats) if withhold else HourVerdict()
-        self.verdict = _with_row_filter(verdict, filter_, stats)
+        self.verdict = _by_rules_of_now(verdict, filter_, allowed_fields, stats)
         if not as_settings_say:
             self.verdict = HourVerdict.of({Reason.OTHER_PRIVACY: max(1, stored.num_rows)})
         self._ids: list[pa.ChunkedArray] = []
@@ -227,7 +232,11 @@ def judged(events: pa.Table) -> pa.Table:
 
 
 def withheld_events(
-    store: PartitionStore, frame: Frame, hour: Hour, filter_: EventFilter
+    store: PartitionStore,
+    frame: Frame,
+    hour: Hour,
+    filter_: EventFilter,
+    allowed_fields: Collection[str] = (),
 ) -> DeliveryCounts:
     """What would be withheld of a stored hour if all its events were sent now.
 
@@ -238,6 +247,7 @@ def withheld_events(
         frame: the table of the events.
         hour: the hour.
         filter_: of an event store that is sent these events.
+        allowed_fields: see `OutgoingHour`.
 
     Raises:
         StorageError: the hour has not been written, or is damaged.
@@ -247,7 +257,7 @@ def withheld_events(
         verdict = HourVerdict.from_footer_stats(stats)
         if verdict is None:
             verdict = _judged_verdict(stored, stats)
-        verdict = _with_row_filter(verdict, filter_, stats)
+        verdict = _by_rules_of_now(verdict, filter_, allowed_fields, stats)
     account = Account.from_footer_stats(stats)
     events = account.events + account.derived
     if verdict.hour_reason is not None:
@@ -268,14 +278,22 @@ def _judged_verdict(stored: StoredHour, stats: Mapping[str, object]) -> HourVerd
     return HourVerdict.of({Reason.INVALID: invalid})
 
 
-def _with_row_filter(
-    verdict: HourVerdict, filter_: EventFilter, stats: Mapping[str, object]
+def _by_rules_of_now(
+    verdict: HourVerdict,
+    filter_: EventFilter,
+    allowed_fields: Collection[str],
+    stats: Mapping[str, object],
 ) -> HourVerdict:
-    """The verdict, with the reason first if the hour was made under another filter of rows."""
-    if filter_.rows.made(stats):
+    """The verdict, with the reasons first for which the rules of now have not made it."""
+    reasons = []
+    if not filter_.rows.made(stats):
+        reasons.append(Reason.ROW_FILTER)
+    if not was_searched(stats, allowed_fields):
+        reasons.append(Reason.ALLOWED_FIELDS)
+    if not reasons:
         return verdict
     rows = max(1, Account.from_footer_stats(stats).rows)
-    return HourVerdict({Reason.ROW_FILTER.value: rows, **verdict.counts})
+    return HourVerdict({**{reason.value: rows for reason in reasons}, **verdict.counts})
 
 
 def _verdict_on_ids(stored: StoredHour, stats: Mapping[str, object]) -> HourVerdict:

@@ -21,6 +21,7 @@ from caliper_dagster.config.settings import Settings
 from caliper_dagster.config.stored_fields import needed_fields
 from caliper_dagster.config.translator import translators
 from caliper_dagster.core.errors import ConfigurationError
+from caliper_dagster.core.hour_verdict import searched_without
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.key_schedule import FIRST_HOUR, KeySchedule
 from caliper_dagster.core.partition_store import PartitionStore
@@ -64,6 +65,8 @@ def write_rendering(
     samples: list[SampleReport] = []
     for part in translators(settings, rendering, hours):
         stats = privacy.stats(part.key)
+        if part.translator.searches:
+            stats |= searched_without(settings.allowed_fields)
         found = write_events(
             part.translator,
             store,

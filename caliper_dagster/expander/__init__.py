@@ -3,7 +3,8 @@
 Plain functions on Arrow tables. This part knows Moodle, not Caliper. Reading order:
 
 1. ``connection``: the read-only connection, and how it reads records by sets of keys
-   (``bulk_read`` is the faster reader behind it).
+   (``bulk_read`` is the faster reader behind it). ``engines`` opens it, ``snapshot`` says what its
+   transaction sees, ``database_failures`` what is wrong with a database.
 2. ``log``: the log itself, hour by hour. ``replica``: which of its rows wait for a database that
    lags behind it.
 3. ``expand``: what is joined to each log row. ``log_rows`` holds the rows meanwhile,

@@ -9,17 +9,11 @@ read: ``required_tables`` tells the two apart.
 
 from __future__ import annotations
 
-import codecs
-import re
-import socket
-import sqlite3
-import ssl
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property, partial
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,19 +22,22 @@ import psycopg2.extensions
 import pyarrow as pa
 import pymysql
 import sqlalchemy as sa
-from pymysql.constants import CR
-from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.elements import TextClause
 
-from caliper_dagster.core import postgres_deadlines
-from caliper_dagster.core.database_url import require_encoded_account
 from caliper_dagster.core.deadlines import Deadline
-from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName, SourceError
+from caliper_dagster.core.errors import ConfigurationError, SettingName, SourceError
 from caliper_dagster.core.parts import in_parts
-from caliper_dagster.core.postgres_deadlines import CONNECT_SECONDS, NoAnswer
-from caliper_dagster.expander import bulk_read
-from caliper_dagster.expander.snapshot import CONNECT_ARGUMENTS, begin_snapshots, limited
+from caliper_dagster.expander import bulk_read, database_failures, engines
+from caliper_dagster.expander.database_failures import (
+    DATABASE_URL,
+    DENIED,
+    LOG_DATABASE_URL,
+    NO_SUCH_TABLE,
+    code,
+)
+from caliper_dagster.expander.snapshot import limited
 
 if TYPE_CHECKING:
     from caliper_dagster.expander.erasure import ErasedPersons
@@ -53,61 +50,10 @@ KEYS_PER_STATEMENT = 10_000
 
 ROWS_PER_FETCH = 10_000
 
-_DRIVERS = {
-    "mysql": "mysql+pymysql",
-    "mariadb": "mysql+pymysql",
-    "mariadb+pymysql": "mysql+pymysql",
-    "postgres": "postgresql+psycopg2",
-    "postgresql": "postgresql+psycopg2",
-}
-_URL = SettingName("MOODLE_DB_URL")
-_PREFIX = SettingName("MOODLE_DB_PREFIX")
-_TIMEOUT = SettingName("MOODLE_DB_TIMEOUT")
-_LOG_URL = SettingName("MOODLE_LOG_DB_URL")
-_LOG_TABLE = SettingName("MOODLE_LOG_TABLE")
 LOG = "logstore_standard_log"
 """The log, by the name that Moodle gives it."""
 _ANY_MOODLE = "course_modules"
 """A table that every Moodle has, by which a prefix is recognized."""
-_SUBJECTS = {_URL: "Moodle's database", _LOG_URL: "Moodle's log database"}
-_LENIENT = "caliper_dagster_utf8"
-_REPORT_SECONDS = 5
-"""Seconds that the database has, after a statement timed out, to report it."""
-_TIMEOUT_MESSAGES = ("max_statement_time", "execution time", "statement timeout")
-_REFUSALS = (
-    "access denied", "authentication failed", "no password", "role \"",
-)  # fmt: skip
-_NO_DATABASE = re.compile('database ".*" does not exist')
-_TLS_PROBLEMS = {
-    # MySQL and MariaDB; PostgreSQL in pg_hba.conf.
-    "insecure transport": "requires TLS: name the file of its certificate authority (PEM) as ",
-    "no encryption": "requires TLS: name the file of its certificate authority (PEM) as ",
-    "ssl off": "requires TLS: name the file of its certificate authority (PEM) as ",
-    "ssl is required": "offers no TLS, which the URL asks for: leave out ",
-    "support ssl": "offers no TLS, which the URL asks for: leave out ",
-    "root certificate file": "cannot be checked: name a file that exists as ",
-    "certificate": "has no TLS certificate that is trusted: name the file of its certificate "
-    "authority (PEM) as ",
-    "ssl": "does not agree on TLS: check ",
-}
-"""By words of a driver's message, most special first; what follows are the options of the URL."""
-_STATEMENT_PROBLEMS = {
-    "no space left": "its disk is full",
-    "disk full": "its disk is full",
-    "errno: 28": "its disk is full",
-    "administrator command": "the connection was ended by an administrator, or by a restart",
-    "connection was killed": "the connection was ended by an administrator",
-    "shutdown in progress": "it is being shut down",
-    "conflict with recovery": "the replica ended the query, because it conflicts with the "
-    "primary's changes (max_standby_streaming_delay)",
-    "lost connection": "the connection was lost, or ended by the server or a proxy",
-    "gone away": "the connection was lost, or ended by the server or a proxy",
-    "closed the connection": "the connection was lost, or ended by the server or a proxy",
-    "connection has been closed": "the connection was lost, or ended by the server or a proxy",
-    "connection reset": "the connection was lost, or ended by the server or a proxy",
-}
-"""By words of a driver's message, most special first."""
-_SUPPORTED = {"mysql+pymysql", "postgresql+psycopg2", "sqlite"}
 
 _CATALOGUE = {
     "mysql": "SELECT table_name, column_name FROM information_schema.columns "
@@ -133,10 +79,6 @@ AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 GROUP BY c.relname
 """
 """The schema of each table of PostgreSQL, also of those that the account may not read."""
-_DENIED = {1142, 1143, "42501"}
-"""Codes of errors about a missing right: of MySQL for a table and a column, of PostgreSQL."""
-_NO_SUCH_TABLE = 1146
-_NO_RIGHT_TO_DATABASE = 1044
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +122,7 @@ class MoodleDatabase:
         connection: Connection,
         prefix: str,
         timeout: int,
-        setting: SettingName = _URL,
+        setting: SettingName = DATABASE_URL,
     ) -> None:
         self._engine = engine
         self._connection = connection
@@ -224,11 +166,11 @@ class MoodleDatabase:
         log = log or LogPlace()
         with ExitStack() as opened:
             if log.url is None:
-                database = cls._connect(_URL, url, prefix, timeout, log)
+                database = cls._connect(DATABASE_URL, url, prefix, timeout, log)
             else:
-                own = cls._connect(_LOG_URL, log.url, prefix, timeout, log)
+                own = cls._connect(LOG_DATABASE_URL, log.url, prefix, timeout, log)
                 opened.callback(own.close)
-                database = cls._connect(_URL, url, prefix, timeout, None)
+                database = cls._connect(DATABASE_URL, url, prefix, timeout, None)
                 database.log, database.replica_wait = own, log.wait
             database.without = frozenset(table.removeprefix(prefix) for table in without)
             opened.pop_all()
@@ -250,23 +192,8 @@ class MoodleDatabase:
         Raises:
             ConfigurationError: see `open`.
         """
-        parsed = _parse(setting, url)
-        engine = _engine(setting, parsed, timeout)
-        try:
-            connection = engine.connect()
-        except DBAPIError as error:
-            engine.dispose()
-            if _is_silence(error.orig):
-                raise ConfigurationError(_silent_address(setting, parsed)) from None
-            raise ConfigurationError(_connection_failure(setting, parsed, error)) from None
-        except OSError as error:
-            # PyMySQL reads the files of TLS options before it connects.
-            engine.dispose()
-            raise ConfigurationError(_unreadable_certificate(setting, error)) from None
-        except (TypeError, ValueError, LookupError, AttributeError):
-            # PyMySQL raises these for options that it does not know.
-            engine.dispose()
-            raise ConfigurationError(_unknown_option(setting)) from None
+        parsed = engines.parse(setting, url)
+        engine, connection = engines.connect(setting, parsed, timeout)
         database = cls(engine, connection, prefix, timeout, setting)
         try:
             database._begin_snapshot()
@@ -276,9 +203,7 @@ class MoodleDatabase:
                 database._find_log(log)
         except SourceError:
             database.close()
-            raise ConfigurationError(
-                Sentence(setting, f": {_address(parsed)} cannot be read as a database.")
-            ) from None
+            raise ConfigurationError(database_failures.unreadable(setting, parsed)) from None
         except ConfigurationError:
             database.close()
             raise
@@ -297,13 +222,15 @@ class MoodleDatabase:
         """
         if log.url is None and log.table is None:
             if self._log_name not in self._readable:
-                raise ConfigurationError(_no_log(self.prefix, self._prefixes(LOG)))
+                raise ConfigurationError(
+                    database_failures.no_table(self.prefix, LOG, self._prefixes(LOG))
+                )
             return
         name = log.table or LOG
         names = [name, self.prefix + name] if log.table else [self.prefix + name, name]
         found = [name for name in names if name in self._readable]
         if not found:
-            raise ConfigurationError(_no_own_log(self.setting, names))
+            raise ConfigurationError(database_failures.no_own_log(self.setting, names))
         self._log_name = found[0]
 
     def _require_tables(self) -> None:
@@ -313,7 +240,10 @@ class MoodleDatabase:
             ConfigurationError: the account may read no table with the prefix.
         """
         if not self._catalogue:
-            raise ConfigurationError(_no_tables(self.prefix, self._prefixes(_ANY_MOODLE)))
+            prefixes = self._prefixes(_ANY_MOODLE)
+            raise ConfigurationError(
+                database_failures.no_tables(self.prefix, _ANY_MOODLE, prefixes)
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -404,9 +334,9 @@ class MoodleDatabase:
             try:
                 self._connection.execute(sa.text(f"SELECT 1 FROM {self.quoted(table)} WHERE 1 = 0"))
             except DBAPIError as error:
-                if _code(error.orig) not in {_NO_SUCH_TABLE, *_DENIED}:
+                if code(error.orig) not in {NO_SUCH_TABLE, *DENIED}:
                     raise
-                return _code(error.orig) == _NO_SUCH_TABLE
+                return code(error.orig) == NO_SUCH_TABLE
         return False
 
     def _schemas(self) -> dict[str, str]:
@@ -464,16 +394,16 @@ class MoodleDatabase:
         Raises:
             SourceError: it did not.
         """
-        with Deadline(self._timeout + _REPORT_SECONDS) as deadline:
+        with Deadline(self._timeout + engines.REPORT_SECONDS) as deadline:
             if self.dialect == "mysql":  # PostgreSQL's connection has deadlines of its own.
-                deadline.watch_later(partial(_socket_of, self._driver))
+                deadline.watch_later(partial(engines.socket_of, self._driver))
             try:
                 yield
             except (DBAPIError, pymysql.Error, psycopg2.Error) as error:
                 if deadline.passed:
-                    raise SourceError(_silent(self.setting)) from None
+                    raise SourceError(database_failures.silent(self.setting)) from None
                 cause = error.orig if isinstance(error, DBAPIError) else error
-                raise SourceError(_statement_failure(self.setting, cause)) from None
+                raise SourceError(database_failures.of_statement(self.setting, cause)) from None
 
     def _decoded_leniently(self, statement: TextClause) -> list[list[Any]]:
         sql = self._with_literals(statement)
@@ -675,257 +605,3 @@ def _plain(value: object) -> object:
     if isinstance(value, bytes):
         return bulk_read.decoded(value)
     return value
-
-
-def _parse(setting: SettingName, url: str) -> URL:
-    require_encoded_account(setting, url)
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):  # ValueError: the port is not a number
-        parsed = None
-    if parsed is not None:
-        parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
-    if parsed is None or parsed.drivername not in _SUPPORTED:
-        raise ConfigurationError(
-            Sentence(
-                setting,
-                " must be an SQLAlchemy URL that begins with mysql+pymysql://, "
-                "postgresql+psycopg2:// or sqlite:///.",
-            )
-        )
-    return parsed
-
-
-def _engine(setting: SettingName, url: URL, timeout: int) -> Engine:
-    if url.drivername == "sqlite":
-        return _sqlite_engine(setting, url)
-    dialect = url.get_backend_name()
-    limit = timeout + _REPORT_SECONDS
-    if dialect == "mysql":
-        # What is read by one call; `_answer` limits all of it.
-        limits = {"connect_timeout": min(CONNECT_SECONDS, timeout), "read_timeout": limit}
-    else:
-        limits = postgres_deadlines.connect_arguments(limit)
-    arguments = CONNECT_ARGUMENTS[dialect] | limits
-    try:
-        engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=arguments)
-    except (ImportError, NoSuchModuleError):
-        needed = Sentence(setting, f" needs the driver {url.drivername}.")
-        raise ConfigurationError(needed) from None
-    begin_snapshots(engine, timeout)
-    if dialect == "mysql":
-        sa.event.listen(engine, "do_connect", _connect_mysql)
-    return engine
-
-
-def _connect_mysql(
-    _dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]
-) -> pymysql.Connection:
-    """A connection of PyMySQL, all of whose opening has the time of its ``connect_timeout``.
-
-    Otherwise a server that accepts it and says nothing has as long as a statement.
-    """
-    connection = pymysql.Connection(*arguments, **options, defer_connect=True)
-    with Deadline(options["connect_timeout"]) as deadline:
-        deadline.watch_later(partial(_socket_of, connection))
-        connection.connect()
-    if connection.encoding == "utf8":  # the URL may ask for another character set
-        connection.encoding = _LENIENT
-    return connection
-
-
-def _socket_of(connection: pymysql.Connection) -> socket.socket | None:
-    """The socket of a connection, also of one that is being opened; None without one."""
-    found: socket.socket | None = getattr(connection, "_sock", None)
-    return found
-
-
-def _sqlite_engine(setting: SettingName, url: URL) -> Engine:
-    path = Path(url.database or "")
-    if not path.is_file():
-        raise ConfigurationError(
-            Sentence(setting, f" names the file {path}, which does not exist: correct its path.")
-        )
-    location = f"{path.resolve().as_uri()}?mode=ro"
-    return sa.create_engine(
-        "sqlite://",
-        creator=lambda: _sqlite(location),
-        poolclass=sa.pool.NullPool,
-    )
-
-
-def _sqlite(location: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(location, uri=True)
-    connection.text_factory = bulk_read.decoded
-    return connection
-
-
-def _lenient_codec(name: str) -> codecs.CodecInfo | None:
-    """UTF-8 for PyMySQL, which decodes all texts strictly otherwise."""
-    if name != _LENIENT:
-        return None
-    return codecs.CodecInfo(
-        codecs.utf_8_encode,
-        lambda text, _errors="": codecs.utf_8_decode(text, "replace_bytes", True),
-        name=name,
-    )
-
-
-codecs.register(_lenient_codec)
-
-
-def _no_log(prefix: str, prefixes: Sequence[str]) -> Sentence:
-    """The error about a database without a log of that prefix, with the prefixes that it has."""
-    missing = Sentence(_PREFIX, ": the database of ", _URL, f" has no table {prefix}{LOG}")
-    if not prefixes:
-        return Sentence(
-            missing,
-            " that this account may read: let ",
-            _URL,
-            " name Moodle's database and an account that may SELECT.",
-        )
-    found = " and ".join(other + LOG for other in prefixes)
-    values = " or ".join(other or "nothing" for other in prefixes)
-    return Sentence(missing, f", but {found}: set ", _PREFIX, f" to {values}.")
-
-
-def _no_own_log(setting: SettingName, names: Sequence[str]) -> Sentence:
-    """The error about a database that does not have the log under any of these names."""
-    return Sentence(
-        _LOG_TABLE,
-        ": the database of ",
-        setting,
-        f" has no table {' or '.join(dict.fromkeys(names))} that this account may read: name the "
-        "table that Moodle writes its log to (Site administration, Plugins, Logging, External "
-        "database log), and an account that may SELECT from it.",
-    )
-
-
-def _no_tables(prefix: str, prefixes: Sequence[str]) -> Sentence:
-    """The error about a database without tables of that prefix, with the prefixes it has."""
-    values = " or ".join(other or "nothing" for other in prefixes)
-    missing = Sentence(
-        _PREFIX, ": the database of ", _URL, f" has no table {prefix}{_ANY_MOODLE} or any other "
-    )
-    if not prefixes:
-        return Sentence(
-            missing,
-            "of Moodle that this account may read: let ",
-            _URL,
-            " name Moodle's database and an account that may SELECT.",
-        )
-    return Sentence(missing, "with this prefix: set ", _PREFIX, f" to {values}.")
-
-
-def _connection_failure(setting: SettingName, url: URL, error: DBAPIError) -> str:
-    reason, place = str(error.orig).lower(), _address(url)
-    if _code(error.orig) == _NO_RIGHT_TO_DATABASE:
-        return Sentence(
-            setting, f": there is no database {url.database} at {place} that this account may read."
-        )
-    if any(words in reason for words in _REFUSALS):
-        return Sentence(
-            setting,
-            f": the database at {place} refuses this user and password: correct them."
-            f"{_tls_hint(url)}",
-        )
-    if "unknown database" in reason or _NO_DATABASE.search(reason):
-        return Sentence(
-            setting, f": there is no database {url.database} at {place}: correct its name."
-        )
-    if "invalid connection option" in reason:
-        return _unknown_option(setting)
-    if "pg_hba.conf" in reason and ("ssl encryption" in reason or "ssl on" in reason):
-        return Sentence(
-            setting,
-            f": the database at {place} accepts no connection of this user from this machine "
-            "(pg_hba.conf).",
-        )
-    for words, problem in _TLS_PROBLEMS.items():
-        if words in reason:
-            return Sentence(setting, f": the database at {place} {problem}{_tls_options(url)}.")
-    return Sentence(
-        setting, f": no database answers at {place}: start it, or correct host and port."
-    )
-
-
-def _unknown_option(setting: SettingName) -> Sentence:
-    return Sentence(setting, ": the driver does not know an option after the ? of the URL.")
-
-
-def _unreadable_certificate(setting: SettingName, error: OSError) -> str:
-    reason = "" if isinstance(error, ssl.SSLError) else error.strerror
-    return Sentence(
-        setting,
-        ": a file that is named after the ? of the URL (ssl_ca, ssl_cert, ssl_key) cannot be used: "
-        f"{reason or 'it holds no certificate or key in the form PEM'}.",
-    )
-
-
-def _tls_hint(url: URL) -> str:
-    """MySQL and MariaDB refuse an account that must use TLS as if its password were wrong."""
-    if url.get_backend_name() != "mysql" or "ssl_ca" in url.query:
-        return ""
-    return f" An account that must use TLS needs {_tls_options(url)}."
-
-
-def _tls_options(url: URL) -> str:
-    """How the URL asks for TLS and names the certificate to trust."""
-    if url.get_backend_name() == "mysql":
-        return "ssl_ca=FILE after the ? of the URL"
-    return "sslmode=verify-full&sslrootcert=FILE after the ? of the URL"
-
-
-def _is_silence(error: BaseException | None) -> bool:
-    """Whether the database accepted the connection, but did not answer in time."""
-    if isinstance(error, pymysql.err.OperationalError):
-        return error.args[0] == CR.CR_SERVER_LOST and "timed out" in str(error)
-    return isinstance(error, NoAnswer)
-
-
-def _silent(setting: SettingName) -> Sentence:
-    return Sentence(
-        f"{_SUBJECTS[setting]} did not answer in time (",
-        _TIMEOUT,
-        "): it, or a proxy or pooler before it, accepts connections and says nothing.",
-    )
-
-
-def _silent_address(setting: SettingName, url: URL) -> str:
-    return Sentence(
-        setting,
-        f": the database at {_address(url)} accepts connections and does not answer in time (",
-        _TIMEOUT,
-        ").",
-    )
-
-
-def _address(url: URL) -> str:
-    return f"{url.host}:{url.port}" if url.port else str(url.host or url.database or "localhost")
-
-
-def _code(error: BaseException | None) -> object:
-    """The code of a driver's error: MySQL's number or PostgreSQL's SQLSTATE; None without one."""
-    if isinstance(error, psycopg2.Error):
-        return error.pgcode
-    return error.args[0] if error is not None and error.args else None
-
-
-def _statement_failure(setting: SettingName, error: BaseException | None) -> str:
-    """The message for a failed statement, without its keys and values."""
-    subject = _SUBJECTS[setting]
-    if _is_silence(error):
-        return _silent(setting)
-    if _code(error) in _DENIED:
-        return Sentence(
-            setting,
-            f": this account may not read a table of {subject}; `caliper-dagster doctor` "
-            "names the tables and prints the GRANT.",
-        )
-    reason = str(error).lower()
-    if any(words in reason for words in _TIMEOUT_MESSAGES):
-        return Sentence(_TIMEOUT, f": {subject} cancelled a statement that took too long.")
-    for words, problem in _STATEMENT_PROBLEMS.items():
-        if words in reason:
-            return f"{subject} did not answer a query: {problem}."
-    return f"{subject} did not answer a query ({type(error).__name__})."

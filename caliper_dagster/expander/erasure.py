@@ -19,6 +19,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from caliper_dagster.core.object_tables import belong_to_no_person
 from caliper_dagster.core.persons import Persons, UserAccount, clean_text, cleaned
 from caliper_dagster.core.tombstones import NOBODY, ReadTombstones, Tombstones
 from caliper_dagster.expander.connection import MoodleDatabase
@@ -27,9 +28,6 @@ from caliper_dagster.expander.event_data import decode_column
 USER_IDS = ("userid", "realuserid", "relateduserid")
 _USER_LEVEL = 30
 _ACCOUNT_FIELDS = ("id", "username", "idnumber", "firstname", "lastname", "email")
-
-_INSTITUTIONAL = ("course", "course_modules", "course_sections", "course_categories")
-"""Tables whose records belong to no person; those of activities do not either."""
 
 _OF_PERSONS = (
     "other", "user", "user_membership", "realuser", "realuser_membership", "relateduser",
@@ -104,7 +102,8 @@ def _anonymous(log: pa.Table, own: pa.ChunkedArray, persons: Persons) -> pa.Tabl
     of_context = pc.fill_null(pc.equal(log["contextlevel"], _USER_LEVEL), False)
     for name in ("contextid", "contextinstanceid"):
         log = _nulled(log, name, pc.and_(own, of_context))
-    is_personal = pc.and_(own, pc.invert(_is_institutional(log)))
+    table, component = log["objecttable"].cast(pa.string()), log["component"].cast(pa.string())
+    is_personal = pc.and_(own, pc.invert(belong_to_no_person(table, component)))
     names = [name for name in ("ip", *_OF_PERSONS) if name in log.column_names]
     for name in names:
         log = _nulled(log, name, own)
@@ -112,14 +111,6 @@ def _anonymous(log: pa.Table, own: pa.ChunkedArray, persons: Persons) -> pa.Tabl
         if name in log.column_names:
             log = _nulled(log, name, is_personal)
     return _replaced(log, "anonymous", pc.if_else(own, 1, log["anonymous"]))
-
-
-def _is_institutional(log: pa.Table) -> pa.ChunkedArray:
-    """Whether the object of a row belongs to no person: a course, a section or an activity."""
-    table, component = log["objecttable"].cast(pa.string()), log["component"].cast(pa.string())
-    of_course = pc.is_in(table, value_set=pa.array(_INSTITUTIONAL))
-    of_activity = pc.equal(pc.binary_join_element_wise("mod", table, "_"), component)
-    return pc.or_(of_course, pc.fill_null(of_activity, False))
 
 
 def _without_in_event_data(other: pa.ChunkedArray, persons: Persons) -> pa.ChunkedArray:

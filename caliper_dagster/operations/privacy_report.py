@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from caliper_dagster.config.event_stores import EventStoreDefinition, event_stores
+from caliper_dagster.config.event_stores import (
+    EventFilter,
+    EventStoreDefinition,
+    event_stores,
+)
+from caliper_dagster.config.patterns import Patterns, Selection
 from caliper_dagster.config.personal_data import INVENTORY, PersonalData
+from caliper_dagster.config.row_filter import Origins, PersonSet
 from caliper_dagster.config.settings import Settings, declared
 from caliper_dagster.config.stored_fields import storage_keys, stored_fields
 from caliper_dagster.core.errors import ConfigurationError
@@ -63,8 +69,8 @@ def write_report(sites: Sequence[Settings], folder: Path) -> list[Path]:
         The files.
 
     Raises:
-        ConfigurationError: the folder cannot be written to, the file of event stores is wrong, or
-            an event store is to get what is not stored.
+        ConfigurationError: the folder cannot be written to, the file of event stores is wrong, a
+            key is missing or wrong, or an event store is to get what is not stored.
         RecipeError: a recipe of the site is wrong.
     """
     blocks = list(record(sites))
@@ -135,11 +141,12 @@ def _site(settings: Settings) -> Iterator[Block]:
 
 def _destination(store: EventStoreDefinition) -> Iterator[Block]:
     privacy = store.effective_privacy
+    keys = _keys(store)
     yield _heading(3, f"Recipient: {store.label}")
     yield _list(
         [
             f"Address: {_address(store)}",
-            f"Privacy profile: {privacy.profile.name}",
+            f"Privacy profile: {privacy.profile.name}{keys}",
             f"Caliper version: {store.caliper_version}",
             f"Times of events: {_precision(privacy.time_precision)}",
             "Before an hour is sent, its events are searched for values of persons that the "
@@ -157,6 +164,86 @@ def _destination(store: EventStoreDefinition) -> Iterator[Block]:
         if item.events
     ]
     yield _table(("Data", "Of whom", "Sent", "Decided by"), rows)
+    yield from _filter(store.filter)
+
+
+def _keys(store: EventStoreDefinition) -> str:
+    """How many keys the ids of persons are made with; the keys are read as for events."""
+    try:
+        keys = store.pseudonym_keys()
+    except ConfigurationError as error:
+        raise ConfigurationError(store.sentence(error)) from None
+    if keys is None:
+        return ""
+    _, *later = (since for since, _ in keys.keys)
+    number = plural(len(keys.keys), "key")
+    return f" ({number}{''.join(f'; another one from {since} on' for since in later)})"
+
+
+_RULES: Mapping[str, Callable[[Any], str]] = {
+    "opt_out": lambda it: f"that name a person who opted out: {_persons(it)}",
+    "opt_in": lambda it: f"that name somebody who has not opted in: {_persons(it)}",
+    "guests": lambda _: "of guests",
+    "login_as": lambda _: "of somebody who is logged in as another user",
+    "service_accounts": lambda it: (
+        f"of service accounts ({plural(len(it.exclude), 'entry', 'entries')})"
+    ),
+    "origins": lambda it: f"by origin: {_selected(it)}",
+    "courses": lambda it: f"by course: {_selected(it)}",
+    "categories": lambda it: f"by course category: {_selected(it)}",
+    "roles": lambda it: f"by role of the acting user: {_selected(it)}",
+    "minimum_learners": lambda it: f"of courses with fewer than {plural(it, 'learner')}",
+    "moodle_events": lambda it: f"by event of Moodle: {_selected(it)}",
+    "caliper_types": lambda it: f"by type of Caliper: {_selected(it)}",
+}
+"""Which rows or events a rule keeps back, in words, by its value."""
+
+
+def _filter(filter_: EventFilter) -> Iterator[Block]:
+    """The rules by which an event store gets less than all."""
+    rows, rules = filter_.rows, {name: getattr(filter_.rows, name) for name in filter_.rows.rules}
+    of_events = {
+        name: value
+        for name in ("moodle_events", "caliper_types")
+        if (value := getattr(filter_, name)) != Patterns()
+    }
+    if not rules and not of_events:
+        yield _paragraph("Filter: none. Events of all log rows are sent.")
+        return
+    if rules:
+        yield _paragraph(
+            f"Filter of rows ({rows.digest}): of the following log rows no event is made for this "
+            "event store."
+        )
+        yield _table(("Rule", "Log rows"), _rules(rules))
+    if of_events:
+        yield _paragraph("Filter of events: the following events are made, and are not sent.")
+        yield _table(("Rule", "Events"), _rules(of_events))
+
+
+def _rules(values: Mapping[str, object]) -> list[tuple[str, str]]:
+    return [(f"`{name}`", _RULES[name](value)) for name, value in values.items()]
+
+
+def _persons(persons: PersonSet) -> str:
+    said = [
+        f"cohorts {_quoted(persons.cohorts)}" if persons.cohorts else "",
+        f"the file `{persons.users_file}`" if persons.users_file else "",
+    ]
+    return " and ".join(filter(None, said))
+
+
+def _selected(selection: Selection | Patterns | Origins) -> str:
+    """What a selection lets pass and keeps back."""
+    said = [
+        f"all but {_quoted(selection.include)}" if selection.include else "",
+        _quoted(selection.exclude),
+    ]
+    return ", and ".join(filter(None, said))
+
+
+def _quoted(entries: Iterable[object]) -> str:
+    return ", ".join(f"`{entry}`" for entry in entries)
 
 
 def _precision(precision: str) -> str:

@@ -31,12 +31,8 @@ from caliper_dagster.caliper.entities import (
 )
 from caliper_dagster.caliper.vocabulary import TERM
 from caliper_dagster.translator.derived import DerivedEvent
-from caliper_dagster.translator.entities.activities import MODULE_TYPES
 from caliper_dagster.translator.entities.registry import Render
 from caliper_dagster.translator.identity import ANONYMOUS_PERSON
-
-INSTITUTIONAL_TABLES = frozenset({"course", "course_modules", "course_sections", *MODULE_TYPES})
-"""Object tables whose records belong to no person; those of every other table may."""
 
 PERSONAL_TYPES = (
     Annotation, Attempt, Comment, Frame, Membership, Message, Person, Rating, Response, Result,

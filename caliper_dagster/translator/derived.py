@@ -52,7 +52,6 @@ from caliper_dagster.translator.entities.registry import (
     below,
     decimal,
     duration,
-    in_iri,
     name_of,
     plain,
     text,
@@ -447,8 +446,12 @@ def h5p_items(
     ]
 
 
+_SUBCONTENT = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
 def _h5p_item(render: Render, result: Record, attempt: Attempt, thing: str) -> DerivedEvent:
-    part = in_iri(result.get("subcontent")) or result["id"]  # what the learner's browser sent
+    sent = result.get("subcontent")  # by the learner's browser: it may be any text
+    part = sent if isinstance(sent, str) and _SUBCONTENT.fullmatch(sent) else result["id"]
     extensions = None
     if result.get("rawscore") is not None and result.get("maxscore"):
         extensions = {

@@ -12,7 +12,10 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
-from caliper_dagster.translator.entities.classification import INSTITUTIONAL_KEYS
+from caliper_dagster.translator.entities.classification import (
+    INSTITUTIONAL_KEYS,
+    NAMES_OF_PERSONS,
+)
 from caliper_dagster.translator.entities.registry import Render
 from caliper_dagster.translator.identity import is_user_key
 
@@ -27,8 +30,12 @@ NEVER = frozenset(
 
 _NEVER_ENDS = ("password", "secret", "sesskey", "sessionid", "token", "tokenid")
 
-NAMES_OF_PERSONS = frozenset({"loggedinasusername", "nickname", "originalusername"})
-"""Keys of ``other`` that hold names of persons: sent where a recipe allows it and names leave."""
+
+def is_never_sent(key: str) -> bool:
+    """Whether a key of ``other`` can hold a secret or a person, whatever a recipe allows."""
+    lower = key.lower()
+    return lower in NEVER or lower.endswith(_NEVER_ENDS)
+
 
 _PLUGIN = r"h5p[a-z]{0,37}|[a-z_]{1,40}"
 _SUBMISSION_STATES = "new|reopened|draft|submitted"
@@ -150,10 +157,9 @@ def _of_user(render: Render, value: object) -> object:
 @lru_cache(maxsize=10_000)
 def _meaning(key: str, named: bool) -> _Meaning:
     """What a key says about its value; ``named``: whether a recipe names the event."""
-    lower = key.lower()
-    if lower in NEVER or lower.endswith(_NEVER_ENDS):
+    if is_never_sent(key):
         return "never"
-    if is_user_key(lower):
+    if is_user_key(key.lower()):
         return "user"
     if not _KEY.fullmatch(key):
         return "unknown"

@@ -131,6 +131,11 @@ class Iris:
         """The values that a template names."""
         return _PLACEHOLDER.findall(template)
 
+    @staticmethod
+    def filled(template: str, value: str) -> str:
+        """A template with the same value for all that it names."""
+        return _PLACEHOLDER.sub(value, template)
+
     def path(self, template: str, values: Mapping[str, object]) -> tuple[str, list[str]]:
         """An address below the site from a template such as ``mod/forum/user.php?id={objectid}``.
 

@@ -28,14 +28,15 @@ from pydantic import (
 )
 
 from caliper_dagster.caliper import vocabulary
+from caliper_dagster.caliper.ruleset import is_iri
 from caliper_dagster.caliper.versions import NEWEST, V1P1
 from caliper_dagster.core.errors import RecipeError
-from caliper_dagster.core.yaml_limits import check_limits
+from caliper_dagster.core.yaml_limits import load_limited
 from caliper_dagster.translator.conditions import CONDITIONS
 from caliper_dagster.translator.derived import DERIVED_EVENTS
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS
 from caliper_dagster.translator.entities.generic import PATH_COLUMNS, is_resource
-from caliper_dagster.translator.event_data_filter import NEVER
+from caliper_dagster.translator.event_data_filter import is_never_sent
 from caliper_dagster.translator.extensions import EXTENSION_FUNCTIONS
 from caliper_dagster.translator.identity import Iris
 
@@ -45,9 +46,22 @@ _FALLBACK_FILE = "fallback.yaml"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MODULE_LEVEL = 70
 _RECORDS = frozenset({"object", "module"})
+_LONGEST_SHOWN = 60
+_LONGEST_LINE = 200
 
 Actor = Literal["user", "learner", "grader", "user_or_site", "site"]
 Resolution = Literal["exact", "family", "fallback", "user"]
+
+
+def _quoted(value: str) -> str:
+    """A value of a file as a sentence shows it: on one line, and not all of a long one."""
+    return repr(value if len(value) <= _LONGEST_SHOWN else f"{value[:_LONGEST_SHOWN]}…")
+
+
+def _on_one_line(text: str) -> str:
+    """A key of a file, or a sentence about it, without what a terminal would take for a command."""
+    printable = "".join(letter for letter in text if letter.isprintable())
+    return printable if len(printable) <= _LONGEST_LINE else f"{printable[:_LONGEST_LINE]}…"
 
 
 class PathEntity(BaseModel):
@@ -62,7 +76,7 @@ class PathEntity(BaseModel):
     @classmethod
     def _check_type(cls, value: str) -> str:
         if value not in vocabulary.ENTITY_TYPES:
-            raise ValueError(f"{value!r} is no entity type of Caliper")
+            raise ValueError(f"{_quoted(value)} is no entity type of Caliper")
         return value
 
     @field_validator("path")
@@ -71,11 +85,14 @@ class PathEntity(BaseModel):
         columns = [column for column in PATH_COLUMNS if column not in _RECORDS]
         for name in Iris.placeholders(value):
             column, _, key = name.partition(".")
-            if column == "other" and key.lower() in NEVER:
-                raise ValueError(f"{{{name}}} may hold a secret and is never sent")
+            shown = _on_one_line(f"{{{name}}}")
+            if column == "other" and is_never_sent(key):
+                raise ValueError(f"{shown} may hold a secret and is never sent")
             if name not in columns and not (column == "other" and key):
                 allowed = ", ".join(f"{{{column}}}" for column in (*columns, "other.KEY"))
-                raise ValueError(f"there is no {{{name}}}; there are {allowed}")
+                raise ValueError(f"there is no {shown}; there are {allowed}")
+        if not is_iri(f"https://host/{Iris.filled(value, '1')}"):
+            raise ValueError(f"{_quoted(value)} cannot be a part of an address")
         return value
 
 
@@ -108,21 +125,21 @@ class _VariantSource(BaseModel):
             value = _FORMER_ENTITIES.get(value, value)
         if isinstance(value, str) and value not in ENTITY_FUNCTIONS:
             names = ", ".join(sorted(ENTITY_FUNCTIONS))
-            raise ValueError(f"there is no entity {value!r}; there are {names}")
+            raise ValueError(f"there is no entity {_quoted(value)}; there are {names}")
         return value
 
     @field_validator("event_type")
     @classmethod
     def _check_event_type(cls, value: str) -> str:
         if value not in vocabulary.EVENT_TYPES:
-            raise ValueError(f"{value!r} is no event type of Caliper")
+            raise ValueError(f"{_quoted(value)} is no event type of Caliper")
         return value
 
     @field_validator("action")
     @classmethod
     def _check_action(cls, value: str | None) -> str | None:
         if value is not None and value not in vocabulary.ACTIONS:
-            raise ValueError(f"{value!r} is no action of Caliper")
+            raise ValueError(f"{_quoted(value)} is no action of Caliper")
         return value
 
     def check_legality(self, action: str) -> None:
@@ -168,8 +185,8 @@ class _RecipeSource(_VariantSource):
         for name in value:
             if not EVENT_NAME.fullmatch(name) and not _FAMILY.fullmatch(name):
                 raise ValueError(
-                    rf"{name!r} is no event name such as \mod_quiz\event\attempt_started, nor the "
-                    "end of one after a *"
+                    rf"{_quoted(name)} is no event name such as \mod_quiz\event\attempt_started, "
+                    "nor the end of one after a *"
                 )
         return value
 
@@ -177,7 +194,7 @@ class _RecipeSource(_VariantSource):
     @classmethod
     def _check_older_action(cls, value: str | None) -> str | None:
         if value is not None and not vocabulary.has_action(value, V1P1):
-            raise ValueError(f"{value!r} is no action of Caliper 1.1")
+            raise ValueError(f"{_quoted(value)} is no action of Caliper 1.1")
         return value
 
     @field_validator("when", "extensions", "derived")
@@ -186,7 +203,8 @@ class _RecipeSource(_VariantSource):
         functions = _FUNCTIONS[info.field_name]
         for name in value:
             if name not in functions:
-                raise ValueError(f"there is no {name!r}; there are {', '.join(sorted(functions))}")
+                names = ", ".join(sorted(functions))
+                raise ValueError(f"there is no {_quoted(name)}; there are {names}")
         return value
 
 
@@ -368,14 +386,13 @@ def read_recipes(
         RecipeError: the text is not YAML, or a recipe is invalid; it names file, line and reason.
     """
     try:
-        check_limits(text, _Loader)
-        document = yaml.compose(text, Loader=_Loader)
-        sources = yaml.load(text, Loader=_Loader) or []  # noqa: S506 - it is the safe one, in C
-    except (yaml.YAMLError, ValueError) as error:  # the latter for a date that does not exist
+        content, document = load_limited(text, _Loader)
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        what = getattr(error, "problem", None) or "it cannot be read"
+        what = _on_one_line(getattr(error, "problem", None) or "it cannot be read")
         raise RecipeError(f"{name}{line}: this is no YAML: {what}.") from None
+    sources = content or []
     if not isinstance(sources, list):
         raise RecipeError(f"{name}, line 1: there must be a list of recipes.")
     nodes = document.value if document is not None and sources else []
@@ -404,7 +421,8 @@ def _first_problem(error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     # An entity is a name or a map, and pydantic reports both: the error of the map is useful.
     problem = next((each for each in problems if each["loc"][-1:] != ("str",)), problems[0])
-    where = ".".join(str(part) for part in problem["loc"] if part not in {"str", "PathEntity"})
+    parts = (str(part) for part in problem["loc"] if part not in {"str", "PathEntity"})
+    where = ".".join(map(_on_one_line, parts))
     what = problem["msg"].removeprefix("Value error, ").rstrip(".")
     return f"{where}: {what[:1].lower()}{what[1:]}" if where else what
 

@@ -24,6 +24,7 @@ from caliper_dagster.caliper.versions import VersionName
 from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.frames import CALIPER_EVENTS, EXPANDED_LOG, MOODLE_LOG, RECORD
 from caliper_dagster.core.gc_tuning import gc_paused
+from caliper_dagster.core.object_tables import belong_to_no_person
 from caliper_dagster.core.privacy import (
     IDENTIFIED,
     PROFILES,
@@ -41,11 +42,7 @@ from caliper_dagster.translator.actors import (
     owners,
     real_users,
 )
-from caliper_dagster.translator.anonymity import (
-    INSTITUTIONAL_TABLES,
-    anonymised,
-    anonymous_event,
-)
+from caliper_dagster.translator.anonymity import anonymised, anonymous_event
 from caliper_dagster.translator.derived import DERIVED_EVENTS, DerivedEvent
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS, Render, activities, people
 from caliper_dagster.translator.entities.generic import path_function
@@ -94,13 +91,13 @@ _RECORDS = frozenset(
 
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _NAMES_OF_CODE = {
-    "eventname": re.compile(r"(?=.{1,255}\Z)\\[A-Za-z][A-Za-z0-9_]*(?:\\[A-Za-z0-9_]+)+"),
+    "eventname": re.compile(r"(?=.{1,255}\Z)\\[A-Za-z][A-Za-z0-9_]*\\event\\[A-Za-z0-9_]+"),
     "component": _WORD,
     "action": _WORD,
     "target": _WORD,
     "objecttable": _WORD,
     "crud": re.compile(r"[crud]"),
-    "origin": re.compile(r"[a-z_]{1,20}"),
+    "origin": re.compile("web|ws|cli|restore"),
 }
 """Columns that Moodle fills with names of its code. They go into IRIs and raw facts."""
 
@@ -201,6 +198,11 @@ class Translator:
         )
         self._leak_search = LeakSearch(self.iris.site, forbidden, allowed_fields, pseudonym_base)
 
+    @property
+    def searches(self) -> bool:
+        """Whether events are searched, for there are values of persons that must not leave."""
+        return self._leak_search.is_needed
+
     def translate(self, expanded: pa.Table) -> pa.Table:
         """Make the events of ``EXPANDED_LOG`` rows.
 
@@ -235,7 +237,7 @@ class Translator:
         with gc_paused():
             translation = _Translation(self, expanded)
             events = translation.table()
-            if not self._leak_search.is_needed:
+            if not self.searches:
                 return Searched(events, [])
             around = expanded if around is None else around
             whole = persons or persons_of(around)
@@ -338,7 +340,7 @@ class _Translation:
         self._rows = rows = Rows(expanded, _RECORDS)
         _keep_names_of_code(rows)
         self._anonymous = anonymous = rows.integers("anonymous") == 1
-        self._owned = ~rows.holding_any("objecttable", INSTITUTIONAL_TABLES)
+        self._owned = _owned(rows, anonymous)
         rows.derive("log", np.where(anonymous, NOTHING, rows.integers("id")))
         self._profile = translator.profile
         if self._profile.keyed:  # the id is part of what the key hides, not of the text
@@ -897,6 +899,18 @@ def _keep_names_of_code(rows: Rows) -> None:
         kept = [value if value is None or form.fullmatch(value) else None for value in values]
         if kept != values:
             rows.add(name, codes, kept)
+
+
+def _owned(rows: Rows, anonymous: Flags) -> Flags:
+    """The anonymous rows whose object may belong to a person."""
+    found = np.zeros(rows.number, dtype=np.bool_)
+    positions = np.flatnonzero(anonymous)
+    if len(positions):
+        pairs, codes = rows.distinct(("objecttable", "component"), positions)
+        tables, components = (pa.array(column, pa.string()) for column in zip(*pairs, strict=True))
+        of_nobody = belong_to_no_person(tables, components).to_numpy(zero_copy_only=False)
+        found[positions] = ~of_nobody[codes]
+    return found
 
 
 def _scores(entity: Entity | None) -> _Scores:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -162,8 +162,9 @@ def assert_follow_sends_only_the_others(site: SampleInstallation, told: str) -> 
         assert sum(run.delivery.sent for run in follower.look()) == site.arrived().events > 0
 
 
-def assert_the_sensor_sends_only_the_others(site: SampleInstallation, told: str) -> None:
-    """A second event store has all hours in its backlog; the bad one leaves it, too."""
+@contextmanager
+def second_event_store(site: SampleInstallation) -> Iterator[None]:
+    """Two event stores, `one` and `two`, which get the same events."""
     url = site.environment["CALIPER_EVENT_STORE_URL"]
     file = site.folder / "stores.yaml"
     store = {"url": {"env": "URL"}, "api_key": {"env": "CALIPER_API_KEY"}}
@@ -171,6 +172,12 @@ def assert_the_sensor_sends_only_the_others(site: SampleInstallation, told: str)
     given = {**site.environment, "CALIPER_EVENT_STORES": str(file), "URL": url}
     del given["CALIPER_EVENT_STORE_URL"]
     with environment(given):
+        yield
+
+
+def assert_the_sensor_sends_only_the_others(site: SampleInstallation, told: str) -> None:
+    """A second event store has all hours in its backlog; the bad one leaves it, too."""
+    with second_event_store(site):
         assert failure(site.send_backlog("two", HOURS)).startswith(told)
         assert deferred_hours(site.settings) == {}
         stored = event_stores(site.settings)[1].results

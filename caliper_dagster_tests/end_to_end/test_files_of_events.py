@@ -132,9 +132,9 @@ def test_every_event_is_there_once_also_after_a_late_row_and_a_resend(
     rewritten = files.contents()
     assert len([name for name in first if first[name] != rewritten[name]]) == 1
 
-    assert main(["resend", *BETWEEN, "--all", "--event-store", "lake"]) == 0
+    assert main(["resend", *BETWEEN, "--all", "--destination", "lake"]) == 0
     assert files.contents() == rewritten
-    assert main(["resend", *BETWEEN, "--event-store", "lake"]) == 0
+    assert main(["resend", *BETWEEN, "--destination", "lake"]) == 0
     assert files.acknowledged() == files.ids()
 
     capsys.readouterr()
@@ -146,7 +146,7 @@ def test_every_event_is_there_once_also_after_a_late_row_and_a_resend(
     assert not any("Key lake" in line for line in lines)
 
     with running(files.site.folder / "down.sqlite", KEY, files.port):
-        assert main(["resend", *BETWEEN, "--event-store", "down"]) == 0
+        assert main(["resend", *BETWEEN, "--destination", "down"]) == 0
     assert files.left() == {}
     assert main(["rejected", *BETWEEN]) == 0
     assert files.contents() == rewritten

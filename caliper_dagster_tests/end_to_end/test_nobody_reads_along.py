@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from caliper_dagster_tests.harness.environment import clean_environment
 
@@ -34,21 +38,29 @@ def others(folder: Path) -> dict[str, str]:
     return found
 
 
-def test_another_account_reads_no_byte_of_what_the_demo_stores(tmp_path: Path) -> None:
-    run(tmp_path, "demo", "--students", "20")
-    kinds = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every account reaches, which those of pytest are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def read_by_nobody(folder: Path) -> list[str]:
+    """The files below a folder that the account ``nobody`` may read."""
+    command = ["find", str(folder), "-type", "f", "-readable"]
+    found = subprocess.run(command, user="nobody", capture_output=True, text=True, check=False)
+    return [str(Path(line).relative_to(folder)) for line in found.stdout.splitlines()]
+
+
+def test_another_account_reads_no_byte_of_what_the_demo_stores(open_folder: Path) -> None:
+    run(open_folder, "demo", "--students", "20")
+    kinds = {path.suffix for path in open_folder.rglob("*") if path.is_file()}
     assert {".parquet", ".sqlite", ".db", ".yaml"} <= kinds
-    assert others(tmp_path) == {}
+    assert others(open_folder) == {}
     if os.geteuid() == 0:
-        tmp_path.chmod(0o755)
-        seen = subprocess.run(
-            ["find", str(tmp_path), "-type", "f"],
-            user="nobody",
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert seen.stdout == ""
+        (open_folder / "open.txt").touch(0o644)
+        assert read_by_nobody(open_folder) == ["open.txt"]
 
 
 def test_a_group_of_analysts_may_read_when_the_setting_says_so(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from caliper_dagster_tests.end_to_end.test_bad_hour import (
     counts,
     execute,
     failure,
+    second_event_store,
     statuses,
 )
 from caliper_dagster_tests.harness.environment import environment
@@ -36,6 +37,7 @@ from caliper_dagster_tests.harness.sample_installation import (
 )
 
 TOLD = f"Not sent: 1 withheld hour, {BAD} (values of persons that the privacy profile forbids)"
+NOT_SEARCHED = f"Not sent: {len(HOURS)} withheld hours, {HOURS.start} (searched while "
 FIELD = "object.name (name)"
 GROUP = 1
 
@@ -100,7 +102,7 @@ def test_every_path_and_the_correction_in_moodle(
 
 
 def test_the_sensor_of_a_backlog_and_a_field_that_is_allowed(
-    planted: tuple[SampleInstallation, str],
+    planted: tuple[SampleInstallation, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     site, _ = planted
     assert failure(site.run(CHAIN_JOB, HOURS)).startswith(TOLD)
@@ -110,6 +112,23 @@ def test_the_sensor_of_a_backlog_and_a_field_that_is_allowed(
         assert result.success
         assert check_of_the_events(result).passed
     assert counts(site, BAD).acknowledged == counts(site, BAD).events > 0
+    # The field is allowed no more: the hour is sent to nobody, by whatever path.
+    assert_the_sensor_sends_nothing(site)
+    arrived = site.arrived()
+    assert failure(site.run(RESEND_JOB, HOURS)).startswith(NOT_SEARCHED)
+    for options in ([], ["--all"]):
+        assert main(["resend", *RANGE, *options]) == 2
+        assert NOT_SEARCHED in capsys.readouterr().err
+    assert site.arrived().received == arrived.received
+    assert main(["backfill", *RANGE]) == 2
+    assert TOLD in capsys.readouterr().err
+
+
+def assert_the_sensor_sends_nothing(site: SampleInstallation) -> None:
+    arrived = site.arrived()
+    with second_event_store(site):
+        assert failure(site.send_backlog("two", HOURS)).startswith(NOT_SEARCHED)
+    assert site.arrived().received == arrived.received
 
 
 def test_follow(planted: tuple[SampleInstallation, str]) -> None:

@@ -145,7 +145,7 @@ def test_only_those_who_consented_reach_research(
     again = research.received("research")
     assert set(some) < set(again)
     assert all(came in persons(event) for id_, event in again.items() if id_ not in some)
-    assert main(["resend", *RANGE, "--all", "--event-store", "research"]) == 0
+    assert main(["resend", *RANGE, "--all", "--destination", "research"]) == 0
     assert research.account("research").unexplained == 0
     frame, storage = research.frame("research"), research.site.storage
     stored = storage.read(frame, list(HOURS), ["json"])["json"].drop_null().to_pylist()
@@ -174,7 +174,7 @@ def test_after_a_change_of_rules_nothing_leaves_that_was_made_under_the_former(
 
     # By resend, by the job that sends all again, and by the asset of results alone.
     capsys.readouterr()
-    assert main(["resend", *RANGE, "--all", "--event-store", "research"]) == 2
+    assert main(["resend", *RANGE, "--all", "--destination", "research"]) == 2
     assert TOLD in capsys.readouterr().err
     assert not research.site.run(RESEND_JOB, HOURS).success
     # By the sensor of a backlog.

@@ -285,16 +285,16 @@ def test_the_commands_work_for_several(stores: Stores, capsys: pytest.CaptureFix
     stores.stack.enter_context(
         running(stores.site.folder / "down.sqlite", KEY, stores.port, "refuse=Session*")
     )
-    assert main(["resend", *between, "--event-store", "down"]) == 0
+    assert main(["resend", *between, "--destination", "down"]) == 0
     assert stores.left() == {}
     capsys.readouterr()
-    assert main(["rejected", *between, "--event-store", "down"]) == 0
+    assert main(["rejected", *between, "--destination", "down"]) == 0
     header, *lines = capsys.readouterr().out.splitlines()
     assert header.startswith("event_store\thour\t")
     assert lines
     assert all(line.startswith("down\t") for line in lines)
     assert len(stores.ids("down")) + len(lines) == everything
-    assert main(["rejected", *between, "--event-store", "nobody"]) == 2
+    assert main(["rejected", *between, "--destination", "nobody"]) == 2
     assert "none of fine, slow, down" in capsys.readouterr().err
 
 

@@ -250,7 +250,7 @@ def test_a_site_may_have_several_event_stores_and_the_other_one(sites: Sites) ->
         "south_standing_checks_after_runs",
     }
     with running(sites.folder / "down.sqlite", sites.settings[f"KEY_OF_{NORTH}"], port):
-        resend = ("resend", *between(HOURS), "--event-store", "down", "--site")
+        resend = ("resend", *between(HOURS), "--destination", "down", "--site")
         assert sites.run(*resend, SOUTH).status == 2
         told = sites.run(*resend, NORTH)
         assert told.status == 0, told.err
@@ -262,13 +262,13 @@ def test_a_site_may_have_several_event_stores_and_the_other_one(sites: Sites) ->
 HANGS = """
 from caliper_dagster.config.sites import chosen_site
 from caliper_dagster.dagster.instance.open import open_instance
-from caliper_dagster.expander import connection
+from caliper_dagster.expander import engines
 from caliper_dagster.operations.backfill import backfill
 from caliper_dagster.operations.runner import RunContext
 from caliper_dagster_tests.end_to_end.test_sites import HOURS
 
 # Also on a busy machine the wait outlasts the other site's backfill.
-connection.CONNECT_SECONDS = 300
+engines.CONNECT_SECONDS = 300
 
 with open_instance() as instance:
     list(backfill(RunContext(instance, chosen_site("north")), HOURS))

@@ -15,8 +15,8 @@ import pyarrow as pa
 from caliper_dagster.core.frames import EXPANDED_LOG, MOODLE_LOG, RECORD
 from caliper_dagster.translator.example import example_table
 
-RAISED = 77_000_000_000
-TAINTED = re.compile(r"(?<![0-9a-f-])77\d{9}(?![0-9a-f])")
+RAISED = 7_700_000_000
+TAINTED = re.compile(r"(?<![0-9a-f-])77\d{8}(?![0-9a-f])")
 """A raised id, and no part of a UUID."""
 
 INSTITUTIONAL_TABLES = frozenset(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -12,8 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from caliper_dagster.caliper.shapes import SHAPES, ShapeName
 from caliper_dagster.caliper.versions import VersionName
-from caliper_dagster.caliper.vocabulary import TERM
+from caliper_dagster.caliper.vocabulary import ENTITY_TYPES, TERM
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.privacy import ProfileName
 from caliper_dagster.embedded.sample import write_sample
@@ -25,6 +27,12 @@ from caliper_dagster_tests.harness.tainting import TAINTED, tainted
 from caliper_dagster_tests.real_site.site import VERSIONS, WWWROOT, user
 
 KEYED: tuple[ProfileName, ...] = ("pseudonymous", "anonymous")
+TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9][-+.0-9eE]*')
+"""Texts and numbers in JSON, keys too."""
+
+WORDS_OF_SHAPES = {f'"{word}"' for word in (*ENTITY_TYPES, "id", "type")}
+"""What the other shapes add: references become objects with id and type."""
+
 FIRST, SECOND = b"the key of one event store......", b"the key of another event store.."
 
 EXACT = {
@@ -111,6 +119,31 @@ def raised(rows: pa.Table) -> pa.Table:
     return tainted(rows)
 
 
+@pytest.fixture(scope="module", params=SHAPES)
+def shape(request: pytest.FixtureRequest) -> ShapeName:
+    chosen: ShapeName = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def canonical_of_raised(raised: pa.Table, profile: ProfileName, version: VersionName) -> pa.Table:
+    return events(raised, profile, version)
+
+
+@pytest.fixture(scope="module")
+def private_of_raised(
+    raised: pa.Table,
+    canonical_of_raised: pa.Table,
+    profile: ProfileName,
+    version: VersionName,
+    shape: ShapeName,
+) -> pa.Table:
+    """The events of rows with raised ids, in one shape."""
+    if shape == "canonical":
+        return canonical_of_raised
+    return events(raised, profile, version, shape=shape)
+
+
 def documents(table: pa.Table) -> Iterator[dict[str, Any]]:
     return (json.loads(text) for text in table["json"].to_pylist())
 
@@ -153,9 +186,9 @@ def _problems(table: pa.Table) -> set[Any]:
 
 
 def test_no_id_of_a_person_or_of_a_personal_record_leaves(
-    raised: pa.Table, profile: ProfileName, version: VersionName
+    private_of_raised: pa.Table,
 ) -> None:
-    table = events(raised, profile, version)
+    table = private_of_raised
     found: dict[str, Any] = {}
     for row in table.select(["json", "event_id", "actor_id", "object_id", "group_id"]).to_pylist():
         text = row.pop("json")
@@ -194,7 +227,39 @@ def test_a_person_is_one_pseudonym_over_hours_and_versions(
     assert pa.concat_tables(parts)["json"].to_pylist() == whole["json"].to_pylist()
 
 
+def test_another_shape_tells_nothing_that_the_canonical_one_does_not(
+    private_of_raised: pa.Table, canonical_of_raised: pa.Table
+) -> None:
+    """So what holds of values of the canonical events holds of these, too."""
+    told = {
+        token
+        for text, canonical in zip(
+            private_of_raised["json"].to_pylist(),
+            canonical_of_raised["json"].to_pylist(),
+            strict=True,
+        )
+        for token in {*TOKENS.findall(text)}.difference(TOKENS.findall(canonical))
+    }
+    assert told <= WORDS_OF_SHAPES
+
+
 # Two event stores
+
+
+def test_two_event_stores_have_no_keyed_id_in_common_in_any_shape(
+    raised: pa.Table,
+    private_of_raised: pa.Table,
+    profile: ProfileName,
+    version: VersionName,
+    shape: ShapeName,
+) -> None:
+    other = events(raised, profile, version, SECOND, shape=shape)
+    first, second = (
+        {*re.findall("urn:uuid:[-0-9a-f]{36}", "\n".join(table["json"].to_pylist()))}
+        for table in (private_of_raised, other)
+    )
+    assert len(first) == len(second) >= raised.num_rows
+    assert first.isdisjoint(second)
 
 
 def test_two_event_stores_share_no_id_that_leads_to_a_person(

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from caliper_dagster.core.errors import ConfigurationError, SourceError, StorageError
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster.emitter import Ledger
-from caliper_dagster.expander import MoodleDatabase, connection
+from caliper_dagster.expander import MoodleDatabase, engines
 from caliper_dagster_tests.harness.hostile_store import HOUR
 from caliper_dagster_tests.harness.installation import between, installation
 from caliper_dagster_tests.harness.sample_installation import END, HOURS, copy_site
@@ -38,7 +38,7 @@ WAYS: dict[str, Callable[[MoodleDatabase], object]] = {
 @pytest.fixture
 def proxy(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentProxy]:
     """Before a Moodle database on each server."""
-    monkeypatch.setattr(connection, "_REPORT_SECONDS", 0)
+    monkeypatch.setattr(engines, "REPORT_SECONDS", 0)
     fill(empty_url)
     with SilentProxy(empty_url) as found:
         yield found

@@ -24,6 +24,7 @@ from caliper_dagster.operations.doctor import (
     moodle,
     moodle_log,
     moodle_site,
+    secret_files,
     storage,
     withheld,
 )
@@ -78,6 +79,7 @@ def examine(sites: Iterable[Settings], *, fix_modes: bool = False) -> Iterator[F
             yield replace(finding, site=settings.site)
         shared.reported |= of_site.reported
     yield from shared.check("Disk", partial(storage.disk, sites))
+    yield from shared.check("Secret files", partial(secret_files.secret_files, sites))
     yield from shared.check("File modes", partial(storage.file_modes, sites, fix=fix_modes))
 
 

@@ -22,6 +22,12 @@ _HOURS_EXAMINED = 168
 
 _HOURS_NAMED = 5
 
+_CHANGED: Mapping[str, str] = {
+    Reason.ROW_FILTER: "they were made under another filter of rows",
+    Reason.ALLOWED_FIELDS: "they were searched while CALIPER_ALLOWED_FIELDS named more fields",
+}
+"""Reasons that a change of the settings has, in words; no setting sends such hours."""
+
 
 def withheld(settings: Settings) -> Iterator[Finding]:
     """The finding about the newest stored hours of events, of each rendering."""
@@ -32,7 +38,7 @@ def withheld(settings: Settings) -> Iterator[Finding]:
         counts = {}
         for hour in sorted(store.hour_sizes(frame))[-_HOURS_EXAMINED:]:
             with suppress(StorageError):  # A damaged hour stops its run, which names it.
-                counts[hour] = withheld_events(store, frame, hour, filter_)
+                counts[hour] = withheld_events(store, frame, hour, filter_, settings.allowed_fields)
         if counts:
             yield _finding(settings, frame, counts)
 
@@ -47,14 +53,11 @@ def _finding(settings: Settings, frame: Frame, counts: Mapping[Hour, DeliveryCou
     text = f"{plural(events, 'event')} {examined}"
     if whole:
         text += f", among them all of {plural(len(whole), 'hour')} ({named})"
-    is_of_other_filter = any(Reason.ROW_FILTER in count.withheld for count in counts.values())
-    why = (
-        "they were made under another filter of rows"
-        if is_of_other_filter
-        else f"the checks of {frame.name} say what is wrong"
-    )
+    reasons = {reason for count in counts.values() for reason in count.withheld}
+    changed = next((why for reason, why in _CHANGED.items() if reason in reasons), None)
+    why = changed or f"the checks of {frame.name} say what is wrong"
     cure = f"Materialize these hours again with `caliper-dagster backfill`; {why}."
-    if settings.withhold_invalid or is_of_other_filter:
+    if settings.withhold_invalid or changed:
         return warn("Withheld", f"{text}, are not sent", cure)
     return warn(
         "Withheld",

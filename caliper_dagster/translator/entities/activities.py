@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from urllib.parse import unquote
 
 from caliper_dagster.caliper.entities import (
     Assessment,
@@ -263,22 +264,45 @@ def activity(
 _SECRET = re.compile(
     r"auth|code|jwt|key|pass|pwd|secret|sess|sid|sig|ticket|token|user|mail", re.IGNORECASE
 )
+_OF_PERSON = re.compile(r"[a-z][a-z0-9+.-]*:(?!//)|[^/]*@", re.IGNORECASE)
+"""``mailto:``, ``tel:``, or an e-mail address without either."""
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.\w")
+_BETWEEN_PARAMETERS = re.compile("[&;]")
 
 
 def _public_address(address: str | None) -> str | None:
-    """The address that an activity leads to, without log-in data and what may be a secret."""
-    if not address or not ("@" in address or "?" in address or "#" in address):
+    """The address that an activity leads to, without log-in data and what may be a secret.
+
+    None for the e-mail address or the telephone of a person.
+    """
+    address = (address or "").strip()
+    if not address or _OF_PERSON.match(address):
+        return None
+    if _IN_NEED_OF_CARE.isdisjoint(address):
         return address
-    before, hash_, fragment = address.partition("#")
+    before, _, fragment = address.partition("#")
     base, _, query = before.partition("?")
     start, slashes, rest = base.partition("//")
     host, slash, path = rest.partition("/")
+    path, *of_path = path.split(";")  # /page;jsessionid=1
     base = f"{start}{slashes}{host.rpartition('@')[2]}{slash}{path}"
-    kept = "&".join(
-        part for part in query.split("&") if part and not _SECRET.search(part.partition("=")[0])
-    )
-    anchor = "" if _SECRET.search(fragment.partition("=")[0]) else hash_ + fragment
-    return f"{base}?{kept}{anchor}" if kept else base + anchor
+    if _EMAIL.search(unquote(base)):
+        return None
+    kept_of_path = "".join(f";{part}" for part in of_path if _is_public(part))
+    parameters = _BETWEEN_PARAMETERS.split(query)
+    kept = [part for part in parameters if _is_public(part)]
+    query = query if kept == parameters else "&".join(kept)
+    anchor = f"#{fragment}" if all(map(_is_public, _BETWEEN_PARAMETERS.split(fragment))) else ""
+    return f"{base}{kept_of_path}{f'?{query}' if query else ''}{anchor}"
+
+
+_IN_NEED_OF_CARE = frozenset("@?#;%")
+
+
+def _is_public(parameter: str) -> bool:
+    """Whether a parameter of an address is neither a secret nor a person's address."""
+    name = unquote(parameter.partition("=")[0])
+    return bool(parameter) and not _SECRET.search(name) and not _EMAIL.search(unquote(parameter))
 
 
 @for_recipes(texts=ACTIVITY_TEXTS)

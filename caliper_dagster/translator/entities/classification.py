@@ -68,6 +68,10 @@ INSTITUTIONAL_KEYS = frozenset(
 of, so that no value of theirs leads to a person."""
 
 
+NAMES_OF_PERSONS = frozenset({"loggedinasusername", "nickname", "originalusername"})
+"""Keys of ``other`` that hold names of persons: sent where a recipe allows it and names leave."""
+
+
 def class_of_name(record: Record) -> TextClass:
     """The class of the ``name`` of a record in the column ``object``.
 

@@ -44,6 +44,7 @@ from caliper_dagster.translator.entities.registry import (
     name_of,
     of_other,
     plain,
+    user_id,
 )
 
 # Forums
@@ -287,9 +288,7 @@ def tagged_item(
     """The tagged object, by ``other.itemtype`` and ``other.itemid``."""
     kind, item = of_other(other, "itemtype"), integer(of_other(other, "itemid"))
     if kind == "user":
-        return Person(
-            id=render.iris.user(item or 0),
-        )
+        return Person(id=render.iris.user(user_id(of_other(other, "itemid")) or 0))
     if kind == "question":
         return AssessmentItem(
             id=question_iri(render, item),

@@ -38,6 +38,7 @@ from caliper_dagster.translator.entities.classification import (
     INSTITUTIONAL_KEYS,
     INSTITUTIONAL_LEVELS,
     INSTITUTIONAL_RECORDS,
+    NAMES_OF_PERSONS,
     class_of_name,
 )
 from caliper_dagster.translator.entities.organisation import course_group
@@ -49,9 +50,9 @@ from caliper_dagster.translator.entities.registry import (
     for_recipes,
     identifiers,
     in_iri,
-    integer,
     is_course,
     name_of,
+    user_id,
 )
 from caliper_dagster.translator.entities.texts import ClassOf, ClassOfText, withholding
 from caliper_dagster.translator.identity import Iris, is_user_key
@@ -91,7 +92,8 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
 
     def from_path(render: Render, *values: object) -> Entity:
         row: dict[str, Any] = dict(zip(columns, values, strict=True))
-        iri, missing = render.iris.path(path, _with_other(row, names) if "other" in row else row)
+        given = _with_other(render, row, names) if "other" in row else row
+        iri, missing = render.iris.path(path, given)
         # Without its id an object would share the address of its page.
         if missing and not ids.isdisjoint(missing):
             iri += f"{'-' if '#' in iri else '#'}{row['target'] or 'unknown'}"
@@ -167,7 +169,7 @@ def _numbers(render: Render, record: Record | None) -> list[SystemIdentifier] | 
     )
 
 
-def _with_other(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def _with_other(render: Render, row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """The values of a row, and the named values in ``other``, else in its own record."""
     other, record = row["other"], row.get("object") or {}
     event_data = other if isinstance(other, dict) else {}
@@ -177,7 +179,9 @@ def _with_other(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
         if name.startswith("other."):
             key = name.removeprefix("other.")
             value = event_data.get(key, own.get(key))
-            values[name] = integer(value) if is_user_key(key) else in_iri(value)
+            if key.lower() in NAMES_OF_PERSONS and not render.person.names:
+                continue
+            values[name] = user_id(value) if is_user_key(key) else in_iri(value)
     return values
 
 

@@ -251,6 +251,7 @@ _IN_IRIS = re.compile(
 )
 _LONGEST_IN_IRIS = 100
 _LARGEST_GRADE = 10**10
+_LARGEST_ID = 10**10
 
 
 def in_iri(value: object) -> str | None:
@@ -266,7 +267,16 @@ def in_iri(value: object) -> str | None:
 
 
 def integer(value: object) -> int | None:
-    """An integer, which PHP often stores as text."""
+    """An id or a small number of the event data, which PHP often stores as text.
+
+    A number of more than ten digits may be a telephone number.
+    """
+    number = user_id(value)
+    return number if number is not None and abs(number) < _LARGEST_ID else None
+
+
+def user_id(value: object) -> int | None:
+    """The id of a user in the event data."""
     if type(value) is int:
         return value
     try:

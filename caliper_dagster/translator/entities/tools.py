@@ -261,11 +261,19 @@ def lti_tool(module: Record | None) -> SoftwareApplication | None:
     instance = (module or {}).get("activity") or {}
     kind = instance.get("type") or {}
     for address in (kind.get("baseurl"), instance.get("toolurl")):
-        parts = urlsplit(address or "")
-        if parts.scheme in {"http", "https"} and parts.hostname:
-            port = f":{parts.port}" if parts.port else ""
-            return SoftwareApplication(
-                id=f"{parts.scheme}://{parts.hostname}{port}/",
-                name=name_of(kind, "name"),
-            )
+        host = _host(address or "")
+        if host:
+            return SoftwareApplication(id=host, name=name_of(kind, "name"))
     return None
+
+
+def _host(address: str) -> str | None:
+    """The host of a web address, as an address; None for what is none."""
+    try:
+        parts = urlsplit(address)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:  # a port that is no number, half an IPv6 address
+        return None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return None
+    return f"{parts.scheme}://{parts.hostname}{port}/"

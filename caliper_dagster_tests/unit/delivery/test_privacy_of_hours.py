@@ -82,6 +82,8 @@ class Chain:
                 open_ledger=lambda: open_ledger(settings),
                 send=send,
                 left={},
+                withhold=settings.withhold_invalid,
+                allowed_fields=settings.allowed_fields,
             )
             return {sent.hour: sent.delivery for sent in request.deliver(store, lambda: False)}
 

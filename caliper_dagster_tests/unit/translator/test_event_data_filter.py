@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caliper_dagster.translator.entities.classification import NAMES_OF_PERSONS
 from caliper_dagster.translator.entities.registry import PersonOptions, Render
 from caliper_dagster.translator.event_data_filter import (
-    NAMES_OF_PERSONS,
     NEVER,
     NUMBERS,
     VOCABULARIES,

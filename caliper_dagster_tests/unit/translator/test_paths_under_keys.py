@@ -16,7 +16,7 @@ RECIPE = """
   type: ViewEvent
   action: Viewed
   object: {{type: WebPage, path: "{path}"}}
-  other: [mode, nickname]
+  other: [mode, alias]
 """
 ROW: dict[str, Any] = {
     "eventname": r"\local_x\event\seen",
@@ -28,7 +28,7 @@ ROW: dict[str, Any] = {
     "contextlevel": 30,
     "contextid": 77_030,
     "contextinstanceid": 77_003,
-    "other": {"matric": 77_999, "nickname": "mueller", "mode": "Karl Mueller", "courseid": 5,
+    "other": {"matric": 77_999, "alias": "mueller", "mode": "Karl Mueller", "courseid": 5,
               "useridto": 77_005, "itemid": 77_006},
 }  # fmt: skip
 
@@ -41,10 +41,10 @@ TO_PERSONS = (
     "mod/quiz/view.php?id={other.itemid}",
     "course/view.php?id={objectid}",
     "grade/edit/letter/index.php?id={contextid}",
-    "#{other.nickname}",
-    "report/stats/index.php?id={courseid}&mode={other.nickname}",
-    "webservice#{other.nickname}",
-    "mod/{other.nickname}/view.php?id=2",
+    "#{other.alias}",
+    "report/stats/index.php?id={courseid}&mode={other.alias}",
+    "webservice#{other.alias}",
+    "mod/{other.alias}/view.php?id=2",
 )
 
 
