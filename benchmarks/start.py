@@ -192,7 +192,9 @@ def _run(server: subprocess.Popen[bytes], port: int, hour: Hour, proxy: Proxy) -
     with dg.DagsterInstance.get() as instance:
         tags = range_tags(HourRange(hour, hour + 1))
         run = instance.create_run_for_job(job_def=job, tags=tags, remote_job_origin=origin)
-        arguments = ExecuteExternalJobArgs(origin, run.run_id, instance.get_ref())
+        arguments = ExecuteExternalJobArgs(
+            job_origin=origin, run_id=run.run_id, instance_ref=instance.get_ref()
+        )
         began = time.perf_counter()
         # It returns when the process of the run has started.
         launch = threading.Thread(target=DagsterGrpcClient(port=port).start_run, args=(arguments,))
