@@ -60,7 +60,8 @@ def with_views(
     Raises:
         ValueError: the log has no views of one of these kinds.
     """
-    added, number = [], _VIEWS_FOR_EACH_ROW * len(names)
+    added: list[npt.NDArray[np.int64]] = []
+    number = _VIEWS_FOR_EACH_ROW * len(names)
     for pattern, share in _KINDS:
         of_kind = [row for row, name in enumerate(names) if name and re.fullmatch(pattern, name)]
         if not of_kind:

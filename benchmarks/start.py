@@ -109,7 +109,7 @@ class Proxy:
 def starts(url: str, hour: Hour, checkout: Path) -> dict[str, Start]:
     """A backfill of an hour in a new instance and in the same one, and a run of the code server."""
     address = sa.make_url(url)
-    proxied = {}
+    found: dict[str, Start] = {}
     with tempfile.TemporaryDirectory() as home, sink.running() as event_store:
         settings = {
             "MOODLE_WWWROOT": "https://moodle.example.org",
@@ -121,12 +121,12 @@ def starts(url: str, hour: Hour, checkout: Path) -> dict[str, Start]:
         for number, name in enumerate(("backfill, new instance", "backfill, same instance")):
             with _proxy(address) as (proxy, through):
                 given = {**settings, "MOODLE_DB_URL": through}
-                proxied[name] = _backfill(checkout, hour + number, given, proxy)
+                found[name] = _backfill(checkout, hour + number, given, proxy)
         with _proxy(address) as (proxy, through):
             given = {**settings, "MOODLE_DB_URL": through}
             with environment(given), _code_server(checkout, given) as (server, port):
-                proxied["run of the code server"] = _run(server, port, hour + 2, proxy)
-    return proxied
+                found["run of the code server"] = _run(server, port, hour + 2, proxy)
+    return found
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def _python(checkout: Path, arguments: list[str], given: dict[str, str]) -> subp
         name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
     }
     return subprocess.Popen(  # noqa: S603 - an interpreter of ours
-        [checkout / ".venv/bin/python", "-m", *arguments],
+        [str(checkout / ".venv/bin/python"), "-m", *arguments],
         cwd=checkout,
         env={**inherited, **given},
         stdout=subprocess.DEVNULL,
