@@ -10,6 +10,8 @@ courses, activities, attempts, submissions, posts and grades of its own, with al
 number, so that every reference leads where it did. What a site has once (roles, scales, the
 administrator) is there once.
 
+``--mix views`` adds views to the log, until they are 80 of 100 rows (`benchmarks.mix`).
+
 Rows are spread over the hours as people work: nights, weekends, holidays, exams. The log of each
 repetition is cut into short pieces, which keep their order and go to hours by how busy these are.
 All times of its records move with them, so that an attempt still ends when the log says so.
@@ -23,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -35,6 +37,7 @@ import pyarrow.compute as pc
 import pymysql
 import sqlalchemy as sa
 
+from benchmarks import mix
 from caliper_dagster.core.hours import SECONDS, Hour, HourRange, parse_hour
 from caliper_dagster.embedded.sample import write_sample
 from caliper_dagster_tests.harness.moodle_dump import load_dump
@@ -126,8 +129,26 @@ class Column:
     ids: Flags
     times: Flags
 
+    def take(self, rows: Integers) -> Column:
+        """The column with these rows."""
+        return Column(
+            self.name,
+            None if self.integers is None else self.integers[rows],
+            None if self.texts is None else self.texts.take(pa.array(rows)),
+            self.null[rows],
+            self.ids[rows],
+            self.times[rows],
+        )
 
-def write_site(url: str, rows: int, hours: int, seed: int = 1, start: Hour | None = None) -> Site:
+
+def write_site(
+    url: str,
+    rows: int,
+    hours: int,
+    seed: int = 1,
+    start: Hour | None = None,
+    mix_of_rows: str = mix.DUMP,
+) -> Site:
     """Write a site into a database that is empty or does not exist.
 
     Args:
@@ -136,6 +157,7 @@ def write_site(url: str, rows: int, hours: int, seed: int = 1, start: Hour | Non
         hours: the hours that they are spread over.
         seed: what chance begins with; the same arguments give the same site.
         start: the first hour.
+        mix_of_rows: one of `benchmarks.mix`.
     """
     began = time.perf_counter()
     start = start or parse_hour("2024-09-01", "start")
@@ -143,7 +165,10 @@ def write_site(url: str, rows: int, hours: int, seed: int = 1, start: Hour | Non
     with closing(_connect(url)) as connection:
         _write_pattern(url, connection)
         pattern = Pattern(connection)
-        spread = Spread(pattern, rows, HourRange(start, start + hours), np.random.default_rng(seed))
+        chance = np.random.default_rng(seed)
+        if mix_of_rows == mix.VIEWS:
+            pattern.add_views(chance)
+        spread = Spread(pattern, rows, HourRange(start, start + hours), chance)
         for table in pattern.repeated:
             _fill(connection, table, _records(pattern, spread, table))
         _fill(connection, LOG, _log(pattern, spread))
@@ -188,6 +213,14 @@ class Pattern:
     def times(self) -> Integers:
         """Times of the log rows, in their order."""
         return self.column(LOG, "timecreated")
+
+    def add_views(self, chance: np.random.Generator) -> None:
+        """Make the log one in which most rows are views (`benchmarks.mix`)."""
+        rows, times = mix.with_views(self.texts(LOG, "eventname"), self.times, chance)
+        columns = {column.name: column.take(rows) for column in self.tables[LOG]}
+        columns["timecreated"] = replace(columns["timecreated"], integers=times)
+        self.tables[LOG] = [*columns.values()]
+        del self.times
 
     def column(self, table: str, name: str) -> Integers:
         """An integer column, null as 0."""
@@ -631,9 +664,10 @@ def main() -> None:
     parser.add_argument("--hours", type=int, default=8760, help="hours that they are spread over")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--start", default="2024-09-01", help="first hour in UTC")
+    mix.add_option(parser)
     given = parser.parse_args()
     first = parse_hour(given.start, "--start")
-    site = write_site(given.url, given.rows, given.hours, given.seed, first)
+    site = write_site(given.url, given.rows, given.hours, given.seed, first, given.mix)
     print(f"{site.rows:,} log rows in {site.hours}, {site.seconds:.0f} s")
 
 

@@ -3,7 +3,7 @@
 Run ``python -m benchmarks.translation``. The rows are those of a sample site; ``--expanded`` takes
 them from a Parquet file of ``EXPANDED_LOG``, ``--real`` from the dump of a real site beside the
 checkout, for which it starts a MariaDB server. They are repeated to any length (:func:`longer`) and
-translated in chunks, as the assets do.
+translated in chunks, as the assets do. With ``--mix views`` 80 of 100 are views (`benchmarks.mix`).
 
 What is compared in the same run is one dict per event from entities that are ready (ids, times and
 checks cost it nothing) and ``orjson.dumps``. All times are of the processor.
@@ -23,11 +23,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks import mix
 from caliper_dagster.core.frames import EXPANDED_LOG, REPEATED
 from caliper_dagster.core.hours import HourRange
 from caliper_dagster.embedded.sample import write_sample
@@ -101,6 +103,17 @@ def longer(expanded: pa.Table, rows: int, new: float) -> pa.Table:
             parts.append(_moved(part, copy, copy * span, thing % FACULTIES, thing))
     table = pa.concat_tables(parts).unify_dictionaries().slice(0, rows)
     return EXPANDED_LOG.conform(table)
+
+
+def with_views(expanded: pa.Table) -> pa.Table:
+    """The rows and four views for each of them, with log ids of their own."""
+    ordered = expanded.take(pc.sort_indices(expanded["timecreated"]))
+    names = ordered["eventname"].cast(pa.string()).to_pylist()
+    times = ordered["timecreated"].to_numpy()
+    rows, moments = mix.with_views(names, times, np.random.default_rng(1))
+    columns = dict(zip(ordered.column_names, ordered.take(pa.array(rows)).columns, strict=True))
+    columns |= {"id": pa.array(np.arange(len(rows)) + 1), "timecreated": pa.array(moments)}
+    return EXPANDED_LOG.conform(pa.table(columns))
 
 
 def _moved(rows: pa.Table, copy: int, seconds: int, faculty: int, thing: int) -> pa.Table:
@@ -216,14 +229,18 @@ def main() -> None:
     parser.add_argument("--hours", type=int, default=96, help="of the sample site")
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the longest table")
     parser.add_argument("--repeats", type=int, default=3)
+    mix.add_option(parser)
     given = parser.parse_args()
     if given.real:
         with _dump() as expanded:
-            report(expanded, given.rows, given.repeats)
+            rows = expanded
     elif given.expanded:
-        report(EXPANDED_LOG.conform(pq.read_table(given.expanded)), given.rows, given.repeats)
+        rows = EXPANDED_LOG.conform(pq.read_table(given.expanded))
     else:
-        report(_sample(given.students, given.hours), given.rows, given.repeats)
+        rows = _sample(given.students, given.hours)
+    if given.mix == mix.VIEWS:
+        rows = with_views(rows)
+    report(rows, given.rows, given.repeats)
 
 
 def report(expanded: pa.Table, most: int, repeats: int) -> None:

@@ -58,7 +58,7 @@ def coverage(options: argparse.Namespace) -> None:
 
 def recipes_check(options: argparse.Namespace) -> None:
     """Check recipe files, and report a mistake with its line."""
-    from caliper_dagster.config.translator import read_file
+    from caliper_dagster.config.yaml_file import read_file
     from caliper_dagster.translator import read_recipes
 
     for name in options.files:

@@ -6,13 +6,13 @@ Only what translates imports this module; Dagster's web server does not load the
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from caliper_dagster.caliper.shapes import Rendering
 from caliper_dagster.config.declaration import listed
 from caliper_dagster.config.event_stores import renderings, sent_as
 from caliper_dagster.config.settings import Settings
+from caliper_dagster.config.yaml_file import read_file
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.core.key_schedule import FIRST_HOUR, key_fingerprint
@@ -31,19 +31,6 @@ def configured_recipes(settings: Settings) -> Recipes:
         return load_recipes().with_user_recipes((name, read_file(name)) for name in names)
     except ConfigurationError as error:
         raise ConfigurationError(Sentence(SettingName("CALIPER_RECIPES"), f": {error}")) from None
-
-
-def read_file(name: str) -> str:
-    """The text of a recipe file.
-
-    Raises:
-        ConfigurationError: it cannot be read.
-    """
-    try:
-        return Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigurationError(f"{name} cannot be read ({reason}).") from None
 
 
 def build_translator(

@@ -113,3 +113,16 @@ class SettingsFile:
                 raise self.error(f"{shown(name)} occurs twice (line {line})")
             seen.add(name)
             self._refuse_doubles(value)
+
+
+def read_file(name: str) -> str:
+    """The text of a file of recipes or of a filter.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigurationError(f"{name} cannot be read ({reason}).") from None

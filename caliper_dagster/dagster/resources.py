@@ -35,6 +35,7 @@ from caliper_dagster.config.connections import open_ledger, open_moodle, open_st
 from caliper_dagster.config.declaration import declarations
 from caliper_dagster.config.event_stores import FILE, EventStoreDefinition, event_stores
 from caliper_dagster.config.settings import EventStoreSettings, Settings, declared
+from caliper_dagster.core.arrow_memory import return_unused
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.file_modes import limited_new_files
 from caliper_dagster.core.partition_store import PartitionStore
@@ -247,10 +248,13 @@ def bind_site_resources(function: Callable[..., Any], settings: Settings) -> Cal
 def as_dagster_failure() -> Iterator[None]:
     """Turn our errors into a failed step with the same sentence and nothing else.
 
-    Files that the step makes are closed to others (``core.file_modes``).
+    Files that the step makes are closed to others (``core.file_modes``). Memory that it has freed
+    is returned to the system.
     """
     try:
         with limited_new_files():
             yield
     except CaliperDagsterError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from None
+    finally:
+        return_unused()

@@ -24,7 +24,7 @@ from caliper_dagster.config.settings import (
     Settings,
     declared,
 )
-from caliper_dagster.config.translator import read_file
+from caliper_dagster.config.yaml_file import read_file
 from caliper_dagster.core.hours import HourRange, groups
 from caliper_dagster.dagster.partitions import range_of_tags
 from caliper_dagster.dagster.tags import BACKFILL_TAG, BEGUN_TAG, read_tag, shown_name

@@ -48,6 +48,7 @@ class Rows:
         self._columns: dict[str, Column] = {}
         self._derived: dict[str, Codes] = {}
         self._integers: dict[str, Codes] = {}
+        self._is_without_records = False
         self.number = table.num_rows
 
     def integers(self, name: str) -> Codes:
@@ -81,9 +82,20 @@ class Rows:
             self._columns[name] = self._read(name)
         return self._columns[name]
 
+    def forget_records(self) -> None:
+        """Release the decoded records. Their columns cannot be read any more.
+
+        The table still has them, but with what was hidden since.
+        """
+        self._is_without_records = True
+        for name in self._records & self._columns.keys():
+            del self._columns[name]
+
     def _read(self, name: str) -> Column:
         if name in self._derived:
             return _numbers(self._derived[name])
+        if self._is_without_records and name in self._records:
+            raise LookupError(f"The records of {name} were released.")
         column = self._table[name]
         if pa.types.is_integer(column.type):
             return _numbers(self.integers(name))

@@ -747,18 +747,18 @@ class _Translation:
         codes = order.with_derived(shapes[order.rows], derived.shapes)
         seconds = order.with_derived(self._rows.integers("timecreated")[order.rows], derived.times)
         seconds = seconds - seconds % SECONDS_OF[self._translator.time_precision]
-        json = join_columns(
-            [
-                f'{{"@context":"{self._translator.version.context}","id":"',
-                PlainColumn(ids),
-                *self._slots_and_shapes(order, derived, slots, codes, np.where(failed, 0, seconds)),
-                *extensions.columns(
-                    order.rows, self._tells_grading(codes), self._derived_from(order, ids)
-                ),
-                "}",
-            ],
-            len(order.rows),
-        )
+        parts = [
+            f'{{"@context":"{self._translator.version.context}","id":"',
+            PlainColumn(ids),
+            *self._slots_and_shapes(order, derived, slots, codes, np.where(failed, 0, seconds)),
+            *extensions.columns(
+                order.rows, self._tells_grading(codes), self._derived_from(order, ids)
+            ),
+            "}",
+        ]
+        # All JSON is made: the records, of which it was made, need not be in memory beside it.
+        self._rows.forget_records()
+        json = join_columns(parts, len(order.rows))
         columns = self._columns(order, derived, object_ids, type_codes, type_names, scores)
         return self._with_outcomes(order, codes, failed, ids, json, columns)
 
