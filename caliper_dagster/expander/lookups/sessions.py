@@ -107,15 +107,26 @@ class UserActions:
         """The chosen rows."""
         if chosen.dtype == np.bool_:
             chosen = np.flatnonzero(chosen)
-        columns = (getattr(self, name)[chosen] for name in self.__slots__[:-1])
-        return UserActions(*columns, self.ips.take(pa.array(chosen)))
+        return UserActions(
+            self.positions[chosen],
+            self.ids[chosen],
+            self.times[chosen],
+            self.users[chosen],
+            self.real_users[chosen],
+            self.changes[chosen],
+            self.ips.take(pa.array(chosen)),
+        )
 
 
 def _in_order(parts: Sequence[UserActions]) -> UserActions:
     """All rows of all parts by time, then id: the order of the log."""
-    *names, _ = UserActions.__slots__
     together = UserActions(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in names),
+        np.concatenate([part.positions for part in parts]),
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([part.times for part in parts]),
+        np.concatenate([part.users for part in parts]),
+        np.concatenate([part.real_users for part in parts]),
+        np.concatenate([part.changes for part in parts]),
         pa.concat_arrays([part.ips for part in parts]),
     )
     return together.taken(np.lexsort((together.ids, together.times)))
@@ -279,4 +290,6 @@ def _ending_no_session(
     last = last_before(keys[began], began, keys[log_outs], log_outs)
     log_outs, began = log_outs[last >= 0], began[last[last >= 0]]
     ends = np.array([taken[id_][1] for id_ in actions.ids[log_outs].tolist()], dtype=np.int64)
-    return log_outs[actions.times[began] > ends]
+    goes_on: Flags = actions.times[began] > ends
+    continued: Integers = log_outs[goes_on]
+    return continued
