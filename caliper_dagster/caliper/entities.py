@@ -7,7 +7,7 @@ properties of the other: whether a type is a subtype is a question to
 
 Building an object checks nothing. A property that is None is not written; there is no property that
 is a list by default, and 0 and False are written. What is built is checked once, before it is
-written, by :func:`~caliper_dagster.caliper.entity_rules.is_certainly_valid`.
+written, by :func:`~caliper_dagster.caliper.entity_rules.are_certainly_valid`.
 """
 
 from __future__ import annotations
