@@ -28,7 +28,7 @@ from caliper_dagster_tests.harness.environment import environment
 END = Hour.from_key("2026-03-02-12:00")
 HOURS = HourRange(END + -2, END)
 WHOLE = 10_000_000
-SIZES = (23, 60, WHOLE)
+SIZES = (17, 60, WHOLE)
 
 
 class Site:
@@ -60,7 +60,7 @@ class Site:
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("chunks") / "moodle.sqlite"
-    write_sample(path, students=40, hours=len(HOURS), seed=5, end=END)
+    write_sample(path, students=60, hours=len(HOURS), seed=5, end=END)
     return f"sqlite:///{path}"
 
 
@@ -72,7 +72,7 @@ def test_the_size_of_the_chunks_changes_no_byte(url: str, tmp_path: Path) -> Non
         assert [hour.rows for hour in expanded] == [hour.expanded_now for hour in expanded]
         accounts.append([hour.account for hour in events])
         found.append(site.files())
-    assert max(hour.rows for hour in expanded) > 100
+    assert max(hour.rows for hour in expanded) > 150
     assert sum(account.derived for account in accounts[0]) > 3
     assert {account.unexplained for account in accounts[0]} == {0}
     for one, files in zip(accounts, found, strict=True):

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -99,10 +100,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{path}"
 
 
-@pytest.fixture(scope="module")
-def expanded(url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with the expanded hours."""
-    folder = tmp_path_factory.mktemp("expanded") / "data"
+@cache
+def expanded(url: str) -> Path:
+    """A storage with the expanded hours of a site, beside its database."""
+    folder = Path(url.removeprefix("sqlite:///")).parent / "expanded"
     settings = {"MOODLE_DB_URL": url, "MOODLE_WWWROOT": SITE, "CALIPER_STORAGE": str(folder)}
     with environment(settings), MoodleDatabase.open(url) as database:
         storage = open_store(Settings.from_environment())
@@ -112,9 +113,9 @@ def expanded(url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def chain(url: str, expanded: Path, tmp_path: Path) -> Iterator[Chain]:
+def chain(url: str, tmp_path: Path) -> Iterator[Chain]:
     with HostileStore(OK) as store:
-        yield Chain(Path(shutil.copytree(expanded, tmp_path / "data")), url, store)
+        yield Chain(Path(shutil.copytree(expanded(url), tmp_path / "data")), url, store)
 
 
 def test_a_key_of_a_later_hour_changes_no_earlier_id(chain: Chain) -> None:
