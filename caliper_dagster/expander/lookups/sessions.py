@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -107,17 +108,17 @@ class UserActions:
         """The chosen rows."""
         if chosen.dtype == np.bool_:
             chosen = np.flatnonzero(chosen)
-        columns = (getattr(self, name)[chosen] for name in self.__slots__[:-1])
-        return UserActions(*columns, self.ips.take(pa.array(chosen)))
+        columns = [getattr(self, name)[chosen] for name in self.__slots__[:-1]]
+        columns.append(self.ips.take(pa.array(chosen)))
+        return UserActions(*columns)
 
 
 def _in_order(parts: Sequence[UserActions]) -> UserActions:
     """All rows of all parts by time, then id: the order of the log."""
     *names, _ = UserActions.__slots__
-    together = UserActions(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in names),
-        pa.concat_arrays([part.ips for part in parts]),
-    )
+    columns: list[Any] = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
+    columns.append(pa.concat_arrays([part.ips for part in parts]))
+    together = UserActions(*columns)
     return together.taken(np.lexsort((together.ids, together.times)))
 
 
@@ -279,4 +280,5 @@ def _ending_no_session(
     last = last_before(keys[began], began, keys[log_outs], log_outs)
     log_outs, began = log_outs[last >= 0], began[last[last >= 0]]
     ends = np.array([taken[id_][1] for id_ in actions.ids[log_outs].tolist()], dtype=np.int64)
-    return log_outs[actions.times[began] > ends]
+    going_on: Integers = log_outs[actions.times[began] > ends]
+    return going_on
