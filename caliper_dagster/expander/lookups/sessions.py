@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -107,28 +108,17 @@ class UserActions:
         """The chosen rows."""
         if chosen.dtype == np.bool_:
             chosen = np.flatnonzero(chosen)
-        return UserActions(
-            self.positions[chosen],
-            self.ids[chosen],
-            self.times[chosen],
-            self.users[chosen],
-            self.real_users[chosen],
-            self.changes[chosen],
-            self.ips.take(pa.array(chosen)),
-        )
+        columns = [getattr(self, name)[chosen] for name in self.__slots__[:-1]]
+        columns.append(self.ips.take(pa.array(chosen)))
+        return UserActions(*columns)
 
 
 def _in_order(parts: Sequence[UserActions]) -> UserActions:
     """All rows of all parts by time, then id: the order of the log."""
-    together = UserActions(
-        np.concatenate([part.positions for part in parts]),
-        np.concatenate([part.ids for part in parts]),
-        np.concatenate([part.times for part in parts]),
-        np.concatenate([part.users for part in parts]),
-        np.concatenate([part.real_users for part in parts]),
-        np.concatenate([part.changes for part in parts]),
-        pa.concat_arrays([part.ips for part in parts]),
-    )
+    *names, _ = UserActions.__slots__
+    columns: list[Any] = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
+    columns.append(pa.concat_arrays([part.ips for part in parts]))
+    together = UserActions(*columns)
     return together.taken(np.lexsort((together.ids, together.times)))
 
 
@@ -290,6 +280,5 @@ def _ending_no_session(
     last = last_before(keys[began], began, keys[log_outs], log_outs)
     log_outs, began = log_outs[last >= 0], began[last[last >= 0]]
     ends = np.array([taken[id_][1] for id_ in actions.ids[log_outs].tolist()], dtype=np.int64)
-    goes_on: Flags = actions.times[began] > ends
-    continued: Integers = log_outs[goes_on]
-    return continued
+    going_on: Integers = log_outs[actions.times[began] > ends]
+    return going_on
