@@ -114,7 +114,12 @@ class DigestedParquetWriter:
             The size of the file in bytes.
         """
         self._writer.add_key_value_metadata(
-            {**metadata, _SCHEME_KEY: b"BLAKE2b-256", _SCHEMA_KEY: _as_text(self._schema)}
+            {
+                **(self._schema.metadata or {}),
+                **metadata,
+                _SCHEME_KEY: b"BLAKE2b-256",
+                _SCHEMA_KEY: _as_text(self._schema),
+            }
         )
         self._buffered.flush()
         return self._sink.finish(self._write_footer, self._mark)
