@@ -235,5 +235,5 @@ def of_statement(setting: SettingName, error: BaseException | None) -> str:
         return Sentence(_TIMEOUT, f": {subject} cancelled a statement that took too long.")
     for words, problem in _STATEMENT_PROBLEMS.items():
         if words in reason:
-            return f"{subject} did not answer a query: {problem}."
-    return f"{subject} did not answer a query ({type(error).__name__})."
+            return Sentence(f"{subject} did not answer a query: {problem}.")
+    return Sentence(f"{subject} did not answer a query ({type(error).__name__}).")
