@@ -15,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import chain
 from typing import Literal, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
@@ -50,9 +49,6 @@ _UNSPACED = re.compile(
 _JSON_ESCAPES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\[/\"\\]")
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
 _UNCERTAIN = re.compile(r"[\\&%\u00ad\u200b\u200c\u200d\u2060\ufeff]")
-_ODD = re.compile("[\\d&\u1100-\u11ff]")
-"""Digits, escapes of HTML, and letters of Korean that join with those beside them."""
-
 _SEPARATORS = re.compile(r"[\W_]+")
 _DIGIT = re.compile("[0-9]")
 _NUMBERS = re.compile(rb"[0-9]+")
@@ -290,29 +286,23 @@ class PersonIndex:
         self._numbers: set[bytes] = set()
         self._sequences: set[tuple[bytes, ...]] = set()
         self._unspaced: dict[str, list[int]] = {}
-        self._parts_of_names: dict[str, list[int]] = {}
-        if "name" in kinds:
-            first = [person.firstname.strip() for person in self._people]
-            last = [person.lastname.strip() for person in self._people]
-            names = _owners((first, last))
-            self._add(names)
-            for text, numbers in zip(_all_normalized([*names]), names.values(), strict=True):
-                for part in [text] if text.isalpha() else words(text):
-                    self._parts_of_names.setdefault(part, []).extend(numbers)
-            pairs: dict[str, list[int]] = defaultdict(list)
-            for number, text in chain(_odd_pairs(first, last), _odd_pairs(last, first)):
-                pairs[text].append(number)
-            self._add(pairs)
-            for number, person in enumerate(self._people):
-                for name in _unspaced_names(person):
-                    self._unspaced.setdefault(name, []).append(number)
-        self._add(_owners(_columns_of_identifiers(self._people, kinds)))
-        texts_of_others: dict[str, list[int]] = defaultdict(list)
+        owners: dict[str, list[int]] = defaultdict(list)
+        for column in _columns(self._people, kinds):
+            for number, text in enumerate(column):
+                owners[text].append(number)
         for other, found in _others(persons, kinds, host):
             for text in found:
-                texts_of_others[text].append(len(self._people) + len(self._others))
+                owners[text].append(len(self._people) + len(self._others))
             self._others.append(other)
-        self._add(texts_of_others)
+        for text, numbers in zip(_all_normalized([*owners]), owners.values(), strict=True):
+            word = text if text.isalpha() else self._word(text)
+            if word is text:
+                self._letters.add(text)
+            if word:
+                self._by_word.setdefault(word, []).extend(numbers)
+        for number, person in enumerate(self._people if "name" in kinds else ()):
+            for name in _unspaced_names(person):
+                self._unspaced.setdefault(name, []).append(number)
         self._lengths = {len(text) for text in self._unspaced}
         self._sequence_lengths = sorted({len(sequence) for sequence in self._sequences})
 
@@ -325,7 +315,7 @@ class PersonIndex:
         return (
             not self._letters.isdisjoint(letters.words)
             or not self._wholes.isdisjoint(letters.wholes)
-            or any(True for word in letters.words for _ in self._joined_or_unspaced(word))
+            or any(True for word in letters.words for _ in self._in_unspaced(word))
         )
 
     def may_hold_numbers(self, letters: TextLetters) -> bool:
@@ -361,7 +351,7 @@ class PersonIndex:
             for text in texts
             for form in forms(text)
             for word in words(normalized(form))
-            for number in (*self._by_word.get(word, ()), *self._joined_or_unspaced(word))
+            for number in (*self._by_word.get(word, ()), *self._in_unspaced(word))
         }
         number_of_people = len(self._people)
         near = PersonalValues(
@@ -372,27 +362,11 @@ class PersonIndex:
                 near = near.joined(self._others[number - number_of_people])
         return near
 
-    def _joined_or_unspaced(self, word: str) -> Iterator[int]:
-        """The persons whose first and last name make up a word, or stand in one without spaces."""
-        for middle in range(1, len(word)):
-            begins = self._parts_of_names.get(word[:middle])
-            ends = begins and self._parts_of_names.get(word[middle:])
-            if begins and ends:
-                yield from {*begins}.intersection(ends)
+    def _in_unspaced(self, word: str) -> Iterator[int]:
         if self._lengths and not word.isascii() and _UNSPACED.search(word):
             for length in self._lengths:
                 for start in range(len(word) - length + 1):
                     yield from self._unspaced.get(word[start : start + length], ())
-
-    def _add(self, owners: Mapping[str, Sequence[int]]) -> None:
-        for text, numbers in zip(_all_normalized([*owners]), owners.values(), strict=True):
-            if text.isalpha():
-                word = text
-                self._letters.add(text)
-            else:
-                word = self._word(text)
-            if word:
-                self._by_word.setdefault(word, []).extend(numbers)
 
     def _word(self, text: str) -> str:
         """The word by which a normalized value is found; empty for what is none."""
@@ -444,33 +418,22 @@ class TextLetters(NamedTuple):
         return cls(frozenset(found), frozenset(wholes), separators, is_certain)
 
 
-def _owners(columns: Iterable[Iterable[str]]) -> dict[str, list[int]]:
-    """The distinct texts of some columns, each with the positions where it stands."""
-    owners: dict[str, list[int]] = defaultdict(list)
-    for column in columns:
-        for number, text in enumerate(column):
-            owners[text].append(number)
-    return owners
-
-
-def _odd_pairs(first: Sequence[str], last: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """Pairs of names whose words are not those of the two, with and without a space.
-
-    An accent at the beginning of a name joins the letter before it, and an escape may end there.
-    Where there are only digits, the value is both names together.
-    """
-    for number, (one, other) in enumerate(zip(first, last, strict=True)):
-        both = one + other
-        if (both.isascii() and both.isalpha()) or not (one and other):
-            continue
-        if _ODD.search(both) or not (one[-1].isalnum() and other[0].isalnum()):
-            yield number, both
-            yield number, f"{one} {other}"
-
-
-def _columns_of_identifiers(
-    people: Sequence[PersonValues], kinds: Collection[Kind]
-) -> Iterator[Iterable[str]]:
+def _columns(people: Sequence[PersonValues], kinds: Collection[Kind]) -> Iterator[Iterable[str]]:
+    """Texts of each person, of which one has the word by which each value is found."""
+    if not people:
+        return
+    names = (
+        [person.firstname.strip() for person in people],
+        [person.lastname.strip() for person in people],
+    )
+    if "name" in kinds:
+        yield from names
+        for one, other in (names, names[::-1]):
+            yield [f"{a}{b}" if a and b else "" for a, b in zip(one, other, strict=True)]
+        # Where neither has letters, the value is found by both together.
+        yield [
+            "" if a.isalpha() or b.isalpha() else f"{a} {b}" for a, b in zip(*names, strict=True)
+        ]
     if "username" in kinds:
         yield [person.username for person in people]
     if "email" in kinds:
