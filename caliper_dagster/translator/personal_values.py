@@ -384,7 +384,7 @@ class PersonIndex:
         elif word == text:  # a short number is no value
             return ""
         else:  # such as ``::1``
-            self._wholes.add(text.translate(_NO_DIGITS))
+            self._wholes.add(text.translate(_NO_DIGITS).strip())
         return word
 
 

@@ -63,6 +63,7 @@ def address(text: str) -> PersonalValues:
         (person(firstname="김", lastname="철수"), "철수김의 글 2"),
         (person(firstname="1", lastname="2"), "a 1 2 b"),
         (person(firstname="🦉", lastname="7"), "🦉 7"),
+        (person(username="1 -"), "1 -"),
         (person(firstname="A&amp;B", lastname="C"), "a&b"),
         (person(username="student17"), "from Student17!"),
         (person(username="s1234567"), "S1234567, 1"),
