@@ -14,4 +14,5 @@ def examples(number: int) -> int:
     Args:
         number: how many it makes under the profile ``full``.
     """
-    return max(1, number * hypothesis.settings().max_examples // _FULL)
+    profile = hypothesis.settings()
+    return max(1, number * profile.max_examples // _FULL)
