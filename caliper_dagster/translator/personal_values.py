@@ -303,7 +303,8 @@ class PersonIndex:
         for number, person in enumerate(self._people if "name" in kinds else ()):
             for name in _unspaced_names(person):
                 self._unspaced.setdefault(name, []).append(number)
-        self._lengths = {len(text) for text in self._unspaced}
+        self._unspaced_letters = {name.translate(_NO_DIGITS) for name in self._unspaced}
+        self._lengths = {len(name) for name in (*self._unspaced, *self._unspaced_letters)}
         self._sequence_lengths = sorted({len(sequence) for sequence in self._sequences})
 
     def __bool__(self) -> bool:
@@ -315,7 +316,11 @@ class PersonIndex:
         return (
             not self._letters.isdisjoint(letters.words)
             or not self._wholes.isdisjoint(letters.wholes)
-            or any(True for word in letters.words for _ in self._in_unspaced(word))
+            or any(
+                part in self._unspaced_letters
+                for word in letters.words
+                for part in _unspaced_parts(word, self._lengths)
+            )
         )
 
     def may_hold_numbers(self, letters: TextLetters) -> bool:
@@ -351,7 +356,14 @@ class PersonIndex:
             for text in texts
             for form in forms(text)
             for word in words(normalized(form))
-            for number in (*self._by_word.get(word, ()), *self._in_unspaced(word))
+            for number in (
+                *self._by_word.get(word, ()),
+                *(
+                    number
+                    for part in _unspaced_parts(word, self._lengths)
+                    for number in self._unspaced.get(part, ())
+                ),
+            )
         }
         number_of_people = len(self._people)
         near = PersonalValues(
@@ -361,12 +373,6 @@ class PersonIndex:
             if number >= number_of_people:
                 near = near.joined(self._others[number - number_of_people])
         return near
-
-    def _in_unspaced(self, word: str) -> Iterator[int]:
-        if self._lengths and not word.isascii() and _UNSPACED.search(word):
-            for length in self._lengths:
-                for start in range(len(word) - length + 1):
-                    yield from self._unspaced.get(word[start : start + length], ())
 
     def _word(self, text: str) -> str:
         """The word by which a normalized value is found; empty for what is none."""
@@ -416,6 +422,14 @@ class TextLetters(NamedTuple):
             separators = max(separators, *map(len, _SEPARATORS.findall(whole)), 0)
             is_certain &= not _UNCERTAIN.search(text) and not _DIGIT.search(whole)
         return cls(frozenset(found), frozenset(wholes), separators, is_certain)
+
+
+def _unspaced_parts(word: str, lengths: Collection[int]) -> Iterator[str]:
+    """The parts of these lengths of a word in which names stand without a space."""
+    if lengths and not word.isascii() and _UNSPACED.search(word):
+        for length in lengths:
+            for start in range(len(word) - length + 1):
+                yield word[start : start + length]
 
 
 def _columns(people: Sequence[PersonValues], kinds: Collection[Kind]) -> Iterator[Iterable[str]]:

@@ -62,6 +62,7 @@ def address(text: str) -> PersonalValues:
         (person(firstname="S", lastname="Li"), "Li S 7"),
         (person(firstname="김", lastname="철수"), "철수김의 글 2"),
         (person(firstname="1", lastname="2"), "a 1 2 b"),
+        (person(firstname="1", lastname="田"), "田1A"),
         (person(firstname="🦉", lastname="7"), "🦉 7"),
         (person(username="1 -"), "1 -"),
         (person(firstname="A&amp;B", lastname="C"), "a&b"),
