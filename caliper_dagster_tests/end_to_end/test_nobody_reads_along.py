@@ -59,7 +59,8 @@ def test_another_account_reads_no_byte_of_what_the_demo_stores(open_folder: Path
     assert {".parquet", ".sqlite", ".db", ".yaml"} <= kinds
     assert others(open_folder) == {}
     if os.geteuid() == 0:
-        (open_folder / "open.txt").touch(0o644)
+        (open_folder / "open.txt").touch()
+        (open_folder / "open.txt").chmod(0o644)
         assert read_by_nobody(open_folder) == ["open.txt"]
 
 
