@@ -137,8 +137,8 @@ def test_no_backfill_changes_it_either(site: SampleInstallation, ask: Ask, tmp_p
                 "runConfigData": json.dumps(config),
             }
             answer = ask(BACKFILL, params=params)["launchPartitionBackfill"]
-            if answer["__typename"] == "LaunchBackfillSuccess":
-                ids.append(answer["backfillId"])
+            assert answer["__typename"] == "LaunchBackfillSuccess", answer
+            ids.append(answer["backfillId"])
         for backfill in ids:
             while (found := ask(STATUS, id=backfill)["partitionBackfillOrError"])["status"] in (
                 "REQUESTED",

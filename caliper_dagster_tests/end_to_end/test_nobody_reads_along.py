@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from caliper_dagster_tests.end_to_end.test_demo import free_port
 from caliper_dagster_tests.harness.environment import clean_environment
+from caliper_dagster_tests.harness.sample_installation import HOURS, sample_installation
+
+MODULE = [sys.executable, "-m", "caliper_dagster.cli"]
 
 
 def run(folder: Path, *arguments: str, **settings: str) -> str:
     ended = subprocess.run(
-        [sys.executable, "-m", "caliper_dagster.cli", *arguments],
+        [*MODULE, *arguments],
         cwd=folder,
         env=clean_environment(dict(os.environ)) | settings,
         capture_output=True,
@@ -62,6 +67,49 @@ def test_another_account_reads_no_byte_of_what_the_demo_stores(open_folder: Path
         (open_folder / "open.txt").touch()
         (open_folder / "open.txt").chmod(0o644)
         assert read_by_nobody(open_folder) == ["open.txt"]
+
+
+def test_another_account_reads_no_byte_of_what_commands_store(open_folder: Path) -> None:
+    """Only the metrics, which name nobody, are for another account: node_exporter's."""
+    period = ["--from", str(HOURS.start), "--to", str(HOURS.end)]
+    site_folder, folder = open_folder / "site", open_folder / "installation"
+    site_folder.mkdir()
+    folder.mkdir()
+    with sample_installation(site_folder, students=5) as site:
+        settings = {**site.environment, "DAGSTER_HOME": str(folder / "dagster")}
+        for arguments in (
+            ["doctor"],
+            ["backfill", *period],
+            ["resend", "--all", *period],
+            ["translate", *period, "--out", "events.ndjson"],
+            ["storage", "export", *period, "--out", "exported"],
+            ["person", "export", "3", "--output", "person"],
+            ["privacy", "report", "--output", "report"],
+            ["metrics", "--out", "caliper.prom"],
+        ):
+            run(folder, *arguments, **settings)
+        serve_for_a_moment(folder, settings)
+    written = {path.name for path in folder.iterdir()}
+    assert {"dagster", "events.ndjson", "exported", "person", "report"} <= written
+    assert others(folder) == {"caliper.prom": "644"}
+
+
+def serve_for_a_moment(folder: Path, settings: Mapping[str, str]) -> None:
+    """The web UI and the daemon, until they have written their files."""
+    with subprocess.Popen(
+        [*MODULE, "dev", "--port", str(free_port())],
+        cwd=folder,
+        env=clean_environment(dict(os.environ)) | dict(settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        umask=0o022,
+    ) as process:
+        assert process.stdout
+        ready = any("Ready: " in line for line in process.stdout)
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+    assert ready
 
 
 def test_a_group_of_analysts_may_read_when_the_setting_says_so(tmp_path: Path) -> None:
