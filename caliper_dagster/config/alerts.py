@@ -9,14 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, field_validator
 
-from caliper_dagster.config.declaration import (
-    Model,
-    Reference,
-    SecretReference,
-    listed,
-    setting,
-    split_url,
-)
+from caliper_dagster.config.declaration import Model, Reference, SecretReference, setting
+from caliper_dagster.config.value_checks import listed, split_url
 
 EMAIL = "CALIPER_ALERT_EMAIL"
 WEBHOOKS = ("CALIPER_ALERT_WEBHOOK", "CALIPER_ALERT_SLACK", "CALIPER_ALERT_TEAMS")

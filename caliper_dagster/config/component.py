@@ -36,12 +36,8 @@ from caliper_dagster.config.declaration import (
     declarations,
     nested,
 )
-from caliper_dagster.config.settings import (
-    FORMERLY_OF_SITE,
-    EventStoreSettings,
-    InHostProject,
-    Settings,
-)
+from caliper_dagster.config.event_store_settings import FORMERLY_OF_SITE, EventStoreSettings
+from caliper_dagster.config.settings import InHostProject, Settings
 from caliper_dagster.core.errors import ConfigurationError
 
 _LEFT_OUT = {"sites", "file_mode", "keep_runs", "keep_compute_logs"}

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     BaseModel,
@@ -381,21 +380,6 @@ def _problem(error: ErrorDetails) -> str:
     if kind == "string_pattern_mismatch" and context["pattern"] in _NAME_PATTERNS:
         return "may have only letters, digits and _"
     return _PROBLEMS.get(kind, "is not well-formed").format(**context)
-
-
-def listed(text: str) -> tuple[str, ...]:
-    """The values in a text that commas separate, without spaces around them and empty ones."""
-    return tuple(value.strip() for value in text.split(",") if value.strip())
-
-
-def split_url(text: str) -> SplitResult:
-    """The parts of a URL; an error in our words when it has none."""
-    try:
-        parts = urlsplit(text)
-        _ = parts.port  # It is read, and may be no number, only when it is asked for.
-    except ValueError:
-        raise ValueError("must be an http or https URL") from None
-    return parts
 
 
 def not_set(declaration: Declaration, reference: Reference | None = None) -> ConfigurationError:

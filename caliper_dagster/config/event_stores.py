@@ -30,17 +30,16 @@ from caliper_dagster.config.declaration import (
     nested,
     parse,
 )
+from caliper_dagster.config.event_store_settings import (
+    CREDENTIALS,
+    PSEUDONYM_KEY,
+    EventStoreSettings,
+)
 from caliper_dagster.config.patterns import Patterns
 from caliper_dagster.config.privacy import EffectivePrivacy
 from caliper_dagster.config.pseudonym_keys import PseudonymKeys, no_key
 from caliper_dagster.config.row_filter import RowFilter
-from caliper_dagster.config.settings import (
-    CREDENTIALS,
-    PSEUDONYM_KEY,
-    EventStoreSettings,
-    Settings,
-    declared,
-)
+from caliper_dagster.config.settings import Settings, declared
 from caliper_dagster.config.store_access import (
     URL,
     StoreValues,

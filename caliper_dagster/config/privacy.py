@@ -2,7 +2,7 @@
 
 `EffectivePrivacy` is what translator, leak check, report and doctor go by. A profile
 (``core.privacy``) says what leaves; the switches of the event store refine it. Whether they
-contradict it is checked where the settings are read (``config.settings``).
+contradict it is checked where the settings are read (``config.event_store_settings``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self, get_args
 
-from caliper_dagster.config.settings import EventStoreSettings, PersonIdentifier
+from caliper_dagster.config.event_store_settings import EventStoreSettings, PersonIdentifier
 from caliper_dagster.core.privacy import (
     FULL,
     IDENTIFIED,

@@ -13,14 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 
 from caliper_dagster.config.declaration import Declaration, Mistake, check, nested, parse
-from caliper_dagster.config.settings import (
-    CREDENTIALS,
-    PSEUDONYM_KEY,
-    Settings,
-    declaration_at,
-    declared,
-    values_from,
-)
+from caliper_dagster.config.event_store_settings import CREDENTIALS, PSEUDONYM_KEY
+from caliper_dagster.config.settings import Settings, declaration_at, declared, values_from
 from caliper_dagster.config.yaml_file import SettingsFile
 from caliper_dagster.core.errors import ConfigurationError
 

@@ -14,7 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from caliper_dagster.config.declaration import Declaration, Reference, not_set
-from caliper_dagster.config.settings import EventStoreSettings, declared
+from caliper_dagster.config.event_store_settings import EventStoreSettings
+from caliper_dagster.config.settings import declared
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from caliper_dagster.caliper.shapes import Rendering
-from caliper_dagster.config.declaration import listed, not_set, secret_of
+from caliper_dagster.config.declaration import not_set, secret_of
 from caliper_dagster.config.settings import Settings, declaration_at
+from caliper_dagster.config.value_checks import listed
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.core.privacy import FULL
 from caliper_dagster.core.storage_keys import LEAST_LENGTH, StorageKeys

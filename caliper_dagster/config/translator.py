@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from caliper_dagster.caliper.shapes import Rendering
-from caliper_dagster.config.declaration import listed
 from caliper_dagster.config.event_stores import renderings, sent_as
 from caliper_dagster.config.settings import Settings
+from caliper_dagster.config.value_checks import listed
 from caliper_dagster.config.yaml_file import read_file
 from caliper_dagster.core.errors import ConfigurationError, Sentence, SettingName
 from caliper_dagster.core.hours import Hour, HourRange

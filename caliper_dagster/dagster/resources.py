@@ -33,8 +33,9 @@ import dagster as dg
 
 from caliper_dagster.config.connections import open_ledger, open_moodle, open_store
 from caliper_dagster.config.declaration import declarations
+from caliper_dagster.config.event_store_settings import EventStoreSettings
 from caliper_dagster.config.event_stores import FILE, EventStoreDefinition, event_stores
-from caliper_dagster.config.settings import EventStoreSettings, Settings, declared
+from caliper_dagster.config.settings import Settings, declared
 from caliper_dagster.core.arrow_memory import return_unused
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.file_modes import limited_new_files

@@ -15,15 +15,15 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 
-from caliper_dagster.config.declaration import Reference, listed
-from caliper_dagster.config.event_stores import event_stores
-from caliper_dagster.config.settings import (
+from caliper_dagster.config.declaration import Reference
+from caliper_dagster.config.event_store_settings import (
     CREDENTIALS,
     FORMERLY_OF_SITE,
     EventStoreSettings,
-    Settings,
-    declared,
 )
+from caliper_dagster.config.event_stores import event_stores
+from caliper_dagster.config.settings import Settings, declared
+from caliper_dagster.config.value_checks import listed
 from caliper_dagster.config.yaml_file import read_file
 from caliper_dagster.core.hours import HourRange, groups
 from caliper_dagster.dagster.partitions import range_of_tags

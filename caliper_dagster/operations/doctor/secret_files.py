@@ -10,8 +10,9 @@ from operator import attrgetter
 from pathlib import Path
 
 from caliper_dagster.config.declaration import FILE_SUFFIX, Reference, declarations
+from caliper_dagster.config.event_store_settings import EventStoreSettings
 from caliper_dagster.config.event_stores import event_stores
-from caliper_dagster.config.settings import EventStoreSettings, Settings
+from caliper_dagster.config.settings import Settings
 from caliper_dagster.core.errors import CaliperDagsterError
 from caliper_dagster.core.file_modes import too_open_for_secret
 from caliper_dagster.dagster.instance.storage import POSTGRES_URL
