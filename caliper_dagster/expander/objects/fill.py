@@ -12,7 +12,12 @@ from caliper_dagster.expander.objects.loader import (
     ObjectByIdLoader,
     ObjectLoader,
 )
-from caliper_dagster.expander.record_columns import Flags, Integers, RecordColumn
+from caliper_dagster.expander.record_columns import (
+    Flags,
+    Integers,
+    RecordColumn,
+    distinct_codes,
+)
 
 
 def fill(
@@ -63,7 +68,7 @@ def fill_by_id(
     Returns:
         The rows whose object was not found.
     """
-    distinct, indices = np.unique(ids, return_inverse=True)
+    distinct, indices = distinct_codes(ids)
     records = loader.load(lookup, distinct[distinct > 0].tolist())
     codes = np.array(
         [

@@ -167,15 +167,18 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     modules: dict[tuple[str, int] | None, orjson.Fragment] = {
         activity: preserialized(module)
         for activity, module in activities.modules_of(
-            lookup.database, {item.activity for item in as_of if item and item.activity}
+            lookup.database,
+            {item.activity for item in as_of if item and item.activity},
+            lookup.modules,
         ).items()
     }
-    attempts = _Attempts(lookup, zip(rows, as_of, strict=True))
+    last_rows = _last_rows(lookup.database, rows, as_of)
+    told_by = [last_rows.get(row.id) if row.event == _DELETED else row for row in rows]
+    attempts = _Attempts(lookup, zip(told_by, as_of, strict=True))
     history = _FinalGrades(lookup, zip(rows, item_ids, strict=True))
-    last_rows = _last_rows(lookup.database, rows)
     penalties = _penalties(lookup, rows)
     records: list[Record | None] = []
-    for row, id_, item in zip(rows, item_ids, as_of, strict=True):
+    for row, id_, item, last in zip(rows, item_ids, as_of, told_by, strict=True):
         if item is None:
             records.append(None)
             continue
@@ -185,7 +188,6 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
             "item": item_json[id(item)],
             "module": modules.get(item.activity),
         }
-        last = last_rows.get(row.id) if row.event == _DELETED else row
         if last is not None:
             if item.of_attempts:
                 record["attempt"] = attempts.graded(item, last)
@@ -205,30 +207,59 @@ def _penalties(lookup: Lookup, rows: Sequence[LogReference]) -> dict[int, float]
     return {id_: row["deductedmark"] for id_, row in records.items() if row["deductedmark"]}
 
 
-def _last_rows(database: MoodleDatabase, rows: Sequence[LogReference]) -> dict[int, LogReference]:
-    """The last row that tells each grade which was deleted, by the grade's id."""
-    deleted = {row.id: row for row in rows if row.event == _DELETED and row.id}
-    last: dict[int, int] = {}
-    for told in database.log.records(
+def _last_rows(
+    database: MoodleDatabase, rows: Sequence[LogReference], items_of_rows: Sequence[_Item | None]
+) -> dict[int, LogReference]:
+    """The last row that tells each grade which was deleted, by the grade's id.
+
+    Only where an attempt is looked up by them, time and event data are those of the last row.
+    """
+    deleted: dict[int, LogReference] = {}
+    of_attempts: dict[int, bool] = {}
+    for row, item in zip(rows, items_of_rows, strict=True):
+        if item and row.event == _DELETED and row.id:
+            deleted[row.id], of_attempts[row.id] = row, item.of_attempts
+    last = _last_told(database, deleted)
+    told = {
+        row["id"]: row
+        for row in database.log.records(
+            LOG,
+            ("id", "timecreated", "other"),
+            {"id": (log_id for id_, log_id in last.items() if of_attempts[id_])},
+        )
+    }
+    references = {}
+    for id_, log_id in last.items():
+        references[id_] = reference = deleted[id_]._replace(log_id=log_id)
+        if log_id in told:
+            other = decode(told[log_id]["other"] or "")
+            references[id_] = reference._replace(
+                time=told[log_id]["timecreated"], other=other if isinstance(other, dict) else {}
+            )
+    return references
+
+
+def _last_told(database: MoodleDatabase, deleted: Mapping[int, LogReference]) -> dict[int, int]:
+    """The log id of the last row that tells each grade before it was deleted, by the grade's id."""
+    courses = {row.course for row in deleted.values()}
+    condition = "anonymous = 0 AND eventname = :graded"
+    keys = {"courseid": courses, "objectid": deleted}
+    last = database.log.last_ids(LOG, "objectid", keys, condition, graded=_GRADED)
+    # Of a grade that is told after its deletion, too, all rows are looked at.
+    later = {id_ for id_, log_id in last.items() if log_id >= deleted[id_].log_id}
+    for id_ in later:
+        del last[id_]
+    for row in database.log.records(
         LOG,
         ("id", "objectid"),
-        {"courseid": {row.course for row in deleted.values()}, "objectid": deleted},
-        "anonymous = 0 AND eventname = :graded",
+        {"courseid": courses, "objectid": later},
+        condition,
         graded=_GRADED,
     ):
-        if told["id"] < deleted[told["objectid"]].log_id:
-            last[told["objectid"]] = max(told["id"], last.get(told["objectid"], 0))
-    # The event data is long, and only that of the last row is needed.
-    columns = ("id", "objectid", "timecreated", "other")
-    references = {}
-    for row in database.log.records(LOG, columns, {"id": last.values()}):
-        other = decode(row["other"] or "")
-        references[row["objectid"]] = deleted[row["objectid"]]._replace(
-            log_id=row["id"],
-            time=row["timecreated"],
-            other=other if isinstance(other, dict) else {},
-        )
-    return references
+        id_, log_id = row["objectid"], row["id"]
+        if log_id < deleted[id_].log_id:
+            last[id_] = max(log_id, last.get(id_, 0))
+    return last
 
 
 def _item_ids(lookup: Lookup, rows: Sequence[LogReference]) -> list[int]:
@@ -245,10 +276,12 @@ def _item_ids(lookup: Lookup, rows: Sequence[LogReference]) -> list[int]:
 class _Attempts:
     """The attempts that grades come from, in every activity that has attempts."""
 
-    def __init__(self, lookup: Lookup, graded: Iterable[tuple[LogReference, _Item | None]]) -> None:
+    def __init__(
+        self, lookup: Lookup, graded: Iterable[tuple[LogReference | None, _Item | None]]
+    ) -> None:
         pairs: dict[str, set[tuple[int, int]]] = {}
         for row, item in graded:
-            if item and item.of_attempts and item.activity and row.learner:
+            if row and item and item.of_attempts and item.activity and row.learner:
                 module, instance = item.activity
                 pairs.setdefault(module, set()).add((instance, row.learner))
         self._finders: dict[str, FindGradedAttempt] = {
