@@ -23,7 +23,7 @@ UNDECODABLE = object()
 
 _PHP_STARTS = ("N;", "a:", "s:", "i:", "b:", "d:", "O:", "C:", "E:", "r:", "R:")
 _MAX_DEPTH = 50
-_MAX_SHAPES, _LONGEST_WITH_SHAPE = 4096, 2000
+_MAX_SHAPES, _LONGEST_WITH_SHAPE = 8192, 2000
 """How many shapes are kept, and how long an array may be whose shape is."""
 _MAX_ID = 2**63
 _TOKEN = re.compile(

@@ -10,7 +10,6 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 
 from caliper_dagster.expander.connection import LOG, MoodleDatabase, Record
 from caliper_dagster.expander.event_data import as_id, decode
@@ -23,7 +22,11 @@ from caliper_dagster.expander.objects.loader import (
     Lookup,
     ObjectLoader,
 )
-from caliper_dagster.expander.record_columns import preserialized
+from caliper_dagster.expander.record_columns import (
+    distinct_codes,
+    distinct_pairs,
+    preserialized,
+)
 
 _ITEM = (
     "itemtype", "itemmodule", "iteminstance", "itemnumber", "itemname", "gradetype", "grademax",
@@ -67,28 +70,30 @@ def _items(lookup: Lookup, ids: Sequence[int], times: Sequence[int]) -> list[_It
     A site has the history, also of deleted items, unless it turned it off or cleared it. The table
     has many versions of an item and few are needed: all columns are read of those only.
     """
-    today = lookup.by_id("grade_items", ("id", *_ITEM), ids)
-    versions = _versions(lookup.database, ids, times, today)
+    pairs, codes = distinct_pairs(np.array(ids, dtype=np.int64), np.array(times, dtype=np.int64))
+    today = lookup.by_id("grade_items", ("id", *_ITEM), {id_ for id_, _ in pairs})
+    versions = _versions(lookup.database, pairs, today)
     past = lookup.by_id("grade_items_history", ("id", *_ITEM), set(versions))
     scale_ids = {row["scaleid"] for row in (*past.values(), *today.values()) if row["scaleid"]}
     scales = lookup.by_id("scale", ("id", "scale"), scale_ids)
     by_version: dict[tuple[int, int], _Item | None] = {}
     by_content: dict[tuple[Any, ...], _Item] = {}
-    for key in set(zip(ids, versions, strict=True)):
-        id_, version = key
-        as_of = past.get(version) if version else today.get(id_)
-        if as_of is None:
+    found: list[_Item | None] = []
+    for (id_, _), version in zip(pairs, versions, strict=True):
+        key = id_, version
+        if key not in by_version:
             by_version[key] = None
-            continue
-        content = (id_, *map(as_of.__getitem__, _ITEM))
-        if content not in by_content:
-            by_content[content] = _item(id_, as_of, scales)
-        by_version[key] = by_content[content]
-    return [by_version[key] for key in zip(ids, versions, strict=True)]
+            if as_of := past.get(version) if version else today.get(id_):
+                content = (id_, *map(as_of.__getitem__, _ITEM))
+                if content not in by_content:
+                    by_content[content] = _item(id_, as_of, scales)
+                by_version[key] = by_content[content]
+        found.append(by_version[key])
+    return list(map(found.__getitem__, codes.tolist()))
 
 
 def _versions(
-    database: MoodleDatabase, ids: Sequence[int], times: Sequence[int], today: Container[int]
+    database: MoodleDatabase, pairs: Sequence[tuple[int, int]], today: Container[int]
 ) -> list[int]:
     """The id in ``grade_items_history`` of each item's version that was valid at a time.
 
@@ -97,12 +102,14 @@ def _versions(
 
     Args:
         database: an open Moodle database.
-        ids: ids of grade items.
-        times: a Unix time for each of them.
+        pairs: ids of grade items, each with a Unix time.
         today: ids of the items that still exist.
     """
+    item_ids, times = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     history = database.integers(
-        "grade_items_history", ("id", "oldid", "timemodified"), {"oldid": ids}
+        "grade_items_history",
+        ("id", "oldid", "timemodified"),
+        {"oldid": distinct_codes(item_ids)[0].tolist()},
     )
     version, item, since = (column.fill_null(0).to_numpy() for column in history.columns)
     order = np.lexsort((version, since, item))
@@ -110,15 +117,14 @@ def _versions(
     items, first = np.unique(item, return_index=True)
     last = np.append(first[1:], len(item)) - 1
     if not len(items):
-        return [0] * len(ids)
-    item_ids = np.array(ids, dtype=np.int64)
+        return [0] * len(pairs)
     index = np.searchsorted(items, item_ids).clip(max=len(items) - 1)
     has_history = items[index] == item_ids
     # One sort key for item and time: the position of the item, then the time.
     ordered = np.repeat(np.arange(len(items)), last - first + 1) * _MAX_TIME + since
-    valid = np.searchsorted(ordered, index * _MAX_TIME + np.array(times), side="right") - 1
+    valid = np.searchsorted(ordered, index * _MAX_TIME + times, side="right") - 1
     existed = has_history & (valid >= first[index])
-    exists_today = np.fromiter((id_ in today for id_ in ids), np.bool_, len(ids))
+    exists_today = np.fromiter((id_ in today for id_, _ in pairs), np.bool_, len(pairs))
     deleted = has_history & ~existed & ~exists_today
     versions: list[int] = np.where(
         existed, version[valid], np.where(deleted, version[first[index]], 0)
@@ -163,8 +169,7 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     item_ids = _item_ids(lookup, rows)
     as_of = _items(lookup, item_ids, [row.time for row in rows])
     items_by_id = {id(item): item for item in as_of if item}
-    item_json = {key: preserialized(item.record) for key, item in items_by_id.items()}
-    modules: dict[tuple[str, int] | None, orjson.Fragment] = {
+    modules = {
         activity: preserialized(module)
         for activity, module in activities.modules_of(
             lookup.database,
@@ -177,17 +182,17 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     attempts = _Attempts(lookup, zip(told_by, as_of, strict=True))
     history = _FinalGrades(lookup, zip(rows, item_ids, strict=True))
     penalties = _penalties(lookup, rows)
+    of_items = {
+        key: (preserialized(item.record), modules.get(item.activity) if item.activity else None)
+        for key, item in items_by_id.items()
+    }
     records: list[Record | None] = []
     for row, id_, item, last in zip(rows, item_ids, as_of, told_by, strict=True):
         if item is None:
             records.append(None)
             continue
-        record: Record = {
-            "id": row.id,
-            "itemid": id_,
-            "item": item_json[id(item)],
-            "module": modules.get(item.activity),
-        }
+        item_json, module_json = of_items[id(item)]
+        record: Record = {"id": row.id, "itemid": id_, "item": item_json, "module": module_json}
         if last is not None:
             if item.of_attempts:
                 record["attempt"] = attempts.graded(item, last)
@@ -195,7 +200,9 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
                 record["lastgraded"] = last.log_id
         if row.id in penalties:
             record["deductedmark"] = penalties[row.id]
-        records.append(history.with_final_grade(record, row))
+        if "finalgrade" not in row.other:
+            record = history.with_final_grade(record, row)
+        records.append(record)
     return records
 
 
@@ -314,9 +321,7 @@ class _FinalGrades:
             changes.sort(key=lambda change: (change["timemodified"] or 0, change["id"]))
 
     def with_final_grade(self, record: Record, row: LogReference) -> Record:
-        """The record, with ``finalgrade`` as of the row where the event data has none."""
-        if "finalgrade" in row.other:
-            return record
+        """The record, with ``finalgrade`` as of the row where it is known."""
         changes = self._changes.get((record["itemid"], row.learner), [])
         before = [change for change in changes if (change["timemodified"] or 0) <= row.time]
         return {**record, "finalgrade": before[-1]["finalgrade"]} if before else record
