@@ -113,7 +113,7 @@ class LogLifecycle:
     def __init__(self, database: MoodleDatabase, tables: IdRangeTables | None = None) -> None:
         self._database, self._log, self._stored = database, database.log, tables
         self._newest: tuple[int, pa.Table] | None = None
-        self._of_events: dict[tuple[str, ...], pa.Table] = {}
+        self._of_events: dict[tuple[str, ...], pa.ChunkedArray] = {}
         self._lacks_addresses = False
 
     def rows(self, events: tuple[str, ...], where: Mapping[str, Iterable[int]]) -> list[Record]:
@@ -139,14 +139,18 @@ class LogLifecycle:
         if not all(where.values()):
             return SCHEMA.empty_table()
         if since is not None and self._is_recent(since):
-            rows = _of_events(self._end_of_log(since), events)
+            rows = self._end_of_log(since)
+            chosen = _of_events(rows, events)
         else:
+            rows = self._rows
             if events not in self._of_events:
-                self._of_events[events] = _of_events(self._rows, events)
-            rows = self._of_events[events]
+                self._of_events[events] = _of_events(rows, events)
+            chosen = self._of_events[events]
         if since is not None:
-            rows = rows.filter(pc.greater_equal(rows["timecreated"], since))
-        return self._matching(rows, where)
+            chosen = pc.and_(chosen, pc.greater_equal(rows["timecreated"], since))
+        for column, keys in where.items():
+            chosen = pc.and_(chosen, _has_key(rows[column], keys))
+        return rows.filter(chosen)
 
     def logged_in_as(self, since: int, until: int = LAST_TIME) -> list[Record]:
         """Rows from one Unix time up to another that somebody made who was logged in as another.
@@ -207,7 +211,7 @@ class LogLifecycle:
     @staticmethod
     def _matching(table: pa.Table, where: Mapping[str, Iterable[int]]) -> pa.Table:
         for column, keys in where.items():
-            table = table.filter(pc.is_in(table[column], pa.array(sorted(keys), pa.int64())))
+            table = table.filter(_has_key(table[column], keys))
         return table
 
     @cached_property
@@ -358,8 +362,12 @@ class LogLifecycle:
         return _compact(without_erased(self._database, lifecycle, lifecycle_without))
 
 
-def _of_events(rows: pa.Table, events: tuple[str, ...]) -> pa.Table:
-    return rows.filter(pc.is_in(rows["eventname"], pa.array(events, pa.string())))
+def _of_events(rows: pa.Table, events: tuple[str, ...]) -> pa.ChunkedArray:
+    return pc.is_in(rows["eventname"], pa.array(events, pa.string()))
+
+
+def _has_key(column: pa.ChunkedArray, keys: Iterable[int]) -> pa.ChunkedArray:
+    return pc.is_in(column, pa.array(sorted(keys), pa.int64()))
 
 
 def protect(tables: IdRangeTables) -> int:
