@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -22,12 +23,13 @@ UNDECODABLE = object()
 
 _PHP_STARTS = ("N;", "a:", "s:", "i:", "b:", "d:", "O:", "C:", "E:", "r:", "R:")
 _MAX_DEPTH = 50
-_FLAT = re.compile(r'a:(\d+):\{((?:s:\d+:"";|i:-?\d+;|b:[01];|d:-?\d{1,15}(?:\.\d{1,20})?;|N;)*)\}')
-_MAX_INTEGER_DIGITS = 18
-_MAX_SHAPES, _LONGEST_FLAT = 4096, 2000
+_MAX_SHAPES, _LONGEST_WITH_SHAPE = 8192, 2000
 """How many shapes are kept, and how long an array may be whose shape is."""
 _MAX_ID = 2**63
-_VALUE = re.compile(r's:(\d+):"";|i:(-?\d+);|b:([01]);|d:([^;]+);|N;')
+_TOKEN = re.compile(
+    r's:(\d+):"";|a:(\d+):\{|(\})|'
+    r"i:(-?\d{1,18});|b:([01]);|d:(-?\d{1,15}(?:\.\d{1,20})?);|N;"
+)
 
 
 class DecodedColumn(NamedTuple):
@@ -90,8 +92,8 @@ def decode(stored: str) -> Any:  # noqa: ANN401 - any JSON value
         return None
     try:
         if text.startswith(_PHP_STARTS):
-            if text.isascii() and (flat := _flat_array(text)) is not None:
-                return flat
+            if (array := _array_of_shape(text)) is not None:
+                return array
             data = text.encode("utf-8", "surrogatepass")
             try:
                 return _PhpReader(data).read_all()
@@ -160,67 +162,98 @@ class _Shape(NamedTuple):
     """What is left of an array without the texts in it; many arrays have the same.
 
     Attributes:
-        lengths: the length of each text, as it is written before the text.
-        places: the place of each text among the values.
-        values: keys and values in turns; empty texts in place of the texts.
+        values: keys and values in turns; None in place of texts and of the arrays in it.
+        texts: the place of each text among the values, and which of all texts it is.
+        arrays: the place of each array in it, and its shape.
     """
 
-    lengths: tuple[int, ...]
-    places: tuple[int, ...]
-    values: tuple[Any, ...]
+    values: list[Any]
+    texts: list[tuple[int, int]]
+    arrays: list[tuple[int, _Shape]]
+
+    def filled(self, texts: Sequence[str]) -> dict[str, Any] | list[Any]:
+        """The array with these texts."""
+        values = self.values.copy()
+        for place, number in self.texts:
+            values[place] = texts[number]
+        for place, shape in self.arrays:
+            values[place] = shape.filled(texts)
+        return _array(values[::2], values[1::2])
 
 
-def _flat_array(text: str) -> dict[str, Any] | list[Any] | None:
-    """An array without nested arrays and without quotes in its texts: most event data is one.
+def _array_of_shape(text: str) -> dict[str, Any] | list[Any] | None:
+    """An array of arrays and plain values, without quotes in its texts: most event data is one.
 
     None for anything else, which :class:`_PhpReader` reads.
     """
-    if len(text) > _LONGEST_FLAT:
+    if len(text) > _LONGEST_WITH_SHAPE:
         return None
     parts = text.split('"')
-    shape, texts = _shape(tuple(parts[::2])), parts[1::2]
-    if shape is None or tuple(map(len, texts)) != shape.lengths:
+    texts = parts[1::2]
+    known = _shape(tuple(parts[::2]))
+    if known is None:
         return None
-    values = list(shape.values)
-    for place, value in zip(shape.places, texts, strict=True):
-        values[place] = value
-    return _array(values[::2], values[1::2])
+    shape, lengths = known
+    if list(map(len, texts)) == lengths and text.isascii():
+        return shape.filled(texts)
+    try:
+        same = [len(own.encode()) for own in texts] == lengths
+    except UnicodeEncodeError:
+        return None
+    return shape.filled(texts) if same else None
 
 
 @lru_cache(_MAX_SHAPES)
-def _shape(between: tuple[str, ...]) -> _Shape | None:
-    """The shape of an array, by what stands before, between and after its texts.
+def _shape(between: tuple[str, ...]) -> tuple[_Shape, list[int]] | None:
+    """The shape of an array and the bytes of each text, by what is before, between and after them.
 
-    None for anything that is not an array without nested arrays.
+    None for anything that is not an array of arrays and plain values.
     """
-    array = _FLAT.fullmatch('""'.join(between))
-    if array is None:
-        return None
+    text = '""'.join(between)
     lengths: list[int] = []
-    places: list[int] = []
-    values: list[Any] = []
-    for length, integer, boolean, decimal in _VALUE.findall(array[2]):
-        if length:
-            lengths.append(int(length))
-            places.append(len(values))
-            values.append("")
-        elif integer:
-            if len(integer) > _MAX_INTEGER_DIGITS:
+    outside = _Shape([], [], [])
+    open_arrays, position = [(outside, 1)], 0
+    while len(open_arrays) <= _MAX_DEPTH and (token := _TOKEN.match(text, position)):
+        position = token.end()
+        length, size, end, *plain = token.groups()
+        shape = open_arrays[-1][0]
+        if end:
+            _, entries = open_arrays.pop()
+            if not open_arrays or len(shape.values) != 2 * entries or not _has_keys(shape):
                 return None
-            values.append(int(integer))
-        elif decimal:
-            values.append(float(decimal))
+        elif size:
+            array = _Shape([], [], [])
+            shape.arrays.append((len(shape.values), array))
+            shape.values.append(None)
+            open_arrays.append((array, int(size)))
+        elif length:
+            shape.texts.append((len(shape.values), len(lengths)))
+            shape.values.append(None)
+            lengths.append(int(length))
         else:
-            values.append(boolean == "1" if boolean else None)
-    keys = values[::2]
-    if len(values) != 2 * int(array[1]) or not all(isinstance(key, int | str) for key in keys):
-        return None
-    return _Shape(tuple(lengths), tuple(places), tuple(values))
+            shape.values.append(_plain_value(*plain))
+    is_one_array = len(outside.arrays) == len(outside.values) == len(open_arrays) == 1
+    return (outside.arrays[0][1], lengths) if is_one_array and position == len(text) else None
+
+
+def _plain_value(integer: str, boolean: str, decimal: str) -> int | float | bool | None:
+    if integer:
+        return int(integer)
+    if decimal:
+        return float(decimal)
+    return boolean == "1" if boolean else None
+
+
+def _has_keys(shape: _Shape) -> bool:
+    """Whether each key is an integer or a text."""
+    texts = {place for place, _ in shape.texts}
+    keys = range(0, len(shape.values), 2)
+    return all(place in texts or isinstance(shape.values[place], int) for place in keys)
 
 
 def _array(keys: list[int | str], values: list[Any]) -> dict[str, Any] | list[Any]:
     """As in PHP's JSON: an array with the keys 0, 1, 2, … is a list; so is an empty array."""
-    if keys == list(range(len(keys))):
+    if not keys or (keys[0] == 0 and keys == list(range(len(keys)))):
         return values
     return dict(zip(map(str, keys), values, strict=True))
 

@@ -30,6 +30,7 @@ from caliper_dagster.expander.lookups import (
 )
 from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
 from caliper_dagster.expander.record_columns import (
+    Integers,
     RecordColumn,
     distinct,
     distinct_pairs,
@@ -114,11 +115,13 @@ def _people_columns(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordCo
     records = people.users(lookup.database, ids, lookup.site)
     deleted = {user for user in ids if records.get(user, {"deleted": 1})["deleted"]}
     in_course = rows.courses > _FRONT_PAGE
-    pairs: set[tuple[int, int]] = set()
+    members: dict[str, Integers] = {}
+    pairs_of: dict[str, tuple[list[tuple[int, int]], Integers]] = {}
     for name, users in rows.users.items():
-        members = selected[name] & in_course
-        pairs.update(distinct_pairs(users[members], rows.courses[members])[0])
+        members[name] = np.flatnonzero(selected[name] & in_course)
+        pairs_of[name] = distinct_pairs(users[members[name]], rows.courses[members[name]])
     since = int(rows.times.min())
+    pairs = {pair for of_column, _ in pairs_of.values() for pair in of_column}
     memberships = people.Memberships(
         lookup.database, lookup.site, lookup.lifecycle, deleted, pairs, since
     )
@@ -129,11 +132,7 @@ def _people_columns(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordCo
         rows.add_unresolved("user", np.flatnonzero(missing), users[missing])
         columns[f"{name}_membership"] = RecordColumn(len(users))
         memberships.fill(
-            columns[f"{name}_membership"],
-            selected[name] & in_course,
-            users,
-            rows.courses,
-            rows.times,
+            columns[f"{name}_membership"], members[name], *pairs_of[name], rows.times[members[name]]
         )
     return columns
 
@@ -151,6 +150,7 @@ def _module_column(lookup: objects.Lookup, rows: LogRows) -> dict[str, RecordCol
     module_references.complete(lookup.database, rows)
     in_module = rows.modules > 0
     records = activities.course_modules(lookup.database, module_references.contexts(rows))
+    lookup.modules.update(records)
     deleted = in_module & ~np.isin(rows.modules, list(records))
     rows.add_unresolved("course_modules", np.flatnonzero(deleted), rows.modules[deleted])
     records.update(

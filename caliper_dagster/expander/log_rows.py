@@ -11,7 +11,14 @@ import pyarrow as pa
 
 from caliper_dagster.expander.connection import Record
 from caliper_dagster.expander.event_data import DecodedColumn
-from caliper_dagster.expander.record_columns import NO_ID, Flags, Integers, RecordColumn, integers
+from caliper_dagster.expander.record_columns import (
+    NO_ID,
+    Flags,
+    Integers,
+    RecordColumn,
+    distinct_codes,
+    integers,
+)
 
 MODULE_LEVEL = 70
 _NO_ROWS = np.zeros(0, dtype=np.int64)
@@ -102,7 +109,7 @@ class LogRows:
         if ids is None:
             codes = np.full(len(positions), self._code(reference))
         else:
-            distinct, indices = np.unique(ids, return_inverse=True)
+            distinct, indices = distinct_codes(ids)
             names = [self._code(f"{reference}:{id_}") for id_ in distinct.tolist()]
             codes = np.array(names, dtype=np.int64)[indices]
         self._unresolved.append((positions, codes))
@@ -125,7 +132,7 @@ class LogRows:
         positions, codes = positions[order], codes[order]
         rows, firsts, counts = np.unique(positions, return_index=True, return_counts=True)
         alone, several = np.flatnonzero(counts == 1), np.flatnonzero(counts > 1)
-        used, indices = np.unique(codes[firsts[alone]], return_inverse=True)
+        used, indices = distinct_codes(codes[firsts[alone]])
         texts = np.array([column.add([names[code]]) for code in used.tolist()], dtype=np.int64)
         column.assign_codes(rows[alone], texts[indices])
         spans = zip(firsts[several].tolist(), counts[several].tolist(), strict=True)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -59,12 +60,15 @@ class RecordColumn:
         """
         if not records:
             return rows.copy()
-        record_keys = np.fromiter(sorted(records), np.int64, len(records))
-        index = np.searchsorted(record_keys, keys).clip(max=len(record_keys) - 1)
-        filled = rows & (record_keys[index] == keys)
-        self._codes[filled] = index[filled] + len(self._texts)
-        self._texts.extend(orjson.dumps(records[key]) for key in record_keys.tolist())
-        missing: Flags = rows & ~filled
+        record_keys = sorted(records)
+        positions = np.flatnonzero(rows)
+        found = pc.index_in(pa.array(keys[positions]), pa.array(record_keys, pa.int64()))
+        codes = found.fill_null(-1).to_numpy()
+        filled = codes >= 0
+        self._codes[positions[filled]] = codes[filled] + len(self._texts)
+        self._texts.extend([orjson.dumps(records[key]) for key in record_keys])
+        missing = np.zeros(len(rows), dtype=np.bool_)
+        missing[positions[~filled]] = True
         return missing
 
     def add(self, record: Any) -> int:  # noqa: ANN401 - any JSON value
@@ -96,18 +100,30 @@ class RecordColumn:
 
 def distinct(keys: Integers, rows: Flags) -> list[int]:
     """The distinct keys of the given rows, without nulls."""
-    return [int(key) for key in np.unique(keys[rows]) if key != NO_ID]
+    values = pa.array(keys[rows]).unique()
+    return sorted(key for key in values.to_pylist() if key != NO_ID)
+
+
+def distinct_codes(values: Integers) -> tuple[Integers, Integers]:
+    """The distinct values in their order, and for each value its index among them.
+
+    As ``numpy.unique``, which sorts all values: here only the distinct ones are sorted.
+    """
+    encoded = pa.array(values).dictionary_encode()
+    found = encoded.dictionary.to_numpy()
+    order = np.argsort(found)
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order] = np.arange(len(order))
+    return found[order], ranks[encoded.indices.to_numpy()]
 
 
 def distinct_pairs(ones: Integers, others: Integers) -> tuple[list[tuple[int, int]], Integers]:
     """The distinct pairs of keys, in order, and for each row the index of its pair."""
-    (first, firsts), (second, seconds) = (
-        np.unique(keys, return_inverse=True) for keys in (ones, others)
-    )
-    codes, indices = np.unique(firsts * max(len(second), 1) + seconds, return_inverse=True)
+    (first, firsts), (second, seconds) = distinct_codes(ones), distinct_codes(others)
+    codes, indices = distinct_codes(firsts * max(len(second), 1) + seconds)
     one, other = np.divmod(codes, max(len(second), 1))
     pairs = list(zip(first[one].tolist(), second[other].tolist(), strict=True))
-    return pairs, indices.astype(np.int64)
+    return pairs, indices
 
 
 def last_before(
@@ -125,7 +141,7 @@ def last_before(
     Returns:
         The index of the entry; -1 where there is none.
     """
-    distinct_keys, codes = np.unique(keys, return_inverse=True)
+    distinct_keys, codes = distinct_codes(keys)
     if not len(keys):
         return np.full(len(wanted_keys), -1, dtype=np.int64)
     order = np.lexsort((places, codes))

@@ -163,12 +163,27 @@ def find_modules(
 
 
 def modules_of(
-    database: MoodleDatabase, activities: Iterable[tuple[str, int]]
+    database: MoodleDatabase,
+    activities: Iterable[tuple[str, int]],
+    known: Mapping[int, Record],
 ) -> dict[tuple[str, int], Record]:
-    """Records of :func:`course_modules`, by activity."""
+    """Records of :func:`course_modules`, by activity.
+
+    Args:
+        database: an open Moodle database.
+        activities: (name of the module, id of the activity).
+        known: such records that were read before, by the id of the module.
+    """
     ids = find_modules(database, activities)
     # The context is needed for the type of a file only, and files are not graded.
-    modules = course_modules(database, dict.fromkeys(ids.values())) if ids else {}
+    modules = {
+        id_: known[id_]
+        for id_ in ids.values()
+        if id_ in known and known[id_]["modname"] != "resource"
+    }
+    others = set(ids.values()) - modules.keys()
+    if others:
+        modules.update(course_modules(database, dict.fromkeys(others)))
     return {activity: modules[id_] for activity, id_ in ids.items()}
 
 

@@ -18,7 +18,12 @@ from caliper_dagster.expander.lookups.log_lifecycle import (
     MODULE_EVENTS,
     LogLifecycle,
 )
-from caliper_dagster.expander.record_columns import Integers, distinct_pairs, last_before
+from caliper_dagster.expander.record_columns import (
+    Integers,
+    distinct_codes,
+    distinct_pairs,
+    last_before,
+)
 
 _INCOMPLETE = 0
 _FIRST_ID = 1
@@ -89,7 +94,7 @@ def _states_before(
         for name in ("contextinstanceid", "relateduserid", "id", "completionstate")
     )
     (_, module_codes), (distinct_learners, learner_codes), (_, places) = (
-        np.unique(np.concatenate(columns), return_inverse=True)
+        distinct_codes(np.concatenate(columns))
         for columns in ((told_modules, modules), (told_learners, learners), (told_ids, ids))
     )
     keys = module_codes * len(distinct_learners) + learner_codes

@@ -19,7 +19,13 @@ from caliper_dagster.expander.connection import LOG, MoodleDatabase
 from caliper_dagster.expander.event_data import as_id, decode
 from caliper_dagster.expander.log_rows import MODULE_LEVEL, LogRows
 from caliper_dagster.expander.lookups.activities import find_modules
-from caliper_dagster.expander.record_columns import Flags, Integers, distinct_pairs, integers
+from caliper_dagster.expander.record_columns import (
+    Flags,
+    Integers,
+    distinct_codes,
+    distinct_pairs,
+    integers,
+)
 
 _GRADEBOOK = r"\core\event\user_graded"
 _OF_ACTIVITIES = (
@@ -267,7 +273,7 @@ def _of_records(records: Sequence[Sequence[Any]]) -> _Gradings:
 
 def _with_modules(database: MoodleDatabase, gradings: _Gradings) -> _Gradings:
     """The gradings whose learner and activity are known."""
-    ids, indices = np.unique(gradings.items, return_inverse=True)
+    ids, indices = distinct_codes(gradings.items)
     items = {
         item["id"]: (item["itemmodule"], item["iteminstance"])
         for item in database.records(

@@ -113,16 +113,21 @@ class LogLifecycle:
     def __init__(self, database: MoodleDatabase, tables: IdRangeTables | None = None) -> None:
         self._database, self._log, self._stored = database, database.log, tables
         self._newest: tuple[int, pa.Table] | None = None
+        self._of_events: dict[tuple[str, ...], pa.ChunkedArray] = {}
         self._lacks_addresses = False
 
-    def rows(
+    def rows(self, events: tuple[str, ...], where: Mapping[str, Iterable[int]]) -> list[Record]:
+        """Rows of these events, ordered by id; see :meth:`table`."""
+        return bulk_read.records_of(self.table(events, where).sort_by("id"))
+
+    def table(
         self,
-        events: Iterable[str],
+        events: tuple[str, ...],
         where: Mapping[str, Iterable[int]],
         *,
         since: int | None = None,
-    ) -> list[Record]:
-        """Rows of these events, ordered by id; rows of anonymous events are not among them.
+    ) -> pa.Table:
+        """Rows of these events, in any order; rows of anonymous events are not among them.
 
         Args:
             events: names of events, from :data:`EVENTS`.
@@ -132,10 +137,20 @@ class LogLifecycle:
         """
         where = {column: set(keys) for column, keys in where.items()}
         if not all(where.values()):
-            return []
-        rows = self._rows if since is None else self._rows_since(since)
-        of_events = rows.filter(pc.is_in(rows["eventname"], pa.array(events, pa.string())))
-        return bulk_read.records_of(self._matching(of_events, where).sort_by("id"))
+            return SCHEMA.empty_table()
+        if since is not None and self._is_recent(since):
+            rows = self._end_of_log(since)
+            chosen = _of_events(rows, events)
+        else:
+            rows = self._rows
+            if events not in self._of_events:
+                self._of_events[events] = _of_events(rows, events)
+            chosen = self._of_events[events]
+        if since is not None:
+            chosen = pc.and_(chosen, pc.greater_equal(rows["timecreated"], since))
+        for column, keys in where.items():
+            chosen = pc.and_(chosen, _has_key(rows[column], keys))
+        return rows.filter(chosen)
 
     def logged_in_as(self, since: int, until: int = LAST_TIME) -> list[Record]:
         """Rows from one Unix time up to another that somebody made who was logged in as another.
@@ -196,7 +211,7 @@ class LogLifecycle:
     @staticmethod
     def _matching(table: pa.Table, where: Mapping[str, Iterable[int]]) -> pa.Table:
         for column, keys in where.items():
-            table = table.filter(pc.is_in(table[column], pa.array(sorted(keys), pa.int64())))
+            table = table.filter(_has_key(table[column], keys))
         return table
 
     @cached_property
@@ -345,6 +360,14 @@ class LogLifecycle:
         )
         lifecycle = pa.concat_tables([SCHEMA.empty_table(), rows], promote_options="default")
         return _compact(without_erased(self._database, lifecycle, lifecycle_without))
+
+
+def _of_events(rows: pa.Table, events: tuple[str, ...]) -> pa.ChunkedArray:
+    return pc.is_in(rows["eventname"], pa.array(events, pa.string()))
+
+
+def _has_key(column: pa.ChunkedArray, keys: Iterable[int]) -> pa.ChunkedArray:
+    return pc.is_in(column, pa.array(sorted(keys), pa.int64()))
 
 
 def protect(tables: IdRangeTables) -> int:

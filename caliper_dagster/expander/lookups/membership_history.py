@@ -11,12 +11,13 @@ has left the course or the course is deleted, the log decides for all times.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from caliper_dagster.expander.connection import Record
+from caliper_dagster.expander.bulk_read import plain_values
 from caliper_dagster.expander.lookups.log_lifecycle import (
     ENROLMENT_CREATED,
     ENROLMENT_DELETED,
@@ -24,7 +25,7 @@ from caliper_dagster.expander.lookups.log_lifecycle import (
     ROLE_UNASSIGNED,
     LogLifecycle,
 )
-from caliper_dagster.expander.record_columns import Integers
+from caliper_dagster.expander.record_columns import Integers, integers
 
 COURSE_LEVEL = 50
 _LEVELS = {10, 40, COURSE_LEVEL}
@@ -39,6 +40,15 @@ Pair = tuple[int, int]
 """User id and course id."""
 Place = tuple[int, int]
 """Level and instance id of a context in which roles are assigned: a course or what contains it."""
+
+
+class _Row(NamedTuple):
+    """A log row about a role or an enrolment: its event, Unix time, object's id and place."""
+
+    event: str
+    time: int
+    id: int
+    place: Place
 
 
 class HeldPeriods:
@@ -83,16 +93,14 @@ class Today(NamedTuple):
     """What the tables hold of one pair.
 
     Attributes:
-        places: the course and what contains it.
-        roles: ids of the roles that are assigned in each of these places.
+        roles: ids of the roles that are assigned, each with its place.
         enrolments: ids of the enrolments.
         decides: whether the tables decide for the time since the last change. They do not where
             they have neither a role nor an enrolment.
     """
 
-    places: frozenset[Place]
-    roles: Mapping[Place, set[int]]
-    enrolments: set[int]
+    roles: Set[tuple[Place, int]]
+    enrolments: Set[int]
     decides: bool
 
 
@@ -116,24 +124,31 @@ class MembershipHistory:
     Args:
         lifecycle: the lifecycle rows of the whole log.
         today: what the tables hold of each pair.
+        places: each course and what contains it.
         since: Unix time of the earliest row that is asked about. A pair that the tables decide for
             and that changed only before has no intervals.
     """
 
-    def __init__(self, lifecycle: LogLifecycle, today: Mapping[Pair, Today], since: int) -> None:
+    def __init__(
+        self,
+        lifecycle: LogLifecycle,
+        today: Mapping[Pair, Today],
+        places: Mapping[int, Iterable[Place]],
+        since: int,
+    ) -> None:
         self._today = today
-        self._courses: dict[int, list[int]] = {}
-        for user, course in today:
-            self._courses.setdefault(user, []).append(course)
+        self._courses: dict[Place, list[int]] = {}
+        for course, of_course in places.items():
+            for place in of_course:
+                self._courses.setdefault(place, []).append(course)
         pairs = {pair for pair, known in today.items() if not known.decides}
-        for row in self._rows(lifecycle, self._courses, since):
-            pairs.update(self._pairs_of(row))
+        for _, of_row in self._rows(lifecycle, {user for user, _ in today}, since):
+            pairs.update(of_row)
         self._roles: dict[Pair, dict[tuple[Place, int], HeldPeriods]] = {}
         self._enrolments: dict[Pair, dict[int, HeldPeriods]] = {}
         if pairs:
-            rows = self._rows(lifecycle, {user for user, _ in pairs})
-            for row in sorted(rows, key=lambda row: (row["timecreated"], row["id"])):
-                for pair in self._pairs_of(row):
+            for row, of_row in self._rows(lifecycle, {user for user, _ in pairs}):
+                for pair in of_row:
                     if pair in pairs:
                         self._add(pair, row)
         self._changes = {
@@ -163,31 +178,42 @@ class MembershipHistory:
 
     def _rows(
         self, lifecycle: LogLifecycle, users: Iterable[int], since: int | None = None
-    ) -> list[Record]:
+    ) -> Iterator[tuple[_Row, list[Pair]]]:
+        """The rows in the order of the log, and the pairs that each is about.
+
+        These are those of its course, or of all courses in its place.
+        """
         where = {
             "relateduserid": users,
             "contextlevel": _LEVELS,
             # Rows in a context above a course are in no course.
             "courseid": {_NO_COURSE, *(course for _, course in self._today)},
         }
-        return lifecycle.rows(_EVENTS, where, since=since)
+        table = lifecycle.table(_EVENTS, where, since=since)
+        order = np.lexsort((integers(table["id"]), integers(table["timecreated"])))
+        columns = (
+            "eventname", "timecreated", "objectid", "relateduserid", "contextlevel", "courseid",
+            "contextinstanceid",
+        )  # fmt: skip
+        values = (plain_values(table[name].take(pa.array(order))) for name in columns)
+        for event, time, id_, user, level, course, instance in zip(*values, strict=True):
+            place = level, course if level == COURSE_LEVEL else instance
+            pairs = [(user, own) for own in self._courses.get(place, ())]
+            yield (
+                _Row(event, time, id_ or 0, place),
+                [pair for pair in pairs if pair in self._today],
+            )
 
-    def _pairs_of(self, row: Record) -> Iterable[Pair]:
-        """The pairs that a row is about: those of its course, or of all courses in its place."""
-        user, place = row["relateduserid"], _place(row)
-        pairs = [(user, course) for course in self._courses[user]]
-        return [pair for pair in pairs if place in self._today[pair].places]
-
-    def _add(self, pair: Pair, row: Record) -> None:
-        id_ = row["objectid"] or 0
-        if row["eventname"] in _ROLE_EVENTS:
-            periods = self._roles.setdefault(pair, {}).setdefault((_place(row), id_), HeldPeriods())
+    def _add(self, pair: Pair, row: _Row) -> None:
+        event, time, id_, place = row
+        if event in _ROLE_EVENTS:
+            periods = self._roles.setdefault(pair, {}).setdefault((place, id_), HeldPeriods())
         else:
             periods = self._enrolments.setdefault(pair, {}).setdefault(id_, HeldPeriods())
-        if row["eventname"] in (ROLE_ASSIGNED, ENROLMENT_CREATED):
-            periods.begin(row["timecreated"])
+        if event in (ROLE_ASSIGNED, ENROLMENT_CREATED):
+            periods.begin(time)
         else:
-            periods.end(row["timecreated"])
+            periods.end(time)
 
     def interval_count(self) -> int:
         """The largest number of intervals that a pair has; 1 without pairs."""
@@ -210,11 +236,14 @@ class MembershipHistory:
 
     def past(self, pair: Pair, interval: int) -> Past | None:
         """What a pair held in an interval; None where the tables decide."""
-        changes, today = self._changes.get(pair), self._today[pair]
-        if changes is None or (today.decides and interval == len(changes)):
+        changes = self._changes.get(pair)
+        if changes is None:
+            return None
+        today = self._today[pair]
+        if today.decides and interval == len(changes):
             return None
         time = changes[interval - 1] if interval else _BEFORE_LOG - 1
-        roles = {(place, role) for place, roles in today.roles.items() for role in roles}
+        roles = set(today.roles)
         for role, periods in self._roles.get(pair, {}).items():
             if today.decides and periods.last_change() <= time:
                 continue
@@ -227,8 +256,3 @@ class MembershipHistory:
             if id_ not in today.enrolments
         )
         return Past({role for _, role in roles}, enrolled)
-
-
-def _place(row: Record) -> Place:
-    level = row["contextlevel"]
-    return level, row["courseid"] if level == COURSE_LEVEL else row["contextinstanceid"]

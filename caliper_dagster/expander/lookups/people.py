@@ -7,11 +7,14 @@ before (``membership_history``). The translator decides which Caliper role they 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from caliper_dagster.expander.bulk_read import plain_values
 from caliper_dagster.expander.connection import MoodleDatabase, Record
 from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
 from caliper_dagster.expander.lookups.membership_history import (
@@ -21,17 +24,21 @@ from caliper_dagster.expander.lookups.membership_history import (
     Today,
 )
 from caliper_dagster.expander.record_columns import (
-    Flags,
     Integers,
     RecordColumn,
-    distinct_pairs,
-    group_by,
+    distinct_codes,
 )
 
 _USER = ("id", "username", "idnumber", "firstname", "lastname", "email", "deleted")
 _DELETED_USER = ("id", "deleted")
 _FRONT_PAGE = 1
 _FOREVER = 2**62
+_NOTHING: frozenset[int] = frozenset()
+
+
+def _values(table: pa.Table) -> Iterator[tuple[Any, ...]]:
+    """The rows of a table of integers."""
+    return zip(*map(plain_values, table.columns), strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +138,14 @@ class Memberships:
             for role in database.small_table("role", ("id", "shortname", "archetype"))
         }
         self._assigned: dict[tuple[int, int], set[int]] = {}
-        for row in database.records(
-            "role_assignments",
-            ("userid", "roleid", "contextid"),
-            {"userid": users, "contextid": context_ids},
+        for user, role, context in _values(
+            database.integers(
+                "role_assignments",
+                ("userid", "roleid", "contextid"),
+                {"userid": users, "contextid": context_ids},
+            )
         ):
-            self._assigned.setdefault((row["userid"], row["contextid"]), set()).add(row["roleid"])
+            self._assigned.setdefault((user, context), set()).add(role)
         place_of: dict[int, Place] = {
             context["id"]: (context["contextlevel"], context["instanceid"])
             for context in database.records(
@@ -154,46 +163,51 @@ class Memberships:
         methods = {enrol["id"]: enrol for enrol in enrols}
         self._enrolments: dict[tuple[int, int], list[tuple[int, int]]] = {}
         enrolment_ids: dict[tuple[int, int], set[int]] = {}
-        enrolments = database.records(
-            "user_enrolments",
-            ("id", "enrolid", "userid", "status", "timestart", "timeend", "timecreated"),
-            {"userid": users, "enrolid": methods},
-        )
-        for method, rows in group_by(enrolments, "enrolid").items():
-            for row in rows:
-                pair = (row["userid"], methods[method]["courseid"])
-                periods = self._enrolments.setdefault(pair, [])
-                enrolment_ids.setdefault(pair, set()).add(row["id"])
-                if not row["status"] and not methods[method]["status"]:
-                    begin = row["timestart"] or row["timecreated"] or 0
-                    periods.append((begin, row["timeend"] or _FOREVER))
-        places = {
-            course: {
-                step: place_of[step] for step in self._ancestors.get(course, ()) if step in place_of
-            }
+        for id_, method, user, status, start, end, created in _values(
+            database.integers(
+                "user_enrolments",
+                ("id", "enrolid", "userid", "status", "timestart", "timeend", "timecreated"),
+                {"userid": users, "enrolid": methods},
+            )
+        ):
+            pair = (user, methods[method]["courseid"])
+            periods = self._enrolments.setdefault(pair, [])
+            enrolment_ids.setdefault(pair, set()).add(id_)
+            if not status and not methods[method]["status"]:
+                periods.append((start or created or 0, end or _FOREVER))
+        steps = {
+            course: [
+                (place_of[step], step)
+                for step in self._ancestors.get(course, ())
+                if step in place_of
+            ]
             for course in courses
         }
-        around = {
-            course: frozenset({(COURSE_LEVEL, course), *of_course.values()})
-            for course, of_course in places.items()
+        places = {
+            course: {(COURSE_LEVEL, course), *(place for place, _ in of_course)}
+            for course, of_course in steps.items()
         }
         today = {
             (user, course): Today(
-                around[course],
                 {
-                    place: self._assigned[user, step]
-                    for step, place in places[course].items()
-                    if (user, step) in self._assigned
+                    (place, role)
+                    for place, step in steps[course]
+                    for role in self._assigned.get((user, step), ())
                 },
-                enrolment_ids.get((user, course), set()),
+                enrolment_ids.get((user, course), _NOTHING),
                 decides=not self._may_have_left((user, course)),
             )
             for user, course in pairs
         }
-        self._history = MembershipHistory(lifecycle, today, since)
+        self._history = MembershipHistory(lifecycle, today, places, since)
 
     def fill(
-        self, column: RecordColumn, rows: Flags, users: Integers, courses: Integers, times: Integers
+        self,
+        column: RecordColumn,
+        rows: Integers,
+        pairs: Sequence[tuple[int, int]],
+        codes: Integers,
+        times: Integers,
     ) -> None:
         """Fill a membership column.
 
@@ -206,26 +220,19 @@ class Memberships:
 
         Args:
             column: the column.
-            rows: the rows to fill; each has a user above 0 and a course above 1.
-            users: user id of each row of the column.
-            courses: course id of each row.
-            times: Unix time of each row.
+            rows: the positions of the rows to fill.
+            pairs: user id above 0 and course id above 1.
+            codes: index of the pair of each of these rows.
+            times: Unix time of each of these rows.
         """
-        if not rows.any():
-            return
-        pairs, codes = distinct_pairs(users[rows], courses[rows])
-        states = self._states(pairs, codes, times[rows])
+        states = self._states(pairs, codes, times)
         state_count = 2 * self._history.interval_count()
-        keys = np.zeros(len(users), dtype=np.int64)
-        keys[rows] = codes * state_count + states
-        column.assign(
-            rows,
-            keys,
-            {
-                int(key): self._record(pairs[int(key) // state_count], int(key) % state_count)
-                for key in np.unique(keys[rows])
-            },
-        )
+        keys, indices = distinct_codes(codes * state_count + states)
+        records = [
+            column.add(self._record(pairs[key // state_count], key % state_count))
+            for key in keys.tolist()
+        ]
+        column.assign_codes(rows, np.array(records, dtype=np.int64)[indices])
 
     def _may_have_left(self, pair: tuple[int, int]) -> bool:
         """Whether the pair has no role and no enrolment in the database.
@@ -242,7 +249,7 @@ class Memberships:
 
     def _states(
         self,
-        pairs: list[tuple[int, int]],
+        pairs: Sequence[tuple[int, int]],
         codes: Integers,
         times: Integers,
     ) -> Integers:

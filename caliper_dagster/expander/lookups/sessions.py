@@ -24,6 +24,7 @@ from caliper_dagster.expander.record_columns import (
     Flags,
     Integers,
     RecordColumn,
+    distinct_codes,
     integers,
     last_before,
 )
@@ -180,7 +181,7 @@ class Sessions:
             if actions.positions[index] >= 0:
                 self.real_users[actions.positions[index]] = actors[index]
         ips = actions.ips.dictionary_encode()
-        keys = np.unique(actors, return_inverse=True)[1] * len(ips.dictionary) + ips.indices
+        keys = distinct_codes(actors)[1] * len(ips.dictionary) + ips.indices
         # A log-out belongs to the session that it ends: it takes effect after its own row.
         places = 2 * np.arange(len(keys)) + (is_change & (actions.changes == _LOG_OUT))
         changes = np.flatnonzero(is_change)

@@ -12,7 +12,12 @@ from caliper_dagster.expander.objects.loader import (
     ObjectByIdLoader,
     ObjectLoader,
 )
-from caliper_dagster.expander.record_columns import Flags, Integers, RecordColumn
+from caliper_dagster.expander.record_columns import (
+    Flags,
+    Integers,
+    RecordColumn,
+    distinct_codes,
+)
 
 
 def fill(
@@ -38,14 +43,15 @@ def fill(
     codes: list[int] = []
     unresolved = []
     records = loader.load(lookup, rows)
-    for position, row, record in zip(positions.tolist(), rows, records, strict=True):
+    for number, record in enumerate(records):
         code = -1
         if record is not None:
-            code = code_of.get(id(record), -1)
-            if code < 0:
-                code = code_of[id(record)] = column.add({"table": loader.table, **record})
-        elif not row.anonymous and (reference := loader.unresolved(row)):
-            unresolved.append((position, reference))
+            key = id(record)
+            if key not in code_of:
+                code_of[key] = column.add({"table": loader.table, **record})
+            code = code_of[key]
+        elif not rows[number].anonymous and (reference := loader.unresolved(rows[number])):
+            unresolved.append((int(positions[number]), reference))
         codes.append(code)
     column.assign_codes(positions, codes)
     return unresolved
@@ -63,7 +69,7 @@ def fill_by_id(
     Returns:
         The rows whose object was not found.
     """
-    distinct, indices = np.unique(ids, return_inverse=True)
+    distinct, indices = distinct_codes(ids)
     records = loader.load(lookup, distinct[distinct > 0].tolist())
     codes = np.array(
         [

@@ -10,7 +10,6 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 
 from caliper_dagster.expander.connection import LOG, MoodleDatabase, Record
 from caliper_dagster.expander.event_data import as_id, decode
@@ -23,7 +22,11 @@ from caliper_dagster.expander.objects.loader import (
     Lookup,
     ObjectLoader,
 )
-from caliper_dagster.expander.record_columns import preserialized
+from caliper_dagster.expander.record_columns import (
+    distinct_codes,
+    distinct_pairs,
+    preserialized,
+)
 
 _ITEM = (
     "itemtype", "itemmodule", "iteminstance", "itemnumber", "itemname", "gradetype", "grademax",
@@ -67,28 +70,30 @@ def _items(lookup: Lookup, ids: Sequence[int], times: Sequence[int]) -> list[_It
     A site has the history, also of deleted items, unless it turned it off or cleared it. The table
     has many versions of an item and few are needed: all columns are read of those only.
     """
-    today = lookup.by_id("grade_items", ("id", *_ITEM), ids)
-    versions = _versions(lookup.database, ids, times, today)
+    pairs, codes = distinct_pairs(np.array(ids, dtype=np.int64), np.array(times, dtype=np.int64))
+    today = lookup.by_id("grade_items", ("id", *_ITEM), {id_ for id_, _ in pairs})
+    versions = _versions(lookup.database, pairs, today)
     past = lookup.by_id("grade_items_history", ("id", *_ITEM), set(versions))
     scale_ids = {row["scaleid"] for row in (*past.values(), *today.values()) if row["scaleid"]}
     scales = lookup.by_id("scale", ("id", "scale"), scale_ids)
     by_version: dict[tuple[int, int], _Item | None] = {}
     by_content: dict[tuple[Any, ...], _Item] = {}
-    for key in set(zip(ids, versions, strict=True)):
-        id_, version = key
-        as_of = past.get(version) if version else today.get(id_)
-        if as_of is None:
+    found: list[_Item | None] = []
+    for (id_, _), version in zip(pairs, versions, strict=True):
+        key = id_, version
+        if key not in by_version:
             by_version[key] = None
-            continue
-        content = (id_, *map(as_of.__getitem__, _ITEM))
-        if content not in by_content:
-            by_content[content] = _item(id_, as_of, scales)
-        by_version[key] = by_content[content]
-    return [by_version[key] for key in zip(ids, versions, strict=True)]
+            if as_of := past.get(version) if version else today.get(id_):
+                content = (id_, *map(as_of.__getitem__, _ITEM))
+                if content not in by_content:
+                    by_content[content] = _item(id_, as_of, scales)
+                by_version[key] = by_content[content]
+        found.append(by_version[key])
+    return list(map(found.__getitem__, codes.tolist()))
 
 
 def _versions(
-    database: MoodleDatabase, ids: Sequence[int], times: Sequence[int], today: Container[int]
+    database: MoodleDatabase, pairs: Sequence[tuple[int, int]], today: Container[int]
 ) -> list[int]:
     """The id in ``grade_items_history`` of each item's version that was valid at a time.
 
@@ -97,12 +102,14 @@ def _versions(
 
     Args:
         database: an open Moodle database.
-        ids: ids of grade items.
-        times: a Unix time for each of them.
+        pairs: ids of grade items, each with a Unix time.
         today: ids of the items that still exist.
     """
+    item_ids, times = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     history = database.integers(
-        "grade_items_history", ("id", "oldid", "timemodified"), {"oldid": ids}
+        "grade_items_history",
+        ("id", "oldid", "timemodified"),
+        {"oldid": distinct_codes(item_ids)[0].tolist()},
     )
     version, item, since = (column.fill_null(0).to_numpy() for column in history.columns)
     order = np.lexsort((version, since, item))
@@ -110,15 +117,14 @@ def _versions(
     items, first = np.unique(item, return_index=True)
     last = np.append(first[1:], len(item)) - 1
     if not len(items):
-        return [0] * len(ids)
-    item_ids = np.array(ids, dtype=np.int64)
+        return [0] * len(pairs)
     index = np.searchsorted(items, item_ids).clip(max=len(items) - 1)
     has_history = items[index] == item_ids
     # One sort key for item and time: the position of the item, then the time.
     ordered = np.repeat(np.arange(len(items)), last - first + 1) * _MAX_TIME + since
-    valid = np.searchsorted(ordered, index * _MAX_TIME + np.array(times), side="right") - 1
+    valid = np.searchsorted(ordered, index * _MAX_TIME + times, side="right") - 1
     existed = has_history & (valid >= first[index])
-    exists_today = np.fromiter((id_ in today for id_ in ids), np.bool_, len(ids))
+    exists_today = np.fromiter((id_ in today for id_, _ in pairs), np.bool_, len(pairs))
     deleted = has_history & ~existed & ~exists_today
     versions: list[int] = np.where(
         existed, version[valid], np.where(deleted, version[first[index]], 0)
@@ -163,29 +169,30 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     item_ids = _item_ids(lookup, rows)
     as_of = _items(lookup, item_ids, [row.time for row in rows])
     items_by_id = {id(item): item for item in as_of if item}
-    item_json = {key: preserialized(item.record) for key, item in items_by_id.items()}
-    modules: dict[tuple[str, int] | None, orjson.Fragment] = {
+    modules = {
         activity: preserialized(module)
         for activity, module in activities.modules_of(
-            lookup.database, {item.activity for item in as_of if item and item.activity}
+            lookup.database,
+            {item.activity for item in as_of if item and item.activity},
+            lookup.modules,
         ).items()
     }
-    attempts = _Attempts(lookup, zip(rows, as_of, strict=True))
+    last_rows = _last_rows(lookup.database, rows, as_of)
+    told_by = [last_rows.get(row.id) if row.event == _DELETED else row for row in rows]
+    attempts = _Attempts(lookup, zip(told_by, as_of, strict=True))
     history = _FinalGrades(lookup, zip(rows, item_ids, strict=True))
-    last_rows = _last_rows(lookup.database, rows)
     penalties = _penalties(lookup, rows)
+    of_items = {
+        key: (preserialized(item.record), modules.get(item.activity) if item.activity else None)
+        for key, item in items_by_id.items()
+    }
     records: list[Record | None] = []
-    for row, id_, item in zip(rows, item_ids, as_of, strict=True):
+    for row, id_, item, last in zip(rows, item_ids, as_of, told_by, strict=True):
         if item is None:
             records.append(None)
             continue
-        record: Record = {
-            "id": row.id,
-            "itemid": id_,
-            "item": item_json[id(item)],
-            "module": modules.get(item.activity),
-        }
-        last = last_rows.get(row.id) if row.event == _DELETED else row
+        item_json, module_json = of_items[id(item)]
+        record: Record = {"id": row.id, "itemid": id_, "item": item_json, "module": module_json}
         if last is not None:
             if item.of_attempts:
                 record["attempt"] = attempts.graded(item, last)
@@ -193,7 +200,9 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
                 record["lastgraded"] = last.log_id
         if row.id in penalties:
             record["deductedmark"] = penalties[row.id]
-        records.append(history.with_final_grade(record, row))
+        if "finalgrade" not in row.other:
+            record = history.with_final_grade(record, row)
+        records.append(record)
     return records
 
 
@@ -205,30 +214,59 @@ def _penalties(lookup: Lookup, rows: Sequence[LogReference]) -> dict[int, float]
     return {id_: row["deductedmark"] for id_, row in records.items() if row["deductedmark"]}
 
 
-def _last_rows(database: MoodleDatabase, rows: Sequence[LogReference]) -> dict[int, LogReference]:
-    """The last row that tells each grade which was deleted, by the grade's id."""
-    deleted = {row.id: row for row in rows if row.event == _DELETED and row.id}
-    last: dict[int, int] = {}
-    for told in database.log.records(
+def _last_rows(
+    database: MoodleDatabase, rows: Sequence[LogReference], items_of_rows: Sequence[_Item | None]
+) -> dict[int, LogReference]:
+    """The last row that tells each grade which was deleted, by the grade's id.
+
+    Only where an attempt is looked up by them, time and event data are those of the last row.
+    """
+    deleted: dict[int, LogReference] = {}
+    of_attempts: dict[int, bool] = {}
+    for row, item in zip(rows, items_of_rows, strict=True):
+        if item and row.event == _DELETED and row.id:
+            deleted[row.id], of_attempts[row.id] = row, item.of_attempts
+    last = _last_told(database, deleted)
+    told = {
+        row["id"]: row
+        for row in database.log.records(
+            LOG,
+            ("id", "timecreated", "other"),
+            {"id": (log_id for id_, log_id in last.items() if of_attempts[id_])},
+        )
+    }
+    references = {}
+    for id_, log_id in last.items():
+        references[id_] = reference = deleted[id_]._replace(log_id=log_id)
+        if log_id in told:
+            other = decode(told[log_id]["other"] or "")
+            references[id_] = reference._replace(
+                time=told[log_id]["timecreated"], other=other if isinstance(other, dict) else {}
+            )
+    return references
+
+
+def _last_told(database: MoodleDatabase, deleted: Mapping[int, LogReference]) -> dict[int, int]:
+    """The log id of the last row that tells each grade before it was deleted, by the grade's id."""
+    courses = {row.course for row in deleted.values()}
+    condition = "anonymous = 0 AND eventname = :graded"
+    keys = {"courseid": courses, "objectid": deleted}
+    last = database.log.last_ids(LOG, "objectid", keys, condition, graded=_GRADED)
+    # Of a grade that is told after its deletion, too, all rows are looked at.
+    later = {id_ for id_, log_id in last.items() if log_id >= deleted[id_].log_id}
+    for id_ in later:
+        del last[id_]
+    for row in database.log.records(
         LOG,
         ("id", "objectid"),
-        {"courseid": {row.course for row in deleted.values()}, "objectid": deleted},
-        "anonymous = 0 AND eventname = :graded",
+        {"courseid": courses, "objectid": later},
+        condition,
         graded=_GRADED,
     ):
-        if told["id"] < deleted[told["objectid"]].log_id:
-            last[told["objectid"]] = max(told["id"], last.get(told["objectid"], 0))
-    # The event data is long, and only that of the last row is needed.
-    columns = ("id", "objectid", "timecreated", "other")
-    references = {}
-    for row in database.log.records(LOG, columns, {"id": last.values()}):
-        other = decode(row["other"] or "")
-        references[row["objectid"]] = deleted[row["objectid"]]._replace(
-            log_id=row["id"],
-            time=row["timecreated"],
-            other=other if isinstance(other, dict) else {},
-        )
-    return references
+        id_, log_id = row["objectid"], row["id"]
+        if log_id < deleted[id_].log_id:
+            last[id_] = max(log_id, last.get(id_, 0))
+    return last
 
 
 def _item_ids(lookup: Lookup, rows: Sequence[LogReference]) -> list[int]:
@@ -245,10 +283,12 @@ def _item_ids(lookup: Lookup, rows: Sequence[LogReference]) -> list[int]:
 class _Attempts:
     """The attempts that grades come from, in every activity that has attempts."""
 
-    def __init__(self, lookup: Lookup, graded: Iterable[tuple[LogReference, _Item | None]]) -> None:
+    def __init__(
+        self, lookup: Lookup, graded: Iterable[tuple[LogReference | None, _Item | None]]
+    ) -> None:
         pairs: dict[str, set[tuple[int, int]]] = {}
         for row, item in graded:
-            if item and item.of_attempts and item.activity and row.learner:
+            if row and item and item.of_attempts and item.activity and row.learner:
                 module, instance = item.activity
                 pairs.setdefault(module, set()).add((instance, row.learner))
         self._finders: dict[str, FindGradedAttempt] = {
@@ -281,9 +321,7 @@ class _FinalGrades:
             changes.sort(key=lambda change: (change["timemodified"] or 0, change["id"]))
 
     def with_final_grade(self, record: Record, row: LogReference) -> Record:
-        """The record, with ``finalgrade`` as of the row where the event data has none."""
-        if "finalgrade" in row.other:
-            return record
+        """The record, with ``finalgrade`` as of the row where it is known."""
         changes = self._changes.get((record["itemid"], row.learner), [])
         before = [change for change in changes if (change["timemodified"] or 0) <= row.time]
         return {**record, "finalgrade": before[-1]["finalgrade"]} if before else record

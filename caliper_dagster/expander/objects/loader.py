@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from caliper_dagster.expander.connection import MoodleDatabase, Record
@@ -66,11 +66,13 @@ class Lookup:
         database: the open Moodle database.
         site: what the site's configuration says.
         lifecycle: what the whole log says about deleted things.
+        modules: the records of the column ``module`` of modules that exist, by id.
     """
 
     database: MoodleDatabase
     site: Site
     lifecycle: LogLifecycle
+    modules: dict[int, Record] = field(default_factory=dict)
 
     def by_id(
         self, table: str, columns: Iterable[str], ids: Iterable[int], key: str = "id"

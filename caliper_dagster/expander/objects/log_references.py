@@ -10,7 +10,7 @@ from caliper_dagster.expander.connection import Record
 from caliper_dagster.expander.log_rows import LogRows
 from caliper_dagster.expander.objects.loader import LogReference, ObjectByIdLoader, ObjectLoader
 from caliper_dagster.expander.objects.registry import loader_for
-from caliper_dagster.expander.record_columns import Integers
+from caliper_dagster.expander.record_columns import Integers, distinct_codes
 
 _NO_MODULE: Record = {}
 
@@ -19,7 +19,7 @@ def by_loader(rows: LogRows) -> Iterator[tuple[ObjectLoader | ObjectByIdLoader, 
     """Each loader that is needed, with the positions of the rows whose objects it loads."""
     events, event_codes = rows.texts("eventname")
     tables, table_codes = rows.texts("objecttable")
-    pairs, codes = np.unique(event_codes * len(tables) + table_codes, return_inverse=True)
+    pairs, codes = distinct_codes(event_codes * len(tables) + table_codes)
     positions = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes, minlength=len(pairs)))
     groups: dict[int, tuple[ObjectLoader | ObjectByIdLoader, list[Integers]]] = {}

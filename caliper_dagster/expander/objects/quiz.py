@@ -176,7 +176,9 @@ class _DeletedAttempts:
             LOG,
             ("id", "objectid", "userid", "contextinstanceid", "timecreated"),
             {"userid": {user for _, user in pairs}, "contextinstanceid": quizzes},
-            f"contextlevel = {_MODULE_LEVEL} AND anonymous = 0 AND eventname = :started",
+            # The index (userid, contextlevel, …) covers crud and edulevel, too.
+            f"contextlevel = {_MODULE_LEVEL} AND crud = 'c' AND edulevel = 2 "
+            "AND anonymous = 0 AND eventname = :started",
             started=_STARTED,
         )
         deleted = [row for row in started if row["objectid"] and row["objectid"] not in existing]

@@ -98,9 +98,13 @@ def test_of_a_quiz_whose_best_attempt_was_deleted(site: Site, grade: float, expe
         "objecttable": "quiz_attempts", "objectid": 99, "userid": LEARNER, "contextlevel": 70,
         "contextinstanceid": 7, "relateduserid": LEARNER, "courseid": 2,
     }  # fmt: skip
-    for name, time in (("started", -500), ("submitted", -400), ("deleted", 400)):
+    for name, crud, time in (
+        ("started", "c", -500),
+        ("submitted", "u", -400),
+        ("deleted", "d", 400),
+    ):
         event = rf"\mod_quiz\event\attempt_{name}"
-        site.log({**deleted, "eventname": event, "timecreated": NOW + time})
+        site.log({**deleted, "eventname": event, "crud": crud, "timecreated": NOW + time})
     assert (attempt_of_grade(site, "quiz", grade) or {})["id"] == expected
 
 
@@ -168,3 +172,22 @@ def test_of_an_assignment_that_nobody_graded_in_it(site: Site) -> None:
     site.add("assign_submission", {"id": 200, "assignment": 70, "userid": LEARNER,
                                    "timecreated": NOW - 900})  # fmt: skip
     assert attempt_of_grade(site, "assign") is None
+
+
+@pytest.mark.parametrize("told_after", [False, True])
+def test_a_deleted_grade_names_the_last_row_that_told_it_before(
+    site: Site, *, told_after: bool
+) -> None:
+    site.add("grade_items", {"id": 3, "courseid": 2, "itemtype": "manual", "gradetype": 1})
+    row = {
+        "eventname": r"\core\event\user_graded", "objecttable": "grade_grades", "objectid": 1,
+        "userid": 9, "relateduserid": LEARNER, "courseid": 2, "contextlevel": 50,
+        "contextinstanceid": 2, "other": '{"itemid":"3","finalgrade":9.0}',
+    }  # fmt: skip
+    for time in (-90, -60):
+        site.log({**row, "timecreated": NOW + time})
+    site.log({**row, "eventname": r"\core\event\grade_deleted", "timecreated": NOW})
+    if told_after:
+        site.log({**row, "timecreated": NOW + 60})
+    _, last, deleted, *_ = site.expand()
+    assert deleted["object"]["lastgraded"] == last["id"]
