@@ -58,7 +58,11 @@ def cut(table: pa.Table, bounds: _Positions) -> Iterator[pa.Table]:
         else _Slices(column, bounds.tolist())
         for column in table.itercolumns()
     ]
-    for number in range(len(bounds) - 1):
+    empty = table.schema.empty_table()
+    for number, rows in enumerate(np.diff(bounds).tolist()):
+        if not rows:
+            yield empty
+            continue
         yield pa.Table.from_arrays([column.part(number) for column in columns], schema=table.schema)
 
 

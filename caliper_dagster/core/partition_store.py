@@ -230,10 +230,11 @@ class PartitionStore:
         Raises:
             ConfigurationError: the storage cannot be written to.
         """
+        path = self._path(frame, hour)
         with self._writing():
-            new = new_file(self._path(frame, hour))
-        form = self._form(frame)
-        return PartitionWriter(frame, hour, new, form, self._writing, self._written, self.keys)
+            new = new_file(path)
+        form, written = self._form(frame), partial(self._written, path)
+        return PartitionWriter(frame, hour, new, form, self._writing, written, self.keys)
 
     def read(
         self, frame: Frame, hours: Iterable[Hour], columns: Sequence[str] | None = None
@@ -562,10 +563,11 @@ class PartitionStore:
             new.commit()
         path.unlink()
 
-    def _written(self, writer: PartitionWriter, version: FileVersion | None) -> None:
+    def _written(
+        self, path: UPath | Path, writer: PartitionWriter, version: FileVersion | None
+    ) -> None:
         """Keep what the next asset of a run reads, and report what was written."""
         if self.recent is not None and version is not None and writer.table is not None:
-            path = self._path(writer.frame, writer.hour)
             hour = RecentHour(version, writer.table, writer.stats_json)
             self.recent.add(writer.frame, str(path), hour)
         self._has_written(writer.frame, writer.hour, writer.stats)
@@ -590,7 +592,7 @@ class PartitionStore:
 
     def _path(self, frame: Frame, hour: Hour) -> UPath | Path:
         moment = hour.datetime.isoformat()
-        return self._base.joinpath(frame.name, f"date={moment[:10]}", f"{moment[:13]}.parquet")
+        return self._base / f"{frame.name}/date={moment[:10]}/{moment[:13]}.parquet"
 
     def each_opened(self, frame: Frame, hours: Iterable[Hour]) -> Iterator[StoredHour]:
         """The hours as `open` opens them, in the order given; each is to be closed.
