@@ -57,14 +57,19 @@ class Frame:
     row: str
     columns: tuple[Column, ...]
     schema: pa.Schema = field(init=False, repr=False, compare=False)
+    _empty: list[pa.Table] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        fields = [pa.field(column.name, column.type) for column in self.columns]
-        object.__setattr__(self, "schema", pa.schema(fields))
+        schema = pa.schema([pa.field(column.name, column.type) for column in self.columns])
+        object.__setattr__(self, "schema", schema)
+        object.__setattr__(self, "_empty", [])
 
     def empty(self) -> pa.Table:
-        """A table without rows."""
-        return self.schema.empty_table()
+        """A table without rows. It is made once: Arrow takes as long as for a small file."""
+        if not self._empty:
+            # Not with the frame: Arrow imports pandas with its first array.
+            self._empty.append(self.schema.empty_table())
+        return self._empty[0]
 
     def with_later_columns(self, table: pa.Table, names: Collection[str]) -> pa.Table:
         """The table, with nulls in the columns that it lacks because a later release added them.

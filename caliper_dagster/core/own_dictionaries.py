@@ -58,7 +58,11 @@ def cut(table: pa.Table, bounds: _Positions) -> Iterator[pa.Table]:
         else _Slices(column, bounds.tolist())
         for column in table.itercolumns()
     ]
-    for number in range(len(bounds) - 1):
+    empty = table.schema.empty_table()
+    for number, rows in enumerate(np.diff(bounds).tolist()):
+        if not rows:
+            yield empty
+            continue
         yield pa.Table.from_arrays([column.part(number) for column in columns], schema=table.schema)
 
 
@@ -79,15 +83,16 @@ class _DictionaryCut:
     """A dictionary column.
 
     Attributes:
-        indices: of each row, into the values of its part.
-        used: positions in the dictionary of the values that the parts use, part by part.
-        starts: where the values of each part begin in ``used``, and where the last ones end.
+        type: that of the column.
+        indices: buffers of the indices of the rows, each into the values of its part.
+        values: those that the parts use, part by part.
+        starts: where the values of each part begin, and where the last ones end.
     """
 
+    type: pa.DictionaryType
     bounds: Sequence[int]
-    indices: pa.Array
-    dictionary: pa.Array
-    used: pa.Array
+    indices: Sequence[pa.Buffer | None]
+    values: pa.Array
     starts: Sequence[int]
 
     @classmethod
@@ -101,19 +106,22 @@ class _DictionaryCut:
         starts = np.searchsorted(distinct >> _INDEX_BITS, np.arange(len(bounds)))
         indices = pc.subtract(encoded.indices, pa.array(starts[numbers].astype(np.int32)))
         return cls(
+            array.type,
             bounds.tolist(),
-            indices.cast(array.type.index_type),
-            array.dictionary,
-            pa.array(distinct & ((1 << _INDEX_BITS) - 1)),
+            indices.cast(array.type.index_type).buffers(),
+            array.dictionary.take(pa.array(distinct & ((1 << _INDEX_BITS) - 1))),
             starts.tolist(),
         )
 
     def part(self, number: int) -> pa.DictionaryArray:
         begin, start = self.bounds[number], self.starts[number]
-        return pa.DictionaryArray.from_arrays(
-            self.indices.slice(begin, self.bounds[number + 1] - begin),
-            self.dictionary.take(self.used.slice(start, self.starts[number + 1] - start)),
-            safe=False,
+        # A slice of the indices would cost as much again.
+        return pa.DictionaryArray.from_buffers(
+            self.type,
+            self.bounds[number + 1] - begin,
+            self.indices,
+            self.values.slice(start, self.starts[number + 1] - start),
+            offset=begin,
         )
 
 

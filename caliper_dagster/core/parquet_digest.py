@@ -22,7 +22,7 @@ import io
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from hashlib import blake2b
 from typing import Any, BinaryIO, NamedTuple
 
@@ -67,34 +67,57 @@ class StorageKeyError(Exception):
         self.has_keys = has_keys
 
 
+class ParquetForm:
+    """How tables of one schema are written.
+
+    It is made once for many files: asking a schema for its columns costs as much as a small file.
+
+    Attributes:
+        schema: the columns of all tables.
+        options: of Parquet's writer.
+        metadata: keys and values that stand in the footer of every file.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.schema = schema
+        self.options: Mapping[str, Any] = {
+            "compression": "zstd",
+            # Other texts hardly repeat, and only the times of a row group are ever asked for.
+            "use_dictionary": [it.name for it in schema if pa.types.is_dictionary(it.type)],
+            "write_statistics": [_TIME] if _TIME in schema.names else False,
+            "store_schema": False,
+            "dictionary_pagesize_limit": _DICTIONARY_BYTES,
+        }
+        self.metadata: Mapping[bytes, bytes] = {
+            **(schema.metadata or {}),
+            _SCHEME_KEY: b"BLAKE2b-256",
+            _SCHEMA_KEY: b64encode(schema.serialize()),
+        }
+
+
 class DigestedParquetWriter:
     """Writes tables of one schema as the row groups of one file, and its digest at the end.
 
     Args:
         file: where the file is written, from its present position on; it is not closed.
-        schema: the columns of all tables.
+        form: how the tables are written.
         keys: the file is encrypted with a key of these; without them it is not encrypted.
 
     Raises:
         ConfigurationError: the installed pyarrow cannot encrypt.
     """
 
-    def __init__(self, file: BinaryIO, schema: pa.Schema, keys: StorageKeys | None = None) -> None:
+    def __init__(self, file: BinaryIO, form: ParquetForm, keys: StorageKeys | None = None) -> None:
         key = keys.new() if keys else None
-        self._schema = schema
+        self._form = form
         self._mark = key.salt + key.check + _ENCRYPTED_TAG if key else _TAG
         self._sink = _HashingSink(file)
         # Parquet writes some bytes at a time, several times for each column.
         self._buffered = pa.BufferedOutputStream(pa.PythonFile(self._sink, "w"), _BUFFER)
         self._writer = pq.ParquetWriter(
             self._buffered,
-            schema,
-            compression="zstd",
-            # Other texts hardly repeat, and only the times of a row group are ever asked for.
-            use_dictionary=_names(schema, pa.types.is_dictionary),
-            write_statistics=[_TIME] if _TIME in schema.names else False,
-            store_schema=False,
-            dictionary_pagesize_limit=_DICTIONARY_BYTES,
+            form.schema,
+            **form.options,
             encryption_properties=_encryption().create_encryption_properties(key.key)
             if key
             else None,
@@ -113,14 +136,7 @@ class DigestedParquetWriter:
         Returns:
             The size of the file in bytes.
         """
-        self._writer.add_key_value_metadata(
-            {
-                **(self._schema.metadata or {}),
-                **metadata,
-                _SCHEME_KEY: b"BLAKE2b-256",
-                _SCHEMA_KEY: _as_text(self._schema),
-            }
-        )
+        self._writer.add_key_value_metadata({**metadata, **self._form.metadata})
         self._buffered.flush()
         return self._sink.finish(self._write_footer, self._mark)
 
@@ -288,16 +304,6 @@ def scheme_of(read: Callable[[int, int], bytes], size: int) -> Scheme:
     """
     place = _digest_place(read, size)
     return Scheme(place is not None, place.key_mark if place else None)
-
-
-@lru_cache
-def _as_text(schema: pa.Schema) -> bytes:
-    """A schema as Arrow stores it in a footer. Arrow would write it anew for every file."""
-    return b64encode(schema.serialize())
-
-
-def _names(schema: pa.Schema, is_kind: Callable[[pa.DataType], bool]) -> list[str]:
-    return [field.name for field in schema if is_kind(field.type)]
 
 
 class _DigestPlace(NamedTuple):

@@ -21,7 +21,7 @@ from caliper_dagster.core.errors import StorageError
 from caliper_dagster.core.frames import Frame
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.own_dictionaries import with_own_dictionaries
-from caliper_dagster.core.parquet_digest import DigestedParquetWriter, read_rows
+from caliper_dagster.core.parquet_digest import DigestedParquetWriter, ParquetForm, read_rows
 from caliper_dagster.core.recent_hours import RecentHour
 from caliper_dagster.core.revisions import is_of_later_release
 from caliper_dagster.core.storage_keys import StorageKeys
@@ -46,6 +46,7 @@ class PartitionWriter:
         frame: the contract that the rows are made to follow.
         hour: the hour that all rows belong to.
         new: the file.
+        form: how the rows are written.
         writing: turns errors of the storage into errors that name the setting.
         written: called with this writer when the file is in its place, and with what tells the file
             from one that replaces it.
@@ -55,6 +56,7 @@ class PartitionWriter:
         frame: the contract.
         hour: the hour.
         stats: the footer stats; to be set before the end.
+        stats_json: the same as the file holds them, after the end.
         table: all rows, after the end; None if they were too many for one row group.
         size: the size of the file in bytes, after the end.
     """
@@ -64,19 +66,21 @@ class PartitionWriter:
         frame: Frame,
         hour: Hour,
         new: NewFile,
+        form: ParquetForm,
         writing: Callable[[], AbstractContextManager[None]],
         written: Callable[[PartitionWriter, FileVersion | None], None],
         keys: StorageKeys | None = None,
     ) -> None:
         self.stats: FooterStats = {}
+        self.stats_json = b""
         self.table: pa.Table | None = None
         self.size = 0
         self.frame, self.hour, self._new = frame, hour, new
         self._writing, self._written = writing, written
-        self._parquet = DigestedParquetWriter(new.file, frame.schema, keys)
+        self._parquet = DigestedParquetWriter(new.file, form, keys)
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
-        self._is_empty = True
+        self._has_groups = False
         self._has_own_dictionaries = False
 
     def __enter__(self) -> Self:
@@ -121,20 +125,24 @@ class PartitionWriter:
                 self._write_group()
 
     def _write_group(self) -> None:
-        table = _joined(self._pending or [self.frame.empty()])
+        table = _joined(self._pending)
         if not self._has_own_dictionaries:
             table = with_own_dictionaries(table)
-        self.table = table if self._is_empty else None
-        self._pending, self._pending_rows, self._is_empty = [], 0, False
+        self.table = None if self._has_groups else table
+        self._pending, self._pending_rows, self._has_groups = [], 0, True
         with self._writing():
             self._parquet.write(table)
 
     def _finish(self) -> None:
-        if self._pending or self._is_empty:
+        if self._pending:
             self._write_group()
+        elif not self._has_groups:
+            # Without a row group: pages without rows would cost as much as those with some.
+            self.table = self.frame.empty()
+        self.stats_json = json.dumps(dict(self.stats)).encode()
         with self._writing():
             self.size = self._parquet.close(
-                {_STATS_KEY: stats_as_json(self.stats), _HOUR_KEY: str(self.hour).encode()}
+                {_STATS_KEY: self.stats_json, _HOUR_KEY: str(self.hour).encode()}
             )
             version = self._new.commit()
         self._written(self, version)
@@ -341,11 +349,6 @@ class StoredHour:
                 f"{', '.join(missing)}: materialize {self._frame.name} again."
             )
         return table.select(names)
-
-
-def stats_as_json(stats: FooterStats) -> bytes:
-    """Footer stats as a file holds them."""
-    return json.dumps(dict(stats)).encode()
 
 
 def is_of_another_hour(metadata: pq.FileMetaData, hour: Hour) -> bool:

@@ -48,6 +48,7 @@ from caliper_dagster.core.own_dictionaries import cut
 from caliper_dagster.core.parquet_digest import (
     DamagedFileError,
     DigestedParquetWriter,
+    ParquetForm,
     StorageKeyError,
     open_verified,
     read_at,
@@ -62,7 +63,6 @@ from caliper_dagster.core.partition_file import (
     RecentContent,
     StoredHour,
     is_of_another_hour,
-    stats_as_json,
 )
 from caliper_dagster.core.recent_hours import RecentHour, RecentHours
 from caliper_dagster.core.storage_keys import StorageKeys
@@ -160,6 +160,7 @@ class PartitionStore:
         self._root = base
         self._local = base.protocol in LOCAL_PROTOCOLS
         self._base: UPath | Path = Path(base.path).absolute() if self._local else base
+        self._forms: dict[str, ParquetForm] = {}
 
     def __repr__(self) -> str:
         return f"PartitionStore({self._name!r})"
@@ -229,9 +230,11 @@ class PartitionStore:
         Raises:
             ConfigurationError: the storage cannot be written to.
         """
+        path = self._path(frame, hour)
         with self._writing():
-            new = new_file(self._path(frame, hour))
-        return PartitionWriter(frame, hour, new, self._writing, self._written, self.keys)
+            new = new_file(path)
+        form, written = self._form(frame), partial(self._written, path)
+        return PartitionWriter(frame, hour, new, form, self._writing, written, self.keys)
 
     def read(
         self, frame: Frame, hours: Iterable[Hour], columns: Sequence[str] | None = None
@@ -560,11 +563,12 @@ class PartitionStore:
             new.commit()
         path.unlink()
 
-    def _written(self, writer: PartitionWriter, version: FileVersion | None) -> None:
+    def _written(
+        self, path: UPath | Path, writer: PartitionWriter, version: FileVersion | None
+    ) -> None:
         """Keep what the next asset of a run reads, and report what was written."""
         if self.recent is not None and version is not None and writer.table is not None:
-            path = self._path(writer.frame, writer.hour)
-            hour = RecentHour(version, writer.table, stats_as_json(writer.stats))
+            hour = RecentHour(version, writer.table, writer.stats_json)
             self.recent.add(writer.frame, str(path), hour)
         self._has_written(writer.frame, writer.hour, writer.stats)
 
@@ -580,9 +584,15 @@ class PartitionStore:
     def _has_written(self, frame: Frame, hour: Hour, stats: FooterStats) -> None:
         """Called when an hour has been written; for subclasses that want to know."""
 
+    def _form(self, frame: Frame) -> ParquetForm:
+        form = self._forms.get(frame.name)
+        if form is None or form.schema is not frame.schema:
+            form = self._forms[frame.name] = ParquetForm(frame.schema)
+        return form
+
     def _path(self, frame: Frame, hour: Hour) -> UPath | Path:
         moment = hour.datetime.isoformat()
-        return self._base.joinpath(frame.name, f"date={moment[:10]}", f"{moment[:13]}.parquet")
+        return self._base / f"{frame.name}/date={moment[:10]}/{moment[:13]}.parquet"
 
     def each_opened(self, frame: Frame, hours: Iterable[Hour]) -> Iterator[StoredHour]:
         """The hours as `open` opens them, in the order given; each is to be closed.
@@ -703,7 +713,7 @@ class IdRangeTables:
     def write(self, after: int, to: int, table: pa.Table) -> None:
         """Store the table of a range."""
         with self._writing(), closing(new_file(self._path(after, to))) as new:
-            parquet = DigestedParquetWriter(new.file, table.schema, self._keys)
+            parquet = DigestedParquetWriter(new.file, ParquetForm(table.schema), self._keys)
             parquet.write(table)
             parquet.close({})
             new.commit()

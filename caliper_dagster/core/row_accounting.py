@@ -244,7 +244,7 @@ def outstanding(event_ids: pa.ChunkedArray, results: pa.Table) -> int:
         results: ``EMISSION_RESULTS`` of the hour.
     """
     is_final = pc.is_in(results["outcome"].cast(pa.string()), _FINAL)
-    answered = pc.list_flatten(results.filter(is_final)["event_ids"])
+    answered = pc.list_flatten(results["event_ids"].filter(is_final))
     return int(pc.sum(pc.invert(pc.is_in(event_ids.drop_null(), answered))).as_py() or 0)
 
 

@@ -80,9 +80,13 @@ class _NewFile(NewFile):
         self._path, self._durable = path, durable
         made = [folder for folder in path.parents if not folder.exists()] if durable else []
         self._changed = (path.parent, *(folder.parent for folder in made))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
-        self.file: BinaryIO = self._temporary.open("wb")
+        self._temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+        self._is_in_place = False
+        try:
+            self.file: BinaryIO = self._temporary.open("wb")
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = self._temporary.open("wb")
 
     def commit(self) -> FileVersion:
         self.file.flush()
@@ -92,12 +96,15 @@ class _NewFile(NewFile):
         version = FileVersion.of(os.fstat(self.file.fileno()))
         self.file.close()
         self._temporary.replace(self._path)
+        self._is_in_place = True
         if self._durable:
             for folder in self._changed:
                 _flush_folder(folder)
         return version
 
     def close(self) -> None:
+        if self._is_in_place:
+            return
         # Closing writes what is still buffered, which fails on a full disk.
         with suppress(OSError):
             self.file.close()

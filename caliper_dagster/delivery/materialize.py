@@ -231,7 +231,7 @@ def write_expanded(
             for hour, rows in split_by_hour(expanded, chunk_hours):
                 expanded_now += int(pc.sum(rows[_EXPANDED_NOW], min_count=0).as_py())
                 unresolved += rows.num_rows - rows["unresolved"].null_count
-                partitions.write(hour, rows)
+                partitions.write(hour, rows.drop_columns(_EXPANDED_NOW))
                 seconds += seconds_per_row * rows.num_rows + stopwatch.lap()
                 if not ends:
                     continue

@@ -56,8 +56,9 @@ class Response:
 class HttpExchange:
     """Requests to one address, over one kept-alive connection per thread.
 
-    Proxies are those of ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``. TLS
-    certificates are always verified, and redirects are not followed.
+    Proxies are those of ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` when a
+    thread makes its first request. TLS certificates are always verified, and redirects are not
+    followed.
 
     Args:
         url: where requests are sent.
@@ -132,7 +133,6 @@ class HttpExchange:
                 timeout=(self._connect_timeout, self._timeout),
                 allow_redirects=False,
                 stream=True,
-                verify=self._verify,
             ) as response:
                 return Response(
                     response.status_code,
@@ -161,6 +161,10 @@ class HttpExchange:
             session = WatchedSession()
             # A session without auth would take it from .netrc or from the URL, over our header.
             session.auth = _as_it_is
+            # Otherwise the session would search the environment twice for each request.
+            found = session.merge_environment_settings(self._url, {}, None, self._verify, None)
+            session.proxies, session.verify = found["proxies"], found["verify"]
+            session.trust_env = False
             self._of_thread.session = session
             self._sessions.append(session)
         return session

@@ -165,13 +165,14 @@ class Lease:
                     "event_store": self._key[1],
                     "hour": hour.number,
                     "owner": self._owner,
-                    "ends_at": now + self._seconds,
                 }
                 for hour in self._hours
             ]
             # A statement that writes comes first: SQLite then waits for others.
             connection.execute(table.delete().where(*conditions, table.c.ends_at < now))
-            connection.execute(insert(table).values(rows).on_conflict_do_nothing())
+            # One row in the statement: SQLAlchemy compiles one with many anew for each number.
+            one = insert(table).values(ends_at=now + self._seconds)
+            connection.execute(one.on_conflict_do_nothing(), rows)
             others = sa.select(table.c.owner).where(*conditions, table.c.owner != self._owner)
             holders = list(connection.execute(others.distinct()).scalars())
             if holders:

@@ -204,8 +204,8 @@ def results_table(destination: str, batches: Sequence[BatchRecord]) -> pa.Table:
 
 
 def _column(values: Any, wanted: pa.DataType) -> pa.Array:  # noqa: ANN401 - list or array
-    if isinstance(values, pa.Array):
-        return values.cast(wanted)
     if pa.types.is_dictionary(wanted):
-        return pa.array(values, wanted.value_type).dictionary_encode().cast(wanted)
-    return pa.array(values, wanted)
+        values = pa.array(values, wanted.value_type).dictionary_encode()
+    elif not isinstance(values, pa.Array):
+        values = pa.array(values, wanted)
+    return values if values.type == wanted else values.cast(wanted)
