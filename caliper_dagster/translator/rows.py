@@ -106,7 +106,8 @@ class Rows:
     def _texts(self, name: str, column: pa.ChunkedArray | pa.Array) -> Column:
         array = column
         if isinstance(array, pa.ChunkedArray):
-            array = array.unify_dictionaries().combine_chunks()
+            # This unifies different dictionaries. `unify_dictionaries` hashes equal ones, too.
+            array = array.combine_chunks()
         if isinstance(array, pa.ChunkedArray):  # older and empty columns stay chunked
             array = array.chunk(0) if array.num_chunks else pa.array([], column.type)
         size = len(array.dictionary)

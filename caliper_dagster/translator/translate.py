@@ -902,7 +902,7 @@ class _Translation:
         columns = {
             "log_id": self._expanded["id"].take(where),
             "timecreated": self._expanded["timecreated"].take(where),
-            "event_name": self._expanded["eventname"].unify_dictionaries().take(where),
+            "event_name": self._expanded["eventname"].combine_chunks().take(where),
             "outcome": repeated(_OUTCOMES, outcomes),
             "reason": repeated(
                 self._renderer.reasons, self._renderer.failures[order.rows], ~failed
