@@ -34,6 +34,7 @@ from caliper_dagster.emitter import HourOfEvents, HttpDestination, Ledger, emit
 from caliper_dagster.expander import LogLifecycle, MoodleDatabase, count_rows, expand_new, read_log
 from caliper_dagster.translator import Translator
 from caliper_dagster.translator.sampling import sample_problems
+from caliper_dagster.translator.translate import Searched
 
 _SITE = "https://moodle.example.org"
 _LEAK_CHECK = "leak check"
@@ -76,8 +77,10 @@ def walk(
     translator = Translator(_SITE)
     for number, (group, expanded, _, _) in enumerate(kept.chunks(EXPANDED_LOG, hours, chunk_rows)):
         stages.lap("read expanded_log")
-        events = _translate(translator, expanded, stages, is_searched_first=number % 2 == 0)
-        sample_problems(events)
+        searched = _translate(translator, expanded, stages, is_searched_first=number % 2 == 0)
+        events = searched.events
+        sample_problems(events, searched.pools)
+        del searched
         stages.lap("check samples and ids")
         outcomes = outcomes_by_hour(events, group)
         stages.lap("account")
@@ -95,16 +98,16 @@ def walk(
 
 def _translate(
     translator: Translator, expanded: pa.Table, stages: Stages, *, is_searched_first: bool
-) -> pa.Table:
+) -> Searched:
     """The events; what was first pays for caches, so both ways of translating take turns at it."""
     for is_searched in (is_searched_first, not is_searched_first):
         if is_searched:
-            events = translator.translate_and_search(expanded).events
+            searched = translator.translate_and_search(expanded)
             stages.lap(_LEAK_CHECK)
         else:
-            events = translator.translate(expanded)
+            translator.translate(expanded)
             stages.lap("translate")
-    return events
+    return searched
 
 
 def _send(

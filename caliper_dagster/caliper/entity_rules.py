@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -147,9 +146,8 @@ def _id_test() -> FieldTest:
     )
 
 
-@lru_cache(maxsize=50_000)
 def _is_named_iri(iri: str) -> bool:
-    """Whether this is the IRI of an entity that is not anonymous. Many entities share an IRI."""
+    """Whether this is the IRI of an entity that is not anonymous."""
     return is_iri(iri) and not iri.startswith(TERM)
 
 

@@ -296,10 +296,14 @@ def _is_event_id(value: object) -> bool:
 
 def is_iri(value: object) -> bool:
     """Whether this is an absolute IRI; one with ``http`` or ``https`` must have a host."""
-    if not isinstance(value, str):
-        return False
+    return isinstance(value, str) and _is_iri(value)
+
+
+@lru_cache(maxsize=50_000)
+def _is_iri(text: str) -> bool:
+    """Many entities share an IRI."""
     # Most are addresses in ASCII: the same rule, but faster.
-    return _WEB.fullmatch(value) is not None or _IRI.fullmatch(value) is not None
+    return _WEB.fullmatch(text) is not None or _IRI.fullmatch(text) is not None
 
 
 def is_blank_node(value: object) -> bool:

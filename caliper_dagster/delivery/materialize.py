@@ -310,10 +310,11 @@ def write_events(
             if begins:
                 persons = None if ends else _persons_of(store, chunk_hours[0], chunk_rows, complete)
             around = complete(chunk_hours, expanded) if persons is None else None
-            events, leaks = searched(translator, rules, expanded, persons, around)
+            events, leaks, pools = searched(translator, rules, expanded, persons, around)
             seconds_per_event = stopwatch.lap() / max(1, events.num_rows)
             del expanded, around
-            report = sample_problems(events)
+            report = sample_problems(events, pools)
+            del pools
             events = mark_invalid(events, report.invalid_rows)
             samples.append(report)
             outcomes = outcomes_by_hour(events, chunk_hours)

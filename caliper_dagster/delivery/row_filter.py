@@ -279,7 +279,7 @@ class _Rows:
         column = self._table[name]
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
-        encoded = column.unify_dictionaries().combine_chunks()
+        encoded = column.combine_chunks()
         indices = np.asarray(pc.fill_null(encoded.indices, -1), dtype=np.int64)
         used, codes = np.unique(indices, return_inverse=True)
         taken = encoded.dictionary.take(pa.array(used, mask=used < 0))

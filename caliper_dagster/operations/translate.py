@@ -98,7 +98,7 @@ def _translated(
             earlier = earlier or EarlierParts()
         log = pa.concat_tables(read.rows for read in chunk).unify_dictionaries()
         expanded = expand(database, log, lifecycle, earlier=earlier)
-        outcomes, leaks = searched(part.translator, rules, expanded)
+        outcomes, leaks, _ = searched(part.translator, rules, expanded)
         if earlier is not None:
             earlier.add(log)
         ended = [read.hour for read in chunk if read.ends]

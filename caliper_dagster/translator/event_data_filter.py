@@ -174,8 +174,10 @@ def _is_known(key: str, value: bool | float | str, meaning: _Meaning) -> bool:
     """Whether a value is what its key means."""
     if isinstance(value, bool):
         return meaning != "unknown"
+    if meaning == "id" and isinstance(value, int):
+        return abs(value) < _LARGEST_NUMBER
     if meaning == "id":
-        return not isinstance(value, float) and bool(_SMALL_ID.fullmatch(str(value)))
+        return isinstance(value, str) and bool(_SMALL_ID.fullmatch(value))
     if isinstance(value, str):
         words = VOCABULARIES.get(key)
         return words is not None and len(value) <= _MAX_TEXT_LENGTH and bool(words.fullmatch(value))

@@ -265,7 +265,10 @@ _UNREGISTERED = EntityFunction(lambda _: None, ())
 def _owner(record: Any) -> int:  # noqa: ANN401 - a record or None
     """The learner whom an attempt or submission belongs to; of a team's the row names one."""
     owner = record.get("userid") if isinstance(record, dict) else None
-    return owner if isinstance(owner, int) and 0 < owner < 2**63 else int(NOTHING)
+    return owner if isinstance(owner, int) and 0 < owner < 2**63 else _NOBODY
+
+
+_NOBODY = int(NOTHING)
 
 
 @dataclass(frozen=True, slots=True)

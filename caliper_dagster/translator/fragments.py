@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from caliper_dagster.translator.rows import LOG_MARK, NOTHING, Codes, Flags, Indices, combinations
 
-_ROWS_PER_BATCH = 20_000
+_ROWS_PER_BATCH = 10_000
 """Rows that are joined at a time, so few that their texts stay in the processor's cache."""
 
 
@@ -83,14 +83,33 @@ class Fragments:
         """The column of other rows, each with the text of one of these."""
         return Fragments(self.codes[rows], self.before, self.texts, logs)
 
+    def without(self, rows: Flags) -> Fragments:
+        """The column in which some rows have no fragment."""
+        return Fragments(np.where(rows, 0, self.codes), self.before, self.texts, self._logs)
+
+    def distinct(self) -> pa.Array:
+        """The texts that rows have, once each; one with marks for each row that has it."""
+        pool = self._split_at_marks()
+        occurring = np.bincount(self.codes, minlength=len(pool)) > 0
+        if not self._ends:
+            return pool if occurring.all() else pool.filter(pa.array(occurring))
+        is_marked = self._marked > 0
+        plain = pool.filter(pa.array(occurring & ~is_marked))
+        return pa.concat_arrays([plain, self._whole(np.flatnonzero(is_marked[self.codes]))])
+
     def array(self, rows: slice) -> pa.Array | str:
         """The texts of some rows; one text if it is the same in all of them."""
         codes = self.codes[rows]
         pool = self._split_at_marks()
         if not self._ends and (codes == codes[0]).all():
             return self.texts[codes[0]].decode()
-        begins = pool.take(pa.array(codes))
-        if not self._ends or self._logs is None:
+        return self._whole(rows) if self._ends else pool.take(pa.array(codes))
+
+    def _whole(self, rows: slice | Indices) -> pa.Array:
+        """The texts of some rows, with the ids of their log rows in the places of the marks."""
+        codes = self.codes[rows]
+        begins = self._split_at_marks().take(pa.array(codes))
+        if self._logs is None:
             return begins
         logs = pa.array(self._logs[rows]).cast(pa.string())
         which = pa.array(self._marked[codes])

@@ -7,6 +7,7 @@ name into ``other``, the row tells what it was called then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from caliper_dagster.translator.rows import Indices, Rows
@@ -99,5 +100,10 @@ def _named(event: str, table: str | None, id_: int | None, other: Any, record: A
     if not names or (record is None and not id_):
         return record
     whole = {**(record or {"table": table, "id": id_}), **names}
-    own = next((own for start, own in _OWN_TABLES.items() if event.startswith(start)), None)
+    own = _own_table(event)
     return whole | {"table": own} if own else whole
+
+
+@cache
+def _own_table(event: str) -> str | None:
+    return next((own for start, own in _OWN_TABLES.items() if event.startswith(start)), None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,8 @@ NOTHING = np.int64(-(2**63))
 LOG_MARK = f"log{secrets.token_hex(8)}"
 """Placeholder for the id of the log row in a text (:mod:`fragments`); it is random, so no text of a
 site contains it."""
+
+_Numbers = TypeVar("_Numbers", pa.ChunkedArray, pa.Array)
 
 _LARGEST = 2**62
 _SMALL_PART = 50
@@ -56,7 +58,7 @@ class Rows:
         if name in self._derived:
             return self._derived[name]
         if name not in self._integers:
-            self._integers[name] = self._table[name].fill_null(int(NOTHING)).to_numpy()
+            self._integers[name] = _without_nulls(self._table[name], int(NOTHING)).to_numpy()
         return self._integers[name]
 
     def derive(self, name: str, values: Codes) -> None:
@@ -106,17 +108,19 @@ class Rows:
     def _texts(self, name: str, column: pa.ChunkedArray | pa.Array) -> Column:
         array = column
         if isinstance(array, pa.ChunkedArray):
-            array = array.unify_dictionaries().combine_chunks()
+            # This unifies different dictionaries. `unify_dictionaries` hashes equal ones, too.
+            array = array.combine_chunks()
         if isinstance(array, pa.ChunkedArray):  # older and empty columns stay chunked
             array = array.chunk(0) if array.num_chunks else pa.array([], column.type)
-        size = len(array.dictionary)
-        codes = array.indices.fill_null(size).to_numpy()
-        occurring = np.flatnonzero(np.bincount(codes, minlength=size + 1)[:size])
-        if len(occurring) < size:  # in a slice of a longer table
-            number = np.full(size + 1, len(occurring))
-            number[occurring] = np.arange(len(occurring))
+        dictionary, size = array.dictionary, len(array.dictionary)
+        codes = _without_nulls(array.indices, size).to_numpy()
+        occurs = np.bincount(codes, minlength=size + 1)[:size] > 0
+        if not occurs.all():  # in a slice of a longer table
+            dictionary = dictionary.filter(pa.array(occurs))
+            number = np.full(size + 1, len(dictionary))
+            number[:size][occurs] = np.arange(len(dictionary))
             codes = number[codes]
-        values = array.dictionary.take(pa.array(occurring)).to_pylist()
+        values = dictionary.to_pylist()
         if name in self._records:
             values = orjson.loads(f"[{','.join(values)}]")
         return codes, [*values, None]
@@ -191,6 +195,11 @@ def combinations(columns: Sequence[tuple[Codes, int]], number: int) -> tuple[Ind
         keys += codes
         size *= values
     return first_of_each(keys, size)
+
+
+def _without_nulls(numbers: _Numbers, instead: int) -> _Numbers:
+    """Numbers with another in the place of nulls; most columns have none."""
+    return numbers.fill_null(instead) if numbers.null_count else numbers
 
 
 def _numbers(values: Codes) -> Column:

@@ -2,8 +2,9 @@
 
 Each distinct entity is checked when it is rendered, and the rest of an event is one of a few
 combinations of type, action and profile. So ids are checked in every row, and whole events in a
-sample: some of every combination that occurs. Types and assignees are read from the JSON of every
-row, column-wise, and the references of the sample are checked against them.
+sample: some of every combination that occurs. Types and assignees that any event tells are read
+column-wise, from the fragments that the events were joined from, each once, or else from the JSON
+of every row; the references of the sample are checked against them.
 
 A combination in whose sample an event is not valid is no longer trusted: all its events are
 validated. So events that are not valid are found one by one, and valid ones cost nothing more.
@@ -29,7 +30,7 @@ from caliper_dagster.caliper.vocabulary import TERM
 from caliper_dagster.core.frames import WITH_EVENT
 from caliper_dagster.core.hour_verdict import HourVerdict, Reason, is_invalid
 from caliper_dagster.core.row_accounting import Account
-from caliper_dagster.translator.leak_search import Leak
+from caliper_dagster.translator.leak_search import Leak, Pool
 from caliper_dagster.translator.rows import Indices, Rows
 
 _COMBINATION = (
@@ -80,12 +81,15 @@ class SampleReport:
     repeated_ids: frozenset[str] = frozenset()
 
 
-def sample_problems(events: pa.Table, *, per_type: int | None = 10) -> SampleReport:
+def sample_problems(
+    events: pa.Table, pools: Iterable[Pool] | None = None, *, per_type: int | None = 10
+) -> SampleReport:
     """Validate events of a table, strictly: the ids of all, and a sample of whole events.
 
     Args:
         events: a ``CALIPER_EVENTS`` table of one version and any number of hours. Rows without an
             event are left out.
+        pools: what these events were joined from; if not given, their JSON is read.
         per_type: how many whole events of each combination of event name, recipe, type, action and
             profile, spread evenly over its rows: the same table gives the same sample. All of them
             when it is None.
@@ -93,7 +97,11 @@ def sample_problems(events: pa.Table, *, per_type: int | None = 10) -> SampleRep
     rows = np.flatnonzero(pc.is_in(events["outcome"], pa.array(WITH_EVENT)).to_numpy())
     combinations = _combinations(Rows(events, frozenset()), rows)
     sampled_rows = _sampled_rows(rows, combinations, per_type)
-    described = _Described.of(_select(events.select(["json"]), rows)["json"])
+    if pools is None:
+        texts = _select(events.select(["json"]), rows)["json"]
+    else:
+        texts = pa.chunked_array([pool.fragments.distinct() for pool in pools], pa.string())
+    described = _Described.of(texts)
     tally = _Tally(events)
     tally.validate(sampled_rows, References(described.types()))
     if tally.invalid_rows:
@@ -209,7 +217,7 @@ _ASSIGNEE = r'"assignee":"(?P<assignee>[^"]*)"'
 
 @dataclass(frozen=True, slots=True)
 class _Described:
-    """What all events of a table say of IRIs, as columns of distinct combinations.
+    """What texts of JSON say of IRIs, as columns of distinct combinations.
 
     Attributes:
         entities: ``iri``, ``type``.
@@ -220,9 +228,13 @@ class _Described:
     assignees: pa.Table
 
     @classmethod
-    def of(cls, events: pa.ChunkedArray) -> _Described:
-        """Read them off the JSON, in which an entity begins with its type and its id."""
-        texts = pc.list_flatten(pc.split_pattern(events.combine_chunks(), _BEGINS))
+    def of(cls, json: pa.ChunkedArray) -> _Described:
+        """Read them off JSON in which an entity begins with its type and its id.
+
+        Args:
+            json: whole events, or the fragments of which they consist, in any order.
+        """
+        texts = pc.list_flatten(pc.split_pattern(json.combine_chunks(), _BEGINS))
         heads = pc.extract_regex(texts, _ENTITY)
         names, iris = pc.struct_field(heads, "type"), pc.struct_field(heads, "iri")
         named = pc.invert(pc.starts_with(iris, TERM))

@@ -122,10 +122,12 @@ class Searched(NamedTuple):
     Attributes:
         events: ``CALIPER_EVENTS``.
         leaks: values of persons in them that must not leave.
+        pools: what they are joined from: all entities, and whatever else a text can stand in.
     """
 
     events: pa.Table
     leaks: list[Leak]
+    pools: list[Pool]
 
 
 class Translator:
@@ -237,22 +239,23 @@ class Translator:
             The events, and what of them must not leave.
         """
         if not expanded.num_rows:
-            return Searched(CALIPER_EVENTS.empty(), [])
+            return Searched(CALIPER_EVENTS.empty(), [], [])
         with gc_paused():
             translation = _Translation(self, expanded)
             events = translation.table()
+            pools = translation.pools()
             if not self.searches:
-                return Searched(events, [])
+                return Searched(events, [], pools)
             around = expanded if around is None else around
             whole = persons or persons_of(around)
             leaks = self._leak_search.find(
                 expanded,
-                translation.pools(),
+                pools,
                 translation.paths(),
                 whole,
                 around=None if persons else around,
             )
-            return Searched(events, leaks)
+            return Searched(events, leaks, pools)
 
 
 @dataclass(slots=True)
@@ -762,12 +765,15 @@ class _Translation:
         columns = self._columns(order, derived, object_ids, type_codes, type_names, scores)
         return self._with_outcomes(order, codes, failed, ids, json, columns)
 
-    def pools(self) -> Iterator[Pool]:
-        """What the events of :meth:`table` are joined from, without rows that failed."""
-        for slot, fragments, rows in self._pools:
-            sent = self._renderer.failures[rows] == 0
-            codes = fragments.codes[sent]
-            yield Pool(slot, Fragments(codes, fragments.before, fragments.texts), rows[sent])
+    def pools(self) -> list[Pool]:
+        """What the events of :meth:`table` are joined from, without that of rows that failed."""
+        failures = self._renderer.failures != 0
+        if not failures.any():
+            return self._pools
+        return [
+            pool._replace(fragments=pool.fragments.without(failures[pool.rows]))
+            for pool in self._pools
+        ]
 
     def paths(self) -> Iterator[str]:
         """The paths of the recipes of these rows."""
@@ -896,7 +902,7 @@ class _Translation:
         columns = {
             "log_id": self._expanded["id"].take(where),
             "timecreated": self._expanded["timecreated"].take(where),
-            "event_name": self._expanded["eventname"].unify_dictionaries().take(where),
+            "event_name": self._expanded["eventname"].combine_chunks().take(where),
             "outcome": repeated(_OUTCOMES, outcomes),
             "reason": repeated(
                 self._renderer.reasons, self._renderer.failures[order.rows], ~failed

@@ -1,13 +1,19 @@
 import json
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from caliper_dagster.core.frames import CALIPER_EVENTS
 from caliper_dagster.embedded.sample import SampleSummary, write_sample
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
 from caliper_dagster.translator import Translator
+from caliper_dagster.translator.fragments import Fragments
+from caliper_dagster.translator.leak_search import Pool
+from caliper_dagster.translator.rows import LOG_MARK
 from caliper_dagster.translator.sampling import Finding, sample_problems
 from caliper_dagster_tests.unit.caliper.documents import EVENT, VIEW
 
@@ -131,27 +137,55 @@ def test_every_id_is_looked_at():
     assert again.event_name is None
 
 
-def test_the_types_of_all_rows_are_compared():
+def fragments_of(rows: list[dict[str, Any]]) -> list[Pool]:
+    """What the events of some rows are joined from, as the translator has it."""
+    events = [json.loads(one["json"]) for one in rows]
+    all_rows = np.arange(len(rows))
+    slots = dict.fromkeys(key for event in events for key, value in event.items() if key[0] != "@")
+    pools = []
+    for slot in slots:
+        fragments = Fragments.empty(len(rows), f',"{slot}":'.encode())
+        texts = [
+            json.dumps(event[slot], separators=(",", ":")).encode() if slot in event else None
+            for event in events
+        ]
+        distinct = list(dict.fromkeys(texts))
+        fragments.fill(all_rows, distinct, np.array([distinct.index(text) for text in texts]))
+        pools.append(Pool(slot, fragments, all_rows))
+    return pools
+
+
+@pytest.fixture(params=["from the JSON", "from the fragments"])
+def found(request: pytest.FixtureRequest) -> Callable[..., tuple[Finding, ...]]:
+    """Finds the problems of some rows, whose references are read from either source."""
+
+    def problems(*rows: dict[str, Any], per_type: int) -> tuple[Finding, ...]:
+        sent = [*map(as_sent, rows)]
+        pools = fragments_of(sent) if request.param == "from the fragments" else None
+        return sample_problems(table(*sent), pools, per_type=per_type).findings
+
+    return problems
+
+
+def test_the_types_of_all_rows_are_compared(found):
     other = VIEW["object"] | {"type": "Document"}
     rows = [row(n) for n in range(50)]
     rows[20] = row(20, VIEW | {"object": other})
-    findings = sample_problems(table(*map(as_sent, rows)), per_type=1).findings
-    assert [(f.problem.sentence, f.rows, f.event_name) for f in findings] == [
+    assert [(f.problem.sentence, f.rows, f.event_name) for f in found(*rows, per_type=1)] == [
         ("a Document has the IRI of a WebPage", 1, None)
     ]
 
 
 @pytest.mark.parametrize("assignee", [OTHER, {"type": "Person", "id": OTHER}])
-def test_the_assignees_of_all_rows_are_compared(assignee):
+def test_the_assignees_of_all_rows_are_compared(assignee, found):
     rows = [row(n, EVENT) for n in range(50)]
     rows[20] = row(20, EVENT | {"object": EVENT["object"] | {"assignee": assignee}})
-    findings = sample_problems(table(*map(as_sent, rows)), per_type=1).findings
-    assert [(f.problem.sentence, f.rows) for f in findings] == [
+    assert [(f.problem.sentence, f.rows) for f in found(*rows, per_type=1)] == [
         ("the Attempt has two assignees", 1)
     ]
 
 
-def test_references_are_checked_against_what_all_rows_describe():
+def test_references_are_checked_against_what_all_rows_describe(found):
     group = {"type": "Group", "id": GROUP}
     team = EVENT | {"object": EVENT["object"] | {"assignee": GROUP}}
     rows = [
@@ -160,9 +194,24 @@ def test_references_are_checked_against_what_all_rows_describe():
         row(40, VIEW | {"group": group}),
         row(41),
     ]
-    (finding,) = sample_problems(table(*map(as_sent, rows)), per_type=2).findings
+    (finding,) = found(*rows, per_type=2)
     assert finding.problem.sentence == "Attempt.assignee must be a Person, and references a Group"
     assert (finding.problem.path, finding.log_id) == ("/object/assignee", 1)
+
+
+def test_a_fragment_with_the_id_of_its_row_describes_another_entity_in_each_row():
+    """Two rows share a fragment; a third one describes what the second row's is."""
+    described = b'{"type":"%b","id":"https://moodle.example/#%b"}'
+    texts = [described % (b"Score", LOG_MARK.encode()), described % (b"Result", b"8")]
+    rows = np.arange(3)
+    marked = Fragments.empty(3)
+    marked.fill(rows, texts, np.array([0, 0, 1]))
+    events = table(*(as_sent(row(number)) for number in (7, 8, 9)))
+    pools = [Pool("generated", marked.take(rows, np.array([7, log, 9])), rows) for log in (8, 6)]
+    assert [
+        [(f.problem.sentence, f.rows) for f in sample_problems(events, [pool]).findings]
+        for pool in pools
+    ] == [[("a Result has the IRI of a Score", 1)], []]
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +230,37 @@ def test_every_event_of_the_sample_site_is_strictly_valid(version, site):
     report = sample_problems(events, per_type=None)
     assert report.events >= summary.total
     assert report.findings == ()
+
+
+KEYED = {"profile": "pseudonymous", "key": b"k" * 32}
+
+
+def contradicting(json: pa.Array) -> pa.Array:
+    """Texts in which each entity has another type, and each attempt another assignee."""
+    retyped = pc.replace_substring_regex(
+        json, r'\{"type":"([A-Za-z]+)","id"', r'{"type":"No\1","id"'
+    )
+    retyped = pc.replace_substring(retyped, '{"type":"NoAttempt"', '{"type":"Attempt"')
+    return pc.replace_substring(retyped, '"assignee":', '"assignee":"urn:x:nobody","was":')
+
+
+@pytest.mark.parametrize("settings", [{}, {"version": "v1p1"}, {"shape": "openlrw"}, KEYED])
+def test_the_fragments_describe_what_the_events_describe(settings, site):
+    """Every entity and every attempt is contradicted, so the findings count all of them."""
+    summary, hours = site
+    searched = Translator(summary.wwwroot, **settings).translate_and_search(pa.concat_tables(hours))
+    events, pools = searched.events, searched.pools
+    index = events.schema.get_field_index("json")
+    others = events.set_column(index, "json", contradicting(events["json"]))
+    other_pools = []
+    for slot, fragments, rows in pools:
+        texts = [text.encode() for text in contradicting(fragments.distinct()).to_pylist()]
+        other = Fragments.empty(len(texts))
+        other.fill(np.arange(len(texts)), texts, np.arange(len(texts)))
+        other_pools.append(Pool(slot, other, rows))
+    both = pa.concat_tables([events, others]).unify_dictionaries()
+    from_json = sample_problems(both, per_type=0)
+    assert sample_problems(both, pools + other_pools, per_type=0) == from_json
+    kinds = {finding.problem.sentence: finding.rows for finding in from_json.findings}
+    assert kinds["the Attempt has two assignees"] >= 5
+    assert kinds["a NoPerson has the IRI of a Person"] >= 10
