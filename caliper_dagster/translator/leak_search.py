@@ -253,6 +253,14 @@ class _JsonTexts:
 _json_texts = cache(_JsonTexts)
 
 
+@cache
+def _known_forms(
+    site: str, made_up: tuple[str, ...], kinds: frozenset[Kind]
+) -> dict[tuple[str, bytes], _Form]:
+    """Forms by property and text, which all searches of this kind share."""
+    return {}
+
+
 class LeakSearch:
     """Searches events of one site and rendering; see `find`.
 
@@ -279,7 +287,7 @@ class LeakSearch:
         self._host = urlsplit(site).hostname or ""
         self._kinds = forbidden.kinds
         self._allowed = frozenset(allowed)
-        self._forms: dict[tuple[str, bytes], _Form] = {}
+        self._forms = _known_forms(site, self._made_up, forbidden.kinds)
         # An address with numbers is not told from another one by its letters.
         self._numbered = site.encode() if any(map(str.isdigit, site)) else b""
 

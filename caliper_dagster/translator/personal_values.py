@@ -296,9 +296,8 @@ class PersonIndex:
             *((name,) for name in self._full_names),
             *map(_texts_of_address, self._addresses),
         ]
-        texts = [*{*chain.from_iterable(self._texts)}]
         self._near: dict[frozenset[str], PersonalValues] = {frozenset(): PersonalValues()}
-        self._signs = signs = dict(zip(texts, _signs_of(texts), strict=True))
+        self._signs = signs = _signs_of({*chain.from_iterable(self._texts)})
         self._letters = {sign.letters for sign in signs.values()}
         self._letters.discard("")
         others = [sign for sign in signs.values() if not sign.letters]
@@ -434,17 +433,16 @@ class _Sign(NamedTuple):
             return cls(word, word)
         number = _LONG_NUMBER.search(text) if digits >= SHORTEST_NUMBER else None
         if number:
-            word = text if len(found) == 1 else next(it for it in found if number[0] in it)
+            word = next(it for it in found if number[0] in it)
             return cls(word, number=number[0].encode())
-        word = max(found, key=_distinctness)
-        letters_of_word = word.translate(_NO_DIGITS)
-        if letters_of_word:
-            return cls(word, letters_of_word)
+        if words(letters):
+            word = max(found, key=_distinctness)
+            return cls(word, word.translate(_NO_DIGITS))
         if len(found) > 1:
-            return cls(word, sequence=tuple(one.encode() for one in found))
-        if word == text:  # a short number is no value
+            return cls(found[0], sequence=tuple(one.encode() for one in found))
+        if found[0] == text:  # a short number is no value
             return _NO_SIGN
-        return cls(word, whole=letters.strip())  # such as ``::1``
+        return cls(found[0], whole=letters.strip())  # such as ``::1``
 
 
 _NO_SIGN = _Sign()
@@ -454,14 +452,15 @@ _SIGNS: dict[str, _Sign] = {}
 _MOST_SIGNS = 500_000
 
 
-def _signs_of(texts: Sequence[str]) -> list[_Sign]:
-    """The signs of values."""
-    new = [text for text in texts if text not in _SIGNS]
+def _signs_of(texts: Collection[str]) -> dict[str, _Sign]:
+    """The signs of distinct values."""
+    known = {text: sign for text in texts if (sign := _SIGNS.get(text))}
+    others = [text for text in texts if text not in known] if len(known) < len(texts) else []
+    new = dict(zip(others, map(_Sign.of, _all_normalized(others)), strict=True))
     if len(_SIGNS) + len(new) > _MOST_SIGNS:
         _SIGNS.clear()
-        new = [*texts]
-    _SIGNS.update(zip(new, map(_Sign.of, _all_normalized(new)), strict=True))
-    return [_SIGNS[text] for text in texts]
+    _SIGNS.update(new)
+    return known | new
 
 
 class TextLetters(NamedTuple):

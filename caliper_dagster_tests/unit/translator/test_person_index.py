@@ -76,6 +76,8 @@ def address(text: str) -> PersonalValues:
         (person(idnumber="４７１１１２３"), "no. 4711123"),
         (person(idnumber="12-345-678"), "no. 12/345/678"),
         (person(idnumber="12 345"), "12 345"),
+        (person(idnumber="(4711123)"), "(4711123)"),
+        (person(idnumber="4711123/a"), "no. 4711123-A"),
         (person(idnumber="12-345-678"), 'no. 12"345\\678'),
         (person(idnumber="12-345-678"), "no. 12\t345\n678"),
         (person(idnumber="S-1815-12"), "S-1815-12"),
@@ -131,6 +133,19 @@ def test_what_has_no_escape_has_none_with_other_numbers(one: str, two: str, thre
     if letters.is_certain:
         assert {*words(re.sub("[0-9]", "", text))} == letters.words
         assert {tuple(words(form)) for form in forms(text)} == {tuple(words(text))}
+
+
+_NUMBERED = st.text(alphabet="1234a -(", max_size=9)
+
+
+@settings(max_examples=200, deadline=None)
+@given(_NUMBERED, _NUMBERED, _NUMBERED)
+def test_numbers_are_found_whatever_stands_around_them(value: str, one: str, two: str) -> None:
+    persons = person(idnumber=value)
+    for text in (value, f"{one} {value}", f"{value}-{two}", f"({one}{value}{two}"):
+        if ForbiddenValues(persons, KINDS).kinds_in(text):
+            assert_found(persons, text, re.sub("[0-9]", "", text))
+            assert_found(persons, text, re.sub("[0-9]", "7", text))
 
 
 _TEXTS = st.text(alphabet='abA12 9-._@:éß김田ﬁ²٣🦉&#;%\\"\t\x07', max_size=7)
