@@ -773,8 +773,12 @@ def _divided(stored: StoredHour, rows: int) -> Iterator[Chunk]:
 
 
 def _take_all(group: list[Hour], tables: list[pa.Table]) -> Chunk:
-    """The hours and their tables as one table; the lists are empty afterwards, to free memory."""
-    chunk = Chunk(group.copy(), pa.concat_tables(tables).unify_dictionaries())
+    """The hours and their tables as one table; the lists are empty afterwards, to free memory.
+
+    Its columns are one array each: Arrow compares the values of dictionaries each time that it
+    joins arrays which have a dictionary each, even if it is the same one.
+    """
+    chunk = Chunk(group.copy(), pa.concat_tables(tables).unify_dictionaries().combine_chunks())
     group.clear()
     tables.clear()
     return chunk

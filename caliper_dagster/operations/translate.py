@@ -96,7 +96,7 @@ def _translated(
     for chunk in _chunks(read_log_in_parts(database, part.hours)):
         if not chunk[-1].ends:
             earlier = earlier or EarlierParts()
-        log = pa.concat_tables(read.rows for read in chunk).unify_dictionaries()
+        log = pa.concat_tables(read.rows for read in chunk).unify_dictionaries().combine_chunks()
         expanded = expand(database, log, lifecycle, earlier=earlier)
         outcomes, leaks, _ = searched(part.translator, rules, expanded)
         if earlier is not None:

@@ -60,10 +60,11 @@ from caliper_dagster.translator.personal_values import (
     persons_of,
     words,
 )
-from caliper_dagster.translator.rows import LOG_MARK, Indices
+from caliper_dagster.translator.rows import LOG_MARK, Indices, first_of_each, grouped
 
 _MARK = LOG_MARK.encode()
 _DIGITS = b"0123456789"
+_LINE_BREAK = ord("\n")
 _NO_DIGITS = dict.fromkeys(_DIGITS)
 _MOST_FORMS = 10_000
 
@@ -167,7 +168,7 @@ class _Form(NamedTuple):
 
     addresses: tuple[_Place, ...] = ()
     letters: TextLetters | None = None
-    texts: re.Pattern[bytes] | None = None
+    texts: _JsonTexts | None = None
 
     @classmethod
     def of(cls, places: Sequence[_Place]) -> _Form:
@@ -179,7 +180,7 @@ class _Form(NamedTuple):
         return cls(
             tuple(place for place in places if place.is_address),
             TextLetters.of(str(place.value) for place in others) if others else None,
-            _texts_of(names) if all(place.is_property for place in others) else None,
+            _json_texts(names) if all(place.is_property for place in others) else None,
         )
 
 
@@ -197,7 +198,7 @@ class _Task(NamedTuple):
 
     is_whole: bool = False
     numbers: TextLetters | None = None
-    texts: re.Pattern[bytes] | None = None
+    texts: _JsonTexts | None = None
 
     @classmethod
     def of(cls, form: _Form, reader: _PlaceReader, index: PersonIndex) -> _Task:
@@ -220,7 +221,7 @@ class _Task(NamedTuple):
         """Whether fragments of the form may hold a value that is found by its numbers."""
         if self.numbers is None:
             return False
-        texts = b"\n".join({*self.texts.findall(fragments)}) if self.texts else fragments
+        texts = b"\n".join(self.texts.within(fragments)) if self.texts else fragments
         return index.has_numbers_of(texts, self.numbers)
 
 
@@ -230,12 +231,34 @@ def _letters_of(address: _Place) -> TextLetters:
     return letters._replace(is_certain=False) if _ESCAPE.search(text) else letters
 
 
+class _JsonTexts:
+    """Finds the texts of some properties in JSON: one after another, which is faster than at once.
+
+    Args:
+        names: of the properties.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        text = rb'"(?:[^"\\]|\\.)*"'
+        self._patterns = [
+            re.compile(rb'"%b":(%b|\[(?:%b,?)*\])' % (name.encode(), text, text))
+            for name in sorted(names)
+        ]
+
+    def within(self, json: bytes) -> set[bytes]:
+        """The distinct texts."""
+        return {text for pattern in self._patterns for text in pattern.findall(json)}
+
+
+_json_texts = cache(_JsonTexts)
+
+
 @cache
-def _texts_of(names: frozenset[str]) -> re.Pattern[bytes]:
-    """Finds the texts of some properties in JSON."""
-    alternatives = "|".join(sorted(names)).encode()
-    text = rb'"(?:[^"\\]|\\.)*"'
-    return re.compile(rb'"(?:%b)":(%b|\[(?:%b,?)*\])' % (alternatives, text, text))
+def _known_forms(
+    site: str, made_up: tuple[str, ...], kinds: frozenset[Kind]
+) -> dict[tuple[str, bytes], _Form]:
+    """Forms by property and text, which all searches of this kind share."""
+    return {}
 
 
 class LeakSearch:
@@ -258,13 +281,13 @@ class LeakSearch:
         self._site = site
         self._made_up = (_URN, _TERMS, *([f"{pseudonyms.rstrip('/')}/"] if pseudonyms else ()))
         self._uuids = re.compile(
-            b"(?:%b).{36}"
+            b'(?:%b)[0-9a-f-]{36}"'
             % b"|".join(re.escape(start.encode()) for start in self._made_up if start != _TERMS)
         )
         self._host = urlsplit(site).hostname or ""
         self._kinds = forbidden.kinds
         self._allowed = frozenset(allowed)
-        self._forms: dict[tuple[str, bytes], _Form] = {}
+        self._forms = _known_forms(site, self._made_up, forbidden.kinds)
         # An address with numbers is not told from another one by its letters.
         self._numbered = site.encode() if any(map(str.isdigit, site)) else b""
 
@@ -306,7 +329,7 @@ class LeakSearch:
         hits = [
             hit
             for pool in pools
-            if pool.slot not in self._allowed
+            if pool.slot not in self._allowed and pool.fragments.texts != [b""]
             for hit in self._hits(pool, reader, near)
         ]
         hits = _without_institutional(expanded, hits, is_thorough=False)
@@ -315,9 +338,10 @@ class LeakSearch:
         return list(self._by_hour(expanded, hits, reader, persons, around)) if hits else []
 
     def _hits(self, pool: Pool, reader: _PlaceReader, near: _Near) -> Iterator[_Hit]:
-        codes = pool.fragments.codes
+        codes, texts = pool.fragments.codes, pool.fragments.texts
         numbers = np.flatnonzero(np.bincount(codes, minlength=1))
-        texts = [pool.fragments.texts[number] for number in numbers.tolist()]
+        if len(numbers) < len(texts):
+            texts = [texts[number] for number in numbers.tolist()]
         found: dict[_Place, tuple[PersonalValues, list[int]]] = {}
         for position, hit in self._search(pool, texts, reader, near):
             for place, persons in hit.items():
@@ -333,8 +357,8 @@ class LeakSearch:
         With each the places that have one, and the persons whose values were looked for there.
         """
         clear: set[bytes] = set()
-        for position, pattern in self._suspected(pool, texts, reader, near.index):
-            said = pattern.findall(texts[position]) if pattern else None
+        for position, of_json in self._suspected(pool, texts, reader, near.index):
+            said = of_json.within(texts[position]) if of_json else None
             if said is not None and clear.issuperset(said):
                 continue
             places = reader.places(pool.slot, _parsed(texts[position], pool.fragments.before))
@@ -350,25 +374,22 @@ class LeakSearch:
 
     def _suspected(
         self, pool: Pool, texts: list[bytes], reader: _PlaceReader, index: PersonIndex
-    ) -> Iterator[tuple[int, re.Pattern[bytes] | None]]:
+    ) -> Iterator[tuple[int, _JsonTexts | None]]:
         """The positions of fragments that may hold a value of a person.
 
         With each goes what finds all texts in which it may stand, or None.
         """
-        tasks: dict[bytes, _Task] = {}
-        numbered: dict[bytes, list[int]] = {}
-        for position, form in enumerate(self._without_numbers(texts)):
-            task = tasks.get(form)
-            if task is None:
-                known = self._form(pool, form, texts[position], reader)
-                task = tasks[form] = _Task.of(known, reader, index)
+        codes, forms = self._forms_of(texts)
+        tasks = [
+            _Task.of(self._form(pool, form, texts[first], reader), reader, index)
+            for form, first in zip(forms, first_of_each(codes, len(forms))[0].tolist(), strict=True)
+        ]
+        is_searched = np.array([task.is_whole or task.numbers is not None for task in tasks])
+        for code, found in grouped(np.where(is_searched[codes], codes, -1), len(forms)):
+            task, positions = tasks[code], found.tolist()
             if task.is_whole:
-                yield position, task.texts
-            elif task.numbers:
-                numbered.setdefault(form, []).append(position)
-        for form, positions in numbered.items():
-            task = tasks[form]
-            if task.has_numbers(b"\n".join([texts[it] for it in positions]), index):
+                yield from ((position, task.texts) for position in positions)
+            elif task.has_numbers(b"\n".join([texts[it] for it in positions]), index):
                 for position in positions:
                     if task.has_numbers(texts[position], index):
                         yield position, task.texts
@@ -408,15 +429,19 @@ class LeakSearch:
         for (hour_number, path, kind), found in sorted(rows_of.items()):
             yield Leak(hour_number, path, kind, len(np.unique(np.concatenate(found))))
 
-    def _without_numbers(self, texts: list[bytes]) -> list[bytes]:
-        """Fragments without digits and UUIDs, so that those that differ in ids are equal."""
-        whole = b"\n".join(texts)  # JSON holds no line break
-        if _MARK in whole:
-            whole = whole.replace(_MARK, b"")
+    def _forms_of(self, texts: list[bytes]) -> tuple[Indices, list[bytes]]:
+        """The forms of fragments: for each the number of its form, and the forms.
+
+        A form is the text without digits and UUIDs. Those that differ in ids have the same one.
+        """
+        whole = b"\n".join([*texts, b""])  # JSON holds no line break
         if self._numbered:
             whole = whole.replace(self._numbered, b"\0")
-        whole = self._uuids.sub(b"", whole)
-        return whole.translate(None, _DIGITS).split(b"\n")
+        whole = self._uuids.sub(b"", whole).translate(None, _DIGITS)
+        ends = np.flatnonzero(np.frombuffer(whole, np.uint8) == _LINE_BREAK) + 1
+        buffers = [None, pa.py_buffer(np.concatenate([[0], ends])), pa.py_buffer(whole)]
+        lines = pa.Array.from_buffers(pa.large_binary(), len(texts), buffers).dictionary_encode()
+        return lines.indices.to_numpy(), lines.dictionary.to_pylist()
 
 
 def _parsed(text: bytes, before: bytes) -> object:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
+from html.entities import html5
+from itertools import chain
 from typing import Literal, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
@@ -48,13 +49,21 @@ _UNSPACED = re.compile(
 
 _JSON_ESCAPES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\[/\"\\]")
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
-_UNCERTAIN = re.compile(r"[\\&%\u00ad\u200b\u200c\u200d\u2060\ufeff]")
+_NO_DIGITS = dict.fromkeys(b"0123456789")
+_REFERENCES = sorted({it.translate(_NO_DIGITS) for it in html5 if not it.endswith(";")})
+"""Names of characters in HTML that need no semicolon, without their digits."""
+
+_UNCERTAIN = re.compile(
+    rf"%|\\[u/\"\\]|&(?:#|[A-Za-z]+;|{'|'.join(_REFERENCES)})"
+    "|[\x00-\x1f\u00ad\u200b\u200c\u200d\u2060\ufeff]"
+)
+"""What may be an escape here or in JSON, or stand within a word, in a text without digits."""
+
 _SEPARATORS = re.compile(r"[\W_]+")
 _DIGIT = re.compile("[0-9]")
 _NUMBERS = re.compile(rb"[0-9]+")
 _LONG_NUMBERS = re.compile(rb"[0-9]{%d,}" % SHORTEST_NUMBER)
 _LONG_NUMBER = re.compile(f"[0-9]{{{SHORTEST_NUMBER},}}")
-_NO_DIGITS = dict.fromkeys(b"0123456789")
 
 _MAPPED_ADDRESS = re.compile(r"::ffff:([0-9.]+)", re.IGNORECASE)
 _MOST_FORMS = 16
@@ -113,17 +122,18 @@ def persons_of(expanded: pa.Table) -> PersonalValues:
     texts: set[str | None] = set()
     for name in _RECORDS:
         texts.update(distinct(expanded[name]))
-    texts.update(distinct(expanded["object"].filter(_is(expanded["objecttable"], _USER_TABLE))))
-    people = {_person(text) for text in texts if text}
-    told = _told(
-        text
-        for text in distinct(expanded["other"].filter(_is_about_users(expanded["eventname"])))
-        if text and _TELLS_OF_USERS.search(text)
+    texts.update(
+        distinct(expanded["object"].filter(_is_any(expanded["objecttable"], _USER_TABLE.__eq__)))
     )
+    people = {_person(text) for text in texts if text}
+    about_users = _is_any(expanded["eventname"], _is_about_users)
+    others = distinct(expanded["other"].filter(about_users))
+    told = [_told(text) for text in others if text and _TELLS_OF_USERS.search(text)]
+    people.update(person for person, _ in told)
     return PersonalValues(
-        frozenset(people | told[0]) - {PersonValues()},
+        frozenset(people) - {PersonValues()},
         frozenset(address for address in distinct(expanded["ip"]) if address),
-        frozenset(told[1]),
+        frozenset(name for _, names in told for name in names),
     )
 
 
@@ -138,14 +148,18 @@ def distinct(column: pa.ChunkedArray) -> list[str | None]:
     return texts
 
 
-def _is(column: pa.ChunkedArray, value: str) -> pa.ChunkedArray:
-    return pc.fill_null(pc.equal(column.cast(pa.string()), value), False)
+def _is_any(column: pa.ChunkedArray, is_chosen: Callable[[str], bool]) -> pa.ChunkedArray:
+    """Whether the name in each row is chosen."""
+    names = pa.array([name for name in distinct(column) if name and is_chosen(name)], pa.string())
+    if not pa.types.is_dictionary(column.type):
+        return pc.is_in(column, names)
+    chunks = [pc.is_in(it.dictionary, names).take(it.indices) for it in column.chunks]
+    return pa.chunked_array(chunks, pa.bool_()).fill_null(False)
 
 
-def _is_about_users(names: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Rows whose ``other`` can hold user names and addresses: those of events about users."""
-    about = [name for name in distinct(names) if name and ("user" in name or "login" in name)]
-    return pc.is_in(names.cast(pa.string()), pa.array(about, pa.string()))
+def _is_about_users(event: str) -> bool:
+    """Whether the ``other`` of an event can hold user names and addresses."""
+    return "user" in event or "login" in event
 
 
 @lru_cache(maxsize=100_000)
@@ -154,22 +168,17 @@ def _person(record: str) -> PersonValues:
     user = orjson.loads(record)
     if not isinstance(user, dict):
         return PersonValues()
-    return PersonValues(*(_text(user.get(name)) for name in PersonValues._fields))
+    return PersonValues._make(map(_text, map(user.get, PersonValues._fields)))
 
 
-def _told(others: Iterable[str | None]) -> tuple[set[PersonValues], set[str]]:
-    """What the decoded ``other`` of events about users tells: values, and full names."""
-    people: set[PersonValues] = set()
-    names: set[str] = set()
-    for text in others:
-        other = orjson.loads(text) if text else None
-        if not isinstance(other, dict):
-            continue
-        people.add(
-            PersonValues("", "", *(_text(other.get(key)) for key in PersonValues._fields[2:]))
-        )
-        names.update(filter(None, (_text(other.get(key)) for key in _FULL_NAMES)))
-    return people, names
+@lru_cache(maxsize=100_000)
+def _told(record: str) -> tuple[PersonValues, tuple[str, ...]]:
+    """What the decoded ``other`` of an event about users tells: values, and full names."""
+    other = orjson.loads(record)
+    if not isinstance(other, dict):
+        return PersonValues(), ()
+    person = PersonValues("", "", *(_text(other.get(key)) for key in PersonValues._fields[2:]))
+    return person, tuple(filter(None, (_text(other.get(key)) for key in _FULL_NAMES)))
 
 
 def _text(value: object) -> str:
@@ -279,37 +288,35 @@ class PersonIndex:
 
     def __init__(self, persons: PersonalValues, kinds: Collection[Kind], host: str = "") -> None:
         self._people = [*persons.people]
-        self._others: list[PersonalValues] = []
-        self._by_word: dict[str, list[int]] = {}
-        self._letters: set[str] = set()
-        self._wholes: set[str] = set()
-        self._numbers: set[bytes] = set()
-        self._sequences: set[tuple[bytes, ...]] = set()
+        self._full_names = [*persons.full_names] if "name" in kinds else []
+        self._addresses = [*(persons.addresses - {host})] if "ip" in kinds else []
+        looked_for = frozenset(kinds)
+        self._texts = [
+            *(_texts_of_person(person, looked_for) for person in self._people),
+            *((name,) for name in self._full_names),
+            *map(_texts_of_address, self._addresses),
+        ]
+        self._near: dict[frozenset[str], PersonalValues] = {frozenset(): PersonalValues()}
+        self._signs = signs = _signs_of({*chain.from_iterable(self._texts)})
+        self._letters = {sign.letters for sign in signs.values()}
+        self._letters.discard("")
+        others = [sign for sign in signs.values() if not sign.letters]
+        self._wholes = {sign.whole for sign in others if sign.whole is not None}
+        self._numbers = {sign.number for sign in others if sign.number}
+        self._sequences = {sign.sequence for sign in others if sign.sequence}
+        self._sequence_lengths = sorted({len(sequence) for sequence in self._sequences})
         self._unspaced: dict[str, list[int]] = {}
-        owners: dict[str, list[int]] = defaultdict(list)
-        for column in _columns(self._people, kinds):
-            for number, text in enumerate(column):
-                owners[text].append(number)
-        for other, found in _others(persons, kinds, host):
-            for text in found:
-                owners[text].append(len(self._people) + len(self._others))
-            self._others.append(other)
-        for text, numbers in zip(_all_normalized([*owners]), owners.values(), strict=True):
-            word = text if text.isalpha() else self._word(text)
-            if word is text:
-                self._letters.add(text)
-            if word:
-                self._by_word.setdefault(word, []).extend(numbers)
-        for number, person in enumerate(self._people if "name" in kinds else ()):
-            for name in _unspaced_names(person):
-                self._unspaced.setdefault(name, []).append(number)
+        unspaced = {text for text, sign in signs.items() if sign.is_unspaced}
+        for number, person in enumerate(self._people if unspaced and "name" in kinds else ()):
+            if not unspaced.isdisjoint(self._texts[number]):
+                for name in _unspaced_names(person):
+                    self._unspaced.setdefault(name, []).append(number)
         self._unspaced_letters = {name.translate(_NO_DIGITS) for name in self._unspaced}
         self._lengths = {len(name) for name in (*self._unspaced, *self._unspaced_letters)}
-        self._sequence_lengths = sorted({len(sequence) for sequence in self._sequences})
 
     def __bool__(self) -> bool:
         """Whether there is anything to find."""
-        return bool(self._by_word)
+        return any(sign.word for sign in self._signs.values())
 
     def may_hold(self, letters: TextLetters) -> bool:
         """Whether a value that is found by its letters can stand in texts with these letters."""
@@ -351,47 +358,109 @@ class PersonIndex:
 
     def near(self, texts: Iterable[str]) -> PersonalValues:
         """The persons of whom a value can stand in some texts, in any escape."""
-        numbers = {
-            number
+        found = frozenset(
+            part
             for text in texts
             for form in forms(text)
             for word in words(normalized(form))
-            for number in (
-                *self._by_word.get(word, ()),
-                *(
-                    number
-                    for part in _unspaced_parts(word, self._lengths)
-                    for number in self._unspaced.get(part, ())
-                ),
-            )
-        }
-        number_of_people = len(self._people)
-        near = PersonalValues(
-            frozenset(self._people[number] for number in numbers if number < number_of_people)
+            for part in (word, *_unspaced_parts(word, self._lengths))
+            if part in self._words or part in self._unspaced
         )
-        for number in numbers:
-            if number >= number_of_people:
-                near = near.joined(self._others[number - number_of_people])
-        return near
+        if found not in self._near:
+            self._near[found] = self._with(found)
+        return self._near[found]
 
-    def _word(self, text: str) -> str:
-        """The word by which a normalized value is found; empty for what is none."""
-        found = [text] if text.isalnum() else words(text)
-        number = _LONG_NUMBER.search(text)
+    def _with(self, found: Collection[str]) -> PersonalValues:
+        """The persons with a value that is found by one of some words."""
+        texts = {text for text, sign in self._signs.items() if sign.word in found}
+        numbers = {it for it, own in enumerate(self._texts) if not texts.isdisjoint(own)}
+        numbers.update(*(self._unspaced.get(word, ()) for word in found))
+        names_from = len(self._people)
+        addresses_from = names_from + len(self._full_names)
+        return PersonalValues(
+            frozenset(self._people[it] for it in numbers if it < names_from),
+            frozenset(
+                self._addresses[it - addresses_from] for it in numbers if it >= addresses_from
+            ),
+            frozenset(
+                self._full_names[it - names_from]
+                for it in numbers
+                if names_from <= it < addresses_from
+            ),
+        )
+
+    @cached_property
+    def _words(self) -> set[str]:
+        return {sign.word for sign in self._signs.values()} - {""}
+
+
+class _Sign(NamedTuple):
+    """What a value is found by in texts: by letters, or else by something of numbers.
+
+    Attributes:
+        word: one of its words; empty if the value is none.
+        letters: those of the word, if it is found by them.
+        number: the long number of the word.
+        sequence: all its words, if each is a short number.
+        whole: the value without digits, if it has no other word than a short number.
+        is_unspaced: whether it begins in a script whose names stand within words.
+    """
+
+    word: str = ""
+    letters: str = ""
+    number: bytes = b""
+    sequence: tuple[bytes, ...] = ()
+    whole: str | None = None
+    is_unspaced: bool = False
+
+    @classmethod
+    def of(cls, text: str) -> _Sign:
+        """The sign of a normalized value."""
+        if text.isascii():
+            return cls(text, text) if text.isalpha() else cls._of(text)
+        sign = cls(text, text) if text.isalpha() else cls._of(text)
+        return sign._replace(is_unspaced=True) if _UNSPACED.match(text) else sign
+
+    @classmethod
+    def _of(cls, text: str) -> _Sign:
+        letters = text.translate(_NO_DIGITS) if text.isascii() or _DIGIT.search(text) else text
+        digits = len(text) - len(letters)
+        if digits < SHORTEST_NUMBER and letters.isalpha():
+            return cls(text, letters)
+        found = words(text)
+        if not digits:
+            word = max(found, key=len, default="")
+            return cls(word, word)
+        number = _LONG_NUMBER.search(text) if digits >= SHORTEST_NUMBER else None
         if number:
-            self._numbers.add(number[0].encode())
-            return next(word for word in found if number[0] in word)
-        word = max(found, key=_distinctness, default="") if len(found) != 1 else found[0]
-        letters = word.translate(_NO_DIGITS)
-        if letters:
-            self._letters.add(letters)
-        elif len(found) > 1:
-            self._sequences.add(tuple(one.encode() for one in found))
-        elif word == text:  # a short number is no value
-            return ""
-        else:  # such as ``::1``
-            self._wholes.add(text.translate(_NO_DIGITS).strip())
-        return word
+            word = next(it for it in found if number[0] in it)
+            return cls(word, number=number[0].encode())
+        if words(letters):
+            word = max(found, key=_distinctness)
+            return cls(word, word.translate(_NO_DIGITS))
+        if len(found) > 1:
+            return cls(found[0], sequence=tuple(one.encode() for one in found))
+        if found[0] == text:  # a short number is no value
+            return _NO_SIGN
+        return cls(found[0], whole=letters.strip())  # such as ``::1``
+
+
+_NO_SIGN = _Sign()
+_SIGNS: dict[str, _Sign] = {}
+"""Those of values that were looked for last: the same persons come again hour after hour."""
+
+_MOST_SIGNS = 500_000
+
+
+def _signs_of(texts: Collection[str]) -> dict[str, _Sign]:
+    """The signs of distinct values."""
+    known = {text: sign for text in texts if (sign := _SIGNS.get(text))}
+    others = [text for text in texts if text not in known] if len(known) < len(texts) else []
+    new = dict(zip(others, map(_Sign.of, _all_normalized(others)), strict=True))
+    if len(_SIGNS) + len(new) > _MOST_SIGNS:
+        _SIGNS.clear()
+    _SIGNS.update(new)
+    return known | new
 
 
 class TextLetters(NamedTuple):
@@ -416,11 +485,12 @@ class TextLetters(NamedTuple):
         wholes: set[str] = set()
         separators, is_certain = 0, True
         for text in texts:
-            whole = normalized(text.translate(_NO_DIGITS)).strip()
-            wholes.add(whole)
+            letters = text.translate(_NO_DIGITS)
+            whole = normalized(letters)
+            wholes.add(whole.strip())
             found.update(words(whole))
             separators = max(separators, *map(len, _SEPARATORS.findall(whole)), 0)
-            is_certain &= not _UNCERTAIN.search(text) and not _DIGIT.search(whole)
+            is_certain &= not _UNCERTAIN.search(letters) and not _DIGIT.search(whole)
         return cls(frozenset(found), frozenset(wholes), separators, is_certain)
 
 
@@ -432,28 +502,25 @@ def _unspaced_parts(word: str, lengths: Collection[int]) -> Iterator[str]:
                 yield word[start : start + length]
 
 
-def _columns(people: Sequence[PersonValues], kinds: Collection[Kind]) -> Iterator[Iterable[str]]:
-    """Texts of each person, of which one has the word by which each value is found."""
-    if not people:
-        return
-    names = (
-        [person.firstname.strip() for person in people],
-        [person.lastname.strip() for person in people],
-    )
+@lru_cache(maxsize=100_000)
+def _texts_of_person(person: PersonValues, kinds: frozenset[Kind]) -> tuple[str, ...]:
+    """Texts of which one has the word by which each value of a person is found."""
+    texts: list[str] = []
     if "name" in kinds:
-        yield from names
-        for one, other in (names, names[::-1]):
-            yield [f"{a}{b}" if a and b else "" for a, b in zip(one, other, strict=True)]
+        first, last = person.firstname.strip(), person.lastname.strip()
+        texts += first, last
+        if first and last:
+            texts += f"{first}{last}", f"{last}{first}"
         # Where neither has letters, the value is found by both together.
-        yield [
-            "" if a.isalpha() or b.isalpha() else f"{a} {b}" for a, b in zip(*names, strict=True)
-        ]
+        if not (first.isalpha() or last.isalpha()):
+            texts.append(f"{first} {last}")
     if "username" in kinds:
-        yield [person.username for person in people]
+        texts.append(person.username)
     if "email" in kinds:
-        yield [_mailbox(person.email) for person in people]
+        texts.append(_mailbox(person.email))
     if "idnumber" in kinds:
-        yield [person.idnumber for person in people]
+        texts.append(person.idnumber)
+    return tuple(filter(None, texts))
 
 
 def _mailbox(address: str) -> str:
@@ -462,25 +529,14 @@ def _mailbox(address: str) -> str:
     return mailbox if mailbox[:1].isalpha() or any(map(str.isalpha, mailbox)) else address
 
 
-def _others(
-    persons: PersonalValues, kinds: Collection[Kind], host: str
-) -> Iterator[tuple[PersonalValues, Iterable[str]]]:
-    """Full names and addresses, each with its texts."""
-    if "name" in kinds:
-        for name in persons.full_names:
-            yield PersonalValues(full_names=frozenset({name})), (name,)
-    if "ip" in kinds:
-        for address in persons.addresses - {host}:
-            yield PersonalValues(addresses=frozenset({address})), _texts_of_address(address)
-
-
-def _unspaced_names(person: PersonValues) -> Iterator[str]:
+@lru_cache(maxsize=100_000)
+def _unspaced_names(person: PersonValues) -> tuple[str, ...]:
     """The full names, in both orders, if they are looked for within words without spaces."""
     first, last = person.firstname.strip(), person.lastname.strip()
-    if first and last and not (first.isascii() and last.isascii()):
-        for name in (normalized(f"{first}{last}"), normalized(f"{last}{first}")):
-            if _UNSPACED.match(name) and " " not in name:
-                yield name
+    if not first or not last or (first.isascii() and last.isascii()):
+        return ()
+    names = normalized(f"{first}{last}"), normalized(f"{last}{first}")
+    return tuple(name for name in names if _UNSPACED.match(name) and " " not in name)
 
 
 def _all_normalized(texts: Sequence[str]) -> list[str]:
@@ -501,7 +557,8 @@ def _distinctness(word: str) -> tuple[bool, int]:
 @cache
 def _numbers_in_a_row(least: int) -> re.Pattern[bytes]:
     """Finds words that are numbers, this many or more one after another."""
-    return re.compile(rb'[0-9]++(?:[^0-9A-Za-z"\n]++[0-9]++(?![0-9A-Za-z])){%d,}+' % (least - 1))
+    between = rb'[^0-9A-Za-z"\n]++(?:(?<=\\)"[^0-9A-Za-z"\n]*+)*+'  # also an escaped quotation mark
+    return re.compile(rb"[0-9]++(?:%b[0-9]++(?![0-9A-Za-z])){%d,}+" % (between, least - 1))
 
 
 class _Value(NamedTuple):
@@ -568,11 +625,10 @@ def _values_of_address(address: str) -> Iterator[_Value]:
             yield value
 
 
-def _texts_of_address(address: str) -> Iterator[str]:
-    yield address
+@lru_cache(maxsize=100_000)
+def _texts_of_address(address: str) -> tuple[str, ...]:
     mapped = _MAPPED_ADDRESS.fullmatch(address)
-    if mapped:
-        yield mapped[1]
+    return (address, mapped[1]) if mapped else (address,)
 
 
 def _permitted_words(person: PersonValues, allowed: Collection[Kind]) -> frozenset[str]:

@@ -18,6 +18,8 @@ from caliper_dagster.translator.personal_values import (
     PersonIndex,
     PersonValues,
     TextLetters,
+    forms,
+    words,
 )
 
 
@@ -73,6 +75,11 @@ def address(text: str) -> PersonalValues:
         (person(idnumber="4711123"), "no. 4711123"),
         (person(idnumber="４７１１１２３"), "no. 4711123"),
         (person(idnumber="12-345-678"), "no. 12/345/678"),
+        (person(idnumber="12 345"), "12 345"),
+        (person(idnumber="(4711123)"), "(4711123)"),
+        (person(idnumber="4711123/a"), "no. 4711123-A"),
+        (person(idnumber="12-345-678"), 'no. 12"345\\678'),
+        (person(idnumber="12-345-678"), "no. 12\t345\n678"),
         (person(idnumber="S-1815-12"), "S-1815-12"),
         (address("192.0.2.17"), "host-192-0-2-17.example"),
         (address("2001:db8::17:3"), "[2001:DB8::17:3]"),
@@ -88,8 +95,12 @@ def test_a_value_is_found_whatever_numbers_the_text_before_had(
 
 
 @pytest.mark.parametrize(
-    "text", ["４７１１１２３", "47\u00ad11123", "47&#49;1123", "%34711123", r"\u0034711123"]
-)
+    "text",
+    [
+        "４７１１１２３", "47\u00ad11123", "47&#49;1123", "47&#x31;1123", "%34711123",
+        r"\u0034711123", "\x074711123", "&nbsp4711123", "47111&sup2;3", "4711123&Tab;",
+    ],
+)  # fmt: skip
 def test_numbers_in_other_digits_and_escapes_are_found(text: str) -> None:
     assert_found(person(idnumber="4711123"), text, text)
 
@@ -104,7 +115,40 @@ def test_only_persons_of_whom_a_word_stands_there_are_near() -> None:
     assert is_suspected(index, "page 12345 of nobody", "page 1 of nobody")
 
 
-_TEXTS = st.text(alphabet="abA12 9-._@:éß김田ﬁ²٣🦉&", max_size=7)
+@pytest.mark.parametrize(
+    "text", ["R & D 7", "a&b=2", "Slides &2 handouts", "x&", r"mod\quiz\7", '7 "quoted" &', "&&"]
+)
+def test_marks_that_begin_no_escape_whatever_the_numbers_need_no_search(text: str) -> None:
+    assert TextLetters.of([text]).is_certain
+
+
+_MARKED = st.text(alphabet='&#;x1amptsu2% \\/"', max_size=12)
+
+
+@settings(max_examples=400, deadline=None)
+@given(_MARKED, _MARKED, _MARKED)
+def test_what_has_no_escape_has_none_with_other_numbers(one: str, two: str, three: str) -> None:
+    text = f"{one}&{two}\\{three}"
+    letters = TextLetters.of([re.sub("[0-9]", "", text)])
+    if letters.is_certain:
+        assert {*words(re.sub("[0-9]", "", text))} == letters.words
+        assert {tuple(words(form)) for form in forms(text)} == {tuple(words(text))}
+
+
+_NUMBERED = st.text(alphabet="1234a -(", max_size=9)
+
+
+@settings(max_examples=200, deadline=None)
+@given(_NUMBERED, _NUMBERED, _NUMBERED)
+def test_numbers_are_found_whatever_stands_around_them(value: str, one: str, two: str) -> None:
+    persons = person(idnumber=value)
+    for text in (value, f"{one} {value}", f"{value}-{two}", f"({one}{value}{two}"):
+        if ForbiddenValues(persons, KINDS).kinds_in(text):
+            assert_found(persons, text, re.sub("[0-9]", "", text))
+            assert_found(persons, text, re.sub("[0-9]", "7", text))
+
+
+_TEXTS = st.text(alphabet='abA12 9-._@:éß김田ﬁ²٣🦉&#;%\\"\t\x07', max_size=7)
 
 
 @settings(max_examples=400, deadline=None)
