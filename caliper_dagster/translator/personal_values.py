@@ -449,7 +449,7 @@ _NO_SIGN = _Sign()
 _SIGNS: dict[str, _Sign] = {}
 """Those of values that were looked for last: the same persons come again hour after hour."""
 
-_MOST_SIGNS = 500_000
+_MOST_SIGNS = 100_000
 
 
 def _signs_of(texts: Collection[str]) -> dict[str, _Sign]:
