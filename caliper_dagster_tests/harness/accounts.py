@@ -41,10 +41,19 @@ class PartlyReadable:
         return self.url.set(username=name, password=password).render_as_string(hide_password=False)
 
     def run(self, *statements: str) -> None:
-        """Run statements as the administrator, in this database."""
+        """Run statements as the administrator, in this database.
+
+        The tests of another process may change the same row of a catalog, which PostgreSQL
+        refuses: then a statement is repeated.
+        """
         with self.server._administrator(self.url.database) as connection:
             for statement in statements:
-                connection.exec_driver_sql(statement)
+                for _ in range(_ATTEMPTS - 1):
+                    with suppress(sa.exc.InternalError):
+                        connection.exec_driver_sql(statement)
+                        break
+                else:
+                    connection.exec_driver_sql(statement)
 
     def drop_accounts(self) -> None:
         """Remove the accounts that were made."""
@@ -52,16 +61,7 @@ class PartlyReadable:
             if self.server.kind == "mariadb":
                 self.run(f"DROP USER '{name}'@'%%'")
             else:
-                self._drop_role(name)
-
-    def _drop_role(self, name: str) -> None:
-        """Remove a role; the tests of another process may change the same row of a catalog."""
-        statements = f"DROP OWNED BY {name}", f"DROP ROLE {name}"
-        for _ in range(_ATTEMPTS - 1):
-            with suppress(sa.exc.InternalError):
-                self.run(*statements)
-                return
-        self.run(*statements)
+                self.run(f"DROP OWNED BY {name}", f"DROP ROLE {name}")
 
 
 def grants_in(text: str) -> list[str]:
