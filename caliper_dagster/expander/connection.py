@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property, partial
+from itertools import repeat
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -496,7 +497,7 @@ class MoodleDatabase:
         for from_clause in clauses:
             rows = self._rows(f"{select} {from_clause}", values)
             if len(available) == len(defaults):
-                records.extend([dict(zip(available, row, strict=True)) for row in rows])
+                records.extend(map(dict, map(zip, repeat(available), rows)))
             else:
                 records.extend([defaults | dict(zip(available, row, strict=True)) for row in rows])
         return records

@@ -203,7 +203,8 @@ class LogLifecycle:
         modules = set(modules)
         if not modules:
             return []
-        of_contexts = self._rows.filter(pc.is_null(self._rows["id"]))
+        rows = self._rows.select(("contextinstanceid", "component"))
+        of_contexts = rows.filter(pc.is_null(self._rows["id"]))
         matching = self._matching(of_contexts, {"contextinstanceid": modules})
         pairs = matching.group_by(["contextinstanceid", "component"]).aggregate([])
         return sorted(zip(*(pairs[name].to_pylist() for name in pairs.column_names), strict=True))

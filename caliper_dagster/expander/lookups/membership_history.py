@@ -198,11 +198,9 @@ class MembershipHistory:
         values = (plain_values(table[name].take(pa.array(order))) for name in columns)
         for event, time, id_, user, level, course, instance in zip(*values, strict=True):
             place = level, course if level == COURSE_LEVEL else instance
-            pairs = [(user, own) for own in self._courses.get(place, ())]
-            yield (
-                _Row(event, time, id_ or 0, place),
-                [pair for pair in pairs if pair in self._today],
-            )
+            courses = self._courses.get(place, ())
+            pairs = [pair for own in courses if (pair := (user, own)) in self._today]
+            yield _Row(event, time, id_ or 0, place), pairs
 
     def _add(self, pair: Pair, row: _Row) -> None:
         event, time, id_, place = row

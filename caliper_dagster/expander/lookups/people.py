@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 
 from caliper_dagster.expander.bulk_read import plain_values
@@ -27,6 +28,7 @@ from caliper_dagster.expander.record_columns import (
     Integers,
     RecordColumn,
     distinct_codes,
+    preserialized,
 )
 
 _USER = ("id", "username", "idnumber", "firstname", "lastname", "email", "deleted")
@@ -137,6 +139,7 @@ class Memberships:
             role["id"]: {"shortname": role["shortname"], "archetype": role["archetype"]}
             for role in database.small_table("role", ("id", "shortname", "archetype"))
         }
+        self._role_json: dict[frozenset[int], orjson.Fragment] = {}
         self._assigned: dict[tuple[int, int], set[int]] = {}
         for user, role, context in _values(
             database.integers(
@@ -288,8 +291,12 @@ class Memberships:
             record["guest"] = 1
         return record
 
-    def _role_records(self, roles: set[int]) -> list[Record]:
-        return [self._roles[role] for role in sorted(roles) if role in self._roles]
+    def _role_records(self, roles: set[int]) -> orjson.Fragment:
+        key = frozenset(roles)
+        if key not in self._role_json:
+            known = [self._roles[role] for role in sorted(roles) if role in self._roles]
+            self._role_json[key] = preserialized(known)
+        return self._role_json[key]
 
     def _is_guest(self, user: int, course: int, *, has_role: bool) -> bool:
         """Whether the user is a guest in the course.
