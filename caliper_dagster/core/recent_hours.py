@@ -18,9 +18,9 @@ from caliper_dagster.core.frames import EMISSION_RESULTS, Frame
 _MOST_ROWS = 1_000
 """Rows of an hour that is kept: with more, the rows cost more than the file."""
 
-_MOST_BYTES = 96_000_000
-"""Of the hours of one asset, the oldest of which are forgotten first: the events of some 50,000
-rows, more than a run of two weeks of an ordinary site."""
+_MOST_BYTES = 48_000_000
+"""Of the hours of one asset, the oldest of which are forgotten first: the events of some 25,000
+rows, a run of a week of an ordinary site."""
 
 
 @dataclass(frozen=True, slots=True)
