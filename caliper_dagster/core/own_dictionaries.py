@@ -104,11 +104,15 @@ class _DictionaryCut:
         encoded = keys.dictionary_encode()
         distinct = encoded.dictionary.to_numpy()
         starts = np.searchsorted(distinct >> _INDEX_BITS, np.arange(len(bounds)))
-        indices = pc.subtract(encoded.indices, pa.array(starts[numbers].astype(np.int32)))
+        first = pa.array(starts[numbers].astype(np.int32))
+        # Where a row is null the index is 0: Arrow looks up these indices, too, when it joins
+        # arrays with other dictionaries, and a negative one is before its memory.
+        indices = pc.subtract(pc.coalesce(encoded.indices, first), first)
+        _, data = indices.cast(array.type.index_type).buffers()
         return cls(
             array.type,
             bounds.tolist(),
-            indices.cast(array.type.index_type).buffers(),
+            [encoded.indices.buffers()[0], data],
             array.dictionary.take(pa.array(distinct & ((1 << _INDEX_BITS) - 1))),
             starts.tolist(),
         )
