@@ -93,7 +93,8 @@ class RecordColumn:
     def array(self) -> pa.DictionaryArray:
         """The column. Its dictionary may hold values that no row uses."""
         return pa.DictionaryArray.from_arrays(
-            pa.array(self._codes, pa.int32(), mask=self._codes < 0),
+            # Arrow looks up the codes under nulls, too, when it joins dictionaries.
+            pa.array(self._codes.clip(min=0), pa.int32(), mask=self._codes < 0),
             pa.array(self._texts, pa.string()),
         )
 
