@@ -338,11 +338,13 @@ class _Emitter:
             done = queue.popleft()
             batches = self._batches[done.hour] = done.progress.batches
             rejections = rejected_ids(batches)
-            rejected = np.isin(done.events.fingerprints["id"], rejections) if len(rejections) else 0
+            rejected = 0
+            if len(rejections):
+                rejected = int(np.isin(done.events.fingerprints["id"], rejections).sum())
             yield EmittedHour(
                 done.hour,
                 results_table(self.destination.name, batches),
-                done.counts(int(np.sum(rejected))),
+                done.counts(rejected),
             )
 
     def _read_batches(self, hours: Iterable[Hour]) -> dict[Hour, list[BatchRecord]]:

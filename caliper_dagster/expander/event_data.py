@@ -109,12 +109,8 @@ def decode(stored: str) -> Any:  # noqa: ANN401 - any JSON value
 
 def as_id(value: object) -> int:
     """The id that a member of event data holds, as a number or as text; 0 where it holds none."""
-    if type(value) is int:
-        return value if 0 < value < _MAX_ID else 0
-    if type(value) is str and len(value) < 19 and value.isascii() and value.isdigit():
-        return int(value)
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value) if len(value) < 20 else 0
+    if isinstance(value, str):
+        value = int(value) if len(value) < 20 and value.isascii() and value.isdigit() else 0
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MAX_ID:
         return value
     return 0

@@ -5,23 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from caliper_dagster_tests.end_to_end.test_demo import free_port
+from caliper_dagster_tests.end_to_end.test_demo import command, free_port
 from caliper_dagster_tests.harness.environment import clean_environment
 from caliper_dagster_tests.harness.sample_installation import HOURS, sample_installation
-
-MODULE = [sys.executable, "-m", "caliper_dagster.cli"]
 
 
 def run(folder: Path, *arguments: str, **settings: str) -> str:
     ended = subprocess.run(
-        [*MODULE, *arguments],
+        command(*arguments),
         cwd=folder,
         env=clean_environment(dict(os.environ)) | settings,
         capture_output=True,
@@ -97,7 +94,7 @@ def test_another_account_reads_no_byte_of_what_commands_store(open_folder: Path)
 def serve_for_a_moment(folder: Path, settings: Mapping[str, str]) -> None:
     """The web UI and the daemon, until they have written their files."""
     with subprocess.Popen(
-        [*MODULE, "dev", "--port", str(free_port())],
+        command("dev", "--port", str(free_port())),
         cwd=folder,
         env=clean_environment(dict(os.environ)) | dict(settings),
         stdout=subprocess.PIPE,
