@@ -402,7 +402,8 @@ class _Sign(NamedTuple):
         letters: those of the word, if it is found by them.
         number: the long number of the word.
         sequence: all its words, if each is a short number.
-        whole: the value without digits, if it has no other word than a short number.
+        whole: the value without digits, if its only word is a number of fewer digits than a word
+            must have letters.
         is_unspaced: whether it begins in a script whose names stand within words.
     """
 
@@ -438,10 +439,11 @@ class _Sign(NamedTuple):
         if words(letters):
             word = max(found, key=_distinctness)
             return cls(word, word.translate(_NO_DIGITS))
-        if len(found) > 1:
-            return cls(found[0], sequence=tuple(one.encode() for one in found))
         if found[0] == text:  # a short number is no value
             return _NO_SIGN
+        # A single one counts beside other words from as many digits as a word has letters.
+        if len(found) > 1 or len(found[0]) >= SHORTEST_WORD:
+            return cls(found[0], sequence=tuple(one.encode() for one in found))
         return cls(found[0], whole=letters.strip())  # such as ``::1``
 
 

@@ -67,6 +67,8 @@ def address(text: str) -> PersonalValues:
         (person(firstname="1", lastname="田"), "田1A"),
         (person(firstname="🦉", lastname="7"), "🦉 7"),
         (person(username="1 -"), "1 -"),
+        (person(idnumber="1111-"), "1111--"),
+        (person(idnumber="1111-"), "no. 1111, 2"),
         (person(firstname="A&amp;B", lastname="C"), "a&b"),
         (person(username="student17"), "from Student17!"),
         (person(username="s1234567"), "S1234567, 1"),
