@@ -24,7 +24,8 @@ from caliper_dagster.core.hours import HourRange
 from caliper_dagster.dagster.instance.open import DEFAULT_DAGSTER_YAML
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster_tests.harness.environment import clean_environment
-from caliper_dagster_tests.harness.servers import die_with_parent, free_port
+from caliper_dagster_tests.harness.ports import free_port
+from caliper_dagster_tests.harness.servers import die_with_parent
 from caliper_dagster_tests.harness.several_machines import backfill_of
 
 _MODULE = "caliper_dagster.definitions"

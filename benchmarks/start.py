@@ -39,7 +39,7 @@ from caliper_dagster.dagster.build import project_definitions
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.dagster.partitions import range_tags
 from caliper_dagster_tests.harness.environment import environment
-from caliper_dagster_tests.harness.servers import free_port
+from caliper_dagster_tests.harness.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,7 +6,6 @@ webhook are real.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -55,6 +54,7 @@ from caliper_dagster_tests.harness.alert_receivers import (
     webhook,
 )
 from caliper_dagster_tests.harness.environment import environment
+from caliper_dagster_tests.harness.ports import free_port
 from caliper_dagster_tests.harness.resources import named_resources
 from caliper_dagster_tests.harness.sample_installation import KEY, SampleInstallation
 
@@ -154,9 +154,7 @@ class Outage:
     """An event store that can be switched off and on again at its address."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._stack = folder, ExitStack()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self._folder, self._stack, self.port = folder, ExitStack(), free_port()
 
     def on(self) -> str:
         """Switch it on; its URL."""

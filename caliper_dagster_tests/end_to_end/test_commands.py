@@ -18,6 +18,7 @@ from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.ports import free_port
 from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
     KEY,
@@ -105,8 +106,8 @@ def test_resending_sends_what_is_asked_for(
 def test_rejected_events_are_listed_and_sent_again_when_the_store_is_mended(
     site: SampleInstallation, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = site.folder / "hostile.sqlite"
-    with running(file, KEY, hostile="400=0.05") as url:
+    file, port = site.folder / "hostile.sqlite", free_port()
+    with running(file, KEY, port, hostile="400=0.05") as url:
         with environment(dict(site.environment) | {"CALIPER_EVENT_STORE_URL": url}):
             assert main(["backfill", *RANGE]) == 0
             assert "Rejected by the event store" in capsys.readouterr().out
@@ -123,7 +124,7 @@ def test_rejected_events_are_listed_and_sent_again_when_the_store_is_mended(
         assert event_id.startswith("urn:uuid:")
         assert (int(log_id) > 0, event_name[0], status) == (True, "\\", "400")
         assert "not accepted here" in words
-    with running(file, KEY, port=int(url.split(":")[2].split("/")[0])) as again:
+    with running(file, KEY, port) as again:
         assert again == url
         with environment(dict(site.environment) | {"CALIPER_EVENT_STORE_URL": url}):
             before = arrivals(file).received

@@ -1,10 +1,8 @@
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,15 +15,11 @@ from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster.operations.demo import Demo
 from caliper_dagster_tests.harness.environment import clean_environment, environment
 from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.ports import free_port
 
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "caliper_dagster.cli", *arguments]
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_the_demo_accounts_for_a_day_and_can_be_repeated_and_looked_at(

@@ -26,8 +26,8 @@ from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.emitter import Ledger
 from caliper_dagster_tests.harness.environment import environment
-from caliper_dagster_tests.harness.hostile_store import closed_port
 from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.ports import free_port
 from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
     KEY,
@@ -99,7 +99,7 @@ def files(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Files]:
         (tmp_path / "lake").mkdir()
     else:
         url = f"{request.getfixturevalue('bucket')}/lake"
-    port = closed_port()
+    port = free_port()
     with sample_installation(tmp_path) as site:
         given = dict(site.environment)
         key = {"api_key": {"env": "CALIPER_API_KEY"}}

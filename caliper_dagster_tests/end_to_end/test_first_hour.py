@@ -31,8 +31,9 @@ from caliper_dagster_tests.harness.checkout import (
     readme_examples,
 )
 from caliper_dagster_tests.harness.environment import clean_environment
+from caliper_dagster_tests.harness.ports import free_port
 from caliper_dagster_tests.harness.sample_installation import copy_site
-from caliper_dagster_tests.harness.servers import Server, die_with_parent, free_port
+from caliper_dagster_tests.harness.servers import Server, die_with_parent
 
 HOURS = 6
 NEW_ROWS = 20

@@ -31,9 +31,9 @@ from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.embedded.arrivals import Arrivals, arrivals
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.sample import write_sample
-from caliper_dagster_tests.end_to_end.test_demo import free_port
 from caliper_dagster_tests.harness.environment import clean_environment
 from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.ports import free_port
 
 KEY = "key-of-the-school"
 BACKFILL = """

@@ -16,9 +16,10 @@ import requests
 
 from caliper_dagster.core.frames import FRAMES, MOODLE_LOG
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
-from caliper_dagster_tests.end_to_end.test_demo import command, free_port
+from caliper_dagster_tests.end_to_end.test_demo import command
 from caliper_dagster_tests.harness.environment import clean_environment
 from caliper_dagster_tests.harness.hostile_store import HostileStore
+from caliper_dagster_tests.harness.ports import free_port
 from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
     SampleInstallation,

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from caliper_dagster_tests.end_to_end.test_demo import command, free_port
+from caliper_dagster_tests.end_to_end.test_demo import command
 from caliper_dagster_tests.harness.environment import clean_environment
+from caliper_dagster_tests.harness.ports import free_port
 from caliper_dagster_tests.harness.sample_installation import HOURS, sample_installation
 
 

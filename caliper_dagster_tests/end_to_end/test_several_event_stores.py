@@ -38,8 +38,8 @@ from caliper_dagster.operations import backfill
 from caliper_dagster.operations.runner import RunContext
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.event_store_proxy import EventStoreProxy
-from caliper_dagster_tests.harness.hostile_store import closed_port
 from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.ports import free_port
 from caliper_dagster_tests.harness.resources import named_resources
 from caliper_dagster_tests.harness.sample_installation import (
     HOURS,
@@ -135,7 +135,7 @@ class Stores:
 def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
     monkeypatch.setattr(fan_out, "GRACE", 1)
     with sample_installation(tmp_path) as site, ExitStack() as stack:
-        found = Stores(site, stack, closed_port())
+        found = Stores(site, stack, free_port())
         key = {"api_key": {"env": "KEY_OF_ALL"}}
         found.file = {
             "fine": {"url": {"env": "CALIPER_EVENT_STORE_URL_OF_FINE"}, **key},

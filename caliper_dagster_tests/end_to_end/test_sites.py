@@ -36,10 +36,10 @@ from caliper_dagster.emitter import Ledger
 from caliper_dagster_tests.harness import commands
 from caliper_dagster_tests.harness.commands import CommandResult
 from caliper_dagster_tests.harness.environment import clean_environment, environment
-from caliper_dagster_tests.harness.hostile_store import closed_port
 from caliper_dagster_tests.harness.installation import between
 from caliper_dagster_tests.harness.moodle_dump import DUMP_SITE
 from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.ports import free_port
 
 HOURS = HourRange(Hour.from_key("2026-03-26-03:00"), Hour.from_key("2026-03-26-07:00"))
 NORTH, SOUTH = "north", "south"
@@ -206,7 +206,7 @@ def assert_ledger_is_apart(sites: Sites) -> None:
 
 
 def test_a_database_that_is_down_fails_its_own_sites_runs_only(sites: Sites) -> None:
-    nowhere = f"mysql+pymysql://caliper:hush@127.0.0.1:{closed_port()}/moodle"
+    nowhere = f"mysql+pymysql://caliper:hush@127.0.0.1:{free_port()}/moodle"
     with environment({**sites.settings, f"DB_OF_{NORTH}": nowhere}), open_instance() as instance:
         definitions = project_definitions()
         outcomes = {}
@@ -225,7 +225,7 @@ def test_a_database_that_is_down_fails_its_own_sites_runs_only(sites: Sites) -> 
 
 
 def test_a_site_may_have_several_event_stores_and_the_other_one(sites: Sites) -> None:
-    port = closed_port()
+    port = free_port()
     (sites.folder / "stores.yaml").write_text(
         f"fine: {{url: '{sites.stores[NORTH]}', api_key: {{env: KEY_OF_{NORTH}}}}}\n"
         f"down: {{url: 'http://127.0.0.1:{port}/caliper', api_key: {{env: KEY_OF_{NORTH}}}}}\n"

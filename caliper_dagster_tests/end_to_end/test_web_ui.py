@@ -38,7 +38,8 @@ from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster.operations.demo import Demo
 from caliper_dagster_tests.harness.environment import clean_environment
 from caliper_dagster_tests.harness.paths import ROOT
-from caliper_dagster_tests.harness.servers import die_with_parent, free_port
+from caliper_dagster_tests.harness.ports import free_port
+from caliper_dagster_tests.harness.servers import die_with_parent
 
 CHAIN = ("moodle_log", "expanded_log", "caliper_events", "emission_results")
 DESTINATION = "event_store"

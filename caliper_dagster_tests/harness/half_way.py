@@ -6,8 +6,6 @@ import socket
 import threading
 from contextlib import suppress
 
-from caliper_dagster_tests.harness.servers import free_port
-
 
 class HalfWay:
     """A way to a server on which everything goes until one request has sent so many bytes.
@@ -18,7 +16,7 @@ class HalfWay:
     def __init__(self, endpoint: str, most: int) -> None:
         self._server = ("127.0.0.1", int(endpoint.rpartition(":")[2]))
         self._most = most
-        self._listener = socket.create_server(("127.0.0.1", free_port()))
+        self._listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.stuck = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()

@@ -230,12 +230,6 @@ class HostileStore:
         return [event["id"] for body in self.bodies for event in json.loads(body)["data"]]
 
 
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def as_hours(hours: Iterable[tuple[Any, ...]]) -> list[HourOfEvents]:
     """Pairs of hour and table, with a mapping revision where it is not the present one."""
     return [HourOfEvents(*hour) for hour in hours]

@@ -23,7 +23,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -36,6 +35,7 @@ from typing import IO, ClassVar
 import sqlalchemy as sa
 
 from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.ports import free_port
 
 START_SECONDS = 90
 STOP_SECONDS = 20
@@ -587,13 +587,6 @@ def _give_to_server(path: Path) -> None:
 def _account() -> tuple[str, str, list[str]] | tuple[None, None, None]:
     """User, group and further groups of a server, which must not run as root."""
     return (UNPRIVILEGED_USER, "nogroup", []) if os.geteuid() == 0 else (None, None, None)
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def _run(command: Sequence[str | Path], home: Path) -> None:

@@ -21,13 +21,13 @@ import requests
 import sqlalchemy as sa
 
 from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.ports import free_port
 from caliper_dagster_tests.harness.servers import (
     START_SECONDS,
     UNPRIVILEGED_USER,
     ServerError,
     die_with_parent,
     find_program,
-    free_port,
 )
 
 

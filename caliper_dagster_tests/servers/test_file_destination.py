@@ -24,7 +24,7 @@ from caliper_dagster_tests.harness.hostile_store import (
     events_table,
 )
 from caliper_dagster_tests.harness.paths import ROOT
-from caliper_dagster_tests.harness.servers import free_port
+from caliper_dagster_tests.harness.ports import free_port
 from caliper_dagster_tests.harness.services import ObjectStore
 
 OBJECT = "site=moodle.example.org/date=2026-01-31/2026-01-31T14.ndjson"

@@ -14,8 +14,8 @@ from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.half_way import HalfWay
+from caliper_dagster_tests.harness.ports import free_port
 from caliper_dagster_tests.harness.sample_installation import HOURS, sample_installation
-from caliper_dagster_tests.harness.servers import free_port
 from caliper_dagster_tests.harness.services import ObjectStore
 from caliper_dagster_tests.unit.core.test_partition_store import (  # noqa: F401
     rows,

@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from caliper_dagster_tests.harness.paths import ROOT
-from caliper_dagster_tests.harness.servers import free_port
+from caliper_dagster_tests.harness.ports import free_port
 from caliper_dagster_tests.harness.services import nginx
 
 HOST = "dagster.example.org"

@@ -20,6 +20,7 @@ from caliper_dagster.embedded.arrivals import arrivals, last_events
 from caliper_dagster.embedded.event_store import create_app, running
 from caliper_dagster_tests.harness.local_event_store import local_event_store
 from caliper_dagster_tests.harness.paths import ROOT
+from caliper_dagster_tests.harness.ports import free_port
 
 KEY = "key-of-the-store"
 V1P2 = "http://purl.imsglobal.org/ctx/caliper/v1p2"
@@ -285,7 +286,7 @@ def test_serve_ends_quietly_when_interrupted(tmp_path):
 
 def test_running_stops_the_process_and_keeps_what_arrived(tmp_path):
     path = tmp_path / "store.sqlite"
-    with running(path, KEY) as url:
+    with running(path, KEY, free_port()) as url:
         post(url, envelope())
         place = urlsplit(url)
     with pytest.raises(OSError), closing(http.client.HTTPConnection(place.netloc)) as connection:

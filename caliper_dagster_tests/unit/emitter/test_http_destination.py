@@ -18,9 +18,9 @@ from caliper_dagster_tests.harness.hostile_store import (
     HostileStore,
     answer,
     break_off,
-    closed_port,
     drop,
 )
+from caliper_dagster_tests.harness.ports import free_port
 
 KEY = "s3cr<t&key-of-the-store"
 
@@ -133,7 +133,7 @@ def test_a_dropped_connection_is_no_acknowledgement():
 
 
 def test_a_store_that_is_down_is_named_with_its_setting():
-    url = f"http://127.0.0.1:{closed_port()}/caliper"
+    url = f"http://127.0.0.1:{free_port()}/caliper"
     assert refusal(url, r"refused.*CALIPER_EVENT_STORE_URL").transient
 
 

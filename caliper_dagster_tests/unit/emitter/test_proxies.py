@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from caliper_dagster.core.errors import DeliveryError
 from caliper_dagster.emitter import HttpDestination
+from caliper_dagster_tests.harness.ports import free_port
 
 
 @pytest.fixture
 def closed() -> str:
     """An address of this machine on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def refusal(monkeypatch: pytest.MonkeyPatch, proxy: str) -> DeliveryError:
