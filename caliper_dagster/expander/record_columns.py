@@ -14,6 +14,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from caliper_dagster.core.arrow_memory import string_array
+
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
@@ -95,7 +97,7 @@ class RecordColumn:
         return pa.DictionaryArray.from_arrays(
             # Arrow looks up the codes under nulls, too, when it joins dictionaries.
             pa.array(self._codes.clip(min=0), pa.int32(), mask=self._codes < 0),
-            pa.array(self._texts, pa.string()),
+            string_array(self._texts),
         )
 
 

@@ -50,7 +50,7 @@ def note(rows: LogRows, columns: Mapping[str, pa.DictionaryArray]) -> None:
     for name in _RECORD_COLUMNS:
         texts = columns[name].dictionary
         suspects = np.zeros(0, dtype=np.int64)
-        if _REPLACEMENT in (texts.buffers()[2] or pa.py_buffer(b"")).to_pybytes():
+        if _have_replacement(texts):
             suspects = np.flatnonzero(pc.match_substring(texts, REPLACEMENT))
         if name in _WITH_TIMES:
             suspects = np.union1d(suspects, _with_long_times(texts))
@@ -59,6 +59,14 @@ def note(rows: LogRows, columns: Mapping[str, pa.DictionaryArray]) -> None:
             positions = np.flatnonzero(codes == code)
             for path in dict.fromkeys(_unreadable(orjson.loads(texts[code].as_py()), name)):
                 rows.add_unresolved(path, positions)
+
+
+def _have_replacement(texts: pa.StringArray) -> bool:
+    data = texts.buffers()[2]
+    # Few texts have a byte that is as high as its first one, and to look for one copies nothing.
+    if not data or np.frombuffer(data, np.uint8).max() < _REPLACEMENT[0]:
+        return False
+    return _REPLACEMENT in data.to_pybytes()
 
 
 def _with_long_times(texts: pa.StringArray) -> Integers:

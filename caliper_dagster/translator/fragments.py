@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from caliper_dagster.core.arrow_memory import string_array
 from caliper_dagster.translator.rows import LOG_MARK, NOTHING, Codes, Flags, Indices, combinations
 
 _ROWS_PER_BATCH = 10_000
@@ -139,12 +140,11 @@ class Fragments:
         """
         if self._pool is not None:
             return self._pool
-        whole = b"".join(self.texts)
-        number = len(self.texts)
-        ends = np.cumsum(np.fromiter(map(len, self.texts), np.int64, number))
-        begins = self.texts
+        whole, begins = b"".join(self.texts), self.texts
         marks = [match.start() for match in _MARKS.finditer(whole)] if _MARK in whole else []
         if marks:
+            number = len(begins)
+            ends = np.cumsum(np.fromiter(map(len, begins), np.int64, number))
             marked = np.unique(np.searchsorted(ends, marks, side="right"))
             self._marked = np.zeros(number, dtype=np.int64)
             self._marked[marked] = np.arange(1, len(marked) + 1)
@@ -155,9 +155,7 @@ class Fragments:
             remainders = zip_longest(*(part[1:] for part in parts))
             self._ends = [pa.array([None, *texts], pa.string()) for texts in remainders]
             whole = b"".join(begins)
-            ends = np.cumsum(np.fromiter(map(len, begins), np.int64, number))
-        offsets = np.concatenate([[0], ends]).astype(np.int32)
-        self._pool = pa.StringArray.from_buffers(number, pa.py_buffer(offsets), pa.py_buffer(whole))
+        self._pool = string_array(begins, whole)
         return self._pool
 
 

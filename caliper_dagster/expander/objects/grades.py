@@ -237,12 +237,12 @@ def _last_rows(
     }
     references = {}
     for id_, log_id in last.items():
-        references[id_] = reference = deleted[id_]._replace(log_id=log_id)
-        if log_id in told:
-            other = decode(told[log_id]["other"] or "")
-            references[id_] = reference._replace(
-                time=told[log_id]["timecreated"], other=other if isinstance(other, dict) else {}
-            )
+        changes: dict[str, Any] = {"log_id": log_id}
+        if row := told.get(log_id):
+            other = decode(row["other"] or "")
+            changes["time"] = row["timecreated"]
+            changes["other"] = other if isinstance(other, dict) else {}
+        references[id_] = deleted[id_]._replace(**changes)
     return references
 
 
