@@ -238,9 +238,9 @@ def _last_rows(
     references = {}
     for id_, log_id in last.items():
         changes: dict[str, Any] = {"log_id": log_id}
-        if row := told.get(log_id):
-            other = decode(row["other"] or "")
-            changes["time"] = row["timecreated"]
+        if (graded := told.get(log_id)) is not None:
+            other = decode(graded["other"] or "")
+            changes["time"] = graded["timecreated"]
             changes["other"] = other if isinstance(other, dict) else {}
         references[id_] = deleted[id_]._replace(**changes)
     return references
