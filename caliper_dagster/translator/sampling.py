@@ -98,10 +98,9 @@ def sample_problems(
     combinations = _combinations(Rows(events, frozenset()), rows)
     sampled_rows = _sampled_rows(rows, combinations, per_type)
     if pools is None:
-        texts = _select(events.select(["json"]), rows)["json"]
+        described = _Described.of(_select(events.select(["json"]), rows)["json"].chunks)
     else:
-        texts = pa.chunked_array([pool.fragments.distinct() for pool in pools], pa.string())
-    described = _Described.of(texts)
+        described = _Described.of(pool.fragments.distinct() for pool in pools)
     tally = _Tally(events)
     tally.validate(sampled_rows, References(described.types()))
     if tally.invalid_rows:
@@ -213,6 +212,8 @@ class _Tally:
 _BEGINS = '{"type":"'
 _ENTITY = r'^(?P<type>[A-Za-z]+)","id":"(?P<iri>[^"]*)"'
 _ASSIGNEE = r'"assignee":"(?P<assignee>[^"]*)"'
+_BYTES_PER_BATCH = 16 << 20
+"""Texts that are taken apart at a time: their parts need several times their memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,13 +229,22 @@ class _Described:
     assignees: pa.Table
 
     @classmethod
-    def of(cls, json: pa.ChunkedArray) -> _Described:
+    def of(cls, texts: Iterable[pa.StringArray]) -> _Described:
         """Read them off JSON in which an entity begins with its type and its id.
 
         Args:
-            json: whole events, or the fragments of which they consist, in any order.
+            texts: whole events, or the fragments of which they consist, in any order.
         """
-        texts = pc.list_flatten(pc.split_pattern(json.combine_chunks(), _BEGINS))
+        read = [cls._of_texts(batch) for array in texts for batch in _batches(array)]
+        read = read or [cls._of_texts(pa.array([], pa.string()))]
+        return cls(
+            _distinct(pa.concat_tables(one.entities for one in read)),
+            _distinct(pa.concat_tables(one.assignees for one in read)),
+        )
+
+    @classmethod
+    def _of_texts(cls, json: pa.StringArray) -> _Described:
+        texts = pc.list_flatten(pc.split_pattern(json, _BEGINS))
         heads = pc.extract_regex(texts, _ENTITY)
         names, iris = pc.struct_field(heads, "type"), pc.struct_field(heads, "iri")
         named = pc.invert(pc.starts_with(iris, TERM))
@@ -254,7 +264,7 @@ class _Described:
             pc.invert(pc.starts_with(assignees["iri"], TERM)),
             pc.invert(pc.starts_with(assignees["assignee"], TERM)),
         )
-        return cls(_distinct(entities), _distinct(assignees.filter(known)))
+        return cls(entities, assignees.filter(known))
 
     def types(self) -> dict[str, str]:
         """The type of each IRI; one of them where there are several."""
@@ -274,6 +284,11 @@ class _Described:
         if attempts:
             sentence = "the Attempt has two assignees"
             yield Finding(Problem("/assignee", "reference", sentence), None, None, attempts, None)
+
+
+def _batches(texts: pa.StringArray) -> Iterator[pa.StringArray]:
+    size = 1 + len(texts) * _BYTES_PER_BATCH // max(1, texts.nbytes)
+    return (texts.slice(start, size) for start in range(0, len(texts), size))
 
 
 def _distinct(table: pa.Table) -> pa.Table:
