@@ -63,7 +63,7 @@ def note(rows: LogRows, columns: Mapping[str, pa.DictionaryArray]) -> None:
 
 def _have_replacement(texts: pa.StringArray) -> bool:
     data = texts.buffers()[2]
-    # Few texts have a byte that is as high as its first one, and to look for one copies nothing.
+    # Most texts have no byte as high as the first of the replacement's: that needs no copy of them.
     if not data or np.frombuffer(data, np.uint8).max() < _REPLACEMENT[0]:
         return False
     return _REPLACEMENT in data.to_pybytes()

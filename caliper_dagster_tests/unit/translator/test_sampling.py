@@ -176,6 +176,14 @@ def test_the_types_of_all_rows_are_compared(found):
     ]
 
 
+def test_types_are_compared_across_texts_that_are_too_long_to_be_taken_apart_together(found):
+    long = [VIEW | {"extensions": {"text": letter * 12_000_000}} for letter in "ab"]
+    other = VIEW["object"] | {"type": "Document"}
+    rows = [row(1), row(2, long[0]), row(3, long[1]), row(4, VIEW | {"object": other})]
+    (finding,) = found(*rows, per_type=1)
+    assert finding.problem.sentence == "a Document has the IRI of a WebPage"
+
+
 @pytest.mark.parametrize("assignee", [OTHER, {"type": "Person", "id": OTHER}])
 def test_the_assignees_of_all_rows_are_compared(assignee, found):
     rows = [row(n, EVENT) for n in range(50)]
