@@ -1,7 +1,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,13 +12,10 @@ from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.core.frames import FRAMES
 from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster.operations.demo import Demo
+from caliper_dagster_tests.harness.commands import command_line
 from caliper_dagster_tests.harness.environment import clean_environment, environment
 from caliper_dagster_tests.harness.paths import ROOT
 from caliper_dagster_tests.harness.ports import free_port
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "caliper_dagster.cli", *arguments]
 
 
 def test_the_demo_accounts_for_a_day_and_can_be_repeated_and_looked_at(
@@ -51,7 +47,7 @@ def looks_at(demo: Demo) -> None:
     """`dev` without settings of one's own serves the demo's hours, and ends with all it started."""
     port = free_port()
     process = subprocess.Popen(
-        command("dev", "--folder", str(demo.folder), "--port", str(port)),
+        command_line("dev", "--folder", str(demo.folder), "--port", str(port)),
         cwd=ROOT,
         env=clean_environment(dict(os.environ)),
     )

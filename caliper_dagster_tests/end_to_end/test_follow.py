@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from caliper_dagster.operations import backfill
 from caliper_dagster.operations.follow import Follower
 from caliper_dagster.operations.run_outcome import read_outcome
 from caliper_dagster.operations.runner import RunContext
+from caliper_dagster_tests.harness.commands import command_line
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.handmade_site import LOG_ROW
 from caliper_dagster_tests.harness.paths import ROOT
@@ -112,7 +112,7 @@ def test_it_needs_the_setting(site: SampleInstallation, capsys: pytest.CaptureFi
 
 
 def test_the_command_follows_until_it_is_ended(site: SampleInstallation, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "caliper_dagster.cli", "follow"]
+    command = command_line("follow")
     environment = os.environ | {"CALIPER_SEND_INTERVAL": "1", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True

@@ -31,6 +31,7 @@ from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.embedded.arrivals import Arrivals, arrivals
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.embedded.sample import write_sample
+from caliper_dagster_tests.harness.commands import command_line
 from caliper_dagster_tests.harness.environment import clean_environment
 from caliper_dagster_tests.harness.paths import ROOT
 from caliper_dagster_tests.harness.ports import free_port
@@ -130,7 +131,7 @@ def test_two_components_that_are_the_same_site_are_refused(school: School, tmp_p
         text.replace("asset_key_prefix: north", "asset_key_prefix: south"), encoding="utf-8"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "caliper_dagster.cli", "--defs", str(copied), "doctor"],
+        command_line("--defs", str(copied), "doctor"),
         env=school.environment() | {"PYTHONPATH": f"{copied / 'src'}{os.pathsep}{ROOT}"},
         capture_output=True,
         text=True,

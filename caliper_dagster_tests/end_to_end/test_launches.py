@@ -16,7 +16,7 @@ import requests
 
 from caliper_dagster.core.frames import FRAMES, MOODLE_LOG
 from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
-from caliper_dagster_tests.end_to_end.test_demo import command
+from caliper_dagster_tests.harness.commands import command_line
 from caliper_dagster_tests.harness.environment import clean_environment
 from caliper_dagster_tests.harness.hostile_store import HostileStore
 from caliper_dagster_tests.harness.ports import free_port
@@ -59,7 +59,7 @@ def ask(site: SampleInstallation) -> Iterator[Ask]:
     """A request to the web server of the installation; the answer as data."""
     port = free_port()
     process = subprocess.Popen(
-        command("dev", "--port", str(port)),
+        command_line("dev", "--port", str(port)),
         cwd=site.folder,
         env=clean_environment(dict(os.environ)) | dict(site.environment) | {"PLANTED": PLANTED},
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from caliper_dagster_tests.end_to_end.test_demo import command
+from caliper_dagster_tests.harness.commands import command_line
 from caliper_dagster_tests.harness.environment import clean_environment
 from caliper_dagster_tests.harness.ports import free_port
 from caliper_dagster_tests.harness.sample_installation import HOURS, sample_installation
@@ -19,7 +19,7 @@ from caliper_dagster_tests.harness.sample_installation import HOURS, sample_inst
 
 def run(folder: Path, *arguments: str, **settings: str) -> str:
     ended = subprocess.run(
-        command(*arguments),
+        command_line(*arguments),
         cwd=folder,
         env=clean_environment(dict(os.environ)) | settings,
         capture_output=True,
@@ -95,7 +95,7 @@ def test_another_account_reads_no_byte_of_what_commands_store(open_folder: Path)
 def serve_for_a_moment(folder: Path, settings: Mapping[str, str]) -> None:
     """The web UI and the daemon, until they have written their files."""
     with subprocess.Popen(
-        command("dev", "--port", str(free_port())),
+        command_line("dev", "--port", str(free_port())),
         cwd=folder,
         env=clean_environment(dict(os.environ)) | dict(settings),
         stdout=subprocess.PIPE,

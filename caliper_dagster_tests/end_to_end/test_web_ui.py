@@ -10,7 +10,6 @@ import os
 import re
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -36,6 +35,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster.operations.demo import Demo
+from caliper_dagster_tests.harness.commands import command_line
 from caliper_dagster_tests.harness.environment import clean_environment
 from caliper_dagster_tests.harness.paths import ROOT
 from caliper_dagster_tests.harness.ports import free_port
@@ -340,7 +340,7 @@ def web_ui(demo: Demo, log: Path, settings: Mapping[str, str] | None = None) -> 
     folder = ["--folder", str(demo.folder)] if settings is None else []
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*COMMAND, "dev", *folder, "--port", str(port)],
+            command_line("dev", *folder, "--port", str(port)),
             cwd=log.parent,
             env=environment(settings),
             stdin=subprocess.DEVNULL,
@@ -359,9 +359,6 @@ def web_ui(demo: Demo, log: Path, settings: Mapping[str, str] | None = None) -> 
     finally:
         process.terminate()
         process.wait(STOP_SECONDS)
-
-
-COMMAND = (sys.executable, "-m", "caliper_dagster.cli")
 
 
 def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -393,7 +390,7 @@ def fill_earlier_hours(demo: Demo, hour: Hour) -> None:
         settings = demo.settings()
         span = ("--from", settings["CALIPER_START"], "--to", str(hour))
         subprocess.run(
-            [*COMMAND, "backfill", *span],
+            command_line("backfill", *span),
             cwd=demo.folder,
             env=environment(settings),
             check=True,

@@ -99,6 +99,11 @@ class Command:
         return CommandResult(status, out, err)
 
 
+def command_line(*arguments: str) -> list[str]:
+    """What starts a command in an interpreter of its own."""
+    return [sys.executable, "-m", "caliper_dagster.cli", *arguments]
+
+
 def start(arguments: Sequence[str], settings: Mapping[str, str], folder: Path) -> Command:
     """Begin a command in a folder, with these settings and no others."""
     return Command(arguments, settings, folder)
@@ -112,7 +117,7 @@ def run(arguments: Sequence[str], settings: Mapping[str, str], folder: Path) -> 
 def run_anew(arguments: Sequence[str], settings: Mapping[str, str], folder: Path) -> CommandResult:
     """Run a command from nothing, as a shell would."""
     done = subprocess.run(
-        [sys.executable, "-m", "caliper_dagster.cli", *arguments],
+        command_line(*arguments),
         env=clean_environment(dict(os.environ)) | {"PYTHONPATH": str(ROOT)} | dict(settings),
         cwd=folder,
         capture_output=True,
