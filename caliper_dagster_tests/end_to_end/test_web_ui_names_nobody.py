@@ -24,7 +24,6 @@ from caliper_dagster.core.hours import Hour, HourRange
 from caliper_dagster.embedded.event_store import running
 from caliper_dagster.operations.demo import Demo
 from caliper_dagster_tests.end_to_end.test_web_ui import (
-    COMMAND,
     LINEAGE,
     Person,
     end_of_run,
@@ -33,6 +32,7 @@ from caliper_dagster_tests.end_to_end.test_web_ui import (
     web_ui,
 )
 from caliper_dagster_tests.end_to_end.test_web_ui_of_commands import runs_by_job
+from caliper_dagster_tests.harness.commands import command_line
 
 LOG = "mdl_logstore_standard_log"
 RAISED = 77_000_000_000
@@ -181,7 +181,7 @@ def test_no_page_and_no_record_tells_of_a_person(listening: Chrome, tmp_path: Pa
 def backfill(demo: Demo, settings: dict[str, str], hours: HourRange) -> str:
     """What the command says about hours of which one is withheld."""
     ended = subprocess.run(
-        [*COMMAND, "backfill", "--from", str(hours.start), "--to", str(hours.end), "--verbose"],
+        command_line("backfill", "--from", str(hours.start), "--to", str(hours.end), "--verbose"),
         cwd=demo.folder.parent,
         env=environment(settings),
         capture_output=True,

@@ -14,7 +14,6 @@ from caliper_dagster.dagster.jobs import CHAIN_JOB, RESEND_JOB
 from caliper_dagster.operations.demo import Demo
 from caliper_dagster_tests.end_to_end.test_web_ui import (
     CHAIN,
-    COMMAND,
     RUN_SECONDS,
     Person,
     end_of_run,
@@ -22,6 +21,7 @@ from caliper_dagster_tests.end_to_end.test_web_ui import (
     text_of,
     web_ui,
 )
+from caliper_dagster_tests.harness.commands import command_line
 
 TALL = (1600, 2200)
 """A window in which 24 events fit; the page holds those only that are in sight."""
@@ -78,7 +78,7 @@ def command(demo: Demo, *arguments: str) -> None:
     """Run a command to its end, in a process of its own."""
     settings = demo.settings() if demo.is_there() else {}
     ended = subprocess.run(
-        [*COMMAND, *arguments],
+        command_line(*arguments),
         cwd=demo.folder.parent,
         env=environment(settings),
         capture_output=True,
