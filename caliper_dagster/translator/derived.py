@@ -47,11 +47,13 @@ from caliper_dagster.translator.entities.communication import thread
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.quiz import attempt_iri, question_iri
 from caliper_dagster.translator.entities.registry import (
+    Mark,
     Record,
     Render,
     below,
     decimal,
     duration,
+    id_or,
     name_of,
     plain,
     text,
@@ -188,13 +190,14 @@ def quiz_items(
     anonymous: int,
     cmid: int | None,
     module: Record | None,
+    stand_in: Mark,
 ) -> list[DerivedEvent]:
     """One event per question of a submitted attempt: Completed with a response, or Skipped."""
     record = object or {}
     quiz = activity_reference(render, cmid, module, "mod_quiz")
     learner = record.get("userid") or relateduserid
     attempt = Attempt(
-        id=attempt_iri(render, objectid),
+        id=attempt_iri(render, id_or(objectid, stand_in)),
         assignee=anonymous_or(render, anonymous, learner),
         assignable=quiz,
         count=record.get("attempt"),
@@ -278,10 +281,11 @@ def feedback_items(
     anonymous: int,
     cmid: int | None,
     module: Record | None,
+    stand_in: Mark,
 ) -> list[DerivedEvent]:
     """One event per answered item of a feedback."""
     thing = activity_iri(render, cmid, module, "mod_feedback")
-    attempt = feedback_attempt(render, objectid, userid, anonymous, cmid, module)
+    attempt = feedback_attempt(render, objectid, userid, anonymous, cmid, module, stand_in)
     return [
         _questionnaire_item(
             render,
@@ -408,7 +412,7 @@ def h5p_grade(
     cmid: int | None,
     module: Record | None,
     courseid: int | None,
-    log_mark: str | None,
+    log_mark: Mark,
 ) -> list[DerivedEvent]:
     """The score that the content reported."""
     record = object or {}
@@ -436,7 +440,7 @@ def h5p_items(
     anonymous: int,
     cmid: int | None,
     module: Record | None,
-    log_mark: str | None,
+    log_mark: Mark,
 ) -> list[DerivedEvent]:
     """One event per interaction of the attempt."""
     thing = activity_iri(render, cmid, module, "mod_h5pactivity")
@@ -482,10 +486,11 @@ def thread_created(
     cmid: int | None,
     module: Record | None,
     component: str | None,
+    stand_in: Mark,
 ) -> list[DerivedEvent]:
     """The discussion that a first post opens."""
     name = name_of(object, "name")
-    discussion = thread(render, objectid, name, cmid, module, component)
+    discussion = thread(render, id_or(objectid, stand_in), name, cmid, module, component)
     return [DerivedEvent("thread", "ResourceManagementEvent", "Created", discussion)]
 
 

@@ -107,7 +107,7 @@ class Iris:
         """One section of a course's page."""
         return f"{self.course(course)}&section={number}"
 
-    def group(self, course: int, group: int) -> str:
+    def group(self, course: int, group: int | str) -> str:
         """A group of learners."""
         return f"{self.site}/group/index.php?id={course}&group={group}"
 
@@ -115,7 +115,7 @@ class Iris:
         """An activity, by course module id and never by instance."""
         return f"{self.site}/mod/{self.quoted(modname)}/view.php?id={module}"
 
-    def competency(self, competency: int) -> str:
+    def competency(self, competency: int | str) -> str:
         """A competency, by the page on which it is edited."""
         return f"{self.site}/admin/tool/lp/editcompetency.php?id={competency}"
 

@@ -349,11 +349,15 @@ class _Translation:
         self._owned = _owned(rows, anonymous)
         rows.derive("log", np.where(anonymous, NOTHING, rows.integers("id")))
         self._profile = translator.profile
+        has_objectid = rows.integers("objectid") != NOTHING
         if self._profile.keyed:  # the id is part of what the key hides, not of the text
             logs = rows.integers("log")
-            rows.derive("log_mark", logs * 0 + NOTHING if self._profile.anonymous else logs)
+            marks = logs * 0 + NOTHING if self._profile.anonymous else logs
+            rows.derive("log_mark", marks)
+            rows.derive("stand_in", np.where(has_objectid, NOTHING, marks))
         else:
             rows.add("log_mark", anonymous.astype(np.int64), [LOG_MARK, None])
+            rows.add("stand_in", (anonymous | has_objectid).astype(np.int64), [LOG_MARK, None])
         in_module = rows.integers("contextlevel") == _MODULE_LEVEL
         rows.derive("cmid", np.where(in_module, rows.integers("contextinstanceid"), NOTHING))
         rows.derive("realuserid", real_users(rows))

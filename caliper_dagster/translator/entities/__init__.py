@@ -9,7 +9,8 @@ of ``EXPANDED_LOG``, and columns that the translator derives:
   belongs to; None where nothing confirms it (:func:`actors.owners`);
 * ``log``: id of the log row;
 * ``log_mark``: a mark that the JSON holds in place of the id of the log row, so that entities which
-  differ only by this id are made once.
+  differ only by this id are made once;
+* ``stand_in``: the same in rows without ``objectid``, None in all others (:func:`registry.id_or`).
 
 A parameter is None where its column is null, and ids of users are null in anonymous rows. Values
 that are None or empty are omitted from the JSON. ``registry`` registers functions for recipes.

@@ -27,6 +27,7 @@ from caliper_dagster.caliper.entities import (
     WebPage,
 )
 from caliper_dagster.translator.entities.registry import (
+    Mark,
     Record,
     Render,
     decimal,
@@ -158,7 +159,7 @@ def course_of_object(
 
 
 @for_recipes()
-def course_backup(render: Render, objectid: int | None, log_mark: str | None) -> Document:
+def course_backup(render: Render, objectid: int | None, log_mark: Mark) -> Document:
     """The file of a backup of a course; Moodle does not log which file it is."""
     course = render.iris.course(objectid or 0)
     return Document(

@@ -23,11 +23,13 @@ from caliper_dagster.translator.entities.activities import (
 )
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.registry import (
+    Mark,
     Record,
     Render,
     below,
     decimal,
     for_recipes,
+    id_or,
     integer,
     is_course,
     of_other,
@@ -54,7 +56,7 @@ def is_of_team(record: Record) -> bool:
 
 
 def submission_iri(
-    render: Render, record: Record, number: int | None, learner: int | None, module: int | None
+    render: Render, record: Record, number: int | str, learner: int | None, module: int | None
 ) -> str:
     """The attempt of a learner in a submission; each member of a team has one of his own."""
     whole = assign_iri(render, module, f"submission-{number}")
@@ -66,7 +68,7 @@ def submission_iri(
 def submission_attempt(
     render: Render,
     record: Record,
-    number: int | None,
+    number: int | str,
     owner: int | None,
     anonymous: int | None,
     cmid: int | None,
@@ -110,7 +112,7 @@ def _owner(
 def team_attempt(
     render: Render,
     record: Record,
-    number: int | None,
+    number: int | str,
     anonymous: int | None,
     cmid: int | None,
     courseid: int | None,
@@ -155,10 +157,11 @@ def submission(
     cmid: int | None,
     courseid: int | None,
     module: Record | None,
+    stand_in: Mark,
 ) -> Attempt:
     """The submission that the row's ``objectid`` names."""
-    owner = _owner(object, learner, submitter, module)
-    return submission_attempt(render, object or {}, objectid, owner, anonymous, cmid, courseid)
+    number, owner = id_or(objectid, stand_in), _owner(object, learner, submitter, module)
+    return submission_attempt(render, object or {}, number, owner, anonymous, cmid, courseid)
 
 
 @for_recipes(names_related_user=True, personal_record=True)
@@ -172,29 +175,29 @@ def submission_of_plugin(
     cmid: int | None,
     courseid: int | None,
     module: Record | None,
+    log_mark: Mark,
 ) -> Attempt:
     """The submission that a submission plugin names in ``other``."""
     record = object or {}
-    number = integer(of_other(other, "submissionid")) or record.get("id")
+    number = id_or(integer(of_other(other, "submissionid")) or record.get("id"), log_mark)
     owner = _owner(object, learner, submitter, module)
     return submission_attempt(render, record, number, owner, anonymous, cmid, courseid)
 
 
 @for_recipes(personal_record=True)
-def commented_submission(render: Render, other: object, cmid: int | None) -> Attempt:
+def commented_submission(
+    render: Render, other: object, cmid: int | None, log_mark: Mark
+) -> Attempt:
     """The submission that was commented on."""
+    number = id_or(integer(of_other(other, "itemid")), log_mark)
     return Attempt(
-        id=assign_iri(render, cmid, f"submission-{integer(of_other(other, 'itemid'))}"),
+        id=assign_iri(render, cmid, f"submission-{number}"),
         assignable=activity_reference(render, cmid, None, "mod_assign"),
     )
 
 
 def graded_iri(
-    render: Render,
-    objectid: int | None,
-    object: Record | None,
-    module: int | None,
-    learner: int | None,
+    render: Render, grade: str, object: Record | None, module: int | None, learner: int | None
 ) -> str:
     """The graded submission; if it is unknown, the learner's (numbered) attempt.
 
@@ -204,7 +207,7 @@ def graded_iri(
     if graded:
         return submission_iri(render, graded, graded["id"], learner, module)
     if not learner:
-        return assign_iri(render, module, f"grade-{objectid}-attempt")
+        return assign_iri(render, module, f"grade-{grade}-attempt")
     count = submission_count(object)
     return render.iris.of_user(
         learner, assign_iri(render, module, "user-"), f"-attempt-{count}" if count else ""
@@ -223,11 +226,12 @@ def graded_submission(
     relateduserid: int | None,
     anonymous: int,
     cmid: int | None,
+    stand_in: Mark,
 ) -> Attempt:
     """The learner's attempt that was graded."""
     graded = (object or {}).get("submission") or {}
     return Attempt(
-        id=graded_iri(render, objectid, object, cmid, relateduserid),
+        id=graded_iri(render, id_or(objectid, stand_in), object, cmid, relateduserid),
         assignee=anonymous_or(render, anonymous, relateduserid),
         assignable=activity(render, cmid, module, "mod_assign", courseid),
         isPartOf=team_attempt(render, graded, graded["id"], anonymous, cmid, courseid)
@@ -249,14 +253,14 @@ def assign_score(
     relateduserid: int | None,
     cmid: int | None,
     actor: int | None,
+    stand_in: Mark,
 ) -> Score:
     """The grade that was given, as of the event."""
+    number = id_or(objectid, stand_in)
     grade, maximum = assign_grade(object or {}, module or {})
     return Score(
-        id=assign_iri(render, cmid, f"grade-{objectid}"),
-        attempt=render.reference(
-            Attempt, graded_iri(render, objectid, object, cmid, relateduserid)
-        ),
+        id=assign_iri(render, cmid, f"grade-{number}"),
+        attempt=render.reference(Attempt, graded_iri(render, number, object, cmid, relateduserid)),
         maxScore=maximum,
         scoreGiven=grade,
         scoredBy=render.agent_reference(actor),
@@ -264,10 +268,12 @@ def assign_score(
 
 
 @for_recipes(personal_record=True)
-def assign_feedback(render: Render, objectid: int | None, cmid: int | None) -> Frame:
+def assign_feedback(
+    render: Render, objectid: int | None, cmid: int | None, stand_in: Mark
+) -> Frame:
     """Where learners read the feedback on their work: a part of the page of the assignment."""
     return Frame(
-        id=assign_iri(render, cmid, f"feedback-{objectid}"),
+        id=assign_iri(render, cmid, f"feedback-{id_or(objectid, stand_in)}"),
         isPartOf=activity_reference(render, cmid, None, "mod_assign"),
     )
 

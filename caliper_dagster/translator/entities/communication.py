@@ -35,9 +35,11 @@ from caliper_dagster.translator.entities.activities import (
 from caliper_dagster.translator.entities.people import anonymous_or, person_reference
 from caliper_dagster.translator.entities.quiz import question_iri
 from caliper_dagster.translator.entities.registry import (
+    Mark,
     Record,
     Render,
     for_recipes,
+    id_or,
     in_iri,
     integer,
     is_course,
@@ -52,7 +54,7 @@ from caliper_dagster.translator.entities.registry import (
 
 def thread(
     render: Render,
-    discussion: int | None,
+    discussion: int | str,
     name: str | None,
     cmid: int | None,
     module: Record | None,
@@ -66,7 +68,7 @@ def thread(
     )
 
 
-def _thread_iri(render: Render, discussion: int | None) -> str:
+def _thread_iri(render: Render, discussion: int | str) -> str:
     return f"{render.iris.site}/mod/forum/discuss.php?d={discussion}"
 
 
@@ -78,14 +80,15 @@ def first_post(
     cmid: int | None,
     module: Record | None,
     component: str | None,
+    stand_in: Mark,
 ) -> Message:
     """The post that opens a discussion; it raises no event of its own."""
     record = object or {}
-    post = record.get("firstpost")
+    post, discussion = record.get("firstpost"), id_or(objectid, stand_in)
     return Message(
-        id=f"{_thread_iri(render, objectid)}#{f'p{post}' if post else 'first'}",
+        id=f"{_thread_iri(render, discussion)}#{f'p{post}' if post else 'first'}",
         name=name_of(record, "name"),
-        isPartOf=thread(render, objectid, name_of(record, "name"), cmid, module, component),
+        isPartOf=thread(render, discussion, name_of(record, "name"), cmid, module, component),
     )
 
 
@@ -98,18 +101,19 @@ def forum_post(
     cmid: int | None,
     module: Record | None,
     component: str | None,
+    stand_in: Mark,
 ) -> Message:
     """A post; a reply names the post that it replies to.
 
     Of a deleted post, only the event data may name the discussion.
     """
-    record = object or {}
+    record, number = object or {}, id_or(objectid, stand_in)
     discussion = integer(of_other(other, "discussionid")) or record.get("discussion")
     if not discussion:
-        return Message(id=f"{render.iris.site}/mod/forum/discuss.php#p{objectid}")
+        return Message(id=f"{render.iris.site}/mod/forum/discuss.php#p{number}")
     address = _thread_iri(render, discussion)
     return Message(
-        id=f"{address}#p{objectid}",
+        id=f"{address}#p{number}",
         name=name_of(record, "subject"),
         replyTo=_parent(render, address, record) if record.get("parent") else None,
         isPartOf=thread(render, discussion, None, cmid, module, component),
@@ -128,14 +132,10 @@ def _parent(render: Render, thread_address: str, post: Record) -> Message | Refe
 # Messages
 
 
-def _message_iri(render: Render, message: int | None) -> str:
-    return f"{render.iris.site}/message/index.php#message-{message}"
-
-
-def _message(render: Render, number: int | None, record: Record) -> Message:
+def _message(render: Render, number: str, record: Record) -> Message:
     conversation = record.get("conversationid")
     return Message(
-        id=_message_iri(render, number),
+        id=f"{render.iris.site}/message/index.php#message-{number}",
         isPartOf=Thread(
             id=f"{render.iris.site}/message/index.php#conversation-{conversation}",
         )
@@ -145,17 +145,22 @@ def _message(render: Render, number: int | None, record: Record) -> Message:
 
 
 @for_recipes(personal_record=True)
-def message(render: Render, objectid: int | None, object: Record | None) -> Message:
+def message(render: Render, objectid: int | None, object: Record | None, stand_in: Mark) -> Message:
     """A message between users."""
-    return _message(render, objectid, object or {})
+    return _message(render, id_or(objectid, stand_in), object or {})
 
 
 @for_recipes(personal_record=True)
 def message_read(
-    render: Render, objectid: int | None, object: Record | None, other: object
+    render: Render,
+    objectid: int | None,
+    object: Record | None,
+    other: object,
+    stand_in: Mark,
 ) -> Message:
     """The message that was read or deleted, which ``other`` names."""
-    return _message(render, integer(of_other(other, "messageid")) or objectid, object or {})
+    number = id_or(integer(of_other(other, "messageid")) or objectid, stand_in)
+    return _message(render, number, object or {})
 
 
 @for_recipes(personal_record=True)
@@ -165,11 +170,12 @@ def chat_message(
     cmid: int | None,
     module: Record | None,
     component: str | None,
+    stand_in: Mark,
 ) -> Message:
     """A message in a chat."""
     chat = activity_iri(render, cmid, module, component)
     return Message(
-        id=f"{chat}#message-{objectid}",
+        id=f"{chat}#message-{id_or(objectid, stand_in)}",
         isPartOf=activity_reference(render, cmid, module, component),
     )
 
@@ -178,10 +184,10 @@ def chat_message(
 
 
 @for_recipes(personal_record=True)
-def comment(render: Render, objectid: int | None, actor: int | None) -> Comment:
+def comment(render: Render, objectid: int | None, actor: int | None, stand_in: Mark) -> Comment:
     """A comment, without its text."""
     return Comment(
-        id=f"{render.iris.site}/#comment-{objectid}",
+        id=f"{render.iris.site}/#comment-{id_or(objectid, stand_in)}",
         commenter=person_reference(render, actor) if actor else None,
     )
 
@@ -193,10 +199,11 @@ def note(
     actor: int | None,
     relateduserid: int | None,
     anonymous: int,
+    stand_in: Mark,
 ) -> Comment:
     """A teacher's note about a user, without its text."""
     return Comment(
-        id=f"{render.iris.site}/notes/index.php#note-{objectid}",
+        id=f"{render.iris.site}/notes/index.php#note-{id_or(objectid, stand_in)}",
         commenter=person_reference(render, actor) if actor else None,
         commentedOn=anonymous_or(render, anonymous, relateduserid),
     )
@@ -204,17 +211,17 @@ def note(
 
 @for_recipes(personal_record=True)
 def commented_competency(
-    render: Render, other: object, object: Record | None
+    render: Render, other: object, object: Record | None, log_mark: Mark
 ) -> LearningObjective | DigitalResourceCollection:
     """The object of a comment: a plan, a learner's competency, or a competency."""
     area = (object or {}).get("commentarea")
-    item = integer(of_other(other, "itemid")) or (object or {}).get("itemid")
+    item = id_or(integer(of_other(other, "itemid")) or (object or {}).get("itemid"), log_mark)
     pages = f"{render.iris.site}/admin/tool/lp"
     if area == "plan":
         return DigitalResourceCollection(id=f"{pages}/plan.php?id={item}")
     if area == "user_competency":
         return LearningObjective(id=f"{pages}/user_competency.php?id={item}")
-    return LearningObjective(id=render.iris.competency(item or 0))
+    return LearningObjective(id=render.iris.competency(item))
 
 
 @for_recipes(texts={"name": "institutional", "learningObjectives.name": "institutional"})
@@ -229,13 +236,18 @@ def commented_page(render: Render, courseid: int | None, course: Record | None) 
 
 @for_recipes(texts={"name": "institutional"})
 def rated_competency(
-    render: Render, objectid: int | None, object: Record | None, other: object
+    render: Render,
+    objectid: int | None,
+    object: Record | None,
+    other: object,
+    stand_in: Mark,
 ) -> LearningObjective:
     """The competency that a learner was rated in: the same thing for all learners."""
     competency = (object or {}).get("competencyid") or integer(of_other(other, "competencyid"))
     if not competency:  # the learner's record of it is deleted
         return LearningObjective(
-            id=f"{render.iris.site}/admin/tool/lp/user_competency.php?id={objectid}"
+            id=f"{render.iris.site}/admin/tool/lp/user_competency.php"
+            f"?id={id_or(objectid, stand_in)}"
         )
     return LearningObjective(id=render.iris.competency(competency), name=name_of(object, "name"))
 
@@ -248,13 +260,14 @@ def competency_rating(
     other: object,
     actor: int | None,
     log: int | None,
+    stand_in: Mark,
 ) -> Rating:
     """A rating of a learner's competency on its scale."""
     selection = plain((object or {}).get("scale_item"))
     return Rating(
         id=render.iris.uuid(f"rating:{log}"),
         rated=render.reference(
-            LearningObjective, rated_competency(render, objectid, object, other).id
+            LearningObjective, rated_competency(render, objectid, object, other, stand_in).id
         ),
         rater=person_reference(render, actor) if actor else None,
         selections=[selection] if selection else None,
@@ -284,9 +297,11 @@ def tagged_item(
     component: str | None,
     cmid: int | None,
     courseid: int | None,
+    log_mark: Mark,
 ) -> Entity:
     """The tagged object, by ``other.itemtype`` and ``other.itemid``."""
-    kind, item = of_other(other, "itemtype"), integer(of_other(other, "itemid"))
+    kind, number = of_other(other, "itemtype"), integer(of_other(other, "itemid"))
+    item = id_or(number, log_mark)
     if kind == "user":
         return Person(id=render.iris.user(user_id(of_other(other, "itemid")) or 0))
     if kind == "question":
@@ -294,7 +309,7 @@ def tagged_item(
             id=question_iri(render, item),
         )
     if kind == "course_modules" and module:
-        return activity(render, item or cmid, module, component, courseid)
+        return activity(render, number or cmid, module, component, courseid)
     if kind == "book_chapters" and cmid:
         return Chapter(
             id=f"{render.iris.activity('book', cmid)}&chapterid={item}",
@@ -305,13 +320,17 @@ def tagged_item(
 
 @for_recipes(personal_record=True, texts={"tags": "personal"})
 def tag_annotation(
-    render: Render, objectid: int | None, other: object, actor: int | None
+    render: Render,
+    objectid: int | None,
+    other: object,
+    actor: int | None,
+    log_mark: Mark,
 ) -> TagAnnotation:
     """The tag that was added."""
     name = plain(str(of_other(other, "tagrawname") or of_other(other, "tagname") or ""))
+    tag = id_or(integer(of_other(other, "tagid")), log_mark)
     return TagAnnotation(
-        id=f"{render.iris.site}/tag/index.php?id={integer(of_other(other, 'tagid'))}"
-        f"#item-{objectid}",
+        id=f"{render.iris.site}/tag/index.php?id={tag}#item-{id_or(objectid, log_mark)}",
         annotator=person_reference(render, actor) if actor else None,
         tags=[name] if name else None,
     )

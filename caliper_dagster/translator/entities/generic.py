@@ -14,13 +14,20 @@ from typing import Any
 
 from caliper_dagster.caliper.entities import (
     ENTITY_CLASSES,
+    Annotation,
     Attempt,
+    Comment,
     CourseSection,
     DigitalResource,
     DigitalResourceCollection,
     Entity,
     Group,
+    Message,
+    Rating,
     Reference,
+    Response,
+    Result,
+    Score,
     SoftwareApplication,
     SystemIdentifier,
     WebPage,
@@ -45,9 +52,11 @@ from caliper_dagster.translator.entities.organisation import course_group
 from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import (
     EntityFunction,
+    Mark,
     Record,
     Render,
     for_recipes,
+    id_or,
     identifiers,
     in_iri,
     is_course,
@@ -61,6 +70,9 @@ PATH_COLUMNS = (
     "objectid", "relateduserid", "userid", "courseid", "cmid", "contextid", "component", "target",
     "other", "object", "module",
 )  # fmt: skip
+
+_OWN_OF_ROWS = (Annotation, Attempt, Comment, Message, Rating, Response, Result, Score)
+"""Types of what persons make or are given, which two rows without its id do not share."""
 
 _MODULE_LEVEL = 70
 _USER_LEVEL = 30
@@ -83,7 +95,7 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
     if "contextid" in columns:
         columns["contextlevel"] = None
     if ids:
-        columns["target"] = None
+        columns |= dict.fromkeys(["target", "stand_in"])
     of_persons = {name for name in names if _leads_to_person(name, path)}
     cls = ENTITY_CLASSES[entity_type]
     resource = cls if issubclass(cls, DigitalResource) else None
@@ -97,6 +109,8 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
         # Without its id an object would share the address of its page.
         if missing and not ids.isdisjoint(missing):
             iri += f"{'-' if '#' in iri else '#'}{row['target'] or 'unknown'}"
+            if issubclass(cls, _OWN_OF_ROWS):
+                iri += f"-{id_or(None, row['stand_in'])}"
         if not of_persons.issubset(missing) or _is_of_person(row):
             iri = render.iris.of_person(iri)
         record = row.get("object") or {}
@@ -237,7 +251,7 @@ def activity_list(
     """The page that lists the activities of one kind in a course."""
     kind = module_name(None, component) or module_name(module, None) or "unknown"
     return DigitalResourceCollection(
-        id=f"{render.iris.site}/mod/{kind}/index.php?id={courseid}",
+        id=f"{render.iris.site}/mod/{kind}/index.php?id={courseid or 0}",
         isPartOf=course_page_reference(render, courseid),
     )
 
@@ -263,6 +277,7 @@ def _class_of_fallback(
     component: str | None,
     _courseid: int | None,
     object: Record | None,
+    _stand_in: Mark,
 ) -> TextClass:
     """The class of the name of :func:`fallback_object`: an activity's, or by the table."""
     if _is_activity(objecttable, objectid, cmid, module, component):
@@ -283,6 +298,7 @@ def fallback_object(
     component: str | None,
     courseid: int | None,
     object: Record | None,
+    stand_in: Mark,
 ) -> Entity:
     """The object of a row of an unknown event: by its table, at an address in its context."""
     shared = _shared_entity(render, objecttable, objectid, courseid, object)
@@ -291,14 +307,15 @@ def fallback_object(
     if _is_activity(objecttable, objectid, cmid, module, component):
         return activity(render, cmid, module, component, courseid)
     whole = _context_iri(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
-    name = f"{objecttable}-{objectid}" if objecttable and objectid else target
+    cls, name = _fallback_class(objecttable), target
+    if objecttable and (objectid or issubclass(cls, _OWN_OF_ROWS)):
+        name = f"{objecttable}-{id_or(objectid or None, stand_in)}"
     if not name or (not objecttable and whole == _front_page(render)):
         return SoftwareApplication(
             id=render.iris.site,
         )
     iri = f"{whole}#{render.iris.quoted(name)}"
     named = name_of(object, "name")
-    cls = _fallback_class(objecttable)
     if issubclass(cls, DigitalResource):
         page = _page_of(render, cmid, module, component, courseid)
         return cls(id=iri, name=named, isPartOf=page)
@@ -376,11 +393,11 @@ def _context_iri(
     return _front_page(render)
 
 
-def _record_iri(render: Render, before: str, objecttable: str | None, objectid: int | None) -> str:
+def _record_iri(render: Render, before: str, objecttable: str | None, number: int | str) -> str:
     """The IRI of a record of a table, after ``before``."""
-    if objecttable == "user" and objectid:
-        return render.iris.of_user(objectid, before)
-    return f"{before}{objectid}"
+    if objecttable == "user" and number:
+        return render.iris.of_user(number, before)
+    return f"{before}{number}"
 
 
 def _front_page(render: Render) -> str:
@@ -424,13 +441,14 @@ def fallback_attempt(
     object: Record | None,
     userid: int | None,
     relateduserid: int | None,
+    stand_in: Mark,
 ) -> Attempt:
     """An attempt at an activity of an unknown plugin."""
     whole = _context_iri(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
     start = f"{whole}#{render.iris.quoted(str(objecttable or target))}-"
     learner = relateduserid or userid
     return Attempt(
-        id=_record_iri(render, start, objecttable, objectid),
+        id=_record_iri(render, start, objecttable, id_or(objectid, stand_in)),
         assignee=person_reference(render, learner) if learner and learner > 0 else None,
         assignable=activity_reference(render, cmid, module, component) if cmid else None,
     )

@@ -26,11 +26,13 @@ from caliper_dagster.translator.entities.lesson import lesson_attempt_iri
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.quiz import attempt_iri, attempt_of
 from caliper_dagster.translator.entities.registry import (
+    Mark,
     Record,
     Render,
     below,
     decimal_or_none,
     for_recipes,
+    id_or,
     integer,
     of_other,
     text,
@@ -81,16 +83,16 @@ def _attempt_reference(
     return render.reference(Attempt, iri) if iri else None
 
 
-def _item_id(record: Record, other: object) -> int | None:
-    return integer(of_other(other, "itemid")) or record.get("itemid")
+def _item_id(record: Record, other: object, log_mark: Mark) -> str:
+    return id_or(integer(of_other(other, "itemid")) or record.get("itemid"), log_mark)
 
 
-def _item_iri(render: Render, courseid: int | None, item: int | None) -> str:
-    return f"{render.iris.site}/grade/edit/tree/item.php?courseid={courseid}&id={item}"
+def _item_iri(render: Render, courseid: int | None, item: str) -> str:
+    return f"{render.iris.site}/grade/edit/tree/item.php?courseid={courseid or 0}&id={item}"
 
 
 def _grade_item(
-    render: Render, courseid: int | None, number: int | None, item: Record
+    render: Render, courseid: int | None, number: str, item: Record
 ) -> AssignableDigitalResource:
     return AssignableDigitalResource(
         id=_item_iri(render, courseid, number),
@@ -107,24 +109,30 @@ def grade_item(
     object: Record | None,
     other: object,
     courseid: int | None,
+    stand_in: Mark,
 ) -> AssignableDigitalResource:
     """A grade item, with its name at that time."""
     record = dict(object or {})
     record["itemname"] = of_other(other, "itemname") or record.get("itemname")
-    return _grade_item(render, courseid, objectid, record)
+    return _grade_item(render, courseid, id_or(objectid, stand_in), record)
 
 
 @for_recipes(texts={"name": "institutional"})
 def graded_grade_item(
-    render: Render, object: Record | None, other: object, courseid: int | None
+    render: Render,
+    object: Record | None,
+    other: object,
+    courseid: int | None,
+    log_mark: Mark,
 ) -> AssignableDigitalResource:
     """The item of a grade that belongs to no activity: a course total, a manual item."""
     record = object or {}
-    return _grade_item(render, courseid, _item_id(record, other), record.get("item") or {})
+    number = _item_id(record, other, log_mark)
+    return _grade_item(render, courseid, number, record.get("item") or {})
 
 
 def _report_iri(render: Render, courseid: int | None, learner: int | None) -> str:
-    report = f"{render.iris.site}/grade/report/user/index.php?id={courseid}"
+    report = f"{render.iris.site}/grade/report/user/index.php?id={courseid or 0}"
     return render.iris.of_user(learner, f"{report}&userid=") if learner else report
 
 
@@ -143,6 +151,7 @@ def graded_item(
     courseid: int | None,
     relateduserid: int | None,
     anonymous: int,
+    log_mark: Mark,
 ) -> Attempt:
     """What the gradebook grades: the attempt that the grade comes from.
 
@@ -150,7 +159,7 @@ def graded_item(
     """
     record = object or {}
     module, attempt = record.get("module") or {}, record.get("attempt") or {}
-    item = _item_iri(render, courseid, _item_id(record, other))
+    item = _item_iri(render, courseid, _item_id(record, other, log_mark))
     iri = _attempt_iri(render, record, relateduserid) or learner_attempt_iri(
         render, item, relateduserid
     )
@@ -183,15 +192,16 @@ def grade_score(
     courseid: int | None,
     relateduserid: int | None,
     actor: int | None,
-    log_mark: str | None,
+    log_mark: Mark,
 ) -> Score:
     """The grade in the gradebook at that time, from ``other``; each change has its own score."""
     record = object or {}
+    number, report = id_or(objectid, log_mark), _report_iri(render, courseid, relateduserid)
     grade = decimal_or_none(of_other(other, "finalgrade"))
     if grade is None and not isinstance(other, dict):
         grade = decimal_or_none(record.get("finalgrade"))
     return Score(
-        id=f"{_report_iri(render, courseid, relateduserid)}#grade-{objectid}-{log_mark}",
+        id=f"{report}#grade-{number}-{log_mark}",
         attempt=_attempt_reference(render, record, relateduserid),
         maxScore=item_maximum(record.get("item") or {}) if grade is not None else None,
         scoreGiven=grade,
@@ -206,12 +216,13 @@ def last_grade_score(
     object: Record | None,
     courseid: int | None,
     relateduserid: int | None,
+    stand_in: Mark,
 ) -> Score:
     """The score that was sent last for a grade: that of the grade's last row in the log."""
     record = object or {}
     report = _report_iri(render, courseid, relateduserid)
     return Score(
-        id=f"{report}#grade-{objectid}-{record['lastgraded']}",
+        id=f"{report}#grade-{id_or(objectid, stand_in)}-{record['lastgraded']}",
         attempt=_attempt_reference(render, record, relateduserid),
     )
 

@@ -25,12 +25,14 @@ from caliper_dagster.translator.entities.activities import (
 )
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.registry import (
+    Mark,
     Record,
     Render,
     below,
     decimal,
     duration,
     for_recipes,
+    id_or,
     integer,
     name_of,
     of_other,
@@ -78,17 +80,21 @@ def lesson_attempt(
     )
 
 
-def _page_iri(render: Render, cmid: int | None, page: int | None) -> str:
+def _page_iri(render: Render, cmid: int | None, page: str) -> str:
     return f"{render.iris.activity('lesson', cmid or 0)}&pageid={page}"
 
 
 @for_recipes(texts={"name": "institutional"})
 def lesson_question(
-    render: Render, objectid: int | None, object: Record | None, cmid: int | None
+    render: Render,
+    objectid: int | None,
+    object: Record | None,
+    cmid: int | None,
+    stand_in: Mark,
 ) -> AssessmentItem:
     """A question page."""
     return AssessmentItem(
-        id=_page_iri(render, cmid, objectid),
+        id=_page_iri(render, cmid, id_or(objectid, stand_in)),
         name=name_of(object, "title"),
         isPartOf=activity_reference(render, cmid, None, "mod_lesson"),
     )
@@ -96,7 +102,12 @@ def lesson_question(
 
 @for_recipes(texts={"name": "institutional"})
 def lesson_page(
-    render: Render, objectid: int | None, object: Record | None, other: object, cmid: int | None
+    render: Render,
+    objectid: int | None,
+    object: Record | None,
+    other: object,
+    cmid: int | None,
+    stand_in: Mark,
 ) -> AssessmentItem | Page:
     """A page that was created, changed or deleted: a question, or a page to read."""
     record = object or {}
@@ -104,7 +115,7 @@ def lesson_page(
     if question is None:
         question = of_other(other, "pagetype") not in (None, "", "Content", "End of branch")
     return (AssessmentItem if question else Page)(
-        id=_page_iri(render, cmid, objectid),
+        id=_page_iri(render, cmid, id_or(objectid, stand_in)),
         name=name_of(record, "title"),
         isPartOf=activity_reference(render, cmid, None, "mod_lesson"),
     )
@@ -118,16 +129,16 @@ def lesson_response(
     userid: int | None,
     anonymous: int,
     cmid: int | None,
-    log_mark: str | None,
+    log_mark: Mark,
 ) -> Response:
     """The answer to a question page."""
     record = object or {}
     answer = record.get("answer") or {}
     cls = _RESPONSES.get(record.get("qtype") or 0, Response)
     written = answer.get("response") or answer.get("useranswer")
-    number = (
-        f"answer-{answer['id']}" if answer.get("id") else f"page-{objectid}-response-{log_mark}"
-    )
+    number = f"page-{id_or(objectid, log_mark)}-response-{log_mark}"
+    if answer.get("id"):
+        number = f"answer-{answer['id']}"
     iri = f"{render.iris.activity('lesson', cmid or 0)}#{number}"
     attempt = Attempt(
         id=lesson_attempt_iri(render, cmid, userid, answer.get("retry")),
@@ -154,11 +165,12 @@ def lesson_answer(
     learner: int | None,
     anonymous: int,
     cmid: int | None,
+    log_mark: Mark,
 ) -> Attempt:
     """The learner's answer to an essay question, as the attempt that is graded."""
     record = object or {}
     return Attempt(
-        id=_answer_iri(render, other, cmid),
+        id=_answer_iri(render, other, cmid, log_mark),
         assignee=anonymous_or(render, anonymous, record.get("userid") or learner),
         assignable=activity(render, cmid, module, "mod_lesson", courseid),
         count=record["retry"] + 1 if record.get("retry") is not None else None,
@@ -172,20 +184,21 @@ def lesson_essay_score(
     other: object,
     cmid: int | None,
     actor: int | None,
-    log_mark: str | None,
+    log_mark: Mark,
 ) -> Score:
     """The score of an essay."""
     record = object or {}
     score, maximum = record.get("score"), record.get("maxscore")
+    answer = _answer_iri(render, other, cmid, log_mark)
     return Score(
-        id=f"{_answer_iri(render, other, cmid)}-score-{log_mark}",
-        attempt=render.reference(Attempt, _answer_iri(render, other, cmid)),
+        id=f"{answer}-score-{log_mark}",
+        attempt=render.reference(Attempt, answer),
         maxScore=decimal(maximum) if score is not None else None,
         scoreGiven=decimal(score),
         scoredBy=render.agent_reference(actor),
     )
 
 
-def _answer_iri(render: Render, other: object, cmid: int | None) -> str:
+def _answer_iri(render: Render, other: object, cmid: int | None, log_mark: Mark) -> str:
     lesson = render.iris.activity("lesson", cmid or 0)
-    return f"{lesson}#attempt-{integer(of_other(other, 'attemptid'))}"
+    return f"{lesson}#attempt-{id_or(integer(of_other(other, 'attemptid')), log_mark)}"

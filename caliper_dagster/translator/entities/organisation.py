@@ -9,9 +9,11 @@ from msgspec.structs import replace
 from caliper_dagster.caliper.entities import CourseSection, Group, Membership, Organization
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.registry import (
+    Mark,
     Record,
     Render,
     for_recipes,
+    id_or,
     identifiers,
     is_course,
     name_of,
@@ -104,6 +106,7 @@ def role_membership(
     contextid: int | None,
     relateduserid: int | None,
     anonymous: int,
+    stand_in: Mark,
 ) -> Membership:
     """A user with a role in a context: a course, a category, or another part of the site."""
     organization = Organization(
@@ -118,7 +121,7 @@ def role_membership(
             id=render.iris.category(contextinstanceid or 0),
         )
     # A person may hold several roles in one context, each assigned separately.
-    fragment = f"context-{contextid}-role-{objectid}-member-"
+    fragment = f"context-{contextid}-role-{id_or(objectid, stand_in)}-member-"
     member = _member(render, organization, relateduserid, anonymous, fragment)
     role = object or {}
     if role.get("shortname"):
@@ -127,11 +130,11 @@ def role_membership(
 
 
 def course_group(
-    render: Render, courseid: int | None, objectid: int | None, object: Record | None
+    render: Render, courseid: int | None, group: int | str, object: Record | None
 ) -> Group:
     """A group of a course."""
     return Group(
-        id=render.iris.group(courseid or 0, objectid or 0),
+        id=render.iris.group(courseid or 0, group),
         name=name_of(object, "name"),
         subOrganizationOf=render.reference(CourseSection, render.iris.course(courseid or 0)),
         otherIdentifiers=identifiers(render, SisSourcedId=(object or {}).get("idnumber")),
@@ -146,9 +149,10 @@ def group_membership(
     object: Record | None,
     relateduserid: int | None,
     anonymous: int,
+    stand_in: Mark,
 ) -> Membership:
     """A user in a group of a course."""
-    group = course_group(render, courseid, objectid, object)
+    group = course_group(render, courseid, id_or(objectid, stand_in), object)
     return _member(render, group, relateduserid, anonymous, "member-")
 
 
@@ -159,10 +163,11 @@ def cohort_membership(
     object: Record | None,
     relateduserid: int | None,
     anonymous: int,
+    stand_in: Mark,
 ) -> Membership:
     """A user in a cohort."""
     cohort = Group(
-        id=f"{render.iris.site}/cohort/assign.php?id={objectid}",
+        id=f"{render.iris.site}/cohort/assign.php?id={id_or(objectid, stand_in)}",
         name=name_of(object, "name"),
         otherIdentifiers=identifiers(render, SisSourcedId=(object or {}).get("idnumber")),
     )

@@ -29,6 +29,10 @@ from caliper_dagster.translator.rows import parameters
 
 Record = Mapping[str, Any]
 
+Mark = int | str | None
+"""What tells a log row from all others in an IRI: its id, or what the id is put in place of; None
+in anonymous rows."""
+
 E = TypeVar("E", bound=Entity)
 
 FRONT_PAGE = 1
@@ -264,6 +268,21 @@ def in_iri(value: object) -> str | None:
     if not isinstance(text, str) or len(text) > _LONGEST_IN_IRIS or not _IN_IRIS.fullmatch(text):
         return None
     return text
+
+
+def id_or(number: int | None, stand_in: Mark) -> str:
+    """An id as part of an IRI; of a row without it, a name of that row alone.
+
+    So things of which nothing is known are never taken for one. Only anonymous rows, which must not
+    lead to their log row, share a name.
+
+    Args:
+        number: the id.
+        stand_in: ``stand_in`` or ``log_mark`` of the row.
+    """
+    if number is not None:
+        return str(number)
+    return "unknown" if stand_in is None else f"of-row-{stand_in}"
 
 
 def integer(value: object) -> int | None:

@@ -9,7 +9,15 @@ from caliper_dagster.translator.entities.activities import (
 )
 from caliper_dagster.translator.entities.grades import learner_attempt_iri
 from caliper_dagster.translator.entities.people import anonymous_or
-from caliper_dagster.translator.entities.registry import Record, Render, for_recipes, name_of, plain
+from caliper_dagster.translator.entities.registry import (
+    Mark,
+    Record,
+    Render,
+    for_recipes,
+    id_or,
+    name_of,
+    plain,
+)
 
 
 @for_recipes(personal_record=True)
@@ -20,11 +28,12 @@ def feedback_attempt(
     anonymous: int,
     cmid: int | None,
     module: Record | None,
+    stand_in: Mark,
 ) -> Attempt:
     """A response to a feedback."""
     entries = f"{render.iris.site}/mod/feedback/show_entries.php"
     return Attempt(
-        id=f"{entries}?id={cmid}&showcompleted={objectid}",
+        id=f"{entries}?id={cmid or 0}&showcompleted={id_or(objectid, stand_in)}",
         assignee=anonymous_or(render, anonymous, userid),
         assignable=activity_reference(render, cmid, module, "mod_feedback"),
     )
@@ -70,12 +79,12 @@ def choice_response(
     module: Record | None,
     component: str | None,
     anonymous: int,
-    log_mark: str | None,
+    log_mark: Mark,
 ) -> MultiselectResponse:
     """The options that were chosen."""
     thing = activity_iri(render, cmid, module, component)
     return MultiselectResponse(
-        id=f"{thing}#answer-{objectid}-{log_mark}",
+        id=f"{thing}#answer-{id_or(objectid, log_mark)}-{log_mark}",
         attempt=Attempt(
             id=learner_attempt_iri(render, thing, actor),
             assignee=anonymous_or(render, anonymous, actor),

@@ -17,12 +17,14 @@ from caliper_dagster.translator.entities.activities import (
 )
 from caliper_dagster.translator.entities.people import anonymous_or
 from caliper_dagster.translator.entities.registry import (
+    Mark,
     Record,
     Render,
     below,
     decimal,
     decimal_or_none,
     for_recipes,
+    id_or,
     integer,
     name_of,
     of_other,
@@ -39,7 +41,9 @@ def scorm_attempt_iri(
     package = render.iris.activity("scorm", cmid or 0)
     if not learner:
         return f"{package}#attempt"
-    return render.iris.of_user(learner, f"{package}#user-", f"-attempt-{number}")
+    return render.iris.of_user(
+        learner, f"{package}#user-", "" if number is None else f"-attempt-{number}"
+    )
 
 
 @for_recipes(
@@ -76,7 +80,7 @@ def scorm_score(
     relateduserid: int | None,
     cmid: int | None,
     module: Record | None,
-    log_mark: str | None,
+    log_mark: Mark,
 ) -> Score:
     """The raw score that the package reported; text that is not a number is omitted."""
     record = object or {}
@@ -98,7 +102,7 @@ def scorm_score(
 # H5P
 
 
-def h5p_attempt_iri(render: Render, instance: int | None, attempt: int | None) -> str:
+def h5p_attempt_iri(render: Render, instance: int | None, attempt: int) -> str:
     """An attempt at an H5P activity, by its report."""
     return f"{render.iris.site}/mod/h5pactivity/report.php?a={instance}&attemptid={attempt}"
 
@@ -111,7 +115,7 @@ def h5p_attempt(
     anonymous: int,
     cmid: int | None,
     module: Record | None,
-    log_mark: str | None,
+    log_mark: Mark,
 ) -> Attempt:
     """The attempt that a statement belongs to."""
     record = object or {}
@@ -119,7 +123,7 @@ def h5p_attempt(
     learner = record.get("userid") or userid
     return Attempt(
         id=h5p_attempt_iri(render, instance, record["id"])
-        if record.get("id")
+        if instance and record.get("id")
         else f"{render.iris.activity('h5pactivity', cmid or 0)}#statement-{log_mark}",
         assignee=anonymous_or(render, anonymous, learner),
         assignable=activity_reference(render, cmid, module, "mod_h5pactivity"),
@@ -133,9 +137,9 @@ def h5p_attempt(
 # Workshop
 
 
-def workshop_submission_iri(render: Render, cmid: int | None, submission: int | None) -> str:
+def workshop_submission_iri(render: Render, cmid: int | None, submission: int | str) -> str:
     """A submission to a workshop."""
-    return f"{render.iris.site}/mod/workshop/submission.php?cmid={cmid}&id={submission}"
+    return f"{render.iris.site}/mod/workshop/submission.php?cmid={cmid or 0}&id={submission}"
 
 
 @for_recipes(names_related_user=True, personal_record=True)
@@ -150,6 +154,7 @@ def workshop_submission(
     anonymous: int,
     cmid: int | None,
     module: Record | None,
+    log_mark: Mark,
 ) -> Attempt:
     """A submission; an assessment names its submission in ``other``."""
     record = object or {}
@@ -157,7 +162,7 @@ def workshop_submission(
     if objecttable == "workshop_assessments":
         number = integer(of_other(other, "submissionid")) or record.get("submissionid")
     return Attempt(
-        id=workshop_submission_iri(render, cmid, number),
+        id=workshop_submission_iri(render, cmid, id_or(number, log_mark)),
         assignee=anonymous_or(render, anonymous, record.get("authorid") or learner or submitter),
         assignable=activity_reference(render, cmid, module, "mod_workshop"),
         count=1,
@@ -173,6 +178,7 @@ def workshop_score(
     cmid: int | None,
     module: Record | None,
     actor: int | None,
+    log_mark: Mark,
 ) -> Score:
     """The score that a reviewer gave: per cent of the workshop's grade for submissions."""
     record, workshop = object or {}, (module or {}).get("activity") or {}
@@ -180,10 +186,10 @@ def workshop_score(
     if score is None:
         score = decimal_or_none(record.get("grade"))
     maximum = decimal_or_none(workshop.get("grade"))
-    number = integer(of_other(other, "submissionid")) or record.get("submissionid")
+    number = id_or(integer(of_other(other, "submissionid")) or record.get("submissionid"), log_mark)
     scored = score is not None and maximum is not None
     return Score(
-        id=f"{render.iris.site}/mod/workshop/assessment.php?asid={objectid}",
+        id=f"{render.iris.site}/mod/workshop/assessment.php?asid={id_or(objectid, log_mark)}",
         attempt=render.reference(Attempt, workshop_submission_iri(render, cmid, number)),
         maxScore=maximum if scored else None,
         scoreGiven=decimal(round((score or 0) / 100 * (maximum or 0), 5)) if scored else None,
@@ -201,7 +207,7 @@ def workshop_assessments_of(
     cmid: int | None,
     module: Record | None,
     courseid: int | None,
-    log_mark: str | None,
+    log_mark: Mark,
 ) -> Attempt:
     """A reviewer's assessments as a whole, which are graded, too."""
     return Attempt(
@@ -211,9 +217,7 @@ def workshop_assessments_of(
     )
 
 
-def _assessments_iri(
-    render: Render, cmid: int | None, reviewer: int | None, log_mark: str | None
-) -> str:
+def _assessments_iri(render: Render, cmid: int | None, reviewer: int | None, log_mark: Mark) -> str:
     workshop = render.iris.activity("workshop", cmid or 0)
     if not reviewer:
         return f"{workshop}#assessments-of-row-{log_mark}"
@@ -228,7 +232,7 @@ def workshop_assessing_score(
     cmid: int | None,
     module: Record | None,
     actor: int | None,
-    log_mark: str | None,
+    log_mark: Mark,
 ) -> Score:
     """The grade for assessing."""
     score = decimal_or_none(of_other(other, "finalgrade"))
