@@ -314,12 +314,12 @@ class PartitionStore:
         divide: bool = True,
         opened: Callable[[StoredHour], None] = lambda _: None,
     ) -> Iterator[Chunk]:
-        """Tables of about ``rows`` rows, in order; they bound the memory.
+        """Tables of at most ``rows`` rows, in order; they bound the memory.
 
-        Hours of at most ``rows`` rows stay whole: a chunk of them ends with the hour that reaches
-        ``rows``. An hour of more is divided, and each of its chunks holds rows of it alone; without
-        ``divide`` it stays whole, too. ``opened`` is called with each hour before its rows are
-        read.
+        Hours of at most ``rows`` rows stay whole: a chunk ends before the hour that it cannot hold,
+        too. An hour of more is divided, and each of its chunks holds rows of it alone; without
+        ``divide`` it stays whole, and is a chunk of its own. ``opened`` is called with each hour
+        before its rows are read.
 
         Raises:
             StorageError: see `read`.
@@ -329,15 +329,14 @@ class PartitionStore:
         for stored in self.each_opened(frame, hours):
             with closing(stored):
                 opened(stored)
+                held = sum(table.num_rows for table in tables)
+                if group and held + stored.num_rows > rows:
+                    yield _take_all(group, tables)
                 if divide and stored.num_rows > rows:
-                    if group:
-                        yield _take_all(group, tables)
                     yield from _divided(stored, rows)
                     continue
                 group.append(stored.hour)
                 tables.append(stored.read())
-            if sum(table.num_rows for table in tables) >= rows:
-                yield _take_all(group, tables)
         if group:
             yield _take_all(group, tables)
 

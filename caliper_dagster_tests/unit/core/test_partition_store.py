@@ -157,7 +157,7 @@ def test_chunks_hold_whole_hours_unless_an_hour_has_too_many_rows(storage: Parti
         chunks = list(storage.chunks(MOODLE_LOG, HOURS, rows=limit))
         found = pa.concat_tables(chunk.table for chunk in chunks)
         assert found.to_pylist() == storage.read(MOODLE_LOG, HOURS).to_pylist()
-        assert all(chunk.table.num_rows <= limit for chunk in chunks if chunk.is_divided)
+        assert all(chunk.table.num_rows <= limit for chunk in chunks)
     assert [len(chunk.hours) for chunk in storage.chunks(MOODLE_LOG, HOURS)] == [4]
 
 
