@@ -89,7 +89,13 @@ _RECORDS = set(
     "submissionid subwikiid survey uniqueid workshopid".split()
 )
 # Columns that are called like references and are none, and references to what is there once.
-_NONE = {("course_sections", "section"), ("customfield_field", "categoryid")}
+_NONE = {
+    ("course_sections", "section"),
+    ("customfield_field", "categoryid"),
+    ("lesson_grades", "completed"),
+}
+# Among them are numbers by chance, of drafts.
+_WITH_DRAFTS = ("files", "itemid")
 _UNIQUE_TEXTS = {("user", "username"), ("files", "pathnamehash")}
 
 _GUEST, _ADMIN, _FRONT_PAGE = 1, 2, 1
@@ -203,9 +209,9 @@ class Pattern:
         self.tables = {table: self._table(table) for table in [*self.repeated, LOG]}
         highest = max(
             int(column.integers[column.ids].max(initial=0))
-            for columns in self.tables.values()
+            for table, columns in self.tables.items()
             for column in columns
-            if column.integers is not None
+            if column.integers is not None and (table, column.name) != _WITH_DRAFTS
         )
         self.stride = 10 ** len(str(highest))
 
