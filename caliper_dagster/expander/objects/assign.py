@@ -185,18 +185,17 @@ def graded(lookup: Lookup, pairs: Iterable[tuple[int, int]]) -> FindGradedAttemp
 
     It is that of the highest ``attemptnumber`` graded by then.
     """
-    pairs = list(pairs)
-    submitted = _Submissions(
-        lookup.database,
-        [{"assignment": assignment, "userid": user} for assignment, user in pairs],
-    )
+    wanted = set(pairs)
     read = lookup.database.records(
         "assign_grades",
         (*_GRADE, "timecreated"),
-        {"userid": {user for _, user in pairs}, "assignment": {pair[0] for pair in pairs}},
+        {"userid": {user for _, user in wanted}, "assignment": {pair[0] for pair in wanted}},
     )
+    # The query selects all combinations of these users and assignments.
+    given = [grade for grade in read if (grade["assignment"], grade["userid"]) in wanted]
+    submitted = _Submissions(lookup.database, given)
     grades: dict[tuple[int, int], list[Record]] = {}
-    for grade in sorted(read, key=lambda grade: -(grade["attemptnumber"] or 0)):
+    for grade in sorted(given, key=lambda grade: -(grade["attemptnumber"] or 0)):
         grades.setdefault((grade["assignment"], grade["userid"]), []).append(grade)
 
     def find(assignment: int, user: int, time: int, _: object) -> Record | None:
