@@ -395,7 +395,7 @@ def _context_iri(
 
 def _record_iri(render: Render, before: str, objecttable: str | None, number: int | str) -> str:
     """The IRI of a record of a table, after ``before``."""
-    if objecttable == "user" and number:
+    if objecttable == "user" and isinstance(number, int):
         return render.iris.of_user(number, before)
     return f"{before}{number}"
 
@@ -448,7 +448,7 @@ def fallback_attempt(
     start = f"{whole}#{render.iris.quoted(str(objecttable or target))}-"
     learner = relateduserid or userid
     return Attempt(
-        id=_record_iri(render, start, objecttable, id_or(objectid, stand_in)),
+        id=_record_iri(render, start, objecttable, objectid or id_or(objectid, stand_in)),
         assignee=person_reference(render, learner) if learner and learner > 0 else None,
         assignable=activity_reference(render, cmid, module, component) if cmid else None,
     )
