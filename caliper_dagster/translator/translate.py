@@ -349,7 +349,7 @@ class _Translation:
         self._owned = _owned(rows, anonymous)
         rows.derive("log", np.where(anonymous, NOTHING, rows.integers("id")))
         self._profile = translator.profile
-        has_objectid = rows.integers("objectid") != NOTHING
+        has_objectid = ~np.isin(rows.integers("objectid"), [int(NOTHING), 0])
         if self._profile.keyed:  # the id is part of what the key hides, not of the text
             logs = rows.integers("log")
             marks = logs * 0 + NOTHING if self._profile.anonymous else logs

@@ -162,9 +162,8 @@ def course_of_object(
 def course_backup(render: Render, objectid: int | None, log_mark: Mark) -> Document:
     """The file of a backup of a course; Moodle does not log which file it is."""
     course = render.iris.course(objectid or 0)
-    return Document(
-        id=f"{course}#backup-{log_mark}", isPartOf=render.reference(CourseSection, course)
-    )
+    mark = "unknown" if log_mark is None else log_mark
+    return Document(id=f"{course}#backup-{mark}", isPartOf=render.reference(CourseSection, course))
 
 
 @for_recipes(texts={"name": "institutional", "learningObjectives.name": "institutional"})

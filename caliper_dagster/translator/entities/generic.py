@@ -99,18 +99,18 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
     of_persons = {name for name in names if _leads_to_person(name, path)}
     cls = ENTITY_CLASSES[entity_type]
     resource = cls if issubclass(cls, DigitalResource) else None
+    is_own_of_row = issubclass(cls, _OWN_OF_ROWS)
     if resource is not None:
         columns |= dict.fromkeys(["cmid", "module", "component", "courseid"])
 
     def from_path(render: Render, *values: object) -> Entity:
         row: dict[str, Any] = dict(zip(columns, values, strict=True))
+        if is_own_of_row and row.get("objectid") == 0:
+            row["objectid"] = None
         given = _with_other(render, row, names) if "other" in row else row
         iri, missing = render.iris.path(path, given)
-        # Without its id an object would share the address of its page.
         if missing and not ids.isdisjoint(missing):
-            iri += f"{'-' if '#' in iri else '#'}{row['target'] or 'unknown'}"
-            if issubclass(cls, _OWN_OF_ROWS):
-                iri += f"-{id_or(None, row['stand_in'])}"
+            iri = _without_id(iri, row, is_own_of_row=is_own_of_row)
         if not of_persons.issubset(missing) or _is_of_person(row):
             iri = render.iris.of_person(iri)
         record = row.get("object") or {}
@@ -132,6 +132,14 @@ def path_function(entity_type: str, path: str) -> EntityFunction:
         personal_record=any(is_user_key(name.rpartition(".")[2]) for name in names),
         texts=texts,
     )
+
+
+def _without_id(address: str, row: Mapping[str, Any], *, is_own_of_row: bool) -> str:
+    """The IRI of an object without its id, which would share the address of its page."""
+    iri = f"{address}{'-' if '#' in address else '#'}{row['target'] or 'unknown'}"
+    if is_own_of_row and row["stand_in"] is not None:
+        return f"{iri}-{id_or(None, row['stand_in'])}"
+    return iri
 
 
 _INSTITUTIONAL_TABLES = INSTITUTIONAL_RECORDS | {
@@ -309,7 +317,7 @@ def fallback_object(
     whole = _context_iri(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
     cls, name = _fallback_class(objecttable), target
     if objecttable and (objectid or issubclass(cls, _OWN_OF_ROWS)):
-        name = f"{objecttable}-{id_or(objectid or None, stand_in)}"
+        name = f"{objecttable}-{id_or(objectid, stand_in)}"
     if not name or (not objecttable and whole == _front_page(render)):
         return SoftwareApplication(
             id=render.iris.site,
@@ -445,7 +453,7 @@ def fallback_attempt(
 ) -> Attempt:
     """An attempt at an activity of an unknown plugin."""
     whole = _context_iri(render, contextlevel, contextinstanceid, cmid, module, component, courseid)
-    start = f"{whole}#{render.iris.quoted(str(objecttable or target))}-"
+    start = f"{whole}#{render.iris.quoted(objecttable or target or 'unknown')}-"
     learner = relateduserid or userid
     return Attempt(
         id=_record_iri(render, start, objecttable, objectid or id_or(objectid, stand_in)),

@@ -121,7 +121,7 @@ def role_membership(
             id=render.iris.category(contextinstanceid or 0),
         )
     # A person may hold several roles in one context, each assigned separately.
-    fragment = f"context-{contextid}-role-{id_or(objectid, stand_in)}-member-"
+    fragment = f"context-{contextid or 0}-role-{id_or(objectid, stand_in)}-member-"
     member = _member(render, organization, relateduserid, anonymous, fragment)
     role = object or {}
     if role.get("shortname"):

@@ -273,14 +273,14 @@ def in_iri(value: object) -> str | None:
 def id_or(number: int | None, stand_in: Mark) -> str:
     """An id as part of an IRI; of a row without it, a name of that row alone.
 
-    So things of which nothing is known are never taken for one. Only anonymous rows, which must not
+    So what two rows do not name is never taken for one thing. Only anonymous rows, which must not
     lead to their log row, share a name.
 
     Args:
-        number: the id.
+        number: the id; 0 is none.
         stand_in: ``stand_in`` or ``log_mark`` of the row.
     """
-    if number is not None:
+    if number:
         return str(number)
     return "unknown" if stand_in is None else f"of-row-{stand_in}"
 

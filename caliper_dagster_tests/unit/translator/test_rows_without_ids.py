@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +19,8 @@ from caliper_dagster_tests.unit.translator.variations import UNKNOWN, rows
 
 PROFILES = pytest.mark.parametrize("profile", [{}, PSEUDONYMOUS, ANONYMOUS], ids=repr)
 NO_ID = {"objectid": None, "object": None, "other": None}
+NO_ID_BUT_0 = {"objectid": 0, "object": None, "other": {"attemptid": 0, "slot": 0, "itemid": "0"}}
+BACKUP = r"\core\event\course_backup_created"
 OF_ONE_PERSON = {"Attempt", "Comment", "Message", "Response", "Result", "Score", "TagAnnotation"}
 
 
@@ -44,13 +45,12 @@ def documents(table: pa.Table, **options: Any) -> list[tuple[dict[str, Any], dic
     return [(outcome, json.loads(outcome["json"])) for outcome in outcomes]
 
 
-@cache
 def of_two_persons(**difference: Any) -> pa.Table:
     """For each event a row of one person and a row of another, which differ in nothing else."""
     names = (*sorted(RECIPES.exact), *UNKNOWN, *OF_TABLES)
     people = [{"userid": user, "relateduserid": user} for user in (21, 22)]
     told = [
-        example_row(name, **NO_ID, **more, **person, **difference)
+        example_row(name, **{**NO_ID, **more, **person, **difference})
         for name, more in ((name, OF_TABLES.get(name, {})) for name in names)
         for person in people
     ]
@@ -67,6 +67,8 @@ OF_TABLES = {
 @PROFILES
 def test_no_iri_ends_in_what_is_not_there(profile: dict[str, Any]):
     more = [{**row, **NO_ID} for row in EVERY.values()]
+    more += [{**row, "anonymous": 1, "objecttable": "course"} for row in EVERY.values()]
+    more += [{"eventname": BACKUP, "objecttable": "course", "objectid": 7, "anonymous": 1}]
     more += [{**row, "courseid": None} for row in EVERY.values()]
     every = example_table(list(rows(more)))
     sent = [
@@ -78,10 +80,13 @@ def test_no_iri_ends_in_what_is_not_there(profile: dict[str, Any]):
     assert [iri for one in sent for _, iri in iris(one) if re.search(r"None|null", iri)] == []
 
 
+@pytest.mark.parametrize("difference", [NO_ID, NO_ID_BUT_0], ids=["no id", "0"])
 @pytest.mark.parametrize("profile", [{}, PSEUDONYMOUS], ids=repr)
-def test_what_belongs_to_a_person_is_not_that_of_another(profile: dict[str, Any]):
+def test_what_belongs_to_a_person_is_not_that_of_another(
+    profile: dict[str, Any], difference: dict[str, Any]
+):
     owners: dict[str, set[int]] = {}
-    for outcome, document in documents(of_two_persons(), **profile):
+    for outcome, document in documents(of_two_persons(**difference), **profile):
         for kind, iri in iris(document):
             if kind in OF_ONE_PERSON:
                 owners.setdefault(iri, set()).add(outcome["log_id"] % 2)
