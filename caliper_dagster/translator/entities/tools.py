@@ -220,7 +220,7 @@ def workshop_assessments_of(
 def _assessments_iri(render: Render, cmid: int | None, reviewer: int | None, log_mark: Mark) -> str:
     workshop = render.iris.activity("workshop", cmid or 0)
     if not reviewer:
-        return f"{workshop}#assessments-of-row-{log_mark}"
+        return f"{workshop}#assessments-{id_or(None, log_mark)}"
     return render.iris.of_user(reviewer, f"{workshop}#assessments-of-")
 
 
