@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from math import isfinite
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import astuple
 
 from caliper_dagster.caliper import vocabulary
@@ -74,13 +76,7 @@ def is_certainly_valid(entity: Entity, rules: Ruleset) -> bool:
 
     If it returns False, the entity may still be valid: :func:`entity_problems` decides.
     """
-    if entity.id is None:
-        return False
-    tests = _tests(type(entity), rules)
-    for value, test in zip(astuple(entity), tests, strict=True):
-        if value is not None and not test.one(value):
-            return False
-    return True
+    return _holds(entity, _tests(type(entity), rules))
 
 
 def are_certainly_valid(entities: Sequence[Entity], rules: Ruleset) -> bool:
@@ -89,17 +85,30 @@ def are_certainly_valid(entities: Sequence[Entity], rules: Ruleset) -> bool:
     Equal values of a property are checked once, and all new IRIs in one search.
     """
     classes = set(map(type, entities))
-    if len(classes) != 1:
-        return all(
-            are_certainly_valid([one for one in entities if type(one) is cls], rules)
-            for cls in classes
-        )
-    columns = zip(*map(astuple, entities), strict=True)
-    for column, test in zip(columns, _tests(type(entities[0]), rules), strict=True):
-        values = [value for value in column if value is not None]
-        if values and not test.all(values):
+    if len(classes) == 1:
+        return _all_hold(entities, _tests(classes.pop(), rules))
+    return all(
+        are_certainly_valid([one for one in entities if type(one) is cls], rules) for cls in classes
+    )
+
+
+def _holds(value: Struct, tests: Sequence[FieldTest]) -> bool:
+    for part, test in zip(astuple(value), tests, strict=True):
+        if not (test.optional if part is None else test.one(part)):
             return False
-    return None not in [entity.id for entity in entities]
+    return True
+
+
+def _all_hold(values: Sequence[Struct], tests: Sequence[FieldTest]) -> bool:
+    for column, test in zip(zip(*map(astuple, values), strict=True), tests, strict=True):
+        missing = column.count(None)
+        if missing and not test.optional:
+            return False
+        if missing < len(column) and not test.all(
+            [part for part in column if part is not None] if missing else column
+        ):
+            return False
+    return True
 
 
 def _tests(cls: type[Entity], rules: Ruleset) -> Sequence[FieldTest]:
@@ -111,7 +120,9 @@ def _tests(cls: type[Entity], rules: Ruleset) -> Sequence[FieldTest]:
         if kinds is None or _required(name, rules):
             kinds = {}
         tests = rules.tests[cls] = [
-            _id_test() if kinds and field == "id" else _field_test(kinds.get(field), rules)
+            _id_test()
+            if kinds and field == "id"
+            else _field_test(kinds.get(field), rules, optional=field != "id")
             for field in cls.__struct_fields__
         ]
     return tests
@@ -121,13 +132,26 @@ def _never(_: object) -> bool:
     return False
 
 
-def _field_test(kind: Kind | None, rules: Ruleset) -> FieldTest:
+def _field_test(kind: Kind | None, rules: Ruleset, *, optional: bool = True) -> FieldTest:
     if kind is None:
-        return FieldTest(_never, _never)
+        return FieldTest(_never, _never, optional)
+    return FieldTest(_test(kind, rules), _test_of_all(kind, rules), optional)
+
+
+def _test_of_all(kind: Kind, rules: Ruleset) -> Callable[[Sequence[Any]], bool]:
+    """Whether all of some values certainly are of a kind."""
+    if kind.many:
+        each = _test_of_all(replace(kind, many=False), rules)
+        return lambda lists: (
+            set(map(type, lists)) == {list} and all(lists) and each([*chain.from_iterable(lists)])
+        )
+    if kind.entity:
+        return _references_test(kind.entity, rules)
+    if kind.value:
+        cls, tests = _value_type(kind.value, rules)
+        return lambda values: set(map(type, values)) == {cls} and _all_hold(values, tests)
     test = _test(kind, rules)
-    if kind.entity and not kind.many:
-        return FieldTest(test, _references_test(kind.entity, rules))
-    return FieldTest(test, lambda values: all(map(test, _distinct(values))))
+    return lambda values: all(map(test, _distinct(values)))
 
 
 def _distinct(values: Sequence[Any]) -> Collection[Any]:
@@ -143,6 +167,7 @@ def _id_test() -> FieldTest:
     return FieldTest(
         lambda value: type(value) is str and _is_named_iri(value),
         lambda values: set(map(type, values)) == {str} and _are_named_iris(set(values)),
+        optional=False,
     )
 
 
@@ -166,7 +191,8 @@ def _test(kind: Kind, rules: Ruleset) -> Holds:
     if kind.entity:
         return _reference_test(kind.entity, rules)
     if kind.value:
-        return _value_type_test(kind.value, rules)
+        cls, tests = _value_type(kind.value, rules)
+        return lambda value: type(value) is cls and _holds(value, tests)
     if kind.holds is None:
         return _never
     if kind.plain is None:  # a map, or a term
@@ -181,21 +207,15 @@ def _term_or_map_test(holds: Holds) -> Holds:
     return lambda value: holds(value) and (type(value) is not dict or _is_full(value))
 
 
-def _value_type_test(name: str, rules: Ruleset) -> Holds:
+def _value_type(name: str, rules: Ruleset) -> tuple[type[Struct], Sequence[FieldTest]]:
+    """The class of a value type, and the test of each of its fields."""
     kinds = rules.value_type(name)
     cls = VALUE_CLASSES[name]
     required = vocabulary.required(name)
-    tests = [
-        (_test(kinds[field], rules) if field in kinds else _never, field not in required)
+    return cls, [
+        _field_test(kinds.get(field), rules, optional=field not in required)
         for field in cls.__struct_fields__
     ]
-    return lambda value: (
-        type(value) is cls
-        and all(
-            optional if item is None else test(item)
-            for item, (test, optional) in zip(astuple(value), tests, strict=True)
-        )
-    )
 
 
 def _is_full(value: object) -> bool:

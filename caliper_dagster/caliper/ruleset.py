@@ -57,10 +57,12 @@ class FieldTest(NamedTuple):
     Attributes:
         one: whether a value is certainly valid.
         all: whether all of some values are.
+        optional: whether null is valid.
     """
 
     one: Holds
     all: Callable[[Sequence[Any]], bool]
+    optional: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)

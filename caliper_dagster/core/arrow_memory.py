@@ -32,8 +32,12 @@ def string_array(texts: Sequence[bytes], joined: bytes | None = None) -> pa.Stri
     Raises:
         pa.ArrowInvalid: together they are longer than 2 GiB.
     """
-    offsets = np.zeros(len(texts) + 1, dtype=np.int64)
-    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=offsets[1:])
     text = b"".join(texts) if joined is None else joined
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(text)]
-    return pa.Array.from_buffers(pa.large_string(), len(texts), buffers).cast(pa.string())
+    if len(text) > _LONGEST:
+        raise pa.ArrowInvalid("The texts of an array are longer than 2 GiB.")
+    offsets = np.zeros(len(texts) + 1, dtype=np.int32)
+    np.cumsum(np.fromiter(map(len, texts), np.int32, len(texts)), out=offsets[1:])
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(offsets), pa.py_buffer(text))
+
+
+_LONGEST = 2**31 - 1

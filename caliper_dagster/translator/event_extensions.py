@@ -87,7 +87,7 @@ class EventExtensions:
         self.searched: list[tuple[str, Fragments]] = [("extensions.moodle.other", self._other)]
         visible = np.flatnonzero(self._named) if ip_addresses else all_rows[:0]
         self._ip = self._values("ip", lambda _, ip: addresses_in(ip or ""), ("ip",), visible)
-        facts, extras = self._all_extras(actors, all_rows)
+        facts, extras = self._all_extras(actors)
         self._facts = Fragments.merge(facts)
         self._extras = Fragments.merge(extras)
         self._same_grading = self._values(
@@ -154,7 +154,8 @@ class EventExtensions:
                 resolution=resolution,
                 institutional=self._profile.keyed,
             )
-            self._renderer.fill_values(fragments, filtered, ("other",), rows, _SLOT)
+            given = self._rows.having("other", rows)
+            self._renderer.fill_values(fragments, filtered, ("other",), given, _SLOT)
         return fragments
 
     def _rows_told_before(self) -> Indices:
@@ -178,9 +179,7 @@ class EventExtensions:
         flags: Flags = np.fromiter(map(holds, records), bool, len(records))[codes]
         return flags
 
-    def _all_extras(
-        self, actors: Actors, all_rows: Indices
-    ) -> tuple[list[Fragments], list[Fragments]]:
+    def _all_extras(self, actors: Actors) -> tuple[list[Fragments], list[Fragments]]:
         """The properties of ``extensions.moodle``, and those beside it."""
         self._rows.derive("assignee", self._assignees())
         self._rows.derive("acting_as", actors.acting_as)
@@ -201,12 +200,7 @@ class EventExtensions:
             ("actingAs", _person, ("acting_as",), np.flatnonzero(actors.acting_as > 0)),
             ("runAs", _person, ("userid",), np.flatnonzero(actors.run_as)),
             ("triggeredBy", extensions.triggered_by, ("trigger",), reassigned),
-            (
-                "relatedUser",
-                extensions.related_user,
-                ("relateduserid", "actor", "assignee"),
-                all_rows,
-            ),
+            ("relatedUser", _person, ("relateduserid",), self._further_persons(actors)),
             ("asOf", lambda _, record: (record or {}).get("asof"), ("object",), graded),
             ("unresolved", unresolved, ("unresolved",), np.flatnonzero(told)),
         ]
@@ -225,6 +219,12 @@ class EventExtensions:
             self.searched.append((f"{_SLOT}.{key}", values))
             place.append(values)
         return facts, others
+
+    def _further_persons(self, actors: Actors) -> Indices:
+        """The rows whose related user is neither the actor nor an assignee (rule R3)."""
+        related = np.where(self._named, self._rows.integers("relateduserid"), NOTHING)
+        known = (related == actors.actor) | (related == self._rows.integers("assignee"))
+        return np.flatnonzero((related > 0) & ~known)
 
     def _assignees(self) -> Codes:
         """The user whom an entity of the event names, if the function of the entity says so."""

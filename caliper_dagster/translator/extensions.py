@@ -27,15 +27,6 @@ _ID = re.compile(r"-?\d{1,18}")
 _METHOD = re.compile(r"[a-z_]{1,40}")
 
 
-def related_user(
-    render: Render, relateduserid: int | None, actor: int | None, assignee: int | None
-) -> object:
-    """The related user, unless the actor or an assignee is the same user (rule R3)."""
-    if not relateduserid or relateduserid < 0 or relateduserid in (actor, assignee):
-        return None
-    return person_reference(render, relateduserid)
-
-
 def submitted_by(render: Render, other: object, relateduserid: int | None) -> object:
     """Who submitted a learner's quiz attempt, if it was not the learner."""
     if not isinstance(other, dict) or "submitterid" not in other:

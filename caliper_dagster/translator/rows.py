@@ -19,7 +19,8 @@ Codes = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
 Column = tuple[Codes, Sequence[Any]]
-"""For each row a code, and the value of each code."""
+"""For each row a code, and the value of each code. If all rows have the same value, it is the only
+one."""
 
 NOTHING = np.int64(-(2**63))
 """Null in integer arrays of ids; never an id of Moodle."""
@@ -68,6 +69,8 @@ class Rows:
 
     def add(self, name: str, codes: Codes, values: Sequence[Any]) -> None:
         """Add or replace a column: for each row a code, and the value of each code."""
+        if len(values) > 1 and len(codes) and (codes == codes[0]).all():
+            codes, values = np.zeros_like(codes), [values[codes[0]]]
         self._columns[name] = (codes, values)
 
     def hide(self, names: Sequence[str], rows: Flags) -> None:
@@ -76,7 +79,7 @@ class Rows:
             return
         for name in names:
             codes, values = self.column(name)
-            self._columns[name] = (np.where(rows, len(values), codes), [*values, None])
+            self.add(name, np.where(rows, len(values), codes), [*values, None])
 
     def column(self, name: str) -> Column:
         """Codes of the rows, and the value of each code."""
@@ -95,12 +98,12 @@ class Rows:
 
     def _read(self, name: str) -> Column:
         if name in self._derived:
-            return _numbers(self._derived[name])
+            return encoded(self._derived[name])
         if self._is_without_records and name in self._records:
             raise LookupError(f"The records of {name} were released.")
         column = self._table[name]
         if pa.types.is_integer(column.type):
-            return _numbers(self.integers(name))
+            return encoded(self.integers(name))
         if pa.types.is_dictionary(column.type):
             return self._texts(name, column)
         return self._texts(name, column.combine_chunks().dictionary_encode())
@@ -120,10 +123,8 @@ class Rows:
             number = np.full(size + 1, len(dictionary))
             number[:size][occurs] = np.arange(len(dictionary))
             codes = number[codes]
-        values = dictionary.to_pylist()
-        if name in self._records:
-            values = orjson.loads(f"[{','.join(values)}]")
-        return codes, [*values, None]
+        values = _decoded(dictionary) if name in self._records else dictionary.to_pylist()
+        return codes, [*values, None] if array.indices.null_count or not values else values
 
     def holding(self, name: str, expected: str) -> Flags:
         """The rows in which a column has a value."""
@@ -159,26 +160,32 @@ class Rows:
         )
         if not columns:
             return [()] * len(firsts), inverse
-        picked = [[values[code] for code in codes[firsts].tolist()] for codes, values in columns]
+        picked = [
+            [values[code] for code in codes[firsts].tolist()]
+            if len(values) > 1
+            else [*values] * len(firsts)
+            for codes, values in columns
+        ]
         return list(zip(*picked, strict=True)), inverse
 
     def _column_of(self, name: str, rows: Indices) -> Column:
-        """A column of some rows."""
+        """A column of some rows; that of all rows if it has one value only."""
         if name not in self._columns and len(rows) < self.number // _SMALL_PART:
             # Such columns are used rarely, and encoding all their distinct numbers is expensive.
             if name in self._derived:
-                return _numbers(self._derived[name][rows])
+                return encoded(self._derived[name][rows])
             if pa.types.is_integer(self._table[name].type):
-                return _numbers(self.integers(name)[rows])
+                return encoded(self.integers(name)[rows])
         codes, values = self.column(name)
-        return codes[rows], values
+        return codes if len(values) == 1 else codes[rows], values
 
 
 def combinations(columns: Sequence[tuple[Codes, int]], number: int) -> tuple[Indices, Indices]:
     """Number the distinct combinations of codes.
 
     Args:
-        columns: codes, and the number of codes that there are.
+        columns: codes, and the number of codes that there are; where this is 1, the codes are not
+            read.
         number: how many rows each of them has.
 
     Returns:
@@ -187,6 +194,8 @@ def combinations(columns: Sequence[tuple[Codes, int]], number: int) -> tuple[Ind
     keys = np.zeros(number, dtype=np.int64)
     size = 1
     for codes, values in columns:
+        if values == 1:
+            continue
         if size * values >= _LARGEST:
             firsts, numbers = first_of_each(keys, size)
             keys, size = numbers.astype(np.int64), len(firsts)
@@ -197,17 +206,27 @@ def combinations(columns: Sequence[tuple[Codes, int]], number: int) -> tuple[Ind
     return first_of_each(keys, size)
 
 
+def _decoded(documents: pa.StringArray) -> list[Any]:
+    """The values of JSON documents."""
+    texts = documents.view(pa.binary()).to_pylist()
+    values: list[Any] = orjson.loads(b"[%b]" % b",".join(texts))
+    return values
+
+
 def _without_nulls(numbers: _Numbers, instead: int) -> _Numbers:
     """Numbers with another in the place of nulls; most columns have none."""
     return numbers.fill_null(instead) if numbers.null_count else numbers
 
 
-def _numbers(values: Codes) -> Column:
-    encoded = pa.array(values).dictionary_encode()
-    distinct = encoded.dictionary.to_pylist()
-    if int(NOTHING) in distinct:
-        distinct[distinct.index(int(NOTHING))] = None
-    return encoded.indices.to_numpy(), distinct
+def encoded(numbers: Codes) -> Column:
+    """Integers as a column, :data:`NOTHING` as null."""
+    if len(numbers) and (numbers == numbers[0]).all():
+        return np.zeros_like(numbers), [None if numbers[0] == NOTHING else int(numbers[0])]
+    array = pa.array(numbers).dictionary_encode()
+    values = array.dictionary.to_pylist()
+    if int(NOTHING) in values:
+        values[values.index(int(NOTHING))] = None
+    return array.indices.to_numpy(), values
 
 
 def first_of_each(keys: Codes, size: int) -> tuple[Indices, Indices]:

@@ -78,6 +78,7 @@ from caliper_dagster.translator.rows import (
     Flags,
     Indices,
     Rows,
+    encoded,
     first_of_each,
     grouped,
     parameters,
@@ -815,15 +816,15 @@ class _Translation:
             "actor_id": _of_each(actors, self._actor_id),
             "object_type": repeated(list(names), types),
             "object_id": iris.all(),
-            "group_id": _of_each(courses, lambda id_: iri.course(id_) if id_ > 1 else None),
+            "group_id": _of_each(courses, lambda id_: iri.course(id_) if id_ and id_ > 1 else None),
             **{
                 name: pa.array(values, from_pandas=True)
                 for name, values in zip(_SCORE_COLUMNS, scores.T, strict=True)
             },
         }
 
-    def _actor_id(self, actor: int) -> str | None:
-        if actor == NOTHING:
+    def _actor_id(self, actor: int | None) -> str | None:
+        if actor is None:
             return ANONYMOUS_PERSON.id
         iri = self._translator.iris.agent(actor)
         form = self._translator.form
@@ -953,12 +954,12 @@ def _scores(entity: Entity | None) -> _Scores:
     return np.nan if given is None else float(given), np.nan if highest is None else float(highest)
 
 
-def _of_each(keys: Codes, text_of: Callable[[int], str | None]) -> pa.DictionaryArray:
+def _of_each(keys: Codes, text_of: Callable[[int | None], str | None]) -> pa.DictionaryArray:
     """The text of each key, or null; it is made once for each distinct key."""
-    distinct, inverse = np.unique(keys, return_inverse=True)
-    texts = [text_of(key) for key in distinct.tolist()]
-    absent = np.array([text is None for text in texts])[inverse]
-    return repeated([text or "" for text in texts], inverse, absent)
+    codes, distinct = encoded(keys)
+    texts = [text_of(key) for key in distinct]
+    absent = np.array([text is None for text in texts])[codes]
+    return repeated([text or "" for text in texts], codes, absent)
 
 
 def _only(chosen: pa.Array, values: pa.Array) -> pa.Array:
