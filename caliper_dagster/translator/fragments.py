@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from caliper_dagster.core.arrow_memory import string_array
 from caliper_dagster.translator.rows import LOG_MARK, NOTHING, Codes, Flags, Indices, combinations
 
-_ROWS_PER_BATCH = 10_000
+_ROWS_PER_BATCH = 3_000
 """Rows that are joined at a time, so few that their texts stay in the processor's cache."""
 
 
