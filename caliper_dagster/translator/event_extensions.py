@@ -21,7 +21,7 @@ from caliper_dagster.translator.entities.people import person_reference
 from caliper_dagster.translator.entities.registry import ENTITY_FUNCTIONS, EntityFunction, Render
 from caliper_dagster.translator.entity_output import dump
 from caliper_dagster.translator.event_data_filter import filtered_other
-from caliper_dagster.translator.fragments import Fragments, IntegerColumn, TextColumn
+from caliper_dagster.translator.fragments import Fragments, TextColumn, integer_columns
 from caliper_dagster.translator.recipes import EntitySource, Recipe
 from caliper_dagster.translator.renderer import Renderer
 from caliper_dagster.translator.rows import (
@@ -76,7 +76,15 @@ class EventExtensions:
         self._recipes = recipes
         self._recipe = recipe
         self._named: Flags = self._rows.integers("anonymous") != 1
-        self._visible = _VisibleFacts.of(self._rows, self._named, profile)
+        visible = _VisibleFacts.of(self._rows, self._named, profile)
+        self._shows_log = visible.log
+        self._context = Fragments.merge(
+            [
+                self._ids("contextId", "contextid", visible.context),
+                self._ids("contextInstanceId", "contextinstanceid", visible.context_instance),
+            ]
+        )
+        self._object = self._ids("objectId", "objectid", visible.object)
         all_rows = np.arange(self._rows.number)
         self._properties = Fragments.empty(self._rows.number)
         results, inverse = renderer.evaluate(
@@ -85,8 +93,8 @@ class EventExtensions:
         self._properties.fill(all_rows, results, inverse)
         self._other = self._allowed_other()
         self.searched: list[tuple[str, Fragments]] = [("extensions.moodle.other", self._other)]
-        visible = np.flatnonzero(self._named) if ip_addresses else all_rows[:0]
-        self._ip = self._values("ip", lambda _, ip: addresses_in(ip or ""), ("ip",), visible)
+        located = np.flatnonzero(self._named) if ip_addresses else all_rows[:0]
+        self._ip = self._values("ip", lambda _, ip: addresses_in(ip or ""), ("ip",), located)
         facts, extras = self._all_extras(actors)
         self._facts = Fragments.merge(facts)
         self._extras = Fragments.merge(extras)
@@ -107,12 +115,9 @@ class EventExtensions:
         return [
             ',"extensions":{"moodle":{',
             self._properties.take(rows),
-            self._integers("logId", "id", rows, self._visible.log),
-            self._integers("contextId", "contextid", rows, self._visible.context),
-            self._integers(
-                "contextInstanceId", "contextinstanceid", rows, self._visible.context_instance
-            ),
-            self._integers("objectId", "objectid", rows, self._visible.object),
+            *integer_columns(self._rows.integers("id")[rows], ',"logId":', self._shows_log[rows]),
+            self._context.take(rows),
+            self._object.take(rows),
             self._other.take(rows),
             self._facts.take(rows),
             self._same_grading_of(rows, grading),
@@ -123,11 +128,14 @@ class EventExtensions:
             "}",
         ]
 
-    def _integers(
-        self, key: str, column: str, rows: Indices, visible: Flags | None = None
-    ) -> IntegerColumn:
-        values = self._rows.integers(column)[rows]
-        return IntegerColumn(f',"{key}":', values, None if visible is None else visible[rows])
+    def _ids(self, key: str, column: str, visible: Flags) -> Fragments:
+        """The ids of a column, where they may be seen."""
+        fragments = Fragments.empty(self._rows.number, f',"{key}":'.encode())
+        codes, ids = self._rows.column(column)
+        rows = np.flatnonzero(visible)
+        texts = [None if id_ is None else b"%d" % id_ for id_ in ids]
+        fragments.fill(rows, texts, codes[rows])
+        return fragments
 
     def _values(
         self, key: str, function: Callable[..., Any], names: Sequence[str], rows: Indices
@@ -273,10 +281,10 @@ _NOBODY = int(NOTHING)
 
 @dataclass(frozen=True, slots=True)
 class _VisibleFacts:
-    """The rows that may show a number of their log row; None for all rows."""
+    """The rows that may show a number of their log row."""
 
     log: Flags
-    context: Flags | None
+    context: Flags
     context_instance: Flags
     object: Flags
 
@@ -285,7 +293,7 @@ class _VisibleFacts:
         """Under a profile; what is not named is anonymous in Moodle already."""
         levels = rows.integers("contextlevel")
         if not profile.keyed:
-            return cls(named, None, named | (levels != USER_LEVEL), named)
+            return cls(named, np.full(rows.number, True), named | (levels != USER_LEVEL), named)
         nothing = np.zeros(rows.number, dtype=bool)
         institutional = np.isin(levels, INSTITUTIONAL_LEVELS)
         objects = rows.holding_any("objecttable", INSTITUTIONAL_RECORDS)

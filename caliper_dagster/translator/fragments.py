@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.core.arrow_memory import string_array
-from caliper_dagster.translator.rows import LOG_MARK, NOTHING, Codes, Flags, Indices, combinations
+from caliper_dagster.translator.rows import LOG_MARK, Codes, Flags, Indices, combinations
 
 _ROWS_PER_BATCH = 3_000
 """Rows that are joined at a time, so few that their texts stay in the processor's cache."""
@@ -164,31 +164,6 @@ _MARKS = re.compile(_MARK)
 
 
 @dataclass(frozen=True)
-class IntegerColumn:
-    """A column of integers with their key as prefix; a missing integer has no text.
-
-    Attributes:
-        before: key.
-        values: integers; :data:`NOTHING` is a missing one.
-        shown: rows that may show their integer; all if it is None.
-    """
-
-    before: str
-    values: Codes
-    shown: Flags | None = None
-
-    def array(self, rows: slice) -> pa.Array:
-        """The text of some rows."""
-        values = self.values[rows]
-        missing = values == NOTHING
-        if self.shown is not None:
-            missing |= ~self.shown[rows]
-        texts = pa.array(values, mask=missing).cast(pa.string())
-        joined = pc.binary_join_element_wise(self.before, texts, "")
-        return joined.fill_null("") if missing.any() else joined
-
-
-@dataclass(frozen=True)
 class PooledColumn:
     """A column of texts by number.
 
@@ -214,6 +189,39 @@ class PlainColumn:
     def array(self, rows: slice) -> pa.Array:
         """The text of some rows."""
         return self.texts[rows]
+
+
+@dataclass(frozen=True)
+class _IntegerColumn:
+    """A column of integers; a row that does not show its integer has no text.
+
+    Attributes:
+        integers: integers.
+        shown: rows that show theirs.
+    """
+
+    integers: Codes
+    shown: Flags
+
+    def array(self, rows: slice) -> pa.Array:
+        """The text of some rows."""
+        hidden = ~self.shown[rows]
+        texts = pa.array(self.integers[rows], mask=hidden).cast(pa.string())
+        return texts.fill_null("") if hidden.any() else texts
+
+
+def integer_columns(integers: Codes, before: str, shown: Flags) -> list[TextColumn | str]:
+    """Integers that are mostly distinct, as two columns: their prefix, and the digits.
+
+    Args:
+        integers: integers.
+        before: prefix of each integer.
+        shown: rows that show theirs; the others have no text.
+    """
+    digits = _IntegerColumn(integers, shown)
+    if shown.all():
+        return [before, digits]
+    return [PooledColumn(shown.astype(np.int64), pa.array(["", before])), digits]
 
 
 def time_columns(seconds: Codes, before: str) -> list[TextColumn]:

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from caliper_dagster.translator.fragments import (
     Fragments,
-    IntegerColumn,
+    TextColumn,
+    integer_columns,
     join_columns,
     time_columns,
 )
-from caliper_dagster.translator.rows import LOG_MARK, NOTHING
+from caliper_dagster.translator.rows import LOG_MARK
 
 EVERYTHING = slice(0, 4)
 MARK = LOG_MARK.encode()
@@ -24,6 +25,10 @@ def fragments(*texts: bytes | None, before: bytes = b"") -> Fragments:
     column = Fragments.empty(len(texts), before)
     column.fill(np.arange(len(texts)), texts, np.arange(len(texts)))
     return column
+
+
+def numbers(rows: int) -> list[TextColumn | str]:
+    return integer_columns(np.arange(rows), "", np.full(rows, True))
 
 
 def test_fragments_that_are_absent_are_empty_text():
@@ -49,18 +54,16 @@ def test_marks_become_the_id_of_each_row():
 def test_merged_columns_are_the_same_as_columns_side_by_side(rows):
     columns = [fragments(*texts, before=b",") for texts in zip(*rows, strict=True)]
     merged = Fragments.merge(columns)
-    found = join_columns(
-        ["<", merged, IntegerColumn("", np.arange(len(rows)))], len(rows)
-    ).to_pylist()
+    found = join_columns(["<", merged, *numbers(len(rows))], len(rows)).to_pylist()
     assert found == [
         "<" + "".join("," + text.decode() for text in row if text) + str(number)
         for number, row in enumerate(rows)
     ]
 
 
-def test_integers_that_are_missing_or_must_not_be_shown_are_no_text():
-    column = IntegerColumn(',"n":', np.array([5, NOTHING, -7]), np.array([True, True, False]))
-    assert column.array(EVERYTHING).to_pylist() == [',"n":5', "", ""]
+def test_integers_that_must_not_be_shown_are_no_text():
+    columns = integer_columns(np.array([5, 6, -7]), ',"n":', np.array([True, False, True]))
+    assert join_columns(columns, 3).to_pylist() == [',"n":5', "", ',"n":-7']
 
 
 @given(st.lists(st.integers(0, 253_402_300_799), min_size=1, max_size=9))
@@ -72,5 +75,5 @@ def test_times_are_written_in_utc_with_milliseconds(seconds):
 
 def test_a_long_table_is_joined_in_parts_without_a_seam():
     number = 50_000
-    column = IntegerColumn("n", np.arange(number))
-    assert join_columns([column, "."], number).to_pylist() == [f"n{row}." for row in range(number)]
+    found = join_columns(["n", *numbers(number), "."], number).to_pylist()
+    assert found == [f"n{row}." for row in range(number)]
