@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caliper_dagster.core.arrow_memory import string_array
-from caliper_dagster.translator.rows import LOG_MARK, Codes, Flags, Indices, combinations
+from caliper_dagster.translator.rows import LOG_MARK, Codes, Flags, Indices, all_equal, combinations
 
 _ROWS_PER_BATCH = 3_000
 """Rows that are joined at a time, so few that their texts stay in the processor's cache."""
@@ -102,9 +102,9 @@ class Fragments:
         """The texts of some rows; one text if it is the same in all of them."""
         codes = self.codes[rows]
         pool = self._split_at_marks()
-        if not self._ends and (codes == codes[0]).all():
-            return self.texts[codes[0]].decode()
-        return self._whole(rows) if self._ends else pool.take(pa.array(codes))
+        if self._ends:
+            return self._whole(rows)
+        return self.texts[codes[0]].decode() if all_equal(codes) else pool.take(pa.array(codes))
 
     def _whole(self, rows: slice | Indices) -> pa.Array:
         """The texts of some rows, with the ids of their log rows in the places of the marks."""

@@ -69,7 +69,7 @@ class Rows:
 
     def add(self, name: str, codes: Codes, values: Sequence[Any]) -> None:
         """Add or replace a column: for each row a code, and the value of each code."""
-        if len(values) > 1 and len(codes) and (codes == codes[0]).all():
+        if len(values) > 1 and all_equal(codes):
             codes, values = np.zeros_like(codes), [values[codes[0]]]
         self._columns[name] = (codes, values)
 
@@ -218,9 +218,14 @@ def _without_nulls(numbers: _Numbers, instead: int) -> _Numbers:
     return numbers.fill_null(instead) if numbers.null_count else numbers
 
 
+def all_equal(numbers: Codes) -> bool:
+    """Whether some numbers are all the same; mostly, the first and the last one tell them apart."""
+    return bool(len(numbers) and numbers[0] == numbers[-1] and (numbers == numbers[0]).all())
+
+
 def encoded(numbers: Codes) -> Column:
     """Integers as a column, :data:`NOTHING` as null."""
-    if len(numbers) and (numbers == numbers[0]).all():
+    if all_equal(numbers):
         return np.zeros_like(numbers), [None if numbers[0] == NOTHING else int(numbers[0])]
     array = pa.array(numbers).dictionary_encode()
     values = array.dictionary.to_pylist()
