@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pyarrow as pa
 import pytest
 
@@ -10,10 +12,14 @@ from caliper_dagster.embedded.sample import SampleSummary, write_sample
 from caliper_dagster.expander import MoodleDatabase, expand, read_log
 from caliper_dagster.translator import Translator
 
+END = datetime(2026, 6, 11, tzinfo=UTC)
+"""After a Tuesday and a Wednesday, for a weekend has fewer rows."""
+
 
 @pytest.fixture(scope="module")
 def two_days(tmp_path_factory: pytest.TempPathFactory) -> tuple[SampleSummary, pa.Table]:
-    sample = write_sample(tmp_path_factory.mktemp("site") / "moodle.sqlite", students=100)
+    path = tmp_path_factory.mktemp("site") / "moodle.sqlite"
+    sample = write_sample(path, students=100, end=END)
     with MoodleDatabase.open(f"sqlite:///{sample.path}") as database:
         log = pa.concat_tables(rows for _, rows in read_log(database, sample.hours))
         return sample, expand(database, log.unify_dictionaries())
