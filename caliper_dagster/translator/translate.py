@@ -47,7 +47,7 @@ from caliper_dagster.translator.anonymity import anonymised, anonymous_event
 from caliper_dagster.translator.derived import DERIVED_EVENTS, DerivedEvent
 from caliper_dagster.translator.entities import ENTITY_FUNCTIONS, Render, activities, people
 from caliper_dagster.translator.entities.generic import path_function
-from caliper_dagster.translator.entities.registry import PersonOptions
+from caliper_dagster.translator.entities.registry import PersonOptions, is_course
 from caliper_dagster.translator.entity_output import InvalidEntityError, dump
 from caliper_dagster.translator.event_extensions import EventExtensions
 from caliper_dagster.translator.event_shape import EventShape, IllegalEventError, event_shape
@@ -816,7 +816,9 @@ class _Translation:
             "actor_id": _of_each(actors, self._actor_id),
             "object_type": repeated(list(names), types),
             "object_id": iris.all(),
-            "group_id": _of_each(courses, lambda id_: iri.course(id_) if id_ and id_ > 1 else None),
+            "group_id": _of_each(
+                courses, lambda id_: iri.course(id_ or 0) if is_course(id_) else None
+            ),
             **{
                 name: pa.array(values, from_pandas=True)
                 for name, values in zip(_SCORE_COLUMNS, scores.T, strict=True)
