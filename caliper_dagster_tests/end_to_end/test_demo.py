@@ -18,6 +18,7 @@ from caliper_dagster_tests.harness.paths import ROOT
 from caliper_dagster_tests.harness.ports import free_port
 
 
+@pytest.mark.usefixtures("hour_in_progress")
 def test_the_demo_accounts_for_a_day_and_can_be_repeated_and_looked_at(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,6 +84,7 @@ def materialized(port: int, process: subprocess.Popen[bytes]) -> dict[str, int]:
     raise AssertionError("it ended before it served anything")
 
 
+@pytest.mark.usefixtures("hour_in_progress")
 def test_a_demo_of_an_earlier_hour_begins_anew_unless_it_is_in_use(tmp_path: Path) -> None:
     demo = Demo(tmp_path)
     assert demo.prepare(students=5)

@@ -43,15 +43,6 @@ def site(tmp_path: Path) -> Iterator[SampleInstallation]:
             yield SampleInstallation(found.folder, now)
 
 
-@pytest.fixture
-def hour() -> Hour:
-    """The hour in progress, which does not end during the test."""
-    left = Hour.of(time.time()).end - time.time()
-    if left < 60:
-        time.sleep(left + 1)
-    return Hour.of(time.time())
-
-
 def log(site: SampleInstallation, number: int) -> None:
     """Log rows of this moment."""
     names = ", ".join(LOG_ROW)
@@ -67,7 +58,9 @@ def statuses(instance: dg.DagsterInstance) -> list[str]:
     return [run.status.value for run in instance.get_runs()]
 
 
-def test_rows_leave_as_they_come_and_one_run_stays(site: SampleInstallation, hour: Hour) -> None:
+def test_rows_leave_as_they_come_and_one_run_stays(
+    site: SampleInstallation, hour_in_progress: Hour
+) -> None:
     with open_instance() as instance:
         follower = Follower(RunContext(instance, site.settings))
         assert follower.look() == []
@@ -79,8 +72,8 @@ def test_rows_leave_as_they_come_and_one_run_stays(site: SampleInstallation, hou
             assert follower.look() == []
         assert statuses(instance) == ["SUCCESS"]
         emission = dg.AssetKey("emission_results")
-        assert instance.get_materialized_partitions(emission) == {hour.key}
-    kept = read_outcome(site.storage, backfill.HourRange(hour, hour + 1))
+        assert instance.get_materialized_partitions(emission) == {hour_in_progress.key}
+    kept = read_outcome(site.storage, backfill.HourRange(hour_in_progress, hour_in_progress + 1))
     assert kept.account.rows == 8
     assert kept.account.unexplained == 0
     assert site.arrived().events == site.arrived().received == 8

@@ -57,12 +57,13 @@ STOP_SECONDS = 60
 T = TypeVar("T")
 
 
+@pytest.mark.usefixtures("hour_in_progress")
 def test_an_hour_materialized_in_the_web_ui_turns_green_and_arrives(
     browser: Chrome, tmp_path: Path
 ) -> None:
     demo = Demo(tmp_path / "demo")
     hour = demo.hours().end + -1
-    demo.prepare(students=200)
+    demo.prepare(students=400)  # so many that an hour takes several envelopes
     if PICTURES:
         fill_earlier_hours(demo, hour)
     expected, before = log_rows(demo, hour), arrived(demo)
@@ -174,20 +175,18 @@ def text_of(browser: Chrome) -> str:
 
 
 def metadata(browser: Chrome) -> dict[str, str]:
-    rows = [
-        [cell.text.strip() for cell in row.find_elements(By.TAG_NAME, "td")]
-        for row in browser.find_elements(By.CSS_SELECTOR, "table tr")
-    ]
-    return {row[0]: row[1] for row in rows if len(row) > 1}
+    return {row[0]: row[1] for row in table_rows(browser) if len(row) > 1}
 
 
 def overview_metadata(browser: Chrome) -> dict[str, str]:
     """The latest metadata on the overview of an asset: key, time, value."""
-    rows = [
-        [cell.text.strip() for cell in row.find_elements(By.TAG_NAME, "td")]
-        for row in browser.find_elements(By.CSS_SELECTOR, "table tr")
-    ]
-    return {row[0]: row[2] for row in rows if len(row) > 2}
+    return {row[0]: row[2] for row in table_rows(browser) if len(row) > 2}
+
+
+def table_rows(browser: Chrome) -> list[list[str]]:
+    """The cells of each row of a table, without the rows of a preview, a table in a cell."""
+    rows = browser.find_elements(By.XPATH, "//tr[not(ancestor::td)]")
+    return [[cell.text.strip() for cell in row.find_elements(By.XPATH, "./td")] for row in rows]
 
 
 def boxes(browser: Chrome) -> dict[str, tuple[str, float, float]]:

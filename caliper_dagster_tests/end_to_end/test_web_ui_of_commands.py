@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
 import requests
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
@@ -27,6 +28,7 @@ TALL = (1600, 2200)
 """A window in which 24 events fit; the page holds those only that are in sight."""
 
 
+@pytest.mark.usefixtures("hour_in_progress")
 def test_runs_of_commands_are_listed_and_can_be_executed_again(
     browser: Chrome, tmp_path: Path
 ) -> None:
