@@ -102,9 +102,7 @@ class EventExtensions:
             "sameGradingAs", extensions.same_grading, ("object",), self._rows_told_before()
         )
 
-    def columns(
-        self, rows: Indices, grading: Flags, derived_from: Fragments
-    ) -> list[TextColumn | str]:
+    def columns(self, rows: Indices, grading: Flags, derived_from: Fragments) -> list[TextColumn]:
         """The ``extensions`` of events, with their key before them.
 
         Args:

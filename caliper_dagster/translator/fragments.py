@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -15,15 +15,37 @@ import pyarrow.compute as pc
 from caliper_dagster.core.arrow_memory import string_array
 from caliper_dagster.translator.rows import LOG_MARK, Codes, Flags, Indices, all_equal, combinations
 
-_ROWS_PER_BATCH = 3_000
+_ROWS_PER_BATCH = 1_000
 """Rows that are joined at a time, so few that their texts stay in the processor's cache."""
 
+_BYTES_PER_BATCH = 64_000_000
+"""Memory that is requested for them at most, or for one row."""
 
-class TextColumn(Protocol):
-    """A column of text."""
 
-    def array(self, rows: slice) -> pa.Array | str:
-        """The texts of some rows, or one text if it is the same in all of them."""
+@dataclass(frozen=True)
+class PooledColumn:
+    """A column of texts by number.
+
+    Attributes:
+        codes: for each row the number of its text.
+        texts: the texts.
+    """
+
+    codes: Codes
+    texts: pa.StringArray
+
+    @classmethod
+    def of_each(cls, texts: pa.StringArray) -> PooledColumn:
+        """A column in which every row has a text of its own."""
+        return cls(np.arange(len(texts)), texts)
+
+    def pooled(self) -> list[PooledColumn]:
+        """The column itself."""
+        return [self]
+
+    def take(self, rows: Indices) -> PooledColumn:
+        """The column of other rows, each with the text of one of these."""
+        return PooledColumn(self.codes[rows], self.texts)
 
 
 class Fragments:
@@ -98,33 +120,29 @@ class Fragments:
         plain = pool.filter(pa.array(occurring & ~is_marked))
         return pa.concat_arrays([plain, self._whole(np.flatnonzero(is_marked[self.codes]))])
 
-    def array(self, rows: slice) -> pa.Array | str:
-        """The texts of some rows; one text if it is the same in all of them."""
-        codes = self.codes[rows]
-        pool = self._split_at_marks()
-        if self._ends:
-            return self._whole(rows)
-        return self.texts[codes[0]].decode() if all_equal(codes) else pool.take(pa.array(codes))
+    def pooled(self) -> list[PooledColumn]:
+        """The column as texts by number; as several columns side by side if texts have marks."""
+        columns = [PooledColumn(self.codes, self._split_at_marks())]
+        if not self._ends or self._logs is None:
+            return columns
+        logs = pa.concat_arrays([pa.array(self._logs).cast(pa.string()), pa.array([""])])
+        marked = self._marked[self.codes]
+        for end in self._ends:
+            has_mark = end.is_valid().to_numpy(zero_copy_only=False)[marked]
+            own = np.where(has_mark, np.arange(len(marked)), len(marked))
+            columns += [PooledColumn(own, logs), PooledColumn(marked, end.fill_null(""))]
+        return columns
 
-    def _whole(self, rows: slice | Indices) -> pa.Array:
+    def _whole(self, rows: Indices) -> pa.Array:
         """The texts of some rows, with the ids of their log rows in the places of the marks."""
-        codes = self.codes[rows]
-        begins = self._split_at_marks().take(pa.array(codes))
-        if self._logs is None:
-            return begins
-        logs = pa.array(self._logs[rows]).cast(pa.string())
-        which = pa.array(self._marked[codes])
-        ends = [
-            pc.binary_join_element_wise(logs, end.take(which), "").fill_null("")
-            for end in self._ends
-        ]
-        return pc.binary_join_element_wise(begins, *ends, "")
+        columns = [column.take(rows) for column in self.pooled()]
+        return join_columns(columns, len(rows)).combine_chunks()
 
     def all(self) -> pa.DictionaryArray:
         """The texts of all rows, without the prefix's key; null where a row has none."""
         pool = self._split_at_marks()
         if self._ends:
-            texts = self.array(slice(None))
+            texts = self._whole(np.arange(len(self.codes)))
             return pc.dictionary_encode(pc.if_else(pc.equal(texts, ""), None, texts))
         encoded = pool.dictionary_encode()
         codes = encoded.indices.to_numpy()[self.codes]
@@ -163,54 +181,11 @@ _MARK = LOG_MARK.encode()
 _MARKS = re.compile(_MARK)
 
 
-@dataclass(frozen=True)
-class PooledColumn:
-    """A column of texts by number.
-
-    Attributes:
-        codes: for each row the number of its text.
-        texts: the texts.
-    """
-
-    codes: Codes
-    texts: pa.StringArray
-
-    def array(self, rows: slice) -> pa.Array:
-        """The text of some rows."""
-        return self.texts.take(pa.array(self.codes[rows]))
+TextColumn: TypeAlias = Fragments | PooledColumn | str
+"""A column of text; a string is the text of every row."""
 
 
-@dataclass(frozen=True)
-class PlainColumn:
-    """A column in which every row has a text."""
-
-    texts: pa.Array
-
-    def array(self, rows: slice) -> pa.Array:
-        """The text of some rows."""
-        return self.texts[rows]
-
-
-@dataclass(frozen=True)
-class _IntegerColumn:
-    """A column of integers; a row that does not show its integer has no text.
-
-    Attributes:
-        integers: integers.
-        shown: rows that show theirs.
-    """
-
-    integers: Codes
-    shown: Flags
-
-    def array(self, rows: slice) -> pa.Array:
-        """The text of some rows."""
-        hidden = ~self.shown[rows]
-        texts = pa.array(self.integers[rows], mask=hidden).cast(pa.string())
-        return texts.fill_null("") if hidden.any() else texts
-
-
-def integer_columns(integers: Codes, before: str, shown: Flags) -> list[TextColumn | str]:
+def integer_columns(integers: Codes, before: str, shown: Flags) -> list[TextColumn]:
     """Integers that are mostly distinct, as two columns: their prefix, and the digits.
 
     Args:
@@ -218,10 +193,11 @@ def integer_columns(integers: Codes, before: str, shown: Flags) -> list[TextColu
         before: prefix of each integer.
         shown: rows that show theirs; the others have no text.
     """
-    digits = _IntegerColumn(integers, shown)
-    if shown.all():
-        return [before, digits]
-    return [PooledColumn(shown.astype(np.int64), pa.array(["", before])), digits]
+    digits = pa.array(integers, mask=~shown).cast(pa.string()).fill_null("")
+    return [
+        PooledColumn(shown.astype(np.int64), pa.array(["", before])),
+        PooledColumn.of_each(digits),
+    ]
 
 
 def time_columns(seconds: Codes, before: str) -> list[TextColumn]:
@@ -241,19 +217,67 @@ def time_columns(seconds: Codes, before: str) -> list[TextColumn]:
 _WITHIN_HOUR = pa.array([f"{s // 60:02d}:{s % 60:02d}.000Z" for s in range(3600)])
 
 
-def join_columns(columns: Sequence[TextColumn | str], rows: int) -> pa.ChunkedArray:
-    """The columns joined row by row."""
-    return pa.chunked_array(_joined_batches(columns, rows), pa.string())
+def join_columns(columns: Sequence[TextColumn], rows: int) -> pa.ChunkedArray:
+    """The columns joined row by row.
+
+    The texts of all columns are numbered together, as one pool. Taken from it by number, row by row
+    and column by column, they are one text in which those of a row are already side by side.
+
+    Raises:
+        pa.ArrowInvalid: the texts of so many rows as are joined at a time are longer than 2 GiB.
+    """
+    if not rows:
+        return pa.chunked_array([], pa.string())
+    parts = list(_pooled(columns, rows))
+    pools = [part.texts.cast(pa.large_string()) for part in parts]
+    firsts = np.cumsum([0, *map(len, pools)])
+    numbered = [(first, part.codes) for first, part in zip(firsts, parts, strict=False)]
+    return pa.chunked_array(_joined_batches(pa.concat_arrays(pools), numbered, rows), pa.string())
 
 
-def _joined_batches(columns: Sequence[TextColumn | str], number: int) -> Iterator[pa.Array]:
-    for start in range(0, number, _ROWS_PER_BATCH):
-        rows = slice(start, min(start + _ROWS_PER_BATCH, number))
-        parts: list[pa.Array | str] = []
-        for column in columns:
-            text = column if isinstance(column, str) else column.array(rows)
-            if isinstance(text, str) and parts and isinstance(parts[-1], str):
-                parts[-1] += text
-            elif not isinstance(text, str) or text:
-                parts.append(text)
-        yield pc.binary_join_element_wise(*parts, "")
+def _pooled(columns: Sequence[TextColumn], rows: int) -> Iterator[PooledColumn]:
+    """The columns as texts by number; neighbours with one text in all rows become one column."""
+    constant = ""
+    for column in columns:
+        if isinstance(column, str):
+            constant += column
+            continue
+        for part in column.pooled():
+            if all_equal(part.codes):
+                constant += part.texts[part.codes[0]].as_py()
+                continue
+            if constant:
+                yield _constant(constant, rows)
+            constant = ""
+            yield part
+    yield _constant(constant, rows)
+
+
+def _constant(text: str, rows: int) -> PooledColumn:
+    return PooledColumn(np.broadcast_to(np.int64(0), rows), pa.array([text]))
+
+
+def _joined_batches(
+    pool: pa.LargeStringArray, columns: Sequence[tuple[int, Codes]], rows: int
+) -> Iterator[pa.Array]:
+    """The texts of the rows, in batches.
+
+    Args:
+        pool: the texts of all columns.
+        columns: for each column its first text in the pool, and the codes of its rows from there.
+        rows: their number.
+    """
+    # For each text `take` requests as much memory as the texts of the pool need on average.
+    requested = pool.nbytes / len(pool) * len(columns)
+    most = max(1, min(_ROWS_PER_BATCH, int(_BYTES_PER_BATCH / requested)))
+    numbers = np.empty((most, len(columns)), dtype=np.int64)
+    for start in range(0, rows, most):
+        size = min(most, rows - start)
+        for at, (first, codes) in enumerate(columns):
+            numbers[:size, at] = codes[start : start + size]
+            numbers[:size, at] += first
+        taken = pool.take(pa.array(numbers[:size].ravel()))
+        _, offsets, text = taken.buffers()
+        begins = np.frombuffer(offsets, np.int64)[: len(taken) + 1 : len(columns)]
+        batch = pa.LargeStringArray.from_buffers(size, pa.py_buffer(begins.copy()), text)
+        yield batch.cast(pa.string())

@@ -53,7 +53,6 @@ from caliper_dagster.translator.event_extensions import EventExtensions
 from caliper_dagster.translator.event_shape import EventShape, IllegalEventError, event_shape
 from caliper_dagster.translator.fragments import (
     Fragments,
-    PlainColumn,
     PooledColumn,
     TextColumn,
     join_columns,
@@ -757,7 +756,7 @@ class _Translation:
         seconds = seconds - seconds % SECONDS_OF[self._translator.time_precision]
         parts = [
             f'{{"@context":"{self._translator.version.context}","id":"',
-            PlainColumn(ids),
+            PooledColumn.of_each(ids),
             *self._slots_and_shapes(order, derived, slots, codes, np.where(failed, 0, seconds)),
             *extensions.columns(
                 order.rows, self._tells_grading(codes), self._derived_from(order, ids)
@@ -861,7 +860,7 @@ class _Translation:
         slots: Mapping[str, Fragments],
         shapes: Codes,
         seconds: Codes,
-    ) -> list[TextColumn | str]:
+    ) -> list[TextColumn]:
         """The columns of an event between its id and its extensions."""
         logs = self._rows.integers("id")[order.rows]
         columns = {slot: fragments.take(order.rows, logs) for slot, fragments in slots.items()}
