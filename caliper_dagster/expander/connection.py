@@ -14,9 +14,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property, partial
-from itertools import repeat
+from itertools import chain, repeat
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import psycopg2
 import psycopg2.extensions
@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     from caliper_dagster.expander.replica import Replica
 
 Record = dict[str, Any]
+Keys: TypeAlias = (
+    Mapping[str, Iterable[int | None]] | Mapping[tuple[str, str], Iterable[tuple[int, int]]]
+)
+"""Columns → keys of one column, or pairs of keys of two. Records match all entries."""
 
 KEYS_PER_STATEMENT = 10_000
 """Keys in one ``IN (…)``: fewer than MySQL's range optimizer has memory for (8 MB)."""
@@ -463,10 +467,9 @@ class MoodleDatabase:
         self,
         table: str,
         columns: Iterable[str],
-        where: Mapping[str, Iterable[int | None]] | None = None,
+        where: Keys | None = None,
         condition: str = "",
         condition_columns: Sequence[str] = (),
-        unindexed_filter: Mapping[str, Iterable[int]] | None = None,
         **values: object,
     ) -> list[Record]:
         """Read records by sets of integer keys, one statement for every 10,000 of the first set.
@@ -474,18 +477,14 @@ class MoodleDatabase:
         Args:
             table: name without prefix.
             columns: columns to read; those that this Moodle lacks are None in the records.
-            where: column → keys; all columns must match. Without it, the whole table is read.
+            where: the keys. Without them, the whole table is read.
             condition: further SQL, with ``:name`` for each of ``values``.
             condition_columns: the columns that the condition names.
-            unindexed_filter: like ``where``, but the database must not use the index of these
-                columns: each key has many records, of which few match ``where``, and the
-                optimizer cannot know that.
             values: the values of the condition.
 
         Returns:
             One dict per record, with plain values (decimals as float). Empty when the table or a
-            column of ``where``, ``unindexed_filter`` or ``condition_columns`` is absent, or when a
-            set of keys is empty.
+            column of ``where`` or ``condition_columns`` is absent, or when a set of keys is empty.
         """
         defaults = dict.fromkeys(columns)
         available = [column for column in defaults if column in self.columns(table)]
@@ -493,8 +492,7 @@ class MoodleDatabase:
             return []
         select = f"SELECT {', '.join(map(self._quote, available))}"
         records: list[Record] = []
-        clauses = self._from_clauses(table, where or {}, condition, unindexed_filter or {})
-        for from_clause in clauses:
+        for from_clause in self._from_clauses(table, where or {}, condition):
             rows = self._rows(f"{select} {from_clause}", values)
             if len(available) == len(defaults):
                 records.extend(map(dict, map(zip, repeat(available), rows)))
@@ -523,10 +521,9 @@ class MoodleDatabase:
         self,
         table: str,
         columns: Sequence[str],
-        where: Mapping[str, Iterable[int | None]],
+        where: Keys,
         condition: str = "",
         condition_columns: Sequence[str] = (),
-        unindexed_filter: Mapping[str, Iterable[int]] | None = None,
     ) -> pa.Table:
         """Read integer columns as a table, for many records of which the caller uses few.
 
@@ -536,7 +533,6 @@ class MoodleDatabase:
             where: see :meth:`records`.
             condition: further SQL, without values.
             condition_columns: see :meth:`records`.
-            unindexed_filter: see :meth:`records`.
 
         Returns:
             ``int64`` columns. Empty in the cases of :meth:`records`, and when a column is absent.
@@ -544,7 +540,7 @@ class MoodleDatabase:
         schema = pa.schema([(column, pa.int64()) for column in columns])
         if not self.columns(table).issuperset([*columns, *condition_columns]):
             return schema.empty_table()
-        clauses = self._from_clauses(table, where, condition, unindexed_filter or {})
+        clauses = self._from_clauses(table, where, condition)
         return pa.concat_tables(
             [schema.empty_table(), *(self.table(schema, clause) for clause in clauses)]
         )
@@ -553,7 +549,7 @@ class MoodleDatabase:
         self,
         table: str,
         key: str,
-        where: Mapping[str, Iterable[int]],
+        where: Keys,
         condition: str,
         **values: str,
     ) -> dict[int, int]:
@@ -569,32 +565,35 @@ class MoodleDatabase:
         schema = pa.schema([(key, pa.int64()), ("MAX(id)", pa.int64())])
         condition = self._with_literals(sa.text(condition).bindparams(**values))
         last: dict[int, int] = {}
-        for clause in self._from_clauses(table, where, condition, {}):
+        for clause in self._from_clauses(table, where, condition):
             found = self.table(schema, f"{clause} GROUP BY {key}")
             for key_, id_ in zip(*map(bulk_read.plain_values, found.columns), strict=True):
                 last[key_] = max(id_, last.get(key_, 0))
         return last
 
-    def _from_clauses(
-        self,
-        table: str,
-        where: Mapping[str, Iterable[int | None]],
-        condition: str,
-        unindexed_filter: Mapping[str, Iterable[int]],
-    ) -> Iterator[str]:
+    def _from_clauses(self, table: str, where: Keys, condition: str) -> Iterator[str]:
         """The ``FROM … WHERE …`` of each statement that reads the records with these keys."""
-        keys = {self._quote(column): _integers(ids) for column, ids in where.items()}
-        # An index covers a column, not a sum.
-        keys |= {
-            f"{self._quote(column)} + 0": _integers(ids) for column, ids in unindexed_filter.items()
+        columns = [(names,) if isinstance(names, str) else names for names in where]
+        if not self.columns(table).issuperset(chain.from_iterable(columns)):
+            return
+        keys = {
+            self._in(names): _literals(keys)
+            for names, keys in zip(columns, where.values(), strict=True)
         }
-        available = self.columns(table).issuperset([*where, *unindexed_filter])
-        if not available or not all(keys.values()):
+        if not all(keys.values()):
             return
         for in_terms in _in_terms(keys):
             terms = [term for term in (*in_terms, condition) if term]
             where_ = f" WHERE {' AND '.join(terms)}" if terms else ""
             yield f"FROM {self.quoted(table)}{where_}"
+
+    def _in(self, columns: Sequence[str]) -> str:
+        """The term for keys of these columns, up to where the keys are listed."""
+        names = ", ".join(map(self._quote, columns))
+        if len(columns) == 1:
+            return f"{names} IN ("
+        # Without VALUES, PostgreSQL makes one OR of all tuples. MySQL knows no such VALUES.
+        return f"({names}) IN ({'' if self.dialect == 'mysql' else 'VALUES '}"
 
     def _quote(self, name: str) -> str:
         return self._engine.dialect.identifier_preparer.quote(name)
@@ -621,19 +620,23 @@ class MoodleDatabase:
         return self._connection.connection.driver_connection
 
 
-def _integers(ids: Iterable[int | None]) -> list[int]:
-    return sorted({int(key) for key in ids if key is not None})
+def _literals(keys: Iterable[int | tuple[int, int] | None]) -> list[str]:
+    """The distinct keys as SQL: integers in order, then pairs in order."""
+    distinct = {key for key in keys if key is not None}
+    integers = sorted(int(key) for key in distinct if not isinstance(key, tuple))
+    pairs = sorted((int(key[0]), int(key[1])) for key in distinct if isinstance(key, tuple))
+    return [*map(str, integers), *(f"({one},{other})" for one, other in pairs)]
 
 
-def _in_terms(keys: dict[str, list[int]]) -> Iterator[list[str]]:
-    """The ``IN`` terms of each statement: some keys of the first column, all of the others."""
+def _in_terms(keys: Mapping[str, list[str]]) -> Iterator[list[str]]:
+    """The ``IN`` terms of each statement: some of the first keys, all of the others."""
     if not keys:
         yield []
         return
-    (first, ids), *others = keys.items()
-    other_terms = [f"{column} IN ({','.join(map(str, keys_))})" for column, keys_ in others]
-    for part in in_parts(ids, KEYS_PER_STATEMENT):
-        yield [f"{first} IN ({','.join(map(str, part))})", *other_terms]
+    (first, literals), *others = keys.items()
+    other_terms = [f"{other}{','.join(all_keys)})" for other, all_keys in others]
+    for part in in_parts(literals, KEYS_PER_STATEMENT):
+        yield [f"{first}{','.join(part)})", *other_terms]
 
 
 def _plain(value: object) -> object:

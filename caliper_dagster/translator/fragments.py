@@ -230,8 +230,8 @@ def join_columns(columns: Sequence[TextColumn], rows: int) -> pa.ChunkedArray:
         return pa.chunked_array([], pa.string())
     parts = list(_pooled(columns, rows))
     pools = [part.texts.cast(pa.large_string()) for part in parts]
-    firsts = np.cumsum([0, *map(len, pools)])
-    numbered = [(first, part.codes) for first, part in zip(firsts, parts, strict=False)]
+    firsts = np.cumsum([0, *map(len, pools[:-1])])
+    numbered = [(first, part.codes) for first, part in zip(firsts, parts, strict=True)]
     return pa.chunked_array(_joined_batches(pa.concat_arrays(pools), numbered, rows), pa.string())
 
 

@@ -255,7 +255,7 @@ def _in_log(database: MoodleDatabase, hours: Sequence[int]) -> _Gradings:
     names = {f"name{number}": name for number, name in enumerate(_EVENTS)}
     events = ", ".join(f":{name}" for name in names)
     condition = f"({before}) AND anonymous = 0 AND eventname IN ({events})"
-    found = database.log.records(LOG, _COLUMNS, None, condition, (), None, **names)
+    found = database.log.records(LOG, _COLUMNS, None, condition, **names)
     return _of_records([tuple(record.values()) for record in found])
 
 

@@ -328,11 +328,13 @@ class _GradeHistory:
 
     def __init__(self, database: MoodleDatabase, grades: Iterable[Record], until: int) -> None:
         """Read the history of grades up to a Unix time."""
-        grades = list(grades)
+        learners: dict[int, set[int]] = {}
+        for grade in grades:
+            learners.setdefault(grade["assignment"], set()).add(grade["userid"])
         items = database.records(
             "grade_items",
             ("id", "iteminstance"),
-            {"iteminstance": {grade["assignment"] for grade in grades}},
+            {"iteminstance": learners},
             "itemtype = 'mod' AND itemmodule = 'assign' AND itemnumber = 0",
             ("itemtype", "itemmodule", "itemnumber"),
         )
@@ -340,20 +342,22 @@ class _GradeHistory:
         changes = database.integers(
             "grade_grades_history",
             ("id", "itemid", "userid", "timemodified", "loggeduser"),
-            {"userid": {grade["userid"] for grade in grades}},
+            {
+                ("userid", "itemid"): (
+                    (learner, item)
+                    for item, assignment in assignments.items()
+                    for learner in learners[assignment]
+                )
+            },
             f"source = 'mod/assign' AND timemodified <= {until}",
             ("source",),
-            {"itemid": assignments},
         )
         ids, item_ids, users, times, graders = (
             column.fill_null(-1).to_numpy() for column in changes.columns
         )
         assignment_ids = np.array([assignments[item] for item in item_ids.tolist()], dtype=np.int64)
-        # The query selects all combinations of these users and assignments; few have a grade.
         pairs, codes = distinct_pairs(assignment_ids, users)
-        wanted = {(grade["assignment"], grade["userid"]) for grade in grades}
-        chosen = np.flatnonzero(np.array([pair in wanted for pair in pairs], dtype=bool)[codes])
-        order = chosen[np.lexsort((ids[chosen], times[chosen], codes[chosen]))]
+        order = np.lexsort((ids, times, codes))
         self._ids, self._times, self._users = (
             column[order].tolist() for column in (ids, times, graders)
         )

@@ -313,8 +313,7 @@ class _FinalGrades:
         for change in lookup.database.records(
             "grade_grades_history",
             ("id", "itemid", "userid", "timemodified", "finalgrade"),
-            {"userid": {row.learner for row, _ in without_grade if row.learner}},
-            unindexed_filter={"itemid": {item for _, item in without_grade}},
+            {("userid", "itemid"): ((row.learner, item) for row, item in without_grade)},
         ):
             self._changes.setdefault((change["itemid"], change["userid"]), []).append(change)
         for changes in self._changes.values():

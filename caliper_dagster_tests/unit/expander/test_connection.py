@@ -107,18 +107,21 @@ def test_more_keys_than_fit_into_one_statement_are_asked_in_pieces(empty_url):
     assert [row["id"] for row in found] == [key for key in range(3, 20_003) if key % 3]
 
 
-def test_records_are_chosen_among_keys_as_by_keys(empty_url):
-    fill(empty_url)
+def test_records_are_found_by_pairs_of_keys(empty_url):
+    metadata = fill(empty_url)
+    rows = [{"id": key, "name": None, "order": key % 3, "grade": None} for key in range(3, 12_003)]
+    write(empty_url, metadata, "mdl_user", rows)
+    pairs = [(row["order"], row["id"]) for row in rows if row["id"] % 10]
+    others = [(2, 3), (0, 4), (1, 3 * 10**12), pairs[0]]
     with MoodleDatabase.open(empty_url) as database:
-        for orders in ([1], [2, 9], [1, 2], [9], []):
-            found = database.records(
-                "user", ["id"], {"id": [1, 2]}, unindexed_filter={"order": orders}
-            )
-            assert found == database.records("user", ["id"], {"id": [1, 2], "order": orders})
-        assert (
-            database.records("user", ["id"], {"id": [1]}, unindexed_filter={"no_such_column": [1]})
-            == []
-        )
+        before = database.statements
+        found = database.records("user", ["id"], {("order", "id"): [*pairs, *others]})
+        assert database.statements - before == 2
+        assert sorted(row["id"] for row in found) == [id_ for _, id_ in pairs]
+        found = database.integers("user", ["id"], {("order", "id"): others})
+        assert found["id"].to_pylist() == [pairs[0][1]]
+        assert database.records("user", ["id"], {("order", "id"): []}) == []
+        assert database.records("user", ["id"], {("no_such_column", "id"): pairs}) == []
 
 
 def test_integers_of_records_come_as_columns(empty_url):
