@@ -11,6 +11,10 @@ PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3
 		2>/dev/null && echo "$$python" && break; done)
 endif
 
+# The commands and the tests start many processes: without stored byte code, each of them compiles
+# the whole package.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Number of parallel test processes, and options for pytest: make test PYTEST_ARGS='-k ledger'
 TEST_PROCESSES ?= 2
 PYTEST_ARGS ?=
