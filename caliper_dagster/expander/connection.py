@@ -45,10 +45,10 @@ if TYPE_CHECKING:
     from caliper_dagster.expander.replica import Replica
 
 Record = dict[str, Any]
-Keys: TypeAlias = (
-    Mapping[str, Iterable[int | None]] | Mapping[tuple[str, str], Iterable[tuple[int, int]]]
-)
-"""Columns → keys of one column, or pairs of keys of two. Records match all entries."""
+Pair: TypeAlias = tuple[int | None, int | None]
+Keys: TypeAlias = Mapping[str, Iterable[int | None]] | Mapping[tuple[str, str], Iterable[Pair]]
+"""Columns → keys of one column, or pairs of keys of two. Records match all entries; nothing matches
+None."""
 
 KEYS_PER_STATEMENT = 10_000
 """Keys in one ``IN (…)``: fewer than MySQL's range optimizer has memory for (8 MB)."""
@@ -620,12 +620,20 @@ class MoodleDatabase:
         return self._connection.connection.driver_connection
 
 
-def _literals(keys: Iterable[int | tuple[int, int] | None]) -> list[str]:
-    """The distinct keys as SQL: integers in order, then pairs in order."""
-    distinct = {key for key in keys if key is not None}
-    integers = sorted(int(key) for key in distinct if not isinstance(key, tuple))
-    pairs = sorted((int(key[0]), int(key[1])) for key in distinct if isinstance(key, tuple))
-    return [*map(str, integers), *(f"({one},{other})" for one, other in pairs)]
+def _literals(keys: Iterable[int | Pair | None]) -> list[str]:
+    """The distinct keys as SQL, in order, without those that are None or have None in them."""
+    integers, pairs = set(), set()
+    for key in keys:
+        if isinstance(key, tuple):
+            one, other = key
+            if one is not None and other is not None:
+                pairs.add((int(one), int(other)))
+        elif key is not None:
+            integers.add(int(key))
+    return [
+        *map(str, sorted(integers)),
+        *(f"({one},{other})" for one, other in sorted(pairs)),
+    ]
 
 
 def _in_terms(keys: Mapping[str, list[str]]) -> Iterator[list[str]]:

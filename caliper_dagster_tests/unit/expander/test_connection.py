@@ -118,9 +118,11 @@ def test_records_are_found_by_pairs_of_keys(empty_url):
         found = database.records("user", ["id"], {("order", "id"): [*pairs, *others]})
         assert database.statements - before == 2
         assert sorted(row["id"] for row in found) == [id_ for _, id_ in pairs]
-        found = database.integers("user", ["id"], {("order", "id"): others})
+        found = database.integers("user", ["id"], {("order", "id"): [*others, (1, None)]})
         assert found["id"].to_pylist() == [pairs[0][1]]
-        assert database.records("user", ["id"], {("order", "id"): []}) == []
+        unknown = [(1, None), (None, 5), (None, None)]
+        for none in ([], unknown):
+            assert database.records("user", ["id"], {("order", "id"): none}) == []
         assert database.records("user", ["id"], {("no_such_column", "id"): pairs}) == []
 
 
