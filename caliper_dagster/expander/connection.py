@@ -545,32 +545,6 @@ class MoodleDatabase:
             [schema.empty_table(), *(self.table(schema, clause) for clause in clauses)]
         )
 
-    def last_ids(
-        self,
-        table: str,
-        key: str,
-        where: Keys,
-        condition: str,
-        **values: str,
-    ) -> dict[int, int]:
-        """The highest ``id`` of the records with each key, where many have the same.
-
-        Args:
-            table: name without prefix.
-            key: the column of the key, an integer.
-            where: see :meth:`records`.
-            condition: see :meth:`records`.
-            values: the values of the condition.
-        """
-        schema = pa.schema([(key, pa.int64()), ("MAX(id)", pa.int64())])
-        condition = self._with_literals(sa.text(condition).bindparams(**values))
-        last: dict[int, int] = {}
-        for clause in self._from_clauses(table, where, condition):
-            found = self.table(schema, f"{clause} GROUP BY {key}")
-            for key_, id_ in zip(*map(bulk_read.plain_values, found.columns), strict=True):
-                last[key_] = max(id_, last.get(key_, 0))
-        return last
-
     def _from_clauses(self, table: str, where: Keys, condition: str) -> Iterator[str]:
         """The ``FROM … WHERE …`` of each statement that reads the records with these keys."""
         columns = [(names,) if isinstance(names, str) else names for names in where]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from caliper_dagster.expander.connection import MoodleDatabase
+from caliper_dagster.expander.connection import MoodleDatabase, Record
 from caliper_dagster.expander.log_rows import LogRows
 from caliper_dagster.expander.lookups.log_lifecycle import (
     COMPLETION_UPDATED,
@@ -116,15 +116,20 @@ def _known_since(
     It has when it is older than the module or the learner; where neither time is known, when its
     very first row is still there.
     """
-    first_id, first_time = lifecycle.first_row()
-    created = lifecycle.rows((MODULE_EVENTS[0],), {"objectid": {module for module, _ in pairs}})
-    added = {row["objectid"]: row["timecreated"] for row in created}
-    for module, _ in pairs:
-        record = rows.module_records.get(module, {})
-        added[module] = record.get("added") or added.get(module, 0)
+    first_id, first_time = lifecycle.first_row
+    added = {module: _added(rows.module_records.get(module)) for module, _ in pairs}
+    unknown = {module for module, time in added.items() if not time}
+    for row in lifecycle.rows((MODULE_EVENTS[0],), {"objectid": unknown}):
+        added[row["objectid"]] = row["timecreated"]
+    older = {learner for module, learner in pairs if added[module] < max(first_time, 1)}
     registered = {
         user["id"]: user["timecreated"] or 0
-        for user in database.records("user", ("id", "timecreated"), {"id": {p[1] for p in pairs}})
+        for user in database.records("user", ("id", "timecreated"), {"id": older})
     }
     begun = [max(added[module], registered.get(learner, 0)) for module, learner in pairs]
     return [time >= first_time if time else first_id <= _FIRST_ID for time in begun]
+
+
+def _added(module: Record | None) -> int:
+    """Unix time at which a module was added to its course; 0 where it is unknown."""
+    return int((module or {}).get("added") or 0)

@@ -1,9 +1,10 @@
 """The lifecycle rows of the log: what it records about things that the database no longer has.
 
-Few log rows say that a module, a role, an enrolment or an attempt began or ended. No index of the
-log leads to them, and a course has many other rows. Therefore the whole log is read once, by ranges
-of ids, and these rows are stored; later processes read only newer ids. Ranges without rows cost
-nothing, and a single row far away costs what a row costs.
+Few log rows say that a module, a role, an enrolment or an attempt began or ended, or which grade
+was told before it was deleted. No index of the log leads to them, and a course has many other rows.
+Therefore the whole log is read once, by ranges of ids, and these rows are stored; later processes
+read only newer ids. Ranges without rows cost nothing, and a single row far away costs what a row
+costs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
 from random import SystemRandom
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -46,6 +47,7 @@ ATTEMPT_SUBMITTED = r"\mod_quiz\event\attempt_submitted"
 ATTEMPT_DELETED = r"\mod_quiz\event\attempt_deleted"
 LOGGED_IN_AS = r"\core\event\user_loggedinas"
 COMPLETION_UPDATED = r"\core\event\course_module_completion_updated"
+USER_GRADED = r"\core\event\user_graded"
 
 EVENTS = (
     *MODULE_EVENTS,
@@ -77,19 +79,21 @@ SCHEMA = pa.schema(
 )
 """Log rows with one of :data:`EVENTS`, or of somebody who is logged in as another; and rows with
 only ``contextinstanceid`` and ``component``, each of which says that some log row of this component
-has this module as its context. Of rows that tell the completion of a module, which are many, only
-:data:`_COMPLETION` is kept."""
+has this module as its context. Of rows that tell the completion of a module or a grade, which are
+many, only :data:`_COMPLETION` and :data:`_GRADING` are kept."""
 
+_GRADING = ("id", "objectid", "relateduserid")
 _COMPLETION = ("id", "timecreated", "contextinstanceid", "relateduserid", "completionstate")
 _COMPLETION_STATE = r'completionstate"(?:;[is]:(?:1:)?|: ?)"?(?P<state>[0-4])'
 """In event data, as PHP or as JSON."""
 _READ_SCHEMA = SCHEMA.remove(SCHEMA.get_field_index("completionstate"))
 _CONTEXT_SCHEMA = pa.schema([SCHEMA.field(name) for name in ("contextinstanceid", "component")])
+_GRADING_SCHEMA = pa.schema([SCHEMA.field(name) for name in _GRADING])
 
 LIFECYCLE = "log_lifecycle"
 """The name of the tables of lifecycle rows in the storage."""
 
-_REVISION_KEY, _REVISION = b"revision", b"2"
+_REVISION_KEY, _REVISION = b"revision", b"3"
 """Metadata of stored tables, to be changed when more rows or columns are read."""
 _FIELDS = b"stored_fields"
 """Metadata of stored tables from which personal fields were left out: see `StoredFields`."""
@@ -99,6 +103,20 @@ _DAY = 86_400
 """A range of ids is stored when its rows are older: until then, a transaction that is still open
 may make rows with lower ids visible. At the end of the log a statement reads so many seconds."""
 _RECENT_SECONDS = 2 * _DAY
+
+
+class _WholeLog(NamedTuple):
+    """The lifecycle rows of the whole log, by what is kept of them.
+
+    Attributes:
+        rows: those of which all columns are kept, and those of the contexts.
+        completions: :data:`_COMPLETION` of those that tell a completion.
+        gradings: :data:`_GRADING` of those that tell a grade.
+    """
+
+    rows: pa.Table
+    completions: pa.Table
+    gradings: pa.Table
 
 
 class LogLifecycle:
@@ -142,15 +160,16 @@ class LogLifecycle:
             rows = self._end_of_log(since)
             chosen = _of_events(rows, events)
         else:
-            rows = self._rows
+            rows = self._whole_log.rows
             if events not in self._of_events:
                 self._of_events[events] = _of_events(rows, events)
             chosen = self._of_events[events]
         if since is not None:
             chosen = pc.and_(chosen, pc.greater_equal(rows["timecreated"], since))
-        for column, keys in where.items():
-            chosen = pc.and_(chosen, _has_key(rows[column], keys))
-        return rows.filter(chosen)
+        # The other keys are looked for only in the rows that match the first.
+        column, keys = next(iter(where.items()))
+        rows = rows.filter(pc.and_(chosen, _has_key(rows[column], keys)))
+        return self._matching(rows, where)
 
     def logged_in_as(self, since: int, until: int = LAST_TIME) -> list[Record]:
         """Rows from one Unix time up to another that somebody made who was logged in as another.
@@ -184,15 +203,28 @@ class LogLifecycle:
             ``id`` (of the log row), ``contextinstanceid`` (the module), ``relateduserid`` (the
             learner) and ``completionstate``, in any order.
         """
-        of_modules = self._matching(self._completions, {"contextinstanceid": modules})
+        of_modules = self._matching(self._whole_log.completions, {"contextinstanceid": modules})
         return self._matching(of_modules, {"relateduserid": learners})
 
+    def gradings(self, grades: Iterable[int]) -> pa.Table:
+        """The log rows that tell these grades (``grade_grades``), also those that are gone.
+
+        Returns:
+            ``id`` (of the log row), ``objectid`` (the grade) and ``relateduserid`` (the learner),
+            in any order.
+        """
+        grades = set(grades)
+        if not grades:
+            return _GRADING_SCHEMA.empty_table()
+        return self._matching(self._whole_log.gradings, {"objectid": grades})
+
+    @cached_property
     def first_row(self) -> tuple[int, int]:
         """Id and Unix time of the first log row that is known; (0, 0) of an empty log."""
         log = self._log.quoted(LOG)
         first = self._log.execute(sa.text(f"SELECT id, timecreated FROM {log} ORDER BY id LIMIT 1"))
         known = [(int(id_), int(time_)) for id_, time_ in first]
-        for rows in (self._rows, self._completions):
+        for rows in self._whole_log[:2]:
             if rows.num_rows and (id_ := pc.min(rows["id"]).as_py()) is not None:
                 row = rows.filter(pc.equal(rows["id"], id_))
                 known.append((id_, row["timecreated"][0].as_py()))
@@ -203,8 +235,9 @@ class LogLifecycle:
         modules = set(modules)
         if not modules:
             return []
-        rows = self._rows.select(("contextinstanceid", "component"))
-        of_contexts = rows.filter(pc.is_null(self._rows["id"]))
+        rows = self._whole_log.rows
+        contexts = rows.select(("contextinstanceid", "component"))
+        of_contexts = contexts.filter(pc.is_null(rows["id"]))
         matching = self._matching(of_contexts, {"contextinstanceid": modules})
         pairs = matching.group_by(["contextinstanceid", "component"]).aggregate([])
         return sorted(zip(*(pairs[name].to_pylist() for name in pairs.column_names), strict=True))
@@ -216,30 +249,17 @@ class LogLifecycle:
         return table
 
     @cached_property
-    def _rows(self) -> pa.Table:
-        return self._whole_log[0]
-
-    @property
-    def _completions(self) -> pa.Table:
-        return self._whole_log[1]
-
-    @cached_property
-    def _whole_log(self) -> tuple[pa.Table, pa.Table]:
-        """The rows that tell no completion, and the :data:`_COMPLETION` of those that do."""
-        rows, completions = [SCHEMA.empty_table()], [SCHEMA.empty_table().select(_COMPLETION)]
-        for table in self._tables():
-            tells = pc.is_valid(table["completionstate"])
-            rows.append(table.filter(pc.invert(tells)))
-            completions.append(table.filter(tells).select(_COMPLETION))
-        return pa.concat_tables(rows), pa.concat_tables(completions)
+    def _whole_log(self) -> _WholeLog:
+        parts = [_parts_of(SCHEMA.empty_table()), *map(_parts_of, self._tables())]
+        return _WholeLog(*(pa.concat_tables(tables) for tables in zip(*parts, strict=True)))
 
     def _rows_since(self, time_: int) -> pa.Table:
-        rows = self._end_of_log(time_) if self._is_recent(time_) else self._rows
+        rows = self._end_of_log(time_) if self._is_recent(time_) else self._whole_log.rows
         return rows.filter(pc.greater_equal(rows["timecreated"], time_))
 
     def _is_recent(self, time_: int) -> bool:
         """Whether the log since a time is so short that it is read instead of the whole log."""
-        return "_rows" not in self.__dict__ and time_ > time.time() - _RECENT_SECONDS
+        return "_whole_log" not in self.__dict__ and time_ > time.time() - _RECENT_SECONDS
 
     def _end_of_log(self, time_: int) -> pa.Table:
         """The rows of a recent Unix time or later."""
@@ -344,8 +364,16 @@ class LogLifecycle:
             f"AND contextlevel = {_MODULE_LEVEL} AND component LIKE 'mod%' "
             "GROUP BY contextinstanceid, component",
         )
+        gradings = self._log.table(
+            _GRADING_SCHEMA,
+            f"FROM {log} WHERE id > {after} AND id <= {to} "
+            "AND anonymous = 0 AND eventname = :graded",
+            graded=USER_GRADED,
+        )
         events = self._events(f"id > {after} AND id <= {to}")
-        return pa.concat_tables([events, contexts], promote_options="default")
+        return pa.concat_tables(
+            [events, self._without_erased(gradings), contexts], promote_options="default"
+        )
 
     def _events(self, condition: str) -> pa.Table:
         """The lifecycle rows of events for which the condition holds."""
@@ -359,8 +387,24 @@ class LogLifecycle:
             fast=True,
             **names,
         )
+        return _compact(self._without_erased(rows))
+
+    def _without_erased(self, rows: pa.Table) -> pa.Table:
+        """Rows without the persons who were erased, with all columns."""
         lifecycle = pa.concat_tables([SCHEMA.empty_table(), rows], promote_options="default")
-        return _compact(without_erased(self._database, lifecycle, lifecycle_without))
+        return without_erased(self._database, lifecycle, lifecycle_without)
+
+
+def _parts_of(table: pa.Table) -> _WholeLog:
+    """A table as it is stored, by what is kept of its rows."""
+    completes = pc.is_valid(table["completionstate"])
+    of_no_event = pc.and_(pc.is_null(table["eventname"]), pc.is_valid(table["id"]))
+    grades = pc.and_not(of_no_event, completes)
+    return _WholeLog(
+        table.filter(pc.invert(pc.or_(completes, grades))),
+        table.filter(completes).select(_COMPLETION),
+        table.filter(grades).select(_GRADING),
+    )
 
 
 def _of_events(rows: pa.Table, events: tuple[str, ...]) -> pa.ChunkedArray:

@@ -67,7 +67,7 @@ class Site:
         config = {row["name"]: row["value"] or "" for row in rows}
         administrators = config.get("siteadmins", "").split(",")
         guest = config.get("siteguest", "")
-        front_page = database.records("course", ("id", "fullname"), {"id": {_FRONT_PAGE}})
+        front_page = database.small_table("course", ("fullname",), f"id = {_FRONT_PAGE}", "id")
         return cls(
             config.get("release") or None,
             next((course["fullname"] for course in front_page), None) or None,

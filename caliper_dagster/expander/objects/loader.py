@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from caliper_dagster.expander.connection import MoodleDatabase, Record
 from caliper_dagster.expander.event_data import as_id
+from caliper_dagster.expander.lookups.grade_items import GradeItems
 from caliper_dagster.expander.lookups.log_lifecycle import LogLifecycle
 from caliper_dagster.expander.lookups.people import Site
 
@@ -32,7 +33,6 @@ class LogReference(NamedTuple):
         anonymous: whether the row is anonymous.
         other: decoded event data; empty where it is not a map.
         module: the row's record of the column ``module``; empty where there is none.
-        course: ``courseid``; 0 where there is none.
     """
 
     event: str
@@ -45,7 +45,6 @@ class LogReference(NamedTuple):
     anonymous: bool
     other: dict[str, Any]
     module: Record
-    course: int = 0
 
     @property
     def learner(self) -> int:
@@ -67,12 +66,17 @@ class Lookup:
         site: what the site's configuration says.
         lifecycle: what the whole log says about deleted things.
         modules: the records of the column ``module`` of modules that exist, by id.
+        grade_items: the grade items that were looked up.
     """
 
     database: MoodleDatabase
     site: Site
     lifecycle: LogLifecycle
     modules: dict[int, Record] = field(default_factory=dict)
+    grade_items: GradeItems = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "grade_items", GradeItems(self.database))
 
     def by_id(
         self, table: str, columns: Iterable[str], ids: Iterable[int], key: str = "id"

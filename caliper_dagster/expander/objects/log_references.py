@@ -51,7 +51,6 @@ def log_references(rows: LogRows, positions: Integers) -> list[LogReference]:
         (~identified).tolist(),
         rows.others(positions),
         (modules.get(module, _NO_MODULE) for module in rows.modules[positions].tolist()),
-        rows.courses[positions].clip(min=0).tolist(),
         strict=True,
     )
     return list(map(LogReference._make, columns))

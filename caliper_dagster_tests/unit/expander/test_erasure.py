@@ -160,10 +160,12 @@ def test_lifecycle_rows_about_the_person_go_and_those_about_modules_stay() -> No
         {"id": 3, "eventname": r"\core\event\role_assigned", "relateduserid": 6, "userid": 6},
         {"id": 4, "eventname": r"\core\event\course_module_completion_updated", "userid": 5},
         {"contextinstanceid": 36, "component": "mod_quiz"},
+        {"id": 5, "objectid": 40, "relateduserid": 5},
+        {"id": 6, "objectid": 41, "relateduserid": 6},
     ]
     table = pa.Table.from_pylist(rows, SCHEMA)
     found = lifecycle_without(table, ANA).to_pylist()
-    assert [it["id"] for it in found] == [2, 3, None]
+    assert [it["id"] for it in found] == [2, 3, None, 6]
     assert (found[0]["userid"], found[0]["ip"]) == (None, None)
     assert json.loads(found[0]["other"]) == {"name": "Quiz of [erased]", "modulename": "quiz"}
     assert found[2]["contextinstanceid"] == 36

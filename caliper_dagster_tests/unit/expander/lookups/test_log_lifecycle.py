@@ -14,6 +14,7 @@ from caliper_dagster.expander.lookups.log_lifecycle import (
     LOGGED_IN_AS,
     MODULE_EVENTS,
     ROLE_ASSIGNED,
+    USER_GRADED,
 )
 from caliper_dagster_tests.harness.handmade_site import LOG_ROW, server_tables, write
 
@@ -37,6 +38,8 @@ def log(empty_url: str) -> str:
         {"id": 300_000, "eventname": DELETED, "objectid": 7, "other": "told later"},
         {"id": 300_001, **OF_QUIZ},
         {"id": 300_002, **OF_QUIZ, "component": "core"},
+        {"id": 300_003, "eventname": USER_GRADED, "objectid": 40, "relateduserid": 9},
+        {"id": 300_004, "eventname": USER_GRADED, "objectid": 40, "anonymous": 1},
         {
             "id": 700_000,
             "eventname": ROLE_ASSIGNED,
@@ -58,6 +61,7 @@ def told(url: str, storage: PartitionStore | None = None) -> tuple[object, ...]:
             [(row["id"], row["eventname"], row["other"]) for row in modules],
             [row["id"] for row in roles],
             lifecycle.components({7, 8}),
+            [tuple(row.values()) for row in lifecycle.gradings({40, 41}).to_pylist()],
         )
 
 
@@ -65,6 +69,7 @@ EVERYTHING = (
     [(3, CREATED, "told"), (300_000, DELETED, "told later")],
     [700_000],
     [(7, "mod_quiz")],
+    [(300_003, 40, 9)],
 )
 
 
@@ -77,6 +82,7 @@ def test_nothing_is_asked_for_nobody(log: str) -> None:
         before, lifecycle = database.statements, LogLifecycle(database)
         assert lifecycle.rows(MODULE_EVENTS, {"objectid": ()}) == []
         assert lifecycle.components(()) == []
+        assert lifecycle.gradings(()).num_rows == 0
         assert database.statements == before
 
 
@@ -86,11 +92,11 @@ def test_what_was_read_stays_when_the_log_is_pruned_and_new_rows_are_seen(tmp_pa
     engine = sa.create_engine(log, poolclass=sa.NullPool)
     with engine.begin() as connection:
         connection.execute(sa.text("DELETE FROM mdl_logstore_standard_log WHERE id < 400000"))
-    assert told(log) == ([], [700_000], [])
+    assert told(log) == ([], [700_000], [], [])
     assert told(log, storage) == EVERYTHING
     add(log, {"id": 700_001, "eventname": DELETED, "objectid": 8, "other": "new"})
-    modules, roles, components = EVERYTHING
-    assert told(log, storage) == ([*modules, (700_001, DELETED, "new")], roles, components)
+    modules, *others = EVERYTHING
+    assert told(log, storage) == ([*modules, (700_001, DELETED, "new")], *others)
 
 
 def test_what_another_process_has_read_is_left_to_it(tmp_path, log) -> None:
@@ -101,10 +107,10 @@ def test_what_another_process_has_read_is_left_to_it(tmp_path, log) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("DELETE FROM mdl_logstore_standard_log WHERE id > 250000"))
         connection.execute(sa.text("UPDATE mdl_logstore_standard_log SET objectid = 8"))
-    modules, roles, components = told(log, storage)
+    modules, *others = told(log, storage)
     # The range whose file is gone is read again, and only that one.
     assert [row[0] for row in modules] == [3, 300_000]
-    assert (roles, components) == ([], [(7, "mod_quiz")])
+    assert others == [[], [(7, "mod_quiz")], [(300_003, 40, 9)]]
 
 
 def test_a_stored_range_is_read_from_the_log_again_only_when_it_is_damaged(tmp_path, log) -> None:
@@ -130,6 +136,24 @@ def test_ids_of_the_last_day_are_looked_at_again(tmp_path, log) -> None:
     assert storage.id_range_tables("log_lifecycle").ranges() == [(0, 250_000), (250_000, 500_000)]
 
 
+def test_what_somebody_graded_who_was_logged_in_as_another_is_told_once(log) -> None:
+    add(
+        log,
+        {
+            "id": 7,
+            "eventname": USER_GRADED,
+            "objectid": 41,
+            "userid": 9,
+            "realuserid": 2,
+            "relateduserid": 10,
+        },
+    )
+    with MoodleDatabase.open(log) as database:
+        lifecycle = LogLifecycle(database)
+        assert lifecycle.gradings({41})["id"].to_pylist() == [7]
+        assert [row["id"] for row in lifecycle.logged_in_as(0)] == [7]
+
+
 def test_a_range_that_an_earlier_release_stored_gets_what_it_lacks(tmp_path, log) -> None:
     add(log, {"id": 6, "eventname": LOGGED_IN_AS, "userid": 2, "relateduserid": 9, "realuserid": 2})
     storage = PartitionStore(str(tmp_path))
@@ -137,6 +161,14 @@ def test_a_range_that_an_earlier_release_stored_gets_what_it_lacks(tmp_path, log
     assert told(log, storage) == EVERYTHING
     stored = tables.read(0, 250_000).drop_columns(["userid", "realuserid", "ip"])
     earlier = stored.filter(pc.not_equal(stored["id"], 6).fill_null(True))
+    second = tables.read(250_000, 500_000)
+    tables.write(
+        250_000,
+        500_000,
+        second.filter(pc.not_equal(second["id"], 300_003).fill_null(True)).replace_schema_metadata(
+            {b"revision": b"2"}
+        ),
+    )
     tables.write(0, 250_000, earlier.replace_schema_metadata(None))
     engine = sa.create_engine(log, poolclass=sa.NullPool)
     with engine.begin() as connection:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from caliper_dagster_tests.harness.handmade_site import NOW, Site
+from caliper_dagster.core.partition_store import PartitionStore
+from caliper_dagster.expander import LIFECYCLE, LogLifecycle, expand
+from caliper_dagster_tests.harness.handmade_site import NOW, Site, decoded, whole_log
 
 LEARNER = 5
 
@@ -37,8 +39,16 @@ def site(tmp_path: Path) -> Site:
     return made
 
 
-def attempt_of_grade(site: Site, module: str, grade: float = 9.0) -> dict[str, Any] | None:
-    """What a grade at ``NOW`` in activity 70 comes from."""
+GRADED = {
+    "eventname": r"\core\event\user_graded", "objecttable": "grade_grades", "objectid": 1,
+    "userid": 9, "relateduserid": LEARNER, "courseid": 2, "contextlevel": 50,
+    "contextinstanceid": 2, "other": '{"itemid":"3","finalgrade":9.0}',
+}  # fmt: skip
+DELETED = {**GRADED, "eventname": r"\core\event\grade_deleted"}
+
+
+def add_grade_item(site: Site, module: str) -> None:
+    """The grade item of activity 70."""
     site.add("modules", {"id": 1, "name": module})
     site.add("course_modules", {"id": 7, "course": 2, "module": 1, "instance": 70})
     site.add(
@@ -46,11 +56,12 @@ def attempt_of_grade(site: Site, module: str, grade: float = 9.0) -> dict[str, A
         {"id": 3, "courseid": 2, "itemtype": "mod", "itemmodule": module, "iteminstance": 70,
          "itemnumber": 0, "gradetype": 1, "grademax": 10},
     )  # fmt: skip
-    site.log(
-        {"eventname": r"\core\event\user_graded", "objecttable": "grade_grades", "objectid": 1,
-         "userid": 9, "relateduserid": LEARNER, "courseid": 2, "contextlevel": 50,
-         "contextinstanceid": 2, "other": f'{{"itemid":"3","finalgrade":{grade}}}'},
-    )  # fmt: skip
+
+
+def attempt_of_grade(site: Site, module: str, grade: float = 9.0) -> dict[str, Any] | None:
+    """What a grade at ``NOW`` in activity 70 comes from."""
+    add_grade_item(site, module)
+    site.log({**GRADED, "other": f'{{"itemid":"3","finalgrade":{grade}}}'})
     (graded,) = (row for row in site.expand() if row["eventname"].endswith("user_graded"))
     attempt: dict[str, Any] | None = graded["object"]["attempt"]
     return attempt
@@ -179,15 +190,36 @@ def test_a_deleted_grade_names_the_last_row_that_told_it_before(
     site: Site, *, told_after: bool
 ) -> None:
     site.add("grade_items", {"id": 3, "courseid": 2, "itemtype": "manual", "gradetype": 1})
-    row = {
-        "eventname": r"\core\event\user_graded", "objecttable": "grade_grades", "objectid": 1,
-        "userid": 9, "relateduserid": LEARNER, "courseid": 2, "contextlevel": 50,
-        "contextinstanceid": 2, "other": '{"itemid":"3","finalgrade":9.0}',
-    }  # fmt: skip
     for time in (-90, -60):
-        site.log({**row, "timecreated": NOW + time})
-    site.log({**row, "eventname": r"\core\event\grade_deleted", "timecreated": NOW})
+        site.log({**GRADED, "timecreated": NOW + time})
+    site.log({**DELETED, "timecreated": NOW})
     if told_after:
-        site.log({**row, "timecreated": NOW + 60})
+        site.log({**GRADED, "timecreated": NOW + 60})
     _, last, deleted, *_ = site.expand()
     assert deleted["object"]["lastgraded"] == last["id"]
+
+
+def test_a_deleted_grade_names_the_last_row_that_told_it_also_when_the_log_has_lost_it(
+    site: Site, tmp_path: Path
+) -> None:
+    """The attempt is found by what that row tells, and is then unknown."""
+    add_grade_item(site, "quiz")
+    site.add("quiz", {"id": 70, "course": 2, "name": "Q", "sumgrades": 10, "grade": 10})
+    site.add("quiz_attempts", quiz_attempt(1, 9))
+    site.log({**GRADED, "timecreated": NOW - 90}, DELETED, {"id": 300_000})
+    pieces = PartitionStore(str(tmp_path / "storage")).id_range_tables(LIFECYCLE)
+
+    def deleted() -> dict[str, Any]:
+        with site.open() as database:
+            log = whole_log(database, site.hours())
+            rows = decoded(expand(database, log, LogLifecycle(database, pieces)))
+        (row,) = (row for row in rows if row["eventname"].endswith("grade_deleted"))
+        object_: dict[str, Any] = row["object"]
+        return object_
+
+    before = deleted()
+    assert (before["lastgraded"], before["attempt"]["id"]) == (1, 101)
+    site.execute("DELETE FROM mdl_logstore_standard_log WHERE id = 1")
+    after = deleted()
+    assert after.pop("lastgraded") == before.pop("lastgraded")
+    assert after == {name: value for name, value in before.items() if name != "attempt"}
