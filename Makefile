@@ -15,8 +15,10 @@ endif
 # the whole package.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Number of parallel test processes, and options for pytest: make test PYTEST_ARGS='-k ledger'
-TEST_PROCESSES ?= 2
+# Number of parallel test processes, and options for pytest: make test PYTEST_ARGS='-k ledger'.
+# Without a number there are two, and three for the unit tests: while one of them waits for a clock,
+# the others work.
+TEST_PROCESSES ?=
 PYTEST_ARGS ?=
 
 BIN := .venv/bin
@@ -46,12 +48,12 @@ dev: .venv/ready
 	@$(BIN)/caliper-dagster dev $(if $(PORT),--port $(PORT))
 
 unit: .venv/ready-dev
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal \
+	@$(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist worksteal \
 		--hypothesis-profile=quick $(PYTEST_ARGS) caliper_dagster_tests/unit
 
 test: .venv/ready-dev
 	@$(BIN)/python -m caliper_dagster_tests.harness.servers ensure
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),2) --dist worksteal $(PYTEST_ARGS)
 
 lint: .venv/ready-dev
 	@$(BIN)/ruff check

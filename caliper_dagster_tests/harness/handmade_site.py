@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cache
@@ -104,12 +105,15 @@ class Site:
         self.path = path
         self.url = f"sqlite:///{path}"
         path.write_bytes(_empty_site())
+        # Each new connection would read the hundred tables' definitions again.
+        self._connection = sqlite3.connect(path)
+        self._connection.execute("PRAGMA synchronous = OFF")
+        weakref.finalize(self, self._connection.close)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.path)) as connection, connection:
-            connection.execute("PRAGMA synchronous = OFF")
-            yield connection
+        with self._connection:
+            yield self._connection
 
     def execute(self, *statements: str) -> None:
         """Change the tables."""

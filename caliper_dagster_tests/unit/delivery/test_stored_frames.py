@@ -1,8 +1,6 @@
 """What a notebook gets of the stored hours: a complete frame, or a sentence."""
 
 import gc
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -328,29 +326,3 @@ def test_an_hour_that_was_read_leaves_nothing_behind(storage: PartitionStore) ->
         gc.enable()
     assert table.num_rows == 6
     assert left == []
-
-
-def test_the_package_imports_nothing_heavy_and_reads_no_environment() -> None:
-    program = (
-        "import os, sys\n"
-        "read = []\n"
-        "class Watched(dict):\n"
-        "    def __getitem__(self, key): read.append(key); return super().__getitem__(key)\n"
-        "    def get(self, key, default=None): read.append(key); return super().get(key, default)\n"
-        "os.environ = Watched(os.environ)\n"
-        "import caliper_dagster\n"
-        "assert 'load_hours' in dir(caliper_dagster)\n"
-        "print(read, sorted({'pandas', 'pyarrow', 'dagster', 'sqlalchemy'} & set(sys.modules)))\n"
-        "caliper_dagster.load_hours\n"
-        "print('pandas' in sys.modules, 'dagster' in sys.modules)\n"
-        "try: caliper_dagster.load_days\n"
-        "except AttributeError as error: print(error)\n"
-    )
-    said = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    ).stdout
-    assert said.splitlines() == [
-        "[] []",
-        "False False",
-        "module 'caliper_dagster' has no attribute 'load_days'",
-    ]

@@ -1,60 +1,24 @@
-import http.client
 import json
-import os
 import re
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from html.parser import HTMLParser
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from caliper_dagster.core.errors import ConfigurationError
 from caliper_dagster.embedded.arrivals import arrivals, last_events
-from caliper_dagster.embedded.event_store import create_app, running
+from caliper_dagster.embedded.event_store import create_app
+from caliper_dagster_tests.harness.envelopes import KEY, V1P2, envelope, event, post
 from caliper_dagster_tests.harness.local_event_store import local_event_store
-from caliper_dagster_tests.harness.paths import ROOT
-from caliper_dagster_tests.harness.ports import free_port
 
-KEY = "key-of-the-store"
-V1P2 = "http://purl.imsglobal.org/ctx/caliper/v1p2"
 V1P1 = "http://purl.imsglobal.org/ctx/caliper/v1p1"
-
-
-def event(number=1, **more):
-    return {
-        "@context": V1P2,
-        "id": f"urn:uuid:00000000-0000-0000-0000-{number:012}",
-        "type": "ViewEvent",
-        "action": "Viewed",
-        "eventTime": "2026-01-31T14:00:00.000Z",
-    } | more
-
-
-def envelope(*events, **more):
-    return {
-        "sensor": "urn:sensor",
-        "sendTime": "2026-01-31T15:00:00.000Z",
-        "dataVersion": V1P2,
-        "data": list(events) or [event()],
-    } | more
 
 
 def with_property(value):
     """An envelope whose event has one more property, which the store only reads over."""
     return json.dumps(envelope(event(name=0))).encode().replace(b'"name": 0', b'"name": ' + value)
-
-
-def post(url, body, key=KEY, **headers):
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    given = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"} | headers
-    return requests.post(url, content, headers=given, timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -242,111 +206,6 @@ def test_the_page_needs_the_key_under_a_foreign_name(own):
     assert browse(url, Host="rebound.example.org").status_code == 401
     allowed = {"Host": "rebound.example.org", "Authorization": f"Bearer {KEY}"}
     assert browse(url, **allowed).status_code == 200
-
-
-def test_what_was_answered_with_200_survives_kill_9(tmp_path):
-    path = tmp_path / "store.sqlite"
-    script = (
-        "import sys\nfrom caliper_dagster.embedded.event_store import serve\n"
-        f"serve(0, sys.argv[1], {KEY!r})"
-    )
-    server = subprocess.Popen(
-        [sys.executable, "-c", script, path], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    with server, closing(server.stdout):
-        try:
-            url = re.search(r"http://\S+/caliper", server.stdout.readline()).group()
-            for number in range(20):
-                assert post(url, envelope(event(number))).status_code == 200
-        finally:
-            server.kill()
-    assert arrivals(path).events == 20
-
-
-def test_serve_ends_quietly_when_interrupted(tmp_path):
-    script = (
-        "import sys\nfrom caliper_dagster.embedded.event_store import serve\n"
-        f"serve(0, sys.argv[1], {KEY!r})"
-    )
-    server = subprocess.Popen(
-        [sys.executable, "-c", script, tmp_path / "store.sqlite"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with server:
-        url = re.search(r"http://\S+/caliper", server.stdout.readline()).group()
-        post(url, envelope())
-        server.send_signal(signal.SIGINT)
-        _, errors = server.communicate(timeout=60)
-    assert errors == ""
-    assert server.returncode == 0
-
-
-def test_running_stops_the_process_and_keeps_what_arrived(tmp_path):
-    path = tmp_path / "store.sqlite"
-    with running(path, KEY, free_port()) as url:
-        post(url, envelope())
-        place = urlsplit(url)
-    with pytest.raises(OSError), closing(http.client.HTTPConnection(place.netloc)) as connection:
-        connection.connect()
-    with running(path, KEY, port=place.port) as again:
-        assert again == url
-        post(again, envelope())
-    assert (arrivals(path).events, arrivals(path).received) == (1, 2)
-
-
-def test_running_ends_with_its_parent(tmp_path):
-    script = (
-        "import os, sys\nfrom caliper_dagster.embedded.event_store import running\n"
-        f"with running(sys.argv[1], {KEY!r}) as url:\n"
-        "    print(url, flush=True)\n    sys.stdin.read()\n"
-    )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script, tmp_path / "store.sqlite"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with parent:
-        url = parent.stdout.readline().strip()
-        # A long-lived connection: it is closed when, and only when, the store has ended.
-        with socket.create_connection(urlsplit(url).netloc.split(":"), timeout=60) as connection:
-            parent.kill()
-            assert connection.recv(1) == b""
-
-
-def test_the_key_is_in_no_process_list(tmp_path):
-    with running(tmp_path / "store.sqlite", KEY):
-        for place in Path("/proc").glob("[0-9]*"):
-            try:
-                if place.joinpath("status").read_text().split("PPid:\t")[1].split()[0] == str(
-                    os.getpid()
-                ):
-                    shown = place.joinpath("cmdline").read_bytes()
-                    shown += place.joinpath("environ").read_bytes()
-                    assert KEY.encode() not in shown
-            except OSError:
-                continue
-
-
-def test_running_says_why_it_cannot_start(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with (
-            pytest.raises(ConfigurationError, match=f"listen on 127.0.0.1 port {port}"),
-            running(tmp_path / "store.sqlite", KEY, port=port),
-        ):
-            pass
-    with pytest.raises(ConfigurationError, match="CALIPER_API_KEY"), running(tmp_path / "x", ""):
-        pass
-    with (
-        pytest.raises(ConfigurationError, match="cannot keep its data"),
-        running(tmp_path, KEY),
-    ):
-        pass
 
 
 def test_an_app_needs_a_key(tmp_path):

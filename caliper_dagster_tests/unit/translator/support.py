@@ -14,6 +14,7 @@ from caliper_dagster.translator import Translator, load_recipes
 
 RECIPES = load_recipes()
 W = "https://moodle.example.org"
+PLAIN = Translator(W, recipes=RECIPES)
 TIME = 1_769_868_000  # 2026-01-31T14:00:00Z
 
 RECORDS = [
@@ -84,7 +85,8 @@ def expanded(*rows: Mapping[str, Any]) -> pa.Table:
 
 def translate(*rows: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
     """The outcomes of rows; ``json`` is decoded."""
-    table = Translator(W, **{"recipes": RECIPES, **options}).translate(expanded(*rows))
+    translator = Translator(W, **{"recipes": RECIPES, **options}) if options else PLAIN
+    table = translator.translate(expanded(*rows))
     return [
         {**outcome, "json": outcome["json"] and json.loads(outcome["json"])}
         for outcome in table.to_pylist()

@@ -11,8 +11,8 @@ from caliper_dagster.core.frames import CALIPER_EVENTS
 from caliper_dagster.core.hours import Hour
 from caliper_dagster.core.partition_store import PartitionStore
 from caliper_dagster.emitter import Send
+from caliper_dagster_tests.end_to_end.test_sending_in_chunks import deliver, write
 from caliper_dagster_tests.harness.hostile_store import HOUR, OK, HostileStore, answer, events_table
-from caliper_dagster_tests.unit.delivery.test_sending_in_chunks import deliver, write
 
 ROWS = 1_000
 

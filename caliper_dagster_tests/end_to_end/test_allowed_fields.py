@@ -8,13 +8,13 @@ from caliper_dagster.core.frames import CALIPER_EVENTS
 from caliper_dagster.core.hour_verdict import Reason, searched_without, was_searched
 from caliper_dagster.emitter import Send
 from caliper_dagster.operations.doctor.withheld import withheld
-from caliper_dagster_tests.harness.environment import environment
-from caliper_dagster_tests.unit.delivery.test_privacy_of_hours import (
+from caliper_dagster_tests.end_to_end.test_privacy_of_hours import (
     HOURS,
     Chain,
     chain,
     url,
 )
+from caliper_dagster_tests.harness.environment import environment
 
 __all__ = ["chain", "url"]
 
