@@ -118,7 +118,8 @@ endef
 .venv/ready-dev: $(PINNED) | .venv/bin/python
 	@echo "Installing caliper-dagster and its development tools into .venv, which takes a few minutes"
 	@$(call install,.[dev])
-	@# Without it each of the test processes would compile the package and all tests.
+	@# Without these, each of the test processes would compile the package and all tests.
+	@$(BIN)/python -m compileall -q caliper_dagster
 	@$(BIN)/python -m pytest --collect-only -q >/dev/null 2>&1 || true
 	@touch .venv/ready $@
 
