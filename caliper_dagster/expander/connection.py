@@ -503,7 +503,7 @@ class MoodleDatabase:
     def small_table(
         self, table: str, columns: Sequence[str], condition: str = "", *condition_columns: str
     ) -> list[Record]:
-        """Records of a table that has few, read once in a snapshot; nobody changes them.
+        """Records of a table, or of a condition, that has few: read once, nobody changes them.
 
         Args:
             table: see :meth:`records`.

@@ -311,7 +311,7 @@ def _what(name: str) -> str:
     if name.endswith("_of_others.json"):
         return "rows of others that mention the person, with only what does"
     if name.startswith(LIFECYCLE):
-        return "rows of the log that are kept to know past roles, enrolments and completions"
+        return "log rows kept to know past roles, enrolments, completions and deleted grades"
     if name.startswith(EXPANDED_LOG.name):
         return "rows of Moodle's log with the records that they referred to"
     return "rows of Moodle's log that name the person"

@@ -79,8 +79,8 @@ SCHEMA = pa.schema(
 )
 """Log rows with one of :data:`EVENTS`, or of somebody who is logged in as another; and rows with
 only ``contextinstanceid`` and ``component``, each of which says that some log row of this component
-has this module as its context. Of rows that tell the completion of a module or a grade, which are
-many, only :data:`_COMPLETION` and :data:`_GRADING` are kept."""
+has this module as its context. Of rows that tell the completion of a module, which are many, only
+:data:`_COMPLETION` is kept. All rows that tell a grade are there with only :data:`_GRADING`."""
 
 _GRADING = ("id", "objectid", "relateduserid")
 _COMPLETION = ("id", "timecreated", "contextinstanceid", "relateduserid", "completionstate")
@@ -109,7 +109,7 @@ class _WholeLog(NamedTuple):
     """The lifecycle rows of the whole log, by what is kept of them.
 
     Attributes:
-        rows: those of which all columns are kept, and those of the contexts.
+        rows: those of events, with all columns that are kept of them, and those of the contexts.
         completions: :data:`_COMPLETION` of those that tell a completion.
         gradings: :data:`_GRADING` of those that tell a grade.
     """

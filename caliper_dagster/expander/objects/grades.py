@@ -6,6 +6,7 @@ that was valid then, the activity, and the attempt that the grade comes from.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 
 from caliper_dagster.expander import bulk_read
@@ -58,7 +59,9 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     ``item`` is a record of :class:`GradeItem`; ``module`` a record of the column ``module``, None
     for an item of no activity; ``attempt`` the attempt that the grade comes from by the grading
     method of the activity (a record that begins with ``table``), None where it comes from none; it
-    is absent for items whose grades come from no attempts.
+    is absent for items whose grades come from no attempts. ``lastgraded`` is the log id of the last
+    row that told a deleted grade; it is absent where there is none, and where the grade comes from
+    an attempt and the log has lost that row.
     ``finalgrade`` as of the row is only there where ``other`` has none. The item of a deleted grade
     is the one that ``other`` names.
     """
@@ -75,7 +78,7 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
     }
     last_told = _last_told(lookup.lifecycle, rows)
     last_rows = _last_rows(lookup.database, rows, as_of, last_told)
-    told_by = [last_rows.get(row.id) if row.event == _DELETED else row for row in rows]
+    told_by = [last_rows.get(row.log_id) if row.event == _DELETED else row for row in rows]
     attempts = _Attempts(lookup, zip(told_by, as_of, strict=True))
     history = _FinalGrades(lookup, zip(rows, item_ids, strict=True))
     penalties = _penalties(lookup, rows)
@@ -92,8 +95,9 @@ def grades(lookup: Lookup, rows: Sequence[LogReference]) -> LoadedRecords:
         record: Record = {"id": row.id, "itemid": id_, "item": item_json, "module": module_json}
         if last is not None and _of_attempts(item):
             record["attempt"] = attempts.graded(item, last)
-        if row.event == _DELETED and row.id in last_told:
-            record["lastgraded"] = last_told[row.id]
+        # The score of an unknown attempt is not known either.
+        if row.log_id in last_told and (last is not None or not _of_attempts(item)):
+            record["lastgraded"] = last_told[row.log_id]
         if row.id in penalties:
             record["deductedmark"] = penalties[row.id]
         if "finalgrade" not in row.other:
@@ -111,13 +115,23 @@ def _penalties(lookup: Lookup, rows: Sequence[LogReference]) -> dict[int, float]
 
 
 def _last_told(lifecycle: LogLifecycle, rows: Sequence[LogReference]) -> dict[int, int]:
-    """The log id of the last row that tells each grade before it was deleted, by the grade's id."""
-    deleted = {row.id: row.log_id for row in rows if row.event == _DELETED and row.id}
-    gradings = lifecycle.gradings(deleted).sort_by("id")
-    grades, log_ids = map(bulk_read.plain_values, (gradings["objectid"], gradings["id"]))
-    return {
-        id_: log_id for id_, log_id in zip(grades, log_ids, strict=True) if log_id < deleted[id_]
-    }
+    """The log id of the last row that tells each grade before it is deleted.
+
+    Returns:
+        By the log id of the row that deletes the grade; rows of untold grades are not among them.
+    """
+    deletions = [row for row in rows if row.event == _DELETED and row.id]
+    gradings = lifecycle.gradings(row.id for row in deletions).sort_by("id")
+    told: dict[tuple[int, int], list[int]] = {}
+    # A database that was restored may give an id again, to the grade of another learner.
+    for log_id, grade, learner in zip(*map(bulk_read.plain_values, gradings.columns), strict=True):
+        told.setdefault((grade, learner or 0), []).append(log_id)
+    last = {}
+    for row in deletions:
+        log_ids = told.get((row.id, row.related), [])
+        if before := bisect_left(log_ids, row.log_id):
+            last[row.log_id] = log_ids[before - 1]
+    return last
 
 
 def _last_rows(
@@ -126,30 +140,38 @@ def _last_rows(
     items_of_rows: Sequence[GradeItem | None],
     last_told: Mapping[int, int],
 ) -> dict[int, LogReference]:
-    """The last rows that tell grades which were deleted and come from attempts, by grade's id.
-
-    A row that the log no longer has is not among them.
+    """The last rows that tell grades which were deleted and come from attempts.
 
     Args:
         database: an open Moodle database.
         rows: the rows, with those that delete a grade.
         items_of_rows: the grade item of each.
-        last_told: the log id of the last row that tells each grade.
+        last_told: see :func:`_last_told`.
+
+    Returns:
+        By the log id of the row that deletes the grade. A row that the log no longer has is not
+        among them.
     """
-    deleted = {
-        last_told[row.id]: row
+    deletions = {
+        row.log_id: row
         for row, item in zip(rows, items_of_rows, strict=True)
-        if item and _of_attempts(item) and row.event == _DELETED and row.id in last_told
+        if item and _of_attempts(item) and row.log_id in last_told
     }
-    told = database.log.records(LOG, ("id", "timecreated", "other"), {"id": deleted})
-    references = {}
-    for graded in told:
-        row, other = deleted[graded["id"]], decode(graded["other"] or "")
-        references[row.id] = row._replace(
-            log_id=graded["id"],
-            time=graded["timecreated"],
-            other=other if isinstance(other, dict) else {},
+    told = {
+        row["id"]: row
+        for row in database.log.records(
+            LOG, ("id", "timecreated", "other"), {"id": map(last_told.__getitem__, deletions)}
         )
+    }
+    references = {}
+    for log_id, row in deletions.items():
+        if graded := told.get(last_told[log_id]):
+            other = decode(graded["other"] or "")
+            references[log_id] = row._replace(
+                log_id=graded["id"],
+                time=graded["timecreated"],
+                other=other if isinstance(other, dict) else {},
+            )
     return references
 
 
