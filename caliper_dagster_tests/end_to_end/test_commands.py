@@ -16,6 +16,7 @@ from caliper_dagster.dagster.instance.open import open_instance
 from caliper_dagster.dagster.jobs import CHAIN_JOB
 from caliper_dagster.embedded.arrivals import arrivals
 from caliper_dagster.embedded.event_store import running
+from caliper_dagster_tests.end_to_end.test_wrong_settings import RANGE, WRONG, changed
 from caliper_dagster_tests.harness.environment import environment
 from caliper_dagster_tests.harness.paths import ROOT
 from caliper_dagster_tests.harness.ports import free_port
@@ -24,7 +25,6 @@ from caliper_dagster_tests.harness.sample_installation import (
     KEY,
     SampleInstallation,
 )
-from caliper_dagster_tests.unit.cli.test_main import RANGE, WRONG, changed
 
 pytestmark = pytest.mark.usefixtures("as_a_process")
 
