@@ -20,15 +20,16 @@ from caliper_dagster_tests.harness.envelopes import KEY, envelope, event, post
 from caliper_dagster_tests.harness.paths import ROOT
 from caliper_dagster_tests.harness.ports import free_port
 
+SERVE = (
+    "import sys\nfrom caliper_dagster.embedded.event_store import serve\n"
+    f"serve(0, sys.argv[1], {KEY!r})"
+)
+
 
 def test_what_was_answered_with_200_survives_kill_9(tmp_path):
     path = tmp_path / "store.sqlite"
-    script = (
-        "import sys\nfrom caliper_dagster.embedded.event_store import serve\n"
-        f"serve(0, sys.argv[1], {KEY!r})"
-    )
     server = subprocess.Popen(
-        [sys.executable, "-c", script, path], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SERVE, path], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     with server, closing(server.stdout):
         try:
@@ -41,12 +42,8 @@ def test_what_was_answered_with_200_survives_kill_9(tmp_path):
 
 
 def test_serve_ends_quietly_when_interrupted(tmp_path):
-    script = (
-        "import sys\nfrom caliper_dagster.embedded.event_store import serve\n"
-        f"serve(0, sys.argv[1], {KEY!r})"
-    )
     server = subprocess.Popen(
-        [sys.executable, "-c", script, tmp_path / "store.sqlite"],
+        [sys.executable, "-c", SERVE, tmp_path / "store.sqlite"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

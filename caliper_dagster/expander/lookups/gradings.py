@@ -19,6 +19,7 @@ from caliper_dagster.expander.connection import LOG, MoodleDatabase
 from caliper_dagster.expander.event_data import as_id, decode
 from caliper_dagster.expander.log_rows import MODULE_LEVEL, LogRows
 from caliper_dagster.expander.lookups.activities import find_modules
+from caliper_dagster.expander.lookups.log_lifecycle import USER_GRADED
 from caliper_dagster.expander.record_columns import (
     Flags,
     Integers,
@@ -27,7 +28,7 @@ from caliper_dagster.expander.record_columns import (
     integers,
 )
 
-_GRADEBOOK = r"\core\event\user_graded"
+_GRADEBOOK = USER_GRADED
 _OF_ACTIVITIES = (
     r"\mod_assign\event\submission_graded",
     r"\mod_h5pactivity\event\statement_received",
