@@ -92,7 +92,8 @@ def _draw_hours(axes: Axes, counts: pd.DataFrame) -> None:
     names = ConciseDateFormatter(axes.xaxis.get_major_locator())  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_formatter(names)
     axes.set(title="Events by hour (UTC)", ylabel="events")
-    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    if len(counts.columns):  # without events there is nothing that a legend could explain
+        axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _draw_courses(axes: Axes, counts: pd.Series) -> None:
