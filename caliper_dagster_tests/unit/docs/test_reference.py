@@ -199,6 +199,12 @@ def test_every_event_with_a_recipe_is_in_the_table() -> None:
     assert names == sorted(load_recipes().exact)
 
 
+@pytest.mark.parametrize("file", [ROOT / "README.md", MAPPING], ids=lambda file: file.name)
+def test_the_number_of_events_is_that_of_the_recipes(file: Path) -> None:
+    stated = re.findall(r"(\d+) (?:events of Moodle's own|names over)", file.read_text("utf-8"))
+    assert stated == [str(len(load_recipes().exact))]
+
+
 def test_every_pattern_has_a_sentence() -> None:
     named = {row["pattern"] for row in rows_of("patterns.csv")}
     recipes = load_recipes()
