@@ -40,7 +40,7 @@ def variables(given: Mapping[str, str], unknown: Collection[UnknownName]) -> Ite
         else:
             yield warn("Settings", f"{found.name} is no setting and has no effect.", _cure(found))
     if not unknown:
-        yield fine("Settings", "every variable that begins as a setting does is one")
+        yield fine("Settings", "no variable looks like a misspelt setting")
 
 
 def missing_by_another_name(given: Mapping[str, str], unknown: Collection[UnknownName]) -> set[str]:

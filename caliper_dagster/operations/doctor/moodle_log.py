@@ -124,7 +124,7 @@ def same_site(database: MoodleDatabase) -> Finding:
     other = [id_ for id_ in found if found[id_] != logged[id_]]
     if 2 * len(other) <= len(found):
         text = "the log and the database have the same contexts"
-        return fine("Log of the site", text if found else "nothing in the log speaks against it")
+        return fine("Log of the site", text if found else "nothing in the log contradicts it")
     return broken(
         "Log of the site",
         f"the log of {database.log.setting} is not of the site whose database MOODLE_DB_URL names: "
