@@ -28,7 +28,6 @@ from caliper_dagster.expander.record_columns import (
     integers,
 )
 
-_GRADEBOOK = USER_GRADED
 _OF_ACTIVITIES = (
     r"\mod_assign\event\submission_graded",
     r"\mod_h5pactivity\event\statement_received",
@@ -37,7 +36,7 @@ _OF_ACTIVITIES = (
     r"\mod_quiz\event\attempt_regraded",
     r"\mod_scorm\event\scoreraw_submitted",
 )
-_EVENTS = (_GRADEBOOK, *_OF_ACTIVITIES)
+_EVENTS = (USER_GRADED, *_OF_ACTIVITIES)
 _CODES = {name: code for code, name in enumerate(_EVENTS)}
 _MAX_SECONDS = 60
 """Seconds within which two rows tell the same grading."""
